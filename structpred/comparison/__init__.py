@@ -1,0 +1,1 @@
+"""Fair comparisons: the same model, data order and budget under each objective."""

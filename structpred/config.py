@@ -1,0 +1,293 @@
+"""The object is the config: frozen, keyword-only dataclasses that coerce and check their own fields.
+
+A field's type is one of: ``bool``, ``int``, ``float``, ``str``, ``Literal``, another `Config`, a tuple of these,
+``None`` beside one of these, or one of these with limits, as in ``Annotated[float, Interval(above=0)]``.
+"""
+
+import hashlib
+import json
+import math
+import numbers
+import os
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from structpred.errors import ConfigError
+from structpred.registry import Registry, nearest
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Limits of a number: ``above`` and ``below`` exclude the end, ``least`` and ``most`` include it."""
+
+    above: float = -math.inf
+    below: float = math.inf
+    least: float = -math.inf
+    most: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return self.above < value < self.below and self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        limits = {"above": self.above, "below": self.below, "at least": self.least, "at most": self.most}
+        return " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
+
+
+Positive = Annotated[float, Interval(above=0)]
+Fraction = Annotated[float, Interval(least=0, below=1)]
+Count = Annotated[int, Interval(least=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of everything a user chooses. Subclasses are ``@dataclass(frozen=True, kw_only=True)``.
+
+    The constructor does no work beyond coercing and checking. `check` is the place for rules between fields.
+
+    Attributes:
+        family: the registry that names the classes of this family; None for a class that needs no name.
+        version: raised when the meaning of the class changes, so that older runs are not taken for new ones.
+
+    Raises:
+        ConfigError: a field's value is of the wrong kind or outside its limits.
+    """
+
+    family: ClassVar[Registry | None] = None
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        for name, hint in hints(type(self)).items():
+            value = coerce(getattr(self, name), hint, f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Refuse combinations of fields that cannot work, by raising `ConfigError`."""
+
+    def sources(self) -> tuple[str, ...]:
+        """What besides the fields decides how this object behaves, such as the source of a user's function."""
+        return ()
+
+    def to_json(self) -> str:
+        """Canonical JSON: keys sorted, no spaces, every field written out."""
+        return canonical(encode(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The object that `to_json` wrote; fields added since then take their defaults.
+
+        Raises:
+            ConfigError: the text is not JSON, or names a class, a field or a value that does not exist.
+        """
+        try:
+            node = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"expected the JSON of a {cls.__name__}, but it cannot be parsed: {error}") from None
+        decoded = decode(node, cls, cls.__name__)
+        assert isinstance(decoded, cls)
+        return decoded
+
+
+def hints(cls: type[Config]) -> dict[str, Any]:
+    """The resolved type of each field, in order."""
+    if cls not in _HINTS:
+        resolved = get_type_hints(cls, include_extras=True)
+        _HINTS[cls] = {field.name: resolved[field.name] for field in fields(cls)}
+    return _HINTS[cls]
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def required(cls: type[Config]) -> tuple[str, ...]:
+    """The fields that have no default."""
+    return tuple(f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
+
+
+def canonical(node: Json) -> str:
+    """JSON in the one form that is hashed and stored."""
+    return json.dumps(node, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(node: Json) -> str:
+    """SHA-256 of the canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical(node).encode()).hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------- checking values
+
+
+def coerce(value: object, hint: Any, where: str) -> object:
+    """``value`` as the type ``hint`` asks, or a `ConfigError` that names ``where``."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _limited(coerce(value, arguments[0], where), arguments[1:], where)
+    if origin is Literal:
+        return _choice(value, arguments, where)
+    if origin is tuple:
+        return _tuple(value, arguments[0], where)
+    if origin in (Union, types.UnionType):
+        return _optional(value, arguments, where)
+    if hint in _COERCE:
+        return _COERCE[hint](value, where)
+    if isinstance(hint, type) and issubclass(hint, Config):
+        return value if isinstance(value, hint) else _refuse(where, _article(hint.__name__), value)
+    raise TypeError(f"{where} has type {hint}, which a Config cannot hold; see structpred.config")
+
+
+def _refuse(where: str, expected: str, value: object) -> Any:
+    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
+    raise ConfigError(f"{where} must be {expected}, but got {shown}")
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"
+
+
+def _bool(value: object, where: str) -> bool:
+    return value if isinstance(value, bool) else bool(_refuse(where, "True or False", value))
+
+
+def _int(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value // 1:
+        _refuse(where, "a whole number", value)
+    return value if isinstance(value, int) else int(float(value))  # type: ignore[arg-type]  # a whole Real
+
+
+def _float(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        _refuse(where, "a finite number", value)
+    return float(value)  # type: ignore[arg-type]  # a finite Real
+
+
+def _str(value: object, where: str) -> str:
+    return os.fspath(value) if isinstance(value, str | os.PathLike) else str(_refuse(where, "a text", value))
+
+
+_COERCE: dict[object, Callable[[object, str], object]] = {bool: _bool, int: _int, float: _float, str: _str}
+
+
+def _limited(value: object, limits: tuple[object, ...], where: str) -> object:
+    assert isinstance(value, int | float)
+    for limit in limits:
+        if isinstance(limit, Interval) and value not in limit:
+            _refuse(where, str(limit), value)
+    return value
+
+
+def _choice(value: object, choices: tuple[object, ...], where: str) -> object:
+    if value not in choices:
+        hint = nearest(str(value), [str(choice) for choice in choices])
+        raise ConfigError(f"{where} must be one of {', '.join(map(repr, choices))}, but got {value!r}; {hint}")
+    return value
+
+
+def _tuple(value: object, item: Any, where: str) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple | range):
+        return tuple(_refuse(where, "a tuple", value))
+    return tuple(coerce(each, item, f"{where}[{i}]") for i, each in enumerate(value))
+
+
+def _optional(value: object, alternatives: tuple[Any, ...], where: str) -> object:
+    if value is None and type(None) in alternatives:
+        return None
+    (hint,) = (alternative for alternative in alternatives if alternative is not type(None))
+    return coerce(value, hint, where)
+
+
+# ------------------------------------------------------------------------------------------------ JSON and back
+
+
+def encode(config: Config, *, versions: bool = False) -> Json:
+    """The JSON tree of a config: its registered name as ``type`` where it has one, then its fields.
+
+    Args:
+        config: what to write.
+        versions: also write what decides behaviour beside the fields: each class's version and its sources.
+    """
+    node: dict[str, Json] = {}
+    if config.family is not None:
+        node["type"] = registered_name(config)
+    for name in hints(type(config)):
+        node[name] = _encode_value(getattr(config, name), versions)
+    if versions:
+        node["version"] = config.version
+        node["sources"] = list(config.sources())
+    return node
+
+
+def registered_name(config: Config) -> str:
+    """The name of a config's class in its family.
+
+    Raises:
+        ConfigError: the class was never registered, so a saved run could not find it again.
+    """
+    assert config.family is not None
+    cls = type(config)
+    name = config.family.name_of(cls)
+    if name is None:
+        raise ConfigError(
+            f"{cls.__module__}:{cls.__qualname__} has no name, so a saved run could not find it again; "
+            f'put @{config.family.group.rpartition(".")[2]}.register("a-name") above the class'
+        )
+    return name
+
+
+def _encode_value(value: object, versions: bool) -> Json:
+    if isinstance(value, Config):
+        return encode(value, versions=versions)
+    if isinstance(value, tuple):
+        return [_encode_value(item, versions) for item in value]
+    assert value is None or isinstance(value, bool | int | float | str)
+    return value
+
+
+def decode(node: Json, hint: Any, where: str) -> object:
+    """The value a JSON tree stands for, given the type of the field it fills."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return coerce(decode(node, arguments[0], where), hint, where)
+    if origin is tuple and isinstance(node, list):
+        return tuple(decode(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(node))
+    if origin in (Union, types.UnionType) and node is not None:
+        (hint,) = (alternative for alternative in arguments if alternative is not type(None))
+        return decode(node, hint, where)
+    if isinstance(hint, type) and issubclass(hint, Config):
+        return _decode_config(node, hint, where)
+    return coerce(node, hint, where)
+
+
+def _decode_config(node: Json, hint: type[Config], where: str) -> Config:
+    if isinstance(node, str) and hint.family is not None:
+        node = {"type": node}
+    if not isinstance(node, dict):
+        _refuse(where, f"the fields of {_article(hint.__name__)}", node)
+    assert isinstance(node, dict)
+    values = dict(node)
+    cls = hint
+    if hint.family is not None:
+        cls = hint.family[str(values.pop("type", "(no type given)"))]
+    known = hints(cls)
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{where} ({cls.__name__}) has no field {name!r}; {nearest(name, list(known))}")
+    for name in required(cls):
+        if name not in values:
+            raise ConfigError(f"{where} ({cls.__name__}) needs a value for {name!r}")
+    return cls(**{name: decode(value, known[name], f"{where}.{name}") for name, value in values.items()})
+
+
+def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted field name and value as text of everything in a config, for tables of what differs."""
+    for name in hints(type(config)):
+        value = getattr(config, name)
+        if not isinstance(value, Config):
+            yield f"{prefix}{name}", "-" if value is None else str(value)
+            continue
+        if value.family is not None:
+            yield f"{prefix}{name}", registered_name(value)
+        yield from leaves(value, f"{prefix}{name}.")

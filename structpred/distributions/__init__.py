@@ -1,0 +1,1 @@
+"""Distributions over label sequences, and their verbs."""

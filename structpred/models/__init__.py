@@ -1,0 +1,1 @@
+"""Models: from inputs to a distribution over outputs."""

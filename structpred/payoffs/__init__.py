@@ -1,0 +1,1 @@
+"""Payoff distributions: q(y|y*) around a reference."""

@@ -1,0 +1,108 @@
+"""Names for the command line, saved runs and entry points. Python code imports and constructs instead.
+
+A family is imported from its home package, plus whatever other installed packages offer under the entry-point
+group of the same name, when a name is first looked up; until then nothing is imported.
+"""
+
+import difflib
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from structpred.errors import ConfigError
+
+Class = TypeVar("Class", bound=type)
+
+
+def nearest(word: str, names: list[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them."""
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known names are {', '.join(names) or '(none)'}"
+
+
+class Registry:
+    """The classes of one configurable family, by name.
+
+    Args:
+        family: what one member is called in messages, such as ``"objective"``.
+        group: the package that holds our own members and the entry-point group that other packages use,
+            such as ``"structpred.objectives"``.
+    """
+
+    def __init__(self, family: str, group: str) -> None:
+        self.family = family
+        self.group = group
+        self._classes: dict[str, type] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[Class], Class]:
+        """Class decorator: ``@objectives.register("rml")``.
+
+        Raises:
+            ConfigError: the name is taken by another class; the message says where both come from.
+        """
+
+        def add(cls: Class) -> Class:
+            known = self._classes.get(name)
+            if known is not None and _origin(known) != _origin(cls):
+                raise ConfigError(
+                    f"the {self.family} name {name!r} is registered twice, by {_origin(known)} and by {_origin(cls)}; "
+                    "give one of them another name"
+                )
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def __getitem__(self, name: str) -> type:
+        self._load()
+        if name not in self._classes:
+            raise ConfigError(f"there is no {self.family} named {name!r}; {nearest(name, list(self))}")
+        return self._classes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._classes))
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._classes
+
+    def name_of(self, cls: type) -> str | None:
+        """The name a class was registered under, or None."""
+        return next((name for name, known in self._classes.items() if known is cls), None)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True  # before the imports below, which may look names up themselves
+        importlib.import_module(self.group)
+        for entry in entry_points(group=self.group):
+            try:
+                member = entry.load()
+            except Exception as error:  # noqa: BLE001 - somebody else's package must not take ours down
+                warnings.warn(
+                    f"the {self.family} {entry.name!r} offered by {entry.value} cannot be imported: {error}",
+                    stacklevel=3,
+                )
+                continue
+            if isinstance(member, type):
+                self.register(entry.name)(member)
+
+
+def _origin(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+tasks = Registry("task", "structpred.tasks")
+models = Registry("model", "structpred.models")
+objectives = Registry("objective", "structpred.objectives")
+rewards = Registry("reward", "structpred.rewards")
+payoffs = Registry("payoff", "structpred.payoffs")
+estimators = Registry("estimator", "structpred.objectives")
+optimisers = Registry("optimiser", "structpred.training")
+schedules = Registry("schedule", "structpred.training")
+
+FAMILIES = (tasks, models, objectives, rewards, payoffs, estimators, optimisers, schedules)

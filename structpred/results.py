@@ -1,0 +1,51 @@
+"""What a finished run leaves behind for reports: plain numbers, read back from its folder."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a run's history.
+
+    Attributes:
+        epoch: 1, 2, …
+        loss: mean training loss per target token, in nats for likelihoods.
+        dev: dev metrics by name, in percent.
+        seconds: wall-clock seconds of training so far.
+        diagnostics: means of the objective's diagnostics over the epoch.
+    """
+
+    epoch: int
+    loss: float
+    dev: dict[str, float]
+    seconds: float
+    diagnostics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        identity: the run's identity, 64 hexadecimal digits.
+        scores: ``scores[split][metric]`` in percent, splits ``"dev"`` and ``"test"``, of the chosen checkpoint.
+        signatures: how each metric was computed, by metric name.
+        best_epoch: the epoch whose weights were kept.
+        steps: optimiser steps taken.
+        seconds: wall-clock seconds of training and evaluation, over all interruptions.
+        cpu_seconds: processor seconds of the same.
+        tokens_per_second: target tokens trained on per wall-clock second of training.
+        device: where it ran, as the device names itself.
+        history: one entry an epoch.
+    """
+
+    identity: str
+    scores: dict[str, dict[str, float]]
+    signatures: dict[str, str]
+    best_epoch: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    tokens_per_second: float
+    device: str
+    history: tuple[Epoch, ...]

@@ -1,0 +1,1 @@
+"""Rewards: one number per candidate, higher is better."""

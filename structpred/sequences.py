@@ -1,0 +1,119 @@
+"""Label sequences as tensors: padded labels with lengths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Label sequences, padded: ``[batch, time]``, or ``[batch, candidates, time]`` for several per example.
+
+    Labels are 0..V-1 with nothing special among them: no padding, start, end or unknown symbol. Cells at and
+    beyond a sequence's length hold 0 and mean nothing.
+
+    Attributes:
+        labels: label ids, ``[..., time]``.
+        lengths: number of labels of each sequence, ``[...]``.
+        ended: False where a draw was cut at a length limit before its end came, ``[...]``; None means that all
+            ended. A cut sequence stands for all strings that begin with it.
+    """
+
+    labels: Int[Tensor, "*batch time"]
+    lengths: Int[Tensor, "*batch"]
+    ended: Bool[Tensor, "*batch"] | None = None
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
+        """``[batch, time]`` from lists of ids.
+
+        >>> Sequences.of([[3, 1], [2]]).labels.tolist()
+        [[3, 1], [2, 0]]
+        """
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        longest = max((len(row) for row in rows), default=0)
+        labels = torch.zeros(len(rows), longest, dtype=torch.long)
+        for i, row in enumerate(rows):
+            labels[i, : len(row)] = torch.tensor(list(row), dtype=torch.long)
+        return cls(labels, lengths)
+
+    def tolist(self) -> list[list[int]]:
+        """The sequences of ``[batch, time]`` as lists of ids."""
+        assert self.lengths.ndim == 1, "flatten() candidates first"
+        rows = zip(self.labels.tolist(), self.lengths.tolist(), strict=True)
+        return [row[:length] for row, length in rows]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.labels.device
+
+    def mask(self) -> Bool[Tensor, "*batch time"]:
+        """True at real labels."""
+        time = torch.arange(self.labels.shape[-1], device=self.device)
+        return time < self.lengths.unsqueeze(-1)
+
+    def candidates(self) -> "Sequences":
+        """``[batch, time]`` as ``[batch, 1, time]``: one candidate per example."""
+        ended = None if self.ended is None else self.ended.unsqueeze(1)
+        return Sequences(self.labels.unsqueeze(1), self.lengths.unsqueeze(1), ended)
+
+    def flatten(self) -> "Sequences":
+        """``[batch, candidates, time]`` as ``[batch * candidates, time]``."""
+        ended = None if self.ended is None else self.ended.flatten()
+        return Sequences(self.labels.flatten(0, -2), self.lengths.flatten(), ended)
+
+    def select(self, rows: Tensor | slice) -> "Sequences":
+        """The examples at the given indices along batch."""
+        ended = None if self.ended is None else self.ended[rows]
+        return Sequences(self.labels[rows], self.lengths[rows], ended)
+
+    def to(self, device: torch.device | str) -> "Sequences":
+        """The same sequences on another device."""
+        ended = None if self.ended is None else self.ended.to(device)
+        return Sequences(self.labels.to(device), self.lengths.to(device), ended)
+
+
+@dataclass(frozen=True)
+class FlatSequences:
+    """Many sequences end to end in one tensor; a batch of them is gathered by index, on any device.
+
+    Attributes:
+        labels: all labels, one sequence after another, ``[total]``.
+        starts: where each sequence starts, ``[n]``.
+        lengths: number of labels of each, ``[n]``.
+    """
+
+    labels: Int[Tensor, " total"]
+    starts: Int[Tensor, " n"]
+    lengths: Int[Tensor, " n"]
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
+        """From lists of ids."""
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        labels = torch.tensor([label for row in rows for label in row], dtype=torch.long)
+        return cls(labels, lengths.cumsum(0) - lengths, lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
+        """The given sequences, padded to the longest of them."""
+        lengths = self.lengths[rows]
+        time = torch.arange(int(lengths.max()) if len(rows) else 0, device=lengths.device)
+        inside = time < lengths.unsqueeze(1)
+        cells = torch.where(inside, self.starts[rows].unsqueeze(1) + time, 0)
+        labels = self.labels[cells] if len(self.labels) else torch.zeros_like(cells)
+        return Sequences(torch.where(inside, labels, 0), lengths)
+
+    def to(self, device: torch.device | str) -> "FlatSequences":
+        """The same sequences on another device."""
+        return FlatSequences(self.labels.to(device), self.starts.to(device), self.lengths.to(device))

@@ -1,0 +1,68 @@
+"""What a task is: examples with references, split, and the metrics that score predictions."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from structpred.config import Config
+from structpred.metrics import Metric
+from structpred.registry import tasks
+from structpred.vocabulary import Symbols
+
+
+@dataclass(frozen=True)
+class Example:
+    """One input and the outputs that are right for it.
+
+    Attributes:
+        source: the input symbols.
+        references: one or more right outputs. Training draws one of them each epoch; scoring takes the closest.
+        where: where it was read, such as ``"fre_dev.tsv line 17"``, for messages.
+    """
+
+    source: Symbols
+    references: tuple[Symbols, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a task.
+
+    Attributes:
+        train, dev, test: the parts; ``dev`` chooses the checkpoint, ``test`` is scored once at the end.
+        digest: SHA-256 of the data actually read; part of every run's identity.
+    """
+
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    test: tuple[Example, ...]
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Config):
+    """Data and how it is scored. Work happens in `load`; the constructor touches no file.
+
+    Attributes:
+        metrics: how predictions are scored; the first one chooses the checkpoint.
+    """
+
+    family = tasks
+    metrics: ClassVar[tuple[Metric, ...]]
+
+    @abstractmethod
+    def load(self) -> Splits:
+        """Read the data.
+
+        Raises:
+            DataError: a file is missing or malformed; the message names the file and the line.
+        """
+
+    @abstractmethod
+    def parse(self, text: str) -> Symbols:
+        """The input symbols of one line of text, for predictions on new inputs."""
+
+    @abstractmethod
+    def render(self, output: Symbols) -> str:
+        """Output symbols as one line of text, the way the task's own files write them."""

@@ -1,0 +1,64 @@
+"""Symbols to ids and back."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from structpred.errors import DataError
+
+Symbols = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The symbols of one side of a task. Ids are 0..V-1; specials are the model's business and not among them.
+
+    Attributes:
+        symbols: each symbol once, in the order of their ids.
+    """
+
+    symbols: Symbols
+
+    @classmethod
+    def of(cls, sequences: Iterable[Symbols], *, min_count: int = 1) -> "Vocabulary":
+        """The symbols that occur at least ``min_count`` times, in sorted order.
+
+        >>> Vocabulary.of([("b", "a"), ("b",)]).symbols
+        ('a', 'b')
+        """
+        counts = Counter(symbol for sequence in sequences for symbol in sequence)
+        return cls(tuple(sorted(symbol for symbol, count in counts.items() if count >= min_count)))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each symbol."""
+        return {symbol: i for i, symbol in enumerate(self.symbols)}
+
+    def unknown(self, sequence: Symbols) -> Symbols:
+        """The symbols of a sequence that are not in the vocabulary."""
+        return tuple(symbol for symbol in sequence if symbol not in self.ids)
+
+    def encode(self, sequence: Symbols, *, unknown: int | None = None) -> list[int]:
+        """Ids of symbols.
+
+        Args:
+            sequence: the symbols.
+            unknown: the id for a symbol that is not in the vocabulary; None refuses such a symbol.
+
+        Raises:
+            DataError: a symbol is not in the vocabulary and ``unknown`` is None.
+        """
+        strange = self.unknown(sequence)
+        if strange and unknown is None:
+            raise DataError(
+                f"the symbol {strange[0]!r} never occurs in the training data, which knows {len(self)} symbols"
+            )
+        return [self.ids.get(symbol, unknown) for symbol in sequence]  # type: ignore[misc]  # None was refused above
+
+    def decode(self, ids: Sequence[int]) -> Symbols:
+        """Symbols of ids."""
+        return tuple(self.symbols[i] for i in ids)
