@@ -5,6 +5,7 @@ A field's type is one of: ``bool``, ``int``, ``float``, ``str``, ``Literal``, an
 """
 
 import hashlib
+import inspect
 import json
 import math
 import numbers
@@ -12,7 +13,7 @@ import os
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from structpred.errors import ConfigError
 from structpred.registry import Registry, nearest
@@ -24,12 +25,12 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 class Interval:
     """Limits of a number: ``above`` and ``below`` exclude the end, ``least`` and ``most`` include it."""
 
-    above: float = -math.inf
-    below: float = math.inf
-    least: float = -math.inf
-    most: float = math.inf
+    above: int | float = -math.inf
+    below: int | float = math.inf
+    least: int | float = -math.inf
+    most: int | float = math.inf
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: int | float) -> bool:
         return self.above < value < self.below and self.least <= value <= self.most
 
     def __str__(self) -> str:
@@ -50,6 +51,7 @@ class Config:
 
     Attributes:
         family: the registry that names the classes of this family; None for a class that needs no name.
+        alternatives: optional fields of which exactly one must be given.
         version: raised when the meaning of the class changes, so that older runs are not taken for new ones.
 
     Raises:
@@ -58,11 +60,20 @@ class Config:
 
     family: ClassVar[Registry | None] = None
     version: ClassVar[int] = 1
+    alternatives: ClassVar[tuple[str, ...]] = ()
+    # Constructors take what `coerce` can mend, so jaxtyping's run-time checks in tests leave them alone.
+    __no_type_check__: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, hint in hints(type(self)).items():
             value = coerce(getattr(self, name), hint, f"{type(self).__name__}.{name}")
             object.__setattr__(self, name, value)
+        given = [name for name in self.alternatives if getattr(self, name) is not None]
+        if self.alternatives and len(given) != 1:
+            raise ConfigError(
+                f"{type(self).__name__} takes exactly one of {', '.join(self.alternatives)}, "
+                f"but got {' and '.join(given) or 'none of them'}"
+            )
         self.check()
 
     def check(self) -> None:
@@ -77,7 +88,7 @@ class Config:
         return canonical(encode(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls: type["Made"], text: str) -> "Made":
         """The object that `to_json` wrote; fields added since then take their defaults.
 
         Raises:
@@ -85,9 +96,12 @@ class Config:
         """
         try:
             node = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"expected the JSON of a {cls.__name__}, but it cannot be parsed: {error}") from None
+        except (ValueError, RecursionError) as error:
+            expected = f"expected the JSON of {_article(cls.__name__)}"
+            raise ConfigError(f"{expected}, but it cannot be parsed: {error}") from None
         decoded = decode(node, cls, cls.__name__)
+        if not isinstance(decoded, cls):
+            _refuse("the JSON", f"that of {_article(cls.__name__)}", decoded)
         assert isinstance(decoded, cls)
         return decoded
 
@@ -95,7 +109,9 @@ class Config:
 def hints(cls: type[Config]) -> dict[str, Any]:
     """The resolved type of each field, in order."""
     if cls not in _HINTS:
-        resolved = get_type_hints(cls, include_extras=True)
+        resolved: dict[str, Any] = {}  # typing.get_type_hints would stop at __no_type_check__
+        for base in reversed(cls.__mro__):
+            resolved |= inspect.get_annotations(base, eval_str=True)
         _HINTS[cls] = {field.name: resolved[field.name] for field in fields(cls)}
     return _HINTS[cls]
 
@@ -117,6 +133,8 @@ def digest(node: Json) -> str:
     """SHA-256 of the canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical(node).encode()).hexdigest()
 
+
+Made = TypeVar("Made", bound=Config)
 
 # ----------------------------------------------------------------------------------------------- checking values
 
@@ -152,20 +170,35 @@ def _bool(value: object, where: str) -> bool:
     return value if isinstance(value, bool) else bool(_refuse(where, "True or False", value))
 
 
-def _int(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value // 1:
+def _int(value: Any, where: str) -> int:
+    whole = isinstance(value, numbers.Integral) or _number(value).is_integer()
+    if isinstance(value, bool) or not whole:
         _refuse(where, "a whole number", value)
-    return value if isinstance(value, int) else int(float(value))  # type: ignore[arg-type]  # a whole Real
+    return int(value)  # not by way of float, which would lose digits
 
 
-def _float(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+def _float(value: Any, where: str) -> float:
+    number = _number(value)
+    if isinstance(value, bool) or not math.isfinite(number):
         _refuse(where, "a finite number", value)
-    return float(value)  # type: ignore[arg-type]  # a finite Real
+    return number + 0.0  # -0.0 becomes 0.0: the two are equal and must be written alike
+
+
+def _number(value: Any) -> float:
+    """A real number as a float, and anything else as not a number."""
+    try:
+        return float(value) if isinstance(value, numbers.Real) else math.nan
+    except OverflowError:
+        return math.inf
 
 
 def _str(value: object, where: str) -> str:
-    return os.fspath(value) if isinstance(value, str | os.PathLike) else str(_refuse(where, "a text", value))
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        return str(_refuse(where, "a text", value))
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        _refuse(where, "a text that UTF-8 can write", value)  # else the run's identity cannot be computed
+    return str(text)
 
 
 _COERCE: dict[object, Callable[[object, str], object]] = {bool: _bool, int: _int, float: _float, str: _str}
@@ -183,7 +216,7 @@ def _choice(value: object, choices: tuple[object, ...], where: str) -> object:
     if value not in choices:
         hint = nearest(str(value), [str(choice) for choice in choices])
         raise ConfigError(f"{where} must be one of {', '.join(map(repr, choices))}, but got {value!r}; {hint}")
-    return value
+    return choices[choices.index(value)]  # not the value itself: 1.0 equals 1 but is written otherwise
 
 
 def _tuple(value: object, item: Any, where: str) -> tuple[object, ...]:

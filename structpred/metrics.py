@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import rapidfuzz
@@ -15,6 +15,7 @@ from structpred.vocabulary import Symbols
 Counts = Float[np.ndarray, "examples 2"]
 
 
+@runtime_checkable
 class Metric(Protocol):
     """A ratio of two counts summed over examples, in percent.
 
@@ -54,7 +55,8 @@ def counts(metric: Metric, predictions: Sequence[Symbols], references: Sequence[
 
 def closest(prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[int, int]:
     """Edits to, and length of, the reference with the fewest edits; the longest of those that tie."""
-    return min(((Levenshtein.distance(prediction, each), -len(each)) for each in references), key=lambda pair: pair)
+    found = ((Levenshtein.distance(prediction, reference), len(reference)) for reference in references)
+    return min(found, key=lambda pair: (pair[0], -pair[1]))
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class SymbolErrorRate:
 
     def counts(self, prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[float, float]:
         """Edits to the closest reference, and its length."""
-        edits, minus_length = closest(prediction, references)
-        return float(edits), float(-minus_length)
+        edits, length = closest(prediction, references)
+        return float(edits), float(length)
 
 
 @dataclass(frozen=True)

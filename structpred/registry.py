@@ -27,13 +27,14 @@ class Registry:
 
     Args:
         family: what one member is called in messages, such as ``"objective"``.
-        group: the package that holds our own members and the entry-point group that other packages use,
-            such as ``"structpred.objectives"``.
+        group: the entry-point group that other packages use, such as ``"structpred.objectives"``.
+        home: the package that holds our own members, where it is not named like the group.
     """
 
-    def __init__(self, family: str, group: str) -> None:
+    def __init__(self, family: str, group: str, home: str | None = None) -> None:
         self.family = family
         self.group = group
+        self.home = group if home is None else home
         self._classes: dict[str, type] = {}
         self._loaded = False
 
@@ -72,20 +73,29 @@ class Registry:
 
     def name_of(self, cls: type) -> str | None:
         """The name a class was registered under, or None."""
+        if cls not in self._classes.values():
+            self._load()  # an entry point alone may name it
         return next((name for name, known in self._classes.items() if known is cls), None)
 
     def _load(self) -> None:
         if self._loaded:
             return
         self._loaded = True  # before the imports below, which may look names up themselves
-        importlib.import_module(self.group)
+        try:
+            self._import_members()
+        except BaseException:
+            self._loaded = False  # or the next look-up would find half of the names and call the others unknown
+            raise
+
+    def _import_members(self) -> None:
+        importlib.import_module(self.home)
         for entry in entry_points(group=self.group):
             try:
                 member = entry.load()
             except Exception as error:  # noqa: BLE001 - somebody else's package must not take ours down
                 warnings.warn(
                     f"the {self.family} {entry.name!r} offered by {entry.value} cannot be imported: {error}",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
                 continue
             if isinstance(member, type):
@@ -101,8 +111,8 @@ models = Registry("model", "structpred.models")
 objectives = Registry("objective", "structpred.objectives")
 rewards = Registry("reward", "structpred.rewards")
 payoffs = Registry("payoff", "structpred.payoffs")
-estimators = Registry("estimator", "structpred.objectives")
-optimisers = Registry("optimiser", "structpred.training")
-schedules = Registry("schedule", "structpred.training")
+estimators = Registry("estimator", "structpred.estimators", home="structpred.objectives")
+optimisers = Registry("optimiser", "structpred.optimisers", home="structpred.training")
+schedules = Registry("schedule", "structpred.schedules", home="structpred.training")
 
 FAMILIES = (tasks, models, objectives, rewards, payoffs, estimators, optimisers, schedules)

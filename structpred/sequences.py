@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Int
@@ -28,7 +27,7 @@ class Sequences:
     ended: Bool[Tensor, "*batch"] | None = None
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
+    def of(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
         """``[batch, time]`` from lists of ids.
 
         >>> Sequences.of([[3, 1], [2]]).labels.tolist()
@@ -96,11 +95,23 @@ class FlatSequences:
     lengths: Int[Tensor, " n"]
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
+    def of(cls, rows: Sequence[Sequence[int]]) -> "FlatSequences":
         """From lists of ids."""
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         labels = torch.tensor([label for row in rows for label in row], dtype=torch.long)
         return cls(labels, lengths.cumsum(0) - lengths, lengths)
+
+    @classmethod
+    def packed(cls, padded: Sequences) -> "FlatSequences":
+        """The sequences of ``[n, time]`` without their padding."""
+        lengths = padded.lengths
+        return cls(padded.labels[padded.mask()], lengths.cumsum(0) - lengths, lengths)
+
+    @classmethod
+    def joined(cls, parts: Sequence["FlatSequences"]) -> "FlatSequences":
+        """All sequences of several, in order."""
+        lengths = torch.cat([part.lengths for part in parts])
+        return cls(torch.cat([part.labels for part in parts]), lengths.cumsum(0) - lengths, lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -40,6 +40,23 @@ class Splits:
     digest: str
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What models and objectives must know of the training data before they can be built.
+
+    Attributes:
+        inputs: number of distinct input symbols.
+        labels: V, number of distinct output labels.
+        label_counts: occurrences of each label in the training references.
+        references: number of training references; each has one end.
+    """
+
+    inputs: int
+    labels: int
+    label_counts: tuple[int, ...]
+    references: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(Config):
     """Data and how it is scored. Work happens in `load`; the constructor touches no file.

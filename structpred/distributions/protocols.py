@@ -14,6 +14,7 @@ from torch import Tensor
 from structpred.sequences import Sequences
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """What every distribution says of itself.
 

@@ -1,1 +1,6 @@
 """Models: from inputs to a distribution over outputs."""
+
+from structpred.models.base import Model
+from structpred.models.seq2seq import Seq2Seq
+
+__all__ = ["Model", "Seq2Seq"]

@@ -18,10 +18,12 @@ class Payoff(Config):
 
     Attributes:
         temperature: τ, in any of its conventions.
+        distribution: the class of q; objectives are checked against its verbs.
         keeps_length: True where every draw is as long as its reference, so that a tagger can be trained on it.
     """
 
     family = payoffs
+    distribution: ClassVar[type]
     keeps_length: ClassVar[bool]
 
     temperature: Temperature

@@ -1,9 +1,9 @@
 """One temperature, in the conventions people publish it in."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from structpred.config import Config, Positive
-from structpred.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +22,8 @@ class Temperature(Config):
         ConfigError: none or several are given, or one is not above 0.
     """
 
+    alternatives: ClassVar[tuple[str, ...]] = ("literal", "rescaled", "edit_rate")
+
     literal: Positive | None = None
     rescaled: Positive | None = None
     edit_rate: Positive | None = None
-
-    def check(self) -> None:
-        """Refuse anything but exactly one convention."""
-        given = [name for name in ("literal", "rescaled", "edit_rate") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ConfigError(
-                "Temperature takes exactly one of literal, rescaled and edit_rate, "
-                f"but got {' and '.join(given) or 'none of them'}"
-            )

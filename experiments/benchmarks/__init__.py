@@ -1,0 +1,1 @@
+"""Measured speed, paired in one process with the usual way: ``python -m structpred.experiments.benchmarks.NAME``."""

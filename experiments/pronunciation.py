@@ -1,0 +1,34 @@
+"""Does reward-augmented maximum likelihood pronounce English words better than likelihood or label smoothing?
+
+The main job: ``make compare``, or ``structpred compare``. Data are embedded, so nothing is downloaded.
+
+Sized for two processor cores and ten minutes: 5,000 training words, a small network, 20 epochs. The edit rate was
+chosen once on dev with seed 100, which is not among the seeds compared; ε is the value the literature uses.
+"""
+
+from dataclasses import replace
+
+from structpred.experiment import Experiment
+from structpred.models import Seq2Seq
+from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
+from structpred.payoffs import EditDistancePayoff, Temperature
+from structpred.tasks import Pronunciation
+from structpred.training import Adam, Trainer
+
+BASE = Experiment(
+    task=Pronunciation(size=5000, held_out=1500),
+    model=Seq2Seq(embedding=96, hidden=192),
+    objective=MaximumLikelihood(),
+    optimiser=Adam(lr=3e-3),
+    trainer=Trainer(epochs=20, batch_tokens=384),
+)
+
+
+def experiments() -> dict[str, Experiment]:
+    """The three arms, by name."""
+    payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
+    return {
+        "ML": BASE,
+        "smoothing": replace(BASE, objective=LabelSmoothing(epsilon=0.1)),
+        "RML": replace(BASE, objective=RML(payoff=payoff)),
+    }

@@ -1,0 +1,92 @@
+"""How an expectation under q is computed: exactly, or from draws."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from structpred.config import Config, Count
+from structpred.distributions.protocols import CrossEntropy, LogProb, Marginals, Sample, cross_entropy
+from structpred.objective import Need
+from structpred.registry import estimators
+from structpred.sequences import Sequences
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimator(Config):
+    """A way to compute E_q[−log p(y|x)]."""
+
+    family = estimators
+
+    @property
+    @abstractmethod
+    def verb_of_payoff(self) -> type:
+        """The protocol that q must offer."""
+
+    @abstractmethod
+    def need(self, purpose: str) -> Need:
+        """The verb that p must offer."""
+
+    @abstractmethod
+    def draw(self, q: Any, generator: torch.Generator | None) -> Sequences | None:
+        """What is drawn from q, ``[batch, candidates, time]``; None where nothing is."""
+
+    @abstractmethod
+    def cross_entropy(self, q: Any, p: Any, draws: Sequences | None) -> Float[Tensor, " batch"]:
+        """The expectation, in nats, one per example."""
+
+
+@estimators.register("exact")
+@dataclass(frozen=True, kw_only=True)
+class Exact(Estimator):
+    """In closed form: no draws, no variance. Both distributions must allow it."""
+
+    @property
+    def verb_of_payoff(self) -> type:
+        """``marginals``."""
+        return Marginals
+
+    def need(self, purpose: str) -> Need:
+        """``cross_entropy_from``."""
+        return Need(CrossEntropy, f"{purpose} with Exact()", "estimator=Sampled(k=1)")
+
+    def draw(self, q: Marginals, generator: torch.Generator | None) -> None:
+        """Nothing."""
+
+    def cross_entropy(self, q: Marginals, p: CrossEntropy, draws: Sequences | None) -> Float[Tensor, " batch"]:
+        """H(q, p)."""
+        del draws
+        return cross_entropy(q, p)
+
+
+@estimators.register("sampled")
+@dataclass(frozen=True, kw_only=True)
+class Sampled(Estimator):
+    """The mean over ``k`` independent draws: unbiased, with variance falling as 1/k.
+
+    Attributes:
+        k: draws per example; the paper takes one.
+    """
+
+    k: Count = 1
+
+    @property
+    def verb_of_payoff(self) -> type:
+        """``sample``."""
+        return Sample
+
+    def need(self, purpose: str) -> Need:
+        """``log_prob``."""
+        return Need(LogProb, purpose)
+
+    def draw(self, q: Sample, generator: torch.Generator | None) -> Sequences:
+        """``k`` draws."""
+        return q.sample(self.k, generator)
+
+    def cross_entropy(self, q: Sample, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
+        """−(1/k) Σ log p(y_k|x)."""
+        assert draws is not None
+        return -p.log_prob(draws).mean(1)

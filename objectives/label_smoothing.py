@@ -1,0 +1,96 @@
+"""Label smoothing."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structpred.config import Fraction
+from structpred.distributions.protocols import Steps, StepScores
+from structpred.errors import ConfigError
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.registry import objectives
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+
+
+def smoothed_cross_entropy(
+    steps: Steps, epsilon: float, prior: Float[Tensor, " symbols"], mass: Literal["all", "others"]
+) -> Float[Tensor, "batch candidates"]:
+    """−Σ_t [(1 − ε) log p_t(y*_t) + ε Σ_v u(v) log p_t(v)], in nats.
+
+    Args:
+        steps: log p_t(v) along the targets.
+        epsilon: ε.
+        prior: u over all next symbols, summing to one.
+        mass: ``"all"`` takes u as it is, the target included; ``"others"`` renormalises u without the target.
+    """
+    target = steps.log_probs.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
+    spread = steps.log_probs @ prior
+    if mass == "others":
+        share = prior[steps.targets]
+        alone = share == 1  # nothing but the target to spread over
+        spread = torch.where(alone, target, (spread - share * target) / torch.where(alone, 1, 1 - share))
+    losses = -(1 - epsilon) * target - epsilon * spread
+    return torch.where(steps.mask, losses, 0).sum(-1)
+
+
+class Frequencies(nn.Module):
+    """How often each next symbol occurs in training, as a buffer that moves with the model."""
+
+    counts: Tensor
+
+    def __init__(self, counts: Float[Tensor, " symbols"]) -> None:
+        super().__init__()
+        self.register_buffer("counts", counts)
+
+
+@objectives.register("label-smoothing")
+@dataclass(frozen=True, kw_only=True)
+class LabelSmoothing(Objective):
+    """Cross-entropy from smoothed targets at every step of the reference (Szegedy et al. 2016, section 7).
+
+    The history is always the reference's own, unlike RML's; on a factorised model with a uniform prior the two are
+    equal. Where the model ends its outputs itself, the end is one of the V + 1 next symbols: it is smoothed and
+    takes its share of the mass, as in fairseq.
+
+    Attributes:
+        epsilon: ε, the mass moved away from the target.
+        prior: where it goes: ``"uniform"`` over the next symbols, or ``"unigram"``, their frequency in training.
+        mass: ``"all"`` spreads ε over all symbols, the target included (Szegedy et al., PyTorch, fairseq before
+            2021); ``"others"`` over the symbols other than the target (fairseq since 2021).
+    """
+
+    epsilon: Fraction = 0.1
+    prior: Literal["uniform", "unigram"] = "uniform"
+    mass: Literal["all", "others"] = "all"
+
+    def needs(self) -> tuple[Need, ...]:
+        """``steps``."""
+        return (Need(StepScores, "LabelSmoothing"),)
+
+    def state(self, sizes: Sizes) -> nn.Module | None:
+        """The unigram frequencies of the labels and, last, of the end."""
+        if self.prior == "uniform":
+            return None
+        counts = torch.tensor([*sizes.label_counts, sizes.references], dtype=torch.get_default_dtype())
+        return Frequencies(counts)
+
+    def losses(self, p: StepScores, targets: Sequences, given: Given) -> Losses:
+        """The smoothed cross-entropy of each example."""
+        steps = p.steps(targets.candidates())
+        losses = smoothed_cross_entropy(steps, self.epsilon, self._prior(steps, given.state), self.mass)
+        return Losses(losses.squeeze(1))
+
+    def _prior(self, steps: Steps, state: nn.Module | None) -> Float[Tensor, " symbols"]:
+        symbols = steps.log_probs.shape[-1]
+        counts = steps.log_probs.new_ones(symbols)
+        if self.prior == "unigram":
+            if not isinstance(state, Frequencies):
+                raise ConfigError(
+                    "LabelSmoothing(prior='unigram') needs frequencies: pass state=objective.state(sizes)"
+                )
+            counts = state.counts[:symbols].to(steps.log_probs.dtype)  # a tagger has no end: its share is left out
+        return counts / counts.sum()

@@ -1,0 +1,5 @@
+"""``python -m structpred``."""
+
+from structpred.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,92 @@
+"""Experiments from words such as ``task=tsv task.train=pairs.tsv objective.epsilon=0.2``."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import MISSING, fields
+from typing import Any, get_args
+
+from structpred.config import Config, Json, decode, encode, hints
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.registry import nearest
+
+DEFAULTS: dict[str, Json] = {
+    "task": {"type": "pronunciation"},
+    "model": {"type": "seq2seq"},
+    "objective": {"type": "maximum-likelihood"},
+}
+
+
+def experiment(words: Iterable[str], start: Experiment | None = None) -> Experiment:
+    """An experiment from assignments, in their order, to ``start`` or to the defaults.
+
+    A family is chosen by name (``objective=rml``), a field by its dotted name (``objective.payoff=hamming``).
+
+    Raises:
+        ConfigError: a word is no assignment, or names a field, a class or a value that does not exist.
+    """
+    tree: Json = json.loads(json.dumps(DEFAULTS)) if start is None else encode(start)
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"expected field=value, such as trainer.epochs=10, but got {word!r}")
+        _assign(tree, Experiment, name.split("."), text, name)
+    built = decode(tree, Experiment, "the experiment")
+    assert isinstance(built, Experiment)
+    return built
+
+
+def _assign(node: Json, hint: Any, path: list[str], text: str, name: str) -> None:
+    """Put the value that ``text`` stands for at ``path`` below ``node``, which stands for a ``hint``."""
+    cls = _class(node, hint)
+    assert isinstance(node, dict)
+    known = hints(cls)
+    field, *deeper = path
+    if field not in known:
+        raise ConfigError(f"{name}: {cls.__name__} has no field {field!r}; {nearest(field, list(known))}")
+    if deeper:
+        if field not in node:
+            node[field] = _default(cls, field)
+        if not isinstance(node[field], dict):
+            raise ConfigError(f"{name}: {field!r} of {cls.__name__} has no fields of its own")
+        _assign(node[field], known[field], deeper, text, name)
+        return
+    for alternative in cls.alternatives if field in cls.alternatives else ():
+        node[alternative] = None
+    node[field] = _value(text, known[field])
+
+
+def _class(node: Json, hint: Any) -> type[Config]:
+    """The class a tree stands for: named in the tree where the field takes a family, else the field's own."""
+    alternatives = [hint, *get_args(hint)]
+    cls = next(each for each in alternatives if isinstance(each, type) and issubclass(each, Config))
+    if cls.family is not None and isinstance(node, dict):
+        return cls.family[str(node.get("type"))]
+    return cls
+
+
+def _default(cls: type[Config], name: str) -> Json:
+    default = next(field.default for field in fields(cls) if field.name == name)
+    if isinstance(default, Config):
+        return encode(default)
+    return {} if default is MISSING else None
+
+
+def _value(text: str, hint: Any) -> Json:
+    """A name for a family, a text where the field takes texts, else a JSON value such as 3, 0.1, true or null."""
+    accepted = {hint, *get_args(hint)}
+    if any(isinstance(each, type) and issubclass(each, Config) and each.family for each in accepted):
+        return {"type": text}
+    if text == "null" or (str not in accepted and not isinstance(next(iter(get_args(hint)), None), str)):
+        try:
+            value: Json = json.loads(text)
+        except ValueError:
+            return text
+        return value
+    return text
+
+
+def arms(words: Iterable[str], start: dict[str, Experiment]) -> dict[str, Experiment]:
+    """Every arm with the assignments made to it."""
+    chosen = list(words)
+    return {name: experiment(chosen, arm) for name, arm in start.items()}

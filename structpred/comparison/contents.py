@@ -1,0 +1,200 @@
+"""What stands in a report, and in which order; how it looks is the renderers' matter."""
+
+from functools import partial
+
+from structpred.comparison import plots
+from structpred.comparison.analysis import Row, scores
+from structpred.comparison.document import Column, Document, Figure, Section, Sentences, Table, Tone
+from structpred.comparison.environment import environment
+from structpred.comparison.report import Report
+from structpred.comparison.sentences import joined
+from structpred.comparison.statistics import LEVEL, fixed
+from structpred.metrics import Metric
+from structpred.results import RunResult
+
+_NAMED = 4  # arms that a title names; more are counted
+_TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
+
+
+def document(report: Report) -> Document:
+    """The whole report."""
+    return Document(
+        title=_title(report),
+        sections=(
+            Section("Conclusion", (Sentences(report.conclusion(), lead=True),)),
+            *(_metric_section(report, metric) for metric in report.metrics),
+            Section("What differs between the arms", (_differences(report),)),
+            Section("How to read the numbers", (Sentences(_notes(report)),)),
+            Section("Runs", (_runs(report),)),
+        ),
+    )
+
+
+def _title(report: Report) -> str:
+    several = len(report.arms) > _NAMED
+    return f"Comparison of {f'{len(report.arms)} arms' if several else joined(list(report.arms))}"
+
+
+def _metric_section(report: Report, metric: Metric) -> Section:
+    primary = metric is report.metrics[0]
+    role = "primary metric" if primary else "supporting metric"
+    table = _score_table(report, metric, costs=primary)
+    return Section(f"{metric.name}, {role}, {_direction(metric)}", (table, *_figures(report, metric)))
+
+
+def _direction(metric: Metric) -> str:
+    return "higher is better" if metric.higher_is_better else "lower is better"
+
+
+def _score_table(report: Report, metric: Metric, *, costs: bool) -> Table:
+    rows = report.table(metric)
+    columns = [Column("arm", numeric=False), Column(f"dev {metric.name} (%)"), Column(f"test {metric.name} (%)")]
+    columns += [Column("test − baseline"), Column("p (Holm)"), Column("verdict on test", numeric=False)]
+    if costs:
+        columns += [Column("seconds per run"), Column("CPU-seconds per run")]
+    cells = tuple((*_score_cells(row), *(_cost_cells(row) if costs else ())) for row in rows)
+    return Table(tuple(columns), cells, tuple(_TONES.get(row.verdict, "") for row in rows))
+
+
+def _score_cells(row: Row) -> tuple[str, ...]:
+    if row.contrast is None:
+        return row.arm, str(row.dev), str(row.test), "", "", row.verdict
+    p = row.contrast.corrected_p
+    probability = "" if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return row.arm, str(row.dev), str(row.test), row.contrast.difference.signed, probability, row.verdict
+
+
+def _cost_cells(row: Row) -> tuple[str, str]:
+    return _cost(row.seconds, row.relative_seconds), _cost(row.cpu_seconds, row.relative_cpu_seconds)
+
+
+def _cost(seconds: float, relative: float | None) -> str:
+    return f"{seconds:,.1f}" if relative is None else f"{seconds:,.1f} (×{relative:.2f})"
+
+
+def _figures(report: Report, metric: Metric) -> tuple[Figure, ...]:
+    score_plot, curves = _score_plot(report, metric), _curves(report, metric)
+    difference_plot = (_difference_plot(report, metric),) if len(report.arms) > 1 else ()
+    return (score_plot, *difference_plot, *curves)
+
+
+def _score_plot(report: Report, metric: Metric) -> Figure:
+    rows = report.table(metric)
+    values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
+    baseline = next(row.test.mean for row in rows if row.contrast is None)
+    label = f"test {metric.name} (%), {_direction(metric)}"
+    estimates = {row.arm: row.test for row in rows}
+    caption = f"Test {metric.name}. {_dots_caption(report)}; dashed: {report.baseline}."
+    return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, baseline), caption)
+
+
+def _difference_plot(report: Report, metric: Metric) -> Figure:
+    reference = scores(report.results[report.baseline], "test", metric.name)
+    contrasts = {row.arm: row.contrast.difference for row in report.table(metric) if row.contrast is not None}
+    values = {arm: (scores(report.results[arm], "test", metric.name) - reference).tolist() for arm in contrasts}
+    label = f"difference in test {metric.name} (percentage points)"
+    caption = f"The same, minus {report.baseline} under the same seed. {_dots_caption(report)}; dashed: no difference."
+    return Figure(partial(plots.dot_plot, values, contrasts, _looks(report), label, 0.0), caption)
+
+
+def _dots_caption(report: Report) -> str:
+    return "A dot a seed; bar: mean; line: 95 % interval" if len(report.seeds) > 1 else "One seed, no interval"
+
+
+def _curves(report: Report, metric: Metric) -> tuple[Figure, ...]:
+    histories = {
+        arm: [
+            [epoch.dev[metric.name] for epoch in run.history if metric.name in epoch.dev] for run in report.results[arm]
+        ]
+        for arm in report.arms
+    }
+    if not all(run for runs in histories.values() for run in runs):  # nothing to draw for an arm without history
+        return ()
+    band = "mean over seeds, band from the lowest to the highest seed; a curve ends with the shortest of its runs"
+    caption = f"Dev {metric.name} after each epoch: {band if len(report.seeds) > 1 else 'one seed'}."
+    draw = partial(plots.learning_curves, histories, _looks(report), f"dev {metric.name} (%)")
+    return (Figure(draw, caption),)
+
+
+def _looks(report: Report) -> dict[str, plots.Look]:
+    return plots.looks(list(report.arms))
+
+
+def _differences(report: Report) -> Table | Sentences:
+    fields = report.differences()
+    if len(report.arms) == 1:
+        return Sentences(("There is one arm only.",))
+    if not fields:
+        return Sentences(("Nothing: the arms are the same experiment under different names.",))
+    columns = (Column("field", numeric=False), *(Column(arm, numeric=False) for arm in report.arms))
+    return Table(columns, tuple((field, *values.values()) for field, values in fields.items()))
+
+
+def _notes(report: Report) -> tuple[str, ...]:
+    here = environment()
+    packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
+    return (
+        "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
+        *_test_notes(report),
+        *(_signature(report, metric) for metric in report.metrics),
+        "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
+        f"average; × is relative to {report.baseline}. {_devices(report)}",
+        f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
+    )
+
+
+def _test_notes(report: Report) -> tuple[str, ...]:
+    seeds, compared = len(report.seeds), len(report.arms) - 1
+    if seeds == 1 or not compared:
+        return ("Nothing was tested: tests need two arms and two seeds.",)
+    arms = "one arm" if compared == 1 else f"{compared} arms"
+    return (
+        f"The unit of every test is the run (the seed), not the example: {seeds} runs an arm, paired by seed.",
+        f"Each arm is compared with {report.baseline} by a two-sided paired t test over the seeds ({seeds - 1} degrees "
+        "of freedom); arms are not compared with one another.",
+        f"p values are Holm-corrected over the {arms} compared with the baseline, for each metric on its own; the "
+        f"conclusion rests on {report.metrics[0].name} alone.",
+        "± is a 95 % t interval over seeds, that of a difference over the paired differences; intervals are not "
+        "corrected for the number of arms.",
+        f"Seeds needed and smallest detectable difference are for 80 % power at Holm's strictest level, "
+        f"{LEVEL / compared:.2g}. An observed difference is a rough guess of the true one, so they are rough too.",
+    )
+
+
+def _signature(report: Report, metric: Metric) -> str:
+    runs = [run for arm in report.arms for run in report.results[arm]]
+    found = dict.fromkeys(run.signatures.get(metric.name, "not recorded") for run in runs)
+    warning = "" if len(found) == 1 else " — the runs were scored in different ways and cannot be compared strictly"
+    return f"{metric.name} is {joined(list(found))}{warning}."
+
+
+def _devices(report: Report) -> str:
+    devices = list(dict.fromkeys(run.device for arm in report.arms for run in report.results[arm]))
+    if len(devices) == 1:
+        return f"All runs were on {devices[0]}."
+    return f"Runs were on different devices ({joined(devices)}), so their times do not compare strictly."
+
+
+def _runs(report: Report) -> Table:
+    columns = [Column("arm", numeric=False), Column("seed")]
+    columns += [Column(f"{split} {metric.name} (%)") for metric in report.metrics for split in ("dev", "test")]
+    columns += [Column("best epoch"), Column("steps"), Column("seconds"), Column("CPU-seconds")]
+    columns += [Column("identity", numeric=False)]
+    cells = tuple(
+        (arm, str(seed), *_run_cells(run, report.metrics))
+        for arm in report.arms
+        for seed, run in zip(report.seeds, report.results[arm], strict=True)
+    )
+    return Table(tuple(columns), cells)
+
+
+def _run_cells(run: RunResult, metrics: tuple[Metric, ...]) -> tuple[str, ...]:
+    found = [fixed(run.scores[split][metric.name]) for metric in metrics for split in ("dev", "test")]
+    return (
+        *found,
+        str(run.best_epoch),
+        f"{run.steps:,}",
+        f"{run.seconds:,.1f}",
+        f"{run.cpu_seconds:,.1f}",
+        run.identity[:12],
+    )

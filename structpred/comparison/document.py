@@ -1,0 +1,72 @@
+"""A report as headings, sentences, tables and figures; Markdown, HTML and the terminal render the same document."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Tone = Literal["", "good", "bad"]
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Plain sentences; ``lead`` sets the first one apart, as the summary of the others."""
+
+    sentences: tuple[str, ...]
+    lead: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading; numbers align right."""
+
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text.
+
+    Attributes:
+        columns: the headings.
+        rows: one text a column.
+        tones: one a row: whether the row is good or bad news; empty for none.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    tones: tuple[Tone, ...] = ()
+
+    def tone(self, row: int) -> Tone:
+        """The tone of a row."""
+        return self.tones[row] if self.tones else ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing, shown where drawings can be shown.
+
+    Attributes:
+        draw: makes an ``<svg>`` element without references to anything outside it; drawing is slow, so it waits until
+            somebody shows the figure.
+        caption: what it shows, also for those who cannot see it.
+    """
+
+    draw: Callable[[], str]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: tuple[Sentences | Table | Figure, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A title and sections."""
+
+    title: str
+    sections: tuple[Section, ...]

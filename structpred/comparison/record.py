@@ -1,0 +1,102 @@
+"""``results.json``: everything needed to redo a report's tables and figures, and the way back from it."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from structpred import config
+from structpred.comparison.analysis import Contrast
+from structpred.comparison.environment import environment
+from structpred.comparison.report import Report
+from structpred.comparison.sentences import seeds_text
+from structpred.config import Config
+from structpred.errors import RunError
+from structpred.metrics import Metric
+from structpred.results import Epoch, RunResult
+
+FORMAT = 1
+
+
+def encode(report: Report) -> str:
+    """The text of ``results.json``, indented for people and differences."""
+    tree = {
+        "format": FORMAT,
+        "baseline": report.baseline,
+        "seeds": list(report.seeds),
+        "metrics": [_metric(metric) for metric in report.metrics],
+        "arms": {arm: config.encode(each) for arm, each in report.arms.items()},
+        "runs": {arm: [asdict(run) for run in report.results[arm]] for arm in report.arms},
+        "tests": {metric.name: _tests(report, metric) for metric in report.metrics},
+        "conclusion": list(report.conclusion()),
+        "environment": asdict(environment()),
+    }
+    return json.dumps(_without_infinities(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _metric(metric: Metric) -> dict[str, object]:
+    return {"name": metric.name, "higher_is_better": metric.higher_is_better, "signature": metric.signature}
+
+
+def _tests(report: Report, metric: Metric) -> dict[str, object]:
+    return {row.arm: _test(row.contrast) for row in report.table(metric) if row.contrast is not None}
+
+
+def _test(contrast: Contrast) -> dict[str, object]:
+    untested = contrast.p is None
+    return {**asdict(contrast), "seeds_needed": None if untested else seeds_text(contrast.seeds_needed)}
+
+
+def _without_infinities(tree: Any) -> Any:
+    """JSON has no NaN: a diverged loss becomes null, and is read back as NaN."""
+    if isinstance(tree, Mapping):
+        return {key: _without_infinities(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_without_infinities(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def read(file: Path | str, kind: type[Config], metrics: tuple[Metric, ...]) -> Report:
+    """The report whose `Report.write` left ``file``; its tests are computed anew from the scores.
+
+    Args:
+        file: the ``results.json``.
+        kind: the class of the arms' configs, `Experiment` as a rule.
+        metrics: the task's metrics; their names must be the file's.
+
+    Raises:
+        RunError: the file cannot be read, is no report, or has other metrics.
+        ConfigError: an arm cannot be made by this version of the code.
+    """
+    tree = _load(Path(file))
+    names = [metric["name"] for metric in tree["metrics"]]
+    if names != [metric.name for metric in metrics]:
+        raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
+    arms = {arm: kind.from_json(json.dumps(node)) for arm, node in tree["arms"].items()}
+    results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
+    return Report(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read as a report: {error}") from None
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        raise RunError(f"{file}: expected a results.json of format {FORMAT}; write the report again")
+    return tree
+
+
+def _run(node: dict[str, Any]) -> RunResult:
+    return RunResult(**{**node, "history": tuple(_epoch(epoch) for epoch in node["history"])})
+
+
+def _epoch(node: dict[str, Any]) -> Epoch:
+    diagnostics = {name: _number(value) for name, value in node["diagnostics"].items()}
+    return Epoch(**{**node, "loss": _number(node["loss"]), "diagnostics": diagnostics})
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,47 @@
+"""A document on the terminal: tables drawn by rich; plain Markdown where the output is a file or a pipe."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from structpred.comparison import markdown
+from structpred.comparison.document import Document, Figure, Section, Sentences, Table
+
+_STYLES = {"": "", "good": "green", "bad": "red"}
+
+
+def show(document: Document, console: Console) -> None:
+    """Print the document. Names are printed as they are: brackets in them are no markup."""
+    if not console.is_terminal:
+        console.print(Text(markdown.render(document)), soft_wrap=True, end="")
+        return
+    console.print(Text(document.title, style="bold"))
+    for section in document.sections:
+        _show_section(section, console)
+
+
+def _show_section(section: Section, console: Console) -> None:
+    blocks = [block for block in section.blocks if not isinstance(block, Figure)]
+    if blocks:
+        console.print(Text(f"\n{section.title}", style="bold"))
+    for block in blocks:
+        if isinstance(block, Table):
+            console.print(_table(block))
+        else:
+            _show_sentences(block, console)
+
+
+def _show_sentences(block: Sentences, console: Console) -> None:
+    for index, sentence in enumerate(block.sentences):
+        lead = block.lead and index == 0
+        console.print(Text(sentence if lead else f"- {sentence}", style="bold" if lead else ""))
+
+
+def _table(table: Table) -> RichTable:
+    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        drawn.add_column(Text(column.title), justify="right" if column.numeric else "left")
+    for index, row in enumerate(table.rows):
+        drawn.add_row(*(Text(cell) for cell in row), style=_STYLES[table.tone(index)])
+    return drawn

@@ -1,0 +1,92 @@
+"""p(y|x) = Π_t p(y_t | y_<t, x) · p(end | y, x): a distribution over strings of every length."""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from structpred.decoding import Decoding
+from structpred.distributions.protocols import Ranked, Steps
+from structpred.distributions.search import Decoder, beam_search, greedy_search, inverse_cdf, roll_out
+from structpred.sequences import Sequences
+
+
+class Autoregressive:
+    """A decoder bound to one encoded batch of inputs; the input is encoded once however many outputs are scored.
+
+    Dropout masks belong to the decoder it holds, so that an output is scored under the mask it was drawn with.
+    The end of sequence is the last of the V + 1 next symbols and is part of every probability. A sequence that was
+    cut (``ended`` False) has the probability of its prefix, so that the draws of `sample` are exact draws from the
+    strings up to the length limit and the prefixes just beyond it.
+
+    Args:
+        decoder: next-symbol scores, see `structpred.distributions.search.Decoder`.
+    """
+
+    fixed_length: ClassVar[bool] = False
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.labels = decoder.labels
+
+    def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        """log p(y_t | y_<t, x) of each label, then of the end; 0 beyond it.
+
+        Args:
+            outputs: ``[batch, candidates, time]``; the result has time + 1 steps.
+        """
+        logits = _at_least_float(self.decoder.logits(outputs))
+        targets, mask = self._targets(outputs)
+        losses = functional.cross_entropy(logits.flatten(0, 2), targets.flatten(), reduction="none")
+        return torch.where(mask, -losses.view(mask.shape), 0.0)
+
+    def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """log p(y|x) in nats: the sum of `token_log_probs`, end included."""
+        return self.token_log_probs(outputs).sum(-1)
+
+    def steps(self, outputs: Sequences) -> Steps:
+        """Log-probabilities of every next symbol, given each output's own history."""
+        targets, mask = self._targets(outputs)
+        log_probs = _at_least_float(self.decoder.logits(outputs)).log_softmax(-1)
+        return Steps(log_probs, targets, mask)
+
+    @torch.no_grad()
+    def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` independent draws; those that go beyond the limit are cut and say so."""
+        return roll_out(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+
+    def greedy(self) -> Sequences:
+        """``[batch, time]``: the most probable symbol at each step, which need not be the most probable output."""
+        return greedy_search(self.decoder)
+
+    def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:
+        """The ``width`` best outputs a beam of that width finds; see `beam_search`."""
+        return beam_search(self.decoder, width, length_penalty=length_penalty)
+
+    def decode(self, decoding: Decoding) -> Sequences:
+        """``[batch, time]``: the best output of a greedy or beam search."""
+        if decoding.beam == 1:
+            return self.greedy()
+        best = self.beam(decoding.beam, length_penalty=decoding.length_penalty).outputs
+        return Sequences(best.labels[:, 0], best.lengths[:, 0])
+
+    def n_best(self, k: int) -> Ranked:
+        """The ``k`` best outputs that a beam of width ``k`` finds, by log-probability."""
+        return self.beam(k)
+
+    def _targets(
+        self, outputs: Sequences
+    ) -> tuple[Int[Tensor, "batch candidates steps"], Bool[Tensor, "batch candidates steps"]]:
+        """The symbol at each step, the end (id V) at step ``length``, and which steps count."""
+        lengths = outputs.lengths.unsqueeze(-1)
+        targets = functional.pad(outputs.labels, (0, 1)).scatter(-1, lengths, self.labels)
+        time = torch.arange(targets.shape[-1], device=outputs.device)
+        counted = lengths if outputs.ended is None else lengths - (~outputs.ended).long().unsqueeze(-1)
+        return targets, time <= counted
+
+
+def _at_least_float(logits: Tensor) -> Tensor:
+    """Probabilities are computed in float32 or better, also where the network ran in half precision."""
+    return logits if logits.dtype == torch.float64 else logits.float()

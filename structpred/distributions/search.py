@@ -1,0 +1,201 @@
+"""Sampling, greedy and beam search over any step-wise decoder, batched."""
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from structpred.distributions.protocols import Ranked
+from structpred.sequences import Sequences
+
+State = tuple[Tensor, ...]
+"""What a decoder carries from step to step: tensors ``[batch, candidates, ...]``."""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Next-symbol scores given an encoded batch of inputs. Symbols 0..V-1 are labels; symbol V is the end."""
+
+    @property
+    def labels(self) -> int:
+        """V."""
+
+    @property
+    def limits(self) -> Int[Tensor, " batch"]:
+        """The longest output looked for, per example, in labels."""
+
+    def logits(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps symbols"]:
+        """Scores of every next symbol along given outputs: time + 1 steps of V + 1 symbols."""
+
+    def start(self, candidates: int) -> State:
+        """The state before the first symbol."""
+
+    def step(
+        self, previous: Int[Tensor, "batch candidates"], state: State
+    ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
+        """Scores of the next symbol after ``previous`` (V at the start), and the new state."""
+
+    def select(self, examples: Int[Tensor, " kept"]) -> "Decoder":
+        """The same decoder for some of the examples."""
+
+
+def inverse_cdf(
+    logits: Float[Tensor, "*rows symbols"], generator: torch.Generator | None = None
+) -> Int[Tensor, "*rows"]:
+    """One exact draw per row from softmax(logits), by inverting the cumulative distribution.
+
+    Many times faster than ``torch.multinomial`` where symbols are many.
+    """
+    cumulative = logits.double().softmax(-1).cumsum(-1)
+    total = cumulative[..., -1:]
+    uniform = torch.rand(total.shape, generator=generator, device=logits.device, dtype=torch.float64)
+    drawn = torch.searchsorted(cumulative, uniform * total, right=True).squeeze(-1)
+    return drawn.clamp(max=logits.shape[-1] - 1)  # uniform · total may round up to total
+
+
+def roll_out(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Sequences:
+    """``[batch, k, time]`` outputs grown symbol by symbol.
+
+    An output that does not end within the limit is cut after limit + 1 labels: it stands for every string that
+    begins so, and these events together with the strings that end are all that can happen.
+
+    Args:
+        decoder: next-symbol scores.
+        k: outputs per example.
+        choose: picks symbols ``[batch, k]`` from scores ``[batch, k, symbols]``.
+    """
+    limits = decoder.limits.unsqueeze(1)
+    state = decoder.start(k)
+    lengths = limits.repeat(1, k) + 1
+    previous = torch.full_like(lengths, decoder.labels)
+    growing = torch.ones_like(lengths, dtype=torch.bool)
+    ended = ~growing
+    columns: list[Tensor] = []
+    for time in range(int(limits.max()) + 1):
+        logits, state = decoder.step(previous, state)
+        symbols = choose(logits)
+        ends = growing & (symbols == decoder.labels)
+        lengths = torch.where(ends, time, lengths)
+        ended, growing = ended | ends, growing & ~ends
+        previous = torch.where(growing, symbols, 0)
+        columns.append(previous)
+        growing = growing & (time < limits)
+        if not growing.any():
+            break
+    labels = torch.stack(columns, -1)[..., : int(lengths.max())]
+    return Sequences(labels, lengths, ended)
+
+
+@torch.no_grad()
+def greedy_search(decoder: Decoder) -> Sequences:
+    """``[batch, time]``: the most probable symbol at every step, up to the limit."""
+    outputs = roll_out(decoder, 1, lambda logits: logits.argmax(-1))
+    lengths = outputs.lengths.squeeze(1).minimum(decoder.limits)
+    inside = torch.arange(outputs.labels.shape[-1], device=lengths.device) < lengths.unsqueeze(1)
+    return Sequences(torch.where(inside, outputs.labels.squeeze(1), 0), lengths)
+
+
+@torch.no_grad()
+def beam_search(decoder: Decoder, width: int, *, length_penalty: float = 0.0) -> Ranked:
+    """The best outputs that a beam of ``width`` prefixes finds.
+
+    Outputs are ranked by log p(y|x) / (length + 1)^penalty; penalty 0 ranks by probability. An output that ends
+    leaves the beam, so that ``width`` prefixes are always being grown; an example is finished once no prefix of its
+    beam can still beat its worst output kept, and takes no more part. A beam as wide as there are prefixes is exact.
+
+    Args:
+        decoder: next-symbol scores.
+        width: prefixes kept per example, and outputs returned.
+        length_penalty: exponent of the length normalisation, 0 or more.
+
+    Returns:
+        ``width`` outputs per example, the best first, with log-probabilities (not divided by length).
+    """
+    beam = _Beam(decoder, width, length_penalty)
+    while beam.examples.numel():
+        beam.extend()
+        beam.drop_finished()
+    return beam.ranked()
+
+
+class _Beam:
+    """The prefixes of every unfinished example, and the best ended outputs of all examples.
+
+    Prefixes are ``[active, width, time]``; ``examples`` says which row of the results each active row is.
+    """
+
+    def __init__(self, decoder: Decoder, width: int, penalty: float) -> None:
+        batch, longest = len(decoder.limits), int(decoder.limits.max()) if len(decoder.limits) else 0
+        device = decoder.limits.device
+        self.decoder, self.width, self.penalty, self.time = decoder, width, penalty, 0
+        self.examples = torch.arange(batch, device=device)
+        self.state = decoder.start(width)
+        self.prefixes = torch.zeros(batch, width, longest, dtype=torch.long, device=device)
+        self.log_probs = torch.full((batch, width), -torch.inf, device=device, dtype=torch.float64)
+        self.log_probs[:, 0] = 0.0  # all prefixes are the empty one at first: count it once
+        self.previous = torch.full_like(self.prefixes[:, :, :0].sum(-1), decoder.labels)
+        self.labels = self.prefixes.clone()
+        self.lengths = torch.zeros_like(self.previous)
+        self.ended_log_probs = self.log_probs.clone().fill_(-torch.inf)
+
+    def extend(self) -> None:
+        """Grow every prefix by one symbol: those that end compete for a place among the outputs."""
+        logits, self.state = self.decoder.step(self.previous, self.state)
+        totals = self.log_probs.unsqueeze(-1) + logits.double().log_softmax(-1)
+        self._keep_ended(totals[..., -1])
+        labels = totals[..., :-1]
+        best = labels.flatten(1).topk(min(self.width, labels[0].numel()), dim=1)
+        parents, symbols = best.indices // labels.shape[-1], best.indices % labels.shape[-1]
+        self._grow(parents, symbols, best.values)
+
+    def _grow(self, parents: Tensor, symbols: Tensor, log_probs: Tensor) -> None:
+        if self.time == self.prefixes.shape[-1]:  # nothing may grow beyond the longest limit
+            self.log_probs = log_probs.fill_(-torch.inf)
+            return
+        rows = torch.arange(len(parents), device=parents.device).unsqueeze(1)
+        self.prefixes = self.prefixes[rows, parents]
+        self.prefixes[:, :, self.time] = symbols
+        self.state = tuple(part[rows, parents] for part in self.state)
+        self.previous, self.time = symbols, self.time + 1
+        inside = self.time <= self.decoder.limits.unsqueeze(1)
+        self.log_probs = torch.where(inside, log_probs, -torch.inf)
+
+    def _keep_ended(self, log_probs: Float[Tensor, "active width"]) -> None:
+        """Merge outputs that end here with the best ended before, and keep ``width`` of them."""
+        rows = self.examples
+        labels = torch.cat([self.labels[rows], self.prefixes], 1)
+        lengths = torch.cat([self.lengths[rows], torch.full_like(self.previous, self.time)], 1)
+        candidates = torch.cat([self.ended_log_probs[rows], log_probs], 1)
+        order = self._normalised(candidates, lengths).topk(self.width, dim=1).indices
+        self.labels[rows] = labels.gather(1, order.unsqueeze(-1).expand(-1, -1, labels.shape[-1]))
+        self.lengths[rows] = lengths.gather(1, order)
+        self.ended_log_probs[rows] = candidates.gather(1, order)
+
+    def _normalised(self, log_probs: Tensor, lengths: Tensor) -> Tensor:
+        return log_probs / (lengths + 1.0) ** self.penalty
+
+    def finished(self) -> Bool[Tensor, " active"]:
+        """True where no prefix can still end better than the worst output kept.
+
+        Growing on only lowers a log-probability, and dividing by the largest length favours it most.
+        """
+        bound = self._normalised(self.log_probs.max(1).values, self.decoder.limits)
+        worst = self._normalised(self.ended_log_probs, self.lengths)[self.examples].min(1).values
+        return (bound <= worst) | torch.isneginf(bound)
+
+    def drop_finished(self) -> None:
+        """Go on with the unfinished examples only."""
+        kept = (~self.finished()).nonzero().squeeze(1)
+        if len(kept) == len(self.examples):
+            return
+        self.decoder = self.decoder.select(kept)
+        self.examples, self.log_probs, self.previous = self.examples[kept], self.log_probs[kept], self.previous[kept]
+        self.prefixes, self.state = self.prefixes[kept], tuple(part[kept] for part in self.state)
+
+    def ranked(self) -> Ranked:
+        longest = int(self.lengths.max()) if self.lengths.numel() else 0
+        time = torch.arange(longest, device=self.lengths.device)
+        labels = torch.where(time < self.lengths.unsqueeze(-1), self.labels[:, :, :longest], 0)
+        return Ranked(Sequences(labels, self.lengths), self.ended_log_probs)

@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all, whatever happens to the process that writes them."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside ``path`` that takes its place when the block ends, and vanishes when the block fails.
+
+    Args:
+        path: the file to write, in a folder that exists. Readers see the old content until the new one is whole.
+
+    Yields:
+        A binary stream, so that large content need not be in memory at once.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.unfinished")
+    try:
+        with beside.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())  # before the rename: a power cut may otherwise leave the name with no content
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _synchronise_folder(path.parent)
+
+
+def write_atomically(path: Path, content: str | bytes) -> Path:
+    """Write ``content`` to ``path`` (text as UTF-8) so that nobody ever sees half of it; returns ``path``."""
+    encoded = content.encode() if isinstance(content, str) else content
+    with replacing(path) as stream:
+        stream.write(encoded)
+    return path
+
+
+def _synchronise_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened, and the rename is durable on its own terms
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

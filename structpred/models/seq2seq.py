@@ -1,0 +1,170 @@
+"""Recurrent encoder-decoder with attention."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from structpred.config import Count, Fraction, Interval, Positive
+from structpred.distributions.autoregressive import Autoregressive
+from structpred.distributions.protocols import Distribution
+from structpred.distributions.search import State
+from structpred.errors import ConfigError
+from structpred.models.base import Model
+from structpred.models.encoder import RecurrentEncoder, locked_dropout
+from structpred.registry import models
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+
+
+@models.register("seq2seq")
+@dataclass(frozen=True, kw_only=True)
+class Seq2Seq(Model):
+    """LSTM encoder-decoder with attention after the recurrent pass (Luong et al. 2015, arXiv 1508.04025, section 3).
+
+    The decoder's LSTM reads labels only (no input feeding), so that scoring a whole output is one fused call.
+    Attention is scaled dot product over the encoder's states.
+
+    Attributes:
+        embedding: size of input and output embeddings.
+        hidden: size of the decoder's state, and of the two directions of the encoder together; even.
+        encoder_layers, decoder_layers: number of recurrent layers.
+        dropout: rate on embeddings, encoder outputs and the decoder's read-out; masks are shared over time.
+        tied: use the output embeddings as the output layer (Press and Wolf 2017).
+        length_ratio, length_extra: outputs are searched up to ratio · input length + extra labels.
+    """
+
+    distribution: ClassVar[type[Distribution]] = Autoregressive
+
+    embedding: Count = 128
+    hidden: Annotated[int, Interval(least=2)] = 256
+    encoder_layers: Count = 1
+    decoder_layers: Count = 1
+    dropout: Fraction = 0.3
+    tied: bool = False
+    length_ratio: Positive = 2.0
+    length_extra: Count = 10
+
+    def check(self) -> None:
+        """Refuse an odd state size, which two directions cannot share."""
+        if self.hidden % 2:
+            raise ConfigError(f"Seq2Seq.hidden must be even (each direction gets half of it), but got {self.hidden}")
+
+    def build(self, sizes: Sizes) -> "Seq2SeqModule":
+        """The network for the given numbers of input symbols and labels."""
+        return Seq2SeqModule(self, sizes)
+
+
+class Seq2SeqModule(nn.Module):
+    """The network of `Seq2Seq`; called on inputs, it returns p(·|x)."""
+
+    def __init__(self, model: Seq2Seq, sizes: Sizes) -> None:
+        super().__init__()
+        self.model, self.labels = model, sizes.labels
+        hidden, read_out = model.hidden, model.embedding if model.tied else model.hidden
+        self.encoder = RecurrentEncoder(
+            symbols=sizes.inputs,
+            embedding=model.embedding,
+            hidden=hidden // 2,
+            layers=model.encoder_layers,
+            dropout=model.dropout,
+        )
+        # As an input, symbol V is the start; as an output, the end: the same row when tied.
+        self.embedding = nn.Embedding(sizes.labels + 1, model.embedding)
+        nn.init.normal_(self.embedding.weight, std=model.embedding**-0.5)
+        self.bridge = nn.Linear(hidden, 2 * model.decoder_layers * hidden)
+        self.recurrent = nn.LSTM(model.embedding, hidden, model.decoder_layers, batch_first=True)
+        self.keys = nn.Linear(hidden, hidden, bias=False)
+        self.combine = nn.Linear(2 * hidden, read_out)
+        self.output = nn.Linear(read_out, sizes.labels + 1)
+        if model.tied:
+            self.output.weight = self.embedding.weight
+
+    def forward(self, inputs: Sequences) -> Autoregressive:
+        """p(·|x) for inputs ``[batch, time]``."""
+        encoded = self.encoder(inputs)
+        batch, layers, hidden = len(inputs), self.model.decoder_layers, self.model.hidden
+        initial = self.bridge(encoded.summary).tanh().view(batch, 1, 2, layers, hidden)
+        embeddings = self.embedding.weight.expand(batch, -1, -1)
+        decoder = BoundDecoder(
+            network=self,
+            labels=self.labels,
+            limits=(inputs.lengths * self.model.length_ratio).long() + self.model.length_extra,
+            keys=self.keys(encoded.memory),
+            memory=encoded.memory,
+            mask=encoded.mask,
+            initial=(initial[:, :, 0], initial[:, :, 1]),
+            input_dropout=locked_dropout(self, embeddings, self.model.dropout),
+            read_out_dropout=locked_dropout(
+                self, initial.new_empty(batch, 1, self.combine.out_features), self.model.dropout
+            ),
+        )
+        return Autoregressive(decoder)
+
+
+@dataclass(frozen=True)
+class BoundDecoder:
+    """The decoder over one encoded batch, dropout masks included; see `structpred.distributions.search.Decoder`.
+
+    Every tensor has batch first, so that `select` can take some of the examples.
+    """
+
+    network: Seq2SeqModule
+    labels: int
+    limits: Int[Tensor, " batch"]
+    keys: Float[Tensor, "batch positions hidden"]
+    memory: Float[Tensor, "batch positions hidden"]
+    mask: Bool[Tensor, "batch positions"]
+    initial: State
+    input_dropout: Float[Tensor, "batch 1 embedding"]
+    read_out_dropout: Float[Tensor, "batch 1 features"]
+
+    def logits(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps symbols"]:
+        """Scores of every next symbol along given outputs, in one recurrent pass."""
+        previous = functional.pad(outputs.labels, (1, 0), value=self.labels)
+        batch, candidates, steps = previous.shape
+        embedded = self.network.embedding(previous) * self.input_dropout.unsqueeze(1)
+        states, _ = self.network.recurrent(embedded.flatten(0, 1), _rows_first(self.start(candidates)))
+        return self._read_out(states.reshape(batch, candidates * steps, -1)).view(batch, candidates, steps, -1)
+
+    def start(self, candidates: int) -> State:
+        """The state before the first symbol, ``[batch, candidates, layers, hidden]`` twice."""
+        return tuple(part.expand(-1, candidates, -1, -1) for part in self.initial)
+
+    def step(
+        self, previous: Int[Tensor, "batch candidates"], state: State
+    ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
+        """Scores of the next symbol, and the new state."""
+        embedded = self.network.embedding(previous) * self.input_dropout
+        states, last = self.network.recurrent(embedded.flatten(0, 1).unsqueeze(1), _rows_first(state))
+        after = tuple(part.transpose(0, 1).unflatten(0, previous.shape) for part in last)
+        return self._read_out(states.view(*previous.shape, -1)), after
+
+    def select(self, examples: Int[Tensor, " kept"]) -> "BoundDecoder":
+        """The same decoder for some of the examples."""
+        return replace(
+            self,
+            limits=self.limits[examples],
+            keys=self.keys[examples],
+            memory=self.memory[examples],
+            mask=self.mask[examples],
+            initial=tuple(part[examples] for part in self.initial),
+            input_dropout=self.input_dropout[examples],
+            read_out_dropout=self.read_out_dropout[examples],
+        )
+
+    def _read_out(self, states: Float[Tensor, "batch queries hidden"]) -> Float[Tensor, "batch queries symbols"]:
+        """Attention after the recurrent pass, for all queries at once."""
+        mask = self.mask.unsqueeze(1)
+        context = functional.scaled_dot_product_attention(states, self.keys, self.memory, attn_mask=mask)
+        features = self.network.combine(torch.cat([states, context], -1)).tanh() * self.read_out_dropout
+        scores: Tensor = self.network.output(features)
+        return scores
+
+
+def _rows_first(state: State) -> tuple[Tensor, ...]:
+    """``[batch, candidates, layers, hidden]`` as the ``[layers, rows, hidden]`` that ``nn.LSTM`` takes."""
+    return tuple(part.flatten(0, 1).transpose(0, 1).contiguous() for part in state)

@@ -1,0 +1,119 @@
+"""What an objective is: a short function of a model's distribution and the targets."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structpred.config import Config
+from structpred.errors import ConfigError
+from structpred.models.base import Model
+from structpred.registry import models, objectives
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What an objective returns: one loss per example, not reduced, and what is worth watching.
+
+    Attributes:
+        values: the losses, minimised, ``[batch]``.
+        diagnostics: detached numbers per example, ``[batch]`` each, by name.
+    """
+
+    values: Float[Tensor, " batch"]
+    diagnostics: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an objective is handed besides p and the targets; see `Objective.__call__`."""
+
+    draws: Sequences | None
+    state: nn.Module | None
+    generator: torch.Generator | None
+
+
+@dataclass(frozen=True)
+class Need:
+    """A verb that the model's distribution must offer.
+
+    Attributes:
+        protocol: the verb, from `structpred.distributions.protocols`.
+        purpose: who needs it, for the message, such as ``"RML with Exact()"``.
+        instead: what to do where it is missing, such as ``"use estimator=Sampled(k=1)"``; may be empty.
+    """
+
+    protocol: type
+    purpose: str
+    instead: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Config):
+    """A training objective. A class of your own needs `needs`, `losses` and a name.
+
+    It holds settings only: what it learns or counts lives in the module that `state` makes, and what it draws from
+    q can be drawn ahead of the step by `draw`, because q knows no model.
+    """
+
+    family = objectives
+
+    @abstractmethod
+    def needs(self) -> tuple[Need, ...]:
+        """The verbs it uses."""
+
+    @abstractmethod
+    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+        """One loss per example; ``p`` offers the verbs that `needs` names, and each class types it so."""
+
+    def __call__(
+        self,
+        p: object,
+        targets: Sequences,
+        *,
+        draws: Sequences | None = None,
+        state: nn.Module | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Losses:
+        """One loss per example.
+
+        Args:
+            p: the model's distribution.
+            targets: the references, ``[batch, time]``.
+            draws: what `draw` drew for these targets; drawn now when None.
+            state: what `state` made; None for an objective that has none.
+            generator: source of every draw.
+        """
+        return self.losses(p, targets, Given(draws, state, generator))
+
+    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
+        """Draws of q around ``targets`` ``[batch, candidates, time]``, made ahead of the step; None for none."""
+
+    def state(self, sizes: Sizes) -> nn.Module | None:
+        """Parameters and running counts, owned, trained and saved by the trainer; None for none."""
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a model whose distribution lacks a verb, naming both sides and what would work.
+
+        Raises:
+            ConfigError: the pairing cannot work.
+        """
+        for need in self.needs():
+            if not issubclass(model.distribution, need.protocol):
+                raise ConfigError(_refusal(need, model))
+
+
+def _refusal(need: Need, model: Model) -> str:
+    verb = next(name for name in vars(need.protocol) if not name.startswith("_"))
+    able = [name for name in models if issubclass(models[name].distribution, need.protocol)]  # type: ignore[attr-defined]
+    ways = [need.instead] if need.instead else []
+    ways += [f"a model that offers it: {', '.join(able)}"] if able else []
+    return (
+        f"{need.purpose} needs `{verb}`, which the {model.distribution.__name__} distribution of "
+        f"{type(model).__name__} does not offer; use {' or '.join(ways) or 'another objective'}"
+    )

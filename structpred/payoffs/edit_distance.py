@@ -1,0 +1,128 @@
+"""The edit-distance payoff, drawn exactly."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from structpred.errors import ConfigError
+from structpred.payoffs import automaton
+from structpred.payoffs.base import Payoff
+from structpred.payoffs.lattice import acceptance
+from structpred.payoffs.rejection import Drawing, reject
+from structpred.payoffs.transducer import EditWeights, completions, grouped, propose
+from structpred.registry import payoffs
+from structpred.rewards.edit_distance import EditDistance
+from structpred.sequences import Sequences
+
+SYMBOLS = 2**21
+"""Symbols of all the proposals made at once: bounds memory however long they grow."""
+
+LONGEST = 20_000
+"""Expected inserted symbols in one draw beyond which nobody means it."""
+
+
+@dataclass(frozen=True)
+class EditDistanceDistribution:
+    """q(y) ∝ exp(−d(y, y*)/τ) over all strings. It can be drawn from; its normaliser has no closed form.
+
+    Attributes:
+        references: y*, ``[batch, time]``.
+        labels: V.
+        temperature: τ, literal.
+    """
+
+    fixed_length: ClassVar[bool] = False
+
+    references: Sequences
+    labels: int
+    temperature: float
+
+    @torch.no_grad()
+    def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` exact, independent draws.
+
+        Proposals of the canonical edit transducer are accepted with probability a^d / F until every draw is there.
+
+        Raises:
+            ConfigError: proposals are hardly ever accepted, or far too long.
+        """
+        weights = EditWeights(self.labels, self.temperature)
+        references = self.references
+        ahead = completions(references, weights)
+        longest = int(references.lengths.max()) if len(references) else 0
+        inserted = (longest + 1) * weights.insertions
+        if inserted > LONGEST:
+            raise ConfigError(
+                f"at a literal temperature of {self.temperature:g} over {self.labels} labels a draw around a reference "
+                f"of length {longest} would hold about {inserted:.0f} symbols too many; lower the temperature"
+            )
+
+        def attempt(rows: Int[Tensor, " draws"]) -> tuple[Sequences, Tensor]:
+            proposals = propose(references, weights, ahead, rows, generator)
+            uniform = torch.rand(len(rows), generator=generator, device=rows.device, dtype=torch.float64)
+            return proposals, uniform < acceptance(proposals, references.select(rows), weights)
+
+        rows = torch.arange(len(references), device=references.device).repeat_interleave(k)
+        block = max(1, SYMBOLS // (longest + 1 + math.ceil(inserted)))
+        drawn = reject(Drawing(attempt, references.lengths, self.temperature), rows, block)
+        return grouped(drawn, len(references), k)
+
+
+@payoffs.register("edit-distance")
+@dataclass(frozen=True, kw_only=True)
+class EditDistancePayoff(Payoff):
+    """q(y|y*) ∝ exp(−Levenshtein(y, y*)/τ) over all strings of all lengths, without approximation.
+
+    It exists while V·exp(−1/τ) < 1: at a higher temperature long strings outweigh all others. A rescaled temperature
+    therefore lies below 1 + 1/ln V. The sampler published with RML (Norouzi et al. 2016) deletes nothing and counts
+    some strings several times; it is `PublishedEditDistancePayoff`.
+    """
+
+    distribution: ClassVar[type] = EditDistanceDistribution
+    keeps_length: ClassVar[bool] = False
+
+    @property
+    def reward(self) -> EditDistance:
+        """R."""
+        return EditDistance()
+
+    def literal(self, labels: int) -> float:
+        """τ as it stands in the formula: rescaled / (1 + ln V), or where the edit rate is the one asked for.
+
+        Raises:
+            ConfigError: at this temperature the payoff does not exist.
+        """
+        given = self.temperature
+        if given.edit_rate is not None:
+            return automaton.temperature_of(given.edit_rate, labels)
+        literal = given.literal if given.literal is not None else _rescaled(given.rescaled, labels)
+        if labels > 1 and literal >= 1 / math.log(labels):
+            name, factor = ("literal", 1.0) if given.literal is not None else ("rescaled", 1 + math.log(labels))
+            raise ConfigError(
+                f"the edit-distance payoff over {labels} labels exists only for a {name} temperature below "
+                f"{factor / math.log(labels):.6g}, but got {literal * factor:g}; lower it"
+            )
+        return literal
+
+    def rescaled(self, labels: int) -> float:
+        """The published τ: literal · (1 + ln V)."""
+        return self.literal(labels) * (1 + math.log(labels))
+
+    def edit_rate(self, labels: int) -> float:
+        """Expected edits per symbol of a long reference without repeats."""
+        if self.temperature.edit_rate is not None:
+            return self.temperature.edit_rate
+        return automaton.edit_rate(labels, EditWeights(labels, self.literal(labels)).log_edit)
+
+    def around(self, references: Sequences, labels: int) -> EditDistanceDistribution:
+        """Q around each reference ``[batch, time]``."""
+        return EditDistanceDistribution(references, labels, self.literal(labels))
+
+
+def _rescaled(temperature: float | None, labels: int) -> float:
+    assert temperature is not None, "Temperature holds exactly one convention"
+    return temperature / (1 + math.log(labels))

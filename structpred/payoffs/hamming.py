@@ -1,0 +1,161 @@
+"""The Hamming payoff: every position by itself."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from structpred.errors import ConfigError
+from structpred.payoffs.base import Payoff
+from structpred.registry import payoffs
+from structpred.rewards.hamming import Hamming
+from structpred.sequences import Sequences
+
+STEEPEST = 1e300
+"""1/τ at most: a larger one changes nothing but overflows."""
+
+
+@dataclass(frozen=True)
+class HammingDistribution:
+    """Q(y) ∝ exp(−Hamming(y, y*)/τ): with a = exp(−1/τ), Π_t of 1/(1 + (V−1)a) for y*_t and a times that for others.
+
+    It is a `Factorised` that needs no table of V labels unless its marginals are asked for.
+
+    Attributes:
+        references: y*, ``[batch, time]``.
+        labels: V.
+        temperature: τ, literal.
+    """
+
+    fixed_length: ClassVar[bool] = True
+
+    references: Sequences
+    labels: int
+    temperature: float
+
+    @property
+    def cost(self) -> float:
+        """1/τ: nats per edit."""
+        return STEEPEST if self.temperature * STEEPEST <= 1 else 1 / self.temperature
+
+    @property
+    def log_odds(self) -> float:
+        """Ln (V − 1)a: changed against kept; −inf for a single label."""
+        return math.log(self.labels - 1) - self.cost if self.labels > 1 else -math.inf
+
+    @property
+    def log_normaliser(self) -> float:
+        """Ln(1 + (V − 1)a) of one position."""
+        return max(self.log_odds, 0.0) + math.log1p(math.exp(-abs(self.log_odds)))
+
+    @property
+    def change(self) -> float:
+        """ε = (V − 1)a / (1 + (V − 1)a): the probability that a position differs from the reference."""
+        return math.exp(self.log_odds - self.log_normaliser)
+
+    @torch.no_grad()
+    def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` exact draws: keep each label, or take one of the V − 1 others."""
+        references = self.references
+        inside = references.mask().unsqueeze(1)  # [batch, 1, time]
+        labels = torch.where(inside, references.labels.unsqueeze(1), 0).repeat(1, k, 1)
+        # float64: with many labels float32 has too few values to give rare ones their share
+        uniform = torch.rand(labels.shape, generator=generator, device=labels.device, dtype=torch.float64)
+        places = ((uniform < self.change) & inside).flatten().nonzero().squeeze(1)
+        # a draw of its own for the label: what is left of `uniform` would be too coarse where ε is tiny
+        other = torch.rand(places.shape, generator=generator, device=labels.device, dtype=torch.float64)
+        shift = 1 + (other * (self.labels - 1)).long().clamp_(max=max(self.labels - 2, 0))
+        flat = labels.view(-1)
+        changed = flat[places] + shift
+        flat[places] = torch.where(changed >= self.labels, changed - self.labels, changed)
+        return Sequences(labels, references.lengths.unsqueeze(1).repeat(1, k))
+
+    def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """−d/τ − m ln(1 + (V − 1)a), in nats; −inf for an output of another length."""
+        width = max(outputs.labels.shape[-1], self.references.labels.shape[-1])
+        given = pad(outputs.labels, (0, width - outputs.labels.shape[-1]))
+        reference = pad(self.references.labels, (0, width - self.references.labels.shape[-1]))
+        lengths = self.references.lengths.unsqueeze(1)
+        inside = torch.arange(width, device=lengths.device) < lengths.unsqueeze(-1)
+        edits = ((given != reference.unsqueeze(1)) & inside).sum(-1).double()
+        log_prob = -edits * self.cost - lengths * self.log_normaliser
+        return torch.where(outputs.lengths == lengths, log_prob, -torch.inf)
+
+    def marginals(self) -> Float[Tensor, "batch time labels"]:
+        """1 − ε for the reference's label and ε / (V − 1) for each other; 0 beyond each length."""
+        share = self.change / max(self.labels - 1, 1)
+        inside = self.references.mask()
+        labels = torch.where(inside, self.references.labels, 0).unsqueeze(-1)
+        shape = (*self.references.labels.shape, self.labels)
+        table = torch.full(shape, share, dtype=torch.float64, device=labels.device)
+        table.scatter_(-1, labels, math.exp(-self.log_normaliser))
+        return table * inside.unsqueeze(-1)
+
+    def entropy(self) -> Float[Tensor, " batch"]:
+        """H(q) = m ln(1 + (V − 1)a) + E[d]/τ, in nats."""
+        return self.references.lengths.double() * (self.log_normaliser + self.change * self.cost)
+
+    def expected_edits(self) -> Float[Tensor, " batch"]:
+        """E[d] = m·ε."""
+        return self.references.lengths.double() * self.change
+
+    def argmax(self) -> Sequences:
+        """``[batch, time]``: the reference, which outweighs every other string at any τ."""
+        return self.references
+
+
+@payoffs.register("hamming")
+@dataclass(frozen=True, kw_only=True)
+class HammingPayoff(Payoff):
+    """q(y|y*) ∝ exp(−Hamming(y, y*)/τ) over all strings as long as the reference (Norouzi et al. 2016, section 2.2)."""
+
+    distribution: ClassVar[type] = HammingDistribution
+    keeps_length: ClassVar[bool] = True
+
+    @property
+    def reward(self) -> Hamming:
+        """R."""
+        return Hamming()
+
+    def literal(self, labels: int) -> float:
+        """τ as it stands in the formula: rescaled / (1 + ln(V − 1)), or 1 / ln((V − 1)(1 − ε)/ε) for an edit rate ε.
+
+        Raises:
+            ConfigError: no temperature reaches the edit rate.
+        """
+        given = self.temperature
+        if given.literal is not None:
+            return given.literal
+        if given.rescaled is not None:
+            return given.rescaled / _stretch(labels)
+        assert given.edit_rate is not None, "Temperature holds exactly one convention"
+        highest = (labels - 1) / labels
+        if given.edit_rate >= highest:
+            raise ConfigError(
+                f"edit_rate must be below (V − 1)/V = {highest:.6g} for Hamming over {labels} labels, "
+                f"but got {given.edit_rate:g}; lower it"
+                + ("" if labels > 1 else ", or give literal or rescaled: one label leaves nothing to edit")
+            )
+        return 1 / (math.log(labels - 1) + math.log1p(-given.edit_rate) - math.log(given.edit_rate))
+
+    def rescaled(self, labels: int) -> float:
+        """The published τ: literal · (1 + ln(V − 1))."""
+        return self.literal(labels) * _stretch(labels)
+
+    def edit_rate(self, labels: int) -> float:
+        """ε: expected edits per symbol."""
+        none = Sequences(torch.zeros(0, 0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+        return self.around(none, labels).change
+
+    def around(self, references: Sequences, labels: int) -> HammingDistribution:
+        """Q around each reference ``[batch, time]``."""
+        return HammingDistribution(references, labels, self.literal(labels))
+
+
+def _stretch(labels: int) -> float:
+    """1 + ln(V − 1), which counts the ways of one edit; a single label has none, and any temperature will do."""
+    return 1 + math.log(max(labels - 1, 1))

@@ -1,0 +1,108 @@
+"""Rejection sampling of many sequences at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from structpred.errors import ConfigError
+from structpred.sequences import Sequences
+
+ROUND = 8192
+"""Proposals made at once, at most."""
+
+FEW = 256
+"""Proposals made at once, at least: what is pending gets several tries in parallel."""
+
+WINDOW = 20_000
+"""Proposals after which the share accepted is looked at."""
+
+WINDOW_CELLS = 2**26
+"""The same in cells of edit tables, since long proposals cost more; but after a tenth of the proposals at least."""
+
+HOPELESS = 5e-4
+"""The share accepted below which drawing is given up."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How to draw, and what to say if it fails.
+
+    Attributes:
+        attempt: one proposal for each given row, and whether it is accepted.
+        lengths: of the reference of each row.
+        temperature: τ, literal.
+    """
+
+    attempt: Callable[[Int[Tensor, " draws"]], tuple[Sequences, Bool[Tensor, " draws"]]]
+    lengths: Int[Tensor, " batch"]
+    temperature: float
+
+
+def reject(drawing: Drawing, rows: Int[Tensor, " draws"], most: int) -> Sequences:
+    """One accepted proposal for each row, ``[draws, time]``.
+
+    Only what was rejected is drawn again. Where little is pending each gets several tries at once, of which the first
+    accepted counts, so that the law is that of one try after the other.
+
+    Args:
+        drawing: makes proposals.
+        rows: what to draw around; a row may occur many times.
+        most: proposals made at once, at most.
+
+    Raises:
+        ConfigError: fewer than one proposal in two thousand is accepted.
+    """
+    parts: list[tuple[Tensor, Sequences]] = []
+    pending = torch.arange(len(rows), device=rows.device)
+    watch = _Watch(drawing)
+    while pending.numel():
+        now, later = pending[: min(ROUND, most)], pending[min(ROUND, most) :]
+        tries = max(1, min(FEW, most) // len(now))
+        proposals, accepted = drawing.attempt(rows[now].repeat_interleave(tries))
+        table = accepted.reshape(-1, tries)
+        done = table.any(1)
+        first = torch.arange(len(now), device=rows.device) * tries + table.int().argmax(1)
+        parts.append((now[done], proposals.select(first[done])))
+        pending = torch.cat([now[~done], later])
+        watch.record(accepted, proposals, rows[pending])
+    return _joined(parts, len(rows), rows.device)
+
+
+class _Watch:
+    """Gives up where next to nothing is accepted."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        self.drawing = drawing
+        self.columns = 1 + (int(drawing.lengths.max()) if len(drawing.lengths) else 0)
+        self.attempts = self.accepted = self.cells = 0
+
+    def record(self, accepted: Tensor, proposals: Sequences, pending: Tensor) -> None:
+        """Count one round, and look at the share accepted once enough was tried."""
+        self.attempts += len(accepted)
+        self.accepted += int(accepted.sum())
+        self.cells += proposals.labels.numel() * self.columns
+        if self.attempts < WINDOW and (self.cells < WINDOW_CELLS or self.attempts < WINDOW // 10):
+            return
+        if pending.numel() and self.accepted < HOPELESS * self.attempts:
+            longest = int(self.drawing.lengths[pending].max())
+            raise ConfigError(
+                f"at a literal temperature of {self.drawing.temperature:g} only {self.accepted} of {self.attempts} "
+                f"proposals were accepted around references of length up to {longest}, too few to draw from exactly; "
+                "lower the temperature, or use PublishedEditDistancePayoff"
+            )
+        self.attempts = self.accepted = self.cells = 0
+
+
+def _joined(parts: list[tuple[Tensor, Sequences]], count: int, device: torch.device) -> Sequences:
+    """The parts in their places, padded to the longest."""
+    longest = max((int(part.lengths.max()) for _, part in parts if len(part)), default=0)
+    labels = torch.zeros(count, longest, dtype=torch.long, device=device)
+    lengths = torch.zeros(count, dtype=torch.long, device=device)
+    for places, part in parts:
+        width = min(longest, part.labels.shape[1])
+        labels[places, :width] = part.labels[:, :width]
+        lengths[places] = part.lengths
+    return Sequences(labels, lengths)

@@ -1,0 +1,73 @@
+"""Text files, line by line, with errors that name the file and the line."""
+
+import codecs
+from pathlib import Path
+
+from structpred.errors import DataError
+
+LARGEST = 256 * 2**20
+"""Bytes a text file may have: as lines and symbols in memory it takes some fifty times as much."""
+
+
+def read_lines(path: str | Path) -> list[tuple[str, str]]:
+    """The lines of a UTF-8 file, each with where it stands, such as ``"fre_dev.tsv line 17"``.
+
+    A line ends at LF or CRLF and nowhere else (U+0085 and U+2028 are ordinary characters). A byte-order mark and
+    empty lines at the end of the file are dropped; other empty lines are kept.
+
+    Raises:
+        DataError: the file cannot be read, is larger than `LARGEST`, is not UTF-8, holds a NUL or a lone carriage
+            return, or has no line.
+    """
+    path = Path(path)
+    return lines_of(_read(path), path.name)
+
+
+def lines_of(content: bytes, name: str) -> list[tuple[str, str]]:
+    """The lines of what was read from the file, or stream, that messages call ``name``; see `read_lines`."""
+    text = _decoded(content, name)
+    for character, kind, advice in _REFUSED:
+        if character in text:
+            line = text.count("\n", 0, text.index(character)) + 1
+            raise DataError(f"{name} line {line} must be plain text, but it holds {kind}; {advice}")
+    lines = text.rstrip("\n").split("\n")
+    if lines == [""]:
+        raise DataError(f"{name} must hold at least one line, but it is empty")
+    return [(line, f"{name} line {number}") for number, line in enumerate(lines, start=1)]
+
+
+_REFUSED = (
+    ("\0", "a NUL character", "save it as a UTF-8 text file"),
+    ("\r", "a carriage return that ends no line", "end lines with LF or CRLF"),
+)
+
+
+def _read(path: Path) -> bytes:
+    expected = f"{path} must be a text file that can be read"
+    try:
+        if path.is_dir():
+            raise DataError(f"{expected}, but it is a folder; name a file in it")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise DataError(f"{expected}, but there is no such file; check the path") from None
+    except PermissionError:
+        raise DataError(f"{expected}, but permission is denied; change its access rights") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise DataError(f"{expected}, but {error}; check the path") from None
+    if len(content) > LARGEST:
+        raise DataError(f"{path} must have at most {LARGEST:,} bytes, but it is larger; take a part of it")
+    return content
+
+
+def _decoded(content: bytes, name: str) -> str:
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = error.start - content.rfind(b"\n", 0, error.start)
+        raise DataError(
+            f"{name} line {line} must be UTF-8, but byte {byte} of the line is 0x{content[error.start]:02x} "
+            f"({error.reason}); save the file as UTF-8"
+        ) from None

@@ -1,0 +1,101 @@
+"""A user's own function as a reward."""
+
+import importlib
+import inspect
+import math
+import numbers
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from structpred.errors import ConfigError
+from structpred.registry import rewards
+from structpred.rewards.base import Reward
+from structpred.sequences import Sequences
+
+NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@rewards.register("function")
+@dataclass(frozen=True, kw_only=True)
+class FunctionReward(Reward):
+    """r(y, y*) = f(y, y*), for an importable function ``f(output: list[int], reference: list[int]) -> float``.
+
+    Higher is better. The function is called once per candidate and reference, and its source text is part of a run's
+    identity; the source of what it calls is not.
+
+    Attributes:
+        function: where to import it from, as ``package.module:name``.
+    """
+
+    function: str
+
+    def check(self) -> None:
+        """Refuse what cannot be the name of a function; whether it can be imported shows at use."""
+        if NAME.fullmatch(self.function) is None:
+            raise ConfigError(
+                f'FunctionReward.function must be "module:name", as in "my_rewards:overlap", but got {self.function!r}'
+            )
+
+    def sources(self) -> tuple[str, ...]:
+        """The function's source text.
+
+        Raises:
+            ConfigError: it cannot be imported, or is not written in Python.
+        """
+        function = self.resolve()
+        try:
+            return (inspect.getsource(function),)
+        except (OSError, TypeError):
+            raise ConfigError(
+                f"the reward function {self.function!r} has no Python source that could identify a run; "
+                "call it from a function of your own, in a file"
+            ) from None
+
+    def resolve(self) -> Callable[[list[int], list[int]], float]:
+        """The function itself.
+
+        Raises:
+            ConfigError: the module or the name does not exist, or is nothing that can be called.
+        """
+        module, _, name = self.function.partition(":")
+        try:
+            found = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"the reward function {self.function!r} cannot be imported ({error}); "
+                "put its module on the Python path, or mend the name"
+            ) from error
+        if not callable(found):
+            raise ConfigError(f"the reward function {self.function!r} must be callable, but is {found!r}")
+        return found
+
+    def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
+        """The best value over an example's references.
+
+        Raises:
+            ConfigError: the function cannot be imported, or returns something other than a number.
+        """
+        function = self.resolve()
+        several = references if references.lengths.ndim == 2 else references.candidates()
+        rows, count = outputs.lengths.shape[1], several.lengths.shape[1]
+        hypotheses, targets = outputs.flatten().tolist(), several.flatten().tolist()
+        values = [
+            max(self._number(function(list(output), list(target))) for target in targets[i * count : (i + 1) * count])
+            for i, output in ((index // rows, output) for index, output in enumerate(hypotheses))
+        ]
+        return torch.tensor(values, dtype=torch.float32, device=outputs.device).reshape(outputs.lengths.shape)
+
+    def _number(self, value: object) -> float:
+        if not isinstance(value, numbers.Real) or math.isnan(value):
+            raise ConfigError(
+                f"the reward function {self.function!r} must return a number, but returned {value!r}; "
+                "mend it, or give such outputs a low reward"
+            )
+        return float(value)

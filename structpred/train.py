@@ -1,0 +1,226 @@
+"""From an experiment to a finished run; interrupted at any moment, the same call goes on."""
+
+import contextlib
+import io
+import json
+import platform
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from structpred.errors import RunError
+from structpred.experiment import Experiment
+from structpred.files import write_atomically
+from structpred.metrics import Counts, score
+from structpred.results import RunResult
+from structpred.runs import Folder, Run, write_data
+from structpred.task import Example, Splits
+from structpred.training import checkpoint
+from structpred.training.data import warn_of_unknown
+from structpred.training.evaluation import predict, score_counts
+from structpred.training.progress import Observer, Progress, ignore
+from structpred.training.trainer import Prepared, Training
+from structpred.vocabulary import Symbols
+
+PACKAGES = ("structpred", "torch", "lightning-fabric", "numpy", "rapidfuzz")
+
+
+def train(
+    experiment: Experiment,
+    *,
+    root: str | Path = "runs",
+    device: str = "auto",
+    observer: Observer = ignore,
+    stopping: Callable[[], bool] = lambda: False,
+    checkpoint_every: float = 30.0,
+) -> Run:
+    """Train, choose weights on dev, score dev and test, and leave a run folder named by the run's identity.
+
+    A finished run is returned as it is; one that was interrupted goes on from its last checkpoint and ends with the
+    weights it would have had.
+
+    Args:
+        experiment: what to run.
+        root: the folder of run folders.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        observer: told of progress.
+        stopping: asked after every step; True saves a checkpoint and raises `Interrupted`.
+        checkpoint_every: seconds between checkpoints.
+
+    Raises:
+        DataError: the task's data cannot be read.
+        RunError: another process is at this run, or training cannot go on.
+        Interrupted: a signal or ``stopping`` ended it early.
+    """
+    splits = experiment.task.load()
+    identity = experiment.identity(splits.digest)
+    folder = Folder(Path(root) / identity[:16])
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if not folder.finished:
+            with _signals() as signalled, torch.random.fork_rng():
+                torch.set_flush_denormal(True)  # subnormals early in training cost up to a third of the time
+                run = _Making(experiment, splits, identity, folder, device, observer)
+                run.train(checkpoint_every, lambda: signalled() or stopping())
+    observer(Progress("done", done=1.0))
+    return Run.load(folder.path)
+
+
+class _Making:
+    """A run folder being filled, `Folder.result` last."""
+
+    def __init__(
+        self, experiment: Experiment, splits: Splits, identity: str, folder: Folder, device: str, observer: Observer
+    ) -> None:
+        observer(Progress("preparing"))
+        self.experiment, self.identity, self.folder, self.observer = experiment, identity, folder, observer
+        self.prepared = Prepared.of(splits)
+        warn_of_unknown(splits, self.prepared.vocabularies)
+        self.training = Training(experiment, self.prepared, device=device, observer=observer)
+        if folder.checkpoint.exists():
+            self.training.restore(checkpoint.load(folder.checkpoint))
+        write_atomically(folder.experiment, experiment.to_json())
+        write_atomically(folder.data, write_data(self.prepared.vocabularies, self.prepared.training.sizes))
+        write_atomically(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
+
+    def train(self, checkpoint_every: float, stopping: Callable[[], bool]) -> None:
+        training, folder = self.training, self.folder
+        training.run(
+            save=lambda state: checkpoint.save(folder.checkpoint, state), save_every=checkpoint_every, stopping=stopping
+        )
+        assert training.best is not None
+        tokens_per_second = training.clock.pace(1.0)[0]
+        self.observer(Progress("testing", done=1.0))
+        training.clock.start()
+        training.model.load_state_dict(training.best.weights)
+        counts = {split: self._test(split) for split in ("dev", "test")}
+        write_atomically(folder.weights, _bytes_of(training.best.weights))
+        write_atomically(folder.counts, _bytes_of_arrays(counts))
+        training.clock.stop()
+        write_atomically(folder.result, json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False))
+        folder.checkpoint.unlink(missing_ok=True)
+
+    def _test(self, split: str) -> dict[str, Counts]:
+        examples: tuple[Example, ...] = getattr(self.prepared.splits, split)
+        sources = [example.source for example in examples]
+        model = self.training.step.model
+        outputs = predict(model, self.prepared.vocabularies, sources, self.experiment.decoding)
+        write_atomically(self.folder.predictions(split), self._table(examples, outputs))
+        return score_counts(self.experiment.task.metrics, examples, outputs)
+
+    def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
+        render = self.experiment.task.render
+        lines = ["source\tprediction\treferences"]
+        for example, output in zip(examples, outputs, strict=True):
+            references = " | ".join(map(render, example.references))
+            lines.append(f"{' '.join(example.source)}\t{render(output)}\t{references}")
+        return "\n".join(lines) + "\n"
+
+    def _result(self, counts: dict[str, dict[str, Counts]], tokens_per_second: float) -> RunResult:
+        training = self.training
+        assert training.best is not None
+        return RunResult(
+            identity=self.identity,
+            scores={split: {name: score(each) for name, each in by.items()} for split, by in counts.items()},
+            signatures={metric.name: metric.signature for metric in self.experiment.task.metrics},
+            best_epoch=training.best.epoch,
+            steps=training.steps,
+            seconds=training.clock.wall,
+            cpu_seconds=training.clock.cpu,
+            tokens_per_second=tokens_per_second,
+            device=_device_name(training.fabric.device),
+            history=tuple(training.history),
+        )
+
+    def _record(self) -> dict[str, object]:
+        commit, dirty = _commit()
+        return {
+            "identity": self.identity,
+            "data": self.prepared.splits.digest,
+            "packages": {name: version(name) for name in PACKAGES},
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "threads": torch.get_num_threads(),
+            "commit": commit,
+            "dirty": dirty,
+            "modules": sorted({type(part).__module__ for part in vars(self.experiment).values()} - {"builtins"}),
+        }
+
+
+@contextlib.contextmanager
+def _alone(folder: Folder) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases when the process ends, however it ends."""
+    lock = FileLock(folder.path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"{folder.path}: another process is training this run; wait for it or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; a second one stops at once."""
+    received = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield received.is_set
+        return
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if received.is_set():
+            raise KeyboardInterrupt
+        received.set()
+
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    return buffer.getvalue()
+
+
+def _bytes_of_arrays(counts: dict[str, dict[str, Counts]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, **{f"{split}/{name}": each for split, by in counts.items() for name, each in by.items()}
+    )
+    return buffer.getvalue()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _commit() -> tuple[str | None, bool]:
+    """The commit of the code that runs and whether it was changed since; None where it is not a checkout."""
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return None, False
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None, False
+    return head.stdout.strip(), bool(status.stdout.strip())

@@ -1,0 +1,117 @@
+"""One epoch, planned ahead: batches of similar length, a target for each example, and the payoff's draws."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from structpred.objective import Objective
+from structpred.seeds import generator
+from structpred.sequences import FlatSequences, Sequences
+from structpred.training.data import TrainingData
+
+DRAW_BLOCK = 4096
+"""Examples whose draws are made together."""
+
+
+def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator) -> list[Int[Tensor, " batch"]]:
+    """Indices in batches of similar cost, in random order.
+
+    A batch times its largest cost stays within the budget; an example that alone exceeds it is a batch of its own.
+
+    Args:
+        costs: target tokens of each example, end included.
+        budget: target tokens a batch, padding included.
+        source: decides who meets whom and in which order; nothing else does.
+    """
+    shuffled = torch.randperm(len(costs), generator=source)
+    order = shuffled[costs[shuffled].argsort(stable=True)]
+    starts, start = [0], 0
+    for i, cost in enumerate(costs[order].tolist()):  # ascending, so the newest is the largest
+        if i > start and (i - start + 1) * cost > budget:
+            starts.append(start := i)
+    batches = torch.tensor_split(order, starts[1:])
+    return [batches[i] for i in torch.randperm(len(batches), generator=source).tolist()]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        inputs, targets: ``[batch, time]``.
+        draws: the payoff's draws, ``[batch, candidates, time]``, or None.
+        tokens: target tokens, ends included; the divisor of the summed losses.
+    """
+
+    inputs: Sequences
+    targets: Sequences
+    draws: Sequences | None
+    tokens: int
+
+
+class EpochPlan:
+    """The batches of one epoch, a function of (seed, epoch) and nothing else.
+
+    The order and the targets are the same whatever the objective; draws have a stream of their own.
+
+    Args:
+        data: the training examples, in main memory.
+        resident: the same on the device where batches are gathered.
+        objective: says what to draw ahead.
+        budget: target tokens a batch.
+        seed, epoch: decide everything random.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        resident: TrainingData,
+        objective: Objective,
+        *,
+        budget: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        device = resident.first.device
+        self.rows = token_batches(data.longest, budget, generator(seed, "order", epoch))
+        variant = torch.rand(len(data), generator=generator(seed, "variants", epoch)) * data.variants
+        chosen = data.first + variant.long()
+        self.target_lengths = data.references.lengths[chosen]
+        self.chosen = chosen.to(device)
+        self.draws = draw_ahead(data, chosen, objective, generator(seed, "draws", epoch))
+        self.per_example = 0 if self.draws is None else len(self.draws) // len(data)
+        self.resident, self.device = resident, device
+        if self.draws is not None:
+            self.draws = self.draws.to(device)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Batch:
+        rows = self.rows[position]
+        tokens = int(self.target_lengths[rows].sum()) + len(rows)
+        rows = rows.to(self.device, non_blocking=True)
+        inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
+        return Batch(inputs, targets, self._draws(rows), tokens)
+
+    def _draws(self, rows: Int[Tensor, " batch"]) -> Sequences | None:
+        if self.draws is None:
+            return None
+        k = self.per_example
+        flat = self.draws.gather((rows.unsqueeze(1) * k + torch.arange(k, device=rows.device)).flatten())
+        return Sequences(flat.labels.view(len(rows), k, -1), flat.lengths.view(len(rows), k))
+
+
+def draw_ahead(
+    data: TrainingData, chosen: Int[Tensor, " n"], objective: Objective, source: torch.Generator
+) -> FlatSequences | None:
+    """The draws for a whole epoch, ``k`` sequences an example end to end, made in large blocks; None for none."""
+    blocks = []
+    for rows in torch.split(chosen, DRAW_BLOCK):
+        drawn = objective.draw(data.references.gather(rows), data.sizes.labels, source)
+        if drawn is None:
+            return None
+        blocks.append(FlatSequences.packed(drawn.flatten()))
+    return FlatSequences.joined(blocks)

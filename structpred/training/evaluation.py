@@ -1,0 +1,84 @@
+"""Predictions and their scores."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from structpred.decoding import Decode, Decoding
+from structpred.distributions.protocols import NBest
+from structpred.metrics import Counts, Metric, counts
+from structpred.sequences import FlatSequences
+from structpred.task import Example
+from structpred.training.data import Vocabularies
+from structpred.vocabulary import Symbols
+
+DECODING_ROWS = 256
+"""Inputs decoded together."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One output of an n-best list.
+
+    Attributes:
+        output: the symbols.
+        log_prob: log p(output | input), in nats.
+    """
+
+    output: Symbols
+    log_prob: float
+
+
+def predict(
+    model: nn.Module, vocabularies: Vocabularies, sources: Sequence[Symbols], decoding: Decoding
+) -> list[Symbols]:
+    """The model's output for each source, in order."""
+
+    def decode(p: Decode) -> list[Symbols]:
+        return [vocabularies.labels.decode(ids) for ids in p.decode(decoding).tolist()]
+
+    return _by_length(model, vocabularies.encode_inputs(sources), decode)
+
+
+def n_best(
+    model: nn.Module, vocabularies: Vocabularies, sources: Sequence[Symbols], k: int
+) -> list[tuple[Hypothesis, ...]]:
+    """The ``k`` best outputs of each source, the best first; fewer where there are fewer."""
+
+    def rank(p: NBest) -> list[tuple[Hypothesis, ...]]:
+        ranked = p.n_best(k)
+        outputs = iter(ranked.outputs.flatten().tolist())
+        return [
+            tuple(Hypothesis(vocabularies.labels.decode(next(outputs)), log_prob) for log_prob in row)
+            for row in ranked.log_probs.tolist()
+        ]
+
+    lists = _by_length(model, vocabularies.encode_inputs(sources), rank)
+    return [tuple(each for each in hypotheses if each.log_prob > -float("inf")) for hypotheses in lists]
+
+
+@torch.no_grad()
+def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], list[Item]]) -> list[Item]:
+    """Apply ``decode`` to p(·|x) of inputs of similar length together; results in the order of the inputs."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    order = inputs.lengths.argsort(stable=True)
+    results: dict[int, Item] = {}
+    for rows in torch.split(order, DECODING_ROWS):
+        results.update(zip(rows.tolist(), decode(model(inputs.gather(rows).to(device))), strict=True))
+    model.train(training)
+    return [results[i] for i in range(len(inputs))]
+
+
+def score_counts(
+    metrics: Sequence[Metric], examples: Sequence[Example], predictions: Sequence[Symbols]
+) -> dict[str, Counts]:
+    """The counts of every example under each metric, by its name."""
+    references = [example.references for example in examples]
+    return {metric.name: counts(metric, predictions, references) for metric in metrics}

@@ -1,0 +1,355 @@
+"""The report: its numbers, what it claims, and the files it leaves."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from structpred.comparison import analysis, html, markdown, record
+from structpred.comparison.report import Report
+from structpred.config import Config
+from structpred.errors import ConfigError, RunError
+from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
+from structpred.results import Epoch, RunResult
+
+HOSTILE = 'a <b>&"|_x_*$\\frac$ [red] 漢字\n# new'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Config):
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Config):
+    method: Method = Method()
+    hidden: int = 8
+    seed: int = 0
+
+
+METRICS: tuple[Metric, ...] = (SymbolErrorRate(), WordErrorRate())
+
+
+def a_run(error_rate: float, epochs: int = 3) -> RunResult:
+    dev = {"PER": error_rate - 0.25, "WER": 3 * error_rate}
+    history = tuple(
+        Epoch(e, 1 / e, {n: s + 40.0 / e for n, s in dev.items()}, 2.0 * e, {}) for e in range(1, epochs + 1)
+    )
+    return RunResult(
+        identity=f"{round(error_rate * 1e6):064x}",
+        scores={"dev": dev, "test": {"PER": error_rate, "WER": 3 * error_rate + 1}},
+        signatures={metric.name: metric.signature for metric in METRICS},
+        best_epoch=epochs,
+        steps=1200,
+        seconds=20.0,
+        cpu_seconds=40.0,
+        tokens_per_second=1000.0,
+        device="cpu",
+        history=history,
+    )
+
+
+def a_report(metrics: tuple[Metric, ...] = METRICS[:1], /, **error_rates: Sequence[float]) -> Report:
+    """Arms by name with one test PER a seed; the first is the baseline."""
+    names = list(error_rates)
+    arms = {name: Trial(method=Method(temperature=i / 10 if i else None)) for i, name in enumerate(names)}
+    results = {name: tuple(a_run(float(rate)) for rate in rates) for name, rates in error_rates.items()}
+    return Report(arms, tuple(range(len(results[names[0]]))), names[0], results, metrics)
+
+
+ML = (12.0, 12.6, 11.9, 12.0, 12.5)
+NEAR = (12.1, 12.4, 12.0, 11.7, 12.6)
+RML = (11.0, 11.7, 11.1, 11.2, 11.4)
+
+
+@pytest.fixture
+def report() -> Report:
+    return a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML)
+
+
+def test_table_by_scipy(report: Report) -> None:
+    baseline, near, better = report.table()
+    assert (baseline.arm, baseline.contrast, baseline.verdict) == ("ML", None, "baseline")
+    assert baseline.test.mean == pytest.approx(12.2)
+    assert baseline.dev.mean == pytest.approx(11.95)
+    p_near, p_better = stats.ttest_rel(NEAR, ML).pvalue, stats.ttest_rel(RML, ML).pvalue
+    assert near.contrast is not None
+    assert better.contrast is not None
+    assert (near.contrast.p, better.contrast.p) == pytest.approx((p_near, p_better))
+    assert (near.contrast.corrected_p, better.contrast.corrected_p) == pytest.approx((p_near, 2 * p_better))
+    assert (near.verdict, better.verdict) == ("no difference shown", "better")
+
+
+def test_direction_follows_the_metric() -> None:
+    scores = {"ML": np.array(ML), "RML": np.array(RML)}
+    assert analysis.contrast(scores, "ML", higher_is_better=False)["RML"].verdict == "better"
+    assert analysis.contrast(scores, "ML", higher_is_better=True)["RML"].verdict == "worse"
+
+
+def test_costs_are_relative_to_the_baseline(report: Report) -> None:
+    slow = tuple(replace(run, seconds=50.0, cpu_seconds=30.0) for run in report.results["RML"])
+    row = replace(report, results={**report.results, "RML": slow}).table()[2]
+    assert (row.seconds, row.cpu_seconds) == (50.0, 30.0)
+    assert (row.relative_seconds, row.relative_cpu_seconds) == (2.5, 0.75)
+
+
+def test_differences_leave_out_what_is_equal_and_the_seed(report: Report) -> None:
+    arms = {name: replace(arm, seed=i) for i, (name, arm) in enumerate(report.arms.items()) if isinstance(arm, Trial)}
+    assert replace(report, arms=arms).differences() == {
+        "method.temperature": {"ML": "-", "smoothing": "0.1", "RML": "0.2"}
+    }
+
+
+def test_conclusion_names_what_differs_and_what_it_would_take(report: Report) -> None:
+    headline, near, better = report.conclusion()
+    assert headline == "On test PER, at the 5 % level, RML is better than ML."
+    assert near.startswith(
+        "smoothing and ML: nothing can be concluded (PER 12.16 against 12.20, difference -0.04 ± 0.24, p = 0.6702"
+    )
+    contrast = report.table()[1].contrast
+    assert contrast is not None
+    assert f" {contrast.seeds_needed} seeds would show it" in near
+    assert near.endswith(f"the present 5 do so for a difference of {contrast.detectable:.2f} or more.")
+    assert better.startswith("RML is better than ML: PER 11.28 against 12.20, difference -0.92 ± ")
+
+
+def test_worse_is_said_too() -> None:
+    report = a_report(RML=RML, ML=ML)
+    assert report.conclusion()[0] == "On test PER, at the 5 % level, ML is worse than RML."
+
+
+def test_what_is_not_significant_is_not_called_equal() -> None:
+    headline = a_report(ML=ML, smoothing=NEAR).conclusion()[0]
+    assert "no difference is shown between ML and smoothing" in headline
+    assert "does not show that they are equal" in headline
+
+
+def test_one_seed_supports_no_claim() -> None:
+    report = a_report(ML=ML[:1], RML=RML[:1])
+    expected = "One seed supports no claim about an objective; run at least 2, better 5."
+    assert report.conclusion() == (expected,)
+    assert report.table()[1].verdict == "one seed: no claim"
+    assert " ± " not in "".join(str(row.test) for row in report.table())
+
+
+def test_one_arm_compares_nothing() -> None:
+    (sentence,) = a_report(ML=ML).conclusion()
+    assert sentence.startswith("Only one arm was run, so there is nothing to compare: ML has PER 12.20 ± 0.4")
+
+
+def test_identical_results_are_called_so() -> None:
+    report = a_report(ML=ML, again=ML)
+    assert report.table()[1].verdict == "same in every seed"
+    assert "again scores the same as ML in every seed" in report.conclusion()[1]
+
+
+def test_a_constant_difference_says_what_would_show_it() -> None:
+    two = a_report(ML=ML[:2], RML=[rate - 1 for rate in ML[:2]])
+    assert two.table()[1].verdict == "no difference shown"
+    assert "The difference is the same in every seed; if that went on, 6 seeds would show it." in two.conclusion()[1]
+    six = a_report(ML=[*ML, 12.0], RML=[rate - 1 for rate in [*ML, 12.0]])
+    assert "sign-flip" in six.conclusion()[1]
+    assert six.table()[1].verdict == "better"
+
+
+@pytest.mark.parametrize(("arms", "tolerance"), [(1, 0.012), (3, 0.012)])
+def test_false_alarms_stay_near_the_level(arms: int, tolerance: float) -> None:
+    """Under the null, a family of arms holds any claim in 5 % of comparisons, or fewer where Holm is conservative.
+
+    2,000 comparisons: 2.4 standard errors of a share of 5 % are 0.012.
+    """
+    generator, alarms, repetitions = np.random.default_rng(1), 0, 2000
+    for _ in range(repetitions):
+        shared = generator.normal(12, 1, 5)  # a seed moves all its arms, as weights and data order do
+        scores = {f"arm {i}": shared + generator.normal(0, 0.3, 5) for i in range(arms + 1)}
+        contrasts = analysis.contrast(scores, "arm 0", higher_is_better=False)
+        alarms += any(contrast.verdict in ("better", "worse") for contrast in contrasts.values())
+    share = alarms / repetitions
+    assert share <= 0.05 + tolerance
+    assert share >= (0.05 if arms == 1 else 0.025) - tolerance
+
+
+def test_real_differences_are_found_as_often_as_promised() -> None:
+    generator, found = np.random.default_rng(2), 0
+    difference = 1.6836 * 0.3 * math.sqrt(2)  # what 5 pairs detect with 80 % power, by G*Power: d_z = 1.6836
+    for _ in range(1000):
+        scores = {"ML": generator.normal(12, 0.3, 5), "RML": generator.normal(12 - difference, 0.3, 5)}
+        found += analysis.contrast(scores, "ML", higher_is_better=False)["RML"].verdict == "better"
+    assert found / 1000 == pytest.approx(0.8, abs=0.035)
+
+
+CASES = {
+    "three arms": a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML),
+    "one seed": a_report(ML=ML[:1], RML=RML[:1]),
+    "one arm": a_report(ML=ML),
+    "identical": a_report(ML=ML, again=ML),
+    "constant": a_report(ML=ML, RML=[rate - 1 for rate in ML]),
+    "perfect": a_report(ML=[0.0] * 5, RML=[0.0] * 5),
+    "hostile": a_report(**{HOSTILE: ML, "]]> <!-- ${title}": RML}),
+    "many arms": a_report(**{f"an arm with quite a long name, number {i}": ML for i in range(12)}),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every case, written once."""
+    place = tmp_path_factory.mktemp("reports")
+    for case, report in CASES.items():
+        report.write(place / "new" / case)
+    return {case: place / "new" / case for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_files_are_whole_and_free_of_nan(case: str, folders: dict[str, Path]) -> None:
+    paths = sorted(folders[case].iterdir())
+    assert [path.name for path in paths] == ["report.html", "report.md", "results.json"]
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\b(nan|NaN|inf|Infinity|None)\b", text)
+        assert str(folders[case]) not in text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_html_is_well_formed_and_self_contained(case: str, folders: dict[str, Path]) -> None:
+    page = (folders[case] / "report.html").read_text(encoding="utf-8")
+    assert "://" not in page
+    assert not re.search(r"<(script|link|img|iframe)|@import|url\((?!#)", page)
+    root = ElementTree.fromstring(page.replace("<!DOCTYPE html>", ""))
+    assert len(root.findall(".//svg")) == len(CASES[case].metrics) * (3 if len(CASES[case].arms) > 1 else 2)
+    identifiers = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(set(identifiers)) == len(identifiers)
+
+
+def test_names_are_escaped(folders: dict[str, Path]) -> None:
+    page = (folders["hostile"] / "report.html").read_text(encoding="utf-8")
+    assert "<b>" not in page
+    assert "a &lt;b&gt;&amp;&quot;|_x_*$\\frac$ [red] 漢字" in page
+    text = (folders["hostile"] / "report.md").read_text(encoding="utf-8")
+    assert 'a \\<b>&"\\|\\_x\\_\\*$\\\\frac$ \\[red\\] 漢字 # new' in text
+    assert not re.search("^# new", text, re.MULTILINE)
+
+
+def test_markdown_tables_keep_their_columns(folders: dict[str, Path]) -> None:
+    lines = (folders["hostile"] / "report.md").read_text(encoding="utf-8").splitlines()
+    widths: dict[str, set[int]] = {}
+    heading = ""
+    for line in lines:
+        heading = line if line.startswith("## ") else heading
+        if line.startswith("|"):
+            widths.setdefault(heading, set()).add(len(re.findall(r"(?<!\\)\|", line)))
+    assert len(widths) == 3
+    assert all(len(found) == 1 for found in widths.values())
+
+
+def test_markdown_has_the_numbers_and_the_method(report: Report) -> None:
+    text = markdown.render(report.document())
+    row = next(line for line in text.splitlines() if line.startswith("| RML"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[0] == "RML"
+    assert cells[1:4] == ["11.03 ± 0.34", "11.28 ± 0.34", "-0.92 ± 0.16"]
+    assert cells[5:] == ["better", "20.0 (×1.00)", "40.0 (×1.00)"]
+    for promise in (
+        "The unit of every test is the run (the seed)",
+        "paired by seed",
+        "Holm-corrected over the 2 arms compared with the baseline",
+        "The dev scores chose the checkpoint; test was scored once",
+        SymbolErrorRate().signature,
+        WordErrorRate().signature,
+        "PyTorch uses",
+    ):
+        assert promise in text
+
+
+def test_runs_scored_in_different_ways_are_pointed_out(report: Report) -> None:
+    warning = "the runs were scored in different ways"
+    assert warning not in markdown.render(report.document())
+    older = tuple(replace(run, signatures={**run.signatures, "PER": "PER|other"}) for run in report.results["RML"])
+    mixed = replace(report, results={**report.results, "RML": older})
+    assert warning in markdown.render(mixed.document())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_reading_back_gives_the_same_report(case: str, folders: dict[str, Path]) -> None:
+    report = CASES[case]
+    again = record.read(folders[case] / "results.json", Trial, report.metrics)
+    assert again == report
+    assert [again.table(metric) for metric in report.metrics] == [report.table(metric) for metric in report.metrics]
+    assert markdown.render(again.document()) == (folders[case] / "report.md").read_text(encoding="utf-8")
+
+
+def test_drawings_are_the_same_each_time(folders: dict[str, Path]) -> None:
+    assert html.render(CASES["one arm"].document()) == (folders["one arm"] / "report.html").read_text(encoding="utf-8")
+
+
+def test_results_file_has_the_tests_and_what_made_them(report: Report) -> None:
+    tree = json.loads(record.encode(report))
+    contrast = report.table()[2].contrast
+    assert contrast is not None
+    assert tree["tests"]["PER"]["RML"]["corrected_p"] == contrast.corrected_p
+    assert tree["arms"]["RML"]["method"] == {"temperature": 0.2}
+    assert tree["runs"]["RML"][1]["scores"]["test"]["PER"] == RML[1]
+    assert tree["environment"]["packages"]["numpy"] == np.__version__
+
+
+def test_a_diverged_loss_is_kept_as_nothing(report: Report, tmp_path: Path) -> None:
+    first = report.results["RML"][0]
+    diverged = replace(first, history=(replace(first.history[0], loss=math.nan, diagnostics={"reward": math.inf}),))
+    runs = (diverged, *report.results["RML"][1:])
+    text = record.encode(replace(report, results={**report.results, "RML": runs}))
+    (tmp_path / "results.json").write_text(text, encoding="utf-8")
+    again = record.read(tmp_path / "results.json", Trial, METRICS)
+    assert math.isnan(again.results["RML"][0].history[0].loss)
+    assert again.table() == report.table()
+
+
+def test_reading_what_is_no_report_is_refused(report: Report, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    with pytest.raises(RunError, match="cannot be read as a report"):
+        record.read(file, Trial, METRICS)
+    file.write_text('{"format": 1')
+    with pytest.raises(RunError, match="cannot be read as a report"):
+        record.read(file, Trial, METRICS)
+    file.write_text('{"format": 99}')
+    with pytest.raises(RunError, match=r"expected a results\.json of format 1"):
+        record.read(file, Trial, METRICS)
+    (tmp_path / "results.json").write_text(record.encode(report), encoding="utf-8")
+    with pytest.raises(RunError, match=r"expected the metrics \['PER'\]"):
+        record.read(file, Trial, METRICS[:1])
+
+
+def test_a_report_refuses_what_does_not_fit(report: Report) -> None:
+    with pytest.raises(ConfigError, match="baseline must be one of the arms, but got 'MLL'"):
+        replace(report, baseline="MLL")
+    with pytest.raises(ConfigError, match="one seed or more, each once"):
+        replace(report, seeds=(0, 1, 2, 3, 3))
+    with pytest.raises(ConfigError, match="one metric or more"):
+        replace(report, metrics=())
+    with pytest.raises(RunError, match="expected results for the arms"):
+        replace(report, results={"ML": report.results["ML"]})
+    with pytest.raises(RunError, match="RML: expected one run for each of 5 seeds, but got 4"):
+        replace(report, results={**report.results, "RML": report.results["RML"][:4]})
+    broken = replace(report.results["RML"][0], scores={"dev": {"PER": 1.0, "WER": 1.0}, "test": {"PER": math.nan}})
+    with pytest.raises(RunError, match="RML, seed 0: expected a finite test PER, but got nan"):
+        replace(report, results={**report.results, "RML": (broken, *report.results["RML"][1:])})
+
+
+def test_show_on_a_terminal_keeps_brackets_and_draws_tables() -> None:
+    stream = StringIO()
+    CASES["hostile"].show(Console(file=stream, force_terminal=True, width=240, color_system=None))
+    assert "[red]" in stream.getvalue()
+    assert "\n## " not in stream.getvalue()
+
+
+def test_show_in_a_pipe_is_the_markdown_file(folders: dict[str, Path]) -> None:
+    stream = StringIO()
+    CASES["hostile"].show(Console(file=stream, width=40))
+    assert stream.getvalue() == (folders["hostile"] / "report.md").read_text(encoding="utf-8")

@@ -1,0 +1,128 @@
+"""Every objective: shape, differentiability, determinism, invariance; each on every distribution it can serve."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from structpred.distributions import Factorised
+from structpred.objective import Objective
+from structpred.objectives import RML, Exact, LabelSmoothing, MaximumLikelihood, Sampled
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+from tests.support.tiny import tiny_seq2seq
+
+LABELS = 3
+SIZES = Sizes(inputs=3, labels=LABELS, label_counts=(5, 1, 2), references=4)
+TARGETS = [[0, 1, 2], [2], [], [1, 1]]
+TAU = Temperature(literal=0.5)
+
+
+def factorised(targets: Sequences) -> Factorised:
+    torch.manual_seed(0)
+    logits = torch.randn(len(TARGETS), 3, LABELS, dtype=torch.float64)[: len(targets)]
+    return Factorised(logits.log_softmax(-1), targets.lengths)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    objective: Objective
+    free: bool = True
+    fixed: bool = True
+
+
+CASES = [
+    Case("maximum likelihood", MaximumLikelihood()),
+    Case("smoothing", LabelSmoothing(epsilon=0.1)),
+    Case("smoothing, others", LabelSmoothing(epsilon=0.2, mass="others")),
+    Case("smoothing, unigram", LabelSmoothing(epsilon=0.2, prior="unigram")),
+    Case("smoothing, unigram, others", LabelSmoothing(epsilon=0.2, prior="unigram", mass="others")),
+    Case("RML, edit distance", RML(payoff=EditDistancePayoff(temperature=TAU)), fixed=False),
+    Case(
+        "RML, edit distance, 3 draws",
+        RML(payoff=EditDistancePayoff(temperature=TAU), estimator=Sampled(k=3)),
+        fixed=False,
+    ),
+    Case("RML, published", RML(payoff=PublishedEditDistancePayoff(temperature=TAU)), fixed=False),
+    Case("RML, Hamming", RML(payoff=HammingPayoff(temperature=TAU))),
+    Case("RML, Hamming, exact", RML(payoff=HammingPayoff(temperature=TAU), estimator=Exact()), free=False),
+]
+FREE = [pytest.param(case.objective, id=case.name) for case in CASES if case.free]
+FIXED = [pytest.param(case.objective, id=case.name) for case in CASES if case.fixed]
+
+
+def losses(objective: Objective, p: object, targets: Sequences, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    result = objective(p, targets, state=objective.state(SIZES), generator=generator)
+    assert result.values.shape == (len(targets),)
+    assert torch.isfinite(result.values).all()
+    for name, values in result.diagnostics.items():
+        assert values.shape == (len(targets),), name
+        assert not values.requires_grad, name
+    return result.values
+
+
+@pytest.mark.parametrize("objective", FREE)
+def test_on_an_autoregressive_model_it_is_differentiable_and_repeats_itself(objective: Objective) -> None:
+    module, targets = tiny_seq2seq(LABELS).eval(), Sequences.of(TARGETS)
+    inputs = Sequences.of([[0, 1], [2], [1, 1, 0], []])
+    first = losses(objective, module(inputs), targets)
+    torch.testing.assert_close(losses(objective, module(inputs), targets), first, rtol=0, atol=0)
+    first.sum().backward()
+    assert all(each.grad is not None and torch.isfinite(each.grad).all() for each in module.parameters())
+
+
+@pytest.mark.parametrize("objective", FIXED)
+def test_on_a_factorised_model_it_repeats_itself(objective: Objective) -> None:
+    targets = Sequences.of(TARGETS)
+    first = losses(objective, factorised(targets), targets)
+    torch.testing.assert_close(losses(objective, factorised(targets), targets), first, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("objective", FREE)
+def test_permuting_the_batch_permutes_the_losses_and_padding_changes_nothing(objective: Objective) -> None:
+    module, targets = tiny_seq2seq(LABELS).eval(), Sequences.of(TARGETS)
+    inputs = Sequences.of([[0, 1], [2], [1, 1, 0], []])
+    state, order = objective.state(SIZES), torch.tensor([2, 0, 3, 1])
+    draws = objective.draw(targets, LABELS, torch.Generator().manual_seed(1))
+    expected = objective(module(inputs), targets, draws=draws, state=state).values
+    permuted = objective(
+        module(inputs.select(order)),
+        targets.select(order),
+        draws=None if draws is None else draws.select(order),
+        state=state,
+    )
+    torch.testing.assert_close(permuted.values, expected[order], rtol=0, atol=1e-12)
+    garbage = Sequences(torch.nn.functional.pad(targets.labels, (0, 2), value=1), targets.lengths)
+    if draws is not None:
+        draws = Sequences(torch.nn.functional.pad(draws.labels, (0, 3), value=2), draws.lengths)
+    padded = objective(module(inputs), garbage, draws=draws, state=state).values
+    torch.testing.assert_close(padded, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", FREE)
+def test_gradients_are_those_of_finite_differences(objective: Objective) -> None:
+    module, targets = tiny_seq2seq(2), Sequences.of([[0, 1], []])
+    state = objective.state(Sizes(inputs=3, labels=2, label_counts=(5, 1), references=4))
+    draws = objective.draw(targets, 2, torch.Generator().manual_seed(1))
+    names = [name for name, _ in module.named_parameters()]
+
+    def values(*parameters: torch.Tensor) -> torch.Tensor:
+        weights = dict(zip(names, parameters, strict=True))
+        p = torch.func.functional_call(module, weights, Sequences.of([[0, 1], [2]]))
+        return objective(p, targets, draws=draws, state=state).values
+
+    assert torch.autograd.gradcheck(values, tuple(module.parameters()), fast_mode=True)
+
+
+@pytest.mark.parametrize("make", [lambda k: RML(estimator=Sampled(k=k))])
+def test_draws_made_ahead_are_those_made_in_the_step(make: Callable[[int], Objective]) -> None:
+    objective, targets = make(2), Sequences.of([[0, 1], [2, 2, 1]])
+    p = tiny_seq2seq(LABELS).eval()(Sequences.of([[0], [1, 2]]))
+    draws = objective.draw(targets, LABELS, torch.Generator().manual_seed(3))
+    ahead = objective(p, targets, draws=draws)
+    within = objective(p, targets, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(ahead.values, within.values, rtol=0, atol=0)

@@ -1,0 +1,98 @@
+"""Models, tasks and distributions small enough to list every output."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from structpred.distributions.autoregressive import Autoregressive
+from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
+from structpred.models import Seq2Seq
+from structpred.models.seq2seq import Seq2SeqModule
+from structpred.registry import tasks
+from structpred.sequences import Sequences
+from structpred.task import Example, Sizes, Splits, Task
+from structpred.vocabulary import Symbols
+
+
+def strings(labels: int, longest: int, shortest: int = 0) -> list[list[int]]:
+    """Every string of labels between two lengths."""
+    lengths = range(shortest, longest + 1)
+    return [list(each) for length in lengths for each in itertools.product(range(labels), repeat=length)]
+
+
+def as_candidates(rows: list[list[int]], batch: int = 1) -> Sequences:
+    """The same candidates for every example."""
+    flat = Sequences.of(rows)
+    return Sequences(flat.labels.expand(batch, -1, -1), flat.lengths.expand(batch, -1))
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """float64 for everything built inside."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def tiny_seq2seq(
+    labels: int = 2, *, longest: int = 4, seed: int = 0, sharpness: float = 3.0, **fields: object
+) -> Seq2SeqModule:
+    """A seq2seq network in float64 whose outputs are searched up to ``longest`` labels.
+
+    Its weights are scaled up, so that its probabilities are far from uniform.
+    """
+    torch.manual_seed(seed)
+    settings = {"embedding": 3, "hidden": 4, "dropout": 0.0, "length_ratio": 1e-9, "length_extra": longest} | fields
+    with double_precision():
+        sizes = Sizes(inputs=3, labels=labels, label_counts=(1,) * labels, references=1)
+        module = Seq2Seq(**settings).build(sizes)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(sharpness)
+    return module
+
+
+def tiny_p(labels: int = 2, **fields: object) -> Autoregressive:
+    """p(·|x) for two inputs of different length."""
+    p: Autoregressive = tiny_seq2seq(labels, **fields).eval()(Sequences.of([[0, 1, 2], [2]]))  # type: ignore[arg-type]
+    return p
+
+
+@tasks.register("copying")
+@dataclass(frozen=True, kw_only=True)
+class Copying(Task):
+    """Copy a word of a's and b's; every fourth word may also be reversed."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+
+    train: int = 40
+    longest: int = 4
+
+    def load(self) -> Splits:
+        words = ["".join(word) for n in range(1, self.longest + 1) for word in itertools.product("ab", repeat=n)]
+        examples = [Example(tuple(word), _right(i, word), f"word {i}") for i, word in enumerate(words)]
+        shuffled = sorted(examples, key=lambda example: hash_of("".join(example.source)))
+        repeated = tuple(itertools.islice(itertools.cycle(shuffled), self.train))
+        return Splits(repeated, tuple(shuffled[:7]), tuple(shuffled[7:14]), f"copying {self.train} {self.longest}")
+
+    def parse(self, text: str) -> Symbols:
+        return tuple(text)
+
+    def render(self, output: Symbols) -> str:
+        return "".join(output)
+
+
+def _right(i: int, word: str) -> tuple[Symbols, ...]:
+    return (tuple(word), tuple(reversed(word))) if i % 4 == 3 else (tuple(word),)
+
+
+def hash_of(word: str) -> int:
+    """A fixed shuffle."""
+    return sum((i + 1) * 7919 * ord(letter) for i, letter in enumerate(word)) % 104729

@@ -1,0 +1,111 @@
+"""Imports point one way: experiments → tasks, objectives → structpred; and downwards inside structpred."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTER = ("objectives", "tasks", "experiments")
+
+# Lowest first. A name is a module or a package of structpred; those of one floor may import each other, one way.
+FLOORS = (
+    "errors registry config sequences vocabulary metrics task reading results files seeds decoding",
+    "distributions rewards",
+    "payoffs models objective training",
+    "experiment train runs display",
+    "comparison tuning environments testing",
+    "cli",
+)
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
+
+
+def modules(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Dotted names below structpred, and files; the three links are not followed."""
+    inner = folder.name == "structpred"
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder if inner else ROOT).with_suffix("").parts
+        if not (inner and parts[0] in OUTER):
+            yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imported(source: str, package: str) -> set[str]:
+    """Dotted names below structpred that a module of ``package`` imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ["structpred", *package.split(".")][: -node.level + 1 or None] if node.level else []
+            home = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{home}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("structpred.") for name in found if name.startswith("structpred.")}
+
+
+def imports_of(folder: Path) -> list[tuple[str, str]]:
+    """Pairs of a module and what it imports, both as dotted names below structpred."""
+    pairs = []
+    for name, path in modules(folder):
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        pairs += [(name, other) for other in sorted(imported(path.read_text(encoding="utf-8"), package))]
+    return pairs
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+INSIDE = imports_of(ROOT / "structpred")
+
+
+def test_imports_are_found_however_they_are_written() -> None:
+    source = """
+import structpred.tasks, os
+from structpred import models
+from structpred.rewards.hamming import Hamming
+from . import base
+from ..config import Config
+def later():
+    from structpred.objectives import RML
+"""
+    assert imported(source, "payoffs") == {
+        "tasks", "models", "rewards.hamming.Hamming", "payoffs.base", "config.Config", "objectives.RML",
+    }  # fmt: skip
+    assert ("config", "errors.ConfigError") in INSIDE
+
+
+def test_structpred_imports_no_objective_task_or_experiment() -> None:
+    assert [pair for pair in INSIDE if top(pair[1]) in OUTER] == []
+
+
+@pytest.mark.parametrize("folder", ["objectives", "tasks"])
+def test_objectives_and_tasks_import_only_structpred_and_their_own(folder: str) -> None:
+    forbidden = set(OUTER) - {folder}
+    assert [pair for pair in imports_of(ROOT / folder) if top(pair[1]) in forbidden] == []
+
+
+def test_every_module_has_a_floor() -> None:
+    homeless = {top(name) for name, _ in modules(ROOT / "structpred")} - set(FLOOR) - {"", "__main__"}
+    assert homeless == set(), "give it a floor in FLOORS"
+
+
+def test_imports_point_downwards() -> None:
+    floors = [(pair, FLOOR.get(top(pair[0])), FLOOR.get(top(pair[1]))) for pair in INSIDE if top(pair[0]) in FLOOR]
+    assert [pair for pair, _, theirs in floors if theirs is None] == [], "names of structpred itself: import their home"
+    assert [pair for pair, own, theirs in floors if own is not None and theirs is not None and theirs > own] == []
+
+
+def test_no_two_packages_import_each_other() -> None:
+    edges = {(top(one), top(other)) for one, other in INSIDE if top(one) != top(other)}
+    assert [edge for edge in sorted(edges) if edge[::-1] in edges] == []
+    assert ("rewards", "payoffs") not in edges
+    assert ("distributions", "models") not in edges
+
+
+def test_no_circle_of_packages() -> None:
+    edges = {(top(one), top(other)) for one, other in INSIDE if top(one) and top(one) != top(other)}
+    left = {name for edge in edges for name in edge}
+    while free := {name for name in left if not any(one == name and other in left for one, other in edges)}:
+        left -= free
+    assert left == set(), "these import each other in a circle"

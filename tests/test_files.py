@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from structpred.files import replacing, write_atomically
+
+
+def test_text_and_bytes_arrive_whole(tmp_path: Path) -> None:
+    path = write_atomically(tmp_path / "report.md", "τ = 0,75\n")
+    assert path.read_bytes() == "τ = 0,75\n".encode()
+    write_atomically(path, b"\x00\r\n")
+    assert path.read_bytes() == b"\x00\r\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _write_half(path: Path) -> None:
+    with replacing(path) as stream:
+        stream.write(b"half")
+        stream.flush()
+        raise KeyboardInterrupt
+
+
+def test_a_failure_midway_leaves_the_old_content_and_nothing_beside(tmp_path: Path) -> None:
+    path = write_atomically(tmp_path / "results.json", "old")
+    with pytest.raises(KeyboardInterrupt):
+        _write_half(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_to_reach_the_disk_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_atomically(tmp_path / "results.json", "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("structpred.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_see_the_old_content_until_the_new_is_whole(tmp_path: Path) -> None:
+    path = write_atomically(tmp_path / "results.json", "old")
+    with replacing(path) as stream:
+        stream.write(b"new")
+        stream.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_permissions_follow_the_umask_as_for_any_new_file(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("x")
+    assert write_atomically(tmp_path / "atomic", "x").stat().st_mode == plain.stat().st_mode

@@ -1,0 +1,112 @@
+import random
+from functools import cache
+
+import numpy as np
+import pytest
+import rapidfuzz
+
+from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate, counts, score
+from structpred.vocabulary import Symbols
+
+METRICS: list[Metric] = [SymbolErrorRate(), WordErrorRate()]
+
+
+def edits(one: Symbols, other: Symbols) -> int:
+    """Levenshtein's distance straight from its definition."""
+
+    @cache
+    def of(i: int, j: int) -> int:
+        if not i or not j:
+            return i + j
+        return min(of(i - 1, j) + 1, of(i, j - 1) + 1, of(i - 1, j - 1) + (one[i - 1] != other[j - 1]))
+
+    return of(len(one), len(other))
+
+
+def some_symbols(generator: random.Random) -> Symbols:
+    # "ab" beside "a" and "b": an implementation that joins symbols would confuse them
+    return tuple(generator.choices(["a", "b", "ab", "ˈɑ", "t͡ʃ", ""], k=generator.randint(0, 6)))
+
+
+def cases() -> list[tuple[Symbols, tuple[Symbols, ...]]]:
+    generator = random.Random(3)
+    some = [
+        (some_symbols(generator), tuple(some_symbols(generator) for _ in range(generator.randint(1, 3))))
+        for _ in range(1000)
+    ]
+    return [*some, *((references[-1], references) for _, references in some[:50])]
+
+
+def test_symbol_errors_equal_the_definition() -> None:
+    for prediction, references in cases():
+        distances = [(edits(prediction, each), len(each)) for each in references]
+        fewest = min(distance for distance, _ in distances)
+        longest = max(length for distance, length in distances if distance == fewest)
+        assert SymbolErrorRate().counts(prediction, references) == (fewest, longest), (prediction, references)
+
+
+def test_symbol_errors_equal_another_library() -> None:
+    editdistance = pytest.importorskip("editdistance", reason="editdistance has no wheel for this Python")
+    for prediction, references in cases():
+        fewest = min(editdistance.eval(prediction, each) for each in references)
+        assert SymbolErrorRate().counts(prediction, references)[0] == fewest
+
+
+def test_word_errors_equal_the_definition() -> None:
+    wrong = 0
+    for prediction, references in cases():
+        expected = all(list(prediction) != list(each) for each in references)
+        assert WordErrorRate().counts(prediction, references) == (expected, 1)
+        wrong += expected
+    assert 100 < wrong < 1000, "both outcomes occur"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "references", "symbol_counts", "word_counts"),
+    [
+        ((), (("a", "b"),), (2, 2), (1, 1)),
+        (("a", "b"), ((),), (2, 0), (1, 1)),
+        ((), ((),), (0, 0), (0, 1)),
+        (("a",), (("b", "c"), ("a",)), (0, 1), (0, 1)),
+        (("a", "b"), (("a",), ("a", "b", "c")), (1, 3), (1, 1)),  # a tie: the longer reference counts
+        (("a", "b"), (("a", "b", "c"), ("a",)), (1, 3), (1, 1)),  # whatever the order
+        (("ab",), (("a", "b"),), (2, 2), (1, 1)),
+    ],
+    ids=["no prediction", "no reference", "neither", "second reference", "tie", "tie turned", "joined symbols"],
+)
+def test_degenerate_examples(
+    prediction: Symbols,
+    references: tuple[Symbols, ...],
+    symbol_counts: tuple[float, float],
+    word_counts: tuple[float, float],
+) -> None:
+    assert SymbolErrorRate().counts(prediction, references) == symbol_counts
+    assert WordErrorRate().counts(prediction, references) == word_counts
+
+
+def test_the_score_is_a_ratio_of_sums() -> None:
+    found = counts(SymbolErrorRate(), [("a",), ("x", "y")], [(("a", "b", "c"),), (("x", "y"),)])
+    assert found.tolist() == [[2, 3], [0, 2]]
+    assert score(found) == 40.0, "not the mean of 66.7 and 0"
+    assert score(counts(WordErrorRate(), [("a",), ("b",)], [(("a",),), (("c",), ("d",))])) == 50.0
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_no_examples_score_zero(metric: Metric) -> None:
+    found = counts(metric, [], [])
+    assert found.shape == (0, 2)
+    assert score(found) == 0.0
+    assert score(np.array([[1.0, 0.0]])) == 0.0, "nothing to count: every reference is empty"
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_predictions_without_references_are_a_mistake(metric: Metric) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        counts(metric, [("a",)], [])
+
+
+def test_signatures_say_how_the_number_was_made() -> None:
+    expected = f"PER|edits:levenshtein|refs:closest|average:micro|rapidfuzz:{rapidfuzz.__version__}"
+    assert SymbolErrorRate().signature == expected
+    assert WordErrorRate().signature == "WER|match:exact|refs:any"
+    assert not any(metric.higher_is_better for metric in METRICS)
