@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from structpred.decoding import Decoding
 from structpred.distributions.protocols import Marginals, Steps
 from structpred.errors import ConfigError
 from structpred.sequences import Sequences
@@ -81,6 +82,11 @@ class Factorised:
         """``[batch, time]``: the most probable label at every position."""
         best = self.inside().argmax(-1)
         return Sequences(torch.where(self.mask(), best, 0), self.lengths)
+
+    def decode(self, decoding: Decoding) -> Sequences:
+        """``[batch, time]``: the most probable output, found exactly whatever the search asked for."""
+        del decoding
+        return self.argmax()
 
     def cross_entropy_from(self, q: Marginals) -> Float[Tensor, " batch"]:
         """H(q, p) = −Σ_t Σ_v q_t(v) ln p_t(v), in nats: exact for any q of the same lengths.

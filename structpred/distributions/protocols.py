@@ -32,7 +32,7 @@ class LogProb(Protocol):
     """``log_prob``: the normalised log-probability of whole outputs."""
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
-        """Log p(y|x) of each candidate, in nats."""
+        """log p(y|x) of each candidate, in nats."""
 
 
 @runtime_checkable

@@ -31,7 +31,7 @@ class Payoff(Config):
     @property
     @abstractmethod
     def reward(self) -> Reward:
-        """R."""
+        """r: see the payoff's formula."""
 
     @abstractmethod
     def literal(self, labels: int) -> float:
@@ -39,4 +39,4 @@ class Payoff(Config):
 
     @abstractmethod
     def around(self, references: Sequences, labels: int) -> Sample:
-        """Q around each reference ``[batch, time]``, over the labels 0..``labels``−1 and nothing else."""
+        """q around each reference ``[batch, time]``, over the labels 0..``labels``−1 and nothing else."""

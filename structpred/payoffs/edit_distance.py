@@ -87,7 +87,7 @@ class EditDistancePayoff(Payoff):
 
     @property
     def reward(self) -> EditDistance:
-        """R."""
+        """r: see the payoff's formula."""
         return EditDistance()
 
     def literal(self, labels: int) -> float:
@@ -119,7 +119,7 @@ class EditDistancePayoff(Payoff):
         return automaton.edit_rate(labels, EditWeights(labels, self.literal(labels)).log_edit)
 
     def around(self, references: Sequences, labels: int) -> EditDistanceDistribution:
-        """Q around each reference ``[batch, time]``."""
+        """q around each reference ``[batch, time]``."""
         return EditDistanceDistribution(references, labels, self.literal(labels))
 
 

@@ -21,7 +21,7 @@ STEEPEST = 1e300
 
 @dataclass(frozen=True)
 class HammingDistribution:
-    """Q(y) ∝ exp(−Hamming(y, y*)/τ): with a = exp(−1/τ), Π_t of 1/(1 + (V−1)a) for y*_t and a times that for others.
+    """q(y) ∝ exp(−Hamming(y, y*)/τ): with a = exp(−1/τ), Π_t of 1/(1 + (V−1)a) for y*_t and a times that for others.
 
     It is a `Factorised` that needs no table of V labels unless its marginals are asked for.
 
@@ -44,12 +44,12 @@ class HammingDistribution:
 
     @property
     def log_odds(self) -> float:
-        """Ln (V − 1)a: changed against kept; −inf for a single label."""
+        """ln (V − 1)a: changed against kept; −inf for a single label."""
         return math.log(self.labels - 1) - self.cost if self.labels > 1 else -math.inf
 
     @property
     def log_normaliser(self) -> float:
-        """Ln(1 + (V − 1)a) of one position."""
+        """ln(1 + (V − 1)a) of one position."""
         return max(self.log_odds, 0.0) + math.log1p(math.exp(-abs(self.log_odds)))
 
     @property
@@ -82,7 +82,7 @@ class HammingDistribution:
         lengths = self.references.lengths.unsqueeze(1)
         inside = torch.arange(width, device=lengths.device) < lengths.unsqueeze(-1)
         edits = ((given != reference.unsqueeze(1)) & inside).sum(-1).double()
-        log_prob = -edits * self.cost - lengths * self.log_normaliser
+        log_prob = -edits * self.cost - lengths.double() * self.log_normaliser
         return torch.where(outputs.lengths == lengths, log_prob, -torch.inf)
 
     def marginals(self) -> Float[Tensor, "batch time labels"]:
@@ -118,7 +118,7 @@ class HammingPayoff(Payoff):
 
     @property
     def reward(self) -> Hamming:
-        """R."""
+        """r: see the payoff's formula."""
         return Hamming()
 
     def literal(self, labels: int) -> float:
@@ -152,7 +152,7 @@ class HammingPayoff(Payoff):
         return self.around(none, labels).change
 
     def around(self, references: Sequences, labels: int) -> HammingDistribution:
-        """Q around each reference ``[batch, time]``."""
+        """q around each reference ``[batch, time]``."""
         return HammingDistribution(references, labels, self.literal(labels))
 
 

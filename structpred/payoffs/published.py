@@ -131,7 +131,7 @@ class PublishedEditDistancePayoff(Payoff):
 
     @property
     def reward(self) -> EditDistance:
-        """R."""
+        """r: see the payoff's formula."""
         return EditDistance()
 
     def check(self) -> None:

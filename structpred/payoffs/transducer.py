@@ -39,17 +39,17 @@ class EditWeights:
 
     @property
     def log_edit(self) -> float:
-        """Ln a = −1/τ, in nats."""
+        """ln a = −1/τ, in nats."""
         return -min(1 / max(self.temperature, 1 / STEEPEST), STEEPEST)
 
     @property
     def edit(self) -> float:
-        """A: one particular insertion, deletion or substitution."""
+        """a: one particular insertion, deletion or substitution."""
         return math.exp(self.log_edit)
 
     @property
     def log_insertion(self) -> float:
-        """Ln V·a, the weight of one insertion of any label."""
+        """ln V·a, the weight of one insertion of any label."""
         return math.log(self.labels) + self.log_edit
 
     @property

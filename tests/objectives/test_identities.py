@@ -144,7 +144,7 @@ def test_unigram_smoothing_by_hand(mass: Literal["all", "others"]) -> None:
     for example, output in enumerate([[0, 2], [1, 1, 2]]):
         total = 0.0
         for time, target in enumerate(output):
-            log_probs = steps.log_probs[example, 0, time]
+            log_probs = steps.log_probs[example, 0, time].detach()
             others = prior.clone()
             if mass == "others":
                 others[target] = 0.0

@@ -1,0 +1,283 @@
+"""The loop: fairness between arms, exact resume, folders, what goes wrong."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from structpred.distributions.protocols import LogProb
+from structpred.errors import DataError, RunError
+from structpred.experiment import Experiment
+from structpred.models import Seq2Seq
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
+from structpred.registry import objectives
+from structpred.runs import Folder, Run
+from structpred.sequences import Sequences
+from structpred.train import train
+from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint
+from structpred.training.progress import Progress, ignore
+from structpred.training.trainer import Interrupted, Prepared, Training
+from tests.support.tiny import Copying
+
+TINY = Experiment(
+    task=Copying(),
+    model=Seq2Seq(embedding=8, hidden=8, dropout=0.3),
+    objective=MaximumLikelihood(),
+    optimiser=Adam(lr=1e-2),
+    trainer=Trainer(epochs=3, batch_tokens=40),
+)
+
+
+def training(experiment: Experiment) -> Training:
+    return Training(experiment, Prepared.of(experiment.task.load()), device="cpu", observer=ignore)
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    taken = iter(range(steps))
+    return lambda: next(taken, None) is None
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return checkpoint.load(run.folder.weights)
+
+
+def test_arms_of_a_seed_start_from_the_same_weights_and_meet_the_same_dropout() -> None:
+    first, second, other = (
+        training(TINY),
+        training(replace(TINY, objective=RML())),
+        training(replace(TINY, seed=1)),
+    )
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name])
+    assert any(not torch.equal(v, other.model.state_dict()[n]) for n, v in first.model.state_dict().items())
+
+
+def test_the_dropout_of_one_arm_is_not_shifted_by_the_draws_of_another() -> None:
+    states = []
+    for objective in (MaximumLikelihood(), RML(), LabelSmoothing()):
+        arm = training(replace(TINY, objective=objective))
+        arm.rehearse(3)
+        states.append(torch.get_rng_state())
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(states[0], states[2])
+
+
+@pytest.mark.parametrize("objective", [MaximumLikelihood(), RML(), LabelSmoothing(prior="unigram")])
+@pytest.mark.parametrize("steps", [1, 7])
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(
+    objective: Objective, steps: int, tmp_path: Path
+) -> None:
+    experiment = replace(TINY, objective=objective)
+    undisturbed = train(experiment, root=tmp_path / "undisturbed")
+    for interruption in range(2):
+        with pytest.raises(Interrupted):
+            train(experiment, root=tmp_path / "interrupted", stopping=stop_after(steps + interruption))
+    resumed = train(experiment, root=tmp_path / "interrupted")
+    for name, value in weights(undisturbed).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    strip = [replace(epoch, seconds=0.0) for epoch in undisturbed.result.history]
+    assert strip == [replace(epoch, seconds=0.0) for epoch in resumed.result.history]
+    assert undisturbed.result.scores == resumed.result.scores
+    assert not resumed.folder.checkpoint.exists()
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    first = train(TINY, root=tmp_path)
+    written = first.folder.result.stat().st_mtime_ns
+    again = train(TINY, root=tmp_path, stopping=lambda: pytest.fail("a step was taken"))
+    assert again.folder == first.folder
+    assert again.folder.result.stat().st_mtime_ns == written
+    assert again.result == first.result
+
+
+def test_every_field_the_data_and_the_seed_have_their_own_folder(tmp_path: Path) -> None:
+    variants = [
+        TINY,
+        replace(TINY, seed=1),
+        replace(TINY, optimiser=Adam(lr=2e-2)),
+        replace(TINY, task=Copying(train=41)),
+        replace(TINY, objective=RML()),
+    ]
+    identities = {each.identity(each.task.load().digest) for each in variants}
+    assert len(identities) == len(variants)
+    assert TINY.identity("data") != TINY.identity("other data")
+    assert TINY.identity("data") != TINY.identity("data", parent="another run")
+
+
+def test_a_component_that_changed_its_meaning_changes_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = TINY.identity("data")
+    monkeypatch.setattr(MaximumLikelihood, "version", 2)
+    assert TINY.identity("data") != before
+
+
+def test_the_global_random_state_is_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    train(TINY, root=tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_folder_holds_what_is_needed_to_redo_and_to_check(tmp_path: Path) -> None:
+    run = train(TINY, root=tmp_path)
+    assert Experiment.from_json(run.folder.experiment.read_text(encoding="utf-8")) == TINY
+    record = json.loads(run.folder.record.read_text(encoding="utf-8"))
+    assert record["identity"] == run.result.identity
+    assert record["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    lines = run.folder.predictions("test").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(TINY.task.load().test)
+    columns = [line.split("\t") for line in lines[1:]]
+    wrong = sum(prediction not in references.split(" | ") for _, prediction, references in columns)
+    assert run.result.scores["test"]["WER"] == pytest.approx(100 * wrong / (len(lines) - 1))
+
+
+def test_training_learns_to_copy(tmp_path: Path) -> None:
+    experiment = replace(
+        TINY, model=Seq2Seq(embedding=16, hidden=32, dropout=0.0), trainer=Trainer(epochs=30, batch_tokens=40)
+    )
+    history = train(experiment, root=tmp_path).result.history
+    assert history[-1].loss < history[0].loss / 3
+    assert history[-1].dev["PER"] < history[0].dev["PER"]
+
+
+def test_predictions_from_a_folder(tmp_path: Path) -> None:
+    run = Run.load(train(TINY, root=tmp_path).folder.path)
+    outputs = run.predict(["ab", "b"])
+    assert len(outputs) == 2
+    best = run.n_best(["ab", "b"], 3)
+    assert all(len(each) == 3 for each in best)
+    assert outputs == [run.experiment.task.render(each[0].output) for each in run.n_best(["ab", "b"], 5)]
+    with pytest.raises(DataError, match=r"input 2: the symbol 'c' never occurs in the training data"):
+        run.predict(["ab", "ac"])
+    assert len(run.predict(["ac"], keep_unknown=True)) == 1
+    assert run.evaluate(TINY.task.load().test) == pytest.approx(run.result.scores["test"])
+
+
+def test_held_out_inputs_with_unknown_symbols_give_one_warning(tmp_path: Path) -> None:
+    pairs = tmp_path / "train.tsv"
+    pairs.write_text("".join(f"{w}\t{' '.join(w)}\n" for w in ("ab", "ba", "aab", "abb")), encoding="utf-8")
+    held_out = tmp_path / "dev.tsv"
+    held_out.write_text("b\tb\nac\ta c\ndc\td c\n", encoding="utf-8")
+    from structpred.tasks import Tsv
+
+    task = Tsv(train=str(pairs), dev=str(held_out), test=str(held_out))
+    with pytest.warns(UserWarning, match=r"dev\.tsv line 2: the symbol 'c' never occurs") as caught:
+        train(replace(TINY, task=task, trainer=Trainer(epochs=1)), root=tmp_path)
+    assert len(caught) == 1
+
+
+def test_two_processes_cannot_train_the_same_run(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / TINY.identity(TINY.task.load().digest)[:16])
+    folder.path.mkdir()
+    with FileLock(folder.path / ".lock"), pytest.raises(RunError, match="another process is training this run"):
+        train(TINY, root=tmp_path)
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"there is no experiment\.json in it"):
+        Run.load(tmp_path)
+    with pytest.raises(Interrupted):
+        train(TINY, root=tmp_path, stopping=stop_after(1))
+    (folder,) = tmp_path.iterdir()
+    with pytest.raises(RunError, match="this run is not finished"):
+        Run.load(folder)
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(TINY, root=tmp_path, stopping=stop_after(3))
+    (folder,) = tmp_path.iterdir()
+    (folder / "checkpoint.pt").write_bytes(b"half a checkpoint")
+    with pytest.raises(RunError, match=r"checkpoint\.pt: the checkpoint cannot be read.*delete it"):
+        train(TINY, root=tmp_path)
+
+
+@objectives.register("test-infinite")
+@dataclass(frozen=True, kw_only=True)
+class Infinite(Objective):
+    def needs(self) -> tuple[Need, ...]:
+        return (Need(LogProb, "Infinite"),)
+
+    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+        return Losses(p.log_prob(targets.candidates()).squeeze(1) * math.inf)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_words(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"the loss became .*lower the learning rate"):
+        train(replace(TINY, objective=Infinite()), root=tmp_path)
+
+
+def test_patience_ends_training_early(tmp_path: Path) -> None:
+    stuck = replace(TINY, optimiser=Adam(lr=1e-12), trainer=Trainer(epochs=50, batch_tokens=40, patience=2))
+    assert [epoch.epoch for epoch in train(stuck, root=tmp_path).result.history] == [1, 2, 3]
+
+
+def test_the_best_epoch_on_dev_is_kept(tmp_path: Path) -> None:
+    result = train(replace(TINY, trainer=Trainer(epochs=6, batch_tokens=40)), root=tmp_path).result
+    best = min(epoch.dev["PER"] for epoch in result.history)
+    assert next(e.epoch for e in result.history if e.dev["PER"] == best) == result.best_epoch
+
+
+def test_half_precision_trains_with_losses_in_single_precision(tmp_path: Path) -> None:
+    run = train(replace(TINY, trainer=Trainer(epochs=1, precision="bf16")), root=tmp_path)
+    single = train(replace(TINY, trainer=Trainer(epochs=1)), root=tmp_path)
+    assert run.result.history[0].loss == pytest.approx(single.result.history[0].loss, rel=0.02)
+    assert run.result.history[0].loss != single.result.history[0].loss
+
+
+def test_progress_names_every_phase(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    train(TINY, root=tmp_path, observer=seen.append)
+    phases = list(dict.fromkeys(each.phase for each in seen))
+    assert phases == ["preparing", "training", "testing", "done"]
+    assert [each.done for each in seen if each.phase == "training"] == sorted(
+        each.done for each in seen if each.phase == "training"
+    )
+
+
+def test_schedules() -> None:
+    assert Constant().factor(0.7) == 1.0
+    assert Cosine(warmup=0.0).factor(0.5) == pytest.approx(0.5)
+    assert Cosine(warmup=0.1).factor(0.05) == pytest.approx(0.5)
+    assert Cosine(warmup=0.1).factor(1.0) == pytest.approx(0.0)
+    assert InverseSquareRoot(warmup=0.1).factor(0.1) == pytest.approx(1.0)
+    assert InverseSquareRoot(warmup=0.1).factor(0.4) == pytest.approx(0.5)
+    assert InverseSquareRoot(warmup=0.0).factor(0.0) == 1.0
+
+
+SCRIPT = """
+import sys
+from dataclasses import replace
+from structpred import Trainer, train
+from tests.training.test_training import TINY
+train(replace(TINY, trainer=Trainer(epochs=400, batch_tokens=40)), root=sys.argv[1], checkpoint_every=0.05)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_killed_goes_on_to_the_same_weights(number: signal.Signals, tmp_path: Path) -> None:
+    longer = replace(TINY, trainer=Trainer(epochs=400, batch_tokens=40))
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "killed")], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("*/checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0, "the run ended before the signal came; give it more epochs"
+    (folder,) = (tmp_path / "killed").iterdir()
+    assert not (folder / "result.json").exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        resumed, undisturbed = (train(longer, root=tmp_path / name) for name in ("killed", "undisturbed"))
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(undisturbed).items())
