@@ -3,25 +3,24 @@
 import contextlib
 import io
 import json
-import platform
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from importlib.metadata import version
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from structpred.config import Config
 from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
 from structpred.metrics import Counts, score
+from structpred.provenance import commit, device_name, environment
 from structpred.results import RunResult
 from structpred.runs import Folder, Run, write_data
 from structpred.task import Example, Splits
@@ -31,8 +30,6 @@ from structpred.training.evaluation import predict, score_counts
 from structpred.training.progress import Observer, Progress, ignore
 from structpred.training.trainer import Prepared, Training
 from structpred.vocabulary import Symbols
-
-PACKAGES = ("structpred", "torch", "lightning-fabric", "numpy", "rapidfuzz")
 
 
 def train(
@@ -138,22 +135,18 @@ class _Making:
             seconds=training.clock.wall,
             cpu_seconds=training.clock.cpu,
             tokens_per_second=tokens_per_second,
-            device=_device_name(training.fabric.device),
+            device=device_name(training.fabric.device),
             history=tuple(training.history),
         )
 
     def _record(self) -> dict[str, object]:
-        commit, dirty = _commit()
+        parts = (getattr(self.experiment, field.name) for field in fields(self.experiment))
         return {
             "identity": self.identity,
             "data": self.prepared.splits.digest,
-            "packages": {name: version(name) for name in PACKAGES},
-            "python": sys.version.split()[0],
-            "platform": platform.platform(),
-            "threads": torch.get_num_threads(),
-            "commit": commit,
-            "dirty": dirty,
-            "modules": sorted({type(part).__module__ for part in vars(self.experiment).values()} - {"builtins"}),
+            **asdict(environment()),
+            **asdict(commit()),
+            "modules": sorted({type(part).__module__ for part in parts if isinstance(part, Config)}),
         }
 
 
@@ -201,26 +194,6 @@ def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:
 
 def _bytes_of_arrays(counts: dict[str, dict[str, Counts]]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, **{f"{split}/{name}": each for split, by in counts.items() for name, each in by.items()}
-    )
+    arrays: dict[str, Any] = {f"{split}/{name}": each for split, by in counts.items() for name, each in by.items()}
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def _commit() -> tuple[str | None, bool]:
-    """The commit of the code that runs and whether it was changed since; None where it is not a checkout."""
-    here = Path(__file__).parent
-    if not (here.parent / ".git").exists():
-        return None, False
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None, False
-    return head.stdout.strip(), bool(status.stdout.strip())

@@ -52,9 +52,9 @@ def main() -> None:
     figures: dict[str, float | int | str] = {"threads": 1, "labels": LABELS, "length": TIME, "rescaled": RESCALED}
     for batch, k in ((64, 10), (4096, 1)):
         medians = measure(batch, k)
-        figures[f"ours, samples/s, {batch} x {k}"] = batch * k / medians.first
-        figures[f"loop, samples/s, {batch} x {k}"] = batch * k / medians.second
-        figures[f"ratio, {batch} x {k}"] = medians.ratio
+        figures[f"exact_samples_per_second_{batch}x{k}"] = batch * k / medians.first
+        figures[f"loop_samples_per_second_{batch}x{k}"] = batch * k / medians.second
+        figures[f"exact_to_loop_{batch}x{k}"] = medians.ratio
     report(figures, "Hamming payoff")
 
 

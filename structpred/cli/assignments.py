@@ -31,7 +31,10 @@ def experiment(words: Iterable[str], start: Experiment | None = None) -> Experim
         if not equals or not name:
             raise ConfigError(f"expected field=value, such as trainer.epochs=10, but got {word!r}")
         _assign(tree, Experiment, name.split("."), text, name)
-    built = decode(tree, Experiment, "the experiment")
+    try:
+        built = decode(tree, Experiment, "experiment")
+    except ConfigError as error:  # the user wrote trainer.epochs=0, so that is what it should be called
+        raise ConfigError(str(error).removeprefix("experiment.")) from None
     assert isinstance(built, Experiment)
     return built
 

@@ -1,27 +1,21 @@
 """Entry point: one line and exit status 2 for a user's mistake."""
 
+import contextlib
+import io
+import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import tyro
+import torch
 from rich.console import Console
 
-from structpred.cli.catalogue import Clean, Describe, List
-from structpred.cli.commands import Compare, Evaluate, Predict, Train
+from structpred.cli.arguments import parse
 from structpred.errors import StructpredError
 from structpred.training.trainer import Interrupted
-
-Command = (
-    Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-    | Annotated[Predict, tyro.conf.subcommand("predict")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-    | Annotated[Describe, tyro.conf.subcommand("describe")]
-    | Annotated[Clean, tyro.conf.subcommand("clean")]
-)
 
 INTERRUPTED = 130
 
@@ -31,23 +25,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 on success, 2 for a user's mistake, 130 when interrupted.
     """
-    warnings.showwarning = _show_warning
-    command = tyro.cli(Command, prog="structpred", description=__doc__, args=arguments)  # type: ignore[var-annotated, call-overload]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # results are UTF-8 whatever the locale
     try:
-        command.run(Console())
+        with _one_line_warnings(), _terminable():
+            command = parse(sys.argv[1:] if arguments is None else arguments)
+            if command is not None:
+                command.run(Console(highlight=False, markup=False))
+            sys.stdout.flush()  # here, where a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
-        print("structpred: interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        return _fail("interrupted; the same command goes on from here", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone, as in `structpred list | head`
-        sys.stderr.close()
+        _silence_stdout()
         return 0
-    except (StructpredError, OSError) as error:
-        print(f"structpred: {error}", file=sys.stderr)
-        return 2
+    except StructpredError as error:
+        return _fail(str(error))
+    except OSError as error:
+        _silence_stdout()  # what could not be written is not tried again at exit
+        return _fail(_told(error))
+    except (MemoryError, torch.OutOfMemoryError):
+        return _fail("expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers")
     return 0
 
 
-def _show_warning(message: Warning | str, *details: object) -> None:
+def _fail(message: str, status: int = 2) -> int:
+    print(f"structpred: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _told(error: OSError) -> str:
+    """An operating system's error as a sentence about the file that the user knows."""
+    if error.filename is None:
+        return error.strerror or str(error)
+    path = Path(os.fsdecode(error.filename2 or error.filename))
+    if path.suffix == ".unfinished":  # the name under which structpred.files writes
+        path = path.with_name(path.name[1:].rsplit(".", 2)[0])
+    return f"{path}: {error.strerror}"
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter flush what is left into nothing; it would complain at exit otherwise."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: not a real file, as under test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that a checkpoint is written and workers are told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
     """One line a warning, without the place in the code."""
-    del details
-    print(f"structpred: warning: {message}", file=sys.stderr)
+
+    def show(message: Warning | str, *details: object) -> None:
+        del details
+        print(f"structpred: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

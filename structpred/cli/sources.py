@@ -1,12 +1,12 @@
 """Experiments from a Python module or file that a user wrote."""
 
 import importlib
-import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, StructpredError
 from structpred.experiment import Experiment
 
 
@@ -21,22 +21,44 @@ def load_arms(name: str) -> dict[str, Experiment]:
     make = getattr(module, "experiments", None)
     if not callable(make):
         raise ConfigError(f"{name} must define experiments(), returning experiments by the names of their arms")
-    made = make()
+    try:
+        made = make()
+    except StructpredError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{name}: experiments() failed with {_told(error)}") from error
     if not isinstance(made, dict) or not all(isinstance(each, Experiment) for each in made.values()):
-        raise ConfigError(f"{name}: experiments() must return a dict of names and Experiments, but got {type(made)}")
+        raise ConfigError(f"{name}: experiments() must return a dict of names and Experiments, but got {made!r:.80}")
     return made
 
 
 def _from_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except StructpredError:
+        raise
+    except ModuleNotFoundError as error:
         raise ConfigError(f"{name} cannot be imported ({error}); give a module's dotted name or a .py file") from None
+    except Exception as error:
+        raise ConfigError(f"{name} cannot be imported, because of {_told(error)}") from error
 
 
 def _from_file(path: Path) -> ModuleType:
     """Import a file under its own name, so that the worker processes can import it too."""
     if not path.exists():
         raise ConfigError(f"{path}: there is no such file; give a .py file with experiments() in it")
-    sys.path.insert(0, str(path.resolve().parent))
-    return _from_name(path.stem)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = _from_name(path.stem)
+    if Path(module.__file__ or "").resolve() != path.resolve():
+        raise ConfigError(f"{path} has the name of another module, {module.__file__}; give it a name of its own")
+    return module
+
+
+def _told(error: Exception) -> str:
+    """A mistake in a user's Python file, with its line."""
+    if isinstance(error, SyntaxError):
+        return f"a syntax error in line {error.lineno} of {error.filename}: {error.msg}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in line {frame.lineno} of {frame.filename}: {error}"

@@ -5,11 +5,11 @@ from functools import partial
 from structpred.comparison import plots
 from structpred.comparison.analysis import Row, scores
 from structpred.comparison.document import Column, Document, Figure, Section, Sentences, Table, Tone
-from structpred.comparison.environment import environment
 from structpred.comparison.report import Report
 from structpred.comparison.sentences import joined
 from structpred.comparison.statistics import LEVEL, fixed
 from structpred.metrics import Metric
+from structpred.provenance import environment
 from structpred.results import RunResult
 
 _NAMED = 4  # arms that a title names; more are counted

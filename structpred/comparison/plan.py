@@ -11,7 +11,6 @@ import torch
 
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.files import write_atomically
 from structpred.registry import nearest
 from structpred.runs import Folder
 from structpred.task import Splits
@@ -143,8 +142,9 @@ class ProgressFile:
         now = time.monotonic()
         if now - self._written >= 1.0 or progress.phase == "done":
             self._written = now
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, json.dumps(asdict(progress)))
+            beside = self.path.with_suffix(".unfinished")  # not `write_atomically`: waiting for the disk costs time
+            beside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            beside.replace(self.path)
 
 
 def read_progress(folder: Folder) -> Progress | None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from structpred import config
 from structpred.comparison.analysis import Contrast
-from structpred.comparison.environment import environment
 from structpred.comparison.report import Report
 from structpred.comparison.sentences import seeds_text
 from structpred.config import Config
 from structpred.errors import RunError
 from structpred.metrics import Metric
+from structpred.provenance import environment
 from structpred.results import Epoch, RunResult
 
 FORMAT = 1

@@ -16,7 +16,7 @@ from structpred.sequences import Sequences
 class Reward(Config):
     """r(y, y*): one number per candidate, higher is better.
 
-    A class of your own needs `score`, a ``signature`` if its fields do not say it all, and a name
+    A class of your own needs `score` and a name
     (``@rewards.register("mine")``).
 
     Attributes:

@@ -69,7 +69,9 @@ def test_gradients_are_those_of_finite_differences() -> None:
     def log_probs(*parameters: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(7)  # the same dropout masks at every evaluation
         names = [name for name, _ in module.named_parameters()]
-        p = torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), Sequences.of([[0, 1], [2]]))
+        p: Autoregressive = torch.func.functional_call(
+            module, dict(zip(names, parameters, strict=True)), Sequences.of([[0, 1], [2]])
+        )
         return p.log_prob(outputs)
 
     assert torch.autograd.gradcheck(log_probs, tuple(module.parameters()), fast_mode=True)

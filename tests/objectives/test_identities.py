@@ -119,7 +119,7 @@ def test_exact_rml_becomes_maximum_likelihood_as_tau_vanishes() -> None:
 def test_no_smoothing_is_maximum_likelihood() -> None:
     p, targets = tiny_p(V), Sequences.of([[0, 2, 1], []])
     for mass in ("all", "others"):
-        smoothed = LabelSmoothing(epsilon=0.0, mass=mass)(p, targets).values  # type: ignore[arg-type]
+        smoothed = LabelSmoothing(epsilon=0.0, mass=mass)(p, targets).values
         torch.testing.assert_close(smoothed, MaximumLikelihood()(p, targets).values, rtol=0, atol=1e-12)
 
 

@@ -1,0 +1,87 @@
+# A fresh machine needs GNU make and Python 3.11 to 3.14, nothing else: all that is installed goes into .venv.
+
+SHELL := /bin/sh
+PYTHON :=
+ARGS :=
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+PROSE := structpred objectives tasks experiments tests docs Makefile pyproject.toml $(wildcard *.md)
+BENCHMARKS := $(filter-out __init__ timing,$(basename $(notdir $(wildcard experiments/benchmarks/*.py))))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help compare test lint types check bench clean
+
+help:
+	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
+	@echo "make test      every test, the slow ones too"
+	@echo "make lint      formatting, lint and spelling"
+	@echo "make types     static types"
+	@echo "make check     lint, types and tests: what a change must pass"
+	@echo "make bench     measured speed of what is claimed to be fast"
+	@echo "make clean     remove .venv, caches and build folders; runs/ and reports/ stay"
+	@echo
+	@echo "ARGS=\"...\" is passed on (make compare ARGS=\"--seeds 2\", make test ARGS=\"-k payoff\"),"
+	@echo "PYTHON=/path/to/python chooses the interpreter .venv is made from."
+
+compare: $(VENV)/.runtime
+	$(VENV)/bin/structpred compare --report reports/pronunciation $(ARGS)
+
+test: $(VENV)/.dev
+	$(RUN) pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(VENV)/bin/codespell $(PROSE)
+
+types: $(VENV)/.dev
+	$(RUN) mypy
+
+check: lint types test
+
+bench: $(VENV)/.runtime
+	@set -e; for name in $(BENCHMARKS); do $(RUN) structpred.experiments.benchmarks.$$name; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find structpred objectives tasks experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# .runtime and .dev say what is installed. .sound is missing while an installation is under way, so that one which was
+# interrupted, whenever and however, is started again from nothing.
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@$(call install,.,.runtime)
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@$(call install,.[dev],.runtime .dev)
+
+define install
+set -e; \
+if ! { test -e $(VENV)/.sound && $(VENV)/bin/python -c ''; } 2>/dev/null; then \
+  $(find_python); \
+  echo "Making $(VENV) with $$python"; \
+  rm -rf $(VENV); \
+  "$$python" -m venv $(VENV); \
+fi; \
+rm -f $(VENV)/.sound $(VENV)/.runtime $(VENV)/.dev; \
+echo "Installing $(1) into $(VENV), once; PyTorch is large, so this takes minutes"; \
+$(RUN) pip install --quiet --constraint constraints.txt --editable "$(1)"; \
+cd $(VENV); touch .sound $(2); \
+echo "Installed"
+endef
+
+define find_python
+python=; \
+for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11); do \
+  if "$$candidate" -c "$(suitable)" >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+done; \
+if test -z "$$python"; then echo "$(wanted)" >&2; exit 1; fi
+endef
+
+suitable := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+found := $(if $(PYTHON),$(PYTHON) is not one,none was found)
+wanted := structpred needs Python 3.11 to 3.14 with venv, but $(found); install one or name it: make PYTHON=/path/to/python

@@ -1,0 +1,84 @@
+"""Where a number was made: versions, platform, threads, commit."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+_PACKAGES = ("structpred", "torch", "lightning-fabric", "numpy", "scipy", "rapidfuzz", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The process that trained a run or wrote a report.
+
+    Attributes:
+        python: version of Python.
+        packages: versions of the packages that could change a number.
+        platform: operating system and processor family.
+        threads: how many threads were at work, in words; timings on a processor depend on them.
+    """
+
+    python: str
+    packages: dict[str, str]
+    platform: str
+    threads: str
+
+
+def environment() -> Environment:
+    """The present process."""
+    return Environment(
+        python=platform.python_version(),
+        packages={name: _version(name) for name in _PACKAGES},
+        platform=platform.platform(),
+        threads=(
+            f"PyTorch uses {torch.get_num_threads()} threads of {os.cpu_count()} processors; "
+            f"OMP_NUM_THREADS is {os.environ.get('OMP_NUM_THREADS', 'not set')}"
+        ),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # run from a checkout, or vendored
+        return "not installed as a package"
+
+
+def device_name(device: torch.device) -> str:
+    """How a device calls itself; for a processor with the threads in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The code that ran.
+
+    Attributes:
+        commit: hash of the commit; None where the code is not in a checkout.
+        changed: True where files differed from it.
+    """
+
+    commit: str | None
+    changed: bool
+
+
+def commit() -> Commit:
+    """The commit this package is at."""
+    here = Path(__file__).parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return Commit(head, bool(_git(here, "status", "--porcelain", "--untracked-files=no", ".")))
+    except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
+        return Commit(None, False)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,175 @@
+"""What the documents say is there, and what the README shows runs."""
+
+import importlib.metadata
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from structpred.registry import FAMILIES, tasks
+from structpred.runs import Folder
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPERS = ROOT / "docs" / "papers.md"
+MAP = ROOT / "docs" / "architecture.md"
+DOCUMENTS = [PAPERS, MAP, ROOT / "CONTRIBUTING.md"]
+OURS = ("structpred", "objectives", "tasks", "experiments", "tests", "docs", ".ci")
+
+
+def in_code_type(document: Path) -> list[str]:
+    """What stands between single backticks, without the fenced blocks."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def paths_in(document: Path) -> list[str]:
+    """Files and folders of this repository that a document names."""
+    words = [word for word in in_code_type(document) if re.fullmatch(r"[\w./-]+", word)]
+    inside = [word for word in words if word.partition("/")[0] in OURS and "/" in word]
+    return inside + [word for word in words if "/" not in word and word.endswith((".md", ".toml", ".txt"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(document: Path) -> None:
+    named = paths_in(document)
+    assert named, "this test finds no paths any more"
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_modules_and_names_that_are_named_can_be_imported(document: Path) -> None:
+    for word in in_code_type(document):
+        if re.fullmatch(r"structpred(\.\w+)+", word):
+            pkgutil.resolve_name(word)
+
+
+def test_every_method_has_an_entry_and_every_entry_a_method() -> None:
+    families = [registry for registry in FAMILIES if registry is not tasks]
+    known = {
+        (registry.family, name)
+        for registry in families
+        for name in registry
+        if registry[name].__module__.startswith("structpred.")  # not what other tests or packages register
+    }
+    words = "|".join(registry.family for registry in families)
+    described = re.findall(rf"\b({words}) `([\w-]+)`", PAPERS.read_text(encoding="utf-8"), flags=re.IGNORECASE)
+    assert {(family.lower(), name) for family, name in described} == known
+
+
+def test_the_files_of_a_run_are_those_on_the_map() -> None:
+    folder = Folder(Path())
+    files = [getattr(folder, name) for name, member in vars(Folder).items() if isinstance(member, property)]
+    expected = {path.name for path in [*files, *map(folder.predictions, ("dev", "test"))] if isinstance(path, Path)}
+    named = {word for word in in_code_type(MAP) if re.fullmatch(r"[\w.]+\.(json|pt|npz|tsv)", word)}
+    assert named == expected
+
+
+# ---------------------------------------------------------------------------------------------------- constraints
+
+
+def pins() -> dict[str, str]:
+    """The pinned versions that apply to this Python, by canonical name."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = {}
+    for pin in (Requirement(line) for line in lines if line and not line.startswith("#")):
+        (specifier,) = pin.specifier
+        assert specifier.operator == "==", pin
+        if pin.marker is None or pin.marker.evaluate():
+            found[canonicalize_name(pin.name)] = specifier.version
+    return found
+
+
+def declared() -> list[Requirement]:
+    """What pyproject.toml asks for, to run and to develop."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project.get("optional-dependencies", {})
+    return [Requirement(line) for line in [*project["dependencies"], *extras.get("dev", [])]]
+
+
+def applies(requirement: Requirement, extra: str = "") -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def test_every_dependency_is_pinned_within_its_range() -> None:
+    pinned = pins()
+    for requirement in filter(applies, declared()):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"constraints.txt does not pin {requirement.name}"
+        assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}"
+
+
+def test_what_dependencies_bring_along_is_pinned() -> None:
+    pinned, seen = pins(), set()
+    waiting = [requirement for requirement in declared() if applies(requirement)]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"constraints.txt does not pin {name}"
+        if name in seen or name == "torch":  # torch pins what it brings along for a GPU by itself
+            continue
+        seen.add(name)
+        waiting += needed_by(name, requirement.extras)
+    assert len(seen) > 20
+
+
+def needed_by(name: str, extras: set[str]) -> list[Requirement]:
+    try:
+        requirements = [Requirement(line) for line in importlib.metadata.requires(name) or ()]
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [each for each in requirements if any(applies(each, extra) for extra in ("", *extras))]
+
+
+# --------------------------------------------------------------------------------------------------------- README
+
+
+@dataclass(frozen=True)
+class Block:
+    """A Python block of the README and the line it starts at."""
+
+    code: str
+    line: int
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """Every ``python`` block, but those that follow the comment <!-- not run -->."""
+    pattern = re.compile(r"^(<!-- not run -->\s*)?^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+    for found in pattern.finditer(text):
+        if found[1] is None:
+            yield Block(found[2], text.count("\n", 0, found.start(2)) + 1)
+
+
+def test_blocks_are_found_and_marked_ones_left_out() -> None:
+    fence = "```"
+    text = f"Text.\n\n{fence}python\na = 1\n{fence}\n\n<!-- not run -->\n\n{fence}python\nb = 2\n{fence}\n"
+    text += f"{fence}sh\nc\n{fence}\n{fence}python\nd = 4\n{fence}\n"
+    assert list(blocks(text)) == [Block("a = 1\n", 4), Block("d = 4\n", 16)]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all blocks: a later one may use what an earlier one left."""
+    return tmp_path_factory.mktemp("readme")
+
+
+SHOWN = list(blocks((ROOT / "README.md").read_text(encoding="utf-8")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"line {block.line}")
+def test_what_the_readme_shows_runs(block: Block, desk: Path) -> None:
+    script = desk / f"readme_line_{block.line}.py"
+    script.write_text(block.code, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, script.name]
+    done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, f"README.md line {block.line}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
