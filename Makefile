@@ -31,8 +31,9 @@ help:
 compare: $(VENV)/.runtime
 	$(VENV)/bin/structpred compare --report reports/pronunciation $(ARGS)
 
+# One thread: tensors in tests are small, and threads that wait for each other cost more than they do.
 test: $(VENV)/.dev
-	$(RUN) pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) ruff format --check .

@@ -7,40 +7,34 @@ A field's type is one of: ``bool``, ``int``, ``float``, ``str``, ``Literal``, an
 import hashlib
 import inspect
 import json
-import math
-import numbers
-import os
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
+from structpred.coercion import Count, Fraction, Interval, Positive, article, coerce, refuse
 from structpred.errors import ConfigError
 from structpred.registry import Registry, nearest
 
+__all__ = [
+    "Config",
+    "Count",
+    "Fraction",
+    "Interval",
+    "Json",
+    "Positive",
+    "canonical",
+    "coerce",
+    "decode",
+    "digest",
+    "encode",
+    "hints",
+    "leaves",
+    "registered_name",
+    "required",
+]
+
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Limits of a number: ``above`` and ``below`` exclude the end, ``least`` and ``most`` include it."""
-
-    above: int | float = -math.inf
-    below: int | float = math.inf
-    least: int | float = -math.inf
-    most: int | float = math.inf
-
-    def __contains__(self, value: int | float) -> bool:
-        return self.above < value < self.below and self.least <= value <= self.most
-
-    def __str__(self) -> str:
-        limits = {"above": self.above, "below": self.below, "at least": self.least, "at most": self.most}
-        return " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
-
-
-Positive = Annotated[float, Interval(above=0)]
-Fraction = Annotated[float, Interval(least=0, below=1)]
-Count = Annotated[int, Interval(least=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +91,11 @@ class Config:
         try:
             node = json.loads(text)
         except (ValueError, RecursionError) as error:
-            expected = f"expected the JSON of {_article(cls.__name__)}"
+            expected = f"expected the JSON of {article(cls.__name__)}"
             raise ConfigError(f"{expected}, but it cannot be parsed: {error}") from None
         decoded = decode(node, cls, cls.__name__)
         if not isinstance(decoded, cls):
-            _refuse("the JSON", f"that of {_article(cls.__name__)}", decoded)
+            refuse("the JSON", f"that of {article(cls.__name__)}", decoded)
         assert isinstance(decoded, cls)
         return decoded
 
@@ -135,104 +129,6 @@ def digest(node: Json) -> str:
 
 
 Made = TypeVar("Made", bound=Config)
-
-# ----------------------------------------------------------------------------------------------- checking values
-
-
-def coerce(value: object, hint: Any, where: str) -> object:
-    """``value`` as the type ``hint`` asks, or a `ConfigError` that names ``where``."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return _limited(coerce(value, arguments[0], where), arguments[1:], where)
-    if origin is Literal:
-        return _choice(value, arguments, where)
-    if origin is tuple:
-        return _tuple(value, arguments[0], where)
-    if origin in (Union, types.UnionType):
-        return _optional(value, arguments, where)
-    if hint in _COERCE:
-        return _COERCE[hint](value, where)
-    if isinstance(hint, type) and issubclass(hint, Config):
-        return value if isinstance(value, hint) else _refuse(where, _article(hint.__name__), value)
-    raise TypeError(f"{where} has type {hint}, which a Config cannot hold; see structpred.config")
-
-
-def _refuse(where: str, expected: str, value: object) -> Any:
-    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
-    raise ConfigError(f"{where} must be {expected}, but got {shown}")
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"
-
-
-def _bool(value: object, where: str) -> bool:
-    return value if isinstance(value, bool) else bool(_refuse(where, "True or False", value))
-
-
-def _int(value: Any, where: str) -> int:
-    whole = isinstance(value, numbers.Integral) or _number(value).is_integer()
-    if isinstance(value, bool) or not whole:
-        _refuse(where, "a whole number", value)
-    return int(value)  # not by way of float, which would lose digits
-
-
-def _float(value: Any, where: str) -> float:
-    number = _number(value)
-    if isinstance(value, bool) or not math.isfinite(number):
-        _refuse(where, "a finite number", value)
-    return number + 0.0  # -0.0 becomes 0.0: the two are equal and must be written alike
-
-
-def _number(value: Any) -> float:
-    """A real number as a float, and anything else as not a number."""
-    try:
-        return float(value) if isinstance(value, numbers.Real) else math.nan
-    except OverflowError:
-        return math.inf
-
-
-def _str(value: object, where: str) -> str:
-    text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(text, str):
-        return str(_refuse(where, "a text", value))
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        _refuse(where, "a text that UTF-8 can write", value)  # else the run's identity cannot be computed
-    return str(text)
-
-
-_COERCE: dict[object, Callable[[object, str], object]] = {bool: _bool, int: _int, float: _float, str: _str}
-
-
-def _limited(value: object, limits: tuple[object, ...], where: str) -> object:
-    assert isinstance(value, int | float)
-    for limit in limits:
-        if isinstance(limit, Interval) and value not in limit:
-            _refuse(where, str(limit), value)
-    return value
-
-
-def _choice(value: object, choices: tuple[object, ...], where: str) -> object:
-    if value not in choices:
-        hint = nearest(str(value), [str(choice) for choice in choices])
-        raise ConfigError(f"{where} must be one of {', '.join(map(repr, choices))}, but got {value!r}; {hint}")
-    return choices[choices.index(value)]  # not the value itself: 1.0 equals 1 but is written otherwise
-
-
-def _tuple(value: object, item: Any, where: str) -> tuple[object, ...]:
-    if not isinstance(value, list | tuple | range):
-        return tuple(_refuse(where, "a tuple", value))
-    return tuple(coerce(each, item, f"{where}[{i}]") for i, each in enumerate(value))
-
-
-def _optional(value: object, alternatives: tuple[Any, ...], where: str) -> object:
-    if value is None and type(None) in alternatives:
-        return None
-    (hint,) = (alternative for alternative in alternatives if alternative is not type(None))
-    return coerce(value, hint, where)
-
-
-# ------------------------------------------------------------------------------------------------ JSON and back
 
 
 def encode(config: Config, *, versions: bool = False) -> Json:
@@ -298,7 +194,7 @@ def _decode_config(node: Json, hint: type[Config], where: str) -> Config:
     if isinstance(node, str) and hint.family is not None:
         node = {"type": node}
     if not isinstance(node, dict):
-        _refuse(where, f"the fields of {_article(hint.__name__)}", node)
+        refuse(where, f"the fields of {article(hint.__name__)}", node)
     assert isinstance(node, dict)
     values = dict(node)
     cls = hint

@@ -1,11 +1,14 @@
 """Progress for people: live bars on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column, Table
 from rich.text import Text
 
 from structpred.training.progress import Observer, Progress
@@ -45,17 +48,39 @@ def sparkline(values: list[float]) -> str:
     return "".join(_DOTS[int((value - low) * scale)] for value in values)
 
 
+def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on a terminal; elsewhere a line a row, with tabs between the columns, for other programs to read."""
+    if not console.is_terminal:
+        for row in (columns, *rows):
+            console.file.write("\t".join(row) + "\n")  # rich would make spaces of the tabs
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
 def bars(console: Console) -> Bars:
-    """Bars with what is done, the time taken and a line of details."""
+    """Bars with what is done, the time taken and a line of details; one line each, cut where the terminal ends."""
     return Bars(
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[details]}"),
+        TextColumn("{task.description}", style="bold", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.percentage:>3.0f} %", markup=False, table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        _Details(),
         console=console,
         transient=True,
     )
+
+
+class _Details(ProgressColumn):
+    """The only column that may wrap, so that it alone gives way on a narrow terminal; its text never does wrap."""
+
+    def render(self, task: Task) -> Text:
+        """What `details` says of the run."""
+        return Text(task.fields["details"], no_wrap=True, overflow="ellipsis")
 
 
 def details(progress: Progress) -> str:
@@ -79,6 +104,63 @@ def watching(console: Console, name: str) -> Iterator[Observer]:
         return
     with bars(console) as shown:
         yield _Live(shown, shown.add_task(name, total=1.0, details="preparing"))
+
+
+class Overview:
+    """Many runs at once: a bar for all of them and one for each under way; plain lines where there is no terminal.
+
+    Args:
+        console: where it is shown.
+        finished: runs that were finished before.
+        total: all runs.
+    """
+
+    def __init__(self, console: Console, finished: int, total: int) -> None:
+        self.bars, self.finished, self.total = bars(console), finished, total
+        self.overall = self.bars.add_task(f"{total} runs", total=total, completed=finished, details="starting")
+        self.tasks: dict[str, TaskID] = {}
+        self.began = time.monotonic()
+        self.to_do = float(total - finished)
+        self.before: dict[str, float] = {}
+        self.done: dict[str, float] = {}
+
+    def __enter__(self) -> "Overview":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.bars.stop()
+
+    def update(self, under_way: Mapping[str, Progress]) -> None:
+        """Show where the runs under way stand."""
+        for name, progress in under_way.items():
+            if name not in self.tasks:
+                self.tasks[name] = self.bars.add_task(name, total=1.0, details="")
+                self.to_do -= self.before.setdefault(name, progress.done)  # done before an interruption
+            self.done[name] = progress.done - self.before[name]
+            self.bars.update(self.tasks[name], completed=progress.done, details=details(progress))
+        self._update_overall()
+
+    def end(self, name: str, line: str, *, silent: bool = False) -> None:
+        """One run has ended, well or badly."""
+        self.finished += 1
+        self.done[name] = 1.0 - self.before.get(name, 0.0)
+        if name in self.tasks:
+            self.bars.remove_task(self.tasks.pop(name))
+        self._update_overall()
+        if not silent:
+            left = f", {self.left()}" if self.left() and self.finished < self.total else ""
+            self.bars.console.print(Text(f"{line} ({self.finished} of {self.total}{left})"), soft_wrap=True)
+
+    def left(self) -> str:
+        """How long the rest should take, in words; empty until there is something to go by."""
+        done = sum(self.done.values())
+        if done < 0.05:
+            return ""
+        return f"about {duration((time.monotonic() - self.began) * max(self.to_do - done, 0.0) / done)} left"
+
+    def _update_overall(self) -> None:
+        self.bars.update(self.overall, completed=self.finished, details=self.left() or "starting")
 
 
 class _Live:

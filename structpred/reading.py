@@ -45,10 +45,10 @@ _REFUSED = (
 def _read(path: Path) -> bytes:
     expected = f"{path} must be a text file that can be read"
     try:
-        if path.is_dir():
-            raise DataError(f"{expected}, but it is a folder; name a file in it")
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
+    except IsADirectoryError:
+        raise DataError(f"{expected}, but it is a folder; name a file in it") from None
     except FileNotFoundError:
         raise DataError(f"{expected}, but there is no such file; check the path") from None
     except PermissionError:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -64,6 +65,8 @@ def train(
     folder = Folder(Path(root) / identity[:16])
     folder.path.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
+        for half_written in folder.path.glob(".*.unfinished"):  # by a process that was killed
+            half_written.unlink()
         if not folder.finished:
             with _signals() as signalled, torch.random.fork_rng():
                 torch.set_flush_denormal(True)  # subnormals early in training cost up to a third of the time
@@ -160,6 +163,10 @@ def _alone(folder: Folder) -> Iterator[None]:
         raise RunError(f"{folder.path}: another process is training this run; wait for it or stop it") from None
     try:
         yield
+    except BaseException:
+        if not folder.checkpoint.exists() and not folder.finished:
+            shutil.rmtree(folder.path)  # nothing in it is worth going on from
+        raise
     finally:
         lock.release()
 

@@ -79,7 +79,7 @@ def test_the_files_of_a_run_are_those_on_the_map() -> None:
 def pins() -> dict[str, str]:
     """The pinned versions that apply to this Python, by canonical name."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    found = {}
+    found: dict[str, str] = {}
     for pin in (Requirement(line) for line in lines if line and not line.startswith("#")):
         (specifier,) = pin.specifier
         assert specifier.operator == "==", pin

@@ -5,7 +5,7 @@ import inspect
 import io
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 import tyro
 from rich.console import Console
@@ -19,6 +19,7 @@ from structpred.errors import ConfigError
 from structpred.registry import nearest
 
 
+@runtime_checkable
 class Command(Protocol):
     """One command with its arguments; a frozen dataclass whose docstring ends with examples."""
 
@@ -79,7 +80,8 @@ def _parse(name: str, words: Sequence[str]) -> Command:
     """Assignments may stand anywhere among the options; tyro takes the rest."""
     cls = COMMANDS[name]
     options = _options(cls)
-    assigned, rest = [], []
+    assigned: list[str] = []
+    rest: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         option = word.partition("=")[0]
         if word.startswith("--") and option not in options:
@@ -98,6 +100,7 @@ def _options(cls: type[Command]) -> dict[str, bool]:
     return {
         f"--{field.name.replace('_', '-')}": hints[field.name] not in (bool, tuple[str, ...] | None)
         for field in fields(cls)  # type: ignore[arg-type]  # every command is a dataclass
+        if "Positional" not in str(get_type_hints(cls, include_extras=True)[field.name])
     }
 
 

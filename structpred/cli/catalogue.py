@@ -55,7 +55,9 @@ class Describe:
             names = sorted({name for registry in FAMILIES for name in registry})
             raise ConfigError(f"nothing is named {self.name!r}; {nearest(self.name, names)}")
         for family, cls in found:
-            console.print(Text(f"{self.name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"))
+            console.print(
+                Text(f"{self.name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True
+            )
             console.print(Text(f"{inspect.getdoc(cls) or ''}\n"), soft_wrap=True)
             rows = [(field.name, _kind(hints(cls)[field.name]), _shown(field.default)) for field in fields(cls)]
             if rows:

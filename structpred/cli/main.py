@@ -92,5 +92,5 @@ def _one_line_warnings() -> Iterator[None]:
         print(f"structpred: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
     with warnings.catch_warnings():
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]  # it is called by position
         yield

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations, product
 from pathlib import Path
 from statistics import median
 
@@ -12,7 +13,7 @@ import torch
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.registry import nearest
-from structpred.runs import Folder
+from structpred.runs import Folder, Run
 from structpred.task import Splits
 from structpred.training.progress import Progress, ignore
 from structpred.training.trainer import Prepared, Training
@@ -72,7 +73,8 @@ class Plan:
         """Check the arms, read the data and look up what is there.
 
         Raises:
-            ConfigError: no arms, no seeds, arms on different tasks or budgets, or a baseline that is no arm.
+            ConfigError: no arms, no seeds, arms that are equal or on different tasks or budgets, or a baseline that
+                is no arm.
             DataError: the task's data cannot be read.
         """
         _check(arms, seeds, baseline)
@@ -90,14 +92,17 @@ class Plan:
         """What is left to do."""
         return tuple(run for run in self.runs if not run.folder.finished)
 
-    def seconds(self) -> dict[str, float]:
+    def seconds(self, device: str = "auto") -> dict[str, float]:
         """Estimated seconds of one run of each arm: what its finished runs took, else from a short rehearsal."""
         finished: dict[str, list[float]] = {arm: [] for arm in self.arms}
         for run in self.runs:
             if run.folder.finished:
-                finished[run.arm].append(json.loads(run.folder.result.read_text(encoding="utf-8"))["seconds"])
+                finished[run.arm].append(Run.load(run.folder.path).result.seconds)
         prepared = Prepared.of(self.splits)
-        return {arm: median(taken) if taken else _rehearse(self.arms[arm], prepared) for arm, taken in finished.items()}
+        return {
+            arm: median(taken) if taken else _rehearse(self.arms[arm], prepared, device)
+            for arm, taken in finished.items()
+        }
 
 
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:
@@ -109,25 +114,31 @@ def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str |
         raise ConfigError(
             f"the baseline must be one of the arms, but got {baseline!r}; {nearest(baseline, list(arms))}"
         )
-    first, *others = arms
-    for other in others:
-        for field in ("task", "trainer"):
-            if getattr(arms[other], field) != getattr(arms[first], field):
-                raise ConfigError(
-                    f"the arms of a comparison share their {field}, but {first!r} and {other!r} differ in it; "
-                    "compare them in two comparisons"
-                )
+    first = next(iter(arms))
+    for one, other in combinations(arms, 2):
+        if replace(arms[one], seed=0) == replace(arms[other], seed=0):
+            raise ConfigError(f"the arms {one!r} and {other!r} are the same experiment; leave one out or change it")
+    for other, field in product(arms, ("task", "trainer")):
+        if getattr(arms[other], field) != getattr(arms[first], field):
+            raise ConfigError(
+                f"the arms of a comparison share their {field}, but {first!r} and {other!r} differ in it; "
+                "compare them in two comparisons"
+            )
 
 
-def _rehearse(experiment: Experiment, prepared: Prepared) -> float:
+def _rehearse(experiment: Experiment, prepared: Prepared, device: str) -> float:
     """Seconds that a run would take, from a few steps of it."""
     with torch.random.fork_rng():
-        training = Training(experiment, prepared, device="auto", observer=ignore)
-        steps = training.rehearse(2)  # the first steps are slow: memory is taken, kernels are chosen
+        training = Training(experiment, prepared, device=device, observer=ignore)
+        training.rehearse(2)  # the first steps are slow: memory is taken, kernels are chosen
         began = time.monotonic()
+        steps = training.rehearse(0)  # an epoch is planned once, draws included, however many steps are taken
+        planned = time.monotonic()
         training.rehearse(REHEARSAL_STEPS)
-    each = (time.monotonic() - began) / REHEARSAL_STEPS
-    return each * steps * experiment.trainer.epochs * EVALUATION_SHARE
+        ended = time.monotonic()
+    planning = planned - began
+    step = max(ended - planned - planning, 0.0) / REHEARSAL_STEPS
+    return (planning + step * steps) * experiment.trainer.epochs * EVALUATION_SHARE
 
 
 class ProgressFile:
@@ -140,9 +151,11 @@ class ProgressFile:
     def __call__(self, progress: Progress) -> None:
         """Write it, at most once a second."""
         now = time.monotonic()
-        if now - self._written >= 1.0 or progress.phase == "done":
+        if now - self._written >= 1.0 or progress.phase in ("testing", "done"):
             self._written = now
-            beside = self.path.with_suffix(".unfinished")  # not `write_atomically`: waiting for the disk costs time
+            beside = self.path.with_name(
+                ".progress.unfinished"
+            )  # not `write_atomically`: waiting for the disk costs time
             beside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
             beside.replace(self.path)
 
@@ -151,5 +164,5 @@ def read_progress(folder: Folder) -> Progress | None:
     """The progress a run last wrote, if any."""
     try:
         return Progress(**json.loads(folder.progress.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):  # not there yet, or left by another version
         return None

@@ -112,9 +112,14 @@ class Training:
         prepared: its data.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         observer: told of progress.
+
+    Raises:
+        RunError: the device is not there.
     """
 
     def __init__(self, recipe: Recipe, prepared: Prepared, *, device: str, observer: Observer) -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
         precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if recipe.trainer.precision == "bf16" else "32-true"
         self.fabric = Fabric(accelerator=device, devices=1, precision=precision)
         self.recipe, self.prepared, self.observer = recipe, prepared, observer

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -245,6 +244,19 @@ def test_progress_names_every_phase(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="PyTorch sees none here"):
+        train(TINY, root=tmp_path, device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_on_a_device_starts_from_the_same_weights_and_learns(tmp_path: Path) -> None:
+    here, there = (train(TINY, root=tmp_path / device, device=device) for device in ("cpu", "cuda"))
+    assert there.result.history[0].loss == pytest.approx(here.result.history[0].loss, rel=0.1)
+    assert there.result.history[-1].loss < there.result.history[0].loss
+
+
 def test_schedules() -> None:
     assert Constant().factor(0.7) == 1.0
     assert Cosine(warmup=0.0).factor(0.5) == pytest.approx(0.5)
@@ -257,27 +269,31 @@ def test_schedules() -> None:
 
 SCRIPT = """
 import sys
-from dataclasses import replace
-from structpred import Trainer, train
-from tests.training.test_training import TINY
-train(replace(TINY, trainer=Trainer(epochs=400, batch_tokens=40)), root=sys.argv[1], checkpoint_every=0.05)
+from structpred import train
+from tests.training.test_training import LONGER
+train(LONGER, root=sys.argv[1], checkpoint_every=0.05)
 """
+LONGER = replace(TINY, trainer=Trainer(epochs=30, batch_tokens=40))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    return weights(train(LONGER, root=tmp_path_factory.mktemp("undisturbed")))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_killed_goes_on_to_the_same_weights(number: signal.Signals, tmp_path: Path) -> None:
-    longer = replace(TINY, trainer=Trainer(epochs=400, batch_tokens=40))
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "killed")], stderr=subprocess.PIPE)
+def test_a_run_that_is_killed_goes_on_to_the_same_weights(
+    number: signal.Signals, undisturbed: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("*/checkpoint.pt")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while not list(tmp_path.glob("*/checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode != 0, "the run ended before the signal came; give it more epochs"
-    (folder,) = (tmp_path / "killed").iterdir()
+    (folder,) = tmp_path.iterdir()
     assert not (folder / "result.json").exists()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        resumed, undisturbed = (train(longer, root=tmp_path / name) for name in ("killed", "undisturbed"))
-    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(undisturbed).items())
+    resumed = weights(train(LONGER, root=tmp_path))
+    assert all(torch.equal(value, resumed[name]) for name, value in undisturbed.items())

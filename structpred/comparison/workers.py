@@ -1,0 +1,131 @@
+"""Processes that train runs, and that never outlive who started them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import torch
+
+from structpred.comparison.plan import PlannedRun, ProgressFile
+from structpred.errors import RunError, StructpredError
+from structpred.experiment import Experiment
+from structpred.files import write_atomically
+from structpred.runs import Folder
+from structpred.train import train
+from structpred.training.trainer import Interrupted
+
+_asked_to_stop: Callable[[], bool] = lambda: False  # noqa: E731 - replaced in our own workers by _begin
+_ended: set[str] = set()
+"""Comparisons that were interrupted, for an executor whose workers are threads of this process."""
+_busy = threading.Lock()
+"""Held while a run is trained: runs in threads take turns, because PyTorch's random state is the process's."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where the runs of one comparison are trained.
+
+    Attributes:
+        executor: takes the runs.
+        token: names the comparison, so that its runs can be told to stop.
+    """
+
+    executor: Executor
+    token: str
+
+    def submit(self, run: PlannedRun, root: Path, device: str) -> Future[None]:
+        """Queue a run."""
+        run.folder.progress.unlink(missing_ok=True)  # an interrupted run's, which would be shown as this one's
+        with _deaf_children():
+            return self.executor.submit(_train, run.experiment, str(root), device, str(run.folder.path), self.token)
+
+
+@contextmanager
+def workers(given: Executor | None, count: int) -> Iterator[Workers]:
+    """The executor given, or processes of our own of one thread each.
+
+    When the block fails (Ctrl-C), the runs under way write a checkpoint and end, and our own processes are waited for.
+    """
+    token = uuid.uuid4().hex
+    if given is not None:
+        try:
+            yield Workers(given, token)
+        except BaseException:
+            _ended.add(token)
+            raise
+        return
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(count, context, _begin, (stop, os.getpid()))
+    try:
+        yield Workers(pool, token)
+    except BaseException:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach, not even while they import: this process tells them to stop."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _train(experiment: Experiment, root: str, device: str, folder: str, token: str) -> None:
+    """Train one run, unless the comparison has ended in the meantime."""
+
+    def stopping() -> bool:
+        return token in _ended or _asked_to_stop()
+
+    with _busy:
+        if stopping():
+            raise Interrupted
+        try:
+            train(experiment, root=root, device=device, observer=ProgressFile(Folder(Path(folder))), stopping=stopping)
+        except (StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise _mistake_in_code(error, Path(folder)) from error
+
+
+def _mistake_in_code(error: Exception, folder: Path) -> RunError:
+    """A component failed in a way nobody foresaw: its author needs the traceback, on a line of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = write_atomically(folder / "traceback.txt", "".join(traceback.format_exception(error)))
+    return RunError(f"{type(error).__name__}: {error} (traceback in {place})")
+
+
+def _begin(stop: Event, parent: int) -> None:
+    """Set a worker up: one thread, and an end when the parent says so or is no more."""
+    global _asked_to_stop
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", UserWarning)  # the parent has read the same data and said the same
+    _asked_to_stop = lambda: stop.is_set() or os.getppid() != parent  # noqa: E731
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent was killed; a run under way writes its checkpoint first."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    with _busy:
+        os._exit(1)

@@ -1,0 +1,76 @@
+"""Words such as ``objective.epsilon=0.2``, and what is said about wrong ones."""
+
+from dataclasses import replace
+
+import pytest
+
+from structpred.cli import assignments
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.models import Seq2Seq
+from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
+from structpred.tasks import Pronunciation, Tsv
+from structpred.training import Adam, Constant, Trainer
+
+DEFAULT = Experiment(task=Pronunciation(), model=Seq2Seq(), objective=MaximumLikelihood())
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], DEFAULT),
+        (["seed=3", "trainer.epochs=7"], replace(DEFAULT, seed=3, trainer=Trainer(epochs=7))),
+        (["trainer.epochs=7", "trainer.epochs=8"], replace(DEFAULT, trainer=Trainer(epochs=8))),
+        (["trainer.patience=null"], DEFAULT),
+        (["trainer.precision=bf16"], replace(DEFAULT, trainer=Trainer(precision="bf16"))),
+        (
+            ["objective=label-smoothing", "objective.epsilon=0.2"],
+            replace(DEFAULT, objective=LabelSmoothing(epsilon=0.2)),
+        ),
+        (
+            ["objective=rml", "objective.payoff=hamming", "objective.payoff.temperature.literal=1"],
+            replace(DEFAULT, objective=RML(payoff=HammingPayoff(temperature=Temperature(literal=1.0)))),
+        ),
+        (
+            ["objective=rml", "objective.payoff.temperature.edit_rate=0.1"],
+            replace(DEFAULT, objective=RML(payoff=EditDistancePayoff(temperature=Temperature(edit_rate=0.1)))),
+        ),
+        (["optimiser.schedule=constant"], replace(DEFAULT, optimiser=Adam(schedule=Constant()))),
+        (["task=tsv", "task.train=1"], replace(DEFAULT, task=Tsv(train="1"))),
+        (["task=tsv", "task.train=a=b", "task.dev=null"], replace(DEFAULT, task=Tsv(train="a=b"))),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_words_make_the_experiment_they_name(words: list[str], expected: Experiment) -> None:
+    assert assignments.experiment(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trainer"], r"expected field=value, such as trainer\.epochs=10, but got 'trainer'"),
+        (["=3"], r"expected field=value, .* but got '=3'"),
+        (["trainer.epoch=3"], r"trainer\.epoch: Trainer has no field 'epoch'; did you mean 'epochs'\?"),
+        (["objectve=rml"], r"Experiment has no field 'objectve'; did you mean 'objective'\?"),
+        (["objective=rlm"], r"there is no objective named 'rlm'; did you mean 'rml'\?"),
+        (["objective.payoff=hamming"], r"MaximumLikelihood has no field 'payoff'"),
+        (["seed.x=3"], r"seed\.x: 'seed' of Experiment has no fields of its own"),
+        (["trainer.epochs=0"], r"^trainer\.epochs must be at least 1, but got 0"),
+        (["trainer.epochs=many"], r"^trainer\.epochs must be a whole number, but got 'many'"),
+        (["trainer.precision=fp23"], r"^trainer\.precision must be one of .* did you mean 'fp32'\?"),
+        (["objective=rml", "objective.payoff.temperature.literal=0"], r"temperature\.literal must be above 0"),
+        (["objective=rml", "objective.estimator.k=0"], r"^objective\.estimator\.k must be at least 1, but got 0"),
+        (["task=tsv"], r"needs a value for 'train'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_word_is_refused_in_a_sentence(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        assignments.experiment(words)
+
+
+def test_every_arm_gets_the_assignments_and_keeps_the_rest() -> None:
+    arms = {"ML": DEFAULT, "RML": replace(DEFAULT, objective=RML())}
+    changed = assignments.arms(["trainer.epochs=2"], arms)
+    assert changed == {name: replace(arm, trainer=Trainer(epochs=2)) for name, arm in arms.items()}

@@ -1,0 +1,246 @@
+"""Comparisons: what runs, what is kept, and what is left when something dies."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from structpred import Report, compare
+from structpred.comparison import runner
+from structpred.distributions.protocols import LogProb
+from structpred.errors import ConfigError, RunError
+from structpred.experiment import Experiment
+from structpred.models import Seq2Seq
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives import RML, MaximumLikelihood
+from structpred.registry import objectives
+from structpred.runs import Folder, Run
+from structpred.sequences import Sequences
+from structpred.training import Trainer, checkpoint
+from tests.support.tiny import Copying
+
+TINY = Experiment(
+    task=Copying(),
+    model=Seq2Seq(embedding=4, hidden=8, dropout=0.3),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=2, batch_tokens=40),
+)
+ARMS = {"ML": TINY, "RML": replace(TINY, objective=RML())}
+LONG = {name: replace(arm, trainer=Trainer(epochs=100_000, batch_tokens=40)) for name, arm in ARMS.items()}
+
+
+class Idle(Executor):
+    """Must not be given anything to do."""
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+        raise AssertionError("a finished run was run again")
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def said(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def identities(report: Report) -> dict[str, list[str]]:
+    return {arm: [result.identity for result in results] for arm, results in report.results.items()}
+
+
+def test_every_arm_is_run_under_every_seed_and_reported(executor: Executor, tmp_path: Path) -> None:
+    console = quiet()
+    report = compare(ARMS, seeds=(1, 4), baseline="RML", root=tmp_path, executor=executor, console=console)
+    assert (report.seeds, report.baseline, set(report.results)) == ((1, 4), "RML", {"ML", "RML"})
+    for arm, results in report.results.items():
+        for seed, result in zip((1, 4), results, strict=True):
+            experiment = Run.load(tmp_path / result.identity[:16]).experiment
+            assert experiment == replace(ARMS[arm], seed=seed)
+    lines = said(console).strip().splitlines()
+    assert len(lines) == 4
+    assert re.match(r"ML, seed 1: dev PER [\d.]+  WER [\d.]+ after \d+ s \(1 of 4, about \d+ s left\)", lines[0])
+    assert lines[3].endswith("(4 of 4)")
+
+
+def test_a_second_call_uses_finished_runs_and_a_larger_one_adds_to_them(executor: Executor, tmp_path: Path) -> None:
+    first = compare(ARMS, seeds=(0,), root=tmp_path, executor=executor, console=quiet())
+    again = compare(ARMS, seeds=(0,), root=tmp_path, executor=Idle(), console=quiet())
+    assert again == first
+    console = quiet()
+    larger = compare(ARMS, seeds=(0, 1), root=tmp_path, executor=executor, console=console)
+    assert [results[0] for results in larger.results.values()] == [results[0] for results in first.results.values()]
+    assert "seed 0" not in said(console)
+    assert said(console).count("seed 1") == 2
+
+
+def test_threads_take_turns_so_that_results_do_not_depend_on_them(executor: Executor, tmp_path: Path) -> None:
+    one = compare(ARMS, seeds=(0, 1), root=tmp_path / "one", executor=executor, console=quiet())
+    with ThreadPoolExecutor(4) as many:
+        four = compare(ARMS, seeds=(0, 1), root=tmp_path / "four", executor=many, console=quiet())
+    assert identities(one) == identities(four)
+    for result in (result for results in one.results.values() for result in results):
+        weights = [checkpoint.load(Folder(tmp_path / n / result.identity[:16]).weights) for n in ("one", "four")]
+        assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@objectives.register("test-breaking")
+@dataclass(frozen=True, kw_only=True)
+class Breaking(Objective):
+    """Somebody's objective with a mistake in it."""
+
+    words: bool = True
+
+    def needs(self) -> tuple[Need, ...]:
+        return (Need(LogProb, "Breaking"),)
+
+    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+        if self.words:
+            raise RunError("this went wrong; do that")
+        raise KeyError("surprise")
+
+
+def test_when_an_arm_fails_the_others_are_finished_and_kept(executor: Executor, tmp_path: Path) -> None:
+    arms = {"bad": replace(TINY, objective=Breaking()), "ML": TINY}
+    console = quiet()
+    with pytest.raises(
+        RunError, match=r"^1 of 2 runs did not finish, first bad, seed 0: this went wrong; do that; fin"
+    ):
+        compare(arms, seeds=(0,), root=tmp_path, executor=executor, console=console)
+    assert "bad, seed 0: failed: this went wrong; do that (1 of 2" in said(console)
+    (folder,) = tmp_path.iterdir()
+    assert Run.load(folder).experiment == TINY
+
+
+def test_a_mistake_in_somebodys_code_comes_with_its_traceback(executor: Executor, tmp_path: Path) -> None:
+    arms = {"bad": replace(TINY, objective=Breaking(words=False))}
+    with pytest.raises(RunError, match=r"KeyError: 'surprise' \(traceback in .*traceback\.txt\)") as caught:
+        compare(arms, seeds=(0,), root=tmp_path, executor=executor, console=quiet())
+    (place,) = re.findall(r"traceback in (\S+)\)", str(caught.value))
+    assert 'raise KeyError("surprise")' in Path(place).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_a_comparison_needs_a_worker(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="workers must be"):
+        compare(ARMS, workers=workers, root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_comparison_stops_its_threads_and_goes_on_later(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("*/progress.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        compare(LONG, seeds=(0,), root=tmp_path, executor=executor, console=quiet())
+    executor.shutdown()  # waits for the thread, which would train for hours
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "checkpoint.pt").exists()
+    assert not (folder / "result.json").exists()
+
+
+# ------------------------------------------------------------------------------------------ processes of our own
+
+SCRIPT = """
+import sys
+from dataclasses import replace
+from structpred import Trainer, compare
+from structpred.cli import main
+from structpred.cli.arguments import COMMANDS
+from tests.comparison.test_runner import ARMS, EPOCHS
+
+if __name__ == "__main__":
+    arms = {name: replace(arm, trainer=Trainer(epochs=EPOCHS, batch_tokens=40)) for name, arm in ARMS.items()}
+    COMMANDS["compare"].run = lambda self, console: compare(arms, seeds=(0,), root=sys.argv[1], workers=2)
+    raise SystemExit(main(["compare"]))
+"""
+EPOCHS = 600
+
+
+def start(root: Path, script: Path) -> subprocess.Popen[str]:
+    script.write_text(SCRIPT, encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen([sys.executable, script, root], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until_both_train(root: Path, process: subprocess.Popen[str]) -> None:
+    before = time.time()
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        written = [path for path in root.glob("*/progress.json") if path.stat().st_mtime > before]
+        if len([path for path in written if '"training"' in path.read_text(encoding="utf-8")]) == 2:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"the runs ended too early or did not begin; status {process.poll()}")
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    pids = [int(pid) for task in tasks for pid in task.read_text(encoding="utf-8").split()]
+    return [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in Linux's /proc")
+def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    root, script = tmp_path / "runs", tmp_path / "script.py"
+    for victim, number in (("parent", signal.SIGKILL), ("worker", signal.SIGKILL), ("group", signal.SIGINT)):
+        process = start(root, script)
+        wait_until_both_train(root, process)
+        workers = children(process)
+        assert len(workers) == 2
+        os.kill(workers[0] if victim == "worker" else process.pid, number)
+        if victim == "group":
+            for worker in workers:
+                os.kill(worker, number)  # a terminal sends Ctrl-C to all of them
+        _, errors = process.communicate(timeout=60)
+        assert gone(workers), f"workers outlived the {victim}"
+        assert "Traceback" not in errors
+        assert process.returncode == {"parent": -9, "worker": 2, "group": 130}[victim]
+        if victim == "worker":
+            assert re.search(r"^structpred: 2 of 2 runs did not finish, .* a worker process died;", errors, re.M)
+        if victim == "group":
+            assert errors.splitlines()[-1] == "structpred: interrupted; the same command goes on from here"
+        assert len(list(root.glob("*/checkpoint.pt"))) == 2
+        assert not list(root.glob("*/result.json"))
+    arms = {name: replace(arm, trainer=Trainer(epochs=EPOCHS, batch_tokens=40)) for name, arm in ARMS.items()}
+    report = compare(arms, seeds=(0,), root=root, workers=2, console=quiet())
+    with ThreadPoolExecutor(1) as executor:
+        undisturbed = compare(arms, seeds=(0,), root=tmp_path / "undisturbed", executor=executor, console=quiet())
+    assert identities(report) == identities(undisturbed)
+    for arm in arms:
+        assert report.results[arm][0].scores == undisturbed.results[arm][0].scores
+        assert report.results[arm][0].steps == undisturbed.results[arm][0].steps
