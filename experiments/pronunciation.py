@@ -2,8 +2,9 @@
 
 The main job: ``make compare``, or ``structpred compare``. Data are embedded, so nothing is downloaded.
 
-Sized for two processor cores and ten minutes: 5,000 training words, a small network, 20 epochs. The edit rate was
-chosen once on dev with seed 100, which is not among the seeds compared; ε is the value the literature uses.
+Sized for two processor cores and ten minutes: 3,000 training words, a small network, 20 epochs. Nothing was tuned on
+this task: the temperature is RML's default, chosen once on the dev set of another (``french_pronunciation``), and ε is
+the value the literature uses.
 """
 
 from dataclasses import replace
@@ -16,7 +17,7 @@ from structpred.tasks import Pronunciation
 from structpred.training import Adam, Trainer
 
 BASE = Experiment(
-    task=Pronunciation(size=5000, held_out=1500),
+    task=Pronunciation(size=3000, held_out=1000),
     model=Seq2Seq(embedding=96, hidden=192),
     objective=MaximumLikelihood(),
     optimiser=Adam(lr=3e-3),

@@ -84,16 +84,17 @@ class _Details(ProgressColumn):
 
 
 def details(progress: Progress) -> str:
-    """Phase, epoch, rate, time left, loss and dev metrics on one line."""
+    """Phase, epoch, time left, dev metrics, loss and rate on one line; a narrow terminal cuts the last ones."""
     if progress.phase != "training":
         return progress.phase
     parts = [
         f"epoch {progress.epoch}/{progress.epochs}",
-        f"{progress.rate:,.0f} tokens/s",
         f"{duration(progress.seconds_left)} left" if progress.done > 0.01 else "time left not known yet",
+        f"dev {scores(progress.dev)}" if progress.dev else "",
         f"loss {progress.loss:.3f}",
+        f"{progress.rate:,.0f} tokens/s",
     ]
-    return " · ".join(parts + ([f"dev {scores(progress.dev)}"] if progress.dev else []))
+    return " · ".join(filter(None, parts))
 
 
 @contextmanager
@@ -125,11 +126,13 @@ class Overview:
         self.done: dict[str, float] = {}
 
     def __enter__(self) -> "Overview":
-        self.bars.start()
+        if self.bars.console.is_terminal:  # elsewhere bars would end with an empty line
+            self.bars.start()
         return self
 
     def __exit__(self, *details: object) -> None:
-        self.bars.stop()
+        if self.bars.console.is_terminal:
+            self.bars.stop()
 
     def update(self, under_way: Mapping[str, Progress]) -> None:
         """Show where the runs under way stand."""
@@ -160,7 +163,8 @@ class Overview:
         return f"about {duration((time.monotonic() - self.began) * max(self.to_do - done, 0.0) / done)} left"
 
     def _update_overall(self) -> None:
-        self.bars.update(self.overall, completed=self.finished, details=self.left() or "starting")
+        parts = sum(self.before[name] + self.done[name] for name in self.tasks)
+        self.bars.update(self.overall, completed=self.finished + parts, details=self.left() or "starting")
 
 
 class _Live:

@@ -39,6 +39,16 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def described(error: OSError) -> str:
+    """An operating system's error as a sentence about the file that the user knows."""
+    if error.filename is None:
+        return error.strerror or str(error)
+    path = Path(os.fsdecode(error.filename2 or error.filename))
+    if path.suffix == ".unfinished":  # the name that `replacing` gave it
+        path = path.with_name(path.name[1:].rsplit(".", 2)[0])
+    return f"{path}: {error.strerror}"
+
+
 def _synchronise_folder(folder: Path) -> None:
     if os.name != "posix":  # elsewhere a folder cannot be opened, and the rename is durable on its own terms
         return

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from structpred.decoding import Decoding
-from structpred.errors import DataError, RunError
+from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
 from structpred.metrics import score
 from structpred.results import Epoch, RunResult
@@ -108,7 +108,7 @@ class Run:
             raise RunError(f"{path}: expected the folder of a run, but there is no experiment.json in it")
         if not folder.finished:
             raise RunError(f"{path}: this run is not finished; start it again with the command that began it")
-        experiment = Experiment.from_json(folder.experiment.read_text(encoding="utf-8"))
+        experiment = _experiment(folder)
         return cls(folder, experiment, _result(json.loads(folder.result.read_text(encoding="utf-8"))))
 
     def predict(
@@ -186,6 +186,19 @@ def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
     node = json.loads(folder.data.read_text(encoding="utf-8"))
     sizes = node["sizes"] | {"label_counts": tuple(node["sizes"]["label_counts"])}
     return Vocabularies.of_symbols(node["inputs"], node["labels"]), Sizes(**sizes)
+
+
+def _experiment(folder: Folder) -> Experiment:
+    try:
+        return Experiment.from_json(folder.experiment.read_text(encoding="utf-8"))
+    except ConfigError as error:
+        modules = json.loads(folder.record.read_text(encoding="utf-8"))["modules"]
+        foreign = [module for module in modules if not module.startswith("structpred.")]
+        if not foreign:
+            raise
+        raise ConfigError(
+            f"{folder.path}: {error}; this run was made with {', '.join(foreign)}: import that first"
+        ) from None
 
 
 def _result(node: dict[str, Any]) -> RunResult:

@@ -8,13 +8,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from structpred.cli.arguments import parse
 from structpred.errors import StructpredError
+from structpred.files import described
 from structpred.training.trainer import Interrupted
 
 INTERRUPTED = 130
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         _silence_stdout()  # what could not be written is not tried again at exit
-        return _fail(_told(error))
+        return _fail(described(error))
     except (MemoryError, torch.OutOfMemoryError):
         return _fail("expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers")
     return 0
@@ -52,16 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str, status: int = 2) -> int:
     print(f"structpred: {' '.join(message.split())}", file=sys.stderr)
     return status
-
-
-def _told(error: OSError) -> str:
-    """An operating system's error as a sentence about the file that the user knows."""
-    if error.filename is None:
-        return error.strerror or str(error)
-    path = Path(os.fsdecode(error.filename2 or error.filename))
-    if path.suffix == ".unfinished":  # the name under which structpred.files writes
-        path = path.with_name(path.name[1:].rsplit(".", 2)[0])
-    return f"{path}: {error.strerror}"
 
 
 def _silence_stdout() -> None:

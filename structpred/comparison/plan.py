@@ -155,7 +155,7 @@ class ProgressFile:
             self._written = now
             beside = self.path.with_name(
                 ".progress.unfinished"
-            )  # not `write_atomically`: waiting for the disk costs time
+            )  # no `write_atomically`: waiting for the disk costs time
             beside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
             beside.replace(self.path)
 

@@ -16,6 +16,7 @@ from structpred.config import Count, coerce
 from structpred.display import Overview, duration, scores
 from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
+from structpred.files import described
 from structpred.results import RunResult
 from structpred.runs import Run
 from structpred.training.data import Vocabularies, warn_of_unknown
@@ -112,6 +113,8 @@ def _reason(error: BaseException) -> str:
             "a worker process died; if it was for want of memory, try fewer workers, and a script that compares needs "
             'if __name__ == "__main__":'
         )
-    if isinstance(error, StructpredError | OSError):
+    if isinstance(error, OSError):
+        return described(error)
+    if isinstance(error, StructpredError):
         return str(error)
     return f"{type(error).__name__}: {error}"

@@ -97,10 +97,14 @@ def _train(experiment: Experiment, root: str, device: str, folder: str, token: s
         return token in _ended or _asked_to_stop()
 
     with _busy:
-        if stopping():
-            raise Interrupted
         try:
+            if stopping():
+                raise Interrupted
             train(experiment, root=root, device=device, observer=ProgressFile(Folder(Path(folder))), stopping=stopping)
+        except Interrupted:
+            if multiprocessing.parent_process() is not None:
+                os._exit(1)  # a pool that ends may have lost the lock of its queues: do not go back to them
+            raise
         except (StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from structpred.cli import main
 from structpred.cli.arguments import COMMANDS
 from structpred.comparison import runner
+from structpred.comparison.workers import workers
 from structpred.runs import Run
 
 SMALL = ("model.hidden=8", "model.embedding=4", "trainer.epochs=1", "trainer.batch_tokens=400")
@@ -175,8 +176,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as executor:
-        original = runner.open_workers
-        monkeypatch.setattr(runner, "open_workers", lambda given, count: original(executor, count))
+        monkeypatch.setattr(runner, "open_workers", lambda given, count: workers(executor, count))
         yield
 
 
@@ -381,7 +381,7 @@ MISTAKES = {
     "compare --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
     "compare --report train.tsv/deep": "train.tsv/deep must be a folder, but train.tsv is a file",
     "compare seed=3": "seed cannot be assigned; use --seeds",
-    "compare --dry-run --baseline rml": "the baseline must be one of the arms, but got 'rml'; known names are ML, smoothing",
+    "compare --dry-run --baseline rml": "the baseline must be one of the arms, but got 'rml'; known names are ML",
     "compare objective=rml": "'ML' and 'smoothing' are the same experiment",
     "compare trainer.epochs=0": "trainer.epochs must be at least 1, but got 0",
     "compare --objectives": "--objectives takes one name or more, but got none",

@@ -1,7 +1,6 @@
 """Every experiment in the repository can be built and trained; there is no list of exceptions."""
 
 import importlib
-import inspect
 import os
 import pkgutil
 from dataclasses import replace
@@ -30,9 +29,10 @@ def tiny_slice(task: Task) -> Splits:
 
 
 def arms_of(module: ModuleType) -> dict[str, Experiment]:
-    if "STRUCTPRED_DATA" in inspect.getsource(module) and "STRUCTPRED_DATA" not in os.environ:
-        pytest.skip("its data are not embedded: set STRUCTPRED_DATA to the folder that holds them")
     made: dict[str, Experiment] = module.experiments()
+    absent = any("$STRUCTPRED_DATA" in experiment.to_json() for experiment in made.values())
+    if absent and "STRUCTPRED_DATA" not in os.environ:
+        pytest.skip("its data are not embedded: set STRUCTPRED_DATA to the folder that holds them")
     return made
 
 
