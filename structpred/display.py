@@ -88,7 +88,7 @@ def details(progress: Progress) -> str:
     if progress.phase != "training":
         return progress.phase
     parts = [
-        f"epoch {progress.epoch}/{progress.epochs}",
+        f"epoch {progress.epoch}/{progress.epochs}, step {progress.step:,}",
         f"{duration(progress.seconds_left)} left" if progress.done > 0.01 else "time left not known yet",
         f"dev {scores(progress.dev)}" if progress.dev else "",
         f"loss {progress.loss:.3f}",

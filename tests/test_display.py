@@ -40,7 +40,7 @@ def test_a_sparkline_of_nothing_and_of_equal_values() -> None:
 
 
 def test_details_name_epoch_rate_time_left_loss_and_dev() -> None:
-    assert details(TRAINING) == "epoch 2/5 · 2 min left · dev PER 12.35 · loss 0.500 · 1,234 tokens/s"
+    assert details(TRAINING) == "epoch 2/5, step 0 · 2 min left · dev PER 12.35 · loss 0.500 · 1,234 tokens/s"
     assert "time left not known yet" in details(replace(TRAINING, done=0.0))
     assert details(Progress("testing")) == "testing"
 

@@ -16,6 +16,7 @@ class Progress:
         seconds_left: estimated seconds of training left.
         loss: mean loss per target token of the epoch so far.
         dev: the latest dev metrics, in percent.
+        step: optimiser steps taken.
     """
 
     phase: str
@@ -26,6 +27,7 @@ class Progress:
     seconds_left: float = 0.0
     loss: float = 0.0
     dev: dict[str, float] = field(default_factory=dict)
+    step: int = 0
 
 
 @runtime_checkable

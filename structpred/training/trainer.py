@@ -215,9 +215,8 @@ class Training:
                 f"the loss became {loss} in epoch {self.epoch + 1}; lower the learning rate or the clip norm"
             )
         dev = self.history[-1].dev if self.history else {}
-        self.observer(
-            Progress(phase, self.epoch + 1, self.recipe.trainer.epochs, done, *self.clock.pace(done), loss, dev)
-        )
+        epochs, (rate, left) = self.recipe.trainer.epochs, self.clock.pace(done)
+        self.observer(Progress(phase, self.epoch + 1, epochs, done, rate, left, loss, dev, self.steps))
 
     def _finish_epoch(self) -> None:
         """Score the dev set, keep the weights if they are the best, and begin the next epoch."""
