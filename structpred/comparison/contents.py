@@ -5,7 +5,7 @@ from functools import partial
 from structpred.comparison import plots
 from structpred.comparison.analysis import Row, scores
 from structpred.comparison.document import Column, Document, Figure, Section, Sentences, Table, Tone
-from structpred.comparison.report import Report
+from structpred.comparison.findings import Findings
 from structpred.comparison.sentences import joined
 from structpred.comparison.statistics import LEVEL, fixed
 from structpred.metrics import Metric
@@ -16,7 +16,7 @@ _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
 
 
-def document(report: Report) -> Document:
+def document(report: Findings) -> Document:
     """The whole report."""
     return Document(
         title=_title(report),
@@ -30,12 +30,12 @@ def document(report: Report) -> Document:
     )
 
 
-def _title(report: Report) -> str:
+def _title(report: Findings) -> str:
     several = len(report.arms) > _NAMED
     return f"Comparison of {f'{len(report.arms)} arms' if several else joined(list(report.arms))}"
 
 
-def _metric_section(report: Report, metric: Metric) -> Section:
+def _metric_section(report: Findings, metric: Metric) -> Section:
     primary = metric is report.metrics[0]
     role = "primary metric" if primary else "supporting metric"
     table = _score_table(report, metric, costs=primary)
@@ -46,7 +46,7 @@ def _direction(metric: Metric) -> str:
     return "higher is better" if metric.higher_is_better else "lower is better"
 
 
-def _score_table(report: Report, metric: Metric, *, costs: bool) -> Table:
+def _score_table(report: Findings, metric: Metric, *, costs: bool) -> Table:
     rows = report.table(metric)
     columns = [Column("arm", numeric=False), Column(f"dev {metric.name} (%)"), Column(f"test {metric.name} (%)")]
     columns += [Column("test − baseline"), Column("p (Holm)"), Column("verdict on test", numeric=False)]
@@ -72,13 +72,13 @@ def _cost(seconds: float, relative: float | None) -> str:
     return f"{seconds:,.1f}" if relative is None else f"{seconds:,.1f} (×{relative:.2f})"
 
 
-def _figures(report: Report, metric: Metric) -> tuple[Figure, ...]:
+def _figures(report: Findings, metric: Metric) -> tuple[Figure, ...]:
     score_plot, curves = _score_plot(report, metric), _curves(report, metric)
     difference_plot = (_difference_plot(report, metric),) if len(report.arms) > 1 else ()
     return (score_plot, *difference_plot, *curves)
 
 
-def _score_plot(report: Report, metric: Metric) -> Figure:
+def _score_plot(report: Findings, metric: Metric) -> Figure:
     rows = report.table(metric)
     values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
     baseline = next(row.test.mean for row in rows if row.contrast is None)
@@ -88,7 +88,7 @@ def _score_plot(report: Report, metric: Metric) -> Figure:
     return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, baseline), caption)
 
 
-def _difference_plot(report: Report, metric: Metric) -> Figure:
+def _difference_plot(report: Findings, metric: Metric) -> Figure:
     reference = scores(report.results[report.baseline], "test", metric.name)
     contrasts = {row.arm: row.contrast.difference for row in report.table(metric) if row.contrast is not None}
     values = {arm: (scores(report.results[arm], "test", metric.name) - reference).tolist() for arm in contrasts}
@@ -97,11 +97,11 @@ def _difference_plot(report: Report, metric: Metric) -> Figure:
     return Figure(partial(plots.dot_plot, values, contrasts, _looks(report), label, 0.0), caption)
 
 
-def _dots_caption(report: Report) -> str:
+def _dots_caption(report: Findings) -> str:
     return "A dot a seed; bar: mean; line: 95 % interval" if len(report.seeds) > 1 else "One seed, no interval"
 
 
-def _curves(report: Report, metric: Metric) -> tuple[Figure, ...]:
+def _curves(report: Findings, metric: Metric) -> tuple[Figure, ...]:
     histories = {
         arm: [
             [epoch.dev[metric.name] for epoch in run.history if metric.name in epoch.dev] for run in report.results[arm]
@@ -116,11 +116,11 @@ def _curves(report: Report, metric: Metric) -> tuple[Figure, ...]:
     return (Figure(draw, caption),)
 
 
-def _looks(report: Report) -> dict[str, plots.Look]:
+def _looks(report: Findings) -> dict[str, plots.Look]:
     return plots.looks(list(report.arms))
 
 
-def _differences(report: Report) -> Table | Sentences:
+def _differences(report: Findings) -> Table | Sentences:
     fields = report.differences()
     if len(report.arms) == 1:
         return Sentences(("There is one arm only.",))
@@ -130,7 +130,7 @@ def _differences(report: Report) -> Table | Sentences:
     return Table(columns, tuple((field, *values.values()) for field, values in fields.items()))
 
 
-def _notes(report: Report) -> tuple[str, ...]:
+def _notes(report: Findings) -> tuple[str, ...]:
     here = environment()
     packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
     return (
@@ -143,7 +143,7 @@ def _notes(report: Report) -> tuple[str, ...]:
     )
 
 
-def _test_notes(report: Report) -> tuple[str, ...]:
+def _test_notes(report: Findings) -> tuple[str, ...]:
     seeds, compared = len(report.seeds), len(report.arms) - 1
     if seeds == 1 or not compared:
         return ("Nothing was tested: tests need two arms and two seeds.",)
@@ -161,21 +161,21 @@ def _test_notes(report: Report) -> tuple[str, ...]:
     )
 
 
-def _signature(report: Report, metric: Metric) -> str:
+def _signature(report: Findings, metric: Metric) -> str:
     runs = [run for arm in report.arms for run in report.results[arm]]
     found = dict.fromkeys(run.signatures.get(metric.name, "not recorded") for run in runs)
     warning = "" if len(found) == 1 else " — the runs were scored in different ways and cannot be compared strictly"
     return f"{metric.name} is {joined(list(found))}{warning}."
 
 
-def _devices(report: Report) -> str:
+def _devices(report: Findings) -> str:
     devices = list(dict.fromkeys(run.device for arm in report.arms for run in report.results[arm]))
     if len(devices) == 1:
         return f"All runs were on {devices[0]}."
     return f"Runs were on different devices ({joined(devices)}), so their times do not compare strictly."
 
 
-def _runs(report: Report) -> Table:
+def _runs(report: Findings) -> Table:
     columns = [Column("arm", numeric=False), Column("seed")]
     columns += [Column(f"{split} {metric.name} (%)") for metric in report.metrics for split in ("dev", "test")]
     columns += [Column("best epoch"), Column("steps"), Column("seconds"), Column("CPU-seconds")]

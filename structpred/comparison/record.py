@@ -9,7 +9,7 @@ from typing import Any
 
 from structpred import config
 from structpred.comparison.analysis import Contrast
-from structpred.comparison.report import Report
+from structpred.comparison.findings import Findings
 from structpred.comparison.sentences import seeds_text
 from structpred.config import Config
 from structpred.errors import RunError
@@ -20,7 +20,7 @@ from structpred.results import Epoch, RunResult
 FORMAT = 1
 
 
-def encode(report: Report) -> str:
+def encode(report: Findings) -> str:
     """The text of ``results.json``, indented for people and differences."""
     tree = {
         "format": FORMAT,
@@ -40,7 +40,7 @@ def _metric(metric: Metric) -> dict[str, object]:
     return {"name": metric.name, "higher_is_better": metric.higher_is_better, "signature": metric.signature}
 
 
-def _tests(report: Report, metric: Metric) -> dict[str, object]:
+def _tests(report: Findings, metric: Metric) -> dict[str, object]:
     return {row.arm: _test(row.contrast) for row in report.table(metric) if row.contrast is not None}
 
 
@@ -58,25 +58,15 @@ def _without_infinities(tree: Any) -> Any:
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
-def read(file: Path | str, kind: type[Config], metrics: tuple[Metric, ...]) -> Report:
-    """The report whose `Report.write` left ``file``; its tests are computed anew from the scores.
-
-    Args:
-        file: the ``results.json``.
-        kind: the class of the arms' configs, `Experiment` as a rule.
-        metrics: the task's metrics; their names must be the file's.
-
-    Raises:
-        RunError: the file cannot be read, is no report, or has other metrics.
-        ConfigError: an arm cannot be made by this version of the code.
-    """
-    tree = _load(Path(file))
+def decode(file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findings:
+    """What `encode` wrote into ``file``; see `Report.read`."""
+    tree = _load(file)
     names = [metric["name"] for metric in tree["metrics"]]
     if names != [metric.name for metric in metrics]:
         raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
     arms = {arm: kind.from_json(json.dumps(node)) for arm, node in tree["arms"].items()}
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
-    return Report(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics)
+    return Findings(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics)
 
 
 def _load(file: Path) -> dict[str, Any]:

@@ -1,93 +1,40 @@
-"""The report of a comparison: its numbers, its sentences, and the files that keep them."""
+"""The report of a comparison, on a terminal and in files."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
-from structpred.comparison import html, markdown, sentences, terminal
-from structpred.comparison.analysis import Row, rows
+from structpred.comparison import contents, html, markdown, record, terminal
 from structpred.comparison.document import Document
-from structpred.config import Config, leaves
-from structpred.errors import ConfigError, RunError
+from structpred.comparison.findings import Findings
+from structpred.config import Config
 from structpred.files import write_atomically
 from structpred.metrics import Metric
-from structpred.registry import nearest
-from structpred.results import RunResult
 
 
 @dataclass(frozen=True)
-class Report:
-    """What several arms, each run under the same seeds, show.
+class Report(Findings):
+    """Findings that can be shown and written; see `Findings` for the fields and what they must agree in."""
 
-    Attributes:
-        arms: the config of every arm by name; their own seeds are ignored.
-        seeds: the seeds, each once.
-        baseline: the arm that the others are compared with.
-        results: for every arm one result a seed, in the order of ``seeds``.
-        metrics: how outputs were scored; the conclusion rests on the first.
+    @classmethod
+    def read(cls, file: Path | str, kind: type[Config], metrics: tuple[Metric, ...]) -> "Report":
+        """The report whose `write` left ``file``; its tests are computed anew from the scores.
 
-    Raises:
-        ConfigError: no seed, a seed twice, no metric, or a baseline that is no arm.
-        RunError: results that do not match the arms, the seeds and the metrics.
-    """
+        Args:
+            file: the ``results.json``.
+            kind: the class of the arms' configs, `Experiment` as a rule.
+            metrics: the task's metrics; their names must be the file's.
 
-    arms: Mapping[str, Config]
-    seeds: tuple[int, ...]
-    baseline: str
-    results: Mapping[str, tuple[RunResult, ...]]
-    metrics: tuple[Metric, ...]
-
-    def __post_init__(self) -> None:
-        if self.baseline not in self.arms:
-            hint = nearest(self.baseline, list(self.arms))
-            raise ConfigError(f"the baseline must be one of the arms, but got {self.baseline!r}; {hint}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"expected one seed or more, each once, but got {self.seeds}")
-        if not self.metrics:
-            raise ConfigError("expected one metric or more, but the task has none")
-        if set(self.results) != set(self.arms):
-            raise RunError(f"expected results for the arms {list(self.arms)}, but got them for {list(self.results)}")
-        for arm in self.arms:
-            self._check_runs(arm)
-
-    def _check_runs(self, arm: str) -> None:
-        runs = self.results[arm]
-        if len(runs) != len(self.seeds):
-            raise RunError(f"{arm}: expected one run for each of {len(self.seeds)} seeds, but got {len(runs)}")
-        for seed, run in zip(self.seeds, runs, strict=True):
-            for split in ("dev", "test"):
-                for metric in self.metrics:
-                    score = run.scores.get(split, {}).get(metric.name)
-                    if score is None or not np.isfinite(score):
-                        raise RunError(f"{arm}, seed {seed}: expected a finite {split} {metric.name}, but got {score}")
-
-    def table(self, metric: Metric | None = None) -> tuple[Row, ...]:
-        """One row an arm, in their order, on one metric; the first by default."""
-        chosen = metric or self.metrics[0]
-        in_order = {arm: self.results[arm] for arm in self.arms}
-        return rows(in_order, self.baseline, chosen.name, higher_is_better=chosen.higher_is_better)
-
-    def differences(self) -> dict[str, dict[str, str]]:
-        """What differs between the arms: ``differences()[field][arm]``, as text.
-
-        A field that an arm's config does not have is the empty text there; the seed is left out.
+        Raises:
+            RunError: the file cannot be read, is no report, or has other metrics.
+            ConfigError: an arm cannot be made by this version of the code.
         """
-        values = {arm: dict(leaves(config)) for arm, config in self.arms.items()}
-        fields = list(dict.fromkeys(field for arm in values.values() for field in arm if field != "seed"))
-        table = {field: {arm: values[arm].get(field, "") for arm in values} for field in fields}
-        return {field: row for field, row in table.items() if len(set(row.values())) > 1}
-
-    def conclusion(self) -> tuple[str, ...]:
-        """Plain sentences on the first metric: a headline, then what holds for each arm."""
-        return sentences.conclusion(self.table(), self.baseline, self.metrics[0], len(self.seeds))
+        kept = record.decode(Path(file), kind, metrics)
+        return cls(kept.arms, kept.seeds, kept.baseline, kept.results, metrics)
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
-        from structpred.comparison import contents  # it arranges a Report, so it imports this module
-
         return contents.document(self)
 
     def show(self, console: Console | None = None) -> None:
@@ -100,8 +47,6 @@ class Report:
         Returns:
             The paths of the files.
         """
-        from structpred.comparison import record  # it writes and makes a Report, so it imports this module
-
         document = self.document()
         files = {
             "results.json": record.encode(self),

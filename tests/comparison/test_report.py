@@ -280,7 +280,7 @@ def test_runs_scored_in_different_ways_are_pointed_out(report: Report) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_reading_back_gives_the_same_report(case: str, folders: dict[str, Path]) -> None:
     report = CASES[case]
-    again = record.read(folders[case] / "results.json", Trial, report.metrics)
+    again = Report.read(folders[case] / "results.json", Trial, report.metrics)
     assert again == report
     assert [again.table(metric) for metric in report.metrics] == [report.table(metric) for metric in report.metrics]
     assert markdown.render(again.document()) == (folders[case] / "report.md").read_text(encoding="utf-8")
@@ -306,7 +306,7 @@ def test_a_diverged_loss_is_kept_as_nothing(report: Report, tmp_path: Path) -> N
     runs = (diverged, *report.results["RML"][1:])
     text = record.encode(replace(report, results={**report.results, "RML": runs}))
     (tmp_path / "results.json").write_text(text, encoding="utf-8")
-    again = record.read(tmp_path / "results.json", Trial, METRICS)
+    again = Report.read(tmp_path / "results.json", Trial, METRICS)
     assert math.isnan(again.results["RML"][0].history[0].loss)
     assert again.table() == report.table()
 
@@ -314,16 +314,16 @@ def test_a_diverged_loss_is_kept_as_nothing(report: Report, tmp_path: Path) -> N
 def test_reading_what_is_no_report_is_refused(report: Report, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     with pytest.raises(RunError, match="cannot be read as a report"):
-        record.read(file, Trial, METRICS)
+        Report.read(file, Trial, METRICS)
     file.write_text('{"format": 1')
     with pytest.raises(RunError, match="cannot be read as a report"):
-        record.read(file, Trial, METRICS)
+        Report.read(file, Trial, METRICS)
     file.write_text('{"format": 99}')
     with pytest.raises(RunError, match=r"expected a results\.json of format 1"):
-        record.read(file, Trial, METRICS)
+        Report.read(file, Trial, METRICS)
     (tmp_path / "results.json").write_text(record.encode(report), encoding="utf-8")
     with pytest.raises(RunError, match=r"expected the metrics \['PER'\]"):
-        record.read(file, Trial, METRICS[:1])
+        Report.read(file, Trial, METRICS[:1])
 
 
 def test_a_report_refuses_what_does_not_fit(report: Report) -> None:
