@@ -21,7 +21,7 @@ from structpred.sequences import Sequences
 class RML(Objective):
     """E_q[−log p(y|x)] with q(y|y*) ∝ exp(r(y, y*)/τ): cross-entropy from the payoff distribution, in nats.
 
-    Norouzi et al. 2016 (arXiv 1609.00150), equation 7. The gradient is −E_q[∇ log p(y|x)]; q has no parameters, so
+    Norouzi et al. 2016 (arXiv 1609.00150). The gradient is −E_q[∇ log p(y|x)]; q has no parameters, so
     there is no reward in the gradient and nothing to balance. As τ → 0 this is maximum likelihood.
 
     Attributes:

@@ -14,7 +14,7 @@ from structpred.sequences import Sequences
 
 @dataclass(frozen=True, kw_only=True)
 class Payoff(Config):
-    """The exponentiated payoff distribution q(y|y*) ∝ exp(r(y, y*)/τ) (Norouzi et al. 2016, section 2).
+    """The exponentiated payoff distribution q(y|y*) ∝ exp(r(y, y*)/τ) (Norouzi et al. 2016, arXiv 1609.00150).
 
     Attributes:
         temperature: τ, in any of its conventions.

@@ -111,7 +111,7 @@ class HammingDistribution:
 @payoffs.register("hamming")
 @dataclass(frozen=True, kw_only=True)
 class HammingPayoff(Payoff):
-    """q(y|y*) ∝ exp(−Hamming(y, y*)/τ) over all strings as long as the reference (Norouzi et al. 2016, section 2.2)."""
+    """q(y|y*) ∝ exp(−Hamming(y, y*)/τ) over all strings as long as the reference (Norouzi et al. 2016)."""
 
     distribution: ClassVar[type] = HammingDistribution
     keeps_length: ClassVar[bool] = True

@@ -118,7 +118,7 @@ def _spread(
 @payoffs.register("edit-distance-published")
 @dataclass(frozen=True, kw_only=True)
 class PublishedEditDistancePayoff(Payoff):
-    """The approximate sampler released by the author of RML (Norouzi et al. 2016, section 2.2, and his gist).
+    """The approximate sampler released by the author of RML (Norouzi et al. 2016, and his gist).
 
     It draws e = 0..m−1 with p(e) ∝ Σ_s C(m, s) C(m + e − 2s, e − s) V^e · exp(−e/τ): s symbols are substituted and
     e − s inserted in the m − s + 1 gaps that the others leave. What is approximate: it never deletes; a substitute may

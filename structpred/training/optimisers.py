@@ -49,7 +49,7 @@ class Constant(Schedule):
 @schedules.register("cosine")
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Half a cosine from 1 down to 0 (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+    """Half a cosine from 1 down to 0 (Loshchilov and Hutter 2017, arXiv 1608.03983, without restarts)."""
 
     warmup: Fraction = 0.02
 
