@@ -2,9 +2,8 @@
 
 The main job: ``make compare``, or ``structpred compare``. Data are embedded, so nothing is downloaded.
 
-Sized for two processor cores and ten minutes: 3,000 training words, a small network, 20 epochs. Nothing was tuned on
-this task: the temperature is RML's default, chosen once on the dev set of another (``french_pronunciation``), and ε is
-the value the literature uses.
+Sized for two processor cores and ten minutes: 3,000 training words, a small network, 20 epochs. The edit rate was chosen
+once on dev, with a seed that is not compared (see ``pronunciation_temperature``); ε is the value the literature uses.
 """
 
 from dataclasses import replace
@@ -27,7 +26,7 @@ BASE = Experiment(
 
 def experiments() -> dict[str, Experiment]:
     """The three arms, by name."""
-    payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
+    payoff = EditDistancePayoff(temperature=Temperature(edit_rate=0.04))
     return {
         "ML": BASE,
         "smoothing": replace(BASE, objective=LabelSmoothing(epsilon=0.1)),

@@ -97,10 +97,15 @@ def details(progress: Progress) -> str:
     return " · ".join(filter(None, parts))
 
 
+def _alive(console: Console) -> bool:
+    """True where bars can be redrawn in place."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 @contextmanager
 def watching(console: Console, name: str) -> Iterator[Observer]:
     """An observer of one run, for the time of a block."""
-    if not console.is_terminal:
+    if not _alive(console):
         yield _Lines(console, name)
         return
     with bars(console) as shown:
@@ -126,12 +131,12 @@ class Overview:
         self.done: dict[str, float] = {}
 
     def __enter__(self) -> "Overview":
-        if self.bars.console.is_terminal:  # elsewhere bars would end with an empty line
+        if _alive(self.bars.console):  # elsewhere bars would end with an empty line
             self.bars.start()
         return self
 
     def __exit__(self, *details: object) -> None:
-        if self.bars.console.is_terminal:
+        if _alive(self.bars.console):
             self.bars.stop()
 
     def update(self, under_way: Mapping[str, Progress]) -> None:

@@ -17,7 +17,8 @@ TRAINING = Progress("training", 2, 5, 0.4, 1234.5, 90.0, 0.5, {"PER": 12.345})
 
 def console(*, terminal: bool, width: int = 120) -> tuple[Console, io.StringIO]:
     text = io.StringIO()
-    return Console(file=text, force_terminal=terminal, width=width, color_system=None), text
+    environment = {"TERM": "xterm"}  # whatever the terminal of the test run can do
+    return Console(file=text, force_terminal=terminal, width=width, color_system=None, _environ=environment), text
 
 
 @pytest.fixture
