@@ -2,8 +2,9 @@
 
 The main job: ``make compare``, or ``structpred compare``. Data are embedded, so nothing is downloaded.
 
-Sized for two processor cores and ten minutes: 3,000 training words, a small network, 20 epochs. The edit rate was chosen
-once on dev, with a seed that is not compared (see ``pronunciation_temperature``); ε is the value the literature uses.
+Sized for two processor cores and ten minutes: 3,000 training words, a small network, 20 epochs. The edit rate was
+chosen once on dev, with a seed that is not compared (see ``pronunciation_temperature``); ε is the value the literature
+uses.
 """
 
 from dataclasses import replace
