@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -63,10 +63,9 @@ class HammingDistribution:
         references = self.references
         inside = references.mask().unsqueeze(1)  # [batch, 1, time]
         labels = torch.where(inside, references.labels.unsqueeze(1), 0).repeat(1, k, 1)
+        places = _successes(self.change, labels.numel(), generator, labels.device)
+        places = places[inside.expand_as(labels).reshape(-1)[places]]
         # float64: with many labels float32 has too few values to give rare ones their share
-        uniform = torch.rand(labels.shape, generator=generator, device=labels.device, dtype=torch.float64)
-        places = ((uniform < self.change) & inside).flatten().nonzero().squeeze(1)
-        # a draw of its own for the label: what is left of `uniform` would be too coarse where ε is tiny
         other = torch.rand(places.shape, generator=generator, device=labels.device, dtype=torch.float64)
         shift = 1 + (other * (self.labels - 1)).long().clamp_(max=max(self.labels - 2, 0))
         flat = labels.view(-1)
@@ -106,6 +105,26 @@ class HammingDistribution:
     def argmax(self) -> Sequences:
         """``[batch, time]``: the reference, which outweighs every other string at any τ."""
         return self.references
+
+
+def _successes(
+    probability: float, trials: int, generator: torch.Generator | None, device: torch.device
+) -> Int[Tensor, " successes"]:
+    """Which of many independent trials succeed, by drawing the gaps between successes, which are geometric.
+
+    Where successes are rare this costs a fraction of one draw for every trial.
+    """
+    if probability == 0 or trials == 0:
+        return torch.zeros(0, dtype=torch.long, device=device)
+    log_failure = math.log1p(-probability) if probability < 1 else -math.inf
+    expected = trials * probability
+    places = torch.full((1,), -1, dtype=torch.long, device=device)
+    while int(places[-1]) < trials:
+        count = int(expected + 6 * math.sqrt(expected)) + 8  # nearly always enough at once
+        uniform = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
+        gaps = (torch.log1p(-uniform) / log_failure).clamp_(max=float(trials)).long()
+        places = torch.cat([places, places[-1] + (gaps + 1).cumsum(0)])
+    return places[1:][places[1:] < trials]
 
 
 @payoffs.register("hamming")
