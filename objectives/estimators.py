@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import Config, Count
-from structpred.distributions.protocols import CrossEntropy, LogProb, Marginals, Sample, cross_entropy
+from structpred.distributions.protocols import CrossEntropy, ExpectedScore, LogProb, Sample, cross_entropy
 from structpred.objective import Need
 from structpred.registry import estimators
 from structpred.sequences import Sequences
@@ -46,17 +46,17 @@ class Exact(Estimator):
 
     @property
     def verb_of_payoff(self) -> type:
-        """``marginals``."""
-        return Marginals
+        """``expected_score``."""
+        return ExpectedScore
 
     def need(self, purpose: str) -> Need:
         """``cross_entropy_from``."""
         return Need(CrossEntropy, f"{purpose} with Exact()", "estimator=Sampled(k=1)")
 
-    def draw(self, q: Marginals, generator: torch.Generator | None) -> None:
+    def draw(self, q: ExpectedScore, generator: torch.Generator | None) -> None:
         """Nothing."""
 
-    def cross_entropy(self, q: Marginals, p: CrossEntropy, draws: Sequences | None) -> Float[Tensor, " batch"]:
+    def cross_entropy(self, q: ExpectedScore, p: CrossEntropy, draws: Sequences | None) -> Float[Tensor, " batch"]:
         """H(q, p)."""
         del draws
         return cross_entropy(q, p)

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from structpred.decoding import Decoding
-from structpred.distributions.protocols import Marginals, Steps
-from structpred.errors import ConfigError
+from structpred.distributions.protocols import ExpectedScore, LocalScores, Steps, refuse_others
 from structpred.sequences import Sequences
 
 
@@ -76,7 +75,7 @@ class Factorised:
 
     def entropy(self) -> Float[Tensor, " batch"]:
         """H(p) = −Σ_t Σ_v p_t(v) ln p_t(v), in nats."""
-        return -_expected(self.marginals(), self.inside())
+        return -expected_under(self.marginals(), LocalScores(self.inside(), self.lengths))
 
     def argmax(self) -> Sequences:
         """``[batch, time]``: the most probable label at every position."""
@@ -88,38 +87,34 @@ class Factorised:
         del decoding
         return self.argmax()
 
-    def cross_entropy_from(self, q: Marginals) -> Float[Tensor, " batch"]:
-        """H(q, p) = −Σ_t Σ_v q_t(v) ln p_t(v), in nats: exact for any q of the same lengths.
+    def cross_entropy_from(self, q: ExpectedScore) -> Float[Tensor, " batch"]:
+        """H(q, p) = −E_q[Σ_t ln p_t(y_t)], in nats: exact for any q of the same lengths.
 
         Raises:
             ConfigError: q's lengths or labels are not those of this distribution.
         """
-        targets = q.marginals()
-        self._refuse_others(targets)
-        time = self.log_probs.shape[1]
-        targets = pad(targets, (0, 0, 0, max(0, time - targets.shape[1])))[:, :time]
-        return -_expected(targets, self.inside())
+        return -q.expected_score(LocalScores(self.inside(), self.lengths))
 
-    def _refuse_others(self, targets: Float[Tensor, "batch time labels"]) -> None:
-        # the probabilities of a position sum to 1, so that q's lengths can be read off its marginals
-        lengths = targets.detach().sum((1, 2)).round().long()
-        unequal = (lengths != self.lengths).nonzero().flatten().tolist()
-        if targets.shape[-1] != self.labels:
-            raise ConfigError(
-                f"a cross-entropy needs distributions over the same labels, but q has {targets.shape[-1]} "
-                f"and p has {self.labels}; build both from one task's sizes"
-            )
-        if unequal:
-            first = unequal[0]
-            raise ConfigError(
-                f"a cross-entropy needs q and p of the same lengths, but in example {first} q has "
-                f"{int(lengths[first])} positions and p has {int(self.lengths[first])}; use a payoff that keeps length"
-            )
+    def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
+        """Σ_t ⟨p_t, u_t⟩ + Σ_t p_tᵀ T p_t+1: positions are independent.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution.
+        """
+        refuse_others(scores, self.lengths, self.labels)
+        return expected_under(self.marginals(), scores)
 
 
-def _expected(
-    probabilities: Float[Tensor, "batch time labels"], log_probs: Float[Tensor, "batch time labels"]
-) -> Float[Tensor, " batch"]:
-    """Σ_t Σ_v q_t(v) ln p_t(v) with 0 · (−inf) = 0, also in the gradient."""
-    safe = torch.where(probabilities > 0, log_probs, 0.0)
-    return (probabilities * safe).sum((1, 2))
+def expected_under(marginals: Float[Tensor, "batch time labels"], scores: LocalScores) -> Float[Tensor, " batch"]:
+    """Σ_t ⟨q_t, u_t⟩ + Σ_t q_tᵀ T q_t+1 for independent positions, with 0 · (−inf) = 0, also in the gradient.
+
+    Args:
+        marginals: q_t(v), 0 beyond each length; may be wider or narrower than the scores by padding.
+        scores: u and T.
+    """
+    time = min(marginals.shape[1], scores.unary.shape[1])
+    q, unary = marginals[:, :time], scores.unary[:, :time]
+    total = (q * torch.where(q > 0, unary, 0.0)).sum((1, 2))
+    if scores.transitions is None:
+        return total
+    return total + torch.einsum("bti,ij,btj->b", q[:, :-1], scores.transitions.to(q.dtype), q[:, 1:])

@@ -5,12 +5,13 @@ work on a batch: ``outputs`` are ``[batch, candidates, time]``, and every log-pr
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from structpred.errors import ConfigError
 from structpred.sequences import Sequences
 
 
@@ -68,24 +69,133 @@ class StepScores(Protocol):
 
 
 @runtime_checkable
+class TokenLogProbs(Protocol):
+    """``token_log_probs``: the log-probability of each symbol, given those before it."""
+
+    def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        """log p(y_t | y_<t, x), in nats; where length is free, one more step for the end. They sum to ``log_prob``."""
+
+
+@runtime_checkable
+class Score(Protocol):
+    """``score``: what is normalised to a probability, log p(y|x) + ``log_partition``."""
+
+    def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """The unnormalised log-weight of each candidate."""
+
+
+@runtime_checkable
+class LogPartition(Protocol):
+    """``log_partition``: the logarithm of the sum of all weights."""
+
+    def log_partition(self) -> Float[Tensor, " batch"]:
+        """log Σ_y exp(score(y))."""
+
+
+@runtime_checkable
+class Argmax(Protocol):
+    """``argmax``: the most probable output, found exactly."""
+
+    def argmax(self) -> Sequences:
+        """``[batch, time]``, without gradient."""
+
+
+@runtime_checkable
+class Entropy(Protocol):
+    """``entropy``: in closed form."""
+
+    def entropy(self) -> Float[Tensor, " batch"]:
+        """H(p) = −Σ_y p(y) log p(y), in nats."""
+
+
+@runtime_checkable
 class Marginals(Protocol):
     """``marginals``: the probability of every label at every position."""
 
     def marginals(self) -> Float[Tensor, "batch time labels"]:
-        """p(y_t = v | x)."""
+        """p(y_t = v | x); 0 beyond each length."""
+
+
+Tilted = TypeVar("Tilted")
+
+
+@runtime_checkable
+class Tilt(Protocol):
+    """``tilt``: a decomposable cost added to the scores gives another distribution of the same kind."""
+
+    def tilt(self: Tilted, local_costs: Float[Tensor, "batch time labels"]) -> Tilted:
+        """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
+
+
+@dataclass(frozen=True)
+class LocalScores:
+    """A function of outputs that is a sum over positions and neighbours: Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1).
+
+    Attributes:
+        unary: u, ``[batch, time, labels]``; what stands beyond a length means nothing.
+        lengths: labels of each output, ``[batch]``.
+        transitions: T, ``[labels, labels]``, from row to column; None for none.
+    """
+
+    unary: Float[Tensor, "batch time labels"]
+    lengths: Int[Tensor, " batch"]
+    transitions: Float[Tensor, "labels labels"] | None = None
+
+
+@runtime_checkable
+class ExpectedScore(Protocol):
+    """``expected_score``: the expectation of a sum over positions and neighbours, in closed form."""
+
+    def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
+        """E_y[Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1)], with gradient to both the scores and this distribution.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution.
+        """
+
+
+def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], labels: int) -> None:
+    """Refuse an expectation of scores that are over other outputs than those of the distribution.
+
+    Raises:
+        ConfigError: lengths or labels differ; the message names the first example.
+    """
+    if scores.unary.shape[-1] != labels:
+        raise ConfigError(
+            f"an expectation needs distributions over the same labels, but one has {labels} and the other "
+            f"{scores.unary.shape[-1]}; build both from one task's sizes"
+        )
+    unequal = (scores.lengths != lengths).nonzero().flatten().tolist()
+    if unequal:
+        first = unequal[0]
+        raise ConfigError(
+            f"an expectation needs distributions over the same lengths, but in example {first} one has "
+            f"{int(lengths[first])} positions and the other {int(scores.lengths[first])}; use a payoff that "
+            "keeps length"
+        )
 
 
 @runtime_checkable
 class CrossEntropy(Protocol):
     """``cross_entropy_from``: the exact expectation of −log p under another distribution."""
 
-    def cross_entropy_from(self, q: Marginals) -> Float[Tensor, " batch"]:
+    def cross_entropy_from(self, q: ExpectedScore) -> Float[Tensor, " batch"]:
         """−Σ_y q(y) log p(y), in nats; use `cross_entropy`."""
 
 
-def cross_entropy(q: Marginals, p: CrossEntropy) -> Float[Tensor, " batch"]:
+def cross_entropy(q: ExpectedScore, p: CrossEntropy) -> Float[Tensor, " batch"]:
     """H(q, p) = −Σ_y q(y) log p(y) in closed form, one number per example, in nats."""
     return p.cross_entropy_from(q)
+
+
+@runtime_checkable
+class Expected(ExpectedScore, Entropy, Protocol):
+    """What the left side of a divergence must offer."""
+
+
+def kl(q: Expected, p: CrossEntropy) -> Float[Tensor, " batch"]:
+    """KL(q‖p) = H(q, p) − H(q) in closed form, one number per example, in nats."""
+    return cross_entropy(q, p) - q.entropy()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from structpred.distributions.factorised import expected_under
+from structpred.distributions.protocols import LocalScores, refuse_others
 from structpred.errors import ConfigError
 from structpred.payoffs.base import Payoff
 from structpred.registry import payoffs
@@ -97,6 +99,15 @@ class HammingDistribution:
     def entropy(self) -> Float[Tensor, " batch"]:
         """H(q) = m ln(1 + (V − 1)a) + E[d]/τ, in nats."""
         return self.references.lengths.double() * (self.log_normaliser + self.change * self.cost)
+
+    def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
+        """Σ_t ⟨q_t, u_t⟩ + Σ_t q_tᵀ T q_t+1: positions are independent.
+
+        Raises:
+            ConfigError: lengths or labels are not those of the references.
+        """
+        refuse_others(scores, self.references.lengths, self.labels)
+        return expected_under(self.marginals().to(scores.unary.dtype), scores)
 
     def expected_edits(self) -> Float[Tensor, " batch"]:
         """E[d] = m·ε."""

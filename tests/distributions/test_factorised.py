@@ -138,13 +138,13 @@ def test_another_length_is_impossible(p: Factorised) -> None:
 
 def test_a_cross_entropy_between_lengths_is_refused(p: Factorised) -> None:
     q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).around(Sequences.of([[2, 0, 1], [1, 1], []]), LABELS)
-    with pytest.raises(ConfigError, match="in example 1 q has 2 positions and p has 1"):
+    with pytest.raises(ConfigError, match="in example 1 one has 2 positions and the other 1"):
         cross_entropy(q, p)
 
 
 def test_a_cross_entropy_between_vocabularies_is_refused(p: Factorised) -> None:
     q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).around(Sequences.of([[2, 0, 1], [1], []]), LABELS + 1)
-    with pytest.raises(ConfigError, match="q has 4 and p has 3"):
+    with pytest.raises(ConfigError, match="one has 4 and the other 3"):
         cross_entropy(q, p)
 
 
