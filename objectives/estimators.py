@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ class Estimator(Config):
     """A way to compute E_q[−log p(y|x)]."""
 
     family = estimators
+    exact: ClassVar[bool]
 
     @property
     @abstractmethod
@@ -43,6 +44,8 @@ class Estimator(Config):
 @dataclass(frozen=True, kw_only=True)
 class Exact(Estimator):
     """In closed form: no draws, no variance. Both distributions must allow it."""
+
+    exact: ClassVar[bool] = True
 
     @property
     def verb_of_payoff(self) -> type:
@@ -70,6 +73,8 @@ class Sampled(Estimator):
     Attributes:
         k: draws per example; the paper takes one.
     """
+
+    exact: ClassVar[bool] = False
 
     k: Count = 1
 

@@ -32,6 +32,11 @@ class RML(Objective):
     payoff: Payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
     estimator: Estimator = Sampled(k=1)
 
+    @property
+    def exact(self) -> bool:
+        """True where the estimator is."""
+        return self.estimator.exact
+
     def check(self) -> None:
         """Refuse a payoff that does not allow the estimator."""
         if not issubclass(self.payoff.distribution, self.estimator.verb_of_payoff):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.models.base import Model
-from structpred.registry import models, objectives
-from structpred.sequences import Sequences
+from structpred.registry import models, objectives, rewards
+from structpred.rewards.base import Reward
+from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
 
 
@@ -30,12 +31,30 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """When in training a step is taken.
+
+    Attributes:
+        step: optimiser steps taken before it.
+        share: share of the training done before it, 0 to 1.
+    """
+
+    step: int = 0
+    share: float = 0.0
+
+
+START = Moment()
+
+
+@dataclass(frozen=True)
 class Given:
     """What an objective is handed besides p and the targets; see `Objective.__call__`."""
 
-    draws: Sequences | None
-    state: nn.Module | None
-    generator: torch.Generator | None
+    draws: Sequences | None = None
+    state: nn.Module | None = None
+    generator: torch.Generator | None = None
+    moment: Moment = START
+    inputs: Inputs | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,8 @@ class Objective(Config):
         draws: Sequences | None = None,
         state: nn.Module | None = None,
         generator: torch.Generator | None = None,
+        moment: Moment = START,
+        inputs: Inputs | None = None,
     ) -> Losses:
         """One loss per example.
 
@@ -88,14 +109,33 @@ class Objective(Config):
             draws: what `draw` drew for these targets; drawn now when None.
             state: what `state` made; None for an objective that has none.
             generator: source of every draw.
+            moment: when in training this is.
+            inputs: what p was conditioned on, for objectives with a network of their own.
         """
-        return self.losses(p, targets, Given(draws, state, generator))
+        return self.losses(p, targets, Given(draws, state, generator, moment, inputs))
 
     def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
         """Draws of q around ``targets`` ``[batch, candidates, time]``, made ahead of the step; None for none."""
 
+    def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
+        """The inputs that p is conditioned on in training: as they are, unless the objective means noise.
+
+        Args:
+            inputs: what the model reads.
+            symbols: number of input symbols known from training; an id of ``symbols`` is an unknown one.
+            generator: source of every draw.
+        """
+        del symbols, generator
+        noiseless: Inputs = inputs
+        return noiseless
+
     def state(self, sizes: Sizes) -> nn.Module | None:
         """Parameters and running counts, owned, trained and saved by the trainer; None for none."""
+
+    @property
+    def exact(self) -> bool:
+        """True where the loss is what its formula says; False where it is estimated from draws or a search."""
+        return True
 
     def check_model(self, model: Model) -> None:
         """Refuse a model whose distribution lacks a verb, naming both sides and what would work.
@@ -106,6 +146,21 @@ class Objective(Config):
         for need in self.needs():
             if not issubclass(model.distribution, need.protocol):
                 raise ConfigError(_refusal(need, model))
+
+
+def check_reward(reward: Reward, model: Model, purpose: str) -> None:
+    """Refuse a reward of outputs as long as their references on a model that decides the length itself.
+
+    Raises:
+        ConfigError: the pairing cannot work; the message names both sides and what would.
+    """
+    if reward.same_length and not model.distribution.fixed_length:
+        free = [name for name in rewards if not rewards[name].same_length]  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"{purpose} with the reward {type(reward).__name__} needs outputs as long as their references, but "
+            f"{type(model).__name__} decides the length itself; use a reward of any length ({', '.join(free)}) or a "
+            "tagging model"
+        )
 
 
 def _refusal(need: Need, model: Model) -> str:

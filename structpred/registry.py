@@ -108,6 +108,7 @@ def _origin(cls: type) -> str:
 
 tasks = Registry("task", "structpred.tasks")
 models = Registry("model", "structpred.models")
+inputs = Registry("input", "structpred.inputs", home="structpred.models")
 objectives = Registry("objective", "structpred.objectives")
 rewards = Registry("reward", "structpred.rewards")
 payoffs = Registry("payoff", "structpred.payoffs")
@@ -115,4 +116,4 @@ estimators = Registry("estimator", "structpred.estimators", home="structpred.obj
 optimisers = Registry("optimiser", "structpred.optimisers", home="structpred.training")
 schedules = Registry("schedule", "structpred.schedules", home="structpred.training")
 
-FAMILIES = (tasks, models, objectives, rewards, payoffs, estimators, optimisers, schedules)
+FAMILIES = (tasks, models, inputs, objectives, rewards, payoffs, estimators, optimisers, schedules)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from structpred.metrics import score
 from structpred.results import Epoch, RunResult
 from structpred.task import Example, Sizes
 from structpred.training import checkpoint
-from structpred.training.data import Vocabularies
+from structpred.training.data import Codec
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts
-from structpred.vocabulary import Symbols
+from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -131,26 +131,26 @@ class Run:
             DataError: an input is empty, or holds a symbol unknown from training; the message says where.
         """
         sources = self._parse(texts, keep_unknown, where)
-        outputs = predict(self.model, self.vocabularies, sources, decoding or self.experiment.decoding)
+        outputs = predict(self.model, self.codec, sources, decoding or self.experiment.decoding)
         return [self.experiment.task.render(output) for output in outputs]
 
     def n_best(
         self, texts: Sequence[str], k: int, *, keep_unknown: bool = False, where: Sequence[str] | None = None
     ) -> list[tuple[Hypothesis, ...]]:
         """The ``k`` best outputs of each input with log-probabilities in nats, the best first; see `predict`."""
-        return n_best(self.model, self.vocabularies, self._parse(texts, keep_unknown, where), k)
+        return n_best(self.model, self.codec, self._parse(texts, keep_unknown, where), k)
 
     def evaluate(self, examples: Sequence[Example], *, decoding: Decoding | None = None) -> dict[str, float]:
         """Every metric of the task on other examples, in percent."""
         sources = [example.source for example in examples]
-        outputs = predict(self.model, self.vocabularies, sources, decoding or self.experiment.decoding)
+        outputs = predict(self.model, self.codec, sources, decoding or self.experiment.decoding)
         counts = score_counts(self.experiment.task.metrics, examples, outputs)
         return {name: score(each) for name, each in counts.items()}
 
     @cached_property
-    def vocabularies(self) -> Vocabularies:
-        """Symbols of both sides."""
-        return read_data(self.folder)[0]
+    def codec(self) -> Codec:
+        """From symbols to tensors and back."""
+        return Codec(read_data(self.folder)[0], self.experiment.model.encoder())
 
     @cached_property
     def model(self) -> nn.Module:
@@ -165,8 +165,8 @@ class Run:
         for text, place in zip(texts, places, strict=True):
             try:
                 source = self.experiment.task.parse(text)
-                if not keep_unknown:
-                    self.vocabularies.inputs.encode(source)
+                if not (keep_unknown or self.codec.encoder.open_vocabulary):
+                    self.codec.vocabularies.inputs.encode(source)
             except DataError as error:
                 raise DataError(f"{place}: {error}") from None
             sources.append(source)
@@ -175,17 +175,16 @@ class Run:
 
 def write_data(vocabularies: Vocabularies, sizes: Sizes) -> str:
     """The text of `Folder.data`."""
-    return json.dumps(
-        {"inputs": vocabularies.inputs.symbols, "labels": vocabularies.labels.symbols, "sizes": asdict(sizes)},
-        ensure_ascii=False,
-    )
+    sides = {field.name: getattr(vocabularies, field.name).symbols for field in fields(vocabularies)}
+    return json.dumps({**sides, "sizes": asdict(sizes)}, ensure_ascii=False)
 
 
 def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
     """What `write_data` wrote."""
     node = json.loads(folder.data.read_text(encoding="utf-8"))
     sizes = node["sizes"] | {"label_counts": tuple(node["sizes"]["label_counts"])}
-    return Vocabularies.of_symbols(node["inputs"], node["labels"]), Sizes(**sizes)
+    sides = [Vocabulary(tuple(node.get(field.name, ()))) for field in fields(Vocabularies)]
+    return Vocabularies(*sides), Sizes(**sizes)
 
 
 def _experiment(folder: Folder) -> Experiment:

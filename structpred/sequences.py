@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -46,6 +47,15 @@ class Sequences:
         rows = zip(self.labels.tolist(), self.lengths.tolist(), strict=True)
         return [row[:length] for row, length in rows]
 
+    @classmethod
+    def from_tensors(cls, labels: Tensor, lengths: Tensor) -> "Sequences":
+        """What `tensors` took apart."""
+        return cls(labels, lengths)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Labels and lengths, for where only tensors may pass."""
+        return self.labels, self.lengths
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -80,6 +90,44 @@ class Sequences:
         return Sequences(self.labels.to(device), self.lengths.to(device), ended)
 
 
+@runtime_checkable
+class Inputs(Protocol):
+    """One batch of a model's inputs: `Sequences` of symbols, or something richer that has lengths too."""
+
+    @property
+    def lengths(self) -> Int[Tensor, " batch"]:
+        """Positions of each input."""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of it as tensors; the class puts them together again by ``from_tensors``."""
+
+    def to(self, device: torch.device | str) -> "Inputs":
+        """The same inputs on another device."""
+
+
+@runtime_checkable
+class FlatInputs(Protocol):
+    """Many inputs, of which a batch is gathered by index.
+
+    Attributes:
+        padded: the class of a batch.
+    """
+
+    padded: ClassVar[type]
+
+    @property
+    def lengths(self) -> Int[Tensor, " n"]:
+        """Positions of each input."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, rows: Int[Tensor, " batch"]) -> Inputs:
+        """The given inputs, padded to the longest of them."""
+
+    def to(self, device: torch.device | str) -> "FlatInputs":
+        """The same inputs on another device."""
+
+
 @dataclass(frozen=True)
 class FlatSequences:
     """Many sequences end to end in one tensor; a batch of them is gathered by index, on any device.
@@ -89,6 +137,8 @@ class FlatSequences:
         starts: where each sequence starts, ``[n]``.
         lengths: number of labels of each, ``[n]``.
     """
+
+    padded: ClassVar[type[Sequences]] = Sequences
 
     labels: Int[Tensor, " total"]
     starts: Int[Tensor, " n"]

@@ -49,12 +49,16 @@ class Sizes:
         labels: V, number of distinct output labels.
         label_counts: occurrences of each label in the training references.
         references: number of training references; each has one end.
+        characters: number of distinct characters that input symbols are spelt with.
+        symbols: digest of all vocabularies, so that a trained network can be refused where symbols differ.
     """
 
     inputs: int
     labels: int
     label_counts: tuple[int, ...]
     references: int
+    characters: int = 0
+    symbols: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,10 @@ from structpred.results import RunResult
 from structpred.runs import Folder, Run, write_data
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
-from structpred.training.data import warn_of_unknown
+from structpred.training.data import Prepared, warn_of_unknown
 from structpred.training.evaluation import predict, score_counts
 from structpred.training.progress import Observer, Progress, ignore
-from structpred.training.trainer import Prepared, Training
+from structpred.training.trainer import Training
 from structpred.vocabulary import Symbols
 
 
@@ -83,13 +83,13 @@ class _Making:
     ) -> None:
         observer(Progress("preparing"))
         self.experiment, self.identity, self.folder, self.observer = experiment, identity, folder, observer
-        self.prepared = Prepared.of(splits)
-        warn_of_unknown(splits, self.prepared.vocabularies)
+        self.prepared = Prepared.of(splits, experiment.model)
+        warn_of_unknown(splits, self.prepared.codec)
         self.training = Training(experiment, self.prepared, device=device, observer=observer)
         if folder.checkpoint.exists():
             self.training.restore(checkpoint.load(folder.checkpoint))
         write_atomically(folder.experiment, experiment.to_json())
-        write_atomically(folder.data, write_data(self.prepared.vocabularies, self.prepared.training.sizes))
+        write_atomically(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
         write_atomically(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
 
     def train(self, checkpoint_every: float, stopping: Callable[[], bool]) -> None:
@@ -113,7 +113,7 @@ class _Making:
         examples: tuple[Example, ...] = getattr(self.prepared.splits, split)
         sources = [example.source for example in examples]
         model = self.training.step.model
-        outputs = predict(model, self.prepared.vocabularies, sources, self.experiment.decoding)
+        outputs = predict(model, self.prepared.codec, sources, self.experiment.decoding)
         write_atomically(self.folder.predictions(split), self._table(examples, outputs))
         return score_counts(self.experiment.task.metrics, examples, outputs)
 

@@ -62,3 +62,24 @@ class Vocabulary:
     def decode(self, ids: Sequence[int]) -> Symbols:
         """Symbols of ids."""
         return tuple(self.symbols[i] for i in ids)
+
+
+@dataclass(frozen=True)
+class Vocabularies:
+    """Both sides of a task, from its training examples.
+
+    Attributes:
+        inputs: input symbols.
+        labels: output labels.
+        characters: what input symbols are spelt with.
+    """
+
+    inputs: Vocabulary
+    labels: Vocabulary
+    characters: Vocabulary = Vocabulary(())
+
+    @classmethod
+    def of(cls, sources: Sequence[Symbols], references: Iterable[Symbols], *, min_count: int = 1) -> "Vocabularies":
+        """From the training examples; input symbols seen fewer than ``min_count`` times stay unknown."""
+        characters = Vocabulary.of({symbol: tuple(symbol) for source in sources for symbol in source}.values())
+        return cls(Vocabulary.of(sources, min_count=min_count), Vocabulary.of(references), characters)

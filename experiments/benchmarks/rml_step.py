@@ -13,8 +13,9 @@ from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.tasks import Pronunciation
 from structpred.training import Trainer
 from structpred.training.batching import EpochPlan
+from structpred.training.data import Prepared
 from structpred.training.progress import ignore
-from structpred.training.trainer import Prepared, Training
+from structpred.training.trainer import Training
 
 BASE = Experiment(
     task=Pronunciation(size=2000, held_out=100),
@@ -38,7 +39,7 @@ def main() -> None:
     """Time whole epochs, planning and drawing included, in turns."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    prepared = Prepared.of(BASE.task.load())
+    prepared = Prepared.of(BASE.task.load(), BASE.model)
     objectives = {"ML": MaximumLikelihood(), "smoothing": LabelSmoothing(), "RML": RML(payoff=MAIN), "hot_RML": RML()}
     arms = {name: replace(BASE, objective=objective) for name, objective in objectives.items()}
     training = {name: Training(arm, prepared, device="cpu", observer=ignore) for name, arm in arms.items()}

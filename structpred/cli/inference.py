@@ -52,7 +52,7 @@ class Evaluate:
         run = Run.load(self.path)
         task = assignments.experiment(self.words, run.experiment).task
         examples = getattr(task.load(), self.split)
-        warn_of_unknown(Splits((), (), examples, ""), run.vocabularies)
+        warn_of_unknown(Splits((), (), examples, ""), run.codec)
         found = run.evaluate(examples, decoding=None if self.beam is None else Decoding(beam=self.beam))
         show_scores({self.split: found}, console)
         for metric in task.metrics:

@@ -15,8 +15,9 @@ from structpred.experiment import Experiment
 from structpred.registry import nearest
 from structpred.runs import Folder, Run
 from structpred.task import Splits
+from structpred.training.data import Prepared
 from structpred.training.progress import Progress, ignore
-from structpred.training.trainer import Prepared, Training
+from structpred.training.trainer import Training
 
 REHEARSAL_STEPS = 12
 EVALUATION_SHARE = 1.2
@@ -98,9 +99,8 @@ class Plan:
         for run in self.runs:
             if run.folder.finished:
                 finished[run.arm].append(Run.load(run.folder.path).result.seconds)
-        prepared = Prepared.of(self.splits)
         return {
-            arm: median(taken) if taken else _rehearse(self.arms[arm], prepared, device)
+            arm: median(taken) if taken else _rehearse(self.arms[arm], self.splits, device)
             for arm, taken in finished.items()
         }
 
@@ -126,8 +126,9 @@ def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str |
             )
 
 
-def _rehearse(experiment: Experiment, prepared: Prepared, device: str) -> float:
+def _rehearse(experiment: Experiment, splits: Splits, device: str) -> float:
     """Seconds that a run would take, from a few steps of it."""
+    prepared = Prepared.of(splits, experiment.model)
     with torch.random.fork_rng():
         training = Training(experiment, prepared, device=device, observer=ignore)
         training.rehearse(2)  # the first steps are slow: memory is taken, kernels are chosen

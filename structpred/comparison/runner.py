@@ -19,7 +19,7 @@ from structpred.experiment import Experiment
 from structpred.files import described
 from structpred.results import RunResult
 from structpred.runs import Run
-from structpred.training.data import Vocabularies, warn_of_unknown
+from structpred.training.data import Codec, warn_of_unknown
 
 
 def compare(
@@ -57,7 +57,8 @@ def compare(
     coerce(workers, Count | None, "workers")
     plan = Plan.of(arms, seeds, baseline, Path(root))
     if plan.unfinished:
-        warn_of_unknown(plan.splits, Vocabularies.of(plan.splits.train))
+        first = next(iter(arms.values()))
+        warn_of_unknown(plan.splits, Codec.of(plan.splits.train, first.model.encoder()))
         count = min(workers or os.cpu_count() or 1, len(plan.unfinished))
         with open_workers(executor, count) as chosen:
             _run_all(plan, chosen, Path(root), device, console or Console(stderr=True))

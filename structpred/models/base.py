@@ -8,6 +8,7 @@ from torch import nn
 
 from structpred.config import Config
 from structpred.distributions.protocols import Distribution
+from structpred.models.inputs import InputEncoder, SymbolEmbedding
 from structpred.registry import models
 from structpred.task import Sizes
 
@@ -16,9 +17,9 @@ from structpred.task import Sizes
 class Model(Config):
     """The specification of a network; the network itself is made by `build`.
 
-    One's own ``nn.Module`` becomes a model by a subclass whose ``build`` returns it. Its ``forward`` takes the inputs,
-    a `Sequences` ``[batch, time]`` in which id ``sizes.inputs`` stands for a symbol unknown from training, and returns
-    a distribution.
+    One's own ``nn.Module`` becomes a model by a subclass whose ``build`` returns it. Its ``forward`` takes the inputs
+    as `encoder` reads them, by default a `Sequences` ``[batch, time]`` in which id ``sizes.inputs`` stands for a symbol
+    unknown from training, and returns a distribution.
 
     Attributes:
         distribution: the class of that distribution; objectives are checked against its verbs.
@@ -26,6 +27,10 @@ class Model(Config):
 
     family = models
     distribution: ClassVar[type[Distribution]]
+
+    def encoder(self) -> InputEncoder:
+        """How inputs are read: as symbols, unless the model says otherwise."""
+        return SymbolEmbedding()
 
     @abstractmethod
     def build(self, sizes: Sizes) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Input symbols to one vector per position."""
+"""Vectors at every input position, each in the context of all others."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from structpred.sequences import Sequences
+from structpred.sequences import Inputs
 
 
 def locked_dropout(module: nn.Module, like: Tensor, rate: float) -> Float[Tensor, "batch 1 features"]:
@@ -36,41 +36,39 @@ class Encoded:
 
 
 class RecurrentEncoder(nn.Module):
-    """Embeddings under a bidirectional LSTM.
+    """A bidirectional LSTM over the vectors of an input encoder.
 
-    Every input gets an end mark, so that an empty input is an input too. The two directions are separate LSTMs and
-    the backward one reads each sequence reversed within its own length: padding comes last for both and changes
-    nothing, without the cost of packing.
+    The two directions are separate LSTMs and the backward one reads each sequence reversed within its own length:
+    padding comes last for both and changes nothing, without the cost of packing.
 
     Args:
-        symbols: number of known input symbols; id ``symbols`` is the unknown one, whose embedding stays zero.
-        embedding: size of an embedding.
+        reader: from a batch of inputs to ``[batch, time, reader.size]``.
         hidden: size of each direction's state.
         layers: number of bidirectional layers.
-        dropout: rate of the masks on embeddings and on every layer's output.
+        dropout: rate of the masks on the reader's vectors and on every layer's output.
+        end_mark: append a learned vector to every input, so that an empty input is an input too.
     """
 
-    def __init__(self, *, symbols: int, embedding: int, hidden: int, layers: int, dropout: float) -> None:
+    def __init__(self, reader: nn.Module, *, hidden: int, layers: int, dropout: float, end_mark: bool = False) -> None:
         super().__init__()
-        self.unknown, self.end, self.dropout = symbols, symbols + 1, dropout
-        self.embedding = nn.Embedding(symbols + 2, embedding)
-        nn.init.normal_(self.embedding.weight, std=embedding**-0.5)
-        with torch.no_grad():
-            self.embedding.weight[self.unknown] = 0.0
-        sizes = [embedding] + [2 * hidden] * (layers - 1)
+        self.reader, self.dropout = reader, dropout
+        size: int = reader.size  # type: ignore[assignment]  # nn.Module types every attribute as Tensor or Module
+        self.end = nn.Parameter(torch.randn(size) * size**-0.5) if end_mark else None
+        sizes = [size] + [2 * hidden] * (layers - 1)
         self.forwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.backwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
 
-    def forward(self, inputs: Sequences) -> Encoded:
-        """Encode ``[batch, time]`` into time + 1 positions."""
-        last = inputs.lengths.unsqueeze(1)
-        symbols = functional.pad(inputs.labels, (0, 1)).scatter(1, last, self.end)
-        time = torch.arange(symbols.shape[1], device=symbols.device)
+    def forward(self, inputs: Inputs) -> Encoded:
+        """Encode ``[batch, time]`` into as many positions, and one more with an end mark."""
+        features, lengths = self.reader(inputs), inputs.lengths
+        if self.end is not None:
+            features, lengths = _with_end(features, lengths, self.end), lengths + 1
+        last = lengths.unsqueeze(1) - 1
+        time = torch.arange(features.shape[1], device=lengths.device)
         mask = time <= last
         mirror = torch.where(mask, last - time, time).unsqueeze(-1)  # each sequence reversed, padding left in place
-        features = self.embedding(symbols)
         features = features * locked_dropout(self, features, self.dropout)
-        summary = features[:, 0]
+        summary = features.new_zeros(len(lengths), 0)
         for forward, backward in zip(self.forwards, self.backwards, strict=True):
             ahead = forward(features)[0]
             behind = backward(features.gather(1, mirror.expand_as(features)))[0]
@@ -80,6 +78,13 @@ class RecurrentEncoder(nn.Module):
         return Encoded(features, mask, summary)
 
 
+def _with_end(features: Tensor, lengths: Tensor, end: Tensor) -> Float[Tensor, "batch longer size"]:
+    """The mark right behind each sequence."""
+    longer = functional.pad(features, (0, 0, 0, 1))
+    place = torch.arange(longer.shape[1], device=lengths.device) == lengths.unsqueeze(1)
+    return torch.where(place.unsqueeze(-1), end.to(longer.dtype), longer)
+
+
 def _at(states: Float[Tensor, "batch time hidden"], position: Tensor) -> Float[Tensor, "batch hidden"]:
-    index = position.unsqueeze(-1).expand(-1, 1, states.shape[-1])
+    index = position.clamp(min=0).unsqueeze(-1).expand(-1, 1, states.shape[-1])
     return states.gather(1, index).squeeze(1)

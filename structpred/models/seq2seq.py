@@ -15,8 +15,9 @@ from structpred.distributions.search import State
 from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.models.encoder import RecurrentEncoder, locked_dropout
+from structpred.models.inputs import InputEncoder, SymbolEmbedding
 from structpred.registry import models
-from structpred.sequences import Sequences
+from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
 
 
@@ -29,7 +30,8 @@ class Seq2Seq(Model):
     Attention is scaled dot product over the encoder's states.
 
     Attributes:
-        embedding: size of input and output embeddings.
+        inputs: what the encoder sees at every position.
+        embedding: size of embeddings of output labels, and of input symbols.
         hidden: size of the decoder's state, and of the two directions of the encoder together; even.
         encoder_layers, decoder_layers: number of recurrent layers.
         dropout: rate on embeddings, encoder outputs and the decoder's read-out; masks are shared over time.
@@ -39,6 +41,7 @@ class Seq2Seq(Model):
 
     distribution: ClassVar[type[Distribution]] = Autoregressive
 
+    inputs: InputEncoder = SymbolEmbedding()
     embedding: Count = 128
     hidden: Annotated[int, Interval(least=2)] = 256
     encoder_layers: Count = 1
@@ -53,6 +56,10 @@ class Seq2Seq(Model):
         if self.hidden % 2:
             raise ConfigError(f"Seq2Seq.hidden must be even (each direction gets half of it), but got {self.hidden}")
 
+    def encoder(self) -> InputEncoder:
+        """How inputs are read."""
+        return self.inputs
+
     def build(self, sizes: Sizes) -> "Seq2SeqModule":
         """The network for the given numbers of input symbols and labels."""
         return Seq2SeqModule(self, sizes)
@@ -66,11 +73,11 @@ class Seq2SeqModule(nn.Module):
         self.model, self.labels = model, sizes.labels
         hidden, read_out = model.hidden, model.embedding if model.tied else model.hidden
         self.encoder = RecurrentEncoder(
-            symbols=sizes.inputs,
-            embedding=model.embedding,
+            model.inputs.build(sizes, model.embedding),
             hidden=hidden // 2,
             layers=model.encoder_layers,
             dropout=model.dropout,
+            end_mark=True,
         )
         # As an input, symbol V is the start; as an output, the end: the same row when tied.
         self.embedding = nn.Embedding(sizes.labels + 1, model.embedding)
@@ -83,10 +90,10 @@ class Seq2SeqModule(nn.Module):
         if model.tied:
             self.output.weight = self.embedding.weight
 
-    def forward(self, inputs: Sequences) -> Autoregressive:
+    def forward(self, inputs: Inputs) -> Autoregressive:
         """p(·|x) for inputs ``[batch, time]``."""
         encoded = self.encoder(inputs)
-        batch, layers, hidden = len(inputs), self.model.decoder_layers, self.model.hidden
+        batch, layers, hidden = len(inputs.lengths), self.model.decoder_layers, self.model.hidden
         initial = self.bridge(encoded.summary).tanh().view(batch, 1, 2, layers, hidden)
         embeddings = self.embedding.weight.expand(batch, -1, -1)
         decoder = BoundDecoder(

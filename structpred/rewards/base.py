@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,11 +20,13 @@ class Reward(Config):
     (``@rewards.register("mine")``).
 
     Attributes:
-        decomposes: True where r is a sum over positions of outputs as long as the reference.
+        decomposes: True where r is a sum over positions; then ``costs`` gives the shortfall of every label at each.
+        same_length: True where outputs must be as long as their references.
     """
 
     family = rewards
     decomposes: ClassVar[bool] = False
+    same_length: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -33,4 +35,23 @@ class Reward(Config):
         Args:
             outputs: ``[batch, candidates, time]``.
             references: ``[batch, time]``, or ``[batch, references, time]`` of which the best counts.
+        """
+
+
+@runtime_checkable
+class Decomposable(Protocol):
+    """A reward that is a sum over positions of outputs as long as the reference."""
+
+    def costs(self, references: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
+        """The shortfall at each position, never negative: r(y*, y*) − r(y, y*) = Σ_t costs[t, y_t]."""
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """A reward whose value can be credited to single symbols as an output grows."""
+
+    def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        """What each symbol, and last the end, adds to the reward: time + 1 steps whose sum is ``score``.
+
+        What a step adds may depend on the symbols before it, never on those after it.
         """

@@ -23,6 +23,7 @@ class Hamming(Reward):
     """
 
     decomposes: ClassVar[bool] = True
+    same_length: ClassVar[bool] = True
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """Minus the number of positions that differ from the nearest reference.

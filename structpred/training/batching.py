@@ -8,7 +8,7 @@ from torch import Tensor
 
 from structpred.objective import Objective
 from structpred.seeds import generator
-from structpred.sequences import FlatSequences, Sequences
+from structpred.sequences import FlatSequences, Inputs, Sequences
 from structpred.training.data import TrainingData
 
 DRAW_BLOCK = 4096
@@ -40,12 +40,13 @@ class Batch:
     """What one step sees.
 
     Attributes:
-        inputs, targets: ``[batch, time]``.
+        inputs: what the model reads.
+        targets: ``[batch, time]``.
         draws: the payoff's draws, ``[batch, candidates, time]``, or None.
         tokens: target tokens, ends included; the divisor of the summed losses.
     """
 
-    inputs: Sequences
+    inputs: Inputs
     targets: Sequences
     draws: Sequences | None
     tokens: int

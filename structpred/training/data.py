@@ -9,10 +9,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from structpred.config import digest
 from structpred.errors import DataError
-from structpred.sequences import FlatSequences
+from structpred.models.base import Model
+from structpred.models.inputs import InputEncoder
+from structpred.sequences import FlatInputs, FlatSequences
 from structpred.task import Example, Sizes, Splits
-from structpred.vocabulary import Symbols, Vocabulary
+from structpred.vocabulary import Symbols, Vocabularies
 
 
 class UnknownSymbolWarning(UserWarning):
@@ -20,27 +23,31 @@ class UnknownSymbolWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Vocabularies:
-    """The two sides of a task, from its training examples."""
+class Codec:
+    """From symbols to tensors and back.
 
-    inputs: Vocabulary
-    labels: Vocabulary
+    Attributes:
+        vocabularies: the symbols of both sides.
+        encoder: how a model reads its inputs.
+    """
 
-    @classmethod
-    def of(cls, examples: Sequence[Example]) -> "Vocabularies":
-        """Every symbol that occurs in training."""
-        sources = Vocabulary.of(example.source for example in examples)
-        references = Vocabulary.of(reference for example in examples for reference in example.references)
-        return cls(sources, references)
-
-    def encode_inputs(self, sources: Sequence[Symbols]) -> FlatSequences:
-        """Input ids; a symbol unknown from training becomes id ``len(inputs)``."""
-        return FlatSequences.of([self.inputs.encode(source, unknown=len(self.inputs)) for source in sources])
+    vocabularies: Vocabularies
+    encoder: InputEncoder
 
     @classmethod
-    def of_symbols(cls, inputs: Sequence[str], labels: Sequence[str]) -> "Vocabularies":
-        """From saved symbol lists."""
-        return cls(Vocabulary(tuple(inputs)), Vocabulary(tuple(labels)))
+    def of(cls, examples: Sequence[Example], encoder: InputEncoder) -> "Codec":
+        """Every label that occurs in the training examples, and every input symbol that the encoder wants to know."""
+        sources = [example.source for example in examples]
+        references = (reference for example in examples for reference in example.references)
+        return cls(Vocabularies.of(sources, references, min_count=encoder.min_count), encoder)
+
+    def read(self, sources: Sequence[Symbols]) -> FlatInputs:
+        """Sources as a model's inputs."""
+        return self.encoder.read(sources, self.vocabularies)
+
+    def write(self, labels: Sequence[int]) -> Symbols:
+        """The symbols of an output."""
+        return self.vocabularies.labels.decode(labels)
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,14 @@ class TrainingData:
         sizes: what models and objectives must know.
     """
 
-    inputs: FlatSequences
+    inputs: FlatInputs
     references: FlatSequences
     first: Int[Tensor, " n"]
     variants: Int[Tensor, " n"]
     sizes: Sizes
 
     @classmethod
-    def of(cls, examples: Sequence[Example], vocabularies: Vocabularies) -> "TrainingData":
+    def of(cls, examples: Sequence[Example], codec: Codec) -> "TrainingData":
         """Encode the training examples.
 
         Raises:
@@ -71,12 +78,10 @@ class TrainingData:
         if not examples:
             raise DataError("expected training examples, but the task has none; check its files and its size")
         variants = torch.tensor([len(example.references) for example in examples])
-        encode = vocabularies.labels.encode
+        encode = codec.vocabularies.labels.encode
         references = FlatSequences.of([encode(each) for example in examples for each in example.references])
-        labels = len(vocabularies.labels)
-        counts = torch.bincount(references.labels, minlength=labels).tolist()
-        sizes = Sizes(len(vocabularies.inputs), labels, tuple(counts), len(references))
-        inputs = vocabularies.encode_inputs([example.source for example in examples])
+        inputs = codec.read([example.source for example in examples])
+        sizes = sizes_of(codec.vocabularies, references)
         return cls(inputs, references, variants.cumsum(0) - variants, variants, sizes)
 
     def __len__(self) -> int:
@@ -99,9 +104,58 @@ class TrainingData:
         return torch.zeros_like(self.first).scatter_reduce(0, owner, self.references.lengths, "amax") + 1
 
 
-def warn_of_unknown(splits: Splits, vocabularies: Vocabularies) -> None:
-    """One warning for all held-out inputs with symbols that training never saw; the first is named."""
-    strange = list(_unknown(splits, vocabularies))
+def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
+    """What models and objectives must know of the training data."""
+    labels = len(vocabularies.labels)
+    sides = (vocabularies.inputs, vocabularies.labels, vocabularies.characters)
+    return Sizes(
+        inputs=len(vocabularies.inputs),
+        labels=labels,
+        label_counts=tuple(torch.bincount(references.labels, minlength=labels).tolist()),
+        references=len(references),
+        characters=len(vocabularies.characters),
+        symbols=digest([list(side.symbols) for side in sides]),
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task's data, read and encoded for one kind of model."""
+
+    splits: Splits
+    codec: Codec
+    training: TrainingData
+
+    @classmethod
+    def of(cls, splits: Splits, model: Model) -> "Prepared":
+        """Build vocabularies from the training examples and encode them.
+
+        Raises:
+            DataError: there are no training examples, or the input should decide the length of the output and does not.
+        """
+        if model.distribution.fixed_length:
+            _refuse_other_lengths(splits, model)
+        codec = Codec.of(splits.train, model.encoder())
+        return cls(splits, codec, TrainingData.of(splits.train, codec))
+
+
+def _refuse_other_lengths(splits: Splits, model: Model) -> None:
+    for example in (*splits.train, *splits.dev, *splits.test):
+        for reference in example.references:
+            if len(reference) != len(example.source):
+                raise DataError(
+                    f"{example.where}: {type(model).__name__} gives one label to every input symbol, but here "
+                    f"{len(example.source)} symbols have {len(reference)} labels; use a model of free length such as "
+                    "Seq2Seq, or a tagging task"
+                )
+
+
+def warn_of_unknown(splits: Splits, codec: Codec) -> None:
+    """One warning for all held-out inputs with symbols that training never saw; the first is named.
+
+    None where unknown symbols are nothing unusual.
+    """
+    strange = [] if codec.encoder.open_vocabulary else list(_unknown(splits, codec.vocabularies))
     if strange:
         example, symbols = strange[0]
         warnings.warn(

@@ -10,9 +10,9 @@ from torch import nn
 from structpred.decoding import Decode, Decoding
 from structpred.distributions.protocols import NBest
 from structpred.metrics import Counts, Metric, counts
-from structpred.sequences import FlatSequences
+from structpred.sequences import FlatInputs
 from structpred.task import Example
-from structpred.training.data import Vocabularies
+from structpred.training.data import Codec
 from structpred.vocabulary import Symbols
 
 DECODING_ROWS = 256
@@ -34,36 +34,32 @@ class Hypothesis:
     log_prob: float
 
 
-def predict(
-    model: nn.Module, vocabularies: Vocabularies, sources: Sequence[Symbols], decoding: Decoding
-) -> list[Symbols]:
+def predict(model: nn.Module, codec: Codec, sources: Sequence[Symbols], decoding: Decoding) -> list[Symbols]:
     """The model's output for each source, in order."""
 
     def decode(p: Decode) -> list[Symbols]:
-        return [vocabularies.labels.decode(ids) for ids in p.decode(decoding).tolist()]
+        return [codec.write(ids) for ids in p.decode(decoding).tolist()]
 
-    return _by_length(model, vocabularies.encode_inputs(sources), decode)
+    return _by_length(model, codec.read(sources), decode)
 
 
-def n_best(
-    model: nn.Module, vocabularies: Vocabularies, sources: Sequence[Symbols], k: int
-) -> list[tuple[Hypothesis, ...]]:
+def n_best(model: nn.Module, codec: Codec, sources: Sequence[Symbols], k: int) -> list[tuple[Hypothesis, ...]]:
     """The ``k`` best outputs of each source, the best first; fewer where there are fewer."""
 
     def rank(p: NBest) -> list[tuple[Hypothesis, ...]]:
         ranked = p.n_best(k)
         outputs = iter(ranked.outputs.flatten().tolist())
         return [
-            tuple(Hypothesis(vocabularies.labels.decode(next(outputs)), log_prob) for log_prob in row)
+            tuple(Hypothesis(codec.write(next(outputs)), log_prob) for log_prob in row)
             for row in ranked.log_probs.tolist()
         ]
 
-    lists = _by_length(model, vocabularies.encode_inputs(sources), rank)
+    lists = _by_length(model, codec.read(sources), rank)
     return [tuple(each for each in hypotheses if each.log_prob > -float("inf")) for hypotheses in lists]
 
 
 @torch.no_grad()
-def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], list[Item]]) -> list[Item]:
+def _by_length(model: nn.Module, inputs: FlatInputs, decode: Callable[[Any], list[Item]]) -> list[Item]:
     """Apply ``decode`` to p(·|x) of inputs of similar length together; results in the order of the inputs."""
     device = next(model.parameters()).device
     training = model.training

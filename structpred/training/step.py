@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from structpred.objective import Objective
+from structpred.objective import Moment, Objective
 from structpred.sequences import Sequences
 from structpred.training.batching import Batch
+
+Plain = tuple[Tensor, ...]
 
 
 class TrainingStep(nn.Module):
@@ -19,34 +21,45 @@ class TrainingStep(nn.Module):
         objective: what is minimised.
         state: the objective's own module, or None.
         generator: source of the draws that the objective makes during a step.
+        kind: the class of a batch of inputs, which ``from_tensors`` puts together again.
+        symbols: number of input symbols known from training.
     """
 
     def __init__(
-        self, model: nn.Module, objective: Objective, state: nn.Module | None, generator: torch.Generator | None
+        self,
+        model: nn.Module,
+        objective: Objective,
+        state: nn.Module | None,
+        generator: torch.Generator | None,
+        *,
+        kind: type = Sequences,
+        symbols: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.objective, self.state, self.generator = model, objective, state, generator
+        self.kind, self.symbols = kind, symbols
 
     def forward(
-        self,
-        input_labels: Tensor,
-        input_lengths: Tensor,
-        target_labels: Tensor,
-        target_lengths: Tensor,
-        draw_labels: Tensor | None = None,
-        draw_lengths: Tensor | None = None,
+        self, inputs: Plain, targets: Plain, draws: Plain, step: int = 0, share: float = 0.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Losses ``[batch]`` and diagnostics by name, for the fields of a `Batch`."""
-        p = self.model(Sequences(input_labels, input_lengths))
-        draws = None
-        if draw_labels is not None and draw_lengths is not None:
-            draws = Sequences(draw_labels, draw_lengths)
-        targets = Sequences(target_labels, target_lengths)
-        losses = self.objective(p, targets, draws=draws, state=self.state, generator=self.generator)
+        """Losses ``[batch]`` and diagnostics by name, for the fields of a `Batch`.
+
+        The first three are what `plain` makes of a batch, ``step`` and ``share`` are those of a `Moment`.
+        """
+        given = self.kind.from_tensors(*inputs)  # type: ignore[attr-defined]  # a class of Inputs
+        given = self.objective.corrupt(given, self.symbols, self.generator)
+        losses = self.objective(
+            self.model(given),
+            Sequences.from_tensors(*targets),
+            draws=Sequences.from_tensors(*draws) if draws else None,
+            state=self.state,
+            generator=self.generator,
+            moment=Moment(step, share),
+            inputs=given,
+        )
         return losses.values, losses.diagnostics
 
 
-def plain(batch: Batch) -> tuple[Tensor, ...]:
-    """A batch as the arguments of `TrainingStep.forward`."""
-    parts = [batch.inputs, batch.targets] + ([batch.draws] if batch.draws is not None else [])
-    return tuple(tensor for part in parts for tensor in (part.labels, part.lengths))
+def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
+    """A batch as the first arguments of `TrainingStep.forward`."""
+    return batch.inputs.tensors(), batch.targets.tensors(), () if batch.draws is None else batch.draws.tensors()

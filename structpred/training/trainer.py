@@ -19,10 +19,10 @@ from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.results import Epoch
 from structpred.seeds import stream
-from structpred.task import Splits, Task
+from structpred.task import Task
 from structpred.training.batching import Batch, EpochPlan
 from structpred.training.checkpoint import State
-from structpred.training.data import TrainingData, Vocabularies
+from structpred.training.data import Prepared
 from structpred.training.evaluation import predict, score_counts
 from structpred.training.optimisers import Optimiser
 from structpred.training.progress import Observer, Progress
@@ -80,21 +80,6 @@ class Recipe(Protocol):
     def seed(self) -> int: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A task's data, read and encoded."""
-
-    splits: Splits
-    vocabularies: Vocabularies
-    training: TrainingData
-
-    @classmethod
-    def of(cls, splits: Splits) -> "Prepared":
-        """Build vocabularies from the training examples and encode them."""
-        vocabularies = Vocabularies.of(splits.train)
-        return cls(splits, vocabularies, TrainingData.of(splits.train, vocabularies))
-
-
 @dataclass
 class Best:
     """The weights to keep."""
@@ -118,17 +103,17 @@ class Training:
     """
 
     def __init__(self, recipe: Recipe, prepared: Prepared, *, device: str, observer: Observer) -> None:
-        if device == "cuda" and not torch.cuda.is_available():
-            raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
-        precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if recipe.trainer.precision == "bf16" else "32-true"
-        self.fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        self.fabric = fabric_on(device, recipe.trainer.precision)
         self.recipe, self.prepared, self.observer = recipe, prepared, observer
         self.generator = torch.Generator(self.fabric.device)
         self.generator.manual_seed(stream(recipe.seed, "objective"))
         torch.manual_seed(stream(recipe.seed, "initialisation"))
         sizes = prepared.training.sizes
         self.model = recipe.model.build(sizes)
-        self.modules = TrainingStep(self.model, recipe.objective, recipe.objective.state(sizes), self.generator)
+        kind = prepared.training.inputs.padded
+        self.modules = TrainingStep(
+            self.model, recipe.objective, recipe.objective.state(sizes), self.generator, kind=kind, symbols=sizes.inputs
+        )
         self.step, self.optimizer = self.fabric.setup(self.modules, recipe.optimiser.build(self.modules.parameters()))
         torch.manual_seed(stream(recipe.seed, "dropout"))  # the global state is the dropout's from here on
         self.resident = prepared.training.to(self.fabric.device)
@@ -195,7 +180,7 @@ class Training:
         done = (self.epoch + within) / self.recipe.trainer.epochs
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.optimiser.rate * self.recipe.optimiser.schedule.factor(done)
-        losses, diagnostics = self.step(*plain(batch))
+        losses, diagnostics = self.step(*plain(batch), self.steps, done)
         self.optimizer.zero_grad()
         self.fabric.backward(losses.sum() / batch.tokens)
         self.fabric.clip_gradients(
@@ -221,7 +206,7 @@ class Training:
     def _finish_epoch(self) -> None:
         """Score the dev set, keep the weights if they are the best, and begin the next epoch."""
         metrics, dev = self.recipe.task.metrics, self.prepared.splits.dev
-        predictions = predict(self.step.model, self.prepared.vocabularies, [each.source for each in dev], GREEDY)
+        predictions = predict(self.step.model, self.prepared.codec, [each.source for each in dev], GREEDY)
         scores = {name: score(counts) for name, counts in score_counts(metrics, dev, predictions).items()}
         self._report("training", (self.epoch + 1) / self.recipe.trainer.epochs)
         self.epoch, self.position = self.epoch + 1, 0
@@ -260,6 +245,27 @@ class Training:
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.totals = Totals(**state["totals"])
         self.clock = Clock(**state["clock"])
+
+
+def fabric_on(device: str, precision: Literal["fp32", "bf16"]) -> Fabric:
+    """The engine on one device.
+
+    Raises:
+        RunError: the device is not there, or cannot do bf16.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
+    fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
+    if precision == "bf16" and fabric.device.type == "cpu" and not processor_has_bf16():
+        raise RunError(
+            "expected a processor with bf16 instructions for precision 'bf16', but PyTorch finds none here; use 'fp32'"
+        )
+    return fabric
+
+
+def processor_has_bf16() -> bool:
+    """True where PyTorch can run recurrent networks in bf16 on the processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Interrupted(RunError):

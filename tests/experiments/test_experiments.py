@@ -14,9 +14,10 @@ from structpred import experiments
 from structpred.comparison.plan import Plan
 from structpred.experiment import Experiment
 from structpred.task import Splits, Task
+from structpred.training.data import Prepared
 from structpred.training.evaluation import predict
 from structpred.training.progress import ignore
-from structpred.training.trainer import GREEDY, Interrupted, Prepared, Training
+from structpred.training.trainer import GREEDY, Interrupted, Training
 
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
@@ -51,7 +52,7 @@ def test_importing_does_no_work_but_says_what_is_asked(name: str) -> None:
 def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
     arms = arms_of(importlib.import_module(name))
     for arm, experiment in arms.items():
-        prepared = Prepared.of(tiny_slice(experiment.task))
+        prepared = Prepared.of(tiny_slice(experiment.task), experiment.model)
         with torch.random.fork_rng():
             training = Training(experiment, prepared, device="cpu", observer=ignore)
             before = {key: value.clone() for key, value in training.model.state_dict().items()}
@@ -60,7 +61,7 @@ def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
         assert training.steps == 2, arm
         assert any(not torch.equal(value, before[key]) for key, value in training.model.state_dict().items()), arm
         sources = [example.source for example in prepared.splits.dev]
-        assert len(predict(training.model, prepared.vocabularies, sources, GREEDY)) == len(sources), arm
+        assert len(predict(training.model, prepared.codec, sources, GREEDY)) == len(sources), arm
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

@@ -5,15 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from structpred.models import SymbolEmbedding
 from structpred.objective import Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, Sampled
 from structpred.seeds import generator
+from structpred.sequences import Sequences
 from structpred.training.batching import EpochPlan, token_batches
-from structpred.training.data import TrainingData, Vocabularies
+from structpred.training.data import Codec, TrainingData
 from tests.support.tiny import Copying
 
 EXAMPLES = Copying(train=50).load().train
-DATA = TrainingData.of(EXAMPLES, Vocabularies.of(EXAMPLES))
+CODEC = Codec.of(EXAMPLES, SymbolEmbedding())
+DATA = TrainingData.of(EXAMPLES, CODEC)
 
 
 def plan(objective: Objective, seed: int = 0, epoch: int = 0, budget: int = 24) -> EpochPlan:
@@ -42,16 +45,16 @@ def test_order_and_targets_depend_on_seed_and_epoch_and_not_on_the_objective() -
 
 def test_a_batch_holds_the_examples_it_says_and_draws_of_their_targets() -> None:
     epoch = plan(RML(estimator=Sampled(k=3)), epoch=3)
-    vocabularies = Vocabularies.of(EXAMPLES)
     for position in range(len(epoch)):
         batch = epoch[position]
         assert batch.draws is not None
+        assert isinstance(batch.inputs, Sequences)
         assert batch.draws.lengths.shape == (len(batch.inputs), 3)
         assert batch.tokens == int(batch.targets.lengths.sum()) + len(batch.targets)
         rows = zip(epoch.rows[position].tolist(), batch.inputs.tolist(), batch.targets.tolist(), strict=True)
         for i, source, target in rows:
-            assert vocabularies.inputs.decode(source) == EXAMPLES[i].source
-            assert vocabularies.labels.decode(target) in EXAMPLES[i].references
+            assert CODEC.vocabularies.inputs.decode(source) == EXAMPLES[i].source
+            assert CODEC.write(target) in EXAMPLES[i].references
 
 
 def test_draws_are_those_of_the_target_chosen() -> None:

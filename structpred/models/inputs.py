@@ -1,0 +1,76 @@
+"""How a model reads its inputs: from symbols to one vector per position."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structpred.config import Config, Count
+from structpred.registry import inputs
+from structpred.sequences import FlatInputs, FlatSequences, Sequences
+from structpred.task import Sizes
+from structpred.vocabulary import Symbols, Vocabularies
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputEncoder(Config):
+    """What a model sees at every input position. One's own is a subclass with a name, and fits any of our models.
+
+    Attributes:
+        open_vocabulary: True where symbols unknown from training are nothing unusual, as for words.
+        min_count: input symbols seen fewer times in training are read as unknown.
+    """
+
+    family = inputs
+    open_vocabulary: ClassVar[bool] = False
+
+    min_count: Count = 1
+
+    @abstractmethod
+    def read(self, sources: Sequence[Symbols], vocabularies: Vocabularies) -> FlatInputs:
+        """Sources as tensors."""
+
+    @abstractmethod
+    def build(self, sizes: Sizes, features: int) -> nn.Module:
+        """A module that takes a batch of inputs and returns ``[batch, time, size]``; its attribute ``size`` is that.
+
+        Args:
+            sizes: what is known of the training data.
+            features: the size the model would like; an encoder that has its own size may ignore it.
+        """
+
+
+@inputs.register("symbols")
+@dataclass(frozen=True, kw_only=True)
+class SymbolEmbedding(InputEncoder):
+    """One learned vector for each input symbol, as large as the model asks for; zero for an unknown one."""
+
+    def read(self, sources: Sequence[Symbols], vocabularies: Vocabularies) -> FlatSequences:
+        """Input ids; a symbol unknown from training becomes id ``len(vocabularies.inputs)``."""
+        known = vocabularies.inputs
+        return FlatSequences.of([known.encode(source, unknown=len(known)) for source in sources])
+
+    def build(self, sizes: Sizes, features: int) -> nn.Module:
+        """The table."""
+        return SymbolTable(sizes.inputs, features)
+
+
+class SymbolTable(nn.Module):
+    """The embeddings of `SymbolEmbedding`."""
+
+    def __init__(self, symbols: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.table = nn.Embedding(symbols + 1, size)
+        nn.init.normal_(self.table.weight, std=size**-0.5)
+        with torch.no_grad():
+            self.table.weight[symbols] = 0.0  # the unknown symbol
+
+    def forward(self, symbols: Sequences) -> Float[Tensor, "batch time size"]:
+        """Look them up."""
+        vectors: Tensor = self.table(symbols.labels)
+        return vectors
