@@ -2,5 +2,6 @@
 
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.factorised import Factorised
+from structpred.distributions.linear_chain import LinearChain
 
-__all__ = ["Autoregressive", "Factorised"]
+__all__ = ["Autoregressive", "Factorised", "LinearChain"]

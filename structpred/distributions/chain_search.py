@@ -1,0 +1,115 @@
+"""The best outputs of a linear chain (Viterbi 1967), the k best, and draws. Without gradient."""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from structpred.distributions.packing import Packing
+from structpred.distributions.search import inverse_cdf
+
+
+def viterbi(
+    unary: Float[Tensor, "batch time labels"], transitions: Float[Tensor, "labels labels"], packing: Packing
+) -> Int[Tensor, "batch time"]:
+    """The most probable output, 0 in the padding.
+
+    v_t(j) = u_t(j) + max_i v_t−1(i) + T_ij, less its maximum, so that rounding does not grow with length. Which label
+    the maximum came from is looked up on the way back, for the one label that is on the best path.
+    """
+    best = packing.pack(unary)
+    blocks = packing.steps(best)
+    lowest = torch.finfo(best.dtype).min
+    room = best.new_empty(packing.firsts, *transitions.shape)
+    for before, now in pairwise(blocks):
+        before.sub_(before.amax(1, keepdim=True).clamp_(min=lowest))  # all may be −inf
+        reached = torch.add(before[: len(now)].unsqueeze(2), transitions, out=room[: len(now)])
+        now.add_(reached.amax(1))
+    return _trace(best, transitions.t().contiguous(), packing)
+
+
+def _trace(best: Tensor, into: Tensor, packing: Packing) -> Tensor:
+    """Follow the best path from the last label to the first; ``into`` is T from column to row."""
+    path = torch.empty_like(packing.cells)
+    ahead = path[:0]
+    for now, scores in zip(packing.steps(path)[::-1], packing.steps(best)[::-1], strict=True):
+        scores[: len(ahead)] += into[ahead]
+        ahead = torch.argmax(scores, 1, out=now)
+    return _padded(path.unsqueeze(1), packing).squeeze(1)
+
+
+def sample(
+    log_alpha: Float[Tensor, "rows labels"],
+    transitions: Float[Tensor, "labels labels"],
+    k: int,
+    packing: Packing,
+    generator: torch.Generator | None,
+) -> Int[Tensor, "batch candidates time"]:
+    """``k`` exact draws: the last label from α, and each one before it given its successor, by α_t(i) exp T_ij.
+
+    Args:
+        log_alpha: ln α_t(j), each row up to a constant.
+        transitions: T.
+        k: draws per example.
+        packing: the layout of the rows.
+        generator: source of randomness.
+    """
+    into = transitions.t().contiguous()
+    path = torch.empty(len(packing.cells), k, dtype=torch.long, device=log_alpha.device)
+    ahead = path[:0]
+    for now, scores in zip(packing.steps(path)[::-1], packing.steps(log_alpha)[::-1], strict=True):
+        logits = scores.unsqueeze(1).repeat(1, k, 1)
+        logits[: len(ahead)] += into[ahead]
+        ahead = now.copy_(inverse_cdf(logits, generator))
+    return _padded(path, packing)
+
+
+def k_best(
+    unary: Float[Tensor, "batch time labels"],
+    transitions: Float[Tensor, "labels labels"],
+    k: int,
+    packing: Packing,
+) -> tuple[Int[Tensor, "batch candidates time"], Float[Tensor, "batch candidates"]]:
+    """The ``k`` best outputs and their scores, exactly; −inf and labels 0 where there are fewer.
+
+    Viterbi with the k best beginnings for each label instead of one. A beginning's place is label · k + its rank.
+    """
+    best: list[Tensor] = []  # per step the scores of [rows, labels, k] beginnings
+    parents: list[Tensor] = []  # per later step the place each one continues
+    into = transitions.t().unsqueeze(2)
+    for now in packing.steps(packing.pack(unary)):
+        tops = now.unsqueeze(2)
+        if best:
+            values, places = (best[-1][: len(now)].unsqueeze(1) + into.unsqueeze(0)).flatten(2).topk(k, dim=2)
+            tops = tops + values
+            parents.append(places)
+        best.append(pad(tops, (0, k - tops.shape[2]), value=-torch.inf))
+    return _trace_all(best, parents, k, packing)
+
+
+def _trace_all(
+    best: list[Tensor], parents: list[Tensor], k: int, packing: Packing
+) -> tuple[Int[Tensor, "batch candidates time"], Float[Tensor, "batch candidates"]]:
+    """Follow every path from its place at the last step to the first."""
+    path = torch.zeros(len(packing.cells), k, dtype=torch.long, device=packing.cells.device)
+    scores = torch.full((packing.shape[0], k), -torch.inf, dtype=torch.float64, device=path.device)
+    scores[:, :1] = 0.0  # the empty output
+    ahead = path[:0]
+    blocks = zip(packing.steps(path), packing.steps(packing.examples), best, strict=True)
+    for step, (now, examples, beginnings) in reversed(list(enumerate(blocks))):
+        going = len(ahead)
+        final = beginnings[going:].flatten(1).topk(k, dim=1)
+        scores[examples[going:]] = final.values.double()
+        continued = parents[step].flatten(1).gather(1, ahead) if going else ahead
+        ahead = torch.cat([continued, final.indices])
+        now.copy_(ahead // k)
+    return _padded(path, packing).masked_fill_(scores.isneginf().unsqueeze(2), 0), scores
+
+
+def _padded(path: Int[Tensor, "rows candidates"], packing: Packing) -> Int[Tensor, "batch candidates time"]:
+    """Packed labels as outputs, 0 in the padding."""
+    batch, time = packing.shape
+    padded = path.new_zeros(batch * time, path.shape[1])
+    return padded.index_copy_(0, packing.cells, path).view(batch, time, path.shape[1]).transpose(1, 2).contiguous()

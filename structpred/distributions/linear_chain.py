@@ -1,0 +1,211 @@
+"""A linear-chain conditional random field (Lafferty, McCallum & Pereira 2001)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from structpred.decoding import Decoding
+from structpred.distributions import chain_search
+from structpred.distributions.fixed_length import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
+from structpred.distributions.forward_backward import ScaledMessages
+from structpred.distributions.log_space import LogMessages, log_messages
+from structpred.distributions.packing import Packing
+from structpred.distributions.precision import at_least_float
+from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, refuse_others
+from structpred.distributions.scaled_messages import widest
+from structpred.sequences import Sequences
+
+
+@dataclass(frozen=True)
+class LinearChain:
+    """p(y|x) = exp(score(y)) / Z with score(y) = Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1).
+
+    Outputs are exactly as long as the input says, and every verb is exact. Cells at and beyond a length mean nothing:
+    they may hold anything, NaN included. Labels are forbidden by scores of −inf, as long as every position keeps one.
+    The empty output has score 0.
+
+    Attributes:
+        unary: u, ``[batch, time, labels]``; half precision is computed in float32.
+        transitions: T, ``[labels, labels]``, from row to column. A range max − min beyond 27 costs float64, one beyond
+            318 or a −inf a recursion by logarithms, many times slower.
+        lengths: labels of each output, ``[batch]``.
+    """
+
+    fixed_length: ClassVar[bool] = True
+
+    unary: Float[Tensor, "batch time labels"]
+    transitions: Float[Tensor, "labels labels"]
+    lengths: Int[Tensor, " batch"]
+
+    @classmethod
+    def with_ends(
+        cls,
+        unary: Float[Tensor, "batch time labels"],
+        transitions: Float[Tensor, "labels labels"],
+        start: Float[Tensor, " labels"],
+        end: Float[Tensor, " labels"],
+        lengths: Int[Tensor, " batch"],
+    ) -> "LinearChain":
+        """The chain with start(y_1) + end(y_n) added to the score of every output but the empty one."""
+        batch, time, labels = unary.shape
+        unary = at_least_float(unary)
+        firsts = (torch.arange(batch, device=lengths.device) * time)[lengths > 0]
+        lasts = firsts + lengths[lengths > 0] - 1
+        ends = torch.cat([start.expand(len(firsts), -1), end.expand(len(lasts), -1)]).to(unary.dtype)
+        # not index_put: its gradient is slow
+        added = unary.reshape(batch * time, labels).index_add(0, torch.cat([firsts, lasts]), ends)
+        return cls(added.view(batch, time, labels), transitions, lengths)
+
+    @property
+    def labels(self) -> int:
+        """V."""
+        return self.unary.shape[-1]
+
+    @cached_property
+    def packing(self) -> Packing:
+        """How the recursions see the batch."""
+        return Packing.of(self.lengths, self.unary.shape[1])
+
+    def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1); −inf for an output of another length."""
+        return impossible_elsewhere(self._exact_score(outputs), outputs, self.lengths).to(self.dtype)
+
+    def log_partition(self) -> Float[Tensor, " batch"]:
+        """log Z = log Σ_y exp(score(y)), in nats; 0 for the empty output."""
+        return self._messages().log_partition().to(self.dtype)
+
+    def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """score(y) − log Z, in nats; −inf for an output of another length. Both are taken in float64."""
+        log_probs = self._exact_score(outputs) - self._messages().log_partition().unsqueeze(1)
+        return impossible_elsewhere(log_probs, outputs, self.lengths).to(self.dtype)
+
+    def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates time"]:
+        """ln p(y_t | y_t−1, x) = T(y_t−1, y_t) + u_t(y_t) + b_t(y_t) − b_t−1(y_t−1), with b the backward messages.
+
+        They sum to `log_prob`; 0 beyond each length, −inf throughout for an output of another length.
+        """
+        messages = self._log_messages()
+        labels = self._labels(outputs)
+        ahead = chosen_scores(messages.unary + messages.beta, labels)
+        behind = chosen_scores(messages.beta, labels)[..., :-1] - self._pair_scores(labels).double()
+        first = messages.log_partition().view(-1, 1, 1).expand(-1, labels.shape[1], min(1, labels.shape[2]))
+        counted = inside(self.lengths, labels.shape[2]).unsqueeze(1)
+        log_probs = torch.where(counted, ahead - torch.cat([first, behind], 2), 0.0)
+        same = (outputs.lengths == self.lengths.unsqueeze(1)).unsqueeze(2)
+        return torch.where(same, log_probs, -torch.inf).to(self.dtype)
+
+    def marginals(self) -> Float[Tensor, "batch time labels"]:
+        """p(y_t = v | x), with gradient; 0 beyond each length."""
+        return self._messages().marginals().to(self.dtype)
+
+    def pair_marginals(self) -> Float[Tensor, "batch later labels labels"]:
+        """p(y_t = i, y_t+1 = j | x) for each t but the last, with gradient; 0 beyond each length."""
+        return self._log_messages().pair_marginals().to(self.dtype)
+
+    def entropy(self) -> Float[Tensor, " batch"]:
+        """H(p) = log Z − E_p[score(y)], in nats."""
+        return self.cross_entropy_from(self)
+
+    def cross_entropy_from(self, q: ExpectedScore) -> Float[Tensor, " batch"]:
+        """H(q, p) = log Z − E_q[score(y)], in nats: exact for any q of the same lengths.
+
+        Raises:
+            ConfigError: q's lengths or labels are not those of this distribution.
+        """
+        p = self._centred()
+        return p.log_partition() - q.expected_score(LocalScores(p.unary, p.lengths, p.transitions))
+
+    def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
+        """Σ_t ⟨p_t, u_t⟩ + Σ_t ⟨P_t, T⟩, with p and P the marginals of labels and of neighbours.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution.
+        """
+        refuse_others(scores, self.lengths, self.labels)
+        unary = fitted(scores.unary, self.unary.shape[1])
+        pairs = torch.zeros_like(self.transitions) if scores.transitions is None else scores.transitions
+        messages = self._messages() if bool(pairs.isfinite().all()) else self._log_messages()
+        return messages.expected_score(unary, pairs).to(torch.promote_types(self.dtype, unary.dtype))
+
+    @torch.no_grad()
+    def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` exact draws: forward messages in float64, then label by label from the last."""
+        exact = LinearChain(self.unary.double(), self.transitions.double(), self.lengths)
+        messages = exact._messages()
+        drawn = chain_search.sample(messages.log_alpha(), exact.transitions, k, self.packing, generator)
+        return self._outputs(drawn)
+
+    @torch.no_grad()
+    def argmax(self) -> Sequences:
+        """``[batch, time]``: the most probable output."""
+        return Sequences(chain_search.viterbi(*self._scores(), self.packing), self.lengths)
+
+    @torch.no_grad()
+    def n_best(self, k: int) -> Ranked:
+        """The ``k`` most probable outputs, exactly, in float64."""
+        outputs, scores = chain_search.k_best(self.unary.double(), self.transitions.double(), k, self.packing)
+        return Ranked(self._outputs(outputs), (scores - self._messages().log_partition().unsqueeze(1)).to(self.dtype))
+
+    def decode(self, decoding: Decoding) -> Sequences:
+        """``[batch, time]``: the most probable output, or the most probable label at each position."""
+        if decoding.rule == "argmax":
+            return self.argmax()
+        with torch.no_grad():
+            best = self.marginals().argmax(-1)
+        return Sequences(torch.where(inside(self.lengths, best.shape[1]), best, 0), self.lengths)
+
+    def tilt(self, local_costs: Float[Tensor, "batch given labels"]) -> "LinearChain":
+        """The chain whose score is score(y) + Σ_t cost_t(y_t)."""
+        unary = at_least_float(self.unary)
+        return LinearChain(unary + fitted(local_costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the results: float64 for float64 scores, otherwise float32."""
+        return torch.float64 if self.unary.dtype == torch.float64 else torch.float32
+
+    def _scores(self) -> tuple[Float[Tensor, "batch time labels"], Float[Tensor, "labels labels"]]:
+        return self.unary.to(self.dtype), self.transitions.to(self.dtype)
+
+    def _messages(self) -> ScaledMessages | LogMessages:
+        """Scaled messages in the least precision that is enough for the transitions, or else logarithms."""
+        unary, transitions = self._scores()
+        low, high = transitions.detach().aminmax()
+        spread = float(high - low)
+        fast = self.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
+        for dtype in ([self.dtype] if fast else []) + [torch.float64]:
+            if spread <= widest(dtype):
+                return ScaledMessages(unary.to(dtype), transitions.to(dtype), self.packing)
+        return self._log_messages()
+
+    def _log_messages(self) -> LogMessages:
+        return log_messages(self.unary, self.transitions, self.lengths, self.packing)
+
+    def _centred(self) -> "LinearChain":
+        """The same distribution by smaller scores, so that less cancels between log Z and an expected score."""
+        unary, transitions = self._scores()
+        unary = unary - unary.detach().amax(-1, keepdim=True)
+        return LinearChain(unary, transitions - transitions.detach().max(), self.lengths)
+
+    def _labels(self, outputs: Sequences) -> Int[Tensor, "batch candidates time"]:
+        return fitted_labels(outputs, self.lengths, self.unary.shape[1])
+
+    def _outputs(self, labels: Int[Tensor, "batch candidates time"]) -> Sequences:
+        return Sequences(labels, self.lengths.unsqueeze(1).repeat(1, labels.shape[1]))
+
+    def _exact_score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """The score in float64 of outputs of the right length."""
+        labels = self._labels(outputs)
+        counted = inside(self.lengths, labels.shape[2]).unsqueeze(1)
+        unary = torch.where(counted, chosen_scores(self.unary, labels), 0.0)
+        pairs = torch.where(counted[..., 1:], self._pair_scores(labels), 0.0)
+        return unary.sum(-1, dtype=torch.float64) + pairs.sum(-1, dtype=torch.float64)
+
+    def _pair_scores(self, labels: Int[Tensor, "batch candidates time"]) -> Float[Tensor, "batch candidates later"]:
+        """T(y_t, y_t+1); by number of the pair, because the gradient of indexing by two tensors is slow."""
+        pairs = labels[..., :-1] * self.labels + labels[..., 1:]
+        return self.transitions.flatten().index_select(0, pairs.flatten()).view(pairs.shape)

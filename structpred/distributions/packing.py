@@ -1,0 +1,83 @@
+"""A batch of ragged sequences without its padding, laid out so that every time step is one block of rows."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from structpred.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each position of ``[batch, time]`` stands among packed rows: step by step, the longest example first.
+
+    The examples that are still going at a step are the first ones of the step before, so that recursions work on
+    whole blocks, without masks, and no value of the padding is ever read.
+
+    Attributes:
+        shape: batch and time of the padded layout.
+        counts: rows of each step, falling, for as many steps as the longest example has.
+        cells: the cell ``example · time + step`` of each row.
+        examples: the example of each row.
+        previous: the row one step earlier, of each row from the second step on.
+    """
+
+    shape: tuple[int, int]
+    counts: list[int]
+    cells: Int[Tensor, " rows"]
+    examples: Int[Tensor, " rows"]
+    previous: Int[Tensor, " later"]
+
+    @classmethod
+    def of(cls, lengths: Int[Tensor, " batch"], time: int) -> "Packing":
+        """The layout for a batch padded to ``time`` positions.
+
+        Raises:
+            ConfigError: a length goes beyond the positions there are.
+        """
+        ordered, order = lengths.sort(descending=True, stable=True)
+        longest = int(ordered[0]) if len(ordered) else 0
+        if longest > time:
+            raise ConfigError(f"lengths must be at most the {time} positions there are scores for, but got {longest}")
+        steps = torch.arange(longest, device=lengths.device).unsqueeze(1)
+        going = steps < ordered  # [steps, batch]
+        counts = going.sum(1)
+        rows = (counts.cumsum(0) - counts).unsqueeze(1) + torch.arange(len(ordered), device=lengths.device)
+        return cls(
+            shape=(len(lengths), time),
+            counts=counts.tolist(),
+            cells=(order * time + steps)[going],
+            examples=order.expand(longest, -1)[going],
+            previous=rows[:-1][going[1:]],
+        )
+
+    @property
+    def firsts(self) -> int:
+        """Rows of the first step: examples that are not empty."""
+        return self.counts[0] if self.counts else 0
+
+    def steps(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The rows of each time step, as views."""
+        return rows.split_with_sizes(self.counts)
+
+    def pack(self, padded: Float[Tensor, "batch time labels"]) -> Float[Tensor, "rows labels"]:
+        """The rows of a padded table."""
+        return padded.flatten(0, 1).index_select(0, self.cells)
+
+    def unpack(self, rows: Float[Tensor, "rows labels"]) -> Float[Tensor, "batch time labels"]:
+        """The padded table of some rows, 0 in the padding."""
+        batch, time = self.shape
+        padded = rows.new_zeros(batch * time, rows.shape[-1])
+        return padded.index_copy_(0, self.cells, rows).view(batch, time, rows.shape[-1])
+
+    def total(self, rows: Float[Tensor, " rows"]) -> Float[Tensor, " batch"]:
+        """The sum over the rows of each example, in float64."""
+        totals = torch.zeros(self.shape[0], dtype=torch.float64, device=rows.device)
+        return totals.index_add_(0, self.examples, rows.double())
+
+    def total_later(self, rows: Float[Tensor, " later"]) -> Float[Tensor, " batch"]:
+        """The same for numbers that belong to the rows from the second step on."""
+        totals = torch.zeros(self.shape[0], dtype=torch.float64, device=rows.device)
+        return totals.index_add_(0, self.examples[self.firsts :], rows.double())

@@ -1,0 +1,207 @@
+"""The messages of a linear chain as scaled matrix products, with first and second derivatives in closed form.
+
+With W_t(j) = exp(u_t(j) − max u_t) and E_ij = exp(T_ij − c), c midway between the extremes of T, and every forward
+message scaled to sum to one (Rabiner 1989, section V.A):
+
+    α_t(j) = W_t(j) Σ_i α_t−1(i) E_ij / s_t      log Z = Σ_t (ln s_t + max u_t) + (n − 1) c
+    G_t(j) = W_t(j) β_t(j) / s_t                 β_t−1(i) = Σ_j E_ij G_t(j),  β_n = 1
+    p_t(j) = α_t(j) β_t(j)                       P_t(i, j) = α_t−1(i) E_ij G_t(j)
+
+These are functions of plain tensors without gradient; `structpred.distributions.forward_backward` makes autograd
+functions of them. Everything is packed (`Packing`): ``rows`` are positions, ``later`` those from the second on.
+
+What may underflow. With R = max T − min T, α_t(i) / α_t(j) ≤ e^R W_t(i) / W_t(j), and no label's future is worth more
+than e^R times another's. The label with W = 1 has Σ_i α(i) E_ij ≥ e^(−R/2). So whatever is flushed to zero because
+it, or its factor W, falls below the smallest normal number `tiny` has a marginal probability of at most e^(2R) · tiny.
+`widest` asks that this be below eps², far below rounding: R ≤ 27 in float32 and R ≤ 318 in float64.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from structpred.distributions.packing import Packing
+
+
+def widest(dtype: torch.dtype) -> float:
+    """The largest max T − min T for which nothing that counts can underflow; see above."""
+    limits = torch.finfo(dtype)
+    return (2 * math.log(limits.eps) - math.log(limits.tiny)) / 2
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The way there.
+
+    Attributes:
+        weights: W.
+        potentials: E.
+        alpha: α, each row sums to one.
+        scales: s.
+        log_partition: log Z, in float64.
+    """
+
+    weights: Float[Tensor, "rows labels"]
+    potentials: Float[Tensor, "labels labels"]
+    alpha: Float[Tensor, "rows labels"]
+    scales: Float[Tensor, "rows 1"]
+    log_partition: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The way back.
+
+    Attributes:
+        beta: β.
+        incoming: G.
+        rates: W / s.
+    """
+
+    beta: Float[Tensor, "rows labels"]
+    incoming: Float[Tensor, "rows labels"]
+    rates: Float[Tensor, "rows labels"]
+
+
+def forward(
+    unary: Float[Tensor, "batch time labels"], transitions: Float[Tensor, "labels labels"], packing: Packing
+) -> Forward:
+    """α, its scales and log Z."""
+    scores = packing.pack(unary)
+    peaks = scores.amax(1, keepdim=True)
+    weights = (scores - peaks).exp_()
+    centre = (transitions.max() + transitions.min()) / 2
+    potentials = (transitions - centre).exp()
+    alpha, scales = torch.empty_like(weights), torch.empty_like(peaks)
+    before: Tensor | None = None
+    for now, weight, scale in zip(*(packing.steps(x) for x in (alpha, weights, scales)), strict=True):
+        if before is None:
+            now.copy_(weight)
+        else:
+            torch.mm(before[: len(now)], potentials, out=now).mul_(weight)
+        torch.sum(now, 1, keepdim=True, out=scale)
+        before = now.div_(scale)
+    log_partition = packing.total((scales.double().log() + peaks).squeeze(1))
+    log_partition += centre.double() * packing.total_later(torch.ones_like(packing.previous, dtype=torch.float64))
+    return Forward(weights, potentials, alpha, scales, log_partition)
+
+
+def backward(there: Forward, packing: Packing) -> Backward:
+    """β and G."""
+    rates = there.weights / there.scales
+    beta, incoming = torch.ones_like(rates), torch.empty_like(rates)
+    transposed = there.potentials.t().contiguous()
+    steps = list(zip(*(packing.steps(x) for x in (beta, incoming, rates)), strict=True))
+    for (now, entering, rate), (before, _, _) in zip(steps[:0:-1], steps[-2::-1], strict=True):
+        torch.mul(now, rate, out=entering)
+        torch.mm(entering, transposed, out=before[: len(now)])
+    if steps:
+        torch.mul(steps[0][0], steps[0][2], out=steps[0][1])
+    return Backward(beta, incoming, rates)
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What the gradient of Σ_b w_b log Z_b consists of.
+
+    Attributes:
+        unary: w_b p_t(v), 0 beyond each length.
+        transitions: Σ_b w_b Σ_t P_t(i, j).
+    """
+
+    unary: Float[Tensor, "batch time labels"]
+    transitions: Float[Tensor, "labels labels"]
+
+
+def expectations(there: Forward, back: Backward, weights: Float[Tensor, " batch"], packing: Packing) -> Expectations:
+    """Weighted marginals of labels and of neighbours."""
+    weight = weights.to(there.alpha.dtype)[packing.examples].unsqueeze(1)
+    unary = (there.alpha * back.beta).mul_(weight)
+    arriving = (back.incoming * weight)[packing.firsts :]
+    pairs = there.alpha[packing.previous].t() @ arriving
+    return Expectations(packing.unpack(unary), there.potentials * pairs)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A sum over positions and neighbours, v and S, seen from the chain: with and without its expectation.
+
+    Attributes:
+        unary: v − E[v], row by row, 0 where the label is impossible.
+        weighted: E ∘ S.
+        pair_means: E[S] of the pair that ends at each later row.
+        values: E[Σ_t v_t(y_t) + Σ_t S(y_t, y_t+1)], in float64.
+    """
+
+    unary: Float[Tensor, "rows labels"]
+    weighted: Float[Tensor, "labels labels"]
+    pair_means: Float[Tensor, "later 1"]
+    values: Float[Tensor, " batch"]
+
+
+def direction(
+    there: Forward,
+    back: Backward,
+    unary: Float[Tensor, "batch time labels"],
+    transitions: Float[Tensor, "labels labels"],
+    packing: Packing,
+) -> Direction:
+    """Take expectations of v (``unary``) and S (``transitions``), with 0 · (−inf) = 0."""
+    marginals = there.alpha * back.beta
+    scores = torch.where(marginals > 0, packing.pack(unary), 0.0)
+    means = (marginals * scores).sum(1, keepdim=True)
+    weighted = there.potentials * transitions
+    pairs = (there.alpha[packing.previous] @ weighted).mul_(back.incoming[packing.firsts :]).sum(1, keepdim=True)
+    values = packing.total(means.squeeze(1)) + packing.total_later(pairs.squeeze(1))
+    return Direction(scores - means, weighted, pairs, values)
+
+
+def tangent(
+    there: Forward, back: Backward, along: Direction, weights: Float[Tensor, " batch"], packing: Packing
+) -> Expectations:
+    """How `expectations` change as the scores move along a direction: the Hessian of Σ_b w_b log Z_b times it.
+
+    The Hessian is symmetric, so that this is also the gradient of w · ``along.values``. Scores enter with their
+    expectation taken off at every position, which changes nothing but keeps the sums over the past and the future of
+    a label (α̇ / α and β̇ / β, whose means are then 0) as small as they can be:
+
+        α̇_t = (α̇_t−1 E + α_t−1 (E ∘ (S − E[S]))) ∘ W_t / s_t + α_t ∘ v̄_t
+        Ġ_t = v̄_t ∘ G_t + β̇_t ∘ W_t / s_t        β̇_t−1 = Ġ_t Eᵀ + G_t (E ∘ (S − E[S]))ᵀ
+        ṗ_t = α̇_t ∘ β_t + α_t ∘ β̇_t
+    """
+    first = packing.firsts
+    before, arriving, rates = there.alpha[packing.previous], back.incoming[first:], back.rates[first:]
+    past = there.alpha * along.unary
+    past[first:] += (before @ along.weighted).sub_(before @ there.potentials * along.pair_means).mul_(rates)
+    _accumulate_past(past, there.potentials, back.rates, packing)
+    future = torch.zeros_like(past)
+    future[packing.previous] = arriving @ along.weighted.t() - along.pair_means * back.beta[packing.previous]
+    entering = along.unary * back.incoming
+    _accumulate_future(future, entering, there.potentials.t().contiguous(), back.rates, packing)
+
+    weight = weights.to(past.dtype)[packing.examples].unsqueeze(1)
+    unary = (past * back.beta + there.alpha * future).mul_(weight)
+    weight = weight[first:]
+    moved = before.t() @ ((entering[first:] - along.pair_means * arriving) * weight)
+    moved += past[packing.previous].t() @ (arriving * weight)
+    pairs = there.potentials * moved + along.weighted * (before.t() @ (arriving * weight))
+    return Expectations(packing.unpack(unary), pairs)
+
+
+def _accumulate_past(past: Tensor, potentials: Tensor, rates: Tensor, packing: Packing) -> None:
+    """Add (α̇_t−1 E) ∘ W_t / s_t to what is new at each step, in place."""
+    blocks = list(zip(packing.steps(past), packing.steps(rates), strict=True))
+    for (before, _), (now, rate) in pairwise(blocks):
+        now.addcmul_(before[: len(now)] @ potentials, rate)
+
+
+def _accumulate_future(future: Tensor, entering: Tensor, transposed: Tensor, rates: Tensor, packing: Packing) -> None:
+    """Complete Ġ by β̇ ∘ W / s, and β̇ of the step before by Ġ Eᵀ, in place."""
+    blocks = list(zip(*(packing.steps(x) for x in (future, entering, rates)), strict=True))
+    for (now, moving, rate), (before, _, _) in zip(blocks[:0:-1], blocks[-2::-1], strict=True):
+        moving.addcmul_(now, rate)
+        before[: len(now)].addmm_(moving, transposed)
