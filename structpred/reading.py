@@ -1,23 +1,27 @@
 """Text files, line by line, with errors that name the file and the line."""
 
 import codecs
+import gzip
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from structpred.errors import DataError
 
 LARGEST = 256 * 2**20
-"""Bytes a text file may have: as lines and symbols in memory it takes some fifty times as much."""
+"""Bytes a text file may have, unpacked: as lines and symbols in memory it takes some fifty times as much."""
 
 
 def read_lines(path: str | Path) -> list[tuple[str, str]]:
     """The lines of a UTF-8 file, each with where it stands, such as ``"fre_dev.tsv line 17"``.
 
-    A line ends at LF or CRLF and nowhere else (U+0085 and U+2028 are ordinary characters). A byte-order mark and
-    empty lines at the end of the file are dropped; other empty lines are kept.
+    A file whose name ends in ``.gz`` is unpacked in memory, no further than `LARGEST`. A line ends at LF or CRLF and
+    nowhere else (U+0085 and U+2028 are ordinary characters). A byte-order mark and empty lines at the end of the file
+    are dropped; other empty lines are kept.
 
     Raises:
-        DataError: the file cannot be read, is larger than `LARGEST`, is not UTF-8, holds a NUL or a lone carriage
-            return, or has no line.
+        DataError: the file cannot be read or unpacked, is larger than `LARGEST`, is not UTF-8, holds a NUL or a lone
+            carriage return, or has no line.
     """
     path = Path(path)
     return lines_of(_read(path), path.name)
@@ -46,7 +50,7 @@ def _read(path: Path) -> bytes:
     expected = f"{path} must be a text file that can be read"
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = _unpacked(file, path) if path.suffix == ".gz" else file.read(LARGEST + 1)
     except IsADirectoryError:
         raise DataError(f"{expected}, but it is a folder; name a file in it") from None
     except FileNotFoundError:
@@ -58,6 +62,13 @@ def _read(path: Path) -> bytes:
     if len(content) > LARGEST:
         raise DataError(f"{path} must have at most {LARGEST:,} bytes, but it is larger; take a part of it")
     return content
+
+
+def _unpacked(file: BinaryIO, path: Path) -> bytes:
+    try:
+        return gzip.GzipFile(fileobj=file).read(LARGEST + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} must be a gzip file, but it cannot be unpacked ({error}); fetch it again") from None
 
 
 def _decoded(content: bytes, name: str) -> str:
