@@ -10,8 +10,8 @@ from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Given, Losses, Need, Objective
-from structpred.objectives.estimators import Estimator, Sampled
-from structpred.payoffs import EditDistancePayoff, Payoff, Temperature
+from structpred.objectives.estimators import Estimator, Exact, Sampled
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, Temperature
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 
@@ -31,6 +31,12 @@ class RML(Objective):
 
     payoff: Payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
     estimator: Estimator = Sampled(k=1)
+
+    @classmethod
+    def examples(cls) -> tuple["RML", ...]:
+        """By either estimator."""
+        exact = cls(payoff=HammingPayoff(temperature=Temperature(rescaled=0.8)), estimator=Exact())
+        return cls(), exact
 
     @property
     def exact(self) -> bool:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Config
+from structpred.config import Config, required
 from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.registry import models, objectives, rewards
@@ -131,6 +131,14 @@ class Objective(Config):
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """Parameters and running counts, owned, trained and saved by the trainer; None for none."""
+
+    @classmethod
+    def examples(cls) -> tuple["Objective", ...]:
+        """One of each way in which it can be computed, for the table of what can be combined with what.
+
+        An objective that is made of others has none: it can do what they can.
+        """
+        return () if required(cls) else (cls(),)
 
     @property
     def exact(self) -> bool:

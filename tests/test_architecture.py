@@ -15,7 +15,7 @@ FLOORS = (
     "distributions rewards",
     "payoffs models objective training",
     "experiment train runs display",
-    "comparison tuning environments testing",
+    "comparison tuning environments capabilities testing",
     "cli",
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}

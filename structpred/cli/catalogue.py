@@ -8,6 +8,9 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from structpred.capabilities import Grid, grid
+from structpred.comparison.document import Column, Table
+from structpred.comparison.markdown import table as markdown_table
 from structpred.config import Config, Interval, hints, registered_name
 from structpred.display import show_table
 from structpred.errors import ConfigError
@@ -21,19 +24,40 @@ class List:
     Examples:
       structpred list
       structpred list objective
+      structpred list --grid
     """
 
     family: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[FAMILY]")] = None
     """Only this family; all by default."""
 
+    grid: bool = False
+    """Which objective works on which model under which reward, exactly or by sampling, and why the rest cannot."""
+
+    markdown: bool = False
+    """The grid as Markdown, for a document."""
+
     def run(self, console: Console) -> None:
         """Print a table."""
+        if self.grid or self.markdown:
+            return show_grid(console, grid(), markdown=self.markdown)
         families = {registry.family: registry for registry in FAMILIES}
         if self.family is not None and self.family not in families:
             raise ConfigError(f"there is no family named {self.family!r}; {nearest(self.family, list(families))}")
         chosen = [families[self.family]] if self.family else FAMILIES
         rows = [(registry.family, name, _first_line(registry[name])) for registry in chosen for name in registry]
-        show_table(console, ("family", "name", "what it is"), rows)
+        return show_table(console, ("family", "name", "what it is"), rows)
+
+
+def show_grid(console: Console, shown: Grid, *, markdown: bool) -> None:
+    """Print what can be combined with what, then the reasons why the rest cannot."""
+    heading, rows, notes = shown.table()
+    if markdown:
+        columns = tuple(Column(title, numeric=False) for title in heading)
+        console.file.write(markdown_table(Table(columns, tuple(rows))) + "\n")
+    else:
+        show_table(console, heading, rows)
+    for number, reason in enumerate(notes, start=1):
+        console.file.write(f"{number}. {reason}\n" if markdown else f"[{number}] {reason}\n")
 
 
 @dataclass(frozen=True)

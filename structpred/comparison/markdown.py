@@ -21,13 +21,14 @@ def _blocks(section: Section) -> list[str]:
 
 def _block(block: Sentences | Table) -> str:
     if isinstance(block, Table):
-        return _table(block)
+        return table(block)
     sentences = [_escape(sentence) for sentence in block.sentences]
     lead = [f"**{sentences.pop(0)}**\n\n"] if block.lead else []
     return "".join([*lead, *(f"* {sentence}\n" for sentence in sentences)])
 
 
-def _table(table: Table) -> str:
+def table(table: Table) -> str:
+    """One table, its columns aligned."""
     cells = [[column.title for column in table.columns], *table.rows]
     texts = [[_escape(cell).replace("|", r"\|") for cell in row] for row in cells]
     widths = [max(3, *(len(row[i]) for row in texts)) for i in range(len(table.columns))]

@@ -1,0 +1,110 @@
+"""Which objective works on which model under which reward: asked of the classes themselves, never written down."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, get_args
+
+from structpred.config import Config, hints, registered_name, required
+from structpred.errors import ConfigError
+from structpred.models.base import Model
+from structpred.objective import Objective
+from structpred.payoffs import Temperature
+from structpred.registry import Registry, models, objectives, payoffs, rewards
+
+CHOICES = (payoffs, rewards)
+"""The families that decide which reward an objective aims at."""
+
+EXAMPLES: dict[str, Any] = {"temperature": Temperature(rescaled=0.8), "function": "module:function"}
+"""Values for fields without a default, by field name: only the class matters to what can be combined."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One objective under one reward, on every model.
+
+    Attributes:
+        objective: its registered name.
+        reward: the registered name of its reward or payoff; ``"-"`` for an objective that has none.
+        ways: for each model ``"exact"``, ``"sampled"``, ``"exact or sampled"``, or empty where the pair is refused.
+        reasons: for each model the refusal in words, empty where it works.
+    """
+
+    objective: str
+    reward: str
+    ways: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every row, and the models that are their columns."""
+
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[str]]:
+        """Heading, rows and numbered notes; a pair that is refused shows the number of its reason."""
+        notes: list[str] = []
+        rows = []
+        for row in self.rows:
+            cells = [way or f"no [{_number(notes, reason)}]" for way, reason in zip(row.ways, row.reasons, strict=True)]
+            rows.append((row.objective, row.reward, *cells))
+        return ("objective", "reward", *self.models), rows, notes
+
+
+def grid() -> Grid:
+    """What works, for every objective, reward, payoff and model that is installed."""
+    columns = tuple(models)
+    specifications = [models[name]() for name in columns]
+    rows = [
+        row
+        for name in objectives
+        for chosen in _choices(objectives[name])
+        for row in [_row(name, objectives[name], chosen, specifications)]
+    ]
+    return Grid(columns, tuple(rows))
+
+
+def _number(notes: list[str], reason: str) -> int:
+    if reason not in notes:
+        notes.append(reason)
+    return notes.index(reason) + 1
+
+
+def _choices(cls: type[Objective]) -> Iterator[dict[str, Config]]:
+    """Values of the fields that take a reward or a payoff: each member of the family in turn."""
+    names = {name: family for name, hint in hints(cls).items() if (family := _family(hint)) in CHOICES}
+    for picked in product(*(_members(family) for family in names.values() if family is not None)):
+        yield dict(zip(names, picked, strict=True))
+
+
+def _family(hint: Any) -> Registry | None:
+    classes = [each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Config)]
+    return classes[0].family if classes else None
+
+
+def _members(family: Registry) -> list[Config]:
+    able = [family[name] for name in family if EXAMPLES.keys() >= set(required(family[name]))]
+    return [cls(**{name: EXAMPLES[name] for name in required(cls)}) for cls in able]
+
+
+def _row(name: str, cls: type[Objective], chosen: dict[str, Config], specifications: Sequence[Model]) -> Row:
+    found = [_way(cls, chosen, model) for model in specifications]
+    reward = ", ".join(registered_name(each) for each in chosen.values()) or "-"
+    return Row(name, reward, tuple(way for way, _ in found), tuple(reason for _, reason in found))
+
+
+def _way(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple[str, str]:
+    """How the pair works over all examples of the objective, or why it does not."""
+    ways: set[str] = set()
+    reason = ""
+    for example in cls.examples():
+        try:
+            objective = replace(example, **chosen)
+            objective.check_model(model)
+        except ConfigError as error:
+            reason = reason or str(error)
+            continue
+        ways.add("exact" if objective.exact else "sampled")
+    return " or ".join(sorted(ways)), "" if ways else reason
