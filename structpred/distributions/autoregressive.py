@@ -9,7 +9,15 @@ from torch.nn import functional
 
 from structpred.decoding import Decoding
 from structpred.distributions.protocols import Ranked, Steps
-from structpred.distributions.search import Decoder, beam_search, greedy_search, inverse_cdf, roll_out
+from structpred.distributions.search import (
+    Decoder,
+    beam_search,
+    greedy_search,
+    inverse_cdf,
+    mixed_history,
+    roll_out,
+)
+from structpred.errors import ConfigError
 from structpred.sequences import Sequences
 
 
@@ -37,7 +45,20 @@ class Autoregressive:
         Args:
             outputs: ``[batch, candidates, time]``; the result has time + 1 steps.
         """
-        logits = _at_least_float(self.decoder.logits(outputs))
+        return self.token_log_probs_given(outputs, outputs)
+
+    def token_log_probs_given(self, outputs: Sequences, history: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        """log p(y_t | history_<t, x) of each label of ``outputs``, then of the end; 0 beyond it.
+
+        Raises:
+            ConfigError: the histories are of another shape than the outputs.
+        """
+        if history.labels.shape != outputs.labels.shape:
+            raise ConfigError(
+                f"a history must have the shape of its outputs, {tuple(outputs.labels.shape)}, but got "
+                f"{tuple(history.labels.shape)}; give one symbol of history to every symbol"
+            )
+        logits = _at_least_float(self.decoder.logits(history))
         targets, mask = self._targets(outputs)
         losses = functional.cross_entropy(logits.flatten(0, 2), targets.flatten(), reduction="none")
         return torch.where(mask, -losses.view(mask.shape), 0.0)
@@ -56,6 +77,15 @@ class Autoregressive:
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent draws; those that go beyond the limit are cut and say so."""
         return roll_out(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+
+    def mixed_history(
+        self,
+        targets: Sequences,
+        own: Bool[Tensor, "batch candidates time"],
+        generator: torch.Generator | None = None,
+    ) -> Sequences:
+        """The targets, with symbols of the model's own where ``own``; see `search.mixed_history`."""
+        return mixed_history(self.decoder, targets, own, generator)
 
     def greedy(self) -> Sequences:
         """``[batch, time]``: the most probable symbol at each step, which need not be the most probable output."""

@@ -20,13 +20,15 @@ def viterbi(
     the maximum came from is looked up on the way back, for the one label that is on the best path.
     """
     best = packing.pack(unary)
-    blocks = packing.steps(best)
     lowest = torch.finfo(best.dtype).min
-    room = best.new_empty(packing.firsts, *transitions.shape)
-    for before, now in pairwise(blocks):
+    labels = len(transitions)
+    room = best.new_empty(labels * packing.firsts * labels)
+    for before, now in pairwise(packing.steps(best)):
         before.sub_(before.amax(1, keepdim=True).clamp_(min=lowest))  # all may be −inf
-        reached = torch.add(before[: len(now)].unsqueeze(2), transitions, out=room[: len(now)])
-        now.add_(reached.amax(1))
+        # [from, rows, to]: a maximum over the first dimension is ten times faster than over another
+        reached = room[: labels * now.numel()].view(labels, *now.shape)
+        torch.add(before[: len(now)].t().unsqueeze(2), transitions.unsqueeze(1), out=reached)
+        now.add_(reached.amax(0))
     return _trace(best, transitions.t().contiguous(), packing)
 
 

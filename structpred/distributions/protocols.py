@@ -77,6 +77,27 @@ class TokenLogProbs(Protocol):
 
 
 @runtime_checkable
+class TokenLogProbsGiven(Protocol):
+    """``token_log_probs_given``: as ``token_log_probs``, with other symbols in the history than the output's own."""
+
+    def token_log_probs_given(self, outputs: Sequences, history: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        """log p(y_t | history_<t, x), in nats, with one more step for the end; histories are as long as outputs."""
+
+
+@runtime_checkable
+class MixedHistory(Protocol):
+    """``mixed_history``: histories that hold the distribution's own draws in some places."""
+
+    def mixed_history(
+        self,
+        targets: Sequences,
+        own: Bool[Tensor, "batch candidates time"],
+        generator: torch.Generator | None = None,
+    ) -> Sequences:
+        """The targets, but for a draw of p's own, given the history before it, where ``own``; without gradient."""
+
+
+@runtime_checkable
 class Score(Protocol):
     """``score``: what is normalised to a probability, log p(y|x) + ``log_partition``."""
 

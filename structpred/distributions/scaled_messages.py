@@ -119,10 +119,10 @@ class Expectations:
 
 def expectations(there: Forward, back: Backward, weights: Float[Tensor, " batch"], packing: Packing) -> Expectations:
     """Weighted marginals of labels and of neighbours."""
-    weight = weights.to(there.alpha.dtype)[packing.examples].unsqueeze(1)
+    weight = weights.to(there.alpha.dtype).index_select(0, packing.examples).unsqueeze(1)
     unary = (there.alpha * back.beta).mul_(weight)
     arriving = (back.incoming * weight)[packing.firsts :]
-    pairs = there.alpha[packing.previous].t() @ arriving
+    pairs = there.alpha.index_select(0, packing.previous).t() @ arriving
     return Expectations(packing.unpack(unary), there.potentials * pairs)
 
 
@@ -155,7 +155,7 @@ def direction(
     scores = torch.where(marginals > 0, packing.pack(unary), 0.0)
     means = (marginals * scores).sum(1, keepdim=True)
     weighted = there.potentials * transitions
-    pairs = (there.alpha[packing.previous] @ weighted).mul_(back.incoming[packing.firsts :]).sum(1, keepdim=True)
+    pairs = (there.alpha.index_select(0, packing.previous) @ weighted).mul_(back.incoming[packing.firsts :]).sum(1, keepdim=True)
     values = packing.total(means.squeeze(1)) + packing.total_later(pairs.squeeze(1))
     return Direction(scores - means, weighted, pairs, values)
 
@@ -174,7 +174,7 @@ def tangent(
         ṗ_t = α̇_t ∘ β_t + α_t ∘ β̇_t
     """
     first = packing.firsts
-    before, arriving, rates = there.alpha[packing.previous], back.incoming[first:], back.rates[first:]
+    before, arriving, rates = there.alpha.index_select(0, packing.previous), back.incoming[first:], back.rates[first:]
     past = there.alpha * along.unary
     past[first:] += (before @ along.weighted).sub_(before @ there.potentials * along.pair_means).mul_(rates)
     _accumulate_past(past, there.potentials, back.rates, packing)
@@ -183,7 +183,7 @@ def tangent(
     entering = along.unary * back.incoming
     _accumulate_future(future, entering, there.potentials.t().contiguous(), back.rates, packing)
 
-    weight = weights.to(past.dtype)[packing.examples].unsqueeze(1)
+    weight = weights.to(past.dtype).index_select(0, packing.examples).unsqueeze(1)
     unary = (past * back.beta + there.alpha * future).mul_(weight)
     weight = weight[first:]
     moved = before.t() @ ((entering[first:] - along.pair_means * arriving) * weight)

@@ -89,6 +89,35 @@ def roll_out(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Se
 
 
 @torch.no_grad()
+def mixed_history(
+    decoder: Decoder,
+    targets: Sequences,
+    own: Bool[Tensor, "batch candidates time"],
+    generator: torch.Generator | None = None,
+) -> Sequences:
+    """``[batch, candidates, time]``: the targets, with the decoder's own symbols in the places asked for.
+
+    Each is drawn from p(y_t | history_<t, x) restricted to labels: the target goes on there, and so must its history.
+    The history is the mixed one, symbol by symbol.
+
+    Args:
+        decoder: next-symbol scores.
+        targets: ``[batch, candidates, time]``.
+        own: True where a symbol is to be drawn; nothing is drawn beyond a target's length.
+        generator: source of randomness.
+    """
+    inside = targets.mask()
+    labels, own = torch.where(inside, targets.labels, 0), own & inside
+    state = decoder.start(labels.shape[1])
+    previous = torch.full_like(targets.lengths, decoder.labels)
+    for time in range(labels.shape[-1] if own.any() else 0):
+        logits, state = decoder.step(previous, state)
+        drawn = inverse_cdf(logits[..., :-1], generator)
+        previous = labels[..., time] = torch.where(own[..., time], drawn, labels[..., time])
+    return Sequences(labels, targets.lengths)
+
+
+@torch.no_grad()
 def greedy_search(decoder: Decoder) -> Sequences:
     """``[batch, time]``: the most probable symbol at every step, up to the limit."""
     outputs = roll_out(decoder, 1, lambda logits: logits.argmax(-1))
