@@ -9,7 +9,7 @@ import inspect
 import json
 import types
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from structpred.coercion import Count, Fraction, Interval, Positive, article, coerce, refuse
@@ -25,6 +25,7 @@ __all__ = [
     "Positive",
     "canonical",
     "coerce",
+    "components",
     "decode",
     "digest",
     "encode",
@@ -210,13 +211,38 @@ def _decode_config(node: Json, hint: type[Config], where: str) -> Config:
     return cls(**{name: decode(value, known[name], f"{where}.{name}") for name, value in values.items()})
 
 
-def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted field name and value as text of everything in a config, for tables of what differs."""
+def components(config: Config) -> Iterator[Config]:
+    """A config and every config in it, however deep."""
+    yield config
     for name in hints(type(config)):
         value = getattr(config, name)
-        if not isinstance(value, Config):
-            yield f"{prefix}{name}", "-" if value is None else str(value)
-            continue
-        if value.family is not None:
-            yield f"{prefix}{name}", registered_name(value)
-        yield from leaves(value, f"{prefix}{name}.")
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Config):
+                yield from components(part)
+
+
+def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted field name and value as text of everything in a config, for tables of what differs.
+
+    A config of the same class as its owner, such as the experiment that another one starts from, is told by what
+    differs between the two.
+    """
+    if config.family is not None and prefix:
+        yield prefix.removesuffix("."), registered_name(config)
+    for name in hints(type(config)):
+        value, place = getattr(config, name), f"{prefix}{name}"
+        if isinstance(value, tuple) and any(isinstance(item, Config) for item in value):
+            for number, item in enumerate(value):
+                yield from leaves(item, f"{place}[{number}].")
+        elif not isinstance(value, Config):
+            yield place, "-" if value is None else str(value)
+        elif type(value) is type(config) and value.family is None:
+            yield place, _told_by_difference(value, replace(config, **{name: None}))
+        else:
+            yield from leaves(value, f"{place}.")
+
+
+def _told_by_difference(config: Config, owner: Config) -> str:
+    known = dict(leaves(owner))
+    differing = [f"{name}={value}" for name, value in leaves(config) if known.get(name) != value]
+    return ", ".join(differing) or f"the same {type(config).__name__.lower()}"

@@ -85,10 +85,11 @@ class _Details(ProgressColumn):
 
 def details(progress: Progress) -> str:
     """Phase, epoch, time left, dev metrics, loss and rate on one line; a narrow terminal cuts the last ones."""
-    if progress.phase != "training":
+    before, training, _ = progress.phase.partition("training")
+    if not training:
         return progress.phase
     parts = [
-        f"epoch {progress.epoch}/{progress.epochs}, step {progress.step:,}",
+        f"{before}epoch {progress.epoch}/{progress.epochs}, step {progress.step:,}",
         f"{duration(progress.seconds_left)} left" if progress.done > 0.01 else "time left not known yet",
         f"dev {scores(progress.dev)}" if progress.dev else "",
         f"loss {progress.loss:.3f}",

@@ -1,9 +1,11 @@
 """An experiment: everything that decides what a run does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from structpred.config import Config, digest, encode
 from structpred.decoding import Decoding
+from structpred.distributions.protocols import Marginals
+from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.task import Task
@@ -23,9 +25,12 @@ class Experiment(Config):
         trainer: the budget.
         decoding: how outputs are predicted once training is over; during training the dev set is decoded greedily.
         seed: decides initial weights, data order, dropout and draws, each by a stream of its own.
+        start: an experiment whose finished weights training starts from, on the same task with the same model; its
+            seed is always this one's. Everything else starts afresh. None starts from random weights.
 
     Raises:
-        ConfigError: the objective needs what the model cannot give; the message names both.
+        ConfigError: the objective needs what the model cannot give, or the start is of another task or model; the
+            message names both.
     """
 
     task: Task
@@ -35,19 +40,48 @@ class Experiment(Config):
     trainer: Trainer = Trainer()
     decoding: Decoding = Decoding()
     seed: int = 0
+    start: "Experiment | None" = None
 
     def check(self) -> None:
-        """Refuse an objective that the model cannot serve."""
+        """Refuse an objective or a decoding that the model cannot serve, and a start that does not fit."""
         self.objective.check_model(self.model)
+        if self.decoding.rule == "hamming" and not issubclass(self.model.distribution, Marginals):
+            raise ConfigError(
+                "Decoding(rule='hamming') needs `marginals`, which the "
+                f"{self.model.distribution.__name__} distribution of {type(self.model).__name__} does not offer; "
+                "use rule='argmax' or a model whose input decides the length"
+            )
 
-    def identity(self, data: str, parent: str | None = None) -> str:
+        if self.start is not None:
+            _check_start(self, self.start)
+            object.__setattr__(self, "start", replace(self.start, seed=self.seed))
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training examples in all, those of the start included."""
+        return self.trainer.epochs + (0 if self.start is None else self.start.epochs)
+
+    def identity(self, data: str) -> str:
         """What makes a run this run and no other: 64 hexadecimal digits.
 
-        SHA-256 of the canonical JSON of all fields, the version and sources of every component, the data and the
-        parent.
+        SHA-256 of the canonical JSON of all fields, the version and sources of every component, the data, and the
+        identity of the run that training starts from, if any.
 
         Args:
             data: digest of the data actually read, `Splits.digest`.
-            parent: identity of the run that training starts from, if any.
         """
-        return digest({"experiment": encode(self, versions=True), "data": data, "parent": parent})
+        parent = None if self.start is None else self.start.identity(data)
+        experiment = encode(replace(self, start=None), versions=True)
+        assert isinstance(experiment, dict)
+        del experiment["start"]  # the parent's identity says more
+        return digest({"experiment": experiment, "data": data, "parent": parent})
+
+
+def _check_start(experiment: Experiment, start: Experiment) -> None:
+    for field in ("task", "model"):
+        own, its = getattr(experiment, field), getattr(start, field)
+        if own != its:
+            raise ConfigError(
+                f"training can only start from weights of the same {field}, but Experiment.{field} is {own} and that "
+                f"of its start is {its}; give both the same {field}"
+            )

@@ -6,8 +6,9 @@ import json
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from structpred.config import Config
+from structpred.config import components
 from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
@@ -29,8 +30,11 @@ from structpred.training import checkpoint
 from structpred.training.data import Prepared, warn_of_unknown
 from structpred.training.evaluation import predict, score_counts
 from structpred.training.progress import Observer, Progress, ignore
-from structpred.training.trainer import Training
+from structpred.training.trainer import Interrupted, Training
 from structpred.vocabulary import Symbols
+
+WAIT = 0.5
+"""Seconds between looks at a run that another process is training."""
 
 
 def train(
@@ -45,7 +49,8 @@ def train(
     """Train, choose weights on dev, score dev and test, and leave a run folder named by the run's identity.
 
     A finished run is returned as it is; one that was interrupted goes on from its last checkpoint and ends with the
-    weights it would have had.
+    weights it would have had. The run that the experiment starts from, if any, is found in the same root, or trained
+    there first.
 
     Args:
         experiment: what to run.
@@ -57,29 +62,84 @@ def train(
 
     Raises:
         DataError: the task's data cannot be read.
-        RunError: another process is at this run, or training cannot go on.
+        Busy: another process is at this run.
+        RunError: training cannot go on.
         Interrupted: a signal or ``stopping`` ended it early.
     """
     splits = experiment.task.load()
-    identity = experiment.identity(splits.digest)
-    folder = Folder(Path(root) / identity[:16])
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        for half_written in folder.path.glob(".*.unfinished"):  # by a process that was killed
-            half_written.unlink()
-        if not folder.finished:
-            with _signals() as signalled, _without_subnormals(), torch.random.fork_rng():
-                run = _Making(experiment, splits, identity, folder, device, observer)
-                run.train(checkpoint_every, lambda: signalled() or stopping())
-    observer(Progress("done", done=1.0))
-    return Run.load(folder.path)
+    return _Session(Path(root), device, splits, stopping, checkpoint_every).run(experiment, observer)
+
+
+class Busy(RunError):
+    """Another process is training the run."""
+
+    def __init__(self, folder: Folder) -> None:
+        super().__init__(f"{folder.path}: another process is training this run; wait for it or stop it")
+
+
+@dataclass(frozen=True)
+class _Session:
+    """Where and how a run is trained, and before it the run that it starts from."""
+
+    root: Path
+    device: str
+    splits: Splits
+    stopping: Callable[[], bool]
+    checkpoint_every: float
+
+    def run(self, experiment: Experiment, observer: Observer) -> Run:
+        """The finished run."""
+        identity = experiment.identity(self.splits.digest)
+        folder = Folder(self.root / identity[:16])
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            for half_written in folder.path.glob(".*.unfinished"):  # by a process that was killed
+                half_written.unlink()
+            if not folder.finished:
+                with _signals() as signalled, _without_subnormals(), torch.random.fork_rng():
+                    session = replace(self, stopping=lambda: signalled() or self.stopping())
+                    start = None if folder.checkpoint.exists() else session.start(experiment, observer)
+                    run = _Making(experiment, self.splits, identity, folder, self.device, observer, start)
+                    run.train(self.checkpoint_every, session.stopping)
+        observer(Progress("done", done=1.0))
+        return Run.load(folder.path)
+
+    def start(self, experiment: Experiment, observer: Observer) -> Run | None:
+        """The finished run that training starts from, if any; waits while another process is training it."""
+        if experiment.start is None:
+            return None
+        while True:
+            try:
+                return self.run(experiment.start, _OfStart(observer))
+            except Busy:
+                observer(Progress("waiting for another process to train its start"))
+                if self.stopping():
+                    raise Interrupted from None
+                time.sleep(WAIT)
+
+
+@dataclass(frozen=True)
+class _OfStart:
+    """Tells of the run that training starts from: none of the training proper is done yet."""
+
+    observer: Observer
+
+    def __call__(self, progress: Progress) -> None:
+        self.observer(replace(progress, phase=f"start, {progress.phase}", done=0.0))
 
 
 class _Making:
     """A run folder being filled, `Folder.result` last."""
 
     def __init__(
-        self, experiment: Experiment, splits: Splits, identity: str, folder: Folder, device: str, observer: Observer
+        self,
+        experiment: Experiment,
+        splits: Splits,
+        identity: str,
+        folder: Folder,
+        device: str,
+        observer: Observer,
+        start: Run | None,
     ) -> None:
         observer(Progress("preparing"))
         self.experiment, self.identity, self.folder, self.observer = experiment, identity, folder, observer
@@ -88,6 +148,8 @@ class _Making:
         self.training = Training(experiment, self.prepared, device=device, observer=observer)
         if folder.checkpoint.exists():
             self.training.restore(checkpoint.load(folder.checkpoint))
+        elif start is not None:
+            self.training.model.load_state_dict(checkpoint.load(start.folder.weights))
         write_atomically(folder.experiment, experiment.to_json())
         write_atomically(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
         write_atomically(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
@@ -142,13 +204,14 @@ class _Making:
         )
 
     def _record(self) -> dict[str, object]:
-        parts = (getattr(self.experiment, field.name) for field in fields(self.experiment))
+        data, start = self.prepared.splits.digest, self.experiment.start
         return {
             "identity": self.identity,
-            "data": self.prepared.splits.digest,
+            "data": data,
+            "start": None if start is None else start.identity(data),
             **asdict(environment()),
             **asdict(commit()),
-            "modules": sorted({type(part).__module__ for part in parts if isinstance(part, Config)}),
+            "modules": sorted({type(part).__module__ for part in components(self.experiment)}),
         }
 
 
@@ -159,7 +222,7 @@ def _alone(folder: Folder) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(f"{folder.path}: another process is training this run; wait for it or stop it") from None
+        raise Busy(folder) from None
     try:
         yield
     except BaseException:

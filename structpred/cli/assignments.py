@@ -1,7 +1,7 @@
 """Experiments from words such as ``task=tsv task.train=pairs.tsv objective.epsilon=0.2``."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields
 from typing import Any, get_args
 
@@ -17,26 +17,38 @@ DEFAULTS: dict[str, Json] = {
 }
 
 
-def experiment(words: Iterable[str], start: Experiment | None = None) -> Experiment:
-    """An experiment from assignments, in their order, to ``start`` or to the defaults.
+def experiment(words: Iterable[str], base: Experiment | None = None) -> Experiment:
+    """An experiment from assignments, in their order, to ``base`` or to the defaults.
 
-    A family is chosen by name (``objective=rml``), a field by its dotted name (``objective.payoff=hamming``).
+    A family is chosen by name (``objective=rml``), a field by its dotted name (``objective.payoff=hamming``). What is
+    assigned to task or model is assigned to the experiment that ``base`` starts from too, which must share them.
 
     Raises:
         ConfigError: a word is no assignment, or names a field, a class or a value that does not exist.
     """
-    tree: Json = json.loads(json.dumps(DEFAULTS)) if start is None else encode(start)
+    tree: Json = json.loads(json.dumps(DEFAULTS)) if base is None else encode(base)
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise ConfigError(f"expected field=value, such as trainer.epochs=10, but got {word!r}")
-        _assign(tree, Experiment, name.split("."), text, name)
+        if name == "start" and text != "null":
+            raise ConfigError(f"start can only be assigned null, but got {text!r}; use structpred train --start RUN")
+        field, *deeper = name.split(".")
+        for node in _lineage(tree) if field in ("task", "model") else (tree,):
+            _assign(node, Experiment, [field, *deeper], text, name)
     try:
         built = decode(tree, Experiment, "experiment")
     except ConfigError as error:  # the user wrote trainer.epochs=0, so that is what it should be called
         raise ConfigError(str(error).removeprefix("experiment.")) from None
     assert isinstance(built, Experiment)
     return built
+
+
+def _lineage(tree: Json) -> Iterator[Json]:
+    """The tree of an experiment, that of what it starts from, and so on."""
+    while isinstance(tree, dict):
+        yield tree
+        tree = tree.get("start")
 
 
 def _assign(node: Json, hint: Any, path: list[str], text: str, name: str) -> None:

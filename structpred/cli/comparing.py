@@ -1,6 +1,7 @@
 """``structpred compare``."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,7 @@ from rich.console import Console
 from structpred.cli import assignments
 from structpred.cli.places import Words, folder_to_write
 from structpred.cli.sources import load_arms
-from structpred.comparison.plan import Plan
+from structpred.comparison.plan import Plan, PlannedRun
 from structpred.comparison.runner import compare
 from structpred.config import Count, coerce
 from structpred.display import duration, show_table
@@ -94,17 +95,29 @@ class Compare:
 def show_plan(plan: Plan, workers: int | None, device: str, console: Console) -> None:
     """Print what a comparison would run, and how long it should take."""
     seconds = plan.seconds(device)
+    todo = plan.unfinished
     states = ("finished", "to be resumed", "to be run")
     rows = []
-    for arm in plan.arms:
-        found = [run.state for run in plan.runs if run.arm == arm]
+    for arm in seconds:
+        found = [run.state for run in dict.fromkeys((*plan.runs, *todo)) if run.arm == arm]
         rows.append((arm, *(str(found.count(state)) for state in states), f"about {duration(seconds[arm])}"))
     show_table(console, ("arm", *states, "one run takes"), rows)
-    todo = plan.unfinished
     if not todo:
         console.print(f"All {len(plan.runs)} runs are finished; only the report is left to write")
         return
     processes = min(workers or os.cpu_count() or 1, len(todo))
-    left = max(sum(seconds[run.arm] for run in todo) / processes, max(seconds[run.arm] for run in todo))
+    left = max(sum(seconds[run.arm] for run in todo) / processes, _longest(todo, seconds))
     noun = "process" if processes == 1 else "processes"
-    console.print(f"{len(todo)} of {len(plan.runs)} runs to do, about {duration(left)} on {processes} {noun}")
+    total = len(todo) + sum(run.folder.finished for run in plan.runs)
+    console.print(f"{len(todo)} of {total} runs to do, about {duration(left)} on {processes} {noun}")
+
+
+def _longest(todo: Sequence[PlannedRun], seconds: Mapping[str, float]) -> float:
+    """Seconds of the longest chain of runs that have to follow one another."""
+    by_folder = {run.folder: run for run in todo}
+
+    def chain(run: PlannedRun) -> float:
+        before = None if run.ready or run.start is None else by_folder.get(run.start)
+        return seconds[run.arm] + (0.0 if before is None else chain(before))
+
+    return max(map(chain, todo))

@@ -1,6 +1,6 @@
 """``structpred train``, and the table of scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,9 @@ from structpred.cli import assignments
 from structpred.cli.places import Words, folder_to_write
 from structpred.config import Count, coerce
 from structpred.display import show_table, watching
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.runs import Run
 from structpred.train import train
 
 
@@ -22,10 +25,14 @@ class Train:
       structpred train
       structpred train objective=rml objective.payoff.temperature.rescaled=0.8
       structpred train task=tsv task.train=train.tsv task.dev=dev.tsv trainer.epochs=40 seed=1
+      structpred train --start runs/3f0c… objective=rml optimiser.lr=0.0005
     """
 
     words: Words = ()
     """Assignments: task=NAME, model=NAME, objective=NAME, and fields by dotted name; see `structpred describe NAME`."""
+
+    start: Path | None = None
+    """Start from the weights of this finished run, with its settings where nothing else is assigned."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
@@ -41,11 +48,27 @@ class Train:
         coerce(self.threads, Count, "--threads")
         folder_to_write(self.root)
         torch.set_num_threads(self.threads)
-        experiment = assignments.experiment(self.words)
+        experiment = assignments.experiment(self.words, None if self.start is None else self._continued(self.start))
         with watching(Console(stderr=True, highlight=False, markup=False), "training") as observer:
             run = train(experiment, root=self.root, device=self.device, observer=observer)
         show_scores(run.result.scores, console)
         console.print(f"Run: {run.folder.path}", soft_wrap=True)
+
+    def _continued(self, path: Path) -> Experiment:
+        """The experiment of a finished run, starting from that run.
+
+        Raises:
+            ConfigError: the run is in another folder or out of date, or what it decides is assigned.
+        """
+        for word in self.words:
+            if word.partition("=")[0].partition(".")[0] in ("task", "model", "seed", "start"):
+                raise ConfigError(f"task, model and seed are those of --start, but got {word!r}; leave it out")
+        run = Run.load(path)
+        if path.resolve().parent != self.root.resolve():
+            raise ConfigError(f"the run to start from must be in {self.root}, but got {path}; add --root {path.parent}")
+        if run.experiment.identity(run.experiment.task.load().digest) != run.result.identity:
+            raise ConfigError(f"{path}: its data or its components have changed since this run; train it again first")
+        return replace(run.experiment, start=run.experiment)
 
 
 def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:

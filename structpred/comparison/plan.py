@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 
@@ -26,17 +26,19 @@ EVALUATION_SHARE = 1.2
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One arm under one seed.
+    """One arm under one seed, or what arms start from under that seed.
 
     Attributes:
-        arm: the arm's name.
+        arm: the arm's name; ``"start of ARM"`` for what is no arm itself.
         experiment: the arm with the seed set.
         folder: where it is, or will be.
+        start: where the run that it starts from is, if any.
     """
 
     arm: str
     experiment: Experiment
     folder: Folder
+    start: Folder | None = None
 
     @property
     def name(self) -> str:
@@ -50,6 +52,11 @@ class PlannedRun:
             return "finished"
         return "to be resumed" if self.folder.checkpoint.exists() else "to be run"
 
+    @property
+    def ready(self) -> bool:
+        """True once nothing has to be finished before it."""
+        return self.start is None or self.start.finished or self.state != "to be run"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -61,6 +68,7 @@ class Plan:
         baseline: the arm that others are compared with.
         splits: the data all arms share.
         runs: one for every arm and seed.
+        starts: what runs start from and is no arm itself, each once, in an order in which they can be trained.
     """
 
     arms: Mapping[str, Experiment]
@@ -68,6 +76,7 @@ class Plan:
     baseline: str
     splits: Splits
     runs: tuple[PlannedRun, ...]
+    starts: tuple[PlannedRun, ...] = ()
 
     @classmethod
     def of(cls, arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None, root: Path) -> "Plan":
@@ -81,28 +90,69 @@ class Plan:
         _check(arms, seeds, baseline)
         first = next(iter(arms))
         splits = arms[first].task.load()
-        runs = []
-        for seed in seeds:
-            for arm, experiment in arms.items():
-                seeded = replace(experiment, seed=seed)
-                runs.append(PlannedRun(arm, seeded, Folder(root / seeded.identity(splits.digest)[:16])))
-        return cls(arms, tuple(seeds), baseline or first, splits, tuple(runs))
+        seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
+        runs = tuple(_planned(arm, experiment, root, splits.digest) for arm, experiment in seeded)
+        return cls(arms, tuple(seeds), baseline or first, splits, runs, _starts(runs, root, splits.digest))
 
     @property
     def unfinished(self) -> tuple[PlannedRun, ...]:
-        """What is left to do."""
-        return tuple(run for run in self.runs if not run.folder.finished)
+        """What is left to do: what others start from first, and that only where it is still needed."""
+        todo = [run for run in self.runs if not run.folder.finished]
+        needed = {run.start for run in todo if not run.ready}
+        starts: list[PlannedRun] = []
+        for run in reversed(self.starts):  # from the youngest, which may need an older one
+            if run.folder in needed:
+                starts.insert(0, run)
+                needed |= set() if run.ready else {run.start}
+        return (*starts, *todo)
 
     def seconds(self, device: str = "auto") -> dict[str, float]:
-        """Estimated seconds of one run of each arm: what its finished runs took, else from a short rehearsal."""
-        finished: dict[str, list[float]] = {arm: [] for arm in self.arms}
-        for run in self.runs:
-            if run.folder.finished:
-                finished[run.arm].append(Run.load(run.folder.path).result.seconds)
-        return {
-            arm: median(taken) if taken else _rehearse(self.arms[arm], self.splits, device)
-            for arm, taken in finished.items()
-        }
+        """Estimated seconds of one run of each arm: what its finished runs took, else from a short rehearsal.
+
+        What arms start from has entries of its own, where it is still to be trained.
+        """
+        runs: dict[str, list[PlannedRun]] = {arm: [] for arm in self.arms}
+        for run in (*self.runs, *(run for run in self.unfinished if run in self.starts)):
+            runs.setdefault(run.arm, []).append(run)
+        return {arm: _seconds(each, self.splits, device) for arm, each in runs.items()}
+
+
+def _planned(arm: str, experiment: Experiment, root: Path, data: str) -> PlannedRun:
+    own, start = _folder(experiment, root, data), experiment.start
+    return PlannedRun(arm, experiment, own, None if start is None else _folder(start, root, data))
+
+
+def _folder(experiment: Experiment, root: Path, data: str) -> Folder:
+    return Folder(root / experiment.identity(data)[:16])
+
+
+def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedRun, ...]:
+    """What runs start from, directly or not, without those that are runs of an arm themselves; the oldest first."""
+    own = {run.folder for run in runs}
+    found: dict[Folder, Experiment] = {}
+    names: dict[Folder, list[str]] = {}
+    for run in runs:
+        for depth, experiment in reversed(list(enumerate(_ancestors(run.experiment), 1))):
+            folder = _folder(experiment, root, data)
+            found[folder] = experiment
+            names.setdefault(folder, []).append(f"{'start of ' * depth}{run.arm}")
+    return tuple(
+        _planned(" and ".join(names[folder]), experiment, root, data)
+        for folder, experiment in found.items()
+        if folder not in own
+    )
+
+
+def _ancestors(experiment: Experiment) -> Iterator[Experiment]:
+    """What it starts from, what that starts from, and so on."""
+    while experiment.start is not None:
+        experiment = experiment.start
+        yield experiment
+
+
+def _seconds(runs: Sequence[PlannedRun], splits: Splits, device: str) -> float:
+    taken = [Run.load(run.folder.path).result.seconds for run in runs if run.folder.finished]
+    return median(taken) if taken else _rehearse(runs[0].experiment, splits, device)
 
 
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:
@@ -118,12 +168,25 @@ def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str |
     for one, other in combinations(arms, 2):
         if replace(arms[one], seed=0) == replace(arms[other], seed=0):
             raise ConfigError(f"the arms {one!r} and {other!r} are the same experiment; leave one out or change it")
-    for other, field in product(arms, ("task", "trainer")):
-        if getattr(arms[other], field) != getattr(arms[first], field):
-            raise ConfigError(
-                f"the arms of a comparison share their {field}, but {first!r} and {other!r} differ in it; "
-                "compare them in two comparisons"
-            )
+    for other in arms:
+        _check_shared(first, arms[first], other, arms[other])
+
+
+def _check_shared(first: str, one: Experiment, other: str, another: Experiment) -> None:
+    """Refuse arms of different tasks or budgets: what an arm starts from counts as trained."""
+    mine, theirs = (replace(each.trainer, epochs=each.epochs) for each in (one, another))
+    if one.task == another.task and mine == theirs:
+        return
+    field = "task" if one.task != another.task else "trainer"
+    epochs = (
+        f" ({one.epochs} and {another.epochs} epochs in all, with those of what they start from)"
+        if field == "trainer" and one.epochs != another.epochs
+        else ""
+    )
+    raise ConfigError(
+        f"the arms of a comparison share their {field}, but {first!r} and {other!r} differ in it{epochs}; "
+        "compare them in two comparisons"
+    )
 
 
 def _rehearse(experiment: Experiment, splits: Splits, device: str) -> float:

@@ -71,36 +71,56 @@ def compare(
 
 def _run_all(plan: Plan, chosen: Workers, root: Path, device: str, console: Console) -> None:
     """Start what is unfinished and show it until all is done."""
-    futures: dict[Future[None], PlannedRun] = {}
+    work = _Work(plan.unfinished, chosen, root, device)
     try:
-        for run in plan.unfinished:
-            futures[chosen.submit(run, root, device)] = run
-        _watch(futures, len(plan.runs) - len(futures), console)
-    except BaseException:
-        for future in futures:
+        work.submit_ready()
+        _watch(work, sum(run.folder.finished for run in plan.runs), console)
+    except BaseException as reason:
+        for future in work.futures:
             future.cancel()
+        if isinstance(reason, BrokenProcessPool):  # no worker is left to take what became ready
+            raise RunError(f"{_reason(reason)}; finished runs are kept") from reason
         raise
-    failures = {run.name: error for future, run in futures.items() if (error := future.exception())}
+    failures = {run.name: error for future, run in work.futures.items() if (error := future.exception())}
     if failures:
         name, error = next(iter(failures.items()))
+        waiting = len(work.waiting)
         raise RunError(
-            f"{len(failures)} of {len(futures)} runs did not finish, first {name}: {_reason(error)}; finished runs are "
-            "kept, and the same command goes on from here"
+            f"{len(failures) + waiting} of {len(work.futures) + waiting} runs did not finish, first {name}: "
+            f"{_reason(error)}; finished runs are kept, and the same command goes on from here"
         ) from error
 
 
-def _watch(futures: Mapping[Future[None], PlannedRun], finished: int, console: Console) -> None:
+class _Work:
+    """The runs to do: those given to workers, and those that wait for the run they start from."""
+
+    def __init__(self, runs: Sequence[PlannedRun], chosen: Workers, root: Path, device: str) -> None:
+        self.chosen, self.root, self.device = chosen, root, device
+        self.waiting = list(runs)
+        self.futures: dict[Future[None], PlannedRun] = {}
+
+    def submit_ready(self) -> set[Future[None]]:
+        """Give workers what may be trained now."""
+        ready = [run for run in self.waiting if run.ready]
+        self.waiting = [run for run in self.waiting if run not in ready]
+        submitted = {self.chosen.submit(run, self.root, self.device): run for run in ready}
+        self.futures |= submitted
+        return set(submitted)
+
+
+def _watch(work: _Work, finished: int, console: Console) -> None:
     """Show all runs until they are done: bars on a terminal, else a line as each one ends."""
-    total, pending = finished + len(futures), set(futures)
+    total, pending = finished + len(work.futures) + len(work.waiting), set(work.futures)
     with Overview(console, finished, total) as shown:
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when="FIRST_COMPLETED")
-            under_way = {futures[future] for future in pending if future.running()}
+            under_way = {work.futures[future] for future in pending if future.running()}
             shown.update({run.name: progress for run in under_way if (progress := read_progress(run.folder))})
             for future in done:
-                run, error = futures[future], future.exception()
+                run, error = work.futures[future], future.exception()
                 line = f"failed: {_reason(error)}" if error else _told(run)
                 shown.end(run.name, f"{run.name}: {line}", silent=isinstance(error, BrokenProcessPool))
+            pending |= work.submit_ready() if done else set()
 
 
 def _told(run: PlannedRun) -> str:

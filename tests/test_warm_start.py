@@ -1,0 +1,355 @@
+"""Training that starts from the finished weights of another experiment."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from rich.console import Console
+
+from structpred import compare
+from structpred.cli import assignments, main
+from structpred.comparison.plan import Plan
+from structpred.comparison.runner import _run_all
+from structpred.comparison.workers import workers
+from structpred.config import components, leaves
+from structpred.errors import ConfigError, RunError
+from structpred.experiment import Experiment
+from structpred.models import Seq2Seq
+from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
+from structpred.runs import Folder, Run
+from structpred.train import train
+from structpred.training import Adam, Trainer, checkpoint
+from structpred.training.batching import Batch
+from structpred.training.progress import Progress
+from structpred.training.trainer import Interrupted, Training
+from tests.support.tiny import Copying
+
+FIRST = Experiment(
+    task=Copying(),
+    model=Seq2Seq(embedding=8, hidden=8, dropout=0.3),
+    objective=MaximumLikelihood(),
+    optimiser=Adam(lr=1e-2),
+    trainer=Trainer(epochs=2, batch_tokens=40),
+)
+SECOND = replace(FIRST, objective=RML(), start=FIRST)
+THIRD = replace(FIRST, objective=LabelSmoothing(), start=SECOND)
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    taken = iter(range(steps))
+    return lambda: next(taken, None) is None
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return checkpoint.load(run.folder.weights)
+
+
+def folder_of(experiment: Experiment, root: Path) -> Folder:
+    return Folder(root / experiment.identity(experiment.task.load().digest)[:16])
+
+
+def same(one: Run, other: Run) -> bool:
+    return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+# ------------------------------------------------------------------------------------------------- the experiment
+
+
+def test_json_holds_the_start_and_comes_back_equal() -> None:
+    for experiment in (FIRST, SECOND, THIRD):
+        assert Experiment.from_json(experiment.to_json()) == experiment
+    assert json.loads(THIRD.to_json())["start"]["start"]["objective"] == {"type": "maximum-likelihood"}
+
+
+def test_json_written_before_there_were_starts_is_read() -> None:
+    node = json.loads(FIRST.to_json())
+    del node["start"]
+    assert Experiment.from_json(json.dumps(node)) == FIRST
+
+
+def test_the_start_has_the_seed_of_its_owner() -> None:
+    assert replace(FIRST, start=replace(FIRST, seed=7)) == replace(FIRST, start=FIRST)
+    moved = replace(THIRD, seed=3)
+    assert moved.start is not None
+    assert moved.start.start == replace(FIRST, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (replace(FIRST, task=Copying(train=41)), r"same task, but Experiment\.task is Copying\(train=40.*train=41"),
+        (replace(FIRST, model=Seq2Seq(hidden=4)), r"same model, but Experiment\.model is Seq2Seq.*both the same model"),
+    ],
+    ids=["task", "model"],
+)
+def test_a_start_of_another_kind_is_refused(start: Experiment, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(FIRST, start=start)
+
+
+def test_the_identity_is_that_of_the_start_too() -> None:
+    again = replace(FIRST, start=FIRST)
+    others = [FIRST, again, SECOND, THIRD, replace(FIRST, start=SECOND), replace(again, seed=1)]
+    others.append(replace(FIRST, start=replace(FIRST, optimiser=Adam(lr=2e-2))))
+    assert len({each.identity("data") for each in others}) == len(others)
+    assert again.identity("data") != again.identity("other data")
+
+
+def test_a_component_of_the_start_that_changed_its_meaning_changes_the_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = SECOND.identity("data")
+    monkeypatch.setattr(MaximumLikelihood, "version", 2)
+    assert SECOND.identity("data") != before
+
+
+def test_a_table_tells_a_start_by_what_differs() -> None:
+    assert dict(leaves(FIRST))["start"] == "-"
+    assert dict(leaves(replace(FIRST, start=FIRST)))["start"] == "the same experiment"
+    shown = dict(leaves(replace(SECOND, start=replace(FIRST, optimiser=Adam(lr=0.5)))))
+    assert shown["start"].startswith("objective=maximum-likelihood, optimiser.lr=0.5")
+    assert dict(leaves(THIRD))["start"].endswith("start=objective=maximum-likelihood")
+    assert MaximumLikelihood() in components(THIRD)
+
+
+# ------------------------------------------------------------------------------------------------------- one run
+
+
+def test_training_begins_with_the_weights_of_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = train(FIRST, root=tmp_path)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def watched(self: Training, batch: Batch, within: float) -> None:
+        seen.append({name: value.clone() for name, value in self.model.state_dict().items()})
+        step(self, batch, within)
+
+    step = Training._train
+    monkeypatch.setattr(Training, "_train", watched)
+    run = train(SECOND, root=tmp_path)
+    assert all(torch.equal(value, seen[0][name]) for name, value in weights(first).items())
+    assert not same(run, first)
+    assert json.loads(run.folder.record.read_text(encoding="utf-8"))["start"] == first.result.identity
+
+
+def test_the_start_is_trained_first_where_it_is_not_there(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    run = train(THIRD, root=tmp_path / "at once", observer=lambda progress: seen.append(progress))
+    phases = list(dict.fromkeys(each.phase for each in seen))
+    assert [phase.count("start, ") for phase in phases] == [2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0]
+    assert all(each.done == 0 for each in seen if each.phase.startswith("start, "))
+    for experiment in (FIRST, SECOND, THIRD):
+        one_by_one = train(experiment, root=tmp_path / "one by one")
+    assert same(run, one_by_one)
+
+
+@pytest.mark.parametrize("steps", [3, 12])
+def test_an_interrupted_run_goes_on_to_the_same_weights(steps: int, tmp_path: Path) -> None:
+    undisturbed = train(SECOND, root=tmp_path / "undisturbed")
+    with pytest.raises(Interrupted):
+        train(SECOND, root=tmp_path / "interrupted", stopping=stop_after(steps))
+    begun = folder_of(SECOND, tmp_path / "interrupted")
+    assert begun.checkpoint.exists() == folder_of(FIRST, tmp_path / "interrupted").finished == (steps == 12)
+    assert begun.path.exists() == begun.checkpoint.exists(), "a folder with nothing in it is removed"
+    assert same(train(SECOND, root=tmp_path / "interrupted"), undisturbed)
+
+
+def test_a_run_under_way_or_finished_needs_its_start_no_more(tmp_path: Path) -> None:
+    first = train(FIRST, root=tmp_path)
+    with pytest.raises(Interrupted):
+        train(SECOND, root=tmp_path, stopping=stop_after(2))
+    for path in first.folder.path.iterdir():
+        path.unlink()
+    first.folder.path.rmdir()
+    run = train(SECOND, root=tmp_path)
+    assert train(SECOND, root=tmp_path).result == run.result
+    assert [path.name for path in tmp_path.iterdir()] == [run.folder.path.name]
+
+
+def test_a_start_that_another_process_is_training_is_waited_for(tmp_path: Path) -> None:
+    start = folder_of(FIRST, tmp_path)
+    start.path.mkdir()
+    seen: list[str] = []
+    with FileLock(start.path / ".lock"), pytest.raises(Interrupted):
+        train(SECOND, root=tmp_path, observer=lambda each: seen.append(each.phase), stopping=lambda: len(seen) > 2)
+    assert seen == ["waiting for another process to train its start"] * 3
+    assert [path.name for path in tmp_path.iterdir()] == [start.path.name]
+
+
+SCRIPT = """
+import sys
+from structpred import train
+from tests.test_warm_start import SECOND, THIRD, replace
+train({"second": SECOND, "other": replace(SECOND, objective=THIRD.objective)}[sys.argv[2]], root=sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_may_want_the_same_start(tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", SCRIPT, str(tmp_path), name] for name in ("second", "other")]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    ends = [(process.communicate(timeout=240)[1], process.returncode) for process in processes]
+    assert [status for _, status in ends] == [0, 0], ends
+    assert len(list(tmp_path.glob("*/result.json"))) == 3
+
+
+# -------------------------------------------------------------------------------------------------- a comparison
+
+ARMS = {
+    "RML": SECOND,
+    "ML": replace(FIRST, start=FIRST),
+    "cold": replace(FIRST, trainer=Trainer(epochs=4, batch_tokens=40)),
+}
+
+
+def test_a_start_that_arms_share_is_planned_once_a_seed(tmp_path: Path) -> None:
+    plan = Plan.of(ARMS, (0, 1), "ML", tmp_path)
+    assert [run.name for run in plan.starts] == [
+        "start of RML and start of ML, seed 0",
+        "start of RML and start of ML, seed 1",
+    ]
+    assert [run.name for run in plan.unfinished] == [run.name for run in (*plan.starts, *plan.runs)]
+    assert [run.ready for run in plan.runs[:3]] == [False, False, True]
+    train(FIRST, root=tmp_path)
+    assert [run.experiment.seed for run in plan.unfinished if run in plan.starts] == [1]
+    assert [run.ready for run in plan.runs[:3]] == [True, True, True]
+    for arm in ("RML", "ML"):
+        train(replace(ARMS[arm], seed=1), root=tmp_path / "other")
+    assert Plan.of(ARMS, (1,), "ML", tmp_path / "other").unfinished == plan_of_cold(tmp_path / "other")
+
+
+def plan_of_cold(root: Path) -> tuple[object, ...]:
+    return Plan.of({"cold": ARMS["cold"]}, (1,), None, root).runs
+
+
+def test_an_arm_that_others_start_from_is_trained_once(tmp_path: Path) -> None:
+    long = replace(FIRST, start=replace(FIRST, start=FIRST))
+    arms = {"later": replace(SECOND, start=replace(FIRST, start=FIRST)), "long": long}
+    plan = Plan.of(arms, (0,), None, tmp_path)
+    assert [run.arm for run in plan.starts] == [
+        "start of start of later and start of start of long",
+        "start of later and start of long",
+    ]
+    assert plan.unfinished == (*plan.starts, *plan.runs)
+
+
+def test_arms_are_compared_after_equally_long_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"share their trainer, but 'ML' and 'RML' .*\(2 and 4 epochs in all, with"):
+        Plan.of({"ML": FIRST, "RML": SECOND}, (0,), None, tmp_path)
+
+
+def test_starts_are_in_the_estimate(tmp_path: Path) -> None:
+    plan = Plan.of(ARMS, (0,), "ML", tmp_path)
+    assert set(plan.seconds("cpu")) == {*ARMS, "start of RML and start of ML"}
+    train(FIRST, root=tmp_path)
+    assert set(plan.seconds("cpu")) == set(ARMS)
+
+
+def test_a_comparison_trains_starts_first_and_each_once(tmp_path: Path) -> None:
+    console = quiet()
+    with ThreadPoolExecutor(2) as executor:
+        report = compare(ARMS, seeds=(0, 1), baseline="ML", root=tmp_path, executor=executor, console=console)
+    assert len(list(tmp_path.glob("*/result.json"))) == 8
+    assert "(8 of 8)" in console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO of `quiet`
+    for seed, result in zip((0, 1), report.results["RML"], strict=True):
+        assert Run.load(tmp_path / result.identity[:16]).experiment.start == replace(FIRST, seed=seed)
+    assert report.differences()["start"]["RML"] == "objective=maximum-likelihood"
+    assert report.differences()["start"]["cold"] == "-"
+
+
+def test_an_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from structpred.comparison import runner
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("*/result.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(1) as executor:
+        patched.setattr(runner, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            compare(ARMS, seeds=(0,), baseline="ML", root=tmp_path, executor=executor, console=quiet())
+    assert Plan.of(ARMS, (0,), "ML", tmp_path).unfinished
+    with ThreadPoolExecutor(1) as executor:
+        resumed = compare(ARMS, seeds=(0,), baseline="ML", root=tmp_path, executor=executor, console=quiet())
+    assert resumed.results["ML"][0].scores == train(ARMS["ML"], root=tmp_path / "undisturbed").result.scores
+
+
+def test_what_starts_from_a_run_that_failed_is_not_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(self: Training, batch: Batch, within: float) -> None:
+        raise RunError("this went wrong; do that")
+
+    monkeypatch.setattr(Training, "_train", broken)
+    plan = Plan.of({"ML": ARMS["ML"], "RML": SECOND}, (0,), None, tmp_path)
+    with (
+        ThreadPoolExecutor(1) as executor,
+        workers(executor, 1) as chosen,
+        pytest.raises(RunError, match=r"^3 of 3 runs did not finish, first start of ML and start of RML, seed 0: this"),
+    ):
+        _run_all(plan, chosen, tmp_path, "cpu", quiet())
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------- the command line
+
+
+def test_assignments_of_task_and_model_reach_the_start() -> None:
+    changed = assignments.experiment(["task.train=41", "model.hidden=4", "trainer.epochs=9", "seed=2"], THIRD)
+    task, model = Copying(train=41), Seq2Seq(embedding=8, hidden=4, dropout=0.3)
+    first = replace(FIRST, task=task, model=model)
+    second = replace(first, objective=RML(), start=first)
+    trainer = Trainer(epochs=9, batch_tokens=40)
+    assert changed == replace(first, objective=LabelSmoothing(), start=second, trainer=trainer, seed=2)
+    again = assignments.experiment(["start.trainer.epochs=5"], SECOND)
+    assert again.start == replace(FIRST, trainer=Trainer(epochs=5, batch_tokens=40))
+    assert assignments.experiment(["start=null"], SECOND) == replace(FIRST, objective=RML())
+
+
+def test_what_cannot_be_assigned_to_a_start_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"start can only be assigned null, but got 'runs/3'; .* train --start RUN"):
+        assignments.experiment(["start=runs/3"], SECOND)
+    with pytest.raises(ConfigError, match=r"start\.seed: 'start' of Experiment has no fields of its own"):
+        assignments.experiment(["start.seed=3"], FIRST)
+
+
+def test_the_command_starts_from_a_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = train(FIRST).folder.path
+    threads = torch.get_num_threads()
+    assert main(["train", "--start", str(first), "objective=rml", "--threads", str(threads)]) == 0
+    place = capsys.readouterr().out.splitlines()[-1].removeprefix("Run: ")
+    assert Run.load(place).experiment == SECOND
+    wrong = {
+        "model.hidden=4": "task, model and seed are those of --start, but got 'model.hidden=4'; leave it out",
+        "--root": f"the run to start from must be in there, but got {first}; add --root runs",
+    }
+    for word, message in wrong.items():
+        assert main(["train", "--start", str(first), word, *(["there"] if word == "--root" else [])]) == 2
+        assert capsys.readouterr().err == f"structpred: {message}\n"
+    monkeypatch.setattr(MaximumLikelihood, "version", 2)
+    assert main(["train", "--start", str(first)]) == 2
+    assert "have changed since this run; train it again first" in capsys.readouterr().err
+
+
+def test_a_dry_run_counts_starts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from structpred.cli.comparing import show_plan
+
+    show_plan(Plan.of(ARMS, (0, 1), "ML", tmp_path), 2, "cpu", Console(width=200))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("start of RML and start of ML\t0\t0\t2\tabout")
+    assert lines[-1].startswith("8 of 8 runs to do, about")
