@@ -109,11 +109,27 @@ def _origin(cls: type) -> str:
 tasks = Registry("task", "structpred.tasks")
 models = Registry("model", "structpred.models")
 inputs = Registry("input", "structpred.inputs", home="structpred.models")
+spellings = Registry("spelling", "structpred.spellings", home="structpred.models")
 objectives = Registry("objective", "structpred.objectives")
 rewards = Registry("reward", "structpred.rewards")
 payoffs = Registry("payoff", "structpred.payoffs")
 estimators = Registry("estimator", "structpred.estimators", home="structpred.objectives")
+baselines = Registry("baseline", "structpred.baselines", home="structpred.objectives")
+candidate_sets = Registry("candidate set", "structpred.candidate_sets", home="structpred.objectives")
 optimisers = Registry("optimiser", "structpred.optimisers", home="structpred.training")
 schedules = Registry("schedule", "structpred.schedules", home="structpred.training")
 
-FAMILIES = (tasks, models, inputs, objectives, rewards, payoffs, estimators, optimisers, schedules)
+FAMILIES = (
+    tasks,
+    models,
+    inputs,
+    spellings,
+    objectives,
+    rewards,
+    payoffs,
+    estimators,
+    baselines,
+    candidate_sets,
+    optimisers,
+    schedules,
+)

@@ -20,12 +20,14 @@ class Distribution(Protocol):
     """What every distribution says of itself.
 
     Attributes:
-        labels: V, the number of labels.
         fixed_length: True where the input decides the length of the output, as for a tagger.
     """
 
-    labels: int
     fixed_length: ClassVar[bool]
+
+    @property
+    def labels(self) -> int:
+        """V, the number of labels."""
 
 
 @runtime_checkable

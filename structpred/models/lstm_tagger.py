@@ -1,0 +1,89 @@
+"""A bidirectional LSTM that labels every position by itself."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structpred.config import Count, Fraction, Interval
+from structpred.distributions.factorised import Factorised
+from structpred.distributions.protocols import Distribution
+from structpred.errors import ConfigError
+from structpred.models.base import Model
+from structpred.models.encoder import RecurrentEncoder
+from structpred.models.inputs import InputEncoder, SymbolEmbedding
+from structpred.registry import models
+from structpred.sequences import Inputs
+from structpred.task import Sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagger(Model):
+    """What models have in common that score every label at every input position by a bidirectional LSTM.
+
+    Attributes:
+        inputs: what the model sees at every position.
+        embedding: size of the vectors that ``inputs`` is asked for.
+        hidden: size of the two directions together; even.
+        layers: number of bidirectional layers.
+        dropout: rate on the inputs' vectors and on every layer's output; masks are shared over time.
+    """
+
+    inputs: InputEncoder = SymbolEmbedding()
+    embedding: Count = 128
+    hidden: Annotated[int, Interval(least=2)] = 256
+    layers: Count = 1
+    dropout: Fraction = 0.3
+
+    def check(self) -> None:
+        """Refuse an odd state size, which two directions cannot share."""
+        if self.hidden % 2:
+            raise ConfigError(
+                f"{type(self).__name__}.hidden must be even (each direction gets half of it), but got {self.hidden}"
+            )
+
+    def encoder(self) -> InputEncoder:
+        """How inputs are read."""
+        return self.inputs
+
+
+@models.register("lstm-tagger")
+@dataclass(frozen=True, kw_only=True)
+class LSTMTagger(Tagger):
+    """A bidirectional LSTM and one softmax a position; labels are independent of each other given the input."""
+
+    distribution: ClassVar[type[Distribution]] = Factorised
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        """The network for the given numbers of input symbols and labels."""
+        return LSTMTaggerModule(LabelScores(self, sizes))
+
+
+class LSTMTaggerModule(nn.Module):
+    """The network of `LSTMTagger`; called on inputs, it returns p(·|x)."""
+
+    def __init__(self, scores: "LabelScores") -> None:
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, inputs: Inputs) -> Factorised:
+        """p(·|x) for inputs ``[batch, time]``."""
+        return Factorised(self.scores(inputs), inputs.lengths)
+
+
+class LabelScores(nn.Module):
+    """A score for every label at every position: the encoder and one linear layer."""
+
+    def __init__(self, tagger: Tagger, sizes: Sizes) -> None:
+        super().__init__()
+        reader = tagger.inputs.build(sizes, tagger.embedding)
+        self.encoder = RecurrentEncoder(
+            reader, hidden=tagger.hidden // 2, layers=tagger.layers, dropout=tagger.dropout, end_mark=True
+        )
+        self.output = nn.Linear(tagger.hidden, sizes.labels)
+
+    def forward(self, inputs: Inputs) -> Float[Tensor, "batch time labels"]:
+        """Scores at the inputs' positions; that of the end mark, which makes an empty input an input too, is cut."""
+        scores: Tensor = self.output(self.encoder(inputs).memory[:, :-1])
+        return scores
