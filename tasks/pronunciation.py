@@ -1,136 +1,27 @@
 """English pronunciation: letters to phones, from a lexicon that needs no download."""
 
-import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import ClassVar
 
-from structpred.config import Count
-from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.registry import tasks
-from structpred.task import Example, Splits, Task
-from structpred.tasks.reading import in_hashed_order, splits_of
+from structpred.tasks.lexicon import LexiconTask
 from structpred.vocabulary import Symbols
-
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz'")
-_NO_STRESS = str.maketrans("", "", "ˈˌ")
 
 
 @tasks.register("pronunciation")
 @dataclass(frozen=True, kw_only=True)
-class Pronunciation(Task):
-    """Letters to phones in American English: the lexicon of the package ``gruut-lang-en`` (MIT licence).
+class Pronunciation(LexiconTask):
+    """Letters to phones in American English; see `LexiconTask` for fields and splits.
 
-    Kept are words of a-z and apostrophes, 124,359 of 124,392 in its version 2.0.1 (left out: 31 with accented
-    letters such as *zoë*, and *a.m.* and *p.m.*). A word's pronunciations are all references, the lexicon's first
-    one first; there are 40 phones without stress and 70 with it.
-
-    Words are put in the order of their SHA-256: the first ``held_out`` are the test words, the next are the dev words,
-    then come the training words. So ``size`` never moves a word, and a larger training set contains the smaller
-    ones. An inflected form and its base (*abbot*, *abbot's*) may fall on different sides.
-
-    Attributes:
-        size: number of training words; None takes all that are left.
-        held_out: number of dev words, and of test words.
-        stress: keep the marks ˈ and ˌ on stressed vowels. Without them, as in most work on CMUdict,
-            pronunciations that differ only in stress are merged.
+    Kept are 124,359 of the 124,392 words in the lexicon's version 2.0.1 (left out: 31 with accented letters such as
+    *zoë*, and *a.m.* and *p.m.*). A word's pronunciations are all references, the lexicon's first one first; there
+    are 40 phones without stress and 70 with it.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    query: ClassVar[str] = "SELECT word, phonemes FROM word_phonemes ORDER BY pron_order, id"
 
-    size: Count | None = None
-    held_out: Count = 1000
-    stress: bool = False
-
-    def load(self) -> Splits:
-        """Read the lexicon and split it.
-
-        Raises:
-            DataError: the lexicon is missing or cannot be read.
-            ConfigError: it has fewer words than asked for.
-        """
-        lexicon = _lexicon()
-        words = in_hashed_order(lexicon)
-        left = len(words) - 2 * self.held_out
-        if left < (self.size or 1):
-            raise ConfigError(self._too_many(len(words), left))
-        test, dev = words[: self.held_out], words[self.held_out : 2 * self.held_out]
-        train = words[2 * self.held_out :][: self.size]
-        return splits_of(
-            train=self._examples(train, lexicon), dev=self._examples(dev, lexicon), test=self._examples(test, lexicon)
-        )
-
-    def _too_many(self, words: int, left: int) -> str:
-        if left < 1:
-            return (
-                f"Pronunciation.held_out must be at most {(words - 1) // 2}, so that of {words} words some are left "
-                f"for training, but got {self.held_out}"
-            )
-        return (
-            f"Pronunciation.size must be at most {left}, the words left beside two times held_out={self.held_out}, "
-            f"but got {self.size}; size=None takes them all"
-        )
-
-    def _examples(self, words: list[Symbols], lexicon: dict[Symbols, list[str]]) -> list[Example]:
-        examples = []
-        for word in words:
-            pronunciations = lexicon[word]
-            if not self.stress:
-                pronunciations = [phones.translate(_NO_STRESS) for phones in pronunciations]
-            references = tuple(tuple(phones.split()) for phones in dict.fromkeys(pronunciations))
-            examples.append(Example(word, references, where=f"gruut lexicon: {''.join(word)!r}"))
-        return examples
-
-    def parse(self, text: str) -> Symbols:
-        """The letters of one word, in lower case.
-
-        Raises:
-            DataError: the text is empty, or holds more than one word or anything but a-z and apostrophes.
-        """
-        word = text.strip().lower()
-        if not word:
-            raise DataError("the input must be one word, but it is empty; write its letters")
-        for letter in word:
-            if letter not in LETTERS:
-                raise DataError(
-                    f"the input must be one word of the letters a-z and apostrophes, but {text!r} holds {letter!r}; "
-                    "the lexicon knows no other letters"
-                )
-        return tuple(word)
-
-    def render(self, output: Symbols) -> str:
-        """Phones separated by spaces."""
-        return " ".join(output)
-
-
-def _lexicon() -> dict[Symbols, list[str]]:
-    """The kept words with their pronunciations, in the lexicon's order of preference."""
-    words: dict[Symbols, list[str]] = defaultdict(list)
-    for word, phones in _rows():
-        if LETTERS.issuperset(word):
-            words[tuple(word)].append(phones)
-    return words
-
-
-def _rows() -> Iterator[tuple[str, str]]:
-    try:
-        with as_file(files("gruut_lang_en") / "lexicon.db") as path:
-            yield from _query(path)
-    except (ModuleNotFoundError, FileNotFoundError):
-        raise DataError("the gruut lexicon must be installed, but it is not; pip install gruut-lang-en") from None
-    except sqlite3.Error as error:
-        raise DataError(
-            f"lexicon.db of gruut-lang-en must be a lexicon, but it cannot be read ({error}); "
-            "pip install --force-reinstall gruut-lang-en"
-        ) from None
-
-
-def _query(path: Path) -> list[tuple[str, str]]:
-    # immutable: site-packages may be read-only, and many processes may read at once
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-        return connection.execute("SELECT word, phonemes FROM word_phonemes ORDER BY pron_order, id").fetchall()
+    def reference(self, entry: str) -> Symbols:
+        """The phones of a pronunciation."""
+        return tuple(entry.split())

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import os.path
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from structpred.errors import DataError
 from structpred.task import Example, Splits
 from structpred.vocabulary import Symbols
 
@@ -32,3 +36,18 @@ def in_hashed_order(sources: Iterable[Symbols]) -> list[Symbols]:
     Taking splits from the front keeps a source's split when others are added behind it.
     """
     return sorted(sources, key=lambda source: (hashlib.sha256("".join(source).encode()).digest(), source))
+
+
+def place_of(path: str) -> Path:
+    """A path with ``~`` and variables expanded.
+
+    Raises:
+        DataError: it begins with a variable that is not set.
+    """
+    expanded = os.path.expandvars(path)
+    if unset := re.match(r"\$\{?(\w+)", expanded):
+        raise DataError(
+            f"{path} must be a file, but the variable {unset[1]} is not set; set ${unset[1]} to the folder that holds "
+            "the data"
+        )
+    return Path(expanded).expanduser()

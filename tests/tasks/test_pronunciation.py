@@ -8,7 +8,7 @@ import pytest
 
 from structpred.errors import ConfigError, DataError
 from structpred.task import Example, Splits
-from structpred.tasks import Pronunciation, pronunciation
+from structpred.tasks import Pronunciation, lexicon
 
 
 def words(examples: tuple[Example, ...]) -> list[str]:
@@ -94,7 +94,7 @@ def test_parse_refuses_what_is_not_one_word(text: str, expected: str) -> None:
 
 
 def lexicon_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(pronunciation, "files", lambda package: folder)
+    monkeypatch.setattr(lexicon, "files", lambda package: folder)
     return folder / "lexicon.db"
 
 
@@ -118,7 +118,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     def missing(package: str) -> Path:
         raise ModuleNotFoundError(package)
 
-    monkeypatch.setattr(pronunciation, "files", missing)
+    monkeypatch.setattr(lexicon, "files", missing)
     with pytest.raises(DataError, match=r"pip install gruut-lang-en$"):
         Pronunciation().load()
 

@@ -1,0 +1,51 @@
+"""Chunking: the phrases of English newspaper text, from the shared task of CoNLL-2000."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from structpred.metrics import Accuracy, ChunkF1, Metric
+from structpred.registry import tasks
+from structpred.task import Splits, Task
+from structpred.tasks.conll import Conll
+from structpred.vocabulary import Symbols
+
+
+@tasks.register("conll-2000")
+@dataclass(frozen=True, kw_only=True)
+class Conll2000(Task):
+    """Words to phrase tags: 8,936 and 2,012 sentences of the Wall Street Journal (Tjong Kim Sang and Buchholz 2000).
+
+    The last tenth of the training sentences is dev. Words only: the part-of-speech column is not read. Files are not
+    ours to give away; they are those of the shared task.
+
+    Attributes:
+        folder: the folder that holds ``train.txt.gz`` and ``test.txt.gz``; variables are expanded when it is read.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
+
+    folder: str = "$STRUCTPRED_DATA/conll2000"
+
+    def load(self) -> Splits:
+        """Read the files.
+
+        Raises:
+            DataError: they are not there, or damaged.
+        """
+        return self._files().load()
+
+    def parse(self, text: str) -> Symbols:
+        """Words separated by spaces.
+
+        Raises:
+            DataError: there is none.
+        """
+        return self._files().parse(text)
+
+    def render(self, output: Symbols) -> str:
+        """Tags in IOB2, separated by spaces."""
+        return self._files().render(output)
+
+    def _files(self) -> Conll:
+        # "#" is a word here, for the pound sign
+        return Conll(train=f"{self.folder}/train.txt.gz", test=f"{self.folder}/test.txt.gz", comments=False)

@@ -1,0 +1,123 @@
+"""Sentences with chunk tags from files of columns, as the shared tasks of CoNLL write them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from structpred.config import Count
+from structpred.errors import DataError
+from structpred.metrics import Accuracy, ChunkF1, Metric
+from structpred.registry import tasks
+from structpred.task import Example, Splits, Task
+from structpred.tasks.columns import Columns
+from structpred.tasks.reading import place_of, splits_of
+from structpred.tasks.schemes import Scheme, from_iob2, to_iob2
+from structpred.vocabulary import Symbols
+
+
+@tasks.register("conll")
+@dataclass(frozen=True, kw_only=True)
+class Conll(Task):
+    """Words and chunk tags from files of columns, UTF-8, or packed by gzip; see `Columns` for what a file looks like.
+
+    Tags become IOB2, so that labels and scores do not depend on how a file writes its chunks.
+
+    Attributes:
+        train, test: paths. Variables and ``~`` are expanded when they are read, so that a saved experiment may say
+            ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
+        dev: the same, or None to hold out the last tenth of the training sentences.
+        word, label: the columns of a word and of its tag, from 0, or from −1 at the end backwards.
+        scheme: how the files write chunks; see `to_iob2`.
+        comments: pass over lines that begin with # in front of a sentence. Say False where # may be a sentence's
+            first word.
+        longest: number of words a sentence may have.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
+
+    train: str
+    dev: str | None = None
+    test: str
+    word: int = 0
+    label: int = -1
+    scheme: Scheme = "iob2"
+    comments: bool = True
+    longest: Count = 1000
+
+    def load(self) -> Splits:
+        """Read the files.
+
+        Raises:
+            DataError: a file cannot be read, a line or a tag is not what it must be, or there is too little to hold
+                some out; the message names the file and the line.
+        """
+        train, test = self.examples(self.train), self.examples(self.test)
+        if self.dev is not None:
+            return splits_of(train=train, dev=self.examples(self.dev), test=test)
+        held_out = len(train) // 10
+        if not held_out:
+            raise DataError(
+                f"{self.train} must have at least 10 sentences, so that a tenth can be held out for dev, but it has "
+                f"{len(train)}; name a file for dev"
+            )
+        return splits_of(train=train[:-held_out], dev=train[-held_out:], test=test)
+
+    def examples(self, path: str) -> list[Example]:
+        """The sentences of one file.
+
+        Raises:
+            DataError: as `load` does.
+        """
+        file = Columns.read(place_of(path), comments=self.comments)
+        examples = []
+        for words, labels, lines in zip(file.column(self.word), self._labels(file), file.sentences, strict=True):
+            if len(words) > self.longest:
+                raise DataError(
+                    f"{file.where(lines[0])}: a sentence must have at most {self.longest} words, but here begins one "
+                    f"of {len(words)}; end sentences with a blank line or raise Conll.longest"
+                )
+            examples.append(Example(words, (labels,), file.where(lines[0])))
+        return examples
+
+    def written(self, path: str, outputs: Sequence[Symbols]) -> bytes:
+        """A file with other tags: those that differ are written in the file's scheme, all else stays as it is.
+
+        Args:
+            path: the file that the sentences come from.
+            outputs: tags in IOB2, sentence by sentence.
+
+        Raises:
+            DataError: as `load` does, or there are more or fewer tags than words.
+        """
+        file = Columns.read(place_of(path), comments=self.comments)
+        lengths = [len(sentence) for sentence in file.sentences]
+        if [len(output) for output in outputs] != lengths:
+            raise DataError(
+                f"{path}: expected tags for its {len(lengths)} sentences, one a word and in their order, but got "
+                f"{len(outputs)} outputs, or some of another length; predict the tags of this very file"
+            )
+        pairs = zip(self._labels(file), outputs, strict=True)
+        return file.replaced(
+            self.label, [None if labels == output else from_iob2(output, self.scheme) for labels, output in pairs]
+        )
+
+    def _labels(self, file: Columns) -> list[Symbols]:
+        tagged = zip(file.column(self.label), file.sentences, strict=True)
+        return [to_iob2(tags, self.scheme, [file.where(line) for line in lines]) for tags, lines in tagged]
+
+    def parse(self, text: str) -> Symbols:
+        """Words separated by spaces.
+
+        Raises:
+            DataError: there is none, or there are more than ``longest``.
+        """
+        words = tuple(text.split())
+        if not words:
+            raise DataError("the input must be a sentence, but it is empty; write words separated by spaces")
+        if len(words) > self.longest:
+            raise DataError(f"the input must have at most {self.longest} words, but it has {len(words)}; split it")
+        return words
+
+    def render(self, output: Symbols) -> str:
+        """Tags in IOB2, separated by spaces."""
+        return " ".join(output)
