@@ -31,6 +31,11 @@ class Estimator(Config):
     def need(self, purpose: str) -> Need:
         """The verb that p must offer."""
 
+    @property
+    def drawn(self) -> int:
+        """How many candidates of each example `draw` returns; 0 for None."""
+        return 0
+
     @abstractmethod
     def draw(self, q: Any, generator: torch.Generator | None) -> Sequences | None:
         """What is drawn from q, ``[batch, candidates, time]``; None where nothing is."""
@@ -86,6 +91,11 @@ class Sampled(Estimator):
     def need(self, purpose: str) -> Need:
         """``log_prob``."""
         return Need(LogProb, purpose)
+
+    @property
+    def drawn(self) -> int:
+        """``k``."""
+        return self.k
 
     def draw(self, q: Sample, generator: torch.Generator | None) -> Sequences:
         """``k`` draws."""

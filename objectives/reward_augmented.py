@@ -64,6 +64,11 @@ class RML(Objective):
                 "decides the length; use HammingPayoff, or a model of free length such as Seq2Seq"
             )
 
+    @property
+    def drawn(self) -> int:
+        """As many as the estimator draws."""
+        return self.estimator.drawn
+
     def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
         """What the estimator draws from q around the targets."""
         return self.estimator.draw(self.payoff.around(targets, labels), generator)

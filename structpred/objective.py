@@ -117,6 +117,11 @@ class Objective(Config):
     def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
         """Draws of q around ``targets`` ``[batch, candidates, time]``, made ahead of the step; None for none."""
 
+    @property
+    def drawn(self) -> int:
+        """How many candidates of each example `draw` returns; 0 for None."""
+        return 0
+
     def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
         """The inputs that p is conditioned on in training: as they are, unless the objective means noise.
 
@@ -128,6 +133,11 @@ class Objective(Config):
         del symbols, generator
         noiseless: Inputs = inputs
         return noiseless
+
+    @property
+    def corrupts(self) -> bool:
+        """True where `corrupt` may change the inputs."""
+        return type(self).corrupt is not Objective.corrupt
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """Parameters and running counts, owned, trained and saved by the trainer; None for none."""

@@ -11,28 +11,28 @@ from structpred.training.checkpoint import State
 
 @dataclass
 class Totals:
-    """Sums over the epoch, on the device until somebody reads them."""
+    """Sums over the epoch, on the device until somebody reads them; a diagnostic may come with some steps only."""
 
     losses: Any = 0.0
     tokens: int = 0
-    examples: int = 0
     sums: Any = None
+    counts: Any = None
 
     def add(self, losses: Tensor, diagnostics: dict[str, Tensor], tokens: int) -> None:
         """Count one step."""
         self.losses = self.losses + losses.sum()
         self.tokens += tokens
-        self.examples += len(losses)
-        sums = self.sums or {}
-        self.sums = {name: sums.get(name, 0.0) + values.sum() for name, values in diagnostics.items()}
+        sums, counts = self.sums or {}, self.counts or {}
+        self.sums = sums | {name: sums.get(name, 0.0) + values.sum() for name, values in diagnostics.items()}
+        self.counts = counts | {name: counts.get(name, 0) + len(losses) for name in diagnostics}
 
     def loss(self) -> float:
         """Mean loss per target token."""
         return float(self.losses) / max(self.tokens, 1)
 
     def diagnostics(self) -> dict[str, float]:
-        """Mean of each diagnostic per example."""
-        return {name: float(total) / self.examples for name, total in (self.sums or {}).items()}
+        """Mean of each diagnostic per example that it was given for."""
+        return {name: float(total) / self.counts[name] for name, total in (self.sums or {}).items()}
 
 
 @dataclass
