@@ -142,7 +142,7 @@ def test_a_home_that_fails_to_import_fails_every_time(install: Install) -> None:
 def test_families_differ_in_entry_points_and_words() -> None:
     assert len({family.group for family in FAMILIES}) == len(FAMILIES)
     assert len({family.family for family in FAMILIES}) == len(FAMILIES)
-    assert all(family.group == f"structpred.{family.family}s" for family in FAMILIES)
+    assert all(family.group == f"structpred.{family.family.replace(' ', '_')}s" for family in FAMILIES)
 
 
 def test_an_objective_of_another_package_is_no_estimator(install: Install) -> None:

@@ -1,0 +1,173 @@
+"""Candidate sets: the outputs that a sum or a maximum over all outputs is replaced by."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from torch.nn.functional import pad
+
+from structpred.config import Config, Count, Interval
+from structpred.distributions import protocols
+from structpred.distributions.protocols import Ranked, Sample
+from structpred.objective import Need
+from structpred.registry import candidate_sets
+from structpred.sequences import Sequences
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Some outputs of each example.
+
+    Attributes:
+        outputs: ``[batch, candidates, time]``.
+        mask: True at those that belong to the set, ``[batch, candidates]``; at least one of each example.
+    """
+
+    outputs: Sequences
+    mask: Bool[Tensor, "batch candidates"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateSet(Config):
+    """A way to choose candidates under p, without gradient.
+
+    Attributes:
+        k: outputs asked of p, before any are merged or added.
+        duplicates: ``"merged"`` takes an output into the set once, however often it was found, as a set should;
+            ``"kept"`` weighs it by how often it was.
+        reference: ``"added"`` puts the reference first, as Shen et al. 2016 do; ``"left out"`` adds nothing, though
+            it may still be found.
+    """
+
+    family = candidate_sets
+
+    k: Count = 8
+    duplicates: Literal["merged", "kept"] = "merged"
+    reference: Literal["added", "left out"] = "added"
+
+    @property
+    @abstractmethod
+    def verb(self) -> type:
+        """The protocol that p must offer."""
+
+    @abstractmethod
+    def find(self, p: Any, generator: torch.Generator | None) -> Candidates:
+        """``k`` outputs under p."""
+
+    def needs(self, purpose: str) -> tuple[Need, ...]:
+        """The verb that p must offer, for whoever wants candidates."""
+        others = [f"{name}()" for name in ("Samples", "NBest") if name != type(self).__name__]
+        return (Need(self.verb, f"{purpose} with {type(self).__name__}()", f"candidates={' or '.join(others)}"),)
+
+    @torch.no_grad()
+    def draw(self, p: Any, targets: Sequences, generator: torch.Generator | None) -> Candidates:
+        """The candidates of each example.
+
+        Args:
+            p: offers the verb.
+            targets: the references, ``[batch, time]``.
+            generator: source of draws.
+        """
+        found = self.find(p, generator)
+        outputs, mask = found.outputs, found.mask
+        if self.reference == "added":
+            outputs, mask = join(targets.candidates(), outputs), pad(mask, (1, 0), value=True)
+        if self.duplicates == "merged":
+            mask = mask & ~repeated(outputs, mask)
+        return Candidates(outputs, mask)
+
+
+@candidate_sets.register("samples")
+@dataclass(frozen=True, kw_only=True)
+class Samples(CandidateSet):
+    """``k`` independent draws from p."""
+
+    @property
+    def verb(self) -> type:
+        """``sample``."""
+        return Sample
+
+    def find(self, p: Sample, generator: torch.Generator | None) -> Candidates:
+        """``k`` draws."""
+        outputs = p.sample(self.k, generator)
+        return Candidates(outputs, torch.ones_like(outputs.lengths, dtype=torch.bool))
+
+
+@candidate_sets.register("n-best")
+@dataclass(frozen=True, kw_only=True)
+class NBest(CandidateSet):
+    """The ``k`` most probable outputs that p's own search finds: exactly those on a tagger or a chain."""
+
+    @property
+    def verb(self) -> type:
+        """``n_best``."""
+        return protocols.NBest
+
+    def find(self, p: protocols.NBest, generator: torch.Generator | None) -> Candidates:
+        """The ``k`` best; fewer where there are fewer."""
+        del generator
+        return _ranked(p.n_best(self.k))
+
+
+@runtime_checkable
+class BeamSearch(Protocol):
+    """``beam``: what a beam of prefixes finds."""
+
+    def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:
+        """``width`` outputs, ranked by log p(y|x) / (length + 1)^penalty."""
+
+
+@candidate_sets.register("beam")
+@dataclass(frozen=True, kw_only=True)
+class Beam(CandidateSet):
+    """The ``k`` outputs that a beam of ``k`` prefixes finds.
+
+    Attributes:
+        length_penalty: outputs are ranked by log p / (length + 1)^penalty; at 0 the set is that of `NBest`.
+    """
+
+    length_penalty: Annotated[float, Interval(least=0)] = 0.0
+
+    @property
+    def verb(self) -> type:
+        """``beam``."""
+        return BeamSearch
+
+    def find(self, p: BeamSearch, generator: torch.Generator | None) -> Candidates:
+        """The ``k`` best the beam finds; fewer where there are fewer."""
+        del generator
+        return _ranked(p.beam(self.k, length_penalty=self.length_penalty))
+
+
+def repeated(
+    outputs: Sequences, mask: Bool[Tensor, "batch candidates"] | None = None
+) -> Bool[Tensor, "batch candidates"]:
+    """True where an equal output, of those in the mask, stands before; a cut output equals no ended one."""
+    labels = torch.where(outputs.mask(), outputs.labels, -1)  # which tells lengths apart as well
+    if outputs.ended is not None:
+        labels = torch.cat([labels, outputs.ended.long().unsqueeze(-1)], -1)
+    equal = (labels.unsqueeze(2) == labels.unsqueeze(1)).all(-1)  # [batch, candidates, candidates]
+    if mask is not None:
+        equal = equal & mask.unsqueeze(1)
+    return equal.tril(-1).any(-1)
+
+
+def join(first: Sequences, second: Sequences) -> Sequences:
+    """The candidates of both, in order."""
+    time = max(first.labels.shape[-1], second.labels.shape[-1])
+    labels = [pad(each.labels, (0, time - each.labels.shape[-1])) for each in (first, second)]
+    ended = None
+    if first.ended is not None or second.ended is not None:
+        ended = torch.cat([_ended(first), _ended(second)], 1)
+    return Sequences(torch.cat(labels, 1), torch.cat([first.lengths, second.lengths], 1), ended)
+
+
+def _ended(outputs: Sequences) -> Bool[Tensor, "batch candidates"]:
+    return torch.ones_like(outputs.lengths, dtype=torch.bool) if outputs.ended is None else outputs.ended
+
+
+def _ranked(ranked: Ranked) -> Candidates:
+    return Candidates(ranked.outputs, ranked.log_probs > -torch.inf)

@@ -1,0 +1,101 @@
+"""Candidate sets: what is in them, once or as often as found, with or without the reference."""
+
+import pytest
+import torch
+
+from structpred.distributions import LinearChain
+from structpred.errors import ConfigError
+from structpred.objectives.candidates import Beam, Candidates, CandidateSet, NBest, Samples, join, repeated
+from structpred.sequences import Sequences
+from tests.support.tiny import as_candidates, tiny_p
+
+TARGETS = Sequences.of([[0, 1], []])
+
+
+def members(candidates: Candidates, example: int) -> list[list[int]]:
+    outputs = Sequences(candidates.outputs.labels[example], candidates.outputs.lengths[example]).tolist()
+    return [output for output, inside in zip(outputs, candidates.mask[example].tolist(), strict=True) if inside]
+
+
+def source(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_repeats_are_found_whatever_stands_in_the_padding() -> None:
+    outputs = as_candidates([[0, 1], [0], [], [0, 1], [0], [0, 0]])
+    noisy = Sequences(torch.where(outputs.mask(), outputs.labels, torch.arange(6).view(1, 6, 1)), outputs.lengths)
+    for each in (outputs, noisy):
+        assert repeated(each).tolist() == [[False, False, False, True, True, False]]
+
+
+def test_a_cut_output_is_another_than_the_ended_one() -> None:
+    outputs = as_candidates([[0, 1], [0, 1], [0, 1]])
+    cut = Sequences(outputs.labels, outputs.lengths, torch.tensor([[True, False, True]]))
+    assert repeated(cut).tolist() == [[False, False, True]]
+
+
+def test_what_is_outside_the_set_repeats_nothing() -> None:
+    outputs = as_candidates([[0], [0], [0]])
+    mask = torch.tensor([[False, True, True]])
+    assert (mask & ~repeated(outputs, mask)).tolist() == [[False, True, False]]
+
+
+def test_joined_candidates_keep_order_length_and_cuts() -> None:
+    short = Sequences(torch.tensor([[[1]]]), torch.tensor([[1]]))
+    long = Sequences(torch.tensor([[[0, 1, 1]]]), torch.tensor([[3]]), torch.tensor([[False]]))
+    both = join(short, long)
+    assert both.labels.tolist() == [[[1, 0, 0], [0, 1, 1]]]
+    assert both.lengths.tolist() == [[1, 3]]
+    assert both.ended is not None
+    assert both.ended.tolist() == [[True, False]]
+    assert join(short, short).ended is None
+
+
+@pytest.mark.parametrize("candidates", [Samples(k=12), NBest(k=4), Beam(k=4)], ids=lambda each: type(each).__name__)
+def test_a_merged_set_with_the_reference_holds_each_output_once(candidates: CandidateSet) -> None:
+    drawn = candidates.draw(tiny_p(2), TARGETS, source())
+    for example, target in enumerate(TARGETS.tolist()):
+        found = members(drawn, example)
+        assert found[0] == target
+        assert len(set(map(tuple, found))) == len(found)
+
+
+def test_kept_duplicates_weigh_as_often_as_they_were_drawn() -> None:
+    settings = Samples(k=12, duplicates="kept", reference="left out")
+    p = tiny_p(2)
+    drawn = settings.draw(p, TARGETS, source(3))
+    torch.testing.assert_close(drawn.outputs.labels, p.sample(12, source(3)).labels)
+    assert drawn.mask.all()
+    merged = Samples(k=12, reference="left out").draw(p, TARGETS, source(3))
+    for example in range(2):
+        assert len(members(merged, example)) == len(set(map(tuple, members(drawn, example)))) < 12
+
+
+def test_fewer_outputs_than_asked_for_are_masked_out() -> None:
+    unary = torch.zeros(2, 2, 2, dtype=torch.float64)
+    chain = LinearChain(unary, torch.zeros(2, 2, dtype=torch.float64), torch.tensor([2, 1]))
+    drawn = NBest(k=9, reference="left out").draw(chain, Sequences.of([[0, 1], [1]]), source())
+    assert sorted(members(drawn, 0)) == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert sorted(members(drawn, 1)) == [[0], [1]]
+
+
+def test_a_beam_may_rank_by_length_and_is_otherwise_an_n_best_list() -> None:
+    p = tiny_p(2)
+    plain, listed = Beam(k=3).draw(p, TARGETS, None), NBest(k=3).draw(p, TARGETS, None)
+    torch.testing.assert_close(plain.outputs.labels, listed.outputs.labels)
+    longer = Beam(k=3, length_penalty=5.0).draw(p, TARGETS, None)
+    assert longer.outputs.lengths.sum() > plain.outputs.lengths.sum()
+
+
+def test_needs_name_the_verb_and_what_would_do_instead() -> None:
+    (need,) = Beam().needs("MinimumRisk")
+    assert (need.purpose, need.instead) == ("MinimumRisk with Beam()", "candidates=Samples() or NBest()")
+    assert issubclass(LinearChain, Samples().needs("x")[0].protocol)
+    assert not issubclass(LinearChain, need.protocol)
+
+
+def test_wrong_choices_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Samples\.k must be at least 1, but got 0"):
+        Samples(k=0)
+    with pytest.raises(ConfigError, match=r"Samples\.duplicates must be one of 'merged', 'kept'"):
+        Samples(duplicates="drop")  # type: ignore[arg-type]
