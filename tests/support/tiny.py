@@ -1,8 +1,6 @@
 """Models, tasks and distributions small enough to list every output."""
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,30 +13,10 @@ from structpred.models.seq2seq import Seq2SeqModule
 from structpred.registry import tasks
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, Splits, Task
+from structpred.testing.spaces import as_candidates, double_precision, strings
 from structpred.vocabulary import Symbols
 
-
-def strings(labels: int, longest: int, shortest: int = 0) -> list[list[int]]:
-    """Every string of labels between two lengths."""
-    lengths = range(shortest, longest + 1)
-    return [list(each) for length in lengths for each in itertools.product(range(labels), repeat=length)]
-
-
-def as_candidates(rows: list[list[int]], batch: int = 1) -> Sequences:
-    """The same candidates for every example."""
-    flat = Sequences.of(rows)
-    return Sequences(flat.labels.expand(batch, -1, -1), flat.lengths.expand(batch, -1))
-
-
-@contextmanager
-def double_precision() -> Iterator[None]:
-    """float64 for everything built inside."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+__all__ = ["Copying", "as_candidates", "double_precision", "hash_of", "strings", "tiny_p", "tiny_seq2seq"]
 
 
 def tiny_seq2seq(

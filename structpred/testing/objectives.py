@@ -1,0 +1,209 @@
+"""What every objective must satisfy, on every model it can serve."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from structpred.errors import ConfigError
+from structpred.models import Model
+from structpred.objective import Losses, Objective
+from structpred.sequences import Sequences
+from structpred.testing.spaces import (
+    Dictated,
+    built,
+    double_precision,
+    every_output,
+    log_probs_of,
+    repeated,
+    sizes_of,
+    targets_for,
+    tiny_models,
+    tuples_of,
+)
+
+LABELS = 2
+INPUTS = ((0, 1), (2,), (1, 1))
+
+Exactly = Callable[[Tensor, Sequences, Sequences], Tensor]
+"""From log p(y) ``[outputs]``, all outputs ``[1, outputs, time]`` and the reference ``[1, time]`` to a loss."""
+
+
+def check_objective(
+    objective: Objective,
+    *,
+    models: Mapping[str, Model] | None = None,
+    samples: int | None = None,
+    exactly: Exactly | None = None,
+) -> tuple[str, ...]:
+    """Check an objective on every tiny model that it does not refuse.
+
+    Losses are ``[batch]``, finite, repeat themselves under the same generator and follow a permuted batch; padding
+    changes nothing; diagnostics are detached; where nothing is drawn in the step the gradient is that of finite
+    differences (float64). With ``exactly`` and ``samples`` the gradient expected over all tuples of so many outputs
+    must equal that of ``exactly`` to 1e-9.
+
+    Args:
+        objective: what to check.
+        models: specifications by name; our own ones, tiny, by default.
+        samples: how many outputs the objective draws from p for each example.
+        exactly: the loss that the objective estimates, from the log-probabilities of all outputs.
+
+    Returns:
+        The names of the models it was checked on.
+
+    Raises:
+        AssertionError: a property does not hold; the message says which, and on which model.
+    """
+    able = {name: model for name, model in (models or tiny_models()).items() if serves(objective, model)}
+    assert able, f"{objective} refuses every model it was tried on: pass one that it can serve as models={{...}}"
+    for name, model in able.items():
+        where = f"{type(objective).__name__} on {name}"
+        _check_losses(objective, model, where)
+        _check_padding_and_order(objective, model, where)
+        _check_gradient(objective, model, where)
+        if exactly is not None and samples is not None:
+            _check_expectation(objective, model, samples, exactly, where)
+    return tuple(able)
+
+
+def serves(objective: Objective, model: Model) -> bool:
+    """True where the objective does not refuse the model."""
+    try:
+        objective.check_model(model)
+    except ConfigError:
+        return False
+    return True
+
+
+def expected_gradient(
+    objective: Objective, network: nn.Module, inputs: Sequences, target: Sequences, samples: int
+) -> tuple[Tensor, ...]:
+    """The gradient of the loss expected over all tuples of ``samples`` outputs of one example, term by term.
+
+    Args:
+        objective: draws ``samples`` outputs from p.
+        network: called on inputs it returns p, whose outputs must be few.
+        inputs: one example, ``[1, time]``.
+        target: its reference, ``[1, time]``.
+        samples: draws of the objective.
+    """
+    p = network(inputs)
+    tuples = tuples_of(every_output(p, int(inputs.lengths[0])), samples)
+    count = len(tuples)
+    many = network(repeated(inputs, count))
+    weights = log_probs_of(many, tuples).sum(1).exp()
+    references = repeated(target, count)
+    losses = _losses(objective, Dictated(many, tuples), references, repeated(inputs, count))
+    return _gradient((weights * losses.values).sum(), network)
+
+
+def _check_expectation(objective: Objective, model: Model, samples: int, exactly: Exactly, where: str) -> None:
+    for row in INPUTS[:2]:
+        inputs = Sequences.of([row])
+        target, network = targets_for(model, inputs, LABELS), built(model, LABELS)
+        estimated = expected_gradient(objective, network, inputs, target, samples)
+        p = network(inputs)
+        outputs = every_output(p, len(row))
+        truth = _gradient(exactly(p.log_prob(outputs)[0], outputs, target).sum(), network)
+        worst = max(float((one - other).abs().max()) for one, other in zip(estimated, truth, strict=True))
+        assert worst < 1e-9, f"{where}: the expected gradient is off by {worst:.3g}, so the estimator is biased"
+
+
+def _check_losses(objective: Objective, model: Model, where: str) -> None:
+    inputs = Sequences.of(INPUTS)
+    targets, network = targets_for(model, inputs, LABELS), built(model, LABELS)
+    found = _losses(objective, network(inputs), targets, inputs)
+    again = _losses(objective, network(inputs), targets, inputs)
+    shape = tuple(found.values.shape)
+    assert shape == (len(INPUTS),), f"{where}: expected one loss per example, [{len(INPUTS)}], but got shape {shape}"
+    assert torch.isfinite(found.values).all(), f"{where}: losses must be finite, but got {found.values.tolist()}"
+    assert torch.equal(found.values, again.values), f"{where}: the same generator must give the same losses"
+    for name, values in found.diagnostics.items():
+        assert not values.requires_grad, f"{where}: the diagnostic {name!r} must be detached"
+        assert values.shape == found.values.shape, f"{where}: the diagnostic {name!r} must be one number per example"
+    gradients = _gradient(found.values.sum(), network)
+    assert all(torch.isfinite(each).all() for each in gradients), f"{where}: gradients must be finite"
+
+
+def _check_padding_and_order(objective: Objective, model: Model, where: str) -> None:
+    """With draws of p and q that belong to the example; an objective that flips coins of its own is left out."""
+    inputs = Sequences.of(INPUTS)
+    targets, network = targets_for(model, inputs, LABELS), built(model, LABELS)
+    order = torch.tensor([2, 0, 1])
+    drawn = objective.draw(targets, LABELS, torch.Generator().manual_seed(2))
+
+    def losses(rows: Tensor, references: Sequences, seed: int = 1) -> Tensor:
+        p = _Fixed(network(inputs.select(rows)), rows)
+        draws = None if drawn is None else drawn.select(rows)
+        return _losses(objective, p, references.select(rows), inputs.select(rows), draws=draws, seed=seed).values
+
+    straight = losses(torch.arange(3), targets)
+    if not torch.equal(straight, losses(torch.arange(3), targets, seed=2)):
+        return
+    permuted = losses(order, targets)
+    wide = Sequences(torch.nn.functional.pad(targets.labels, (0, 2), value=1), targets.lengths)
+    padded = losses(torch.arange(3), wide)
+    assert _close(permuted, straight[order]), f"{where}: permuting the batch must permute the losses"
+    assert _close(padded, straight), f"{where}: what stands in the padding must not matter"
+
+
+class _Fixed:
+    """p with draws that belong to the example, wherever it stands in the batch."""
+
+    def __init__(self, p: Any, rows: Tensor) -> None:
+        self.p, self.rows = p, rows
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self.p, verb)
+
+    def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
+        del generator
+        lengths = torch.tensor([len(row) for row in INPUTS])[self.rows].unsqueeze(1).repeat(1, k)
+        labels = (torch.arange(2) + torch.arange(k).unsqueeze(1) + self.rows.view(-1, 1, 1)) % LABELS
+        inside = torch.arange(2) < lengths.unsqueeze(-1)
+        return Sequences(torch.where(inside, labels, 0), lengths)
+
+
+def _check_gradient(objective: Objective, model: Model, where: str) -> None:
+    """Finite differences, where the loss is a function of p and not of draws from it."""
+    if not objective.exact:
+        return
+    inputs = Sequences.of(INPUTS)
+    targets, network = targets_for(model, inputs, LABELS), built(model, LABELS)
+    names = [name for name, _ in network.named_parameters()]
+
+    def values(*parameters: Tensor) -> Tensor:
+        p = torch.func.functional_call(network, dict(zip(names, parameters, strict=True)), inputs)
+        return _losses(objective, p, targets, inputs).values
+
+    right = torch.autograd.gradcheck(values, tuple(network.parameters()), fast_mode=True, raise_exception=False)
+    assert right, f"{where}: the gradient is not that of finite differences"
+
+
+def _losses(
+    objective: Objective,
+    p: Any,
+    targets: Sequences,
+    inputs: Sequences,
+    *,
+    draws: Sequences | None = None,
+    seed: int = 1,
+) -> Losses:
+    """The objective as the trainer calls it, everything random starting anew."""
+    with torch.random.fork_rng(), double_precision():
+        torch.manual_seed(0)
+        state = objective.state(sizes_of(LABELS))
+    generator = torch.Generator().manual_seed(seed)
+    return objective(p, targets, draws=draws, state=state, generator=generator, inputs=inputs)
+
+
+def _gradient(loss: Tensor, network: nn.Module) -> tuple[Tensor, ...]:
+    parameters = list(network.parameters())
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return tuple(torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True))
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=0, atol=1e-9)

@@ -1,0 +1,70 @@
+"""What every reward must satisfy."""
+
+import torch
+from torch import Tensor
+
+from structpred.rewards import Reward
+from structpred.rewards.base import Decomposable, Incremental
+from structpred.sequences import Sequences
+from structpred.testing.spaces import as_candidates, strings
+
+LABELS, LONGEST = 2, 3
+
+
+def check_reward(reward: Reward) -> None:
+    """Check a reward on all outputs and references of up to three labels out of two.
+
+    One finite number per candidate, higher is better (nothing beats the reference itself); of several references the
+    best counts; the order of candidates and what stands in the padding do not matter; costs and increments, where
+    there are any, add up to the reward.
+
+    Raises:
+        AssertionError: a property does not hold; the message says which, and for which reference.
+    """
+    for reference in strings(LABELS, LONGEST):
+        shortest, longest = (len(reference),) * 2 if reward.same_length else (0, LONGEST)
+        outputs = as_candidates(strings(LABELS, longest, shortest))
+        references = Sequences.of([reference])
+        where = f"{type(reward).__name__}, reference {reference}"
+        scores = reward.score(outputs, references)
+        assert scores.shape == outputs.lengths.shape, f"{where}: expected one number per candidate, got {scores.shape}"
+        assert torch.isfinite(scores).all(), f"{where}: rewards must be finite"
+        best = reward.score(references.candidates(), references)
+        assert (scores <= best).all(), f"{where}: an output scores higher than the reference itself"
+        _check_padding_and_order(reward, outputs, references, scores, where)
+        _check_several(reward, outputs, reference, scores, where)
+        _check_sums(reward, outputs, references, scores, best, where)
+
+
+def _check_padding_and_order(
+    reward: Reward, outputs: Sequences, references: Sequences, scores: Tensor, where: str
+) -> None:
+    wide = [torch.nn.functional.pad(each.labels, (0, 2), value=1) for each in (outputs, references)]
+    padded = reward.score(Sequences(wide[0], outputs.lengths), Sequences(wide[1], references.lengths))
+    assert torch.equal(padded, scores), f"{where}: what stands in the padding must not matter"
+    turned = Sequences(outputs.labels.flip(1), outputs.lengths.flip(1))
+    assert torch.equal(reward.score(turned, references).flip(1), scores), f"{where}: candidates must not interact"
+
+
+def _check_several(reward: Reward, outputs: Sequences, reference: list[int], scores: Tensor, where: str) -> None:
+    other = [1 - label for label in reference] + ([] if reward.same_length else [0])
+    both = Sequences.of([reference, other])
+    several = Sequences(both.labels.unsqueeze(0), both.lengths.unsqueeze(0))
+    best = torch.maximum(scores, reward.score(outputs, Sequences.of([other])))
+    assert torch.equal(reward.score(outputs, several), best), f"{where}: of several references the best must count"
+
+
+def _check_sums(
+    reward: Reward, outputs: Sequences, references: Sequences, scores: Tensor, best: Tensor, where: str
+) -> None:
+    if isinstance(reward, Decomposable):
+        costs = reward.costs(references, LABELS)
+        assert (costs >= 0).all(), f"{where}: costs must not be negative"
+        total = torch.zeros_like(scores)
+        for t in range(min(costs.shape[1], outputs.labels.shape[-1])):
+            total = total + torch.where(t < outputs.lengths, costs[:, t].gather(1, outputs.labels[..., t]), 0)
+        assert torch.allclose(best - scores, total), f"{where}: costs must add up to what the reward falls short by"
+    assert isinstance(reward, Decomposable) == reward.decomposes, f"{where}: `decomposes` says otherwise than `costs`"
+    if isinstance(reward, Incremental):
+        sums = reward.increments(outputs, references).sum(-1)
+        assert torch.allclose(sums.to(scores.dtype), scores), f"{where}: increments must add up to the reward"
