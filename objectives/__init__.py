@@ -1,9 +1,40 @@
 """Training objectives, one file each."""
 
 from structpred.objective import Losses, Objective
+from structpred.objectives.candidate_hinge import CandidateHinge
+from structpred.objectives.candidates import Beam, CandidateSet, NBest, Samples
+from structpred.objectives.data_noising import DataNoising
 from structpred.objectives.estimators import Estimator, Exact, Sampled
 from structpred.objectives.label_smoothing import LabelSmoothing
+from structpred.objectives.max_margin import MaxMargin
 from structpred.objectives.maximum_likelihood import MaximumLikelihood
+from structpred.objectives.optimal_completion import OptimalCompletion
+from structpred.objectives.perceptron import Perceptron
 from structpred.objectives.reward_augmented import RML
+from structpred.objectives.scheduled_sampling import Decay, ScheduledSampling
+from structpred.objectives.softmax_margin import SoftmaxMargin
+from structpred.objectives.switch_out import SwitchOut
 
-__all__ = ["RML", "Estimator", "Exact", "LabelSmoothing", "Losses", "MaximumLikelihood", "Objective", "Sampled"]
+__all__ = [
+    "RML",
+    "Beam",
+    "CandidateHinge",
+    "CandidateSet",
+    "DataNoising",
+    "Decay",
+    "Estimator",
+    "Exact",
+    "LabelSmoothing",
+    "Losses",
+    "MaxMargin",
+    "MaximumLikelihood",
+    "NBest",
+    "Objective",
+    "OptimalCompletion",
+    "Perceptron",
+    "Sampled",
+    "Samples",
+    "ScheduledSampling",
+    "SoftmaxMargin",
+    "SwitchOut",
+]

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import Config, Count
-from structpred.distributions.protocols import CrossEntropy, ExpectedScore, LogProb, Sample, cross_entropy
+from structpred.distributions.protocols import CrossEntropy, ExpectedScore, LogProb, NBest, Sample, cross_entropy
+from structpred.errors import ConfigError
 from structpred.objective import Need
 from structpred.registry import estimators
 from structpred.sequences import Sequences
@@ -105,3 +106,47 @@ class Sampled(Estimator):
         """−(1/k) Σ log p(y_k|x)."""
         assert draws is not None
         return -p.log_prob(draws).mean(1)
+
+
+@estimators.register("best")
+@dataclass(frozen=True, kw_only=True)
+class Best(Estimator):
+    """Over the ``k`` best outputs that a search of q finds, in proportion to their probability: cheap, but biased.
+
+    With k = 1 all of q stands at its best output, as in sequence-level distillation (Kim and Rush 2016, section 3.2).
+
+    Attributes:
+        k: outputs per example.
+        search: outputs searched for, which is the width of the beam where q is searched by one; at least ``k``.
+    """
+
+    exact: ClassVar[bool] = False
+
+    k: Count = 1
+    search: Count = 5
+
+    def check(self) -> None:
+        """Refuse to take more outputs than are searched for."""
+        if self.search < self.k:
+            raise ConfigError(f"Best.search must be at least k, {self.k}, but got {self.search}; raise it")
+
+    @property
+    def verb_of_payoff(self) -> type:
+        """``n_best``."""
+        return NBest
+
+    def need(self, purpose: str) -> Need:
+        """``log_prob``."""
+        return Need(LogProb, purpose)
+
+    def draw(self, q: NBest, generator: torch.Generator | None) -> None:
+        """Nothing: the outputs are searched for in the step."""
+
+    def cross_entropy(self, q: NBest, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
+        """−Σ w_i log p(y_i|x), with w_i ∝ q(y_i) over the best outputs."""
+        del draws
+        ranked = q.n_best(self.search)
+        weights = ranked.log_probs[:, : self.k].detach().softmax(1)
+        outputs = Sequences(ranked.outputs.labels[:, : self.k], ranked.outputs.lengths[:, : self.k])
+        log_probs = torch.where(weights > 0, p.log_prob(outputs), 0.0)  # fewer outputs than k leave places empty
+        return -(weights * log_probs).sum(1)

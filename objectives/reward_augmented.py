@@ -48,7 +48,7 @@ class RML(Objective):
         if not issubclass(self.payoff.distribution, self.estimator.verb_of_payoff):
             raise ConfigError(
                 f"RML cannot take {type(self.estimator).__name__}() with {type(self.payoff).__name__}, "
-                "whose distribution has no closed form; use estimator=Sampled(k=1) or HammingPayoff"
+                "whose distribution can only be drawn from; use estimator=Sampled(k=1), or Exact() with HammingPayoff"
             )
 
     def needs(self) -> tuple[Need, ...]:

@@ -153,9 +153,14 @@ class Run:
         return Codec(read_data(self.folder)[0], self.experiment.model.encoder())
 
     @cached_property
+    def sizes(self) -> Sizes:
+        """What the network was built for."""
+        return read_data(self.folder)[1]
+
+    @cached_property
     def model(self) -> nn.Module:
         """The trained network, on the CPU and in evaluation mode; called on `Sequences` it returns p(·|x)."""
-        model = self.experiment.model.build(read_data(self.folder)[1])
+        model = self.experiment.model.build(self.sizes)
         model.load_state_dict(checkpoint.load(self.folder.weights))
         return model.eval()
 

@@ -8,10 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from structpred.decoding import Decoding
+from structpred.distributions.precision import at_least_float
 from structpred.distributions.protocols import Ranked, Steps
 from structpred.distributions.search import (
     Decoder,
     beam_search,
+    continuations,
     greedy_search,
     inverse_cdf,
     mixed_history,
@@ -58,7 +60,7 @@ class Autoregressive:
                 f"a history must have the shape of its outputs, {tuple(outputs.labels.shape)}, but got "
                 f"{tuple(history.labels.shape)}; give one symbol of history to every symbol"
             )
-        logits = _at_least_float(self.decoder.logits(history))
+        logits = at_least_float(self.decoder.logits(history))
         targets, mask = self._targets(outputs)
         losses = functional.cross_entropy(logits.flatten(0, 2), targets.flatten(), reduction="none")
         return torch.where(mask, -losses.view(mask.shape), 0.0)
@@ -70,13 +72,17 @@ class Autoregressive:
     def steps(self, outputs: Sequences) -> Steps:
         """Log-probabilities of every next symbol, given each output's own history."""
         targets, mask = self._targets(outputs)
-        log_probs = _at_least_float(self.decoder.logits(outputs)).log_softmax(-1)
+        log_probs = at_least_float(self.decoder.logits(outputs)).log_softmax(-1)
         return Steps(log_probs, targets, mask)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent draws; those that go beyond the limit are cut and say so."""
         return roll_out(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+
+    def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` independent draws that begin with their prefix; see `search.continuations`."""
+        return continuations(self.decoder, prefixes, k, generator)
 
     def mixed_history(
         self,
@@ -96,7 +102,16 @@ class Autoregressive:
         return beam_search(self.decoder, width, length_penalty=length_penalty)
 
     def decode(self, decoding: Decoding) -> Sequences:
-        """``[batch, time]``: the best output of a greedy or beam search."""
+        """``[batch, time]``: the best output of a greedy or beam search.
+
+        Raises:
+            ConfigError: the rule needs marginals, which have no closed form here.
+        """
+        if decoding.rule != "argmax":
+            raise ConfigError(
+                f"Decoding(rule={decoding.rule!r}) needs `marginals`, which Autoregressive does not offer; "
+                "use rule='argmax'"
+            )
         if decoding.beam == 1:
             return self.greedy()
         best = self.beam(decoding.beam, length_penalty=decoding.length_penalty).outputs
@@ -115,8 +130,3 @@ class Autoregressive:
         time = torch.arange(targets.shape[-1], device=outputs.device)
         counted = lengths if outputs.ended is None else lengths - (~outputs.ended).long().unsqueeze(-1)
         return targets, time <= counted
-
-
-def _at_least_float(logits: Tensor) -> Tensor:
-    """Probabilities are computed in float32 or better, also where the network ran in half precision."""
-    return logits if logits.dtype == torch.float64 else logits.float()

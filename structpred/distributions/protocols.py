@@ -46,6 +46,14 @@ class Sample(Protocol):
         """``[batch, k, time]`` draws, without gradient."""
 
 
+@runtime_checkable
+class Continuations(Protocol):
+    """``continuations``: independent exact draws that begin in a given way."""
+
+    def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` draws, each with its prefix ``[batch, time]`` at its start, without gradient."""
+
+
 @dataclass(frozen=True)
 class Steps:
     """The distribution of every next symbol along given outputs.

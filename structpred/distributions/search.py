@@ -1,6 +1,7 @@
 """Sampling, greedy and beam search over any step-wise decoder, batched."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -86,6 +87,29 @@ def roll_out(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Se
             break
     labels = torch.stack(columns, -1)[..., : int(lengths.max())]
     return Sequences(labels, lengths, ended)
+
+
+@torch.no_grad()
+def continuations(decoder: Decoder, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
+    """``[batch, k, time]`` independent draws from p(y | y begins with its prefix, x), the prefix included.
+
+    A prefix beyond the limit is cut with its output.
+
+    Args:
+        decoder: next-symbol scores.
+        prefixes: ``[batch, time]``.
+        k: outputs per example.
+        generator: source of randomness.
+    """
+    inside, clock = prefixes.mask(), count()
+
+    def choose(logits: Float[Tensor, "batch k symbols"]) -> Int[Tensor, "batch k"]:
+        drawn, time = inverse_cdf(logits, generator), next(clock)
+        if time >= inside.shape[1]:
+            return drawn
+        return torch.where(inside[:, time, None], prefixes.labels[:, time, None], drawn)
+
+    return roll_out(decoder, k, choose)
 
 
 @torch.no_grad()

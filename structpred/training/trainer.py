@@ -114,7 +114,8 @@ class Training:
         self.modules = TrainingStep(
             self.model, recipe.objective, recipe.objective.state(sizes), self.generator, kind=kind, symbols=sizes.inputs
         )
-        self.step, self.optimizer = self.fabric.setup(self.modules, recipe.optimiser.build(self.modules.parameters()))
+        trained = [parameter for parameter in self.modules.parameters() if parameter.requires_grad]
+        self.step, self.optimizer = self.fabric.setup(self.modules, recipe.optimiser.build(trained))
         torch.manual_seed(stream(recipe.seed, "dropout"))  # the global state is the dropout's from here on
         self.resident = prepared.training.to(self.fabric.device)
         self.epoch, self.position, self.steps = 0, 0, 0

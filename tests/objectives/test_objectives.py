@@ -8,7 +8,20 @@ import torch
 
 from structpred.distributions import Factorised
 from structpred.objective import Objective
-from structpred.objectives import RML, Exact, LabelSmoothing, MaximumLikelihood, Sampled
+from structpred.objectives import (
+    RML,
+    CandidateHinge,
+    DataNoising,
+    Exact,
+    LabelSmoothing,
+    MaximumLikelihood,
+    MaxMargin,
+    Perceptron,
+    Sampled,
+    ScheduledSampling,
+    SoftmaxMargin,
+    SwitchOut,
+)
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -49,6 +62,15 @@ CASES = [
     Case("RML, published", RML(payoff=PublishedEditDistancePayoff(temperature=TAU)), fixed=False),
     Case("RML, Hamming", RML(payoff=HammingPayoff(temperature=TAU))),
     Case("RML, Hamming, exact", RML(payoff=HammingPayoff(temperature=TAU), estimator=Exact()), free=False),
+    Case("max-margin", MaxMargin(), free=False),
+    Case("softmax-margin", SoftmaxMargin(), free=False),
+    Case("perceptron", Perceptron(), free=False),
+    Case("candidate hinge", CandidateHinge()),
+    Case("candidate hinge, sum", CandidateHinge(violations="sum", against="best", length_penalty=1.0)),
+    Case("candidate softmax-margin", CandidateHinge(violations="softmax")),
+    Case("scheduled sampling, at the start", ScheduledSampling(), fixed=False),
+    Case("data noising, without noise", DataNoising(rate=0.0), fixed=False),
+    Case("SwitchOut", SwitchOut()),
 ]
 FREE = [pytest.param(case.objective, id=case.name) for case in CASES if case.free]
 FIXED = [pytest.param(case.objective, id=case.name) for case in CASES if case.fixed]

@@ -1,0 +1,114 @@
+"""Margins over a candidate set."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from structpred.config import Interval, Positive
+from structpred.distributions.protocols import LogProb
+from structpred.errors import ConfigError
+from structpred.models import Model
+from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objectives.candidates import CandidateSet, NBest
+from structpred.registry import objectives
+from structpred.rewards import EditDistance, Reward
+from structpred.sequences import Sequences
+
+Violations = Literal["worst", "sum", "softmax"]
+
+
+def margins(
+    scores: Float[Tensor, "batch candidates"], rewards: Float[Tensor, "batch candidates"], gold: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch candidates"]:
+    """s(u) − s(ŷ) + r(ŷ) − r(u): by how much each candidate violates its margin to the gold one; 0 for that itself.
+
+    Args:
+        scores: s, in nats.
+        rewards: r, in nats.
+        gold: which candidate is ŷ.
+    """
+    augmented = scores - rewards
+    return augmented - augmented.gather(1, gold.unsqueeze(1))
+
+
+def violation(
+    margins: Float[Tensor, "batch candidates"], mask: Bool[Tensor, "batch candidates"], violations: Violations
+) -> Float[Tensor, " batch"]:
+    """The largest margin, the sum of those above 0, or ln Σ exp; never negative where ŷ itself is in the mask.
+
+    Args:
+        margins: what `margins` returns.
+        mask: True at candidates that belong to the set.
+        violations: which of the three.
+    """
+    inside = margins.masked_fill(~mask, -torch.inf)
+    if violations == "worst":
+        return inside.max(1).values
+    return inside.clamp(min=0).sum(1) if violations == "sum" else inside.logsumexp(1)
+
+
+@objectives.register("candidate-hinge")
+@dataclass(frozen=True, kw_only=True)
+class CandidateHinge(Objective):
+    """max_{u ∈ U} [s(u) + Δ(u, ŷ)] − s(ŷ), in nats: the structured hinge where only candidates can be searched.
+
+    Edunov et al. 2018, arXiv 1711.04956. U is a set of candidates, Δ(u, ŷ) = c·(r(ŷ, y*) − r(u, y*)) the shortfall in
+    reward, and s(u) = log p(u|x) / (length + 1)^penalty. U is found without regard to costs, so this is at most the
+    hinge of `MaxMargin`, and equal to it where U holds every output, the penalty is 0 and ŷ is the reference.
+    Departures: the paper scores by unnormalised logits, ours are log-probabilities; nothing is halved or divided by
+    the number of candidates.
+
+    Attributes:
+        reward: r; it need not be a sum over positions.
+        candidates: U.
+        against: ŷ: the ``"reference"``, or the candidate with the ``"best"`` reward, the paper's pseudo-reference.
+        violations: ``"worst"`` takes the maximum over U (the paper's MaxMargin), ``"sum"`` adds max(0, ·) of each
+            candidate (MultiMargin), ``"softmax"`` takes ln Σ_u exp instead (SoftmaxMargin).
+        length_penalty: 0 takes log-probabilities as they are; 1 averages them over an output's symbols, as the paper.
+        scale: c, nats that one unit of reward is worth.
+    """
+
+    reward: Reward = EditDistance()
+    candidates: CandidateSet = NBest()
+    against: Literal["reference", "best"] = "reference"
+    violations: Violations = "worst"
+    length_penalty: Annotated[float, Interval(least=0)] = 0.0
+    scale: Positive = 1.0
+
+    @property
+    def exact(self) -> bool:
+        """False: the search does not see every output."""
+        return False
+
+    def check(self) -> None:
+        """Refuse to measure from a reference that is not in the set."""
+        if self.against == "reference" and self.candidates.reference == "left out":
+            chosen = type(self.candidates).__name__
+            raise ConfigError(
+                "CandidateHinge(against='reference') needs the reference among the candidates, but "
+                f"{chosen}(reference='left out') does not add it; use reference='added' or against='best'"
+            )
+
+    def needs(self) -> tuple[Need, ...]:
+        """``log_prob``, and what the candidates need."""
+        return (Need(LogProb, "CandidateHinge"), *self.candidates.needs("CandidateHinge"))
+
+    def check_model(self, model: Model) -> None:
+        """Refuse also a reward of outputs as long as their references where the model decides the length."""
+        super().check_model(model)
+        check_reward(self.reward, model, "CandidateHinge")
+
+    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+        """The violation of each example; the diagnostic is the share of candidates that violate."""
+        found = self.candidates.draw(p, targets, given.generator)
+        scores = p.log_prob(found.outputs) / (found.outputs.lengths + 1.0) ** self.length_penalty
+        rewards = self.scale * self.reward.score(found.outputs, targets).to(scores.dtype)
+        gold = torch.zeros_like(targets.lengths)  # the reference comes first
+        if self.against == "best":
+            gold = rewards.masked_fill(~found.mask, -torch.inf).argmax(1)
+        apart = margins(scores, rewards, gold)
+        violated = ((apart.detach() > 0) & found.mask).sum(1) / found.mask.sum(1)
+        return Losses(violation(apart, found.mask, self.violations), {"violated": violated})

@@ -1,0 +1,128 @@
+"""What objectives that are made of other objectives have in common."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import nn
+
+from structpred.errors import ConfigError
+from structpred.models import Model
+from structpred.objective import Given, Losses, Moment, Need, Objective
+from structpred.objectives.candidates import join
+from structpred.sequences import Inputs, Sequences
+from structpred.task import Sizes
+
+
+def weighted(losses: dict[str, Losses], weights: Sequence[float]) -> Losses:
+    """Σ_i w_i L_i of each example; each part's loss and diagnostics are diagnostics under its name."""
+    pairs = zip(losses.values(), weights, strict=True)
+    total = reduce(torch.add, [weight * each.values for each, weight in pairs])
+    diagnostics = {
+        f"{name}/{key}": values
+        for name, each in losses.items()
+        for key, values in {"loss": each.values.detach(), **each.diagnostics}.items()
+    }
+    return Losses(total, diagnostics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined(Objective):
+    """Several objectives of one p. A subclass says which, and how much each counts when.
+
+    A part that counts for nothing at some time is not computed then.
+    """
+
+    @abstractmethod
+    def members(self) -> dict[str, Objective]:
+        """The parts by name."""
+
+    @abstractmethod
+    def weights(self, moment: Moment) -> tuple[float, ...]:
+        """The weight of each part, not below 0 and not all of them 0."""
+
+    def needs(self) -> tuple[Need, ...]:
+        """What any part needs."""
+        return tuple(dict.fromkeys(need for part in self.members().values() for need in part.needs()))
+
+    def check_model(self, model: Model) -> None:
+        """Refuse what any part refuses."""
+        for part in self.members().values():
+            part.check_model(model)
+
+    @property
+    def exact(self) -> bool:
+        """True where all parts are."""
+        return all(part.exact for part in self.members().values())
+
+    @property
+    def drawn(self) -> int:
+        """As many as all parts together."""
+        return sum(part.drawn for part in self.members().values())
+
+    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
+        """What the parts draw, side by side along candidates."""
+        drawn = []
+        for name, part in self.members().items():
+            draws = part.draw(targets, labels, generator)
+            count = 0 if draws is None else draws.lengths.shape[1]
+            if count != part.drawn:
+                raise ConfigError(
+                    f"{type(part).__name__} ({name!r}) says that it draws {part.drawn} candidates ahead, but drew "
+                    f"{count}; its property `drawn` must say how many"
+                )
+            drawn += [] if draws is None else [draws]
+        return reduce(join, drawn) if drawn else None
+
+    @property
+    def corrupts(self) -> bool:
+        """True where any part may."""
+        return any(part.corrupts for part in self.members().values())
+
+    def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
+        """The inputs with the noise of the parts."""
+        for part in self.members().values():
+            inputs = part.corrupt(inputs, symbols, generator)
+        noised: Inputs = inputs
+        return noised
+
+    def state(self, sizes: Sizes) -> nn.Module | None:
+        """The states of the parts by their number, None where no part has one."""
+        states = {str(number): part.state(sizes) for number, part in enumerate(self.members().values())}
+        present = {number: state for number, state in states.items() if state is not None}
+        return nn.ModuleDict(present) if present else None
+
+    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+        """The weighted sum of the parts' losses at this moment."""
+        members, weights = self.members(), self.weights(given.moment)
+        counting = [number for number, weight in enumerate(weights) if weight > 0]
+        draws = self._split(given.draws)
+        found = {}
+        for number in counting:
+            name, part = list(members.items())[number]
+            found[name] = part.losses(p, targets, replace(given, draws=draws[number], state=_at(given.state, number)))
+        return weighted(found, [weights[number] for number in counting])
+
+    def _split(self, draws: Sequences | None) -> list[Sequences | None]:
+        """To each part what `draw` drew for it."""
+        counts = [part.drawn for part in self.members().values()]
+        if draws is None:
+            return [None] * len(counts)
+        given = draws.lengths.shape[1]
+        if given != sum(counts):
+            raise ConfigError(
+                f"{type(self).__name__} needs {sum(counts)} draws for each example, one after another for its parts "
+                f"({', '.join(map(str, counts))}), but got {given}; take them from its own `draw`"
+            )
+        labels, lengths = torch.split(draws.labels, counts, 1), torch.split(draws.lengths, counts, 1)
+        parts = [Sequences(*each) for each in zip(labels, lengths, strict=True)]
+        return [part if count else None for part, count in zip(parts, counts, strict=True)]
+
+
+def _at(state: nn.Module | None, number: int) -> nn.Module | None:
+    """A part's own state."""
+    present = isinstance(state, nn.ModuleDict) and str(number) in state
+    return state[str(number)] if isinstance(state, nn.ModuleDict) and present else None

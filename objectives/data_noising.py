@@ -1,0 +1,91 @@
+"""Data noising."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structpred.config import Fraction
+from structpred.distributions.protocols import Distribution, TokenLogProbsGiven
+from structpred.errors import ConfigError
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives.label_smoothing import Frequencies
+from structpred.objectives.scheduled_sampling import INSTEAD, share_changed
+from structpred.registry import objectives
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+
+
+def noised(
+    outputs: Sequences, rate: float, weights: Float[Tensor, " labels"], generator: torch.Generator | None
+) -> Sequences:
+    """Each label independently, with probability γ, replaced by a draw from the weights, which may be the same label.
+
+    Args:
+        outputs: ``[batch, candidates, time]``.
+        rate: γ.
+        weights: of every label, not below 0; they need not sum to one.
+        generator: source of randomness.
+    """
+    inside = outputs.mask()
+    coins = torch.rand(inside.shape, generator=generator, device=outputs.device)
+    uniform = torch.rand(inside.shape, generator=generator, device=outputs.device, dtype=torch.float64)
+    cumulative = weights.double().cumsum(0)
+    # `right` passes over labels of weight 0; rounding may push the product up to the total itself
+    drawn = torch.searchsorted(cumulative, uniform * cumulative[-1], right=True).clamp(max=len(weights) - 1)
+    labels = torch.where(coins < rate, drawn, outputs.labels)
+    return Sequences(torch.where(inside, labels, 0), outputs.lengths)
+
+
+@runtime_checkable
+class AnyHistory(Distribution, TokenLogProbsGiven, Protocol):
+    """A distribution that can be asked about any history."""
+
+
+@objectives.register("data-noising")
+@dataclass(frozen=True, kw_only=True)
+class DataNoising(Objective):
+    """E[−Σ_t log p(y*_t | h_<t, x)], in nats, over histories h that are the reference with noise in it.
+
+    Xie et al. 2017, arXiv 1703.02573: each symbol of the history is replaced with probability γ, and the target stays
+    clean. One history is drawn for each example at each step. At γ = 0 it is maximum likelihood. The paper's blank, a
+    symbol of its own, is left out: our decoders have a vector for every label and for nothing else but the start.
+
+    Attributes:
+        rate: γ.
+        noise: what a symbol is replaced by: a draw by ``"unigram"`` frequencies in training, or a ``"uniform"`` one.
+    """
+
+    rate: Fraction = 0.1
+    noise: Literal["unigram", "uniform"] = "unigram"
+
+    @property
+    def exact(self) -> bool:
+        """False: histories are drawn."""
+        return False
+
+    def needs(self) -> tuple[Need, ...]:
+        """``token_log_probs_given``."""
+        return (Need(TokenLogProbsGiven, "DataNoising", INSTEAD),)
+
+    def state(self, sizes: Sizes) -> nn.Module | None:
+        """The unigram frequencies of the labels."""
+        if self.noise == "uniform":
+            return None
+        return Frequencies(torch.tensor(sizes.label_counts, dtype=torch.get_default_dtype()))
+
+    def losses(self, p: AnyHistory, targets: Sequences, given: Given) -> Losses:
+        """One noisy history for each example; the diagnostic is the share of its symbols that differ."""
+        outputs = targets.candidates()
+        history = noised(outputs, self.rate, self._weights(p.labels, targets.device, given.state), given.generator)
+        losses = -p.token_log_probs_given(outputs, history).sum(-1).squeeze(1)
+        return Losses(losses, {"changed": share_changed(history, outputs)})
+
+    def _weights(self, labels: int, device: torch.device, state: nn.Module | None) -> Float[Tensor, " labels"]:
+        if self.noise == "uniform":
+            return torch.ones(labels, device=device)
+        if not isinstance(state, Frequencies):
+            raise ConfigError("DataNoising(noise='unigram') needs frequencies: pass state=objective.state(sizes)")
+        return state.counts

@@ -1,0 +1,189 @@
+"""Distillation: learning from the distribution of a trained model."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structpred.config import Positive
+from structpred.distributions.protocols import Distribution, Steps, StepScores
+from structpred.errors import ConfigError
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives.estimators import Estimator, Exact
+from structpred.registry import objectives
+from structpred.runs import Run
+from structpred.sequences import Inputs, Sequences
+from structpred.task import Sizes
+
+
+@dataclass(frozen=True)
+class PerPosition:
+    """What two models say of every next symbol along the same outputs, in nats, summed over steps.
+
+    Attributes:
+        cross_entropy: T² Σ_t H(q_t, p_t), ``[batch, candidates]``.
+        divergence: T² Σ_t KL(q_t‖p_t), detached, ``[batch, candidates]``.
+    """
+
+    cross_entropy: Float[Tensor, "batch candidates"]
+    divergence: Float[Tensor, "batch candidates"]
+
+
+def per_position(teacher: Steps, student: Steps, temperature: float = 1.0) -> PerPosition:
+    """Compare q_t and p_t at every step, both softened: ∝ q^(1/T) and ∝ p^(1/T).
+
+    T² keeps gradients of one size as T rises (Hinton et al. 2015, section 2.1).
+
+    Args:
+        teacher: log q_t(v) along the outputs; no gradient passes to it.
+        student: log p_t(v) along the same outputs.
+        temperature: T.
+    """
+    log_q = (teacher.log_probs.detach() / temperature).log_softmax(-1)
+    log_p = (student.log_probs / temperature).log_softmax(-1)
+    q = log_q.exp()
+
+    def expected(values: Tensor) -> Float[Tensor, "batch candidates"]:
+        """Σ_t E_q[values], with 0 · (−inf) = 0, also in the gradient."""
+        each = (q * torch.where(q > 0, values, 0.0)).sum(-1)
+        return temperature**2 * torch.where(student.mask, each, 0.0).sum(-1)
+
+    return PerPosition(-expected(log_p), expected(log_q) - expected(log_p.detach()))
+
+
+class Teacher(nn.Module):
+    """The network of a finished run: its weights stay, and it has no dropout. Called on inputs, it returns q(·|x).
+
+    Args:
+        run: the finished run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.name = str(run.folder.path)
+        self.reads = run.codec.read(()).padded
+        self.network = run.model.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Stay in evaluation mode."""
+        del mode
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, inputs: Inputs) -> Distribution:
+        """q(·|x).
+
+        Raises:
+            ConfigError: the inputs were read for another kind of model.
+        """
+        if not isinstance(inputs, self.reads):
+            raise ConfigError(
+                f"the teacher {self.name} reads {self.reads.__name__}, but the student's inputs are "
+                f"{type(inputs).__name__}; give both models the same kind of inputs"
+            )
+        q: Distribution = self.network(inputs)
+        return q
+
+
+@objectives.register("distillation")
+@dataclass(frozen=True, kw_only=True)
+class Distillation(Objective):
+    """E_q[−log p(y|x)] with q(y|x) the distribution of a trained model, the teacher: RML with a model as its payoff.
+
+    ``per="position"`` compares the next symbols along the reference, Σ_t H(q_t, p_t) (Hinton et al. 2015, arXiv
+    1503.02531; word-level in Kim and Rush 2016, arXiv 1606.07947). ``per="sequence"`` compares whole outputs, and no
+    reference is looked at: in closed form where both models allow it, from draws of q made in the step, or with
+    ``Best()`` on the outputs that the teacher predicts (sequence-level in Kim and Rush). Mix with likelihood by
+    `WeightedSum`.
+
+    Attributes:
+        teacher: the folder of a finished run with the same symbols; as written, it is part of a run's identity, beside
+            the identity of the teacher's run.
+        per: what is compared.
+        estimator: how the expectation over whole outputs is computed.
+        temperature: T, which softens both distributions of a next symbol.
+    """
+
+    teacher: str
+    per: Literal["position", "sequence"] = "position"
+    estimator: Estimator = Exact()
+    temperature: Positive = 1.0
+
+    def check(self) -> None:
+        """Refuse settings that only the other kind of comparison has."""
+        if self.per == "position" and self.estimator != Exact():
+            raise ConfigError(
+                f"Distillation(per='position') is a sum over symbols and needs no {type(self.estimator).__name__}(); "
+                "leave the estimator out, or use per='sequence'"
+            )
+        if self.per == "sequence" and self.temperature != 1:
+            raise ConfigError(
+                f"Distillation(per='sequence') has no temperature, but got {self.temperature:g}; leave it out, or use "
+                "per='position'"
+            )
+
+    @property
+    def exact(self) -> bool:
+        """True where nothing is drawn or searched for."""
+        return self.estimator.exact
+
+    def sources(self) -> tuple[str, ...]:
+        """The identity of the teacher's run."""
+        return (Run.load(self.teacher).result.identity,)
+
+    def needs(self) -> tuple[Need, ...]:
+        """``steps``, or what the estimator needs."""
+        if self.per == "position":
+            return (Need(StepScores, "Distillation(per='position')", "per='sequence'"),)
+        return (self.estimator.need("Distillation(per='sequence')"),)
+
+    def state(self, sizes: Sizes) -> Teacher:
+        """The teacher.
+
+        Raises:
+            RunError: its folder holds no finished run.
+            ConfigError: it knows other symbols, or lacks a verb.
+        """
+        run = Run.load(self.teacher)
+        if run.sizes.symbols != sizes.symbols:
+            raise ConfigError(
+                f"the teacher {self.teacher} was trained on other symbols than those of this task, or their order "
+                "differs; train it on the same training examples, with inputs that are read alike"
+            )
+        verb = StepScores if self.per == "position" else self.estimator.verb_of_payoff
+        if not issubclass(run.experiment.model.distribution, verb):
+            raise ConfigError(
+                f"Distillation(per={self.per!r}) with {type(self.estimator).__name__}() asks the teacher for "
+                f"{verb.__name__}, which {type(run.experiment.model).__name__} of {self.teacher} does not offer; use "
+                "per='sequence' with Sampled(k=1)"
+            )
+        return Teacher(run)
+
+    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+        """The cross-entropy of each example; per position the divergence, what is left to learn, is a diagnostic."""
+        q = self._teacher(p, given)
+        if self.per == "sequence":
+            draws = self.estimator.draw(q, given.generator)
+            return Losses(self.estimator.cross_entropy(q, p, draws))
+        outputs = targets.candidates()
+        found = per_position(q.steps(outputs), p.steps(outputs), self.temperature)
+        return Losses(found.cross_entropy.squeeze(1), {"divergence": found.divergence.squeeze(1)})
+
+    def _teacher(self, p: Distribution, given: Given) -> Any:
+        """q for the inputs that p has read."""
+        if not isinstance(given.state, Teacher) or given.inputs is None:
+            raise ConfigError(
+                "Distillation needs its teacher and what p was conditioned on: pass state=objective.state(sizes) and "
+                "inputs="
+            )
+        q = given.state(given.inputs)
+        if q.fixed_length != p.fixed_length:
+            decides = {True: "leaves the length to the input", False: "decides the length itself"}
+            raise ConfigError(
+                f"the teacher {self.teacher} {decides[q.fixed_length]}, but the student {decides[p.fixed_length]}; "
+                "take two models of one kind"
+            )
+        return q

@@ -1,0 +1,90 @@
+"""The structured hinge."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from structpred.config import Positive
+from structpred.distributions.protocols import Argmax, Distribution, Score, Tilt
+from structpred.errors import ConfigError
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.registry import objectives, rewards
+from structpred.rewards import Hamming, Reward
+from structpred.rewards.base import Decomposable
+from structpred.sequences import Sequences
+
+INSTEAD = "CandidateHinge, which looks for the worst output in a candidate set"
+
+
+@runtime_checkable
+class Searched(Score, Argmax, Protocol):
+    """Scores, and the output that has the highest."""
+
+
+@runtime_checkable
+class CostAugmented(Distribution, Tilt, Searched, Protocol):
+    """Scores to which a cost can be added before the search."""
+
+
+def margin(p: Score, output: Sequences, targets: Sequences) -> Float[Tensor, " batch"]:
+    """score(y) − score(y*), in nats, with gradient φ(y) − φ(y*) to the features' weights; the normaliser cancels."""
+    return (p.score(output.candidates()) - p.score(targets.candidates())).squeeze(1)
+
+
+def local_costs(reward: Reward, scale: float, targets: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
+    """What each label costs at each position, in nats: Δ(y, y*) = Σ_t cost_t(y_t), which is 0 for the reference."""
+    assert isinstance(reward, Decomposable), "refused at construction"
+    return reward.costs(targets, labels).double() * scale
+
+
+def check_decomposes(reward: Reward, purpose: str) -> None:
+    """Refuse a reward that is no sum over positions: its cost cannot be added to the scores.
+
+    Raises:
+        ConfigError: the pairing cannot work; the message names both sides and what would.
+    """
+    if not reward.decomposes:
+        able = [name for name in rewards if rewards[name].decomposes]  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"{purpose} needs a reward that is a sum over positions, but {type(reward).__name__} is not; use such a "
+            f"reward ({', '.join(able)}) or {INSTEAD}"
+        )
+
+
+@objectives.register("max-margin")
+@dataclass(frozen=True, kw_only=True)
+class MaxMargin(Objective):
+    """max_y [score(y) + Δ(y, y*)] − score(y*): the margin-rescaled structured hinge, in nats.
+
+    Taskar et al. 2003; Tsochantaridis et al. 2005. Δ(y, y*) = c·(r(y*, y*) − r(y, y*)) is the shortfall in reward. The
+    maximum is found exactly, as the argmax of p tilted by the cost, so the loss is never negative, bounds the cost
+    of the prediction from above, and is 0 just where every output scores at least Δ below the reference. Its
+    subgradient is φ(ỹ) − φ(y*), with ỹ the maximiser.
+
+    Attributes:
+        reward: r, a sum over positions.
+        scale: c, nats of score that one unit of reward is worth.
+    """
+
+    reward: Reward = Hamming()
+    scale: Positive = 1.0
+
+    def check(self) -> None:
+        """Refuse a reward that is no sum over positions."""
+        check_decomposes(self.reward, "MaxMargin")
+
+    def needs(self) -> tuple[Need, ...]:
+        """``tilt``, ``argmax`` and ``score``."""
+        return tuple(Need(verb, "MaxMargin", INSTEAD) for verb in (Tilt, Argmax, Score))
+
+    def losses(self, p: CostAugmented, targets: Sequences, given: Given) -> Losses:
+        """The hinge of each example; diagnostics: what ỹ falls short in reward, and 1 where the loss is above 0."""
+        del given
+        augmented = p.tilt(local_costs(self.reward, self.scale, targets, p.labels))
+        worst = augmented.argmax()
+        values = margin(augmented, worst, targets)
+        perfect, reached = (self.reward.score(each.candidates(), targets) for each in (targets, worst))
+        violated = (values.detach() > 0).to(values.dtype)
+        return Losses(values, {"cost": (perfect - reached).squeeze(1), "violated": violated})

@@ -1,0 +1,105 @@
+"""MIXER: likelihood for the beginning of an output, expected reward for the rest."""
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from structpred.config import Interval
+from structpred.distributions.protocols import Continuations, TokenLogProbs
+from structpred.errors import ConfigError
+from structpred.models import Model
+from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objectives.schedule import Point, moved
+from structpred.registry import objectives
+from structpred.rewards import EditDistance, Reward
+from structpred.sequences import Sequences
+
+
+def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " batch"]:
+    """n = m + 1 − ⌊s (m + 1)⌋: the steps of the reference, the end among them, that are left to likelihood.
+
+    Args:
+        lengths: m, labels of each reference.
+        share: s, the share of the steps that the model takes by itself.
+    """
+    return lengths + 1 - ((lengths + 1) * share).long()
+
+
+def advantages(rewards: Float[Tensor, "batch candidates"]) -> Float[Tensor, "batch candidates"]:
+    """r_i − mean_{j≠i} r_j: a baseline that leaves the own draw out, and so no bias in."""
+    others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+    return rewards - others
+
+
+@runtime_checkable
+class Continued(Continuations, TokenLogProbs, Protocol):
+    """A distribution that goes on from a prefix and scores symbol by symbol."""
+
+
+@objectives.register("mixer")
+@dataclass(frozen=True, kw_only=True)
+class Mixer(Objective):
+    """−Σ_t≤n log p(y*_t|y*_<t, x) − E_y[r(y, y*)], with y going on from y*_1..n by itself.
+
+    Ranzato et al. 2016, arXiv 1511.06732: likelihood first, then expected reward for more and more of the end. The
+    steps left to likelihood shrink from all of the reference at ``start`` to none at ``end``. The second term is
+    estimated by REINFORCE over the free steps, from ``k`` continuations, each against the mean reward of the others.
+    Departures: the paper's baseline is a linear function of the decoder's state and its D free steps grow by a fixed
+    number every few epochs; ours is the leave-one-out mean, and a share of each reference that grows linearly.
+
+    Attributes:
+        reward: r.
+        k: continuations of each reference, two or more.
+        start: the point up to which this is maximum likelihood.
+        end: the point from which every symbol is the model's own; of one unit with ``start``.
+    """
+
+    reward: Reward = EditDistance()
+    k: Annotated[int, Interval(least=2)] = 4
+    start: Point = Point(share=0.25)
+    end: Point = Point(share=0.75)
+
+    @property
+    def exact(self) -> bool:
+        """False: continuations are drawn."""
+        return False
+
+    def check(self) -> None:
+        """Refuse an end that is not after the start."""
+        if (self.start.step is None) != (self.end.step is None) or self.end.place <= self.start.place:
+            raise ConfigError(
+                f"Mixer needs an end after its start, in the same unit, but got {self.start} and {self.end}; give two "
+                "steps or two shares"
+            )
+
+    def needs(self) -> tuple[Need, ...]:
+        """``continuations`` and ``token_log_probs``."""
+        return (Need(Continuations, "Mixer", "REINFORCE mixed with MaximumLikelihood"), Need(TokenLogProbs, "Mixer"))
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a reward of outputs as long as their references, too."""
+        super().check_model(model)
+        check_reward(self.reward, model, "Mixer")
+
+    def losses(self, p: Continued, targets: Sequences, given: Given) -> Losses:
+        """Likelihood of the forced steps, and a term with the gradient of −E[r] in the free ones."""
+        share = moved(given.moment, self.start, self.end)
+        forced = forced_steps(targets.lengths, share)
+        references = p.token_log_probs(targets.candidates()).squeeze(1)
+        steps = torch.arange(references.shape[1], device=targets.device)
+        likelihood = torch.where(steps < forced.unsqueeze(1), references, 0.0).sum(1)
+        free = forced <= targets.lengths
+        shown = {"free": free.to(likelihood.dtype)}
+        if not free.any():
+            return Losses(-likelihood, shown)
+        prefixes = Sequences(targets.labels, forced.minimum(targets.lengths))
+        draws = p.continuations(prefixes, self.k, given.generator)
+        rewards = self.reward.score(draws, targets).to(likelihood.dtype)
+        log_probs = p.token_log_probs(draws)
+        own = torch.arange(log_probs.shape[-1], device=targets.device) >= forced.view(-1, 1, 1)
+        chosen = torch.where(own & free.view(-1, 1, 1), log_probs, 0.0).sum(-1)
+        expected = (advantages(rewards) * chosen).mean(1)
+        return Losses(-likelihood - expected, shown | {"reward": rewards.mean(1)})

@@ -1,0 +1,125 @@
+"""Optimal completion distillation."""
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from structpred.config import Count, Interval
+from structpred.distributions.protocols import Distribution, Sample, Steps, StepScores
+from structpred.errors import ConfigError
+from structpred.models import Model
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.registry import objectives
+from structpred.rewards.edit_table import prefix_distances
+from structpred.sequences import Sequences
+
+
+def excess_edits(
+    outputs: Sequences, references: Sequences, labels: int
+) -> Int[Tensor, "batch candidates steps symbols"]:
+    """How many edits more than necessary each next symbol leads to at best; 0 for the optimal ones.
+
+    With D[t, j] the edit distance between y_1..t and y*_1..j, the best completion of y_1..t ends min_j D[t, j] away
+    from the reference. y*_j+1 keeps that minimum for every j that attains it; any other label costs one edit more; and
+    the end costs D[t, m] − min_j D[t, j].
+
+    Args:
+        outputs: y, ``[batch, candidates, time]``; the result has time + 1 steps.
+        references: y*, ``[batch, time]``.
+        labels: V; the end is the last of the V + 1 symbols.
+    """
+    distances = prefix_distances(outputs, references)
+    columns = torch.arange(distances.shape[-1], device=distances.device)
+    lengths = references.lengths.view(-1, 1, 1, 1)
+    distances = distances.masked_fill(columns > lengths, torch.iinfo(distances.dtype).max)
+    more = distances - distances.amin(-1, keepdim=True)
+    end = more.gather(-1, lengths.expand(*more.shape[:-1], 1))
+    upcoming = torch.where(references.mask(), references.labels, 0)[:, None, None].expand_as(more[..., :-1])
+    missed = torch.where(columns[:-1] < lengths, more[..., :-1], 1).clamp(max=1)
+    others = more.new_ones(*more.shape[:-1], labels).scatter_reduce(-1, upcoming, missed, "amin")
+    return torch.cat([others, end], -1)
+
+
+def optimal_policy(
+    excess: Float[Tensor, "batch candidates steps symbols"], temperature: float
+) -> Float[Tensor, "batch candidates steps symbols"]:
+    """π(v) ∝ exp(−excess(v)/τ); at τ = 0 uniform over the symbols without excess, of which there is always one."""
+    if temperature:
+        return (-excess / temperature).softmax(-1)
+    optimal = (excess == 0).to(excess.dtype)
+    return optimal / optimal.sum(-1, keepdim=True)
+
+
+def distillation(policy: Float[Tensor, "batch candidates steps symbols"], steps: Steps) -> Float[Tensor, " batch"]:
+    """Σ_t KL(π_t ‖ p_t) of each candidate, in nats, averaged over candidates; 0 where p follows π at every step.
+
+    The cross-entropy −Σ_t Σ_v π_t(v) log p_t(v) is this plus Σ_t H(π_t), which has no gradient.
+    """
+    log_ratio = torch.where(policy > 0, policy.log() - steps.log_probs, 0.0)
+    return torch.where(steps.mask, (policy * log_ratio).sum(-1), 0.0).sum(-1).mean(1)
+
+
+@runtime_checkable
+class Roaming(Distribution, Sample, StepScores, Protocol):
+    """A distribution that writes prefixes of its own and says what it would write next."""
+
+
+@objectives.register("optimal-completion")
+@dataclass(frozen=True, kw_only=True)
+class OptimalCompletion(Objective):
+    """E_y∼p[Σ_t KL(π_t ‖ p_t)], in nats, with π_t the next symbols that lead back to the reference at the least edits.
+
+    Optimal completion distillation, Sabour et al. 2018, arXiv 1810.01398. The prefixes are the model's own, and no
+    gradient passes through drawing them. At τ = 0, the paper's setting, π_t is uniform over the symbols that begin a
+    completion of least edit distance; the end is one of them where stopping is best. Along the reference itself that
+    is only the reference's next symbol unless symbols repeat. Departures: losses are not divided by an output's length,
+    and at τ > 0 the end costs all that is still missing, where the paper counts one edit for every symbol but the best.
+
+    Attributes:
+        temperature: τ, in edits for a factor of e: π_t(v) ∝ exp(−excess edits of v / τ).
+        k: outputs drawn for each example.
+    """
+
+    temperature: Annotated[float, Interval(least=0)] = 0.0
+    k: Count = 1
+
+    @property
+    def exact(self) -> bool:
+        """False: prefixes are drawn."""
+        return False
+
+    def needs(self) -> tuple[Need, ...]:
+        """``sample`` and ``steps``."""
+        return (Need(Sample, "OptimalCompletion"), Need(StepScores, "OptimalCompletion"))
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a model whose input decides the length: an edit distance would insert and delete there."""
+        if model.distribution.fixed_length:
+            raise ConfigError(
+                "OptimalCompletion completes outputs by any number of edits, but with "
+                f"{type(model).__name__} the input decides the length; use MaximumLikelihood, MaxMargin or RML with "
+                "HammingPayoff, or a model of free length such as Seq2Seq"
+            )
+        super().check_model(model)
+
+    def losses(self, p: Roaming, targets: Sequences, given: Given) -> Losses:
+        """The divergence along ``k`` drawn outputs.
+
+        Diagnostics, as means over their steps: the number of optimal symbols, and the share of steps that took one.
+        """
+        steps = p.steps(outputs := p.sample(self.k, given.generator))
+        excess = excess_edits(outputs, targets, p.labels)
+        optimal = excess == 0
+        followed = optimal.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
+        return Losses(
+            distillation(optimal_policy(excess.to(steps.log_probs.dtype), self.temperature), steps),
+            {"optimal": _mean(optimal.sum(-1), steps.mask), "followed": _mean(followed, steps.mask)},
+        )
+
+
+def _mean(values: Tensor, mask: Bool[Tensor, "batch candidates steps"]) -> Float[Tensor, " batch"]:
+    """Over the steps that count, of which every output has one at least."""
+    return torch.where(mask, values, 0).sum((1, 2)) / mask.sum((1, 2))

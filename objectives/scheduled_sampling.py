@@ -1,0 +1,103 @@
+"""Scheduled sampling."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from structpred.config import Config, Interval
+from structpred.distributions.protocols import MixedHistory, TokenLogProbsGiven
+from structpred.errors import ConfigError
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.registry import objectives
+from structpred.sequences import Sequences
+
+INSTEAD = "MaximumLikelihood, because nothing is fed back to a model that reads no history"
+
+Probability = Annotated[float, Interval(least=0, most=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decay(Config):
+    """A probability ε that goes from ``first`` to ``last`` as the share of the training done goes from 0 to 1.
+
+    The published schedules count steps i; in the share s = i / steps each is a straight line on a scale of its own:
+    ε = k − c·i on that of ε, ε = k^i on that of ln ε, and ε = k / (k + exp(i/k)) on that of the log-odds
+    ln(ε / (1 − ε)) = ln k − i/k.
+
+    Attributes:
+        kind: ``"linear"``, ``"exponential"`` or ``"inverse-sigmoid"``.
+        first, last: ε at the start and at the end of training.
+    """
+
+    kind: Literal["linear", "exponential", "inverse-sigmoid"] = "linear"
+    first: Probability = 1.0
+    last: Probability = 0.5
+
+    def check(self) -> None:
+        """Refuse ends that lie infinitely far away on the scale."""
+        ends = (self.first, self.last)
+        if (self.kind != "linear" and 0.0 in ends) or (self.kind == "inverse-sigmoid" and 1.0 in ends):
+            raise ConfigError(
+                f"an {self.kind} decay never reaches 0{' or 1' if self.kind == 'inverse-sigmoid' else ''}, but got "
+                f"first={self.first:g} and last={self.last:g}; move them inwards, or use kind='linear'"
+            )
+
+    def at(self, share: float) -> float:
+        """ε once a share of the training is done."""
+        if self.kind == "linear":
+            return self.first + (self.last - self.first) * share
+        if self.kind == "exponential":
+            return self.first * math.exp(share * math.log(self.last / self.first))
+        log_odds = [math.log(end) - math.log1p(-end) for end in (self.first, self.last)]
+        return 1 / (1 + math.exp(-log_odds[0] - (log_odds[1] - log_odds[0]) * share))
+
+
+@runtime_checkable
+class FreeHistory(TokenLogProbsGiven, MixedHistory, Protocol):
+    """A distribution that can be asked about any history, and can write its own."""
+
+
+@objectives.register("scheduled-sampling")
+@dataclass(frozen=True, kw_only=True)
+class ScheduledSampling(Objective):
+    """−Σ_t log p(y*_t | h_<t, x), in nats, with a history h that holds the model's own symbols here and there.
+
+    Bengio et al. 2015, arXiv 1506.03099. A coin for each position decides: with probability ε h_t is the reference's
+    symbol, otherwise a draw from p(· | h_<t, x); the target stays the reference's. As ε falls the model learns to go on
+    from its own mistakes. No gradient passes through the draws, so for ε < 1 this is the gradient of no loss of p
+    alone, and its optimum need not be the data's law. At ε = 1 it is maximum likelihood. A draw is never the end
+    of the output: the target goes on at that position, and so must its history.
+
+    Attributes:
+        reference: ε, the probability of the reference's symbol, over the course of training.
+    """
+
+    reference: Decay = Decay()
+
+    @property
+    def exact(self) -> bool:
+        """False: histories are drawn."""
+        return False
+
+    def needs(self) -> tuple[Need, ...]:
+        """``token_log_probs_given`` and ``mixed_history``."""
+        return tuple(Need(verb, "ScheduledSampling", INSTEAD) for verb in (TokenLogProbsGiven, MixedHistory))
+
+    def losses(self, p: FreeHistory, targets: Sequences, given: Given) -> Losses:
+        """One drawn history for each example; the diagnostic is the share of its symbols that differ."""
+        outputs = targets.candidates()
+        coins = torch.rand(outputs.labels.shape, generator=given.generator, device=targets.device)
+        history = p.mixed_history(outputs, coins >= self.reference.at(given.moment.share), given.generator)
+        return Losses(
+            -p.token_log_probs_given(outputs, history).sum(-1).squeeze(1), {"changed": share_changed(history, outputs)}
+        )
+
+
+def share_changed(history: Sequences, outputs: Sequences) -> Float[Tensor, " batch"]:
+    """The share of an output's symbols that its history ``[batch, 1, time]`` has otherwise; 0 where there are none."""
+    differ = (history.labels != outputs.labels) & outputs.mask()
+    return (differ.sum(-1) / outputs.lengths.clamp(min=1)).squeeze(1)

@@ -1,0 +1,51 @@
+"""Softmax-margin."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from structpred.config import Positive
+from structpred.distributions.protocols import Distribution, LogProb, Tilt
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives.max_margin import check_decomposes, local_costs
+from structpred.registry import objectives
+from structpred.rewards import Hamming, Reward
+from structpred.sequences import Sequences
+
+
+@runtime_checkable
+class CostAugmented(Distribution, Tilt, LogProb, Protocol):
+    """A distribution to whose scores a cost can be added."""
+
+
+@objectives.register("softmax-margin")
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxMargin(Objective):
+    """log Σ_y exp(score(y) + Δ(y, y*)) − score(y*), in nats (Gimpel and Smith 2010).
+
+    Δ is the cost of `MaxMargin`. The reference costs nothing, so this is −log p̃(y*), with p̃ the distribution tilted by
+    the cost: maximum likelihood that has to win against outputs favoured by what they cost. It lies between the
+    hinge and the hinge + m ln V, is never below −log p(y*), and without a cost it is that. Its gradient is the tilted
+    marginals less the reference.
+
+    Attributes:
+        reward: r, a sum over positions.
+        scale: c, nats of score that one unit of reward is worth.
+    """
+
+    reward: Reward = Hamming()
+    scale: Positive = 1.0
+
+    def check(self) -> None:
+        """Refuse a reward that is no sum over positions."""
+        check_decomposes(self.reward, "SoftmaxMargin")
+
+    def needs(self) -> tuple[Need, ...]:
+        """``tilt`` and ``log_prob``."""
+        instead = 'CandidateHinge(violations="softmax"), the same over a candidate set'
+        return (Need(Tilt, "SoftmaxMargin", instead), Need(LogProb, "SoftmaxMargin"))
+
+    def losses(self, p: CostAugmented, targets: Sequences, given: Given) -> Losses:
+        """−log p̃(y*) of each example."""
+        del given
+        tilted = p.tilt(local_costs(self.reward, self.scale, targets, p.labels))
+        return Losses(-tilted.log_prob(targets.candidates()).squeeze(1))

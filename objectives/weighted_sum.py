@@ -1,0 +1,68 @@
+"""A weighted sum of objectives."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from structpred.config import Config, Positive, registered_name
+from structpred.errors import ConfigError
+from structpred.objective import Moment, Objective
+from structpred.objectives.combined import Combined
+from structpred.registry import objectives
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Config):
+    """A part of a sum.
+
+    Attributes:
+        objective: the part.
+        weight: what its loss is multiplied by.
+        name: before the names of its diagnostics; the objective's registered name by default.
+    """
+
+    objective: Objective
+    weight: Positive = 1.0
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name, given or not."""
+        return self.name or registered_name(self.objective)
+
+
+@objectives.register("weighted-sum")
+@dataclass(frozen=True, kw_only=True)
+class WeightedSum(Combined):
+    """Σ_i w_i L_i: several objectives of the same p at once, such as a reward with likelihood mixed in.
+
+    Diagnostics of the parts carry their names: ``"rml/loss"``, ``"rml/unchanged"``. What a part draws from q it
+    draws for itself. Where a part puts noise on the inputs, p has read the noisy ones for all parts.
+
+    Attributes:
+        parts: the objectives with their weights.
+    """
+
+    parts: tuple[Weighted, ...]
+
+    def check(self) -> None:
+        """Refuse an empty sum, two parts of one name, and two parts that put noise on the inputs."""
+        if not self.parts:
+            raise ConfigError("WeightedSum needs one part or more, but got none; give it Weighted(objective=…)")
+        twice = [name for name, count in Counter(part.label for part in self.parts).items() if count > 1]
+        if twice:
+            raise ConfigError(f"the parts of a WeightedSum need names of their own, but {twice[0]!r} comes twice")
+        noisy = [part.label for part in self.parts if part.objective.corrupts]
+        if len(noisy) > 1:
+            raise ConfigError(
+                f"p reads one input for all parts of a WeightedSum, but {' and '.join(map(repr, noisy))} "
+                "each put noise on it; keep one of them"
+            )
+
+    def members(self) -> dict[str, Objective]:
+        """The parts by name."""
+        return {part.label: part.objective for part in self.parts}
+
+    def weights(self, moment: Moment) -> tuple[float, ...]:
+        """The same at any time."""
+        del moment
+        return tuple(part.weight for part in self.parts)
