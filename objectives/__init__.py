@@ -4,37 +4,49 @@ from structpred.objective import Losses, Objective
 from structpred.objectives.candidate_hinge import CandidateHinge
 from structpred.objectives.candidates import Beam, CandidateSet, NBest, Samples
 from structpred.objectives.data_noising import DataNoising
-from structpred.objectives.estimators import Estimator, Exact, Sampled
+from structpred.objectives.distillation import Distillation
+from structpred.objectives.estimators import Best, Estimator, Exact, Sampled
 from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.objectives.max_margin import MaxMargin
 from structpred.objectives.maximum_likelihood import MaximumLikelihood
+from structpred.objectives.mixer import Mixer
 from structpred.objectives.optimal_completion import OptimalCompletion
 from structpred.objectives.perceptron import Perceptron
 from structpred.objectives.reward_augmented import RML
+from structpred.objectives.schedule import Anneal, Point, Switch
 from structpred.objectives.scheduled_sampling import Decay, ScheduledSampling
 from structpred.objectives.softmax_margin import SoftmaxMargin
 from structpred.objectives.switch_out import SwitchOut
+from structpred.objectives.weighted_sum import Weighted, WeightedSum
 
 __all__ = [
     "RML",
+    "Anneal",
     "Beam",
+    "Best",
     "CandidateHinge",
     "CandidateSet",
     "DataNoising",
     "Decay",
+    "Distillation",
     "Estimator",
     "Exact",
     "LabelSmoothing",
     "Losses",
     "MaxMargin",
     "MaximumLikelihood",
+    "Mixer",
     "NBest",
     "Objective",
     "OptimalCompletion",
     "Perceptron",
+    "Point",
     "Sampled",
     "Samples",
     "ScheduledSampling",
     "SoftmaxMargin",
+    "Switch",
     "SwitchOut",
+    "Weighted",
+    "WeightedSum",
 ]
