@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 from torch import Tensor
 
 from structpred.registry import rewards
 from structpred.rewards.base import Reward
+from structpred.rewards.credit import added_by_each
+from structpred.rewards.edit_table import prefix_distances
 from structpred.sequences import Sequences
 
 SURROGATES = range(0xD800, 0xE000)
@@ -37,6 +39,27 @@ class EditDistance(Reward):
         distances = cpdist(first, second, scorer=Levenshtein.distance, dtype=np.int32, workers=1)
         best = torch.from_numpy(distances).reshape(batch, candidates, count).amin(-1)
         return -best.to(outputs.device, torch.float32)
+
+    def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        """What each symbol costs of the best score still within reach, Φ_t = −min_j D(y_1..t, y*_1..j).
+
+        A right completion of y_1..t keeps Φ_t, so a symbol is charged for the damage it does and the end for what it
+        leaves out: score − Φ_length. Φ_0 = 0. An output that was cut is scored as if it ended there, and what that
+        costs stands in the end's place, which comes after all of its symbols.
+        """
+        several = references if references.lengths.ndim == 2 else references.candidates()
+        one_by_one = zip(several.labels.unbind(1), several.lengths.unbind(1), strict=True)
+        reachable = [_reachable(outputs, Sequences(*each)) for each in one_by_one]
+        potentials = -torch.stack(reachable).amin(0).float()
+        return added_by_each(potentials, self.score(outputs, references), outputs)
+
+
+def _reachable(outputs: Sequences, references: Sequences) -> Int[Tensor, "batch candidates prefixes"]:
+    """The least distance that a completion of each prefix can have: min_j D[t, j]."""
+    table = prefix_distances(outputs, references)
+    columns = torch.arange(table.shape[-1], device=outputs.device)
+    beyond = (columns > references.lengths.unsqueeze(1)).view(len(references), 1, 1, -1)
+    return table.masked_fill(beyond, torch.iinfo(table.dtype).max).amin(-1)
 
 
 def _strings(*groups: Sequences) -> list[list[str]]:

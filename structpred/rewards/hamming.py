@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from structpred.errors import ConfigError
 from structpred.registry import rewards
 from structpred.rewards.base import Reward
+from structpred.rewards.credit import added_by_each
 from structpred.sequences import Sequences
 
 
@@ -31,19 +32,37 @@ class Hamming(Reward):
         Raises:
             ConfigError: an output and its reference differ in length.
         """
-        several = references if references.lengths.ndim == 2 else references.candidates()
-        _refuse_unequal_lengths(outputs, several)
-        width = max(outputs.labels.shape[-1], several.labels.shape[-1])
-        wrong = _widened(outputs, width).unsqueeze(2) != _widened(several, width).unsqueeze(1)
-        inside = torch.arange(width, device=outputs.device) < outputs.lengths.unsqueeze(-1)
-        differing = (wrong & inside.unsqueeze(2)).sum(-1)  # [batch, candidates, references]
-        return -differing.amin(-1).float()
+        return -_wrong(outputs, references).sum(-1).amin(-1).float()
+
+    def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        """−1 at each position that is wrong; the end adds nothing. Of several references the best so far counts.
+
+        Raises:
+            ConfigError: an output and its reference differ in length.
+        """
+        so_far = -_wrong(outputs, references).cumsum(-1).amin(2).float()
+        time = outputs.labels.shape[-1]
+        return added_by_each(pad(so_far, (1, 0))[..., : time + 1], self.score(outputs, references), outputs)
 
     def costs(self, references: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
         """−r as a sum over positions: 1 for every label but the reference's, 0 beyond the reference's end."""
         every = torch.arange(labels, device=references.device)
         wrong: Bool[Tensor, "batch time labels"] = references.labels.unsqueeze(-1) != every
         return (wrong & references.mask().unsqueeze(-1)).float()
+
+
+def _wrong(outputs: Sequences, references: Sequences) -> Bool[Tensor, "batch candidates references time"]:
+    """True where an output differs from a reference of the same length.
+
+    Raises:
+        ConfigError: lengths differ.
+    """
+    several = references if references.lengths.ndim == 2 else references.candidates()
+    _refuse_unequal_lengths(outputs, several)
+    width = max(outputs.labels.shape[-1], several.labels.shape[-1])
+    wrong = _widened(outputs, width).unsqueeze(2) != _widened(several, width).unsqueeze(1)
+    inside = torch.arange(width, device=outputs.device) < outputs.lengths.unsqueeze(-1)
+    return wrong & inside.unsqueeze(2)
 
 
 def _widened(sequences: Sequences, width: int) -> Tensor:
