@@ -66,6 +66,15 @@ def grid() -> Grid:
     return Grid(columns, tuple(rows))
 
 
+def combinations() -> Iterator[tuple[Objective, Model]]:
+    """Every objective, in each of its ways and under each reward, with every model that it can train."""
+    specifications = [models[name]() for name in models]
+    for name in objectives:
+        for chosen in _choices(objectives[name]):
+            for model in specifications:
+                yield from ((objective, model) for objective in _working(objectives[name], chosen, model)[0])
+
+
 def _number(notes: list[str], reason: str) -> int:
     if reason not in notes:
         notes.append(reason)
@@ -97,14 +106,21 @@ def _row(name: str, cls: type[Objective], chosen: dict[str, Config], specificati
 
 def _way(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple[str, str]:
     """How the pair works over all examples of the objective, or why it does not."""
-    ways: set[str] = set()
-    reason = ""
+    working, refusals = _working(cls, chosen, model)
+    ways = {"exact" if objective.exact else "sampled" for objective in working}
+    return " or ".join(sorted(ways)), "" if ways else next(iter(refusals), "")
+
+
+def _working(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple[list[Objective], list[str]]:
+    """The examples of an objective that the model can serve, and why it cannot serve the others."""
+    working: list[Objective] = []
+    refusals: list[str] = []
     for example in cls.examples():
         try:
             objective = replace(example, **chosen)
             objective.check_model(model)
         except ConfigError as error:
-            reason = reason or str(error)
+            refusals.append(str(error))
             continue
-        ways.add("exact" if objective.exact else "sampled")
-    return " or ".join(sorted(ways)), "" if ways else reason
+        working.append(objective)
+    return working, refusals
