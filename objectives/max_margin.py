@@ -15,7 +15,7 @@ from structpred.rewards import Hamming, Reward
 from structpred.rewards.base import Decomposable
 from structpred.sequences import Sequences
 
-INSTEAD = "CandidateHinge, which looks for the worst output in a candidate set"
+INSTEAD = "CandidateHinge (which looks for the worst output in a candidate set)"
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from structpred.objective import Given, Losses, Need, Objective
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 
-INSTEAD = "MaximumLikelihood, because nothing is fed back to a model that reads no history"
+INSTEAD = "MaximumLikelihood (nothing is fed back to a model that reads no history)"
 
 Probability = Annotated[float, Interval(least=0, most=1)]
 

@@ -41,7 +41,7 @@ class SoftmaxMargin(Objective):
 
     def needs(self) -> tuple[Need, ...]:
         """``tilt`` and ``log_prob``."""
-        instead = 'CandidateHinge(violations="softmax"), the same over a candidate set'
+        instead = 'CandidateHinge(violations="softmax") (the same over a candidate set)'
         return (Need(Tilt, "SoftmaxMargin", instead), Need(LogProb, "SoftmaxMargin"))
 
     def losses(self, p: CostAugmented, targets: Sequences, given: Given) -> Losses:
