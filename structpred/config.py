@@ -9,7 +9,7 @@ import inspect
 import json
 import types
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from structpred.coercion import Count, Fraction, Interval, Positive, article, coerce, refuse
@@ -222,11 +222,7 @@ def components(config: Config) -> Iterator[Config]:
 
 
 def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted field name and value as text of everything in a config, for tables of what differs.
-
-    A config of the same class as its owner, such as the experiment that another one starts from, is told by what
-    differs between the two.
-    """
+    """Dotted field name and value as text of everything in a config, for tables of what differs."""
     if config.family is not None and prefix:
         yield prefix.removesuffix("."), registered_name(config)
     for name in hints(type(config)):
@@ -234,15 +230,7 @@ def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(value, tuple) and any(isinstance(item, Config) for item in value):
             for number, item in enumerate(value):
                 yield from leaves(item, f"{place}[{number}].")
-        elif not isinstance(value, Config):
-            yield place, "-" if value is None else str(value)
-        elif type(value) is type(config) and value.family is None:
-            yield place, _told_by_difference(value, replace(config, **{name: None}))
-        else:
+        elif isinstance(value, Config):
             yield from leaves(value, f"{place}.")
-
-
-def _told_by_difference(config: Config, owner: Config) -> str:
-    known = dict(leaves(owner))
-    differing = [f"{name}={value}" for name, value in leaves(config) if known.get(name) != value]
-    return ", ".join(differing) or f"the same {type(config).__name__.lower()}"
+        else:
+            yield place, "-" if value is None else str(value)

@@ -17,14 +17,16 @@ from rich.console import Console
 
 from structpred import compare
 from structpred.cli import assignments, main
+from structpred.comparison.findings import Findings
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import _run_all
 from structpred.comparison.workers import workers
-from structpred.config import components, leaves
+from structpred.config import components
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
+from structpred.results import RunResult
 from structpred.runs import Folder, Run
 from structpred.train import train
 from structpred.training import Adam, Trainer, checkpoint
@@ -116,13 +118,25 @@ def test_a_component_of_the_start_that_changed_its_meaning_changes_the_identity(
     assert SECOND.identity("data") != before
 
 
-def test_a_table_tells_a_start_by_what_differs() -> None:
-    assert dict(leaves(FIRST))["start"] == "-"
-    assert dict(leaves(replace(FIRST, start=FIRST)))["start"] == "the same experiment"
-    shown = dict(leaves(replace(SECOND, start=replace(FIRST, optimiser=Adam(lr=0.5)))))
-    assert shown["start"].startswith("objective=maximum-likelihood, optimiser.lr=0.5")
-    assert dict(leaves(THIRD))["start"].endswith("start=objective=maximum-likelihood")
+def test_a_table_of_what_differs_tells_of_starts_what_is_not_told_of_the_arms() -> None:
+    slow = replace(SECOND, start=replace(FIRST, optimiser=Adam(lr=0.5)))
+    warm = differences(ML=replace(FIRST, start=FIRST), RML=SECOND)
+    assert [field for field in warm if field.startswith("start")] == []
+    assert differences(cold=FIRST, RML=SECOND)["start"] == {"cold": "-", "RML": ""}
+    table = differences(cold=FIRST, RML=SECOND, slow=slow)
+    shown = {field: row for field, row in table.items() if field.startswith("start.")}
+    assert shown == {
+        "start.objective": {"cold": "", "RML": "maximum-likelihood", "slow": "maximum-likelihood"},
+        "start.optimiser.lr": {"cold": "", "RML": "0.01", "slow": "0.5"},
+        "start.start": {"cold": "", "RML": "-", "slow": "-"},
+    }
     assert MaximumLikelihood() in components(THIRD)
+
+
+def differences(**arms: Experiment) -> dict[str, dict[str, str]]:
+    result = RunResult("", {"dev": {"PER": 1.0}, "test": {"PER": 1.0}}, {}, 1, 1, 1.0, 1.0, 1.0, "cpu", ())
+    found = Findings(arms, (0,), next(iter(arms)), {arm: (result,) for arm in arms}, Copying.metrics[:1])
+    return found.differences()
 
 
 # ------------------------------------------------------------------------------------------------------- one run
@@ -217,8 +231,8 @@ ARMS = {
 def test_a_start_that_arms_share_is_planned_once_a_seed(tmp_path: Path) -> None:
     plan = Plan.of(ARMS, (0, 1), "ML", tmp_path)
     assert [run.name for run in plan.starts] == [
-        "start of RML and start of ML, seed 0",
-        "start of RML and start of ML, seed 1",
+        "start of RML, ML, seed 0",
+        "start of RML, ML, seed 1",
     ]
     assert [run.name for run in plan.unfinished] == [run.name for run in (*plan.starts, *plan.runs)]
     assert [run.ready for run in plan.runs[:3]] == [False, False, True]
@@ -239,8 +253,8 @@ def test_an_arm_that_others_start_from_is_trained_once(tmp_path: Path) -> None:
     arms = {"later": replace(SECOND, start=replace(FIRST, start=FIRST)), "long": long}
     plan = Plan.of(arms, (0,), None, tmp_path)
     assert [run.arm for run in plan.starts] == [
-        "start of start of later and start of start of long",
-        "start of later and start of long",
+        "start of start of later, long",
+        "start of later, long",
     ]
     assert plan.unfinished == (*plan.starts, *plan.runs)
 
@@ -252,7 +266,7 @@ def test_arms_are_compared_after_equally_long_training(tmp_path: Path) -> None:
 
 def test_starts_are_in_the_estimate(tmp_path: Path) -> None:
     plan = Plan.of(ARMS, (0,), "ML", tmp_path)
-    assert set(plan.seconds("cpu")) == {*ARMS, "start of RML and start of ML"}
+    assert set(plan.seconds("cpu")) == {*ARMS, "start of RML, ML"}
     train(FIRST, root=tmp_path)
     assert set(plan.seconds("cpu")) == set(ARMS)
 
@@ -265,7 +279,7 @@ def test_a_comparison_trains_starts_first_and_each_once(tmp_path: Path) -> None:
     assert "(8 of 8)" in console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO of `quiet`
     for seed, result in zip((0, 1), report.results["RML"], strict=True):
         assert Run.load(tmp_path / result.identity[:16]).experiment.start == replace(FIRST, seed=seed)
-    assert report.differences()["start"]["RML"] == "objective=maximum-likelihood"
+    assert report.differences()["start.objective"]["RML"] == "maximum-likelihood"
     assert report.differences()["start"]["cold"] == "-"
 
 
@@ -297,7 +311,7 @@ def test_what_starts_from_a_run_that_failed_is_not_trained(monkeypatch: pytest.M
     with (
         ThreadPoolExecutor(1) as executor,
         workers(executor, 1) as chosen,
-        pytest.raises(RunError, match=r"^3 of 3 runs did not finish, first start of ML and start of RML, seed 0: this"),
+        pytest.raises(RunError, match=r"^3 of 3 runs did not finish, first start of ML, RML, seed 0: this"),
     ):
         _run_all(plan, chosen, tmp_path, "cpu", quiet())
     assert list(tmp_path.iterdir()) == []
@@ -351,5 +365,5 @@ def test_a_dry_run_counts_starts(capsys: pytest.CaptureFixture[str], tmp_path: P
 
     show_plan(Plan.of(ARMS, (0, 1), "ML", tmp_path), 2, "cpu", Console(width=200))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2].startswith("start of RML and start of ML\t0\t0\t2\tabout")
+    assert lines[-2].startswith("start of RML, ML\t0\t0\t2\tabout")
     assert lines[-1].startswith("8 of 8 runs to do, about")

@@ -13,6 +13,9 @@ from structpred.metrics import Metric
 from structpred.registry import nearest
 from structpred.results import RunResult
 
+START = "start."
+"""Before the fields of the experiment that an arm starts from."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -69,13 +72,24 @@ class Findings:
     def differences(self) -> dict[str, dict[str, str]]:
         """What differs between the arms: ``differences()[field][arm]``, as text.
 
-        A field that an arm's config does not have is the empty text there; the seed is left out.
+        A field that an arm's config does not have is the empty text there; seeds are left out. What arms start from
+        is told as far as it differs among them, or from what the arm itself does.
         """
         values = {arm: dict(leaves(config)) for arm, config in self.arms.items()}
-        fields = list(dict.fromkeys(field for arm in values.values() for field in arm if field != "seed"))
+        fields = list(dict.fromkeys(field for arm in values.values() for field in arm if _told(field, values)))
         table = {field: {arm: values[arm].get(field, "") for arm in values} for field in fields}
         return {field: row for field, row in table.items() if len(set(row.values())) > 1}
 
     def conclusion(self) -> tuple[str, ...]:
         """Plain sentences on the first metric: a headline, then what holds for each arm."""
         return sentences.conclusion(self.table(), self.baseline, self.metrics[0], len(self.seeds))
+
+
+def _told(field: str, values: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a reader needs a field; most of what an arm starts from is as in the arm itself."""
+    if field.rpartition(".")[2] == "seed":
+        return False
+    if not field.startswith(START):
+        return True
+    pairs = {(each[field], each.get(field.removeprefix(START), "")) for each in values.values() if field in each}
+    return len({start for start, _ in pairs}) > 1 or any(start != own for start, own in pairs)

@@ -130,17 +130,22 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedR
     """What runs start from, directly or not, without those that are runs of an arm themselves; the oldest first."""
     own = {run.folder for run in runs}
     found: dict[Folder, Experiment] = {}
-    names: dict[Folder, list[str]] = {}
+    needed_by: dict[Folder, dict[int, list[str]]] = {}
     for run in runs:
         for depth, experiment in reversed(list(enumerate(_ancestors(run.experiment), 1))):
             folder = _folder(experiment, root, data)
             found[folder] = experiment
-            names.setdefault(folder, []).append(f"{'start of ' * depth}{run.arm}")
+            needed_by.setdefault(folder, {}).setdefault(depth, []).append(run.arm)
     return tuple(
-        _planned(" and ".join(names[folder]), experiment, root, data)
+        _planned(_start_name(needed_by[folder]), experiment, root, data)
         for folder, experiment in found.items()
         if folder not in own
     )
+
+
+def _start_name(arms: Mapping[int, Sequence[str]]) -> str:
+    """Such as ``"start of RML, risk"``; by how many starts lie between."""
+    return " and ".join(f"{'start of ' * depth}{', '.join(names)}" for depth, names in arms.items())
 
 
 def _ancestors(experiment: Experiment) -> Iterator[Experiment]:
