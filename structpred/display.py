@@ -145,7 +145,7 @@ class Overview:
         for name, progress in under_way.items():
             if name not in self.tasks:
                 self.tasks[name] = self.bars.add_task(name, total=1.0, details="")
-                self.to_do -= self.before.setdefault(name, progress.done)  # done before an interruption
+                self.to_do -= self.before.setdefault(name, _done_before(progress))
             self.done[name] = progress.done - self.before[name]
             self.bars.update(self.tasks[name], completed=progress.done, details=details(progress))
         self._update_overall()
@@ -171,6 +171,11 @@ class Overview:
     def _update_overall(self) -> None:
         parts = sum(self.before[name] + self.done[name] for name in self.tasks)
         self.bars.update(self.overall, completed=self.finished + parts, details=self.left() or "starting")
+
+
+def _done_before(progress: Progress) -> float:
+    """What a run had done before an interruption, by what is first seen of it; at its end it was quick, not resumed."""
+    return progress.done if "training" in progress.phase else 0.0
 
 
 class _Live:
