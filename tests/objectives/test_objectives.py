@@ -10,17 +10,23 @@ from structpred.distributions import Factorised
 from structpred.objective import Objective
 from structpred.objectives import (
     RML,
+    Anneal,
     CandidateHinge,
     DataNoising,
     Exact,
     LabelSmoothing,
     MaximumLikelihood,
     MaxMargin,
+    Mixer,
     Perceptron,
+    Point,
     Sampled,
     ScheduledSampling,
     SoftmaxMargin,
+    Switch,
     SwitchOut,
+    Weighted,
+    WeightedSum,
 )
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
 from structpred.sequences import Sequences
@@ -71,6 +77,19 @@ CASES = [
     Case("scheduled sampling, at the start", ScheduledSampling(), fixed=False),
     Case("data noising, without noise", DataNoising(rate=0.0), fixed=False),
     Case("SwitchOut", SwitchOut()),
+    Case(
+        "weighted sum",
+        WeightedSum(
+            parts=(
+                Weighted(objective=MaximumLikelihood(), weight=0.3),
+                Weighted(objective=LabelSmoothing(prior="unigram")),
+                Weighted(objective=RML(payoff=HammingPayoff(temperature=TAU), estimator=Sampled(k=2)), weight=2),
+            )
+        ),
+    ),
+    Case("switch", Switch(first=MaximumLikelihood(), second=LabelSmoothing(), at=Point(step=1))),
+    Case("anneal", Anneal(first=LabelSmoothing(), second=RML(), start=Point(share=0), end=Point(share=1)), fixed=False),
+    Case("MIXER, at the start", Mixer(), fixed=False),
 ]
 FREE = [pytest.param(case.objective, id=case.name) for case in CASES if case.free]
 FIXED = [pytest.param(case.objective, id=case.name) for case in CASES if case.fixed]
