@@ -30,8 +30,8 @@ def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " 
 
 def advantages(rewards: Float[Tensor, "batch candidates"]) -> Float[Tensor, "batch candidates"]:
     """r_i − mean_{j≠i} r_j: a baseline that leaves the own draw out, and so no bias in."""
-    others = (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
-    return rewards - others
+    apart = rewards - rewards[:, :1]  # so that equal rewards have none whatever the rounding
+    return apart - (apart.sum(1, keepdim=True) - apart) / (apart.shape[1] - 1)
 
 
 @runtime_checkable
@@ -85,7 +85,7 @@ class Mixer(Objective):
         check_reward(self.reward, model, "Mixer")
 
     def losses(self, p: Continued, targets: Sequences, given: Given) -> Losses:
-        """Likelihood of the forced steps, and a term with the gradient of −E[r] in the free ones."""
+        """−log p of the forced steps, less the mean reward with the gradient of E[r] in the free ones."""
         share = moved(given.moment, self.start, self.end)
         forced = forced_steps(targets.lengths, share)
         references = p.token_log_probs(targets.candidates()).squeeze(1)
@@ -101,5 +101,6 @@ class Mixer(Objective):
         log_probs = p.token_log_probs(draws)
         own = torch.arange(log_probs.shape[-1], device=targets.device) >= forced.view(-1, 1, 1)
         chosen = torch.where(own & free.view(-1, 1, 1), log_probs, 0.0).sum(-1)
-        expected = (advantages(rewards) * chosen).mean(1)
+        gradient = (advantages(rewards) * chosen).mean(1)
+        expected = torch.where(free, rewards.mean(1), 0.0) + gradient - gradient.detach()
         return Losses(-likelihood - expected, shown | {"reward": rewards.mean(1)})

@@ -108,6 +108,15 @@ def test_before_its_start_it_is_maximum_likelihood() -> None:
     assert found.diagnostics["free"].item() == 0
 
 
+def test_after_its_end_the_loss_is_the_mean_cost_of_the_models_own_outputs() -> None:
+    p, target = tiny_seq2seq(V).eval()(INPUTS), Sequences.of([[0, 1]])
+    found = MIXER(p, target, moment=Moment(step=10), generator=torch.Generator().manual_seed(1))
+    draws = p.sample(2, torch.Generator().manual_seed(1))
+    expected = -EditDistance().score(draws, target).double().mean(1)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.diagnostics["reward"], -expected, rtol=0, atol=1e-12)
+
+
 def test_the_steps_left_to_likelihood_shrink_from_all_to_none() -> None:
     lengths = torch.tensor([0, 3, 9])
     assert forced_steps(lengths, 0.0).tolist() == [1, 4, 10]
