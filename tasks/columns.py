@@ -21,13 +21,13 @@ class Columns:
     Attributes:
         name: what messages call the file.
         content: its bytes, unpacked.
-        lines: its lines, without their ends.
+        rows: what stands in the columns of each line; nothing in a blank one.
         sentences: the number of the line of each word of each sentence, from 0.
     """
 
     name: str
     content: bytes
-    lines: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
     sentences: tuple[tuple[int, ...], ...]
 
     @classmethod
@@ -42,13 +42,13 @@ class Columns:
             DataError: it cannot be read, holds no sentence, or a line has more or fewer columns than the first word's.
         """
         content = read_bytes(path)
-        lines = tuple(line for line, _ in lines_of(content, path.name))
-        file = cls(path.name, content, lines, tuple(_sentences(lines, comments=comments)))
+        rows = _rows([line for line, _ in lines_of(content, path.name)])
+        file = cls(path.name, content, rows, tuple(_sentences(rows, comments=comments)))
         if not file.sentences:
             raise DataError(f"{path.name} must hold at least one sentence, but it has none; check the file")
         width = file.width
         for number in (number for sentence in file.sentences for number in sentence):
-            if (found := len(_spans(lines[number]))) != width:
+            if (found := len(rows[number])) != width:
                 raise DataError(
                     f"{file.where(number)} must have {width} columns, like the first word of the file, but it has "
                     f"{found}; separate columns by one tab or by spaces, sentences by a blank line"
@@ -58,7 +58,7 @@ class Columns:
     @property
     def width(self) -> int:
         """Number of columns."""
-        return len(_spans(self.lines[self.sentences[0][0]]))
+        return len(self.rows[self.sentences[0][0]])
 
     def where(self, line: int) -> str:
         """Where a line stands, for messages."""
@@ -74,7 +74,7 @@ class Columns:
             raise DataError(
                 f"{self.name} must have a column {index}, but it has {self.width}, counted from 0; name another column"
             )
-        found = [tuple(_columns(self.lines[number])[index] for number in sentence) for sentence in self.sentences]
+        found = [tuple(self.rows[number][index] for number in sentence) for sentence in self.sentences]
         for sentence, values in zip(self.sentences, found, strict=True):
             if "" in values:
                 empty = self.where(sentence[values.index("")])
@@ -95,32 +95,30 @@ class Columns:
         lines = self.content.removeprefix(mark).decode().split("\n")
         for sentence, replacements in zip(self.sentences, values, strict=True):
             for number, value in zip(sentence, replacements or (), strict=replacements is not None):
-                start, end = _spans(lines[number].removesuffix("\r"))[index]
+                start, end = _span(lines[number].removesuffix("\r"), index)
                 lines[number] = f"{lines[number][:start]}{value}{lines[number][end:]}"
         return mark + "\n".join(lines).encode()
+
+
+def _rows(lines: list[str]) -> tuple[tuple[str, ...], ...]:
+    tabbed = [line.split("\t") if "\t" in line else [column for column in line.split(" ") if column] for line in lines]
+    return tuple(tuple(columns) if any(column.strip(" ") for column in columns) else () for columns in tabbed)
 
 
 _TABBED, _SPACED = re.compile(r"(?<![^\t])[^\t]*"), re.compile(r"[^ ]+")
 
 
-def _spans(line: str) -> list[tuple[int, int]]:
-    """Where each column begins and ends; none in a blank line."""
-    if not line.strip(" \t"):
-        return []
-    return [found.span() for found in (_TABBED if "\t" in line else _SPACED).finditer(line)]
+def _span(line: str, index: int) -> tuple[int, int]:
+    """Where a column begins and ends."""
+    return [found.span() for found in (_TABBED if "\t" in line else _SPACED).finditer(line)][index]
 
 
-def _columns(line: str) -> list[str]:
-    return [line[start:end] for start, end in _spans(line)]
-
-
-def _sentences(lines: Sequence[str], *, comments: bool) -> Iterator[tuple[int, ...]]:
+def _sentences(rows: Sequence[tuple[str, ...]], *, comments: bool) -> Iterator[tuple[int, ...]]:
     sentence: list[int] = []
-    for number, line in enumerate([*lines, ""]):
-        columns = _columns(line)
+    for number, columns in enumerate([*rows, ()]):
         if not columns or columns[0] == "-DOCSTART-":
             if sentence:
                 yield tuple(sentence)
             sentence = []
-        elif sentence or not (comments and line.startswith("#")):
+        elif sentence or not (comments and columns[0].startswith("#")):
             sentence.append(number)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from structpred.config import Count
@@ -102,8 +103,11 @@ class Conll(Task):
         )
 
     def _labels(self, file: Columns) -> list[Symbols]:
+        def place(lines: tuple[int, ...], position: int) -> str:
+            return file.where(lines[position])
+
         tagged = zip(file.column(self.label), file.sentences, strict=True)
-        return [to_iob2(tags, self.scheme, [file.where(line) for line in lines]) for tags, lines in tagged]
+        return [to_iob2(tags, self.scheme, partial(place, lines)) for tags, lines in tagged]
 
     def parse(self, text: str) -> Symbols:
         """Words separated by spaces.

@@ -1,6 +1,7 @@
 """Ways to write chunks as one tag a word: IOB1, IOB2 and IOBES. Inside, everything is IOB2."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable
 from typing import Literal
 
 from structpred.errors import DataError
@@ -9,40 +10,43 @@ from structpred.vocabulary import Symbols
 Scheme = Literal["iob1", "iob2", "iobes"]
 
 _PREFIXES: dict[Scheme, str] = {"iob1": "BI", "iob2": "BI", "iobes": "BIES"}
+_TAG = {scheme: re.compile(rf"O|[{prefixes}]-.+", re.DOTALL) for scheme, prefixes in _PREFIXES.items()}
 
 
-def to_iob2(tags: Symbols, scheme: Scheme, where: Sequence[str]) -> Symbols:
+def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbols:
     """The tags of one sentence in IOB2: the first word of every chunk has B, its others I, a word outside O.
 
     In IOB1 a chunk begins with I, or with B where it must be told from one of its kind right before it; B is taken
     for a beginning anywhere. In IOBES a chunk ends with E, and S is one of a single word.
 
-    >>> to_iob2(("I-NP", "I-NP", "B-NP", "O"), "iob1", ["1", "2", "3", "4"])
+    >>> to_iob2(("I-NP", "I-NP", "B-NP", "O"), "iob1", "word {}".format)
     ('B-NP', 'I-NP', 'B-NP', 'O')
 
     Args:
         tags: as the file writes them.
         scheme: how it writes them.
-        where: where each tag stands, for messages.
+        where: says where a tag stands, given its position, for messages.
 
     Raises:
         DataError: a tag is none of the scheme, or cannot follow the one before it.
     """
     converted, before = [], "O"
-    for tag, place in zip(tags, where, strict=True):
-        _refuse_unknown(tag, scheme, place)
+    for position, tag in enumerate(tags):
+        if not _TAG[scheme].fullmatch(tag):
+            raise _unknown(tag, scheme, where(position))
         goes_on = tag[0] in "IE" and before[0] in "BI" and tag[2:] == before[2:]
         if not goes_on:
-            _refuse_end_after(before, tag, scheme, place)
-            if tag[0] in "IE" and scheme != "iob1":
+            if scheme == "iobes" and before[0] in "BI":
+                raise _unfinished(before, repr(tag), where(position))
+            if scheme != "iob1" and tag[0] in "IE":
                 raise DataError(
-                    f"{place}: {tag!r} must go on with a chunk of its kind in {scheme.upper()}, but it follows "
-                    f"{before!r}; correct the tag or name another scheme"
+                    f"{where(position)}: {tag!r} must go on with a chunk of its kind in {scheme.upper()}, but it "
+                    f"follows {before!r}; correct the tag or name another scheme"
                 )
         converted.append(tag if tag == "O" else f"{'I' if goes_on else 'B'}-{tag[2:]}")
         before = tag
-    if tags:
-        _refuse_end_after(before, "the end of the sentence", scheme, where[-1])
+    if scheme == "iobes" and before[0] in "BI":
+        raise _unfinished(before, "the end of the sentence", where(len(tags) - 1))
     return tuple(converted)
 
 
@@ -75,18 +79,16 @@ def _iobes(before: str, tag: str, after: str) -> str:
 _WRITERS = {"iob1": _iob1, "iobes": _iobes}
 
 
-def _refuse_unknown(tag: str, scheme: Scheme, place: str) -> None:
-    if tag != "O" and (tag[:1] not in _PREFIXES[scheme] or tag[1:2] != "-" or not tag[2:]):
-        ways = ", ".join(f"{prefix}-…" for prefix in _PREFIXES[scheme])
-        raise DataError(
-            f"{place}: the tag must be O or one of {ways} in {scheme.upper()}, but it is {tag!r}; "
-            "name its column or its scheme"
-        )
+def _unknown(tag: str, scheme: Scheme, place: str) -> DataError:
+    ways = ", ".join(f"{prefix}-…" for prefix in _PREFIXES[scheme])
+    return DataError(
+        f"{place}: the tag must be O or one of {ways} in {scheme.upper()}, but it is {tag!r}; name its column or its "
+        "scheme"
+    )
 
 
-def _refuse_end_after(before: str, what: str, scheme: Scheme, place: str) -> None:
-    if scheme == "iobes" and before[0] in "BI":
-        raise DataError(
-            f"{place}: {before!r} must be followed by I-{before[2:]} or E-{before[2:]} in IOBES, but here comes "
-            f"{what if ' ' in what else repr(what)}; correct the tags or name another scheme"
-        )
+def _unfinished(before: str, what: str, place: str) -> DataError:
+    return DataError(
+        f"{place}: {before!r} must be followed by I-{before[2:]} or E-{before[2:]} in IOBES, but here comes {what}; "
+        "correct the tags or name another scheme"
+    )

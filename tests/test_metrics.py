@@ -1,14 +1,18 @@
+import importlib.metadata
 import random
 from functools import cache
 
 import numpy as np
 import pytest
 import rapidfuzz
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
 
-from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate, counts, score
+from structpred.errors import DataError
+from structpred.metrics import Accuracy, ChunkF1, Metric, SymbolErrorRate, WordErrorRate, chunks, counts, score
 from structpred.vocabulary import Symbols
 
-METRICS: list[Metric] = [SymbolErrorRate(), WordErrorRate()]
+METRICS: list[Metric] = [SymbolErrorRate(), WordErrorRate(), Accuracy(), ChunkF1()]
 
 
 def edits(one: Symbols, other: Symbols) -> int:
@@ -102,11 +106,98 @@ def test_no_examples_score_zero(metric: Metric) -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_predictions_without_references_are_a_mistake(metric: Metric) -> None:
     with pytest.raises(ValueError, match="zip"):
-        counts(metric, [("a",)], [])
+        counts(metric, [("O",)], [])
 
 
 def test_signatures_say_how_the_number_was_made() -> None:
     expected = f"PER|edits:levenshtein|refs:closest|average:micro|rapidfuzz:{rapidfuzz.__version__}"
     assert SymbolErrorRate().signature == expected
     assert WordErrorRate().signature == "WER|match:exact|refs:any"
-    assert not any(metric.higher_is_better for metric in METRICS)
+    assert Accuracy().signature == "ACC|positions:longer|refs:best|average:micro"
+    chunk_signature = (
+        f"F1|chunks:strict|scheme:IOB2|refs:best|average:micro|seqeval:{importlib.metadata.version('seqeval')}"
+    )
+    assert ChunkF1().signature == chunk_signature
+    assert [metric.higher_is_better for metric in METRICS] == [False, False, True, True]
+
+
+# --------------------------------------------------------------------------------------------------------- tagging
+
+
+def test_accuracy_is_the_share_of_equal_positions() -> None:
+    for prediction, references in cases():
+        shares = []
+        for reference in references:
+            longest = max(len(prediction), len(reference))
+            cells = [[*each, *[None] * (longest - len(each))] for each in (prediction, reference)]
+            shares.append((sum(one == other for one, other in zip(*cells, strict=True)), longest))
+        right, positions = Accuracy().counts(prediction, references)
+        assert (right, positions) in shares
+        assert all(right * other >= each * positions for each, other in shares), (prediction, references)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "references", "expected"),
+    [
+        ((), ((),), (0, 0)),
+        (("a",), ((),), (0, 1)),
+        ((), (("a", "b"),), (0, 2)),
+        (("a", "b"), (("a", "c"), ("a", "b")), (2, 2)),
+    ],
+)
+def test_accuracy_of_degenerate_examples(
+    prediction: Symbols, references: tuple[Symbols, ...], expected: tuple[float, float]
+) -> None:
+    assert Accuracy().counts(prediction, references) == expected
+
+
+def some_tags(generator: random.Random, length: int) -> Symbols:
+    """Tags in any order, so that many an I continues nothing."""
+    return tuple(generator.choices(["O", "B-NP", "I-NP", "B-VP", "I-VP", "I-A-B"], k=length))
+
+
+def test_chunk_f1_is_that_of_seqeval_in_strict_mode() -> None:
+    generator = random.Random(5)
+    for case in range(1000):
+        lengths = [generator.randint(0, 9) for _ in range(generator.randint(1, 4))]
+        references = [some_tags(generator, length) for length in lengths]
+        predictions = [right if generator.random() < 0.3 else some_tags(generator, len(right)) for right in references]
+        expected = f1_score(
+            [list(each) for each in references],
+            [list(each) for each in predictions],
+            mode="strict",
+            scheme=IOB2,
+            zero_division=0,
+        )
+        found = score(counts(ChunkF1(), predictions, [(each,) for each in references]))
+        assert found == pytest.approx(100 * expected, abs=1e-9), case
+
+
+@pytest.mark.parametrize(
+    ("prediction", "references", "expected"),
+    [
+        ((), ((),), (0, 0)),
+        (("O", "O"), (("O", "O"),), (0, 0)),
+        (("B-X",), (("O",),), (0, 1)),
+        (("O",), (("B-X",),), (0, 1)),
+        (("B-X", "I-X"), (("B-X", "B-X"),), (0, 3)),
+        (("B-X", "I-Y"), (("B-X", "O"),), (2, 2)),
+        (("O", "I-X"), (("O", "B-X"),), (0, 1)),
+        (("B-X",), (("O",), ("B-X",)), (2, 2)),
+        (("O",), (("B-X",), ("O",)), (0, 0)),
+    ],
+    ids=[
+        "empty", "no chunks", "a chunk too many", "a chunk too few", "another end", "I of another kind is no chunk",
+        "I after O is no chunk", "second reference", "nothing to find",
+    ],
+)  # fmt: skip
+def test_chunks_of_degenerate_examples(
+    prediction: Symbols, references: tuple[Symbols, ...], expected: tuple[float, float]
+) -> None:
+    assert ChunkF1().counts(prediction, references) == expected
+
+
+@pytest.mark.parametrize("tag", ["E-NP", "NP", "", "B", "b-NP"])
+def test_tags_that_are_not_iob2_are_refused(tag: str) -> None:
+    with pytest.raises(DataError, match=r"^chunks are read from the tags O, B-… and I-… \(IOB2\), but one is"):
+        chunks(("O", tag))

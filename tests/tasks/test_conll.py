@@ -1,0 +1,190 @@
+"""Files of columns: read, written back, damaged; and the shared task of CoNLL-2000 where it is at hand."""
+
+import gzip
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from structpred.errors import DataError
+from structpred.tasks import Conll, Conll2000
+from structpred.tasks.schemes import Scheme
+from structpred.vocabulary import Symbols
+
+PLAIN = b"The DT B-NP\ncat NN I-NP\nsat VB O\n\nIt PRP B-NP\n"
+WORDS = [("The", "cat", "sat"), ("It",)]
+TAGS: list[Symbols] = [("B-NP", "I-NP", "O"), ("B-NP",)]
+
+
+def task_for(path: Path, content: bytes, **fields: object) -> Conll:
+    path.write_bytes(content)
+    return Conll(train=str(path), dev=str(path), test=str(path), **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        PLAIN.removesuffix(b"\n"),
+        PLAIN + b"\n\n\n",
+        b"\n\n" + PLAIN,
+        PLAIN.replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + PLAIN,
+        PLAIN.replace(b" ", b"\t"),
+        PLAIN.replace(b" ", b"   "),
+        PLAIN.replace(b" DT", b"   DT").replace(b"O\n", b"O  \n").replace(b"sat", b"  sat"),
+        PLAIN.replace(b"\n\n", b"\n \t\n\n"),
+        b"-DOCSTART- -X- O\n\n" + PLAIN + b"-DOCSTART-\n",
+        PLAIN.replace(b"\n\n", b"\n-DOCSTART- -X- O\n"),
+        b"# sent_id = 1\n#\n" + PLAIN.replace(b"\n\n", b"\n\n# text: It\n"),
+    ],
+    ids=[
+        "plain", "no newline at the end", "blank lines at the end", "blank lines at the start", "CRLF",
+        "byte-order mark", "tabs", "several spaces", "aligned and trailing spaces", "lines of spaces", "documents",
+        "a document ends a sentence", "comments",
+    ],
+)  # fmt: skip
+def test_files_are_read_and_go_out_as_they_came_in(tmp_path: Path, content: bytes) -> None:
+    task = task_for(tmp_path / "a.txt", content)
+    examples = task.examples(task.train)
+    assert [example.source for example in examples] == WORDS
+    assert [example.references for example in examples] == [(tags,) for tags in TAGS]
+    assert task.written(task.train, TAGS) == content
+
+
+@pytest.mark.parametrize("content", [PLAIN.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + PLAIN], ids=["CRLF", "mark"])
+def test_only_the_tags_that_differ_are_written(tmp_path: Path, content: bytes) -> None:
+    task = task_for(tmp_path / "a.txt", content)
+    assert task.written(task.train, [("O", "B-VP", "O"), ("B-NP",)]) == content.replace(b"DT B-NP", b"DT O").replace(
+        b"NN I-NP", b"NN B-VP"
+    )
+
+
+def test_a_column_before_the_last_can_be_the_label(tmp_path: Path) -> None:
+    task = task_for(tmp_path / "a.txt", b"1\tB-X\tthe  cat\t_\n2\tO\tsat\t\n", word=2, label=1)
+    (example,) = task.examples(task.train)
+    assert example.source == ("the  cat", "sat")
+    assert example.references == (("B-X", "O"),)
+    assert task.written(task.train, [("O", "B-Y")]) == b"1\tO\tthe  cat\t_\n2\tB-Y\tsat\t\n"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "content"),
+    [("iob1", b"a I-X\nb I-X\nc B-X\nd O\ne B-Y\n"), ("iobes", b"a B-X\nb E-X\nc S-X\nd O\ne S-Y\n")],
+)
+def test_other_schemes_become_iob2_and_are_written_in_their_own(tmp_path: Path, scheme: Scheme, content: bytes) -> None:
+    task = task_for(tmp_path / "a.txt", content, scheme=scheme)
+    (example,) = task.examples(task.train)
+    (tags,) = example.references
+    assert tags == ("B-X", "I-X", "B-X", "O", "B-Y")
+    assert task.written(task.train, [tags]) == content, "the B of e, which IOB1 does not need, stays"
+    changed = task.written(task.train, [("B-X", "I-X", "I-X", "O", "B-Y")])
+    expected = b"a I-X\nb I-X\nc I-X\nd O\ne I-Y\n" if scheme == "iob1" else b"a B-X\nb I-X\nc E-X\nd O\ne S-Y\n"
+    assert changed == expected
+
+
+def test_a_number_sign_can_be_a_word(tmp_path: Path) -> None:
+    content = b"# # B-NP\n5 CD I-NP\n\nof IN O\n# # B-NP\n"
+    strict = task_for(tmp_path / "a.txt", content, comments=False)
+    assert [example.source for example in strict.examples(strict.train)] == [("#", "5"), ("of", "#")]
+    lax = replace(strict, comments=True, scheme="iob1")
+    assert [example.source for example in lax.examples(lax.train)] == [("5",), ("of", "#")]
+
+
+def test_gzip_files_are_read(tmp_path: Path) -> None:
+    task = task_for(tmp_path / "a.txt.gz", gzip.compress(PLAIN))
+    assert [example.source for example in task.load().train] == WORDS
+    assert task.written(task.train, TAGS) == PLAIN
+
+
+def test_examples_say_where_they_stand(tmp_path: Path) -> None:
+    task = task_for(tmp_path / "a.txt", b"# comment\n" + PLAIN)
+    assert [example.where for example in task.examples(task.train)] == ["a.txt line 2", "a.txt line 6"]
+
+
+def test_without_a_dev_file_the_last_tenth_is_held_out(tmp_path: Path) -> None:
+    content = "".join(f"w{i} O\n\n" for i in range(25)).encode()
+    splits = replace(task_for(tmp_path / "a.txt", content), dev=None).load()
+    assert [example.source[0] for example in splits.dev] == ["w23", "w24"]
+    assert [len(splits.train), len(splits.test)] == [23, 25]
+    with pytest.raises(DataError, match="must have at least 10 sentences"):
+        replace(task_for(tmp_path / "b.txt", PLAIN), dev=None).load()
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "expected"),
+    [
+        (b"a B-X\nb O extra\n", {}, "a.txt line 2 must have 2 columns, like the first word of the file, but it has 3"),
+        (b"a B-X\nb\n", {}, "a.txt line 2 must have 2 columns, like the first word of the file, but it has 1"),
+        (b"a\tO\n\tO\n", {}, "a.txt line 2 must hold something in column 0, but it is empty"),
+        (b"a\tO\nb\t\n", {}, "a.txt line 2 must hold something in column -1, but it is empty"),
+        (b"a O\n", {"label": 2}, "a.txt must have a column 2, but it has 2, counted from 0; name another column"),
+        (b"a O\n", {"word": -3}, "a.txt must have a column -3, but it has 2, counted from 0; name another column"),
+        (b"a O\n\nb I-X\n", {}, "a.txt line 3: 'I-X' must go on with a chunk of its kind in IOB2"),
+        (b"a NN\n", {}, "a.txt line 1: the tag must be O or one of B-…, I-… in IOB2, but it is 'NN'"),
+        (
+            b"a O\n\n" + b"b O\n" * 4,
+            {"longest": 3},
+            "a.txt line 3: a sentence must have at most 3 words",
+        ),
+        (b"# only\n\n-DOCSTART- O\n", {}, "a.txt must hold at least one sentence, but it has none"),
+        (b"", {}, "a.txt must hold at least one line, but it is empty"),
+        (b"a O\n\xe9 O\n", {}, "a.txt line 2 must be UTF-8"),
+        (b"a O\nb \x00O\n", {}, "a.txt line 2 must be plain text, but it holds a NUL character"),
+        (b"a O\rb O\n", {}, "a.txt line 1 must be plain text, but it holds a carriage return"),
+    ],
+)
+def test_damage_is_refused_where_it_stands(
+    tmp_path: Path, content: bytes, fields: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        task_for(tmp_path / "a.txt", content, **fields).load()
+    assert str(error.value).startswith(expected)
+
+
+@pytest.mark.parametrize("outputs", [[], TAGS[:1], [("O",), ("O",)], [*TAGS, ("O",)]])
+def test_writing_takes_a_tag_for_every_word(tmp_path: Path, outputs: list[Symbols]) -> None:
+    task = task_for(tmp_path / "a.txt", PLAIN)
+    with pytest.raises(DataError, match=r"expected tags for its 2 sentences"):
+        task.written(task.train, outputs)
+
+
+def test_sentences_in_text_are_words_between_spaces() -> None:
+    task = Conll(train="a", test="a", longest=3)
+    assert task.parse(" the  cat\n") == ("the", "cat")
+    assert task.render(("O", "B-NP")) == "O B-NP"
+    with pytest.raises(DataError, match="the input must be a sentence, but it is empty"):
+        task.parse("  ")
+    with pytest.raises(DataError, match="must have at most 3 words, but it has 4"):
+        task.parse("a b c d")
+
+
+# ------------------------------------------------------------------------------------------------------ CoNLL-2000
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STRUCTPRED_DATA", raising=False)
+    with pytest.raises(DataError, match=r"STRUCTPRED_DATA is not set; set \$STRUCTPRED_DATA to the folder"):
+        Conll2000().load()
+
+
+def test_a_folder_without_the_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRUCTPRED_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"conll2000/train\.txt\.gz must be a text file .* no such file"):
+        Conll2000().load()
+
+
+@pytest.mark.skipif("STRUCTPRED_DATA" not in os.environ, reason="set STRUCTPRED_DATA to the folder with conll2000")
+def test_the_shared_task_has_its_published_sizes_and_goes_out_as_it_came_in() -> None:
+    splits = Conll2000().load()
+    assert [len(splits.train), len(splits.dev), len(splits.test)] == [8043, 893, 2012]
+    assert sum(len(example.source) for example in splits.test) == 47_377
+    assert len({tag for example in splits.train + splits.dev for tag in example.references[0]}) == 22
+    path = Path(os.environ["STRUCTPRED_DATA"]) / "conll2000" / "test.txt.gz"
+    files = Conll(train=str(path), test=str(path), comments=False)
+    assert files.written(str(path), [example.references[0] for example in splits.test]) == gzip.decompress(
+        path.read_bytes()
+    )
+    assert Conll2000().parse("a cat") == ("a", "cat")
+    assert Conll2000().render(("O", "B-NP")) == "O B-NP"
