@@ -6,62 +6,78 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from structpred.decoding import Decoding
-from structpred.distributions.protocols import ExpectedScore, LocalScores, Steps, refuse_others
+from structpred.distributions.fixed_length import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
+from structpred.distributions.precision import at_least_float, without_autocast
+from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, Steps, refuse_others
 from structpred.sequences import Sequences
 
 
 @dataclass(frozen=True)
 class Factorised:
-    """p(y|x) = Π_t p_t(y_t), over outputs exactly as long as the input says.
+    """p(y|x) = Π_t p_t(y_t) with p_t = softmax(s_t), over outputs exactly as long as the input says.
 
-    Cells at and beyond a length mean nothing: they may hold anything, NaN included.
+    Cells at and beyond a length mean nothing: they may hold anything, NaN included. Labels are forbidden by scores of
+    −inf, as long as every position keeps one.
 
     Attributes:
-        log_probs: normalised log-probabilities ln p_t(v), ``[batch, time, labels]``.
+        scores: s, ``[batch, time, labels]``, normalised or not; half precision is computed in float32.
         lengths: labels of each output, ``[batch]``.
     """
 
     fixed_length: ClassVar[bool] = True
 
-    log_probs: Float[Tensor, "batch time labels"]
+    scores: Float[Tensor, "batch time labels"]
     lengths: Int[Tensor, " batch"]
 
     @property
     def labels(self) -> int:
         """V."""
-        return self.log_probs.shape[-1]
+        return self.scores.shape[-1]
 
     def mask(self) -> Bool[Tensor, "batch time"]:
         """True at positions that count."""
-        return torch.arange(self.log_probs.shape[1], device=self.lengths.device) < self.lengths.unsqueeze(1)
+        return inside(self.lengths, self.scores.shape[1])
 
-    def inside(self) -> Float[Tensor, "batch time labels"]:
-        """``log_probs`` with zeros beyond each length, so that nothing there can reach a result or a gradient."""
-        return torch.where(self.mask().unsqueeze(-1), self.log_probs, 0.0)
+    @property  # not cached: a verb without gradient may come first
+    def log_probs(self) -> Float[Tensor, "batch time labels"]:
+        """ln p_t(v), 0 beyond each length, so that nothing there can reach a result or a gradient."""
+        return torch.where(self.mask().unsqueeze(-1), self._inside().log_softmax(-1), 0.0)
+
+    def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """Σ_t s_t(y_t); −inf for an output of another length."""
+        labels = fitted_labels(outputs, self.lengths, self.scores.shape[1])
+        total = chosen_scores(self._inside(), labels).sum(-1)
+        return impossible_elsewhere(total, outputs, self.lengths)
+
+    def log_partition(self) -> Float[Tensor, " batch"]:
+        """log Z = Σ_t ln Σ_v exp s_t(v), in nats."""
+        return torch.where(self.mask(), self._inside().logsumexp(-1), 0.0).sum(1)
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """Σ_t ln p_t(y_t), in nats; −inf for an output of another length."""
-        steps = self.steps(outputs)
-        chosen = steps.log_probs.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
-        total = torch.where(steps.mask, chosen, 0.0).sum(-1)
-        return torch.where(outputs.lengths == self.lengths.unsqueeze(1), total, -torch.inf)
+        labels = fitted_labels(outputs, self.lengths, self.scores.shape[1])
+        return impossible_elsewhere(chosen_scores(self.log_probs, labels).sum(-1), outputs, self.lengths)
+
+    def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates time"]:
+        """ln p_t(y_t); 0 beyond each length, −inf throughout for an output of another length."""
+        labels = fitted_labels(outputs, self.lengths, self.scores.shape[1])
+        same = (outputs.lengths == self.lengths.unsqueeze(1)).unsqueeze(-1)
+        return torch.where(same, chosen_scores(self.log_probs, labels), -torch.inf)
 
     def steps(self, outputs: Sequences) -> Steps:
         """The same distributions for every candidate: a label's probability has no history here."""
-        batch, candidates, given = outputs.labels.shape
-        time = self.log_probs.shape[1]
-        labels = pad(outputs.labels, (0, max(0, time - given)))[..., :time]
-        mask = self.mask().unsqueeze(1).expand(-1, candidates, -1)
-        log_probs = self.inside().unsqueeze(1).expand(batch, candidates, time, self.labels)
-        return Steps(log_probs, torch.where(mask, labels, 0), mask)
+        batch, time, symbols = self.scores.shape
+        labels = fitted_labels(outputs, self.lengths, time)
+        shape = (batch, labels.shape[1], time, symbols)
+        log_probs, mask = self.log_probs.unsqueeze(1).expand(shape), self.mask().unsqueeze(1).expand(shape[:-1])
+        return Steps(log_probs, labels, mask)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` exact draws, by inverting each position's cumulative distribution."""
-        cumulative = self.inside().double().exp().cumsum(-1)
+        cumulative = self.log_probs.double().exp().cumsum(-1)
         batch, time, labels = cumulative.shape
         uniform = torch.rand(batch, time, k, generator=generator, device=cumulative.device, dtype=torch.float64)
         # `right` passes over labels of probability 0; rounding may push the product up to the total itself
@@ -71,19 +87,42 @@ class Factorised:
 
     def marginals(self) -> Float[Tensor, "batch time labels"]:
         """p_t(v); 0 beyond each length."""
-        return torch.where(self.mask().unsqueeze(-1), self.inside().exp(), 0.0)
+        return torch.where(self.mask().unsqueeze(-1), self.log_probs.exp(), 0.0)
 
     def entropy(self) -> Float[Tensor, " batch"]:
         """H(p) = −Σ_t Σ_v p_t(v) ln p_t(v), in nats."""
-        return -expected_under(self.marginals(), LocalScores(self.inside(), self.lengths))
+        return -expected_under(self.marginals(), LocalScores(self.log_probs, self.lengths))
 
     def argmax(self) -> Sequences:
         """``[batch, time]``: the most probable label at every position."""
-        best = self.inside().argmax(-1)
+        best = self.log_probs.argmax(-1)
         return Sequences(torch.where(self.mask(), best, 0), self.lengths)
 
+    @torch.no_grad()
+    def n_best(self, k: int) -> Ranked:
+        """The ``k`` most probable outputs, exactly: at each position the best extensions of the best beginnings."""
+        batch, time, labels = self.scores.shape
+        best = torch.full((batch, k), -torch.inf, dtype=torch.float64, device=self.scores.device)
+        best[:, :1] = 0.0
+        outputs = torch.zeros(batch, k, time, dtype=torch.long, device=best.device)
+        for t in range(time):
+            extended = best.unsqueeze(2) + self.log_probs[:, t].double().unsqueeze(1)  # [batch, beginnings, labels]
+            values, places = extended.flatten(1).topk(k, dim=1)
+            grown = outputs.gather(1, (places // labels).unsqueeze(2).expand(-1, -1, time))
+            grown[:, :, t] = places % labels
+            going = (t < self.lengths).unsqueeze(1)
+            best, outputs = torch.where(going, values, best), torch.where(going.unsqueeze(2), grown, outputs)
+        outputs.masked_fill_(best.isneginf().unsqueeze(2), 0)
+        ranked = Sequences(outputs, self.lengths.unsqueeze(1).repeat(1, k))
+        return Ranked(ranked, best.to(self.log_probs.dtype))
+
+    def tilt(self, local_costs: Float[Tensor, "batch given labels"]) -> "Factorised":
+        """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
+        scores = at_least_float(self.scores)
+        return Factorised(scores + fitted(local_costs, scores.shape[1]).to(scores.dtype), self.lengths)
+
     def decode(self, decoding: Decoding) -> Sequences:
-        """``[batch, time]``: the most probable output, found exactly whatever the search asked for."""
+        """``[batch, time]``: the most probable output, which is also the most probable label at each position."""
         del decoding
         return self.argmax()
 
@@ -93,7 +132,7 @@ class Factorised:
         Raises:
             ConfigError: q's lengths or labels are not those of this distribution.
         """
-        return -q.expected_score(LocalScores(self.inside(), self.lengths))
+        return -q.expected_score(LocalScores(self.log_probs, self.lengths))
 
     def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
         """Σ_t ⟨p_t, u_t⟩ + Σ_t p_tᵀ T p_t+1: positions are independent.
@@ -103,6 +142,9 @@ class Factorised:
         """
         refuse_others(scores, self.lengths, self.labels)
         return expected_under(self.marginals(), scores)
+
+    def _inside(self) -> Float[Tensor, "batch time labels"]:
+        return at_least_float(torch.where(self.mask().unsqueeze(-1), self.scores, 0.0))
 
 
 def expected_under(marginals: Float[Tensor, "batch time labels"], scores: LocalScores) -> Float[Tensor, " batch"]:
@@ -117,4 +159,5 @@ def expected_under(marginals: Float[Tensor, "batch time labels"], scores: LocalS
     total = (q * torch.where(q > 0, unary, 0.0)).sum((1, 2))
     if scores.transitions is None:
         return total
-    return total + torch.einsum("bti,ij,btj->b", q[:, :-1], scores.transitions.to(q.dtype), q[:, 1:])
+    with without_autocast(q.device):
+        return total + ((q[:, :-1] @ scores.transitions.to(q.dtype)) * q[:, 1:]).sum((1, 2))

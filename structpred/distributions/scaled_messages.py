@@ -155,7 +155,11 @@ def direction(
     scores = torch.where(marginals > 0, packing.pack(unary), 0.0)
     means = (marginals * scores).sum(1, keepdim=True)
     weighted = there.potentials * transitions
-    pairs = (there.alpha.index_select(0, packing.previous) @ weighted).mul_(back.incoming[packing.firsts :]).sum(1, keepdim=True)
+    pairs = (
+        (there.alpha.index_select(0, packing.previous) @ weighted)
+        .mul_(back.incoming[packing.firsts :])
+        .sum(1, keepdim=True)
+    )
     values = packing.total(means.squeeze(1)) + packing.total_later(pairs.squeeze(1))
     return Direction(scores - means, weighted, pairs, values)
 
