@@ -1,17 +1,22 @@
 """Training objectives, one file each."""
 
 from structpred.objective import Losses, Objective
+from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline
 from structpred.objectives.candidate_hinge import CandidateHinge
 from structpred.objectives.candidates import Beam, CandidateSet, NBest, Samples
+from structpred.objectives.critics import Learned, RunningMean
 from structpred.objectives.data_noising import DataNoising
 from structpred.objectives.distillation import Distillation
 from structpred.objectives.estimators import Best, Estimator, Exact, Sampled
+from structpred.objectives.expected_reward import ExpectedReward
 from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.objectives.max_margin import MaxMargin
 from structpred.objectives.maximum_likelihood import MaximumLikelihood
+from structpred.objectives.minimum_risk import MinimumRisk
 from structpred.objectives.mixer import Mixer
 from structpred.objectives.optimal_completion import OptimalCompletion
 from structpred.objectives.perceptron import Perceptron
+from structpred.objectives.reinforce import REINFORCE
 from structpred.objectives.reward_augmented import RML
 from structpred.objectives.schedule import Anneal, Point, Switch
 from structpred.objectives.scheduled_sampling import Decay, ScheduledSampling
@@ -20,8 +25,10 @@ from structpred.objectives.switch_out import SwitchOut
 from structpred.objectives.weighted_sum import Weighted, WeightedSum
 
 __all__ = [
+    "REINFORCE",
     "RML",
     "Anneal",
+    "Baseline",
     "Beam",
     "Best",
     "CandidateHinge",
@@ -31,16 +38,23 @@ __all__ = [
     "Distillation",
     "Estimator",
     "Exact",
+    "ExpectedReward",
+    "Greedy",
     "LabelSmoothing",
+    "Learned",
+    "LeaveOneOut",
     "Losses",
     "MaxMargin",
     "MaximumLikelihood",
+    "MinimumRisk",
     "Mixer",
     "NBest",
+    "NoBaseline",
     "Objective",
     "OptimalCompletion",
     "Perceptron",
     "Point",
+    "RunningMean",
     "Sampled",
     "Samples",
     "ScheduledSampling",

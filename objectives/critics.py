@@ -1,0 +1,126 @@
+"""Baselines that learn: linear functions of what is known before an output is drawn, fitted without gradients."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structpred.config import Fraction
+from structpred.distributions.protocols import LogProb
+from structpred.errors import ConfigError
+from structpred.objective import Need
+from structpred.objectives.baselines import Baseline, Group, Returns
+from structpred.registry import baselines
+from structpred.task import Sizes
+
+IMPOSSIBLE = -1e3
+"""Nats that stand for −∞ among features."""
+
+
+class Fit(nn.Module):
+    """Least squares with a memory that fades, in closed form: w minimises Σ decay^age (return − w·φ)².
+
+    It has buffers and no parameters: nothing of it reaches the model's gradient, or the norm that clips it.
+
+    Args:
+        features: size of φ.
+        decay: how much of the old remains with each step.
+    """
+
+    gram: Tensor
+    moments: Tensor
+
+    def __init__(self, features: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("gram", torch.zeros(features, features, dtype=torch.float64))
+        self.register_buffer("moments", torch.zeros(features, dtype=torch.float64))
+
+    def weights(self) -> Float[Tensor, " features"]:
+        """The w of least norm; 0 before anything was taken in."""
+        inverse: Tensor = torch.linalg.pinv(self.gram, hermitian=True, rtol=1e-9)
+        return inverse @ self.moments
+
+    @torch.no_grad()
+    def take_in(self, features: Float[Tensor, "rows features"], returns: Float[Tensor, " rows"]) -> None:
+        """Let the old fade and add the new, a mean over rows; nothing in evaluation mode."""
+        if not self.training or not len(features):
+            return
+        phi, share = features.double(), (1 - self.decay) / len(features)
+        self.gram.mul_(self.decay).add_(phi.T @ phi, alpha=share)
+        self.moments.mul_(self.decay).add_(phi.T @ returns.double(), alpha=share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(Baseline):
+    """A linear function of features that do not depend on the sample, fitted to the returns of earlier steps.
+
+    Attributes:
+        decay: how much of what was learnt remains with each step.
+    """
+
+    size: ClassVar[int]
+
+    decay: Fraction = 0.99
+
+    @abstractmethod
+    def features(self, group: Group) -> Float[Tensor, "batch steps features"]:
+        """φ."""
+
+    def state(self, sizes: Sizes) -> nn.Module:
+        """The fit, as buffers of a fixed size."""
+        del sizes
+        return Fit(self.size, self.decay)
+
+    @torch.no_grad()
+    def values(self, group: Group, state: nn.Module | None) -> Returns:
+        """w·φ, the same for all samples of an example."""
+        weights = self._fit(state).weights()
+        return (self.features(group).double() @ weights).unsqueeze(1).to(group.returns.dtype)
+
+    def learn(self, group: Group, state: nn.Module | None) -> None:
+        """Take in all steps of all samples."""
+        features = self.features(group).unsqueeze(1).expand(*group.returns.shape, self.size)
+        self._fit(state).take_in(features[group.mask], group.returns[group.mask])
+
+    def _fit(self, state: nn.Module | None) -> Fit:
+        if not isinstance(state, Fit):
+            raise ConfigError(f"{type(self).__name__} needs what it learnt: pass state=objective.state(sizes)")
+        return state
+
+
+@baselines.register("running-mean")
+@dataclass(frozen=True, kw_only=True)
+class RunningMean(Fitted):
+    """The mean return of earlier steps, old ones fading, free of the pull towards 0 that a mean begun at 0 has."""
+
+    size: ClassVar[int] = 1
+
+    def features(self, group: Group) -> Float[Tensor, "batch steps features"]:
+        """1."""
+        batch, _, steps = group.returns.shape
+        return group.returns.new_ones(batch, steps, 1)
+
+
+@baselines.register("learned")
+@dataclass(frozen=True, kw_only=True)
+class Learned(Fitted):
+    """A linear critic of 1, the reference's length, log p(y*|x) and the number of steps taken."""
+
+    size: ClassVar[int] = 4
+
+    def needs(self, purpose: str) -> tuple[Need, ...]:
+        """``log_prob``."""
+        return (Need(LogProb, f"{purpose} with baseline=Learned()", "baseline=LeaveOneOut()"),)
+
+    def features(self, group: Group) -> Float[Tensor, "batch steps features"]:
+        """1, m, log p(y*|x) and t."""
+        batch, _, steps = group.returns.shape
+        known = group.reference_log_prob.clamp(min=IMPOSSIBLE)
+        lengths = group.targets.lengths.unsqueeze(1)
+        time = torch.arange(steps, device=lengths.device).expand(batch, -1)
+        columns = (torch.ones_like(known), lengths, known, time)
+        return torch.stack([column.double().expand(batch, steps) for column in columns], -1)

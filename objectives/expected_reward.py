@@ -1,0 +1,62 @@
+"""The expected reward, exactly."""
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol, runtime_checkable
+
+from structpred.config import Interval
+from structpred.distributions.protocols import Distribution, Entropy, Expected, ExpectedScore, LocalScores
+from structpred.errors import ConfigError
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.registry import objectives, rewards
+from structpred.rewards import Hamming, Reward
+from structpred.rewards.base import Decomposable
+from structpred.sequences import Sequences
+
+INSTEAD = "REINFORCE or MinimumRisk, which take any reward and sample"
+
+
+@runtime_checkable
+class Closed(Distribution, Expected, Protocol):
+    """A distribution with expectations of sums over positions, and entropy, in closed form."""
+
+
+@objectives.register("expected-reward")
+@dataclass(frozen=True, kw_only=True)
+class ExpectedReward(Objective):
+    """−E_p[r(y, y*)] − τ H(p), in units of reward: L_RL(τ) of Norouzi et al. 2016 (arXiv 1609.00150), exactly.
+
+    It equals τ KL(p‖q) − τ log Z_q with the payoff distribution q(y|y*) = exp(r(y, y*)/τ) / Z_q, where RML minimises
+    KL(q‖p). The reward is a sum over positions, so its expectation takes no more than the marginals of p: no
+    samples, no baseline, no variance.
+
+    Attributes:
+        reward: r, a sum over positions.
+        temperature: τ as it stands in the formula; 0 is the plain expected reward.
+    """
+
+    reward: Reward = Hamming()
+    temperature: Annotated[float, Interval(least=0)] = 0.0
+
+    def check(self) -> None:
+        """Refuse a reward that is no sum over positions."""
+        if not self.reward.decomposes:
+            able = [name for name in rewards if rewards[name].decomposes]  # type: ignore[attr-defined]
+            raise ConfigError(
+                f"ExpectedReward needs a reward that is a sum over positions, but {type(self.reward).__name__} is not; "
+                f"use such a reward ({', '.join(able)}), or {INSTEAD}"
+            )
+
+    def needs(self) -> tuple[Need, ...]:
+        """``expected_score`` and ``entropy``."""
+        return (Need(ExpectedScore, "ExpectedReward", INSTEAD), Need(Entropy, "ExpectedReward", INSTEAD))
+
+    def losses(self, p: Closed, targets: Sequences, given: Given) -> Losses:
+        """−E_p[r] − τ H(p) of each example; diagnostics: the expected reward, and the entropy in nats."""
+        del given
+        assert isinstance(self.reward, Decomposable), "refused at construction"
+        costs = self.reward.costs(targets, p.labels)
+        best = self.reward.score(targets.candidates(), targets).squeeze(1)
+        expected = best - p.expected_score(LocalScores(costs, targets.lengths))
+        entropy = p.entropy()
+        shown = {"reward": expected.detach(), "entropy": entropy.detach()}
+        return Losses(-expected - self.temperature * entropy, shown)

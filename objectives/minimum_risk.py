@@ -1,0 +1,69 @@
+"""Minimum risk over a candidate set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from structpred.config import Positive
+from structpred.distributions.protocols import LogProb
+from structpred.models import Model
+from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objectives.candidates import CandidateSet, Samples
+from structpred.objectives.diagnostics import guards
+from structpred.registry import objectives
+from structpred.rewards import EditDistance, Reward
+from structpred.sequences import Sequences
+
+
+def renormalised(
+    log_probs: Float[Tensor, "batch candidates"], mask: Bool[Tensor, "batch candidates"], sharpness: float
+) -> Float[Tensor, "batch candidates"]:
+    """Q_i ∝ p_i^α over the set: a softmax of α log p, which is not exponentiated before; 0 outside the mask."""
+    return torch.where(mask, sharpness * log_probs, -torch.inf).softmax(-1)
+
+
+@objectives.register("minimum-risk")
+@dataclass(frozen=True, kw_only=True)
+class MinimumRisk(Objective):
+    """−Σ_i Q(y_i) r(y_i, y*) with Q ∝ p^α over a candidate set, in units of reward.
+
+    Shen et al. 2016, arXiv 1512.02433, who write a cost for −r. The gradient in log p_i is −α Q_i (r_i − E_Q[r]), so
+    a constant added to r changes nothing and a set whose rewards all tie teaches nothing. The set is found without
+    gradient: over all outputs and with α = 1 this is the exact expected reward, over some it is biased towards them.
+
+    Attributes:
+        reward: r, in its own unit; it is not rescaled.
+        candidates: the set.
+        sharpness: α. At 1, the default, Q is p itself given that the output is in the set. The paper takes 0.005 with
+            100 samples of long sentences, which makes Q nearly flat; the gradient shrinks with α too.
+    """
+
+    reward: Reward = EditDistance()
+    candidates: CandidateSet = Samples()
+    sharpness: Positive = 1.0
+
+    @property
+    def exact(self) -> bool:
+        """False: the set does not hold every output."""
+        return False
+
+    def needs(self) -> tuple[Need, ...]:
+        """``log_prob``, and what the candidates need."""
+        return (Need(LogProb, "MinimumRisk"), *self.candidates.needs("MinimumRisk"))
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a reward of outputs as long as their references, too."""
+        super().check_model(model)
+        check_reward(self.reward, model, "MinimumRisk")
+
+    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+        """The risk of each example, with the guards and the reward under Q, ``expected``, as diagnostics."""
+        found = self.candidates.draw(p, targets, given.generator)
+        q = renormalised(p.log_prob(found.outputs), found.mask, self.sharpness)
+        rewards = self.reward.score(found.outputs, targets).to(q.dtype)
+        expected = (q * rewards).sum(1)
+        shown = guards(found.outputs, rewards, targets, found.mask) | {"expected": expected.detach()}
+        return Losses(-expected, shown)

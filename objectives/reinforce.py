@@ -1,0 +1,150 @@
+"""REINFORCE: the gradient of the expected reward, estimated from the model's own outputs."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from structpred.config import Count, Interval
+from structpred.distributions.protocols import Distribution, LogProb, Sample, TokenLogProbs
+from structpred.errors import ConfigError
+from structpred.models import Model
+from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Returns, fitted
+from structpred.objectives.diagnostics import guards
+from structpred.registry import objectives, rewards
+from structpred.rewards import EditDistance, Reward
+from structpred.rewards.base import Incremental
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+
+
+def surrogate(log_probs: Returns, advantages: Returns) -> Float[Tensor, " batch"]:
+    """−(1/k) Σ_k Σ_t A_kt log p_kt: not a loss to look at, but its gradient is that of −E[r] in expectation.
+
+    Args:
+        log_probs: log p of what was drawn, with gradient; 0 at steps that a sample does not have.
+        advantages: returns less a baseline, without gradient.
+    """
+    return -(advantages * log_probs).sum(-1).mean(1)
+
+
+def still_to_come(increments: Float[Tensor, "batch candidates steps"]) -> Returns:
+    """R_t = Σ_s≥t r_s: a symbol has no part in what was earned before it."""
+    return increments.flip(-1).cumsum(-1).flip(-1)
+
+
+@objectives.register("reinforce")
+@dataclass(frozen=True, kw_only=True)
+class REINFORCE(Objective):
+    """−E_p[r(y, y*)] − β H(p) − w log p(y*|x), with the gradient of the first two estimated from k samples.
+
+    Williams 1992: ∇E_p[r] = E_p[(r − b) ∇log p(y)] for any b that does not depend on y. Samples are drawn without
+    gradient and scored once with it, by the same p and so under the same dropout mask, without tempering, and up to
+    their end. −log p(y) joins the reward with weight β, which gives β∇H(p) without bias too, so that this estimates
+    L_RL(β) of `ExpectedReward`. The value of the loss is the plain −(1/k) Σ (r − β log p) − w log p(y*|x): above or
+    below 0 as rewards are, and not what its gradient would have if samples could be differentiated.
+
+    Attributes:
+        reward: r, in its own unit.
+        samples: k, draws of p for each example.
+        baseline: b.
+        credit: ``"sequence"`` credits every symbol with the whole return; ``"token"`` only with what is earned from it
+            on, which has less variance and needs a reward that says what each symbol adds.
+        entropy: β, in units of reward per nat.
+        ml_weight: w, how much maximum likelihood is mixed in.
+    """
+
+    reward: Reward = EditDistance()
+    samples: Count = 4
+    baseline: Baseline = LeaveOneOut()
+    credit: Literal["sequence", "token"] = "sequence"
+    entropy: Annotated[float, Interval(least=0)] = 0.0
+    ml_weight: Annotated[float, Interval(least=0)] = 0.0
+
+    @property
+    def exact(self) -> bool:
+        """False: outputs are drawn."""
+        return False
+
+    @classmethod
+    def examples(cls) -> tuple[Objective, ...]:
+        """Either credit."""
+        return cls(), replace(cls(), credit="token")
+
+    def check(self) -> None:
+        """Refuse a baseline that needs more samples, and credit that the reward cannot share out."""
+        if self.samples < self.baseline.least_samples:
+            raise ConfigError(
+                f"REINFORCE with baseline={type(self.baseline).__name__}() compares a sample with the others, so it "
+                f"needs at least {self.baseline.least_samples} samples, but got samples={self.samples}; use more, or "
+                "baseline=RunningMean() or Greedy()"
+            )
+        if self.credit == "token" and not isinstance(self.reward, Incremental):
+            able = [name for name in rewards if issubclass(rewards[name], Incremental)]
+            raise ConfigError(
+                f"REINFORCE(credit='token') needs a reward that says what each symbol adds, but "
+                f"{type(self.reward).__name__} does not; use such a reward ({', '.join(able)}) or credit='sequence'"
+            )
+
+    def needs(self) -> tuple[Need, ...]:
+        """``sample``, ``log_prob``, where credit goes to tokens ``token_log_probs``, and what the baseline needs."""
+        tokens = (Need(TokenLogProbs, "REINFORCE with credit='token'", "credit='sequence'"),)
+        own = (Need(Sample, "REINFORCE"), Need(LogProb, "REINFORCE"))
+        return (*own, *(tokens if self.credit == "token" else ()), *self.baseline.needs("REINFORCE"))
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a reward of outputs as long as their references, too."""
+        super().check_model(model)
+        check_reward(self.reward, model, "REINFORCE")
+
+    def state(self, sizes: Sizes) -> nn.Module | None:
+        """What the baseline learns."""
+        return self.baseline.state(sizes)
+
+    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+        """The loss of each example, with the guards among its diagnostics."""
+        samples: Sequences = p.sample(self.samples, given.generator)
+        log_probs = self._log_probs(p, samples)
+        group = self._group(p, samples, log_probs.detach(), targets)
+        baseline = self.baseline.values(group, given.state)
+        loss = surrogate(log_probs, group.returns - baseline)
+        loss = loss - loss.detach() - group.returns[..., 0].mean(1)
+        self.baseline.learn(group, given.state)
+        if self.ml_weight:
+            loss = loss - self.ml_weight * p.log_prob(targets.candidates()).squeeze(1)
+        found = guards(samples, group.rewards, targets) | {"entropy": -log_probs.detach().sum(-1).mean(1)}
+        return Losses(loss, found | self.baseline.diagnostics(group, baseline))
+
+    def _log_probs(self, p: Any, outputs: Sequences) -> Returns:
+        """log p of each symbol, or of the whole output as a single step; one step at least."""
+        scored: Tensor = p.token_log_probs(outputs) if self.credit == "token" else p.log_prob(outputs).unsqueeze(-1)
+        return fitted(scored, max(1, scored.shape[-1]))
+
+    @torch.no_grad()
+    def _group(self, p: Distribution, samples: Sequences, log_probs: Returns, targets: Sequences) -> Group:
+        def returns_of(outputs: Sequences) -> Float[Tensor, "batch others given"]:
+            if self.credit == "token" and isinstance(self.reward, Incremental):
+                return still_to_come(self.reward.increments(outputs, targets))
+            return self.reward.score(outputs, targets).unsqueeze(-1)
+
+        earned = returns_of(samples).to(log_probs.dtype)
+        steps = log_probs.shape[-1]
+        mask = torch.ones_like(log_probs, dtype=torch.bool)
+        return Group(
+            p=p,
+            targets=targets,
+            rewards=earned[..., 0],
+            returns=fitted(earned, steps) - self.entropy * still_to_come(log_probs),
+            mask=steps_of(samples, p.fixed_length, steps) if self.credit == "token" else mask,
+            returns_of=returns_of,
+        )
+
+
+def steps_of(outputs: Sequences, fixed_length: bool, steps: int) -> Bool[Tensor, "batch candidates steps"]:
+    """True at the steps that draw a label, or the end where it is drawn and was not cut off."""
+    ended = torch.ones_like(outputs.lengths) if outputs.ended is None else outputs.ended.long()
+    counted = outputs.lengths + (0 if fixed_length else ended)
+    return torch.arange(steps, device=outputs.device) < counted.unsqueeze(-1)
