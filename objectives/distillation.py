@@ -11,7 +11,7 @@ from structpred.config import Positive
 from structpred.distributions.protocols import Distribution, Steps, StepScores
 from structpred.errors import ConfigError
 from structpred.objective import Given, Losses, Need, Objective
-from structpred.objectives.estimators import Estimator, Exact
+from structpred.objectives.estimators import Estimator, Exact, Sampled
 from structpred.registry import objectives
 from structpred.runs import Run
 from structpred.sequences import Inputs, Sequences
@@ -124,6 +124,15 @@ class Distillation(Objective):
                 f"Distillation(per='sequence') has no temperature, but got {self.temperature:g}; leave it out, or use "
                 "per='position'"
             )
+
+    @classmethod
+    def examples(cls) -> tuple["Distillation", ...]:
+        """Either comparison, the second by either estimator; nothing is looked up until a run begins."""
+        return (
+            cls(teacher="runs/teacher"),
+            cls(teacher="runs/teacher", per="sequence"),
+            cls(teacher="runs/teacher", per="sequence", estimator=Sampled()),
+        )
 
     @property
     def exact(self) -> bool:

@@ -26,7 +26,8 @@ class Row:
     Attributes:
         objective: its registered name.
         reward: the registered name of its reward or payoff; ``"-"`` for an objective that has none.
-        ways: for each model ``"exact"``, ``"sampled"``, ``"exact or sampled"``, or empty where the pair is refused.
+        ways: for each model ``"exact"``, ``"sampled"``, ``"exact or sampled"``, ``"as its parts"`` for an objective
+            made of others, or empty where the pair is refused.
         reasons: for each model the refusal in words, empty where it works.
     """
 
@@ -106,9 +107,11 @@ def _row(name: str, cls: type[Objective], chosen: dict[str, Config], specificati
 
 def _way(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple[str, str]:
     """How the pair works over all examples of the objective, or why it does not."""
+    if not cls.examples():
+        return "as its parts", ""
     working, refusals = _working(cls, chosen, model)
     ways = {"exact" if objective.exact else "sampled" for objective in working}
-    return " or ".join(sorted(ways)), "" if ways else next(iter(refusals), "")
+    return " or ".join(sorted(ways)), "" if ways else refusals[0]
 
 
 def _working(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple[list[Objective], list[str]]:
