@@ -69,7 +69,8 @@ class LabelSmoothing(Objective):
 
     def needs(self) -> tuple[Need, ...]:
         """``steps``."""
-        return (Need(StepScores, "LabelSmoothing"),)
+        instead = "RML with HammingPayoff and estimator=Exact() (which smooths whole outputs)"
+        return (Need(StepScores, "LabelSmoothing", instead),)
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """The unigram frequencies of the labels and, last, of the end."""
