@@ -12,6 +12,7 @@ from structpred.distributions.protocols import Continuations, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objectives.diagnostics import guards
 from structpred.objectives.schedule import Point, moved
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
@@ -103,4 +104,4 @@ class Mixer(Objective):
         chosen = torch.where(own & free.view(-1, 1, 1), log_probs, 0.0).sum(-1)
         gradient = (advantages(rewards) * chosen).mean(1)
         expected = torch.where(free, rewards.mean(1), 0.0) + gradient - gradient.detach()
-        return Losses(-likelihood - expected, shown | {"reward": rewards.mean(1)})
+        return Losses(-likelihood - expected, shown | guards(draws, rewards, targets))
