@@ -53,7 +53,7 @@ class Folder:
 
     @property
     def checkpoint(self) -> Path:
-        """Everything needed to go on; gone once the run is finished."""
+        """Everything needed to go on, with the one before it beside it; both are gone once the run is finished."""
         return self.path / "checkpoint.pt"
 
     @property

@@ -147,7 +147,7 @@ class _Making:
         warn_of_unknown(splits, self.prepared.codec)
         self.training = Training(experiment, self.prepared, device=device, observer=observer)
         if folder.checkpoint.exists():
-            self.training.restore(checkpoint.load(folder.checkpoint))
+            self.training.restore(checkpoint.newest(folder.checkpoint))
         elif start is not None:
             self.training.model.load_state_dict(checkpoint.load(start.folder.weights))
         write_atomically(folder.experiment, experiment.to_json())
@@ -169,7 +169,7 @@ class _Making:
         write_atomically(folder.counts, _bytes_of_arrays(counts))
         training.clock.stop()
         write_atomically(folder.result, json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False))
-        folder.checkpoint.unlink(missing_ok=True)
+        checkpoint.remove(folder.checkpoint)
 
     def _test(self, split: str) -> dict[str, Counts]:
         examples: tuple[Example, ...] = getattr(self.prepared.splits, split)

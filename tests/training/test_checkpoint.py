@@ -1,0 +1,188 @@
+"""Checkpoints: whole or not at all, damage noticed, the one before as a fallback; and runs that are killed."""
+
+import errno
+import os
+import random
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from structpred.errors import RunError
+from structpred.experiment import Experiment
+from structpred.models import Seq2Seq
+from structpred.objectives import MaximumLikelihood
+from structpred.runs import Run
+from structpred.train import train
+from structpred.training import Adam, Trainer, checkpoint
+from structpred.training.checkpoint import DamagedCheckpointWarning
+from structpred.training.trainer import Interrupted
+from tests.support.tiny import Copying
+
+TINY = Experiment(
+    task=Copying(),
+    model=Seq2Seq(embedding=8, hidden=8, dropout=0.3),
+    objective=MaximumLikelihood(),
+    optimiser=Adam(lr=1e-2),
+    trainer=Trainer(epochs=3, batch_tokens=40),
+)
+
+
+def flip(path: Path, place: float) -> None:
+    """Change one bit, as disks do."""
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+
+
+def numbered(number: int) -> checkpoint.State:
+    return {"number": number, "weights": torch.full((100,), float(number))}
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return checkpoint.load(run.folder.weights)
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    taken = iter(range(steps))
+    return lambda: next(taken, None) is None
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_the_last_few_are_kept(keep: int, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    for number in range(5):
+        checkpoint.save(path, numbered(number), keep=keep)
+    names = ["checkpoint.pt", "checkpoint.1.pt", "checkpoint.2.pt"][:keep]
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names)
+    assert [checkpoint.load(tmp_path / name)["number"] for name in names] == [4, 3, 2][:keep]
+    checkpoint.remove(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", [0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
+def test_a_flipped_bit_anywhere_is_reported_and_the_one_before_is_used(place: float, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    for number in range(2):
+        checkpoint.save(path, numbered(number))
+    flip(path, place)
+    with pytest.warns(DamagedCheckpointWarning, match=r"checkpoint\.pt: .* cannot be read .*going on from .*\.1\.pt"):
+        assert checkpoint.newest(path)["number"] == 0
+    flip(tmp_path / "checkpoint.1.pt", place)
+    with pytest.raises(RunError, match=r"/checkpoint\.pt: the checkpoint cannot be read.*delete it"):
+        checkpoint.newest(path)
+
+
+def test_checkpoints_without_a_checksum_can_still_be_read(tmp_path: Path) -> None:
+    torch.save(numbered(7), tmp_path / "checkpoint.pt")
+    assert checkpoint.newest(tmp_path / "checkpoint.pt")["number"] == 7
+
+
+def test_where_files_cannot_have_two_names_they_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for number in range(3):
+        checkpoint.save(tmp_path / "checkpoint.pt", numbered(number))
+    assert checkpoint.load(tmp_path / "checkpoint.1.pt")["number"] == 1
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_the_older_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    for number in range(2):
+        checkpoint.save(path, numbered(number))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"checkpoint\.pt: .*cannot be written \(No space left on device\).* goes on"):
+        checkpoint.save(path, numbered(2))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint.1.pt", "checkpoint.pt"]
+    assert [checkpoint.newest(path)["number"], checkpoint.load(tmp_path / "checkpoint.1.pt")["number"]] == [1, 0]
+
+
+def test_a_run_goes_on_from_the_one_before_to_the_same_weights(tmp_path: Path) -> None:
+    undisturbed = weights(train(TINY, root=tmp_path / "undisturbed"))
+    for steps in (3, 4):
+        with pytest.raises(Interrupted):
+            train(TINY, root=tmp_path / "damaged", stopping=stop_after(steps))
+    (folder,) = (tmp_path / "damaged").iterdir()
+    flip(folder / "checkpoint.pt", 0.5)
+    with pytest.warns(DamagedCheckpointWarning, match="its content is not what was written"):
+        resumed = train(TINY, root=tmp_path / "damaged")
+    assert equal(undisturbed, weights(resumed))
+    assert not list(folder.glob("checkpoint*"))
+
+
+def test_a_run_whose_disk_fills_up_goes_on_once_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = weights(train(TINY, root=tmp_path / "undisturbed"))
+    with pytest.raises(Interrupted):
+        train(TINY, root=tmp_path / "full", stopping=stop_after(3))
+    sync, calls = os.fsync, iter(range(100))
+
+    def full(descriptor: int) -> None:
+        if next(calls) > 10:  # some checkpoints fit
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match="No space left on device"):
+            train(TINY, root=tmp_path / "full", checkpoint_every=0.0)
+    (folder,) = (tmp_path / "full").iterdir()
+    assert not list(folder.glob(".*.unfinished"))
+    assert equal(undisturbed, weights(train(TINY, root=tmp_path / "full")))
+
+
+HALF_WRITTEN = "*/.checkpoint.pt.*.unfinished"
+LONGER = replace(TINY, trainer=Trainer(epochs=40, batch_tokens=40))
+
+
+def killed(root: Path, kill: Callable[[], bool]) -> bool:
+    """Train in a process of its own until ``kill`` says so; False where it ended before that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the child uses none of them
+        child = os.fork()
+    if child == 0:
+        try:
+            train(LONGER, root=root, checkpoint_every=0.0)
+        finally:
+            os._exit(0)
+    while not kill():
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return False
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+def test_a_run_that_is_killed_at_random_moments_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
+    undisturbed = weights(train(LONGER, root=tmp_path / "undisturbed"))
+    root = tmp_path / "killed"
+    moments = random.Random(0)
+    for number in range(8):
+        end = time.monotonic() + moments.uniform(0.0, 0.6)
+        before = set(root.glob(HALF_WRITTEN))
+
+        def kill(end: float = end, before: set[Path] = before, in_a_write: bool = bool(number % 2)) -> bool:
+            if in_a_write:
+                return bool(set(root.glob(HALF_WRITTEN)) - before)
+            return time.monotonic() > end
+
+        assert killed(root, kill), "the run ended too early; give it more epochs"
+    assert equal(undisturbed, weights(train(LONGER, root=root)))
