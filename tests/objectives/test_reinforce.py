@@ -1,6 +1,5 @@
 """REINFORCE: its expected gradient, over all tuples of outputs, is that of the exact expected reward."""
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
@@ -403,13 +402,13 @@ def test_mixing_adds_the_likelihood() -> None:
     torch.testing.assert_close(found[0.25][1], found[0.0][1] + 0.25 * gradient(likelihood.sum(), network))
 
 
-def test_only_empty_outputs_are_no_special_case() -> None:
-    scores = torch.zeros(2, 0, 3, dtype=torch.float64, requires_grad=True)
-    for credit, baseline in itertools.product(("sequence", "token"), BASELINES):
-        objective = REINFORCE(reward=Hamming(), samples=2, credit=credit, baseline=baseline)
-        p = Factorised(scores, torch.tensor([0, 0]))
-        values = objective(p, Sequences.of([[], []]), state=objective.state(sizes_of(3))).values
-        assert values.tolist() == [0.0, 0.0]
+@pytest.mark.parametrize("credit", ["sequence", "token"])
+@pytest.mark.parametrize("baseline", BASELINES, ids=name_of)
+def test_only_empty_outputs_are_no_special_case(baseline: Baseline, credit: Literal["sequence", "token"]) -> None:
+    p = Factorised(torch.zeros(2, 0, 3, dtype=torch.float64, requires_grad=True), torch.tensor([0, 0]))
+    objective = REINFORCE(reward=Hamming(), samples=2, credit=credit, baseline=baseline)
+    values = objective(p, Sequences.of([[], []]), state=objective.state(sizes_of(3))).values
+    assert values.tolist() == [0.0, 0.0]
 
 
 def test_what_cannot_work_is_refused_in_words() -> None:
