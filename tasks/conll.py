@@ -1,5 +1,6 @@
 """Sentences with chunk tags from files of columns, as the shared tasks of CoNLL write them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -115,7 +116,7 @@ class Conll(Task):
         Raises:
             DataError: there is none, or there are more than ``longest``.
         """
-        words = tuple(text.split())
+        words = tuple(filter(None, re.split(r"[ \t\r\n]+", text)))  # not at U+00A0, which may be part of a word
         if not words:
             raise DataError("the input must be a sentence, but it is empty; write words separated by spaces")
         if len(words) > self.longest:

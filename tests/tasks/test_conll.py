@@ -152,7 +152,7 @@ def test_writing_takes_a_tag_for_every_word(tmp_path: Path, outputs: list[Symbol
 
 def test_sentences_in_text_are_words_between_spaces() -> None:
     task = Conll(train="a", test="a", longest=3)
-    assert task.parse(" the  cat\n") == ("the", "cat")
+    assert task.parse(" the  ca\xa0t\n") == ("the", "ca\xa0t")
     assert task.render(("O", "B-NP")) == "O B-NP"
     with pytest.raises(DataError, match="the input must be a sentence, but it is empty"):
         task.parse("  ")
