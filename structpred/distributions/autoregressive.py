@@ -60,10 +60,10 @@ class Autoregressive:
                 f"a history must have the shape of its outputs, {tuple(outputs.labels.shape)}, but got "
                 f"{tuple(history.labels.shape)}; give one symbol of history to every symbol"
             )
-        logits = at_least_float(self.decoder.logits(history))
         targets, mask = self._targets(outputs)
-        losses = functional.cross_entropy(logits.flatten(0, 2), targets.flatten(), reduction="none")
-        return torch.where(mask, -losses.view(mask.shape), 0.0)
+        logits = at_least_float(self.decoder.logits(history, mask))
+        losses = functional.cross_entropy(logits, targets[mask], reduction="none")
+        return losses.new_zeros(mask.shape).masked_scatter(mask, -losses)
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """log p(y|x) in nats: the sum of `token_log_probs`, end included."""
@@ -72,8 +72,10 @@ class Autoregressive:
     def steps(self, outputs: Sequences) -> Steps:
         """Log-probabilities of every next symbol, given each output's own history."""
         targets, mask = self._targets(outputs)
-        log_probs = at_least_float(self.decoder.logits(outputs)).log_softmax(-1)
-        return Steps(log_probs, targets, mask)
+        log_probs = at_least_float(self.decoder.logits(outputs, mask)).log_softmax(-1)
+        table = log_probs.new_zeros(*mask.shape, log_probs.shape[-1])
+        table[mask] = log_probs
+        return Steps(table, targets, mask)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:

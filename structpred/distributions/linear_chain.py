@@ -117,7 +117,8 @@ class LinearChain:
             ConfigError: q's lengths or labels are not those of this distribution.
         """
         p = self._centred()
-        return p.log_partition() - q.expected_score(LocalScores(p.unary, p.lengths, p.transitions))
+        expected = q.expected_score(LocalScores(p.unary, p.lengths, p.transitions))
+        return (p.log_partition() - expected).to(self.dtype)
 
     def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
         """Σ_t ⟨p_t, u_t⟩ + Σ_t ⟨P_t, T⟩, with p and P the marginals of labels and of neighbours.
@@ -142,7 +143,8 @@ class LinearChain:
     @torch.no_grad()
     def argmax(self) -> Sequences:
         """``[batch, time]``: the most probable output."""
-        return Sequences(chain_search.viterbi(*self._scores(), self.packing), self.lengths)
+        unary, transitions = self.unary.to(self.dtype), self.transitions.to(self.dtype)
+        return Sequences(chain_search.viterbi(unary, transitions, self.packing), self.lengths)
 
     @torch.no_grad()
     def n_best(self, k: int) -> Ranked:
@@ -168,26 +170,27 @@ class LinearChain:
         """Of the results: float64 for float64 scores, otherwise float32."""
         return torch.float64 if self.unary.dtype == torch.float64 else torch.float32
 
-    def _scores(self) -> tuple[Float[Tensor, "batch time labels"], Float[Tensor, "labels labels"]]:
-        return self.unary.to(self.dtype), self.transitions.to(self.dtype)
+    def _arithmetic(self) -> torch.dtype | None:
+        """The least precision in which scaled messages are exact for these transitions; None where none is."""
+        low, high = self.transitions.detach().aminmax()
+        spread = float(high) - float(low)
+        rough = torch.get_float32_matmul_precision() != "highest"
+        allowed = [torch.float64] if rough or self.dtype == torch.float64 else [torch.float32, torch.float64]
+        return next((dtype for dtype in allowed if spread <= widest(dtype)), None)
 
     def _messages(self) -> ScaledMessages | LogMessages:
-        """Scaled messages in the least precision that is enough for the transitions, or else logarithms."""
-        unary, transitions = self._scores()
-        low, high = transitions.detach().aminmax()
-        spread = float(high - low)
-        fast = self.dtype == torch.float64 or torch.get_float32_matmul_precision() == "highest"
-        for dtype in ([self.dtype] if fast else []) + [torch.float64]:
-            if spread <= widest(dtype):
-                return ScaledMessages(unary.to(dtype), transitions.to(dtype), self.packing)
-        return self._log_messages()
+        dtype = self._arithmetic()
+        if dtype is None:
+            return self._log_messages()
+        return ScaledMessages(self.unary.to(dtype), self.transitions.to(dtype), self.packing)
 
     def _log_messages(self) -> LogMessages:
         return log_messages(self.unary, self.transitions, self.lengths, self.packing)
 
     def _centred(self) -> "LinearChain":
         """The same distribution by smaller scores, so that less cancels between log Z and an expected score."""
-        unary, transitions = self._scores()
+        dtype = self._arithmetic() or torch.float64
+        unary, transitions = self.unary.to(dtype), self.transitions.to(dtype)
         unary = unary - unary.detach().amax(-1, keepdim=True)
         return LinearChain(unary, transitions - transitions.detach().max(), self.lengths)
 

@@ -59,8 +59,8 @@ class Steps:
     """The distribution of every next symbol along given outputs.
 
     Attributes:
-        log_probs: ``[batch, candidates, steps, symbols]``; where length is free, the last of the V + 1 symbols is
-            the end of the sequence.
+        log_probs: ``[batch, candidates, steps, symbols]``, 0 at steps that do not count; where length is free, the
+            last of the V + 1 symbols is the end of the sequence.
         targets: the symbol that the output has at each step, ``[batch, candidates, steps]``.
         mask: True at steps that count.
     """

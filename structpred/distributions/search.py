@@ -27,8 +27,15 @@ class Decoder(Protocol):
     def limits(self) -> Int[Tensor, " batch"]:
         """The longest output looked for, per example, in labels."""
 
-    def logits(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps symbols"]:
-        """Scores of every next symbol along given outputs: time + 1 steps of V + 1 symbols."""
+    def logits(
+        self, outputs: Sequences, counted: Bool[Tensor, "batch candidates steps"]
+    ) -> Float[Tensor, "counted symbols"]:
+        """Scores of all V + 1 next symbols along given outputs, at the steps that count, of the time + 1 there are.
+
+        Args:
+            outputs: ``[batch, candidates, time]``.
+            counted: True at the first steps of each output; rows come in the order of ``counted.nonzero()``.
+        """
 
     def start(self, candidates: int) -> State:
         """The state before the first symbol."""

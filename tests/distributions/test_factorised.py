@@ -7,14 +7,22 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from structpred.distributions import Factorised
+from structpred.decoding import Decoding
+from structpred.distributions import Factorised, LinearChain
 from structpred.distributions.protocols import (
     CrossEntropy,
+    LocalScores,
+    LogPartition,
     LogProb,
     Marginals,
+    NBest,
     Sample,
+    Score,
     StepScores,
+    Tilt,
+    TokenLogProbs,
     cross_entropy,
+    kl,
 )
 from structpred.errors import ConfigError
 from structpred.payoffs import HammingPayoff, Temperature
@@ -41,12 +49,92 @@ def outputs_of(length: int, *, width: int = 3) -> Sequences:
 
 
 def row(p: Factorised, index: int) -> Factorised:
-    return Factorised(p.log_probs[index : index + 1], p.lengths[index : index + 1])
+    return Factorised(p.scores[index : index + 1], p.lengths[index : index + 1])
 
 
 @pytest.fixture
 def p() -> Factorised:
     return Factorised(random_log_probs(0), LENGTHS)
+
+
+@pytest.fixture
+def scores() -> Tensor:
+    """Not normalised."""
+    return random_log_probs(0) + torch.randn(3, 3, 1, generator=generator(5), dtype=torch.float64) * 10
+
+
+def test_scores_are_normalised_and_log_probabilities_left_as_they_are(p: Factorised, scores: Tensor) -> None:
+    same = Factorised(scores, LENGTHS)
+    inside = torch.arange(3) < LENGTHS.unsqueeze(1)
+    torch.testing.assert_close(same.log_probs, p.log_probs)
+    torch.testing.assert_close(p.log_probs[inside], p.scores[inside])
+    assert (p.log_probs[~inside] == 0).all()
+    assert same.argmax().tolist() == p.argmax().tolist()
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_unnormalised_verbs_agree_with_enumeration(scores: Tensor, index: int) -> None:
+    p, length = Factorised(scores, LENGTHS), int(LENGTHS[index])
+    one, outputs = row(p, index), outputs_of(length)
+    by_hand = torch.tensor(
+        [sum(float(scores[index, t, y]) for t, y in enumerate(s[:length])) for s in outputs.labels[0].tolist()],
+        dtype=torch.float64,
+    )
+    torch.testing.assert_close(one.score(outputs)[0], by_hand, atol=1e-9, rtol=0.0)
+    torch.testing.assert_close(p.log_partition()[index], by_hand.logsumexp(0), atol=1e-9, rtol=0.0)
+    log_probs = one.log_prob(outputs)
+    torch.testing.assert_close(log_probs[0], by_hand - by_hand.logsumexp(0), atol=1e-9, rtol=0.0)
+    tokens = one.token_log_probs(outputs)
+    torch.testing.assert_close(tokens.sum(-1), log_probs, atol=1e-9, rtol=0.0)
+    assert (tokens[..., length:] == 0).all()
+    ranked, best = one.n_best(10), log_probs[0].sort(descending=True).values[:10]
+    torch.testing.assert_close(ranked.log_probs[0, : len(best)], best, atol=1e-9, rtol=0.0)
+    assert ranked.log_probs[0, len(best) :].isneginf().all()
+    torch.testing.assert_close(one.log_prob(ranked.outputs)[0, : len(best)], best, atol=1e-9, rtol=0.0)
+    assert len({tuple(y) for y in ranked.outputs.labels[0, : len(best), :length].tolist()}) == len(best)
+
+
+def test_it_is_a_chain_without_transitions(scores: Tensor) -> None:
+    p = Factorised(scores, LENGTHS)
+    chain = LinearChain(scores, torch.zeros(LABELS, LABELS, dtype=torch.float64), LENGTHS)
+    for one, other in (
+        (p.log_partition(), chain.log_partition()),
+        (p.marginals(), chain.marginals()),
+        (p.entropy(), chain.entropy()),
+        (p.n_best(4).log_probs, chain.n_best(4).log_probs),
+        (kl(p, chain), torch.zeros(3, dtype=torch.float64)),
+        (kl(chain, p), torch.zeros(3, dtype=torch.float64)),
+    ):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=0.0)
+    assert p.decode(Decoding(rule="hamming")).tolist() == chain.decode(Decoding(rule="hamming")).tolist()
+
+
+def test_tilting_adds_costs(scores: Tensor) -> None:
+    costs = torch.randn(3, 3, LABELS, generator=generator(6), dtype=torch.float64)
+    p, outputs = Factorised(scores, LENGTHS), Sequences.of([[1, 0, 2], [2], []]).candidates()
+    added = costs[0, 0, 1] + costs[0, 1, 0] + costs[0, 2, 2]
+    torch.testing.assert_close(p.tilt(costs).score(outputs)[0, 0], p.score(outputs)[0, 0] + added)
+    torch.testing.assert_close(p.tilt(costs).log_prob(outputs), Factorised(scores + costs, LENGTHS).log_prob(outputs))
+
+
+def test_gradients_reach_the_scores_after_a_verb_without_gradient(scores: Tensor) -> None:
+    scores = scores.requires_grad_()
+    p = Factorised(scores, LENGTHS)
+    outputs = p.sample(1, generator())
+    assert p.log_prob(outputs).requires_grad
+    assert torch.autograd.gradcheck(
+        lambda s: Factorised(s, LENGTHS).entropy(), scores.detach().nan_to_num(1.0).requires_grad_()
+    )
+
+
+def test_autocast_changes_nothing() -> None:
+    p = Factorised(random_log_probs(0).float(), LENGTHS)
+    pairs = LocalScores(p.log_probs, LENGTHS, torch.randn(LABELS, LABELS, generator=generator()))
+    plain = p.expected_score(pairs)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(p.expected_score(pairs), plain)
+    half = Factorised(p.scores.bfloat16(), LENGTHS)
+    assert half.entropy().dtype == half.log_partition().dtype == torch.float32
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
@@ -134,6 +222,7 @@ def test_another_length_is_impossible(p: Factorised) -> None:
     assert p.log_prob(outputs)[0].item() == -math.inf
     assert math.isfinite(p.log_prob(outputs)[1].item())
     assert p.log_prob(outputs)[2].item() == -math.inf
+    assert p.score(outputs)[0].item() == p.token_log_probs(outputs)[0].sum().item() == -math.inf
 
 
 def test_a_cross_entropy_between_lengths_is_refused(p: Factorised) -> None:
@@ -155,6 +244,6 @@ def test_same_generator_same_draws(p: Factorised) -> None:
 
 
 def test_verbs_are_the_protocols(p: Factorised) -> None:
-    for verb in (LogProb, Sample, Marginals, CrossEntropy, StepScores):
+    for verb in (LogProb, Sample, Marginals, CrossEntropy, StepScores, Score, LogPartition, TokenLogProbs, NBest, Tilt):
         assert isinstance(p, verb)
     assert p.fixed_length
