@@ -12,7 +12,7 @@ from structpred.decoding import Decoding
 from structpred.distributions import chain_search
 from structpred.distributions.fixed_length import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
 from structpred.distributions.forward_backward import ScaledMessages
-from structpred.distributions.log_space import LogMessages, log_messages
+from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
 from structpred.distributions.packing import Packing
 from structpred.distributions.precision import at_least_float
 from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, refuse_others
@@ -86,17 +86,18 @@ class LinearChain:
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates time"]:
         """ln p(y_t | y_t−1, x) = T(y_t−1, y_t) + u_t(y_t) + b_t(y_t) − b_t−1(y_t−1), with b the backward messages.
 
-        They sum to `log_prob`; 0 beyond each length, −inf throughout for an output of another length.
+        They sum to `log_prob`; 0 beyond each length, −inf throughout for an output of another length and
+        where a label leaves no possible continuation.
         """
-        messages = self._log_messages()
-        labels = self._labels(outputs)
-        ahead = chosen_scores(messages.unary + messages.beta, labels)
-        behind = chosen_scores(messages.beta, labels)[..., :-1] - self._pair_scores(labels).double()
+        messages, labels = self._log_messages(), self._labels(outputs)
+        ahead, behind = chosen_scores(messages.unary + messages.beta, labels), chosen_scores(messages.beta, labels)
         first = messages.log_partition().view(-1, 1, 1).expand(-1, labels.shape[1], min(1, labels.shape[2]))
+        before = torch.cat([first, behind[..., :-1] - self._pair_scores(labels).double()], 2)
         counted = inside(self.lengths, labels.shape[2]).unsqueeze(1)
-        log_probs = torch.where(counted, ahead - torch.cat([first, behind], 2), 0.0)
+        log_probs = torch.where(counted, ahead - before, 0.0)
+        possible = (ahead.minimum(behind) > IMPOSSIBLE / 2) | ~counted
         same = (outputs.lengths == self.lengths.unsqueeze(1)).unsqueeze(2)
-        return torch.where(same, log_probs, -torch.inf).to(self.dtype)
+        return torch.where(same & possible, log_probs, -torch.inf).to(self.dtype)
 
     def marginals(self) -> Float[Tensor, "batch time labels"]:
         """p(y_t = v | x), with gradient; 0 beyond each length."""
