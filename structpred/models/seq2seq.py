@@ -16,6 +16,7 @@ from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.models.encoder import RecurrentEncoder, locked_dropout
 from structpred.models.inputs import InputEncoder, SymbolEmbedding
+from structpred.models.recurrence import unrolled
 from structpred.registry import models
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
@@ -129,13 +130,18 @@ class BoundDecoder:
     input_dropout: Float[Tensor, "batch 1 embedding"]
     read_out_dropout: Float[Tensor, "batch 1 features"]
 
-    def logits(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps symbols"]:
-        """Scores of every next symbol along given outputs, in one recurrent pass."""
+    def logits(
+        self, outputs: Sequences, counted: Bool[Tensor, "batch candidates steps"]
+    ) -> Float[Tensor, "counted symbols"]:
+        """Scores of every next symbol along given outputs, at the steps that count, in one recurrent pass."""
         previous = functional.pad(outputs.labels, (1, 0), value=self.labels)
         batch, candidates, steps = previous.shape
         embedded = self.network.embedding(previous) * self.input_dropout.unsqueeze(1)
-        states, _ = self.network.recurrent(embedded.flatten(0, 1), _rows_first(self.start(candidates)))
-        return self._read_out(states.reshape(batch, candidates * steps, -1)).view(batch, candidates, steps, -1)
+        start, lengths = _rows_first(self.start(candidates)), counted.sum(-1).flatten()
+        states = unrolled(self.network.recurrent, embedded.flatten(0, 1), start, lengths)
+        cells = counted.flatten().nonzero().squeeze(1)
+        attended = self._attend(states.reshape(batch, candidates * steps, -1)).flatten(0, 1).index_select(0, cells)
+        return self._read_out(attended, self.read_out_dropout[:, 0].index_select(0, cells // (candidates * steps)))
 
     def start(self, candidates: int) -> State:
         """The state before the first symbol, ``[batch, candidates, layers, hidden]`` twice."""
@@ -148,7 +154,8 @@ class BoundDecoder:
         embedded = self.network.embedding(previous) * self.input_dropout
         states, last = self.network.recurrent(embedded.flatten(0, 1).unsqueeze(1), _rows_first(state))
         after = tuple(part.transpose(0, 1).unflatten(0, previous.shape) for part in last)
-        return self._read_out(states.view(*previous.shape, -1)), after
+        attended = self._attend(states.view(*previous.shape, -1))
+        return self._read_out(attended, self.read_out_dropout), after
 
     def select(self, examples: Int[Tensor, " kept"]) -> "BoundDecoder":
         """The same decoder for some of the examples."""
@@ -163,12 +170,17 @@ class BoundDecoder:
             read_out_dropout=self.read_out_dropout[examples],
         )
 
-    def _read_out(self, states: Float[Tensor, "batch queries hidden"]) -> Float[Tensor, "batch queries symbols"]:
-        """Attention after the recurrent pass, for all queries at once."""
+    def _attend(self, states: Float[Tensor, "batch queries hidden"]) -> Float[Tensor, "batch queries both"]:
+        """Attention after the recurrent pass, for all queries at once: each state beside what it attends to."""
         mask = self.mask.unsqueeze(1)
         context = functional.scaled_dot_product_attention(states, self.keys, self.memory, attn_mask=mask)
-        features = self.network.combine(torch.cat([states, context], -1)).tanh() * self.read_out_dropout
-        scores: Tensor = self.network.output(features)
+        return torch.cat([states, context], -1)
+
+    def _read_out(
+        self, attended: Float[Tensor, "*queries both"], dropout: Float[Tensor, "*masks features"]
+    ) -> Float[Tensor, "*queries symbols"]:
+        """Scores of every symbol: what costs most where symbols are many, so it is given no padding."""
+        scores: Tensor = self.network.output(self.network.combine(attended).tanh() * dropout)
         return scores
 
 

@@ -11,7 +11,7 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.errors import ConfigError
 from structpred.models import Seq2Seq
 from structpred.sequences import Sequences
-from structpred.training.trainer import processor_has_bf16
+from structpred.training.ranks import processor_has_bf16
 from tests.support.tiny import as_candidates, strings, tiny_p, tiny_seq2seq
 
 FALSE_ALARM = 1e-4
@@ -47,7 +47,9 @@ def test_steps_hold_the_token_log_probs_and_every_step_is_normalised() -> None:
     steps = p.steps(outputs)
     taken = steps.log_probs.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
     torch.testing.assert_close(torch.where(steps.mask, taken, 0.0), p.token_log_probs(outputs))
-    torch.testing.assert_close(steps.log_probs.exp().sum(-1), torch.ones_like(taken))
+    normalised = steps.log_probs[steps.mask].exp().sum(-1)
+    torch.testing.assert_close(normalised, torch.ones_like(normalised))
+    assert not steps.log_probs[~steps.mask].any()
 
 
 def test_padding_batching_and_candidates_change_nothing() -> None:
@@ -60,6 +62,17 @@ def test_padding_batching_and_candidates_change_nothing() -> None:
             target = Sequences(torch.tensor([[[*output, 2, 1]]]), torch.tensor([[len(output)]]))
             alone = module(garbage).log_prob(target)
             torch.testing.assert_close(alone[0, 0], together[i, j], rtol=0, atol=1e-12)
+
+
+def test_symbols_are_scored_only_where_there_are_tokens() -> None:
+    module, rows = tiny_seq2seq(3).eval(), []
+    module.output.register_forward_hook(lambda layer, given, scores: rows.append(scores.numel() // scores.shape[-1]))
+    p, outputs = module(Sequences.of([[0, 1], [2]])), as_candidates([[], [1], [2, 0, 1, 1]], batch=2)
+    cut = replace(outputs, ended=outputs.lengths < 4)
+    for verb in (p.log_prob, p.token_log_probs, p.steps):
+        verb(outputs)
+        verb(cut)
+    assert rows == [2 * (1 + 2 + 5), 2 * (1 + 2 + 4)] * 3
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

@@ -1,0 +1,48 @@
+"""An LSTM that leaves ended rows behind does what the fused call does."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from structpred.models import recurrence
+from structpred.models.recurrence import unrolled
+
+RAGGED = [[1], [0, 0], [3, 3, 3], [7, 1, 4, 4, 0, 2], [1, 2, 3, 4, 5, 6, 7]]
+
+
+def network(layers: int) -> nn.LSTM:
+    torch.manual_seed(0)
+    return nn.LSTM(3, 4, layers, batch_first=True, dtype=torch.float64)
+
+
+def given(lstm: nn.LSTM, rows: int, steps: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    inputs = torch.randn(rows, steps, 3, dtype=torch.float64)
+    hidden, cell = torch.randn(2, lstm.num_layers, rows, 4, dtype=torch.float64)
+    return inputs, (hidden, cell)
+
+
+@pytest.mark.parametrize("worth", [0, 4, 1000])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("lengths", RAGGED)
+def test_outputs_and_gradients_are_those_of_one_call_over_all_steps(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], layers: int, worth: int
+) -> None:
+    monkeypatch.setattr(recurrence, "WORTH", worth)
+    lstm, steps = network(layers), max(lengths) + 1
+    inputs, state = given(lstm, len(lengths), steps)
+    inside = torch.arange(steps) < torch.tensor(lengths).unsqueeze(1)
+    weights = torch.randn(len(lengths), steps, 4, dtype=torch.float64) * inside.unsqueeze(-1)
+    leaves = [inputs.requires_grad_(), *(part.requires_grad_() for part in state), *lstm.parameters()]
+    ours, theirs = unrolled(lstm, inputs, state, torch.tensor(lengths)), lstm(inputs, state)[0]
+    torch.testing.assert_close(ours[inside], theirs[inside], rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad((out * weights).sum(), leaves, allow_unused=True) for out in (ours, theirs)]
+    for mine, its in zip(*gradients, strict=True):
+        torch.testing.assert_close(torch.zeros_like(its) if mine is None else mine, its, rtol=0, atol=1e-12)
+
+
+def test_most_of_the_padding_is_left_out_and_short_batches_take_one_call() -> None:
+    lstm, cells = network(1), []
+    lstm.register_forward_hook(lambda layer, given, result: cells.append(given[0].shape[0] * given[0].shape[1]))
+    for lengths in ([10] * 49 + [90], [7, 8, 9, 9]):
+        unrolled(lstm, *given(lstm, len(lengths), max(lengths)), torch.tensor(lengths))
+    assert cells == [50 * 10, 80, 4 * 9]
