@@ -1,6 +1,6 @@
 """What a finished run leaves behind for reports: plain numbers, read back from its folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,8 @@ class Epoch:
         dev: dev metrics by name, in percent.
         seconds: wall-clock seconds of training so far.
         diagnostics: means of the objective's diagnostics over the epoch.
+        shape: how many dev predictions there are, how many of them differ, and how long they are; see
+            `structpred.training.collapse`.
     """
 
     epoch: int
@@ -20,6 +22,7 @@ class Epoch:
     dev: dict[str, float]
     seconds: float
     diagnostics: dict[str, float]
+    shape: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class RunResult:
         tokens_per_second: target tokens trained on per wall-clock second of training.
         device: where it ran, as the device names itself.
         history: one entry an epoch.
+        skipped: steps left out because their loss or gradient was not finite.
     """
 
     identity: str
@@ -49,3 +53,4 @@ class RunResult:
     tokens_per_second: float
     device: str
     history: tuple[Epoch, ...]
+    skipped: int = 0
