@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,6 @@ from structpred.results import RunResult
 from structpred.runs import Folder, Run
 from structpred.train import train
 from structpred.training import Adam, Trainer, checkpoint
-from structpred.training.batching import Batch
 from structpred.training.progress import Progress
 from structpred.training.trainer import Interrupted, Training
 from tests.support.tiny import Copying
@@ -146,9 +146,9 @@ def test_training_begins_with_the_weights_of_the_start(monkeypatch: pytest.Monke
     first = train(FIRST, root=tmp_path)
     seen: list[dict[str, torch.Tensor]] = []
 
-    def watched(self: Training, batch: Batch, within: float) -> None:
+    def watched(self: Training, *arguments: Any) -> None:
         seen.append({name: value.clone() for name, value in self.model.state_dict().items()})
-        step(self, batch, within)
+        step(self, *arguments)
 
     step = Training._train
     monkeypatch.setattr(Training, "_train", watched)
@@ -303,7 +303,7 @@ def test_an_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_what_starts_from_a_run_that_failed_is_not_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def broken(self: Training, batch: Batch, within: float) -> None:
+    def broken(self: Training, *arguments: Any) -> None:
         raise RunError("this went wrong; do that")
 
     monkeypatch.setattr(Training, "_train", broken)
