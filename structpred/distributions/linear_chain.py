@@ -53,8 +53,9 @@ class LinearChain:
         """The chain with start(y_1) + end(y_n) added to the score of every output but the empty one."""
         batch, time, labels = unary.shape
         unary = at_least_float(unary)
-        firsts = (torch.arange(batch, device=lengths.device) * time)[lengths > 0]
-        lasts = firsts + lengths[lengths > 0] - 1
+        examples = lengths.nonzero().squeeze(1)  # that are not empty
+        firsts = examples * time
+        lasts = firsts + lengths.index_select(0, examples) - 1
         ends = torch.cat([start.expand(len(firsts), -1), end.expand(len(lasts), -1)]).to(unary.dtype)
         # not index_put: its gradient is slow
         added = unary.reshape(batch * time, labels).index_add(0, torch.cat([firsts, lasts]), ends)

@@ -37,20 +37,23 @@ class Packing:
         Raises:
             ConfigError: a length goes beyond the positions there are.
         """
+        batch = len(lengths)
         ordered, order = lengths.sort(descending=True, stable=True)
-        longest = int(ordered[0]) if len(ordered) else 0
+        longest = int(ordered[0]) if batch else 0
         if longest > time:
             raise ConfigError(f"lengths must be at most the {time} positions there are scores for, but got {longest}")
-        steps = torch.arange(longest, device=lengths.device).unsqueeze(1)
-        going = steps < ordered  # [steps, batch]
+        going = torch.arange(longest, device=lengths.device).unsqueeze(1) < ordered  # [steps, batch]
         counts = going.sum(1)
-        rows = (counts.cumsum(0) - counts).unsqueeze(1) + torch.arange(len(ordered), device=lengths.device)
+        places = going.flatten().nonzero().squeeze(1)
+        steps = places // max(batch, 1)
+        ranks = places - steps * batch
+        examples, later = order.index_select(0, ranks), slice(int(ordered.count_nonzero()), None)
         return cls(
-            shape=(len(lengths), time),
+            shape=(batch, time),
             counts=counts.tolist(),
-            cells=(order * time + steps)[going],
-            examples=order.expand(longest, -1)[going],
-            previous=rows[:-1][going[1:]],
+            cells=examples * time + steps,
+            examples=examples,
+            previous=(counts.cumsum(0) - counts).index_select(0, steps[later] - 1) + ranks[later],
         )
 
     @property
