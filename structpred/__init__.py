@@ -7,6 +7,6 @@ from structpred.experiment import Experiment
 from structpred.runs import Run
 from structpred.train import train
 from structpred.training.optimisers import Adam
-from structpred.training.trainer import Trainer
+from structpred.training.settings import Trainer
 
 __all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "compare", "train"]

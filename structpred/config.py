@@ -47,6 +47,8 @@ class Config:
     Attributes:
         family: the registry that names the classes of this family; None for a class that needs no name.
         alternatives: optional fields of which exactly one must be given.
+        additions: fields that came after runs had been made; they enter a run's identity once they are given, so that
+            runs from before then are still found.
         version: raised when the meaning of the class changes, so that older runs are not taken for new ones.
 
     Raises:
@@ -56,6 +58,7 @@ class Config:
     family: ClassVar[Registry | None] = None
     version: ClassVar[int] = 1
     alternatives: ClassVar[tuple[str, ...]] = ()
+    additions: ClassVar[tuple[str, ...]] = ()
     # Constructors take what `coerce` can mend, so jaxtyping's run-time checks in tests leave them alone.
     __no_type_check__: ClassVar[bool] = True
 
@@ -142,8 +145,11 @@ def encode(config: Config, *, versions: bool = False) -> Json:
     node: dict[str, Json] = {}
     if config.family is not None:
         node["type"] = registered_name(config)
+    defaults = {field.name: field.default for field in fields(config) if versions and field.name in config.additions}
     for name in hints(type(config)):
-        node[name] = _encode_value(getattr(config, name), versions)
+        value = getattr(config, name)
+        if name not in defaults or value != defaults[name]:
+            node[name] = _encode_value(value, versions)
     if versions:
         node["version"] = config.version
         node["sources"] = list(config.sources())

@@ -10,7 +10,7 @@ from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.task import Task
 from structpred.training.optimisers import Adam, Optimiser
-from structpred.training.trainer import Trainer
+from structpred.training.settings import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)

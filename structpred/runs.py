@@ -57,6 +57,16 @@ class Folder:
         return self.path / "checkpoint.pt"
 
     @property
+    def log(self) -> Path:
+        """Numbers of training as lines of JSON."""
+        return self.path / "log.jsonl"
+
+    @property
+    def not_finite(self) -> Path:
+        """The examples of a batch that ended training, because its loss or gradient was not finite."""
+        return self.path / "not_finite.json"
+
+    @property
     def weights(self) -> Path:
         """The weights that scored best on dev."""
         return self.path / "weights.pt"

@@ -4,13 +4,10 @@ import contextlib
 import io
 import json
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -27,9 +24,13 @@ from structpred.results import RunResult
 from structpred.runs import Folder, Run, write_data
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
+from structpred.training.care import NotFinite
 from structpred.training.data import Prepared, warn_of_unknown
-from structpred.training.evaluation import predict, score_counts
+from structpred.training.evaluation import score_counts
+from structpred.training.logbook import Logbook, Logger
+from structpred.training.process import signals, without_subnormals
 from structpred.training.progress import Observer, Progress, ignore
+from structpred.training.ranks import Ranks
 from structpred.training.trainer import Interrupted, Training
 from structpred.vocabulary import Symbols
 
@@ -42,9 +43,12 @@ def train(
     *,
     root: str | Path = "runs",
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     observer: Observer = ignore,
     stopping: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 30.0,
+    loggers: Sequence[Logger] = (),
 ) -> Run:
     """Train, choose weights on dev, score dev and test, and leave a run folder named by the run's identity.
 
@@ -56,9 +60,13 @@ def train(
         experiment: what to run.
         root: the folder of run folders.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        devices: how many on each machine; each has a process, which runs this same program.
+        nodes: how many machines; several need a launcher such as ``torchrun`` or SLURM, and a root that all of them
+            see.
         observer: told of progress.
         stopping: asked after every step; True saves a checkpoint and raises `Interrupted`.
         checkpoint_every: seconds between checkpoints.
+        loggers: given numbers as training goes on, beside the run's own log.
 
     Raises:
         DataError: the task's data cannot be read.
@@ -67,7 +75,8 @@ def train(
         Interrupted: a signal or ``stopping`` ended it early.
     """
     splits = experiment.task.load()
-    return _Session(Path(root), device, splits, stopping, checkpoint_every).run(experiment, observer)
+    ranks = Ranks(device, devices, nodes)
+    return _Session(Path(root), ranks, splits, stopping, checkpoint_every, tuple(loggers)).run(experiment, observer)
 
 
 class Busy(RunError):
@@ -82,25 +91,24 @@ class _Session:
     """Where and how a run is trained, and before it the run that it starts from."""
 
     root: Path
-    device: str
+    ranks: Ranks
     splits: Splits
     stopping: Callable[[], bool]
     checkpoint_every: float
+    loggers: tuple[Logger, ...]
 
     def run(self, experiment: Experiment, observer: Observer) -> Run:
         """The finished run."""
         identity = experiment.identity(self.splits.digest)
         folder = Folder(self.root / identity[:16])
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
-            for half_written in folder.path.glob(".*.unfinished"):  # by a process that was killed
-                half_written.unlink()
-            if not folder.finished:
-                with _signals() as signalled, _without_subnormals(), torch.random.fork_rng():
+        with _alone(folder) if self.ranks.first else contextlib.nullcontext():
+            finished, under_way = self.ranks.from_first((folder.finished, folder.checkpoint.exists()))
+            if not finished:
+                with signals() as signalled, without_subnormals(), torch.random.fork_rng():
                     session = replace(self, stopping=lambda: signalled() or self.stopping())
-                    start = None if folder.checkpoint.exists() else session.start(experiment, observer)
-                    run = _Making(experiment, self.splits, identity, folder, self.device, observer, start)
-                    run.train(self.checkpoint_every, session.stopping)
+                    start = None if under_way else session.start(experiment, observer)
+                    run = _Making(session, experiment, identity, folder, observer, start)
+                    run.train()
         observer(Progress("done", done=1.0))
         return Run.load(folder.path)
 
@@ -110,7 +118,7 @@ class _Session:
             return None
         while True:
             try:
-                return self.run(experiment.start, _OfStart(observer))
+                return replace(self, loggers=()).run(experiment.start, _OfStart(observer))
             except Busy:
                 observer(Progress("waiting for another process to train its start"))
                 if self.stopping():
@@ -133,50 +141,70 @@ class _Making:
 
     def __init__(
         self,
+        session: _Session,
         experiment: Experiment,
-        splits: Splits,
         identity: str,
         folder: Folder,
-        device: str,
         observer: Observer,
         start: Run | None,
     ) -> None:
         observer(Progress("preparing"))
-        self.experiment, self.identity, self.folder, self.observer = experiment, identity, folder, observer
-        self.prepared = Prepared.of(splits, experiment.model)
-        warn_of_unknown(splits, self.prepared.codec)
-        self.training = Training(experiment, self.prepared, device=device, observer=observer)
+        self.session, self.experiment, self.identity = session, experiment, identity
+        self.folder, self.observer = folder, observer
+        self.prepared = Prepared.of(session.splits, experiment.model)
+        warn_of_unknown(session.splits, self.prepared.codec)
+        log = Logbook(folder.log)
+        self.training = Training(
+            experiment, self.prepared, observer=observer, ranks=session.ranks, loggers=(log, *session.loggers)
+        )
         if folder.checkpoint.exists():
             self.training.restore(checkpoint.newest(folder.checkpoint))
         elif start is not None:
             self.training.model.load_state_dict(checkpoint.load(start.folder.weights))
-        write_atomically(folder.experiment, experiment.to_json())
-        write_atomically(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
-        write_atomically(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
+        if session.ranks.first:
+            log.rewind(self.training.steps)
+            folder.not_finite.unlink(missing_ok=True)
+        self._write(folder.experiment, experiment.to_json())
+        self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
+        self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
 
-    def train(self, checkpoint_every: float, stopping: Callable[[], bool]) -> None:
+    def train(self) -> None:
         training, folder = self.training, self.folder
-        training.run(
-            save=lambda state: checkpoint.save(folder.checkpoint, state), save_every=checkpoint_every, stopping=stopping
-        )
-        assert training.best is not None
+        self._run()
         tokens_per_second = training.clock.pace(1.0)[0]
         self.observer(Progress("testing", done=1.0))
         training.clock.start()
-        training.model.load_state_dict(training.best.weights)
+        weights = training.choose_best()
         counts = {split: self._test(split) for split in ("dev", "test")}
-        write_atomically(folder.weights, _bytes_of(training.best.weights))
-        write_atomically(folder.counts, _bytes_of_arrays(counts))
         training.clock.stop()
-        write_atomically(folder.result, json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False))
-        checkpoint.remove(folder.checkpoint)
+        self._write(folder.weights, _bytes_of(weights))
+        self._write(folder.counts, _bytes_of_arrays(counts))
+        self._write(folder.result, json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False))
+        if self.session.ranks.first:
+            checkpoint.remove(folder.checkpoint)
+        self.session.ranks.from_first(None)  # the others go on once everything is written
+
+    def _run(self) -> None:
+        """Train to the end of the budget."""
+        try:
+            self.training.run(save=self._save, save_every=self.session.checkpoint_every, stopping=self.session.stopping)
+        except NotFinite as error:
+            self._write(self.folder.not_finite, json.dumps(error.batch, indent=1, ensure_ascii=False))
+            raise RunError(f"{error} in {self.folder.not_finite}") from error
+
+    def _save(self, state: checkpoint.State) -> None:
+        if self.session.ranks.first:
+            checkpoint.save(self.folder.checkpoint, state)
+
+    def _write(self, path: Path, content: str | bytes) -> None:
+        if self.session.ranks.first:
+            write_atomically(path, content)
 
     def _test(self, split: str) -> dict[str, Counts]:
         examples: tuple[Example, ...] = getattr(self.prepared.splits, split)
         sources = [example.source for example in examples]
-        model = self.training.step.model
-        outputs = predict(model, self.prepared.codec, sources, self.experiment.decoding)
-        write_atomically(self.folder.predictions(split), self._table(examples, outputs))
+        outputs = self.training.predict(sources, self.experiment.decoding)
+        self._write(self.folder.predictions(split), self._table(examples, outputs))
         return score_counts(self.experiment.task.metrics, examples, outputs)
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
@@ -201,6 +229,7 @@ class _Making:
             tokens_per_second=tokens_per_second,
             device=device_name(training.fabric.device),
             history=tuple(training.history),
+            skipped=int(training.care.skipped),
         )
 
     def _record(self) -> dict[str, object]:
@@ -218,56 +247,22 @@ class _Making:
 @contextlib.contextmanager
 def _alone(folder: Folder) -> Iterator[None]:
     """Hold the folder's lock, which the system releases when the process ends, however it ends."""
+    folder.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.path / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise Busy(folder) from None
+    for half_written in folder.path.glob(".*.unfinished"):  # by a process that was killed
+        half_written.unlink()
     try:
         yield
     except BaseException:
-        if not folder.checkpoint.exists() and not folder.finished:
-            shutil.rmtree(folder.path)  # nothing in it is worth going on from
+        if not (folder.checkpoint.exists() or folder.finished or folder.not_finite.exists()):
+            shutil.rmtree(folder.path)  # nothing in it is worth going on from, or looking at
         raise
     finally:
         lock.release()
-
-
-@contextlib.contextmanager
-def _without_subnormals() -> Iterator[None]:
-    """Flush subnormal numbers to zero: early in training they cost up to a third of the time.
-
-    What was set before is set again: elsewhere in the process they may be meant.
-    """
-    smallest = torch.tensor(torch.finfo(torch.float64).tiny, dtype=torch.float64)
-    flushing = bool(smallest / 2 == 0)  # torch has no way to ask
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushing)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; a second one stops at once."""
-    received = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield received.is_set
-        return
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if received.is_set():
-            raise KeyboardInterrupt
-        received.set()
-
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:

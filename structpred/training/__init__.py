@@ -1,6 +1,6 @@
 """The common trainer."""
 
 from structpred.training.optimisers import Adam, Constant, Cosine, InverseSquareRoot, Optimiser, Schedule
-from structpred.training.trainer import Trainer
+from structpred.training.settings import Trainer
 
 __all__ = ["Adam", "Constant", "Cosine", "InverseSquareRoot", "Optimiser", "Schedule", "Trainer"]

@@ -43,7 +43,7 @@ class Batch:
         inputs: what the model reads.
         targets: ``[batch, time]``.
         draws: the payoff's draws, ``[batch, candidates, time]``, or None.
-        tokens: target tokens, ends included; the divisor of the summed losses.
+        tokens: target tokens, ends included.
     """
 
     inputs: Inputs
@@ -91,8 +91,22 @@ class EpochPlan:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> Batch:
-        rows = self.rows[position]
-        tokens = int(self.target_lengths[rows].sum()) + len(rows)
+        return self._batch(self.rows[position])
+
+    def tokens(self, position: int) -> int:
+        """Target tokens of a whole batch, ends included."""
+        return self._tokens(self.rows[position])
+
+    def parts(self, position: int, count: int, rank: int = 0, world: int = 1) -> list[Batch]:
+        """The examples of a batch that fall to process ``rank`` of ``world``, in at most ``count`` pieces."""
+        rows = self.rows[position][rank::world]
+        return [self._batch(part) for part in rows.tensor_split(min(count, len(rows)))] if len(rows) else []
+
+    def _tokens(self, rows: Int[Tensor, " batch"]) -> int:
+        return int(self.target_lengths[rows].sum()) + len(rows)
+
+    def _batch(self, rows: Int[Tensor, " batch"]) -> Batch:
+        tokens = self._tokens(rows)
         rows = rows.to(self.device, non_blocking=True)
         inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
         return Batch(inputs, targets, self._draws(rows), tokens)

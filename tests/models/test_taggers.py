@@ -23,7 +23,7 @@ from structpred.tasks import Conll, LetterTagging
 from structpred.train import train
 from structpred.training import Adam, Trainer
 from structpred.training.data import Prepared
-from structpred.training.trainer import processor_has_bf16
+from structpred.training.ranks import processor_has_bf16
 from tests.support.tagging import TAGGERS, tiny_tagger
 from tests.support.tiny import Copying, as_candidates, strings
 

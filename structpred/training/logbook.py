@@ -1,0 +1,49 @@
+"""What a run logs as it goes: lines of JSON in its folder, and whatever else is given."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from structpred.files import write_atomically
+from structpred.results import Epoch
+
+
+@runtime_checkable
+class Logger(Protocol):
+    """Takes numbers by name; every logger of Lightning Fabric does, such as its ``TensorBoardLogger``."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Write them down as those after so many steps."""
+
+
+class Logbook:
+    """One JSON object a line, each of them with ``"step"``; a number that is not finite is null.
+
+    Args:
+        path: the file; lines are added to what is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after so many steps, and half a line: training goes on from there."""
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            write_atomically(self.path, "".join(kept))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a line."""
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step, **finite}, ensure_ascii=False) + "\n")
+
+
+def of_epoch(epoch: Epoch) -> dict[str, float]:
+    """An epoch's numbers by name."""
+    dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
+    diagnostics = {f"diagnostic/{name}": value for name, value in epoch.diagnostics.items()}
+    return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **dev, **diagnostics}

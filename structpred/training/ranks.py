@@ -1,0 +1,129 @@
+"""The devices of a run and the processes at work on it: one by default, several of the same command otherwise."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, distributed, nn
+
+from structpred.config import Count, coerce
+from structpred.errors import RunError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Precision = Literal["fp32", "bf16"]
+
+TURN = 10
+"""Steps between agreements of several processes on when to save and to stop; each one waits for the device."""
+
+
+class Ranks:
+    """Every process runs the same program on its share of each batch; only the first one writes.
+
+    Args:
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        devices: how many on each machine, with a process each. They are started here, unless ``torchrun``, SLURM or
+            another launcher that the engine knows has done so.
+        nodes: how many machines.
+
+    Raises:
+        ConfigError: no device, or no machine.
+        RunError: the device is not there.
+    """
+
+    def __init__(self, device: str = "auto", devices: int = 1, nodes: int = 1) -> None:
+        coerce(devices, Count, "devices")
+        coerce(nodes, Count, "nodes")
+        self.device, self.devices, self.nodes = device, devices, nodes
+        self.rank, self.world = 0, 1
+        if devices * nodes > 1:
+            self.fabric("fp32")
+            self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
+
+    @property
+    def first(self) -> bool:
+        """True in the process that writes and reports."""
+        return self.rank == 0
+
+    def fabric(self, precision: Precision) -> Fabric:
+        """The engine.
+
+        Raises:
+            RunError: the device is not there, or cannot do bf16.
+        """
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
+        several = self.devices * self.nodes > 1
+        fabric = Fabric(
+            accelerator=self.device,
+            strategy="ddp" if several else "auto",
+            devices=self.devices,
+            num_nodes=self.nodes,
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+        if several:
+            fabric.launch()
+        if precision == "bf16" and fabric.device.type == "cpu" and not processor_has_bf16():
+            raise RunError(
+                "expected a processor with bf16 instructions for precision 'bf16', but PyTorch finds none here; "
+                "use 'fp32'"
+            )
+        return fabric
+
+    def turn(self, step: int) -> bool:
+        """True at the steps at which processes agree with each other; a single one always does."""
+        return self.world == 1 or step % TURN == 0
+
+    def agree(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag as soon as any process raises it."""
+        return tuple(map(any, zip(*self.gather(flags), strict=True)))
+
+    def gather(self, value: Item) -> list[Item]:
+        """What each process has, in order."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        distributed.all_gather_object(values, value)
+        return values
+
+    def from_first(self, value: Item) -> Item:
+        """What the first process has; all wait here for each other."""
+        return self.gather(value)[0]
+
+    def spread(self, function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]) -> list[Result]:
+        """``function`` of all items, a share in each process; every process gets all results, in order."""
+        own = items[self.rank :: self.world]
+        shares = [iter(share) for share in self.gather(list(function(own)) if own else [])]
+        return [next(shares[i % self.world]) for i in range(len(items))]
+
+    def add_gradients(self, parameters: Sequence[nn.Parameter], doubtful: Tensor) -> Tensor:
+        """Give every process the sum of all gradients; returns True where any process was in doubt, 0-dim.
+
+        A parameter that no process has a gradient for keeps none.
+        """
+        if self.world == 1:
+            return doubtful
+        mine = [parameter.grad is not None for parameter in parameters]
+        there = torch.tensor([*mine, False], dtype=parameters[0].dtype, device=doubtful.device)
+        there[-1] = doubtful
+        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), there])
+        distributed.all_reduce(flat)
+        *sums, there = torch.split(flat, [*(each.numel() for each in parameters), len(there)])
+        if not all(mine):
+            mine = (there[:-1] > 0).tolist()
+        for parameter, total, used in zip(parameters, sums, mine, strict=True):
+            parameter.grad = total.view_as(parameter) if used else None
+        return there[-1].bool()
+
+
+def in_first() -> bool:
+    """False in a process that a launcher has started beside the first, also before it knows of the others."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK"))
+
+
+def processor_has_bf16() -> bool:
+    """True where PyTorch can run recurrent networks in bf16 on the processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
