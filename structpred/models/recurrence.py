@@ -28,7 +28,7 @@ def unrolled(
     split = _split(lengths, inputs.shape[1])
     if not split:
         return lstm(inputs, state)[0]  # type: ignore[no-any-return]  # modules return Any
-    early, late = inputs.split([split, inputs.shape[1] - split], 1)
+    early, late = inputs.split_with_sizes([split, inputs.shape[1] - split], 1)
     going = (lengths > split).nonzero().squeeze(1)
     head, last = lstm(early, state)
     onward = tuple(part.index_select(1, going) for part in last)
