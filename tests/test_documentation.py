@@ -155,6 +155,14 @@ def test_blocks_are_found_and_marked_ones_left_out() -> None:
     assert list(blocks(text)) == [Block("a = 1\n", 4), Block("d = 4\n", 16)]
 
 
+def test_the_table_of_what_works_is_the_generated_one() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^<!-- what works with what: .*-->\n(.*?)^<!-- end -->", text, flags=re.M | re.S)
+    command = [sys.executable, "-m", "structpred", "list", "--markdown"]  # a process of its own: tests register things
+    made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert shown.strip() == made.stdout.strip(), "put the output of `structpred list --markdown` there"
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all blocks: a later one may use what an earlier one left."""

@@ -53,11 +53,13 @@ def show_grid(console: Console, shown: Grid, *, markdown: bool) -> None:
     heading, rows, notes = shown.table()
     if markdown:
         columns = tuple(Column(title, numeric=False) for title in heading)
-        console.file.write(markdown_table(Table(columns, tuple(rows))) + "\n")
-    else:
-        show_table(console, heading, rows)
+        reasons = "".join(f"{number}. {reason}\n" for number, reason in enumerate(notes, start=1))
+        console.file.write(f"{markdown_table(Table(columns, tuple(rows)))}\n")
+        console.file.write(f"<details><summary>Why the rest cannot</summary>\n\n{reasons}\n</details>\n")
+        return
+    show_table(console, heading, rows)
     for number, reason in enumerate(notes, start=1):
-        console.file.write(f"{number}. {reason}\n" if markdown else f"[{number}] {reason}\n")
+        console.file.write(f"[{number}] {reason}\n")
 
 
 @dataclass(frozen=True)
