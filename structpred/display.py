@@ -11,6 +11,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
+from structpred.results import RunResult
 from structpred.training.progress import Observer, Progress
 
 _DOTS = "▁▂▃▄▅▆▇█"
@@ -46,6 +47,17 @@ def sparkline(values: list[float]) -> str:
     low, high = min(values, default=0.0), max(values, default=0.0)
     scale = (len(_DOTS) - 1) / (high - low) if high > low else 0.0
     return "".join(_DOTS[int((value - low) * scale)] for value in values)
+
+
+def summary(result: RunResult) -> str:
+    """How a finished run went, on one line."""
+    parts = [
+        f"{result.steps:,} steps in {duration(result.seconds)}",
+        f"{result.tokens_per_second:,.0f} tokens/s",
+        f"best epoch {result.best_epoch} of {len(result.history)}",
+        f"{result.skipped:,} steps skipped, because they were not finite" if result.skipped else "",
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

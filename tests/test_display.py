@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from structpred import display
-from structpred.display import Overview, details, duration, show_table, sparkline, watching
+from structpred.display import Overview, details, duration, show_table, sparkline, summary, watching
+from structpred.results import Epoch, RunResult
 from structpred.training.progress import Progress
 
 TRAINING = Progress("training", 2, 5, 0.4, 1234.5, 90.0, 0.5, {"PER": 12.345})
@@ -44,6 +45,13 @@ def test_details_name_epoch_rate_time_left_loss_and_dev() -> None:
     assert details(TRAINING) == "epoch 2/5, step 0 · 2 min left · dev PER 12.35 · loss 0.500 · 1,234 tokens/s"
     assert "time left not known yet" in details(replace(TRAINING, done=0.0))
     assert details(Progress("testing")) == "testing"
+
+
+def test_a_summary_says_how_long_how_fast_and_what_was_skipped() -> None:
+    history = tuple(Epoch(i + 1, 1.0, {}, 0.0, {}) for i in range(4))
+    result = RunResult("", {}, {}, 3, 1200, 600.0, 1.0, 5432.1, "cpu", history)
+    assert summary(result) == "1,200 steps in 10 min · 5,432 tokens/s · best epoch 3 of 4"
+    assert summary(replace(result, skipped=2)).endswith(" · 2 steps skipped, because they were not finite")
 
 
 def test_without_a_terminal_a_run_prints_a_line_an_epoch_and_no_control_characters() -> None:

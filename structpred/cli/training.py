@@ -10,11 +10,13 @@ from rich.console import Console
 from structpred.cli import assignments
 from structpred.cli.places import Words, folder_to_write
 from structpred.config import Count, coerce
-from structpred.display import show_table, watching
+from structpred.display import show_table, summary, watching
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.runs import Run
 from structpred.train import train
+from structpred.training.progress import Observer, Progress, ignore
+from structpred.training.ranks import in_first
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Train:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
 
+    devices: int = 1
+    """How many on each machine, with a process each; the batch of a step is shared out between them."""
+
+    nodes: int = 1
+    """How many machines; start the same command on each by torchrun or SLURM, with a --root that all of them see."""
+
     threads: int = 1
     """Processor threads; more rarely pays on small models, and hurts when other processes are running."""
 
@@ -49,10 +57,31 @@ class Train:
         folder_to_write(self.root)
         torch.set_num_threads(self.threads)
         experiment = assignments.experiment(self.words, None if self.start is None else self._continued(self.start))
-        with watching(Console(stderr=True, highlight=False, markup=False), "training") as observer:
-            run = train(experiment, root=self.root, device=self.device, observer=observer)
+        if self.devices * self.nodes > 1 and not in_first():
+            self._train(experiment, ignore)
+            return
+        errors, phases = Console(stderr=True, highlight=False, markup=False), set()
+        with watching(errors, "training") as observer:
+
+            def follow(progress: Progress) -> None:
+                phases.add(progress.phase)
+                observer(progress)
+
+            run = self._train(experiment, follow)
+        if "testing" in phases:  # it was trained just now
+            errors.print(summary(run.result), soft_wrap=True)
         show_scores(run.result.scores, console)
         console.print(f"Run: {run.folder.path}", soft_wrap=True)
+
+    def _train(self, experiment: Experiment, observer: Observer) -> Run:
+        return train(
+            experiment,
+            root=self.root,
+            device=self.device,
+            devices=self.devices,
+            nodes=self.nodes,
+            observer=observer,
+        )
 
     def _continued(self, path: Path) -> Experiment:
         """The experiment of a finished run, starting from that run.

@@ -1,0 +1,104 @@
+"""Several processes on one run: the same losses and weights as one, and only one of them writes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.models import Seq2Seq
+from structpred.objectives import RML
+from structpred.runs import Run
+from structpred.train import train
+from structpred.training import Adam, Trainer, checkpoint
+from structpred.training.batching import EpochPlan
+from structpred.training.data import Prepared
+from structpred.training.ranks import Ranks
+from tests.support.tiny import Copying
+
+TINY = Experiment(
+    task=Copying(),
+    model=Seq2Seq(embedding=8, hidden=8, dropout=0.0),
+    objective=RML(),
+    optimiser=Adam(lr=1e-2),
+    trainer=Trainer(epochs=100, max_steps=60, batch_tokens=40),  # some batches hold one example: less than processes
+)
+SCRIPT = """
+import sys
+import torch
+from structpred import train
+from structpred.files import write_atomically
+from tests.training.test_ranks import TINY
+torch.set_num_threads(1)
+train(TINY, root=sys.argv[1], device="cpu", devices=2, checkpoint_every=0.0)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Two processes; the second is started by the first."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-W", "ignore", str(script), str(folder / "runs")]
+    return subprocess.Popen(command, env=environment(root), stderr=subprocess.PIPE, start_new_session=True)
+
+
+def environment(root: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return checkpoint.load(run.folder.weights)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_processes_and_pieces_share_out_every_example_of_a_batch(world: int, count: int) -> None:
+    data = Prepared.of(TINY.task.load(), TINY.model).training
+    plan = EpochPlan(data, data, TINY.objective, budget=12, seed=0, epoch=0)
+    for position in range(len(plan)):
+        parts = [part for rank in range(world) for part in plan.parts(position, count, rank, world)]
+        assert sum(part.tokens for part in parts) == plan.tokens(position)
+        assert sum(len(part.targets) for part in parts) == len(plan.rows[position])
+
+
+def test_one_process_has_nobody_to_ask() -> None:
+    alone = Ranks("cpu")
+    assert alone.first
+    assert alone.agree(True, False) == (True, False)
+    assert alone.spread(lambda items: [item * 2 for item in items], [1, 2, 3]) == [2, 4, 6]
+    with pytest.raises(ConfigError, match="devices must be at least 1, but got 0"):
+        Ranks("cpu", devices=0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does_and_go_on_where_they_were_killed(tmp_path: Path) -> None:
+    one = train(TINY, root=tmp_path / "one", device="cpu")
+    pieces = train(replace(TINY, trainer=replace(TINY.trainer, accumulate=2)), root=tmp_path / "pieces", device="cpu")
+    process = start(tmp_path)
+    while not list(tmp_path.glob("runs/*/checkpoint.1.pt")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=240)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert not (folder / "result.json").exists()
+    again = start(tmp_path)
+    _, said = again.communicate(timeout=240)
+    assert again.returncode == 0, said.decode()
+    two = Run.load(folder)
+    for other in (pieces, two):
+        assert other.result.steps == 60
+        for mine, its in zip(one.result.history, other.result.history, strict=True):
+            assert its.loss == pytest.approx(mine.loss, rel=1e-5)
+            assert its.dev == mine.dev
+    lines = [json.loads(line) for line in two.folder.log.read_text(encoding="utf-8").splitlines()]
+    assert [line["epoch"] for line in lines if "dev/PER" in line] == [each.epoch for each in two.result.history]
+    assert not list(folder.glob("checkpoint*"))
