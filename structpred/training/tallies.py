@@ -1,4 +1,4 @@
-"""What training adds up as it goes: losses on the device, and time over all interruptions."""
+"""What training keeps as it goes: sums on the device, the best weights, and time over all interruptions."""
 
 import time
 from collections.abc import Sequence
@@ -60,6 +60,15 @@ class Totals:
             {name: sum(part.sums.get(name, 0.0) for part in parts) for name in names},
             {name: sum(part.counts.get(name, 0) for part in parts) for name in names},
         )
+
+
+@dataclass
+class Best:
+    """The weights to keep."""
+
+    epoch: int
+    score: float
+    weights: dict[str, Tensor]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from structpred.training.progress import Observer, Progress, ignore
 from structpred.training.ranks import Ranks
 from structpred.training.settings import Recipe, Trainer
 from structpred.training.step import TrainingStep
-from structpred.training.tallies import Clock, Every, Totals
+from structpred.training.tallies import Best, Clock, Every, Totals
 from structpred.vocabulary import Symbols
 
 __all__ = ["Interrupted", "Recipe", "Trainer", "Training"]
@@ -36,15 +36,6 @@ SHOW_EVERY = 0.5
 """Seconds between reports of progress; reading a loss makes the device wait, so it is not done every step."""
 LOG_EVERY = 10.0
 """Seconds between entries of the log within an epoch."""
-
-
-@dataclass
-class Best:
-    """The weights to keep."""
-
-    epoch: int
-    score: float
-    weights: dict[str, Tensor]
 
 
 class Training:
