@@ -24,7 +24,7 @@ def read_lines(path: str | Path) -> list[tuple[str, str]]:
             carriage return, or has no line.
     """
     path = Path(path)
-    return lines_of(_read(path), path.name)
+    return lines_of(read_bytes(path), path.name)
 
 
 def lines_of(content: bytes, name: str) -> list[tuple[str, str]]:
@@ -46,7 +46,12 @@ _REFUSED = (
 )
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, unpacked where its name ends in ``.gz``.
+
+    Raises:
+        DataError: it cannot be read or unpacked, or is larger than `LARGEST`.
+    """
     expected = f"{path} must be a text file that can be read"
     try:
         with path.open("rb") as file:
