@@ -1,11 +1,14 @@
 import gzip
+import random
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from structpred import reading
 from structpred.errors import DataError
-from structpred.reading import read_lines
+from structpred.reading import read_lines, read_member
 
 TEXT = "één\ntwee\r\n\ndrie\n"
 WHOLE = gzip.compress(TEXT.encode(), mtime=0)
@@ -43,3 +46,61 @@ def test_an_empty_gzip_file_has_no_line(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(DataError, match=r"a\.gz must hold at least one line"):
         read_lines(tmp_path / "a.gz")
+
+
+def test_other_encodings_are_read_when_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("é\n€\n".encode("cp1252"))
+    assert [line for line, _ in read_lines(tmp_path / "a.txt", "cp1252")] == ["é", "€"]
+    assert [line for line, _ in read_lines(tmp_path / "a.txt", "latin-1")] == ["é", "\x80"]
+    (tmp_path / "a.txt").write_bytes(b"a\nb\x81\n")
+    with pytest.raises(DataError, match=r"a\.txt line 2 must be CP1252, but byte 2 of the line is 0x81"):
+        read_lines(tmp_path / "a.txt", "cp1252")
+
+
+def archive(path: Path, members: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def test_a_member_of_an_archive_is_read_and_nothing_written(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"../b.txt": "x\ny\n", "c/d.txt": "z"})
+    assert read_member(path, "../b.txt") == [("x", "a.zip/../b.txt line 1"), ("y", "a.zip/../b.txt line 2")]
+    assert read_member(path, "c/d.txt") == [("z", "a.zip/c/d.txt line 1")]
+    assert [each.name for each in tmp_path.iterdir()] == ["a.zip"]
+    assert not (tmp_path.parent / "b.txt").exists()
+    with pytest.raises(DataError, match=r"a\.zip must hold the file b\.txt, but it does not; fetch it again"):
+        read_member(path, "b.txt")
+    with pytest.raises(DataError, match=r"none\.zip must be a zip archive, but it cannot be read \(.*No such file"):
+        read_member(tmp_path / "none.zip", "b.txt")
+
+
+def test_a_member_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LARGEST", 1000)
+    path = archive(tmp_path / "a.zip", {"a.txt": "a\n" * 10**6})
+    with pytest.raises(DataError, match=r"^a\.zip/a\.txt must have at most 1,000 bytes"):
+        read_member(path, "a.txt")
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz"])
+def test_two_thousand_damaged_archives_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    generator = random.Random(11)
+    text = "".join(f"{i} {generator.random()}\n" for i in range(20))
+    path = tmp_path / f"a.{kind}"
+    whole = archive(path, {"a.txt": text}).read_bytes() if kind == "zip" else gzip.compress(text.encode(), mtime=0)
+    read = partial(read_member, path, "a.txt") if kind == "zip" else partial(read_lines, path)
+    refusals = []
+    for _ in range(2000):
+        content = bytearray(whole[: generator.choice([len(whole), generator.randrange(1, len(whole))])])
+        for _ in range(generator.randint(0, 3)):
+            content[generator.randrange(len(content))] = generator.randrange(256)
+        path.write_bytes(content)
+        try:
+            lines = read()
+        except DataError as error:
+            refusals.append(str(error))
+            continue
+        assert [line for line, _ in lines] == text.splitlines()
+    assert [each for each in refusals if path.name not in each] == []
+    assert 200 < len(refusals) < 2000, "both outcomes are tried"

@@ -1,0 +1,124 @@
+"""Published data sets: taken from ``$STRUCTPRED_DATA``, else from the cache, else downloaded and checked."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pooch
+
+from structpred.errors import DataError
+from structpred.files import write_atomically
+from structpred.reading import read_bytes
+
+VARIABLE = "STRUCTPRED_DATA"
+"""The environment variable that names the folder of data sets, each in a folder of its own."""
+
+SECONDS = 60
+"""How long a silent server is waited for."""
+
+
+class RestrictedDataWarning(UserWarning):
+    """The data may not be used for everything."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One file as somebody published it.
+
+    Attributes:
+        url: its address, of a fixed version.
+        sha256: of its content (unpacked, where the address ends in ``.gz``), in hexadecimal. None where nobody who
+            wrote this had the file: then it is not downloaded, because what came could not be checked.
+    """
+
+    url: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A published data set and its terms.
+
+    Attributes:
+        title: what people call it.
+        folder: its folder below ``$STRUCTPRED_DATA`` and below the cache.
+        licence: the terms of use, in a sentence.
+        citation: what to cite.
+        restricted: True where the terms rule some uses out; loading then warns once.
+        files: where to download each file, by its path below the folder.
+    """
+
+    title: str
+    folder: str
+    licence: str
+    citation: str
+    restricted: bool = False
+    files: Mapping[str, Published] | None = None
+
+    def path(self, name: str) -> Path:
+        """The file of that name, from ``$STRUCTPRED_DATA`` (there it may end in ``.gz`` too), the cache or the web.
+
+        What stands below ``$STRUCTPRED_DATA`` is taken as it is; the digest of what is read is in every run's identity.
+        Everything else has the published SHA-256.
+
+        Raises:
+            DataError: the file is nowhere and cannot be downloaded, or what came has another SHA-256.
+        """
+        if self.restricted:
+            _warn(f"{self.title} is for some uses only: {self.licence}")
+        return self.found(name) or self._downloaded(name)
+
+    def found(self, name: str) -> Path | None:
+        """The file of that name below ``$STRUCTPRED_DATA``; None where there is none."""
+        root = os.environ.get(VARIABLE)
+        places = [Path(root, self.folder, f"{name}{ending}") for ending in ("", ".gz")] if root else []
+        return next((place for place in places if place.is_file()), None)
+
+    def _downloaded(self, name: str) -> Path:
+        remedy = f"put it at ${VARIABLE}/{self.folder}/{name}"
+        published = (self.files or {}).get(name)
+        if published is None:
+            raise DataError(f"{name} of {self.title} must be at hand, for it has no address to download from; {remedy}")
+        if published.sha256 is None:
+            raise DataError(
+                f"{name} of {self.title} must be at hand, for its SHA-256 is not known and a download could not be "
+                f"checked; get it from {published.url} yourself and {remedy}"
+            )
+        place = Path(pooch.os_cache("structpred"), self.folder, name)
+        if not (place.is_file() and _sha256(place.read_bytes()) == published.sha256):
+            content = _download(published.url, f"{name} of {self.title}", remedy)
+            if _sha256(content) != published.sha256:
+                raise DataError(
+                    f"{name} of {self.title} must have the SHA-256 {published.sha256}, but what came from "
+                    f"{published.url} has {_sha256(content)}; try again, or get it elsewhere and {remedy}"
+                )
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, content)
+        return place
+
+
+def _download(url: str, what: str, remedy: str) -> bytes:
+    """The content of a web address, unpacked where it ends in ``.gz``."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder, url.rpartition("/")[2])
+        try:
+            pooch.HTTPDownloader(timeout=SECONDS)(url, str(place), None)
+        except OSError as error:  # those of requests are among them
+            raise DataError(
+                f"{what} must be downloaded, but {url} gave {type(error).__name__}; get it yourself and {remedy}"
+            ) from None
+        return read_bytes(place)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@cache
+def _warn(message: str) -> None:
+    warnings.warn(message, RestrictedDataWarning, stacklevel=4)
