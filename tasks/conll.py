@@ -1,6 +1,5 @@
 """Sentences with chunk tags from files of columns, as the shared tasks of CoNLL write them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from structpred.metrics import Accuracy, ChunkF1, Metric
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.columns import Columns
-from structpred.tasks.reading import place_of, splits_of
+from structpred.tasks.reading import place_of, sentence_of, splits_of
 from structpred.tasks.schemes import Scheme, from_iob2, to_iob2
 from structpred.vocabulary import Symbols
 
@@ -116,12 +115,7 @@ class Conll(Task):
         Raises:
             DataError: there is none, or there are more than ``longest``.
         """
-        words = tuple(filter(None, re.split(r"[ \t\r\n]+", text)))  # not at U+00A0, which may be part of a word
-        if not words:
-            raise DataError("the input must be a sentence, but it is empty; write words separated by spaces")
-        if len(words) > self.longest:
-            raise DataError(f"the input must have at most {self.longest} words, but it has {len(words)}; split it")
-        return words
+        return sentence_of(text, self.longest)
 
     def render(self, output: Symbols) -> str:
         """Tags in IOB2, separated by spaces."""

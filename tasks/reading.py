@@ -51,3 +51,17 @@ def place_of(path: str) -> Path:
             "the data"
         )
     return Path(expanded).expanduser()
+
+
+def sentence_of(text: str, longest: int) -> Symbols:
+    """The words of a sentence, separated by spaces (not by U+00A0, which may be part of a word).
+
+    Raises:
+        DataError: there is none, or there are more than ``longest``.
+    """
+    words = tuple(filter(None, re.split(r"[ \t\r\n]+", text)))
+    if not words:
+        raise DataError("the input must be a sentence, but it is empty; write words separated by spaces")
+    if len(words) > longest:
+        raise DataError(f"the input must have at most {longest} words, but it has {len(words)}; split it")
+    return words

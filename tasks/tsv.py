@@ -1,27 +1,22 @@
-"""Any task that is two columns of text: a source, a tab, a target."""
+"""Any task that is two columns of text: a source, a tab, a target; or two among more columns."""
 
-import os.path
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from structpred.config import Count
-from structpred.errors import DataError
+from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.reading import read_lines
 from structpred.registry import tasks
-from structpred.task import Example, Splits, Task
-from structpred.tasks.reading import in_hashed_order, splits_of
+from structpred.task import Example
+from structpred.tasks.pairs import Pairs, merged
+from structpred.tasks.reading import place_of
 from structpred.vocabulary import Symbols
-
-Separation = Literal["characters", "spaces"]
 
 
 @tasks.register("tsv")
 @dataclass(frozen=True, kw_only=True)
-class Tsv(Task):
+class Tsv(Pairs):
     """Pairs from tab-separated files: UTF-8 with one source, one tab and one target a line, and no heading.
 
     Lines with the same source are one example with several references, in the order of the lines; equal ones are
@@ -41,28 +36,36 @@ class Tsv(Task):
             (several spaces count as one).
         target: the same of the target.
         longest: number of symbols a source or a target may have.
+        encoding: how the files' bytes stand for characters.
+        columns: number of columns every line has.
+        source_column, target_column: which of them to read, from 0.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    additions: ClassVar[tuple[str, ...]] = (*Pairs.additions, "columns", "source_column", "target_column")
 
-    train: str
-    dev: str | None = None
-    test: str | None = None
-    source: Separation = "characters"
-    target: Separation = "spaces"
-    longest: Count = 400
+    columns: Count = 2
+    source_column: int = 0
+    target_column: int = 1
 
-    def load(self) -> Splits:
-        """Read the files and hold out what has none.
+    def check(self) -> None:
+        """Refuse columns that no line has."""
+        for name in ("source_column", "target_column"):
+            if not 0 <= getattr(self, name) < self.columns:
+                raise ConfigError(
+                    f"Tsv.{name} must be one of 0 to {self.columns - 1}, for lines of columns={self.columns}, but got "
+                    f"{getattr(self, name)}"
+                )
+
+    def examples(self, path: str) -> list[Example]:
+        """The sources of one file, each with all its targets.
 
         Raises:
-            DataError: a file cannot be read, a line is not a pair, or there are too few sources to hold some out.
+            DataError: the file cannot be read, or a line is not a pair.
         """
-        missing = (self.test, self.dev).count(None)
-        train, *held_out = _held_out(self._read(self.train), parts=missing, path=self.train)
-        test, dev = (held_out.pop(0) if path is None else self._read(path) for path in (self.test, self.dev))
-        _warn_of_shared(train, dev, test)
-        return splits_of(train=train, dev=dev, test=test)
+        return merged(
+            self.pair(*self._pair(line, where), where) for line, where in read_lines(place_of(path), self.encoding)
+        )
 
     def parse(self, text: str) -> Symbols:
         """The source symbols of one line of text.
@@ -72,75 +75,19 @@ class Tsv(Task):
         """
         if "\t" in text:
             raise DataError(f"the input must be a source alone, but {_shown(text)} holds a tab; leave out the target")
-        return self._symbols(text, self.source, "the input")
+        return super().parse(text)
 
-    def render(self, output: Symbols) -> str:
-        """Target symbols as the files write them."""
-        return _SEPARATOR[self.target].join(output)
-
-    def _read(self, path: str) -> list[Example]:
-        references: dict[Symbols, dict[Symbols, None]] = {}  # the inner dict is a set that keeps order
-        first: dict[Symbols, str] = {}
-        for line, where in read_lines(Path(os.path.expandvars(path)).expanduser()):
-            source, target = _columns(line, where)
-            symbols = self._symbols(source, self.source, f"{where}: the source")
-            references.setdefault(symbols, {})[self._symbols(target, self.target, f"{where}: the target")] = None
-            first.setdefault(symbols, where)
-        return [Example(source, tuple(right), first[source]) for source, right in references.items()]
-
-    def _symbols(self, text: str, separation: Separation, where: str) -> Symbols:
-        if not text.strip():
-            raise DataError(f"{where} must hold at least one symbol, but it is empty; write it out")
-        symbols = tuple(text) if separation == "characters" else tuple(filter(None, text.split(" ")))
-        if len(symbols) > self.longest:
-            raise DataError(
-                f"{where} must have at most {self.longest} symbols, but it has {len(symbols)}; "
-                "shorten it or raise Tsv.longest"
-            )
-        return symbols
-
-
-_SEPARATOR: dict[Separation, str] = {"characters": "", "spaces": " "}
-
-
-def _columns(line: str, where: str) -> tuple[str, str]:
-    if not line:
-        raise DataError(f"{where} must be a source, a tab and a target, but it is blank; remove the line")
-    columns = line.split("\t")
-    if len(columns) != 2:
-        count = f"{len(columns)} column{'s' if len(columns) > 1 else ''}"
-        raise DataError(
-            f"{where} must be a source, a tab and a target, but it has {count}: {_shown(line)}; "
-            "separate two columns by one tab"
-        )
-    return columns[0], columns[1]
+    def _pair(self, line: str, where: str) -> tuple[str, str]:
+        found = line.split("\t")
+        if not line or len(found) != self.columns:
+            wanted, many = ("a source, a tab and a target", "two") if self.columns == 2 else ("", str(self.columns))
+            expected = f"{where} must be {wanted or f'{many} columns between tabs'}"
+            if not line:
+                raise DataError(f"{expected}, but it is blank; remove the line")
+            count = f"{len(found)} column{'s' if len(found) > 1 else ''}"
+            raise DataError(f"{expected}, but it has {count}: {_shown(line)}; separate {many} columns by one tab")
+        return found[self.source_column], found[self.target_column]
 
 
 def _shown(text: str) -> str:
     return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."
-
-
-def _held_out(examples: list[Example], *, parts: int, path: str) -> list[list[Example]]:
-    """What is left of the examples, then each part that was held out."""
-    if len(examples) <= parts:
-        raise DataError(
-            f"{path} must have more than {parts} sources, so that dev or test can be held out, but it has "
-            f"{len(examples)}; add some or name files for dev and test"
-        )
-    tenth = max(1, len(examples) // 10)
-    of = {example.source: example for example in examples}
-    order = [of[source] for source in in_hashed_order(of)]
-    held_out = [order[part * tenth : (part + 1) * tenth] for part in range(parts)]
-    taken = {example.source for part in held_out for example in part}
-    return [[example for example in examples if example.source not in taken], *held_out]
-
-
-def _warn_of_shared(train: Sequence[Example], dev: Sequence[Example], test: Sequence[Example]) -> None:
-    sources = {example.source for example in train}
-    shared = [sum(example.source in sources for example in split) for split in (dev, test)]
-    if any(shared):
-        warnings.warn(
-            f"{shared[0]} of {len(dev)} dev sources and {shared[1]} of {len(test)} test sources are also in the "
-            "training data; scores on them flatter, so remove them from one side",
-            stacklevel=3,
-        )

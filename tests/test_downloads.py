@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from structpred import downloads
 from structpred.downloads import DataSet, Published, RestrictedDataWarning
 from structpred.errors import DataError
 
@@ -37,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and no folder of data."""
     monkeypatch.delenv("STRUCTPRED_DATA", raising=False)
-    monkeypatch.setattr(downloads.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache" / name)
     return tmp_path / "cache" / "structpred"
 
 

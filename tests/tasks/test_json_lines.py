@@ -1,0 +1,60 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from structpred.errors import DataError
+from structpred.tasks import JsonLines
+from tests.support.damage import outcomes
+
+GOOD = """{"source": "ab", "target": "x y"}
+{"target": ["z", "z z"], "source": "c", "id": 3}
+{"source":"ab","target":"é"}
+"""
+
+
+def examples(path: Path, content: str, **fields: str) -> list[tuple[str, list[str], str]]:
+    path.write_text(content, encoding="utf-8")
+    found = JsonLines(train=str(path), **fields).examples(str(path))  # type: ignore[arg-type]  # keys are texts
+    return [("".join(e.source), [" ".join(each) for each in e.references], e.where) for e in found]
+
+
+def test_objects_are_read_with_all_their_targets(tmp_path: Path) -> None:
+    assert examples(tmp_path / "a.jsonl", GOOD) == [
+        ("ab", ["x y", "é"], "a.jsonl line 1"),
+        ("c", ["z", "z z"], "a.jsonl line 2"),
+    ]
+    turned = examples(tmp_path / "a.jsonl", '{"in": "a", "out": "b"}', source_key="out", target_key="in")
+    assert turned == [("b", ["a"], "a.jsonl line 1")]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"source": "a"', "a.jsonl line 2 must be a JSON object, but it cannot be parsed (Expecting ',' delim"),
+        ("", "a.jsonl line 2 must be a JSON object, but it cannot be parsed (Expecting value"),
+        ("[" * 100_000, "a.jsonl line 2 must be a JSON object, but it cannot be parsed (RecursionError)"),
+        ("9" * 5000, "a.jsonl line 2 must be a JSON object, but it cannot be parsed (ValueError)"),
+        ("[1]", "a.jsonl line 2 must be a JSON object with the key 'source', but it is none"),
+        ('{"source": "a"}', "a.jsonl line 2 must be a JSON object with the key 'target', but"),
+        ('{"source": 1, "target": "a"}', "a.jsonl line 2: the source must be a text, but it is a number; write it"),
+        ('{"source": "a", "target": null}', "a.jsonl line 2: the target must be a text, but it is null; write it"),
+        ('{"source": "a", "target": []}', "a.jsonl line 2: the target must be a text, but it is a list; write it"),
+        ('{"source": "a", "target": ["b", 1.5]}', "a.jsonl line 2: the target must be a text, but it is a number"),
+        ('{"source": "a\\tb", "target": "b"}', "a.jsonl line 2: the source must be one line of text, but it ho"),
+        ('{"source": "\\ud800", "target": "b"}', "it holds '\\ud800'; leave that out"),
+        ('{"source": "a", "target": " "}', "a.jsonl line 2: the target must hold at least one symbol, but it is empty"),
+    ],
+)  # fmt: skip
+def test_a_bad_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
+    with pytest.raises(DataError, match=re.escape(expected)):
+        examples(tmp_path / "a.jsonl", f'{{"source": "b", "target": "b"}}\n{line}\n{{"source": "b", "target": "b"}}')
+
+
+def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fuzz.jsonl"
+    task = JsonLines(train=str(path))
+    for content, found in outcomes(path, GOOD.encode(), lambda: task.examples(str(path))):
+        nodes = [json.loads(line) for line in content.decode("utf-8-sig").rstrip("\r\n").split("\n")]
+        assert ["".join(example.source) for example in found] == list(dict.fromkeys(node["source"] for node in nodes))
