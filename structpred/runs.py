@@ -12,12 +12,11 @@ from torch import nn
 from structpred.decoding import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
-from structpred.metrics import score
 from structpred.results import Epoch, RunResult
 from structpred.task import Example, Sizes
 from structpred.training import checkpoint
 from structpred.training.data import Codec
-from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts
+from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
 
@@ -154,8 +153,8 @@ class Run:
         """Every metric of the task on other examples, in percent."""
         sources = [example.source for example in examples]
         outputs = predict(self.model, self.codec, sources, decoding or self.experiment.decoding)
-        counts = score_counts(self.experiment.task.metrics, examples, outputs)
-        return {name: score(each) for name, each in counts.items()}
+        metrics = self.experiment.task.metrics
+        return scores(metrics, score_counts(metrics, examples, outputs))
 
     @cached_property
     def codec(self) -> Codec:

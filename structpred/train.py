@@ -18,7 +18,7 @@ from structpred.config import components
 from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
-from structpred.metrics import Counts, score
+from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
 from structpred.results import RunResult
 from structpred.runs import Folder, Run, write_data
@@ -26,7 +26,7 @@ from structpred.task import Example, Splits
 from structpred.training import checkpoint
 from structpred.training.care import NotFinite
 from structpred.training.data import Prepared, warn_of_unknown
-from structpred.training.evaluation import score_counts
+from structpred.training.evaluation import score_counts, scores
 from structpred.training.logbook import Logbook, Logger
 from structpred.training.process import signals, without_subnormals
 from structpred.training.progress import Observer, Progress, ignore
@@ -220,7 +220,7 @@ class _Making:
         assert training.best is not None
         return RunResult(
             identity=self.identity,
-            scores={split: {name: score(each) for name, each in by.items()} for split, by in counts.items()},
+            scores={split: scores(self.experiment.task.metrics, each) for split, each in counts.items()},
             signatures={metric.name: metric.signature for metric in self.experiment.task.metrics},
             best_epoch=training.best.epoch,
             steps=training.steps,

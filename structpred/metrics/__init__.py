@@ -1,15 +1,21 @@
-"""Metrics: per-example counts first, one number second, and a signature that says how it was computed."""
+"""Metrics: statistics of each example first, one number second, and a signature that says how it was computed."""
 
-from structpred.metrics.base import Counts, Metric, counts, score
-from structpred.metrics.edits import SymbolErrorRate, WordErrorRate, closest
+from structpred.metrics.base import Counts, Metric, Ratio, Totals, counts, score
+from structpred.metrics.edits import SigmorphonErrorRate, SymbolErrorRate, WordErrorRate, closest
 from structpred.metrics.tags import Accuracy, ChunkF1, chunks
+from structpred.metrics.translation import Bleu, Chrf
 
 __all__ = [
     "Accuracy",
+    "Bleu",
+    "Chrf",
     "ChunkF1",
     "Counts",
     "Metric",
+    "Ratio",
+    "SigmorphonErrorRate",
     "SymbolErrorRate",
+    "Totals",
     "WordErrorRate",
     "chunks",
     "closest",

@@ -7,11 +7,12 @@ from typing import ClassVar
 from seqeval.scheme import IOB2, Tokens
 
 from structpred.errors import DataError
+from structpred.metrics.base import Ratio
 from structpred.vocabulary import Symbols
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(Ratio):
     """The share of positions with the right label, in percent; micro-averaged.
 
     An output of another length than its reference has as many positions as the longer of the two, and those that
@@ -32,7 +33,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class ChunkF1:
+class ChunkF1(Ratio):
     """F1 of chunks (noun phrases, names, …) written as IOB2 tags, in percent; micro-averaged over kinds.
 
     A predicted chunk is right if a reference chunk has its kind, its start and its end. Chunks are those that seqeval

@@ -9,7 +9,7 @@ from torch import nn
 
 from structpred.decoding import Decode, Decoding
 from structpred.distributions.protocols import NBest
-from structpred.metrics import Counts, Metric, counts
+from structpred.metrics import Counts, Metric, counts, score
 from structpred.sequences import FlatInputs
 from structpred.task import Example
 from structpred.training.data import Codec
@@ -78,3 +78,8 @@ def score_counts(
     """The counts of every example under each metric, by its name."""
     references = [example.references for example in examples]
     return {metric.name: counts(metric, predictions, references) for metric in metrics}
+
+
+def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:
+    """The number each metric makes of its counts, by its name."""
+    return {metric.name: score(metric, counts[metric.name]) for metric in metrics}

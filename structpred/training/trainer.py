@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from structpred.decoding import Decoding
 from structpred.errors import RunError
-from structpred.metrics import score
 from structpred.results import Epoch
 from structpred.seeds import stream
 from structpred.training.average import Average
@@ -19,7 +18,7 @@ from structpred.training.care import Care, NotFinite, described, give_back, step
 from structpred.training.checkpoint import State
 from structpred.training.collapse import shape_of, warn_of_collapse
 from structpred.training.data import Prepared
-from structpred.training.evaluation import predict, score_counts
+from structpred.training.evaluation import predict, score_counts, scores
 from structpred.training.gradient import Gradient
 from structpred.training.logbook import Logger, of_epoch
 from structpred.training.progress import Observer, Progress, ignore
@@ -228,18 +227,18 @@ class Training:
         """Score the dev set, keep the weights if they are the best, and begin the next epoch."""
         metrics, dev = self.recipe.task.metrics, self.prepared.splits.dev
         predictions = self.predict([each.source for each in dev], GREEDY)
-        scores = {name: score(counts) for name, counts in score_counts(metrics, dev, predictions).items()}
+        found = scores(metrics, score_counts(metrics, dev, predictions))
         self.totals = Totals.of(self.ranks.gather(self.totals.numbers()))
         self._report(self.recipe.trainer.share(self.epoch + 1, self.steps))
         self.epoch, self.position = self.epoch + 1, 0
         loss, diagnostics = self.totals.loss(), self.totals.diagnostics()
         self.history.append(
-            Epoch(self.epoch, loss, scores, self.clock.seconds(), diagnostics, shape_of(predictions, dev))
+            Epoch(self.epoch, loss, found, self.clock.seconds(), diagnostics, shape_of(predictions, dev))
         )
         warn_of_collapse(self.history, self.recipe.trainer.epochs)
         self._log_numbers(of_epoch(self.history[-1]))
         self.totals = Totals()
-        primary = scores[metrics[0].name] * (1 if metrics[0].higher_is_better else -1)
+        primary = found[metrics[0].name] * (1 if metrics[0].higher_is_better else -1)
         if self.best is None or primary > self.best.score:
             self.best = Best(self.epoch, primary, copy.deepcopy(self._scored().state_dict()))
 

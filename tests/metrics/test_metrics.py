@@ -9,7 +9,17 @@ from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
 from structpred.errors import DataError
-from structpred.metrics import Accuracy, ChunkF1, Metric, SymbolErrorRate, WordErrorRate, chunks, counts, score
+from structpred.metrics import (
+    Accuracy,
+    ChunkF1,
+    Metric,
+    SigmorphonErrorRate,
+    SymbolErrorRate,
+    WordErrorRate,
+    chunks,
+    counts,
+    score,
+)
 from structpred.vocabulary import Symbols
 
 METRICS: list[Metric] = [SymbolErrorRate(), WordErrorRate(), Accuracy(), ChunkF1()]
@@ -91,16 +101,16 @@ def test_degenerate_examples(
 def test_the_score_is_a_ratio_of_sums() -> None:
     found = counts(SymbolErrorRate(), [("a",), ("x", "y")], [(("a", "b", "c"),), (("x", "y"),)])
     assert found.tolist() == [[2, 3], [0, 2]]
-    assert score(found) == 40.0, "not the mean of 66.7 and 0"
-    assert score(counts(WordErrorRate(), [("a",), ("b",)], [(("a",),), (("c",), ("d",))])) == 50.0
+    assert score(SymbolErrorRate(), found) == 40.0, "not the mean of 66.7 and 0"
+    assert score(WordErrorRate(), counts(WordErrorRate(), [("a",), ("b",)], [(("a",),), (("c",), ("d",))])) == 50.0
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_no_examples_score_zero(metric: Metric) -> None:
     found = counts(metric, [], [])
     assert found.shape == (0, 2)
-    assert score(found) == 0.0
-    assert score(np.array([[1.0, 0.0]])) == 0.0, "nothing to count: every reference is empty"
+    assert score(metric, found) == 0.0
+    assert score(metric, np.array([[1.0, 0.0]])) == 0.0, "nothing to count: every reference is empty"
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -169,7 +179,7 @@ def test_chunk_f1_is_that_of_seqeval_in_strict_mode() -> None:
             scheme=IOB2,
             zero_division=0,
         )
-        found = score(counts(ChunkF1(), predictions, [(each,) for each in references]))
+        found = score(ChunkF1(), counts(ChunkF1(), predictions, [(each,) for each in references]))
         assert found == pytest.approx(100 * expected, abs=1e-9), case
 
 
@@ -201,3 +211,48 @@ def test_chunks_of_degenerate_examples(
 def test_tags_that_are_not_iob2_are_refused(tag: str) -> None:
     with pytest.raises(DataError, match=r"^chunks are read from the tags O, B-… and I-… \(IOB2\), but one is"):
         chunks(("O", tag))
+
+
+# ------------------------------------------------------------------------------------------------------ SIGMORPHON
+
+
+def script_edit_distance(x: Symbols, y: Symbols) -> int:
+    """The recurrence of sigmorphon/2020, task1/evaluation/evallib.py, written as it is there."""
+    table = np.zeros((len(x) + 1, len(y) + 1), dtype=np.uint8)
+    table[1:, 0] = 1
+    table[0, 1:] = 1
+    for i in range(1, len(x) + 1):
+        for j in range(1, len(y) + 1):
+            if x[i - 1] == y[j - 1]:
+                table[i][j] = table[i - 1][j - 1]
+            else:
+                table[i][j] = min(table[i - 1][j], table[i][j - 1], table[i - 1][j - 1]) + 1
+    return int(table[-1][-1])
+
+
+def test_the_script_of_sigmorphon_is_reproduced_with_its_fault() -> None:
+    fewer = 0
+    for prediction, references in cases():
+        edits = [script_edit_distance(each, prediction) for each in references]
+        found, _ = SigmorphonErrorRate().counts(prediction, references)
+        assert found == min(edits), (prediction, references)
+        true, _ = SymbolErrorRate().counts(prediction, references)
+        assert found <= true
+        fewer += found < true
+    assert fewer > 50, "the two differ"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "edits"),
+    [
+        ("abcd", "d", 1),
+        ("d", "abcd", 1),
+        ("", "abc", 1),
+        ("abc", "", 1),
+        ("", "", 0),
+        ("da", "a", 1),
+        ("xbc", "abc", 1),
+    ],
+)
+def test_edits_at_the_beginning_are_under_counted(prediction: str, reference: str, edits: int) -> None:
+    assert SigmorphonErrorRate().counts(tuple(prediction), (tuple(reference),)) == (edits, len(reference))
