@@ -235,7 +235,8 @@ class Training:
         self.history.append(
             Epoch(self.epoch, loss, found, self.clock.seconds(), diagnostics, shape_of(predictions, dev))
         )
-        warn_of_collapse(self.history, self.recipe.trainer.epochs)
+        if self.ranks.first:
+            warn_of_collapse(self.history, self.recipe.trainer.epochs)
         self._log_numbers(of_epoch(self.history[-1]))
         self.totals = Totals()
         primary = found[metrics[0].name] * (1 if metrics[0].higher_is_better else -1)
