@@ -69,9 +69,13 @@ class DataSet:
         Raises:
             DataError: the file is nowhere and cannot be downloaded, or what came has another SHA-256.
         """
+        self.warn()
+        return self.found(name) or self._downloaded(name)
+
+    def warn(self) -> None:
+        """Say once in a process what the terms rule out, if they do."""
         if self.restricted:
             _warn(f"{self.title} is for some uses only: {self.licence}")
-        return self.found(name) or self._downloaded(name)
 
     def found(self, name: str) -> Path | None:
         """The file of that name below ``$STRUCTPRED_DATA``; None where there is none."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from structpred.downloads import DataSet
 from structpred.metrics import Accuracy, ChunkF1, Metric
 from structpred.registry import tasks
 from structpred.task import Splits, Task
@@ -24,6 +25,14 @@ class Conll2000(Task):
 
     metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
 
+    origin: ClassVar[DataSet] = DataSet(
+        title="CoNLL-2000 chunking",
+        folder="conll2000",
+        licence="none stated; text of the Wall Street Journal: for research only",
+        citation="Tjong Kim Sang, Buchholz: Introduction to the CoNLL-2000 Shared Task: Chunking. CoNLL 2000",
+        restricted=True,
+    )
+
     folder: str = "$STRUCTPRED_DATA/conll2000"
 
     def load(self) -> Splits:
@@ -32,6 +41,7 @@ class Conll2000(Task):
         Raises:
             DataError: they are not there, or damaged.
         """
+        self.origin.warn()
         return self._files().load()
 
     def parse(self, text: str) -> Symbols:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from structpred.errors import DataError
-from structpred.reading import lines_of, read_bytes
+from structpred.reading import Encoding, lines_of, read_bytes
 from structpred.vocabulary import Symbols
 
 
@@ -21,29 +21,32 @@ class Columns:
     Attributes:
         name: what messages call the file.
         content: its bytes, unpacked.
+        encoding: how they stand for characters.
         rows: what stands in the columns of each line; nothing in a blank one.
         sentences: the number of the line of each word of each sentence, from 0.
     """
 
     name: str
     content: bytes
+    encoding: Encoding
     rows: tuple[tuple[str, ...], ...]
     sentences: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def read(cls, path: Path, *, comments: bool) -> "Columns":
+    def read(cls, path: Path, *, comments: bool, encoding: Encoding = "utf-8") -> "Columns":
         """Read a file, unpacked where its name ends in ``.gz``.
 
         Args:
             path: where it is.
             comments: pass over lines that begin with # in front of a sentence.
+            encoding: how its bytes stand for characters.
 
         Raises:
             DataError: it cannot be read, holds no sentence, or a line has more or fewer columns than the first word's.
         """
         content = read_bytes(path)
-        rows = _rows([line for line, _ in lines_of(content, path.name)])
-        file = cls(path.name, content, rows, tuple(_sentences(rows, comments=comments)))
+        rows = _rows([line for line, _ in lines_of(content, path.name, encoding)])
+        file = cls(path.name, content, encoding, rows, tuple(_sentences(rows, comments=comments)))
         if not file.sentences:
             raise DataError(f"{path.name} must hold at least one sentence, but it has none; check the file")
         width = file.width
@@ -92,12 +95,12 @@ class Columns:
             ValueError: there are more or fewer than the file has.
         """
         mark = codecs.BOM_UTF8 if self.content.startswith(codecs.BOM_UTF8) else b""
-        lines = self.content.removeprefix(mark).decode().split("\n")
+        lines = self.content.removeprefix(mark).decode(self.encoding).split("\n")
         for sentence, replacements in zip(self.sentences, values, strict=True):
             for number, value in zip(sentence, replacements or (), strict=replacements is not None):
                 start, end = _span(lines[number].removesuffix("\r"), index)
                 lines[number] = f"{lines[number][:start]}{value}{lines[number][end:]}"
-        return mark + "\n".join(lines).encode()
+        return mark + "\n".join(lines).encode(self.encoding)
 
 
 def _rows(lines: list[str]) -> tuple[tuple[str, ...], ...]:

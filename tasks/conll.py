@@ -8,6 +8,7 @@ from typing import ClassVar
 from structpred.config import Count
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, ChunkF1, Metric
+from structpred.reading import Encoding
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.columns import Columns
@@ -19,7 +20,7 @@ from structpred.vocabulary import Symbols
 @tasks.register("conll")
 @dataclass(frozen=True, kw_only=True)
 class Conll(Task):
-    """Words and chunk tags from files of columns, UTF-8, or packed by gzip; see `Columns` for what a file looks like.
+    """Words and chunk tags from files of columns, plain or packed by gzip; see `Columns` for what a file looks like.
 
     Tags become IOB2, so that labels and scores do not depend on how a file writes its chunks.
 
@@ -32,9 +33,11 @@ class Conll(Task):
         comments: pass over lines that begin with # in front of a sentence. Say False where # may be a sentence's
             first word.
         longest: number of words a sentence may have.
+        encoding: how the files' bytes stand for characters.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
+    additions: ClassVar[tuple[str, ...]] = ("encoding",)
 
     train: str
     dev: str | None = None
@@ -44,6 +47,7 @@ class Conll(Task):
     scheme: Scheme = "iob2"
     comments: bool = True
     longest: Count = 1000
+    encoding: Encoding = "utf-8"
 
     def load(self) -> Splits:
         """Read the files.
@@ -69,7 +73,7 @@ class Conll(Task):
         Raises:
             DataError: as `load` does.
         """
-        file = Columns.read(place_of(path), comments=self.comments)
+        file = Columns.read(place_of(path), comments=self.comments, encoding=self.encoding)
         examples = []
         for words, labels, lines in zip(file.column(self.word), self._labels(file), file.sentences, strict=True):
             if len(words) > self.longest:
@@ -90,7 +94,7 @@ class Conll(Task):
         Raises:
             DataError: as `load` does, or there are more or fewer tags than words.
         """
-        file = Columns.read(place_of(path), comments=self.comments)
+        file = Columns.read(place_of(path), comments=self.comments, encoding=self.encoding)
         lengths = [len(sentence) for sentence in file.sentences]
         if [len(output) for output in outputs] != lengths:
             raise DataError(

@@ -11,7 +11,7 @@ from structpred.config import Count
 from structpred.errors import DataError
 from structpred.reading import Encoding
 from structpred.task import Example, Splits, Task
-from structpred.tasks.reading import in_hashed_order, splits_of
+from structpred.tasks.reading import in_hashed_order, shared, splits_of
 from structpred.vocabulary import Symbols
 
 Separation = Literal["characters", "spaces"]
@@ -90,7 +90,7 @@ class Pairs(Task):
         """
         if not text.strip():
             raise DataError(f"{where} must hold at least one symbol, but it is empty; write it out")
-        symbols = tuple(text) if separation == "characters" else tuple(filter(None, text.split(" ")))
+        symbols = tuple(text) if separation == "characters" else shared(filter(None, text.split(" ")))
         if len(symbols) > self.longest:
             raise DataError(
                 f"{where} must have at most {self.longest} symbols, but it has {len(symbols)}; "

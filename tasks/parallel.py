@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from structpred.errors import DataError
-from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
+from structpred.metrics import Bleu, Chrf, Metric
 from structpred.reading import read_lines
 from structpred.registry import tasks
 from structpred.task import Example
@@ -18,15 +18,16 @@ from structpred.tasks.reading import place_of
 class Parallel(Pairs):
     """Sentence pairs from line-parallel files, such as ``train.de`` and ``train.en``, plain or packed by gzip.
 
-    Every line is an example of its own; one that is empty is refused. A split without files of its own is held out of
-    ``train``, as `Pairs` describes. Where only ``train.de.gz`` exists, it is read for ``train.de``.
+    Scores are sacrebleu's, for text in words. Every line is an example of its own; one that is empty is refused. A
+    split without files of its own is held out of ``train``, as `Pairs` describes. Where only ``train.de.gz`` exists,
+    it is read for ``train.de``.
 
     Attributes:
         train, dev, test: paths without the suffix, such as ``$STRUCTPRED_DATA/multi30k/tok/train.lc.norm.tok``.
         source_suffix, target_suffix: what to put behind them for either side, such as ``.de`` and ``.en``.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    metrics: ClassVar[tuple[Metric, ...]] = (Bleu(), Chrf())
 
     source_suffix: str
     target_suffix: str

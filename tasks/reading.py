@@ -4,6 +4,7 @@ import hashlib
 import json
 import os.path
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -26,8 +27,21 @@ def digest_of(*splits: Sequence[Example]) -> str:
     >>> digest_of(same[0]) == digest_of(same[1])
     True
     """
-    content = [[(example.source, example.references) for example in split] for split in splits]
-    return hashlib.sha256(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    hashed = hashlib.sha256(b"[")
+    for i, split in enumerate(splits):  # piece by piece: the text of all together may be larger than the data
+        hashed.update(b",[" if i else b"[")
+        for j, example in enumerate(split):
+            node = [example.source, example.references]
+            text = json.dumps(node, separators=(",", ":"), ensure_ascii=False)
+            hashed.update(f",{text}".encode() if j else text.encode())
+        hashed.update(b"]")
+    hashed.update(b"]")
+    return hashed.hexdigest()
+
+
+def shared(symbols: Iterable[str]) -> Symbols:
+    """Symbols as a tuple; equal ones are one object in memory, however often they occur in the data."""
+    return tuple(map(sys.intern, symbols))
 
 
 def in_hashed_order(sources: Iterable[Symbols]) -> list[Symbols]:

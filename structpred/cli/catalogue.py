@@ -13,6 +13,7 @@ from structpred.comparison.document import Column, Table
 from structpred.comparison.markdown import table as markdown_table
 from structpred.config import Config, Interval, hints, registered_name
 from structpred.display import show_table
+from structpred.downloads import DataSet
 from structpred.errors import ConfigError
 from structpred.registry import FAMILIES, nearest
 
@@ -85,6 +86,8 @@ class Describe:
                 Text(f"{self.name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True
             )
             console.print(Text(f"{inspect.getdoc(cls) or ''}\n"), soft_wrap=True)
+            if isinstance(origin := getattr(cls, "origin", None), DataSet):
+                console.print(Text(f"Licence: {origin.licence}\nCite: {origin.citation}\n"), soft_wrap=True)
             rows = [(field.name, _kind(hints(cls)[field.name]), _shown(field.default)) for field in fields(cls)]
             if rows:
                 show_table(console, ("field", "type", "default"), rows)

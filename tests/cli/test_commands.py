@@ -288,6 +288,10 @@ def test_describe_everything_that_is_listed(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert "train\ttext\trequired\n" in shown
     assert "dev\ttext or null\tnull\n" in shown
+    assert main(["describe", "snips"]) == 0
+    shown = capsys.readouterr().out
+    assert "Licence: CC0 1.0\n" in shown
+    assert "Cite: Coucke et al.: Snips Voice Platform" in shown
 
 
 def two_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, Path]:
