@@ -8,6 +8,7 @@ from structpred.tasks.entities import Conll2002, NcbiDisease, Wnut17
 from structpred.tasks.inflection import Inflection
 from structpred.tasks.json_lines import JsonLines
 from structpred.tasks.letter_tagging import LetterTagging
+from structpred.tasks.letters import Letters
 from structpred.tasks.multi30k import Multi30k, Multi30kRaw
 from structpred.tasks.parallel import Parallel
 from structpred.tasks.pronunciation import Pronunciation
@@ -28,6 +29,7 @@ __all__ = [
     "Inflection",
     "JsonLines",
     "LetterTagging",
+    "Letters",
     "Multi30k",
     "Multi30kRaw",
     "NcbiDisease",

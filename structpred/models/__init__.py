@@ -1,6 +1,7 @@
 """Models: from inputs to a distribution over outputs."""
 
 from structpred.models.base import Model
+from structpred.models.bits import BitImages
 from structpred.models.crf import CRF
 from structpred.models.inputs import InputEncoder, SymbolEmbedding
 from structpred.models.lstm_tagger import LSTMTagger
@@ -10,6 +11,7 @@ from structpred.models.words import WordEmbedding
 
 __all__ = [
     "CRF",
+    "BitImages",
     "CharacterCNN",
     "InputEncoder",
     "LSTMTagger",

@@ -21,11 +21,14 @@ class InputEncoder(Config):
     """What a model sees at every input position. One's own is a subclass with a name, and fits any of our models.
 
     Attributes:
+        symbolic: True where inputs are looked up among those of the training data; False where a symbol says all there
+            is to it, as a picture does. Then there is no vocabulary of inputs, and it is open besides.
         open_vocabulary: True where symbols unknown from training are nothing unusual, as for words.
         min_count: input symbols seen fewer times in training are read as unknown.
     """
 
     family = inputs
+    symbolic: ClassVar[bool] = True
     open_vocabulary: ClassVar[bool] = False
 
     min_count: Count = 1

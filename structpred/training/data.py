@@ -37,7 +37,7 @@ class Codec:
     @classmethod
     def of(cls, examples: Sequence[Example], encoder: InputEncoder) -> "Codec":
         """Every label that occurs in the training examples, and every input symbol that the encoder wants to know."""
-        sources = [example.source for example in examples]
+        sources = [example.source for example in examples] if encoder.symbolic else []
         references = (reference for example in examples for reference in example.references)
         return cls(Vocabularies.of(sources, references, min_count=encoder.min_count), encoder)
 
