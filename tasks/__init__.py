@@ -15,6 +15,7 @@ from structpred.tasks.pronunciation import Pronunciation
 from structpred.tasks.sigmorphon import Sigmorphon2017, Sigmorphon2020, Sigmorphon2021
 from structpred.tasks.slots import Slots
 from structpred.tasks.snips import Snips
+from structpred.tasks.synthetic import HiddenMarkov, SpellingVariants
 from structpred.tasks.tatoeba import Tatoeba
 from structpred.tasks.treebank import EnglishWebTreebank
 from structpred.tasks.tsv import Tsv
@@ -26,6 +27,7 @@ __all__ = [
     "Conll2002",
     "Conllu",
     "EnglishWebTreebank",
+    "HiddenMarkov",
     "Inflection",
     "JsonLines",
     "LetterTagging",
@@ -40,6 +42,7 @@ __all__ = [
     "Sigmorphon2021",
     "Slots",
     "Snips",
+    "SpellingVariants",
     "Tatoeba",
     "Tsv",
     "Wnut17",
