@@ -19,6 +19,9 @@ from structpred.training.evaluation import predict
 from structpred.training.progress import ignore
 from structpred.training.trainer import GREEDY, Interrupted, Training
 
+# these data are for some uses only, of which tests are none that is ruled out
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning")
+
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
 

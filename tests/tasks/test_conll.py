@@ -12,6 +12,9 @@ from structpred.tasks import Conll, Conll2000
 from structpred.tasks.schemes import Scheme
 from structpred.vocabulary import Symbols
 
+# these data are for some uses only, of which tests are none that is ruled out
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning")
+
 PLAIN = b"The DT B-NP\ncat NN I-NP\nsat VB O\n\nIt PRP B-NP\n"
 WORDS = [("The", "cat", "sat"), ("It",)]
 TAGS: list[Symbols] = [("B-NP", "I-NP", "O"), ("B-NP",)]

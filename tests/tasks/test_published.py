@@ -31,6 +31,9 @@ from structpred.tasks import (
 from structpred.tasks.published import PublishedTask
 from structpred.tasks.sigmorphon import Language
 
+# these data are for some uses only, of which tests are none that is ruled out
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning")
+
 ROOT = os.environ.get("STRUCTPRED_DATA")
 needs_data = pytest.mark.skipif(ROOT is None, reason="set STRUCTPRED_DATA to the folder of data sets")
 
