@@ -98,22 +98,23 @@ def loss_per_token(training: Training) -> float:
     return float(torch.stack(losses).sum()) / sum(plan[i].tokens for i in range(len(plan)))
 
 
-def measurable(objective: Objective) -> Objective:
-    """With a loss that falls as the model gets better.
-
-    The risk over draws and a reference put beside them may rise with better draws, which leave the reference less.
-    """
-    if isinstance(objective, MinimumRisk):
-        return replace(objective, candidates=replace(objective.candidates, reference="left out"))
-    return objective
+def improvable() -> Iterator[ParameterSet]:
+    """All pairs; the one whose loss is known to rise is expected to, strictly, so that mending it shows."""
+    for pair in PAIRS:
+        objective, model = pair.values
+        if isinstance(objective, MinimumRisk) and isinstance(model, Seq2Seq):
+            reason = "better draws leave the reference that is put beside them less weight, which raises the risk"
+            yield pytest.param(objective, model, id=pair.id, marks=pytest.mark.xfail(reason=reason))
+        else:
+            yield pair
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("objective", "model"), PAIRS)
+@pytest.mark.parametrize(("objective", "model"), list(improvable()))
 def test_one_epoch_improves_the_training_loss(objective: Objective, model: Model) -> None:
     with torch.random.fork_rng():
         still = replace(model, dropout=0.0)  # type: ignore[call-arg]  # all of SMALL have it
-        training = training_of(measurable(objective), still, size=480 if isinstance(objective, REINFORCE) else 96)
+        training = training_of(objective, still, size=480 if isinstance(objective, REINFORCE) else 96)
         before = loss_per_token(training)
         training.rehearse(len(epoch_of(training)))
         after = loss_per_token(training)
