@@ -33,6 +33,8 @@ class MinimumRisk(Objective):
     Shen et al. 2016, arXiv 1512.02433, who write a cost for −r. The gradient in log p_i is −α Q_i (r_i − E_Q[r]), so
     a constant added to r changes nothing and a set whose rewards all tie teaches nothing. The set is found without
     gradient: over all outputs and with α = 1 this is the exact expected reward, over some it is biased towards them.
+    Where a reference is put beside samples the value may rise as the model gets better: better samples leave it less
+    weight. Watch ``reward`` then, not the loss.
 
     Attributes:
         reward: r, in its own unit; it is not rescaled.
