@@ -162,7 +162,7 @@ class _Making:
         elif start is not None:
             self.training.model.load_state_dict(checkpoint.load(start.folder.weights))
         if session.ranks.first:
-            log.rewind(self.training.steps)
+            log.rewind(self.training.steps, self.training.epoch)
             folder.not_finite.unlink(missing_ok=True)
         self._write(folder.experiment, experiment.to_json())
         self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))

@@ -28,11 +28,15 @@ class Logbook:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def rewind(self, step: int) -> None:
-        """Forget what was logged after so many steps, and half a line: training goes on from there."""
+    def rewind(self, step: int, epochs: int) -> None:
+        """Forget what was logged after so many steps and ended epochs, and half a line: training goes on from there.
+
+        An epoch may have all its steps and not have ended: its end will be logged again.
+        """
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            whole = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
+            kept = [line for line, said in whole if said["step"] <= step and not _ends_after(said, epochs)]
             write_atomically(self.path, "".join(kept))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -47,3 +51,8 @@ def of_epoch(epoch: Epoch) -> dict[str, float]:
     dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
     diagnostics = {f"diagnostic/{name}": value for name, value in epoch.diagnostics.items()}
     return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **dev, **diagnostics}
+
+
+def _ends_after(said: Mapping[str, float], epochs: int) -> bool:
+    """True for a line of `of_epoch` for a later epoch than the given one; within an epoch dev is not scored."""
+    return said["epoch"] > epochs and any(name.startswith("dev/") for name in said)

@@ -17,6 +17,7 @@ from structpred.models import Seq2Seq
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
+from structpred.results import Epoch
 from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -26,7 +27,7 @@ from structpred.training.average import Average
 from structpred.training.care import step_unless
 from structpred.training.data import Prepared
 from structpred.training.gradient import MemoryWarning
-from structpred.training.logbook import Logbook
+from structpred.training.logbook import Logbook, of_epoch
 from structpred.training.trainer import Interrupted, Training
 from tests.support.tiny import Copying
 
@@ -259,3 +260,16 @@ def test_a_run_logs_every_epoch_once_however_often_it_is_interrupted(tmp_path: P
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
     Logbook(tmp_path / "log.jsonl").log_metrics({"loss": math.nan, "other": 1.0}, 3)
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 3, "loss": None, "other": 1.0}
+
+
+def test_an_epoch_whose_end_is_to_be_repeated_is_not_logged_twice(tmp_path: Path) -> None:
+    """Its last step was saved, its end was logged, and then the run was killed."""
+    log = Logbook(tmp_path / "log.jsonl")
+    for epoch, end in ((1, 5), (2, 10)):
+        log.log_metrics({"epoch": epoch, "loss": 1.0}, end - 1)
+        log.log_metrics(of_epoch(Epoch(epoch, 1.0, {"PER": 2.0}, 3.0, {}, {})), end)
+    log.rewind(10, epochs=1)
+    lines = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
+    assert [(line["step"], "dev/PER" in line) for line in lines] == [(4, False), (5, True), (9, False)]
+    log.rewind(5, epochs=1)
+    assert len(log.path.read_text(encoding="utf-8").splitlines()) == 2
