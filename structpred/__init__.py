@@ -8,5 +8,7 @@ from structpred.runs import Run
 from structpred.train import train
 from structpred.training.optimisers import Adam
 from structpred.training.settings import Trainer
+from structpred.tuning.report import Tuning
+from structpred.tuning.tuner import tune
 
-__all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "compare", "train"]
+__all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "Tuning", "compare", "train", "tune"]

@@ -16,7 +16,8 @@ FLOORS = (
     "distributions rewards",
     "payoffs models objective training",
     "experiment train runs display",
-    "comparison tuning environments capabilities testing",
+    "comparison environments capabilities testing",
+    "tuning",
     "cli",
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}

@@ -21,9 +21,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormat
 from structpred.comparison.statistics import Estimate
 
 # Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
-_COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")
+COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")
 _STYLES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-_INK, _GRID = "#010203", "#040506"  # placeholders that no drawing uses, replaced in the SVG
+INK, GRID = "#010203", "#040506"  # placeholders that no drawing uses, replaced in the SVG
 _NAME_WIDTH, _NAME_LINES = 24, 3
 _CLEANING = tuple(
     (re.compile(pattern, re.DOTALL), replacement)
@@ -34,8 +34,8 @@ _CLEANING = tuple(
         (r"\bxlink:href=", "href="),
         (r'\sid="(?![mp][0-9a-f]{10}")[^"]*"', ""),  # figure_1 and its like, the same in every drawing
         (r"font-family: [^;\"]*; ", ""),  # the page's font
-        (_INK, "currentColor"),
-        (_GRID, "var(--grid, #8884)"),
+        (INK, "currentColor"),
+        (GRID, "var(--grid, #8884)"),
     )
 )
 
@@ -50,7 +50,7 @@ class Look:
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:
     """A look for every arm; 40 arms before two look the same."""
-    return {arm: Look(_COLOURS[i % len(_COLOURS)], _STYLES[i % len(_STYLES)]) for i, arm in enumerate(arms)}
+    return {arm: Look(COLOURS[i % len(COLOURS)], _STYLES[i % len(_STYLES)]) for i, arm in enumerate(arms)}
 
 
 def dot_plot(
@@ -69,8 +69,8 @@ def dot_plot(
         label: what the horizontal axis measures, with its unit.
         line: where the dashed line stands, such as the baseline's mean or no difference.
     """
-    with _drawing((5.2, 0.9 + 0.5 * len(values)), label) as (figure, axes):
-        axes.axvline(line, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
+    with drawing((5.2, 0.9 + 0.5 * len(values)), label) as (figure, axes):
+        axes.axvline(line, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
         for row, arm in enumerate(values):
             _draw_arm(axes, row, values[arm], estimates[arm], arms[arm].colour)
         axes.set_yticks(range(len(values)), [_wrapped(arm) for arm in values])
@@ -78,9 +78,9 @@ def dot_plot(
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.margins(x=0.08)
-        axes.grid(axis="x", color=_GRID, linewidth=0.6)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.set_xlabel(label)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _draw_arm(axes: Axes, row: int, values: Sequence[float], interval: Estimate, colour: str) -> None:
@@ -106,17 +106,17 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[float]]], arms: Ma
     curves = {arm: _aligned(runs) for arm, runs in histories.items()}
     lines = max(_wrapped(arm).count("\n") + 1 for arm in curves)
     legend_rows = (len(curves) + 1) // 2
-    with _drawing((5.2, 3.2 + 0.2 * lines * legend_rows), label) as (figure, axes):
+    with drawing((5.2, 3.2 + 0.2 * lines * legend_rows), label) as (figure, axes):
         for arm, scores in curves.items():
             _draw_curve(axes, scores, arms[arm], _wrapped(arm))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         everything = np.concatenate([scores.ravel() for scores in curves.values()])
         axes.set_ylabel(f"{label}{_set_scale(axes, everything)}")
-        axes.grid(color=_GRID, linewidth=0.6)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=_INK)
+        axes.grid(color=GRID, linewidth=0.6)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)
         axes.margins(x=0.02)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _draw_curve(axes: Axes, scores: np.ndarray, look: Look, name: str) -> None:
@@ -142,7 +142,8 @@ def _set_scale(axes: Axes, values: np.ndarray) -> str:
 
 
 @contextmanager
-def _drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, Axes]]:
+def drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one empty pair of axes, in our style; texts that tell drawings of a page apart are its ``salt``."""
     settings = mpl.rc_context(
         {
             "svg.fonttype": "none",
@@ -160,22 +161,22 @@ def _drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, A
         axes.patch.set_visible(False)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(_INK)
-        axes.tick_params(which="both", color=_INK, labelcolor=_INK)
-        axes.xaxis.label.set_color(_INK)
-        axes.yaxis.label.set_color(_INK)
+        axes.spines[["left", "bottom"]].set_color(INK)
+        axes.tick_params(which="both", color=INK, labelcolor=INK)
+        axes.xaxis.label.set_color(INK)
+        axes.yaxis.label.set_color(INK)
         yield figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """The figure as an element to stand inside a page."""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
-    svg = stream.getvalue()
+    text = stream.getvalue()
     for pattern, replacement in _CLEANING:
-        svg = pattern.sub(replacement, svg)
-    return svg.strip()
+        text = pattern.sub(replacement, text)
+    return text.strip()
 
 
 def _wrapped(name: str) -> str:

@@ -47,7 +47,7 @@ class Workers:
     def submit(self, run: PlannedRun, root: Path, device: str) -> Future[None]:
         """Queue a run."""
         run.folder.progress.unlink(missing_ok=True)  # an interrupted run's, which would be shown as this one's
-        with _deaf_children():
+        with deaf_children():
             return self.executor.submit(_train, run.experiment, str(root), device, str(run.folder.path), self.token)
 
 
@@ -78,7 +78,7 @@ def workers(given: Executor | None, count: int) -> Iterator[Workers]:
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
+def deaf_children() -> Iterator[None]:
     """Start processes that Ctrl-C does not reach, not even while they import: this process tells them to stop."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -1,0 +1,145 @@
+"""The trials of a study as numbered slots, so that many processes share them out without losing or repeating one.
+
+A study of n trials has the slots 0 to n − 1, and a trial carries its slot as an attribute. Trials are put into the
+queue ahead of time, as waiting ones; taking one is atomic in every storage. A trial is void if its holder died or was
+interrupted, or if two processes filled one slot at once; it is then a failed one with the reason in ``void``. The
+owner of a slot is the first of its trials that is not void. Everything else follows from reading the storage:
+a slot without an owner is filled again, with the parameters that were lost; a trial that finds it is not the owner
+steps back. No step has to be atomic with another, so a process may die between any two.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from structpred.tuning.lease import Watch
+
+SLOT, VOID, REASON = "slot", "void", "reason"
+LOST, INTERRUPTED, SURPLUS = "its worker died", "interrupted", "another trial has its place"
+TRIES = 3
+"""So many workers may die of one trial before it counts as failed."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What a study has to run.
+
+    Attributes:
+        study: where trials are kept.
+        fixed: the parameters of each slot; an empty mapping leaves them to the sampler.
+    """
+
+    study: optuna.Study
+    fixed: Sequence[Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.fixed)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials of the study, void ones too."""
+        return self.study.get_trials(deepcopy=False)
+
+    def fill(self) -> None:
+        """Put a waiting trial into every slot that has no owner."""
+        trials = self.trials()
+        owned = owners(trials)
+        lost = {trial.user_attrs.get(SLOT): params for trial in trials if (params := _parameters(trial))}
+        for slot in range(len(self)):
+            if slot not in owned:
+                self._put(slot, lost.get(slot) or dict(self.fixed[slot]))
+
+    def _put(self, slot: int, parameters: dict[str, Any]) -> None:
+        fixed = {"fixed_params": parameters} if parameters else {}
+        waiting = optuna.trial.create_trial(state=TrialState.WAITING, user_attrs={SLOT: slot}, system_attrs=fixed)
+        self.study.add_trial(waiting)
+
+    def put_back(self, watch: Watch) -> None:
+        """Fail the trials of the dead, so that `fill` puts them back."""
+        for trial in self.trials():
+            if trial.state == TrialState.RUNNING and watch.dead(trial):
+                self._bury(trial)
+
+    def _bury(self, trial: FrozenTrial) -> None:
+        slot = trial.user_attrs.get(SLOT)
+        died = sum(_void(each) == LOST for each in self.trials() if each.user_attrs.get(SLOT) == slot)
+        if died + 1 < TRIES:
+            self.void(trial._trial_id, LOST)
+        else:
+            self.fail(trial._trial_id, f"{TRIES} workers died while they ran it, perhaps for want of memory")
+
+    def void(self, trial: int, why: str) -> None:
+        """Give a trial up, so that its slot is filled again; nothing happens if it has ended."""
+        self._fail(trial, VOID, why)
+
+    def fail(self, trial: int, why: str) -> None:
+        """End a trial as failed, with its reason; nothing happens if it has ended."""
+        self._fail(trial, REASON, why)
+
+    def _fail(self, trial: int, attribute: str, why: str) -> None:
+        storage = self.study._storage
+        with contextlib.suppress(UpdateFinishedTrialError):
+            storage.set_trial_user_attr(trial, attribute, why)
+            storage.set_trial_state_values(trial, TrialState.FAIL)
+
+    def take(self) -> optuna.Trial | None:
+        """Take a waiting trial, if there is one that this study has room for."""
+        if not self.waiting():
+            return None
+        trial = self.study.ask()
+        slot = trial.user_attrs.get(SLOT)
+        if slot is not None and slot < len(self) and owners(self.trials()).get(slot) == trial.number:
+            return trial
+        self.void(trial._trial_id, SURPLUS)
+        return None
+
+    def waiting(self) -> bool:
+        """True while there are trials to take."""
+        return any(trial.state == TrialState.WAITING for trial in self._own())
+
+    def over(self) -> bool:
+        """True once every slot's owner has ended."""
+        own = self._own()
+        return len(own) == len(self) and all(trial.state.is_finished() for trial in own)
+
+    def running(self) -> bool:
+        """True while trials run, here or elsewhere."""
+        return any(trial.state == TrialState.RUNNING for trial in self._own())
+
+    def sweep(self) -> None:
+        """Take trials out of the queue that two processes put there at once."""
+        trials = self.trials()
+        own = set(owners(trials).values())
+        for trial in trials:
+            if trial.state == TrialState.WAITING and trial.number not in own:
+                self.void(trial._trial_id, SURPLUS)
+
+    def _own(self) -> list[FrozenTrial]:
+        trials = self.trials()
+        found = owners(trials)
+        return [trials[number] for slot, number in found.items() if slot < len(self)]
+
+
+def owners(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """The number of the owner of each slot that has one."""
+    found: dict[int, int] = {}
+    for trial in trials:
+        slot = trial.user_attrs.get(SLOT)
+        if slot is not None and not _void(trial):
+            found.setdefault(slot, trial.number)
+    return found
+
+
+def _void(trial: FrozenTrial) -> str:
+    """Why a trial does not count; empty for one that does, such as one that ended well just before it was given up."""
+    return str(trial.user_attrs.get(VOID, "")) if trial.state == TrialState.FAIL else ""
+
+
+def _parameters(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial was, or was to be, run with."""
+    fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return {**fixed, **trial.params}

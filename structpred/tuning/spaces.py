@@ -1,0 +1,189 @@
+"""Search spaces: a function from a trial to an experiment, and ready ones by a field's dotted name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+from structpred.config import Config, decode, hints
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.registry import nearest
+
+Value = str | int | float | bool | None
+
+
+@runtime_checkable
+class Suggest(Protocol):
+    """What a space may ask of a trial; Optuna's trials offer it."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number between two others."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number between two others."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of several values."""
+
+
+Space = Callable[[Suggest], Experiment]
+"""The experiment of a trial; its own seed is ignored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Values that a field may take.
+
+    Attributes:
+        field: the field's dotted name, such as ``"optimiser.lr"``.
+        low, high: the ends of a range of numbers, both included; whole numbers where both are.
+        log: spread evenly over the logarithm.
+        choices: the values themselves, instead of a range; names for a family.
+
+    Raises:
+        ConfigError: neither a range nor choices, or ends that are no range.
+    """
+
+    field: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Value, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log:
+                raise ConfigError(f"{self.field}: expected either choices or a range, but got both")
+            return
+        if self.low is None or self.high is None or not self.low < self.high:
+            raise ConfigError(f"{self.field}: expected a low end below a high one, but got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ConfigError(f"{self.field}: a logarithmic range must begin above 0, but got {self.low}")
+
+    def suggest(self, trial: Suggest) -> Value:
+        """The trial's value; the parameter bears the field's dotted name."""
+        if self.choices:
+            chosen: Value = trial.suggest_categorical(self.field, self.choices)
+            return chosen
+        assert self.low is not None
+        assert self.high is not None
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(self.field, self.low, self.high, log=self.log)
+        return trial.suggest_float(self.field, float(self.low), float(self.high), log=self.log)
+
+
+@dataclass(frozen=True)
+class Over:
+    """An experiment with some of its fields searched; a space that can be sent to other processes.
+
+    Attributes:
+        base: the experiment.
+        ranges: what is searched.
+
+    Raises:
+        ConfigError: a field that the base does not have, or one named twice.
+    """
+
+    base: Experiment
+    ranges: tuple[Range, ...]
+
+    def __post_init__(self) -> None:
+        fields = [each.field for each in self.ranges]
+        if not fields or len(set(fields)) < len(fields):
+            raise ConfigError(f"expected one field to search or more, each once, but got {fields}")
+        for each in self.ranges:
+            assigned(self.base, each.field, each.choices[0] if each.choices else each.low)
+
+    def __call__(self, trial: Suggest) -> Experiment:
+        """The base with the trial's values."""
+        made: Experiment = self.base
+        for each in self.ranges:
+            made = assigned(made, each.field, each.suggest(trial))
+        return made
+
+
+def assigned(experiment: Experiment, field: str, value: Value) -> Experiment:
+    """The experiment with another value of a field by its dotted name; what excludes it becomes None.
+
+    Raises:
+        ConfigError: there is no such field, or it cannot take the value.
+    """
+    made = _assigned(experiment, field.split("."), value, field)
+    assert isinstance(made, Experiment)
+    return made
+
+
+def _assigned(config: Config, path: Sequence[str], value: Value, name: str) -> Config:
+    known = hints(type(config))
+    first, *deeper = path
+    if first not in known:
+        raise ConfigError(f"{name}: {type(config).__name__} has no field {first!r}; {nearest(first, list(known))}")
+    changes: dict[str, Any] = dict.fromkeys(config.alternatives) if first in config.alternatives else {}
+    if deeper:
+        inner = getattr(config, first)
+        if not isinstance(inner, Config):
+            raise ConfigError(f"{name}: {first!r} of {type(config).__name__} has no fields of its own")
+        changes[first] = _assigned(inner, deeper, value, name)
+    else:
+        changes[first] = decode(value, known[first], name)
+    return replace(config, **changes)
+
+
+READY = {
+    "edit-rate": Range(field="objective.payoff.temperature.edit_rate", low=0.003, high=0.3, log=True),
+    "rescaled": Range(field="objective.payoff.temperature.rescaled", low=0.4, high=1.0),
+    "smoothing": Range(field="objective.epsilon", low=0.01, high=0.4, log=True),
+    "sharpness": Range(field="objective.sharpness", low=0.01, high=10.0, log=True),
+    "learning-rate": Range(field="optimiser.lr", low=3e-4, high=1e-2, log=True),
+    "dropout": Range(field="model.dropout", low=0.0, high=0.6),
+}
+"""What people search as a rule, by name."""
+
+
+def ready(name: str) -> Range:
+    """A ready range by its name or by its field.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    by_field = {each.field: each for each in READY.values()}
+    known = READY | by_field
+    if name not in known:
+        raise ConfigError(f"there is no ready range {name!r}; {nearest(name, [*READY])}, or give FIELD=LOW..HIGH")
+    return known[name]
+
+
+def edit_rate(base: Experiment, *, low: float = 0.003, high: float = 0.3) -> Over:
+    """RML's temperature as expected edits per reference symbol, on a log scale."""
+    return _over(base, "edit-rate", low, high)
+
+
+def rescaled(base: Experiment, *, low: float = 0.4, high: float = 1.0) -> Over:
+    """RML's temperature as it was published; for the edit distance it must stay below 1 + 1/ln V."""
+    return _over(base, "rescaled", low, high)
+
+
+def smoothing(base: Experiment, *, low: float = 0.01, high: float = 0.4) -> Over:
+    """Label smoothing's ε, on a log scale."""
+    return _over(base, "smoothing", low, high)
+
+
+def sharpness(base: Experiment, *, low: float = 0.01, high: float = 10.0) -> Over:
+    """Minimum risk's α, on a log scale."""
+    return _over(base, "sharpness", low, high)
+
+
+def learning_rate(base: Experiment, *, low: float = 3e-4, high: float = 1e-2) -> Over:
+    """The optimiser's learning rate, on a log scale."""
+    return _over(base, "learning-rate", low, high)
+
+
+def dropout(base: Experiment, *, low: float = 0.0, high: float = 0.6) -> Over:
+    """The model's dropout."""
+    return _over(base, "dropout", low, high)
+
+
+def _over(base: Experiment, name: str, low: float, high: float) -> Over:
+    return Over(base, (replace(READY[name], low=float(low), high=float(high)),))
