@@ -15,6 +15,7 @@ from structpred.cli.cleaning import Clean
 from structpred.cli.comparing import Compare
 from structpred.cli.inference import Evaluate, Predict
 from structpred.cli.training import Train
+from structpred.cli.tuning import Tune
 from structpred.errors import ConfigError
 from structpred.registry import nearest
 
@@ -30,6 +31,7 @@ class Command(Protocol):
 COMMANDS: dict[str, type[Command]] = {
     "compare": Compare,
     "train": Train,
+    "tune": Tune,
     "evaluate": Evaluate,
     "predict": Predict,
     "list": List,

@@ -3,11 +3,13 @@
 import importlib
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from structpred.errors import ConfigError, StructpredError
 from structpred.experiment import Experiment
+from structpred.tuning.spaces import Space
 
 
 def load_arms(name: str) -> dict[str, Experiment]:
@@ -17,19 +19,46 @@ def load_arms(name: str) -> dict[str, Experiment]:
         ConfigError: there is no such module, it cannot be imported, or it has no ``experiments()`` that returns
             experiments by name.
     """
-    module = _from_file(Path(name)) if name.endswith(".py") else _from_name(name)
-    make = getattr(module, "experiments", None)
+    make = getattr(_module(name), "experiments", None)
     if not callable(make):
         raise ConfigError(f"{name} must define experiments(), returning experiments by the names of their arms")
-    try:
-        made = make()
-    except StructpredError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{name}: experiments() failed with {_told(error)}") from error
+    made = _called(make, f"{name}: experiments()")
     if not isinstance(made, dict) or not all(isinstance(each, Experiment) for each in made.values()):
         raise ConfigError(f"{name}: experiments() must return a dict of names and Experiments, but got {made!r:.80}")
     return made
+
+
+def load_spaces(name: str) -> Space | dict[str, Space]:
+    """The function ``space(trial)`` of a module or a file, or the spaces by name that its ``spaces()`` returns.
+
+    Raises:
+        ConfigError: there is no such module, it cannot be imported, or it has neither.
+    """
+    module = _module(name)
+    one: Space | None = getattr(module, "space", None)
+    if callable(one):
+        return one
+    make = getattr(module, "spaces", None)
+    if not callable(make):
+        raise ConfigError(f"{name} must define space(trial), returning an Experiment, or spaces(), returning several")
+    made = _called(make, f"{name}: spaces()")
+    if not isinstance(made, dict) or not made or not all(callable(each) for each in made.values()):
+        raise ConfigError(f"{name}: spaces() must return a dict of names and functions, but got {made!r:.80}")
+    return made
+
+
+def _called(make: Callable[[], object], what: str) -> object:
+    """What somebody's function returns."""
+    try:
+        return make()
+    except StructpredError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{what} failed with {_told(error)}") from error
+
+
+def _module(name: str) -> ModuleType:
+    return _from_file(Path(name)) if name.endswith(".py") else _from_name(name)
 
 
 def _from_name(name: str) -> ModuleType:

@@ -12,6 +12,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
+from optuna.storages import BaseStorage
 
 from structpred.comparison.workers import deaf_children
 from structpred.errors import ConfigError, RunError, StructpredError
@@ -20,7 +21,7 @@ from structpred.training.trainer import Interrupted
 from structpred.tuning.evaluation import Place
 from structpred.tuning.search import Search
 from structpred.tuning.spaces import Space
-from structpred.tuning.storage import open_storage
+from structpred.tuning.storage import opened
 from structpred.tuning.studies import Study
 from structpred.tuning.workers import work
 
@@ -45,9 +46,8 @@ class Job:
     device: str
     lease: float
 
-    def studies(self) -> list[Study]:
+    def studies(self, storage: BaseStorage) -> list[Study]:
         """All studies, opened."""
-        storage = open_storage(self.storage)
         return [Study.open(name, space, self.search, storage) for name, space in self.spaces.items()]
 
 
@@ -129,9 +129,9 @@ def _work(job: Job, stop: Event, parent: int, pipe: Connection) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)  # the parent has read the same data and said the same
     try:
-        studies = job.studies()
-        place = Place(job.root, job.device, lambda: stop.is_set() or os.getppid() != parent, lambda: None)
-        work(studies, place, job.lease)
+        with opened(job.storage) as storage:
+            place = Place(job.root, job.device, lambda: stop.is_set() or os.getppid() != parent, lambda: None)
+            work(job.studies(storage), place, job.lease)
     except Interrupted:
         pass
     except OSError as error:

@@ -31,7 +31,7 @@ class Search(Config):
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     points: Annotated[int, Interval(least=2)] = 10
     pruner: Literal["median", "hyperband", "none"] = "median"
-    finalists: Natural = 0
+    finalists: Natural = 3
     more_seeds: Count = 3
     draw: int = 0
 

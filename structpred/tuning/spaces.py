@@ -151,7 +151,7 @@ def ready(name: str) -> Range:
     by_field = {each.field: each for each in READY.values()}
     known = READY | by_field
     if name not in known:
-        raise ConfigError(f"there is no ready range {name!r}; {nearest(name, [*READY])}, or give FIELD=LOW..HIGH")
+        raise ConfigError(f"there is no ready range {name!r}; {nearest(name, [*READY])}")
     return known[name]
 
 

@@ -1,10 +1,14 @@
 """Where studies are kept: a journal file, a database by its URL, or a gRPC proxy before one."""
 
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
@@ -12,12 +16,27 @@ from structpred.errors import ConfigError, RunError
 
 DRIVERS = {"postgresql": "structpred[postgresql]", "mysql": "pymysql", "grpc": "structpred[grpc]"}
 """What to install for which kind of URL."""
+WITH_DRIVER = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 TRIES = 5
 
 
 def default_storage(root: Path) -> str:
     """The journal file beside the runs."""
     return str(root / "tuning.journal")
+
+
+@contextmanager
+def opened(place: str) -> Iterator[BaseStorage]:
+    """A storage for the time of a block; see `open_storage`."""
+    storage = open_storage(place)
+    try:
+        yield storage
+    finally:
+        if isinstance(storage, RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
+        elif isinstance(storage, GrpcStorageProxy):
+            storage.close()
 
 
 def open_storage(place: str) -> BaseStorage:
@@ -81,7 +100,8 @@ def _proxy(place: str) -> BaseStorage:
     parts = urlsplit(place)
     if not parts.hostname or parts.port is None:
         raise ConfigError(f"expected grpc://HOST:PORT, but got {place}")
-    proxy = GrpcStorageProxy(host=parts.hostname, port=parts.port)
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        proxy = GrpcStorageProxy(host=parts.hostname, port=parts.port)
     try:
         proxy.wait_server_ready(timeout=20)
     except ConnectionError as error:
@@ -110,9 +130,9 @@ def _database(url: str) -> BaseStorage:
 
 
 def _with_driver(url: str) -> str:
-    """PostgreSQL's URL with the driver that our extra installs, where none is named."""
+    """The URL with the driver that we name in `DRIVERS`, where it names none."""
     scheme, rest = url.split("://", 1)
-    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
+    return f"{WITH_DRIVER.get(scheme, scheme)}://{rest}"
 
 
 def _shown(url: str) -> str:

@@ -1,0 +1,38 @@
+"""Which temperature should RML take in the main job, and can the data tell?
+
+Run with ``structpred tune --workers 2 --pruner none --report reports/pronunciation_tuning``, or as a module; data are
+embedded. 20 trials by TPE over the edit rate on a log scale, one seed each, none of those that are compared; then the
+best three under three more seeds. Nothing is pruned, so that every trial has a final score.
+"""
+
+from dataclasses import replace
+
+from structpred.experiment import Experiment
+from structpred.experiments.pronunciation import BASE
+from structpred.objectives import RML
+from structpred.payoffs import EditDistancePayoff, Temperature
+from structpred.tuning import Suggest, tune
+
+LOW, HIGH = 0.003, 0.3
+
+
+def arm(edit_rate: float) -> Experiment:
+    """The main job by RML at an edit rate."""
+    payoff = EditDistancePayoff(temperature=Temperature(edit_rate=edit_rate))
+    return replace(BASE, objective=RML(payoff=payoff))
+
+
+def space(trial: Suggest) -> Experiment:
+    """What is searched."""
+    return arm(trial.suggest_float("edit_rate", LOW, HIGH, log=True))
+
+
+def experiments() -> dict[str, Experiment]:
+    """Likelihood, and both ends of what is searched."""
+    return {"ML": BASE, "lowest edit rate": arm(LOW), "highest edit rate": arm(HIGH)}
+
+
+if __name__ == "__main__":
+    tuning = tune(space, pruner="none", workers=2, name="pronunciation")
+    tuning.show()
+    tuning.write("reports/pronunciation_tuning")
