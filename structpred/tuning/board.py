@@ -46,7 +46,10 @@ class Board:
             self._overview = self._stack.enter_context(Overview(self._console, len(ended), total))
         return self
 
-    def __exit__(self, *details: object) -> None:
+    def __exit__(self, kind: object, *details: object) -> None:
+        if kind is None:
+            self._last = 0.0
+            self.refresh()
         self._stack.close()
 
     def refresh(self) -> None:

@@ -1,5 +1,6 @@
 """Where studies are kept: a journal file, a database by its URL, or a gRPC proxy before one."""
 
+import json
 import time
 import warnings
 from collections.abc import Iterator
@@ -73,9 +74,9 @@ def _journal(path: Path) -> BaseStorage:
     if path.is_dir():
         raise ConfigError(f"{path} must be a journal file, but it is a folder; name a file in it")
     lock = JournalFileSymlinkLock(str(path))
-    if path.exists():
-        _cut_half_a_line(path, lock)
     try:
+        if path.exists():
+            _cut_half_a_line(path, lock)
         return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     except (ValueError, KeyError, AssertionError) as error:
         raise RunError(f"{path} is no journal of a study, or a damaged one: {error}; name another file") from error
@@ -83,9 +84,11 @@ def _journal(path: Path) -> BaseStorage:
 
 def _cut_half_a_line(path: Path, lock: JournalFileSymlinkLock) -> None:
     """Forget what a machine that went down had half written; everybody who reads the file would stumble over it."""
-    with path.open("rb") as stream:
-        content = stream.read()
-    if not content or content.endswith(b"\n"):
+    content = path.read_bytes()
+    if not content:
+        return
+    if content.endswith(b"\n"):
+        json.loads(content.splitlines()[-1])  # fails here, and not after something was added to what is no journal
         return
     lock.acquire()  # whoever is writing has finished by now
     try:

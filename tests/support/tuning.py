@@ -1,15 +1,20 @@
 """A study that takes seconds, and a script that runs it by worker processes."""
 
+import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from structpred import Experiment, Trainer
+from structpred.distributions.protocols import LogProb
 from structpred.models import Seq2Seq
+from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
+from structpred.registry import objectives
+from structpred.sequences import Sequences
 from structpred.training import Adam
 from structpred.tuning import Suggest
 from tests.support.tiny import Copying
@@ -52,3 +57,26 @@ def start(folder: Path, storage: str, trials: int) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, str(script), storage, str(folder / "runs"), str(trials)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@objectives.register("test-failing")
+@dataclass(frozen=True, kw_only=True)
+class Failing(Objective):
+    """Likelihood that fails in one of several ways.
+
+    Attributes:
+        how: ``"not"``, ``"finite"``, ``"memory"`` or ``"code"``.
+    """
+
+    how: str = "not"
+
+    def needs(self) -> tuple[Need, ...]:
+        return (Need(LogProb, "Failing"),)
+
+    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+        if self.how == "memory":
+            raise MemoryError
+        if self.how == "code":
+            raise KeyError("surprise")
+        log_probs = p.log_prob(targets.candidates()).squeeze(1)
+        return Losses(-log_probs * (math.nan if self.how == "finite" else 1.0))

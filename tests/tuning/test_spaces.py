@@ -78,7 +78,7 @@ def test_fields_that_are_not_there_are_refused_at_once() -> None:
         Over(TINY, (Range(field="seed.x", low=0, high=1),))
     with pytest.raises(ConfigError, match="each once, but got"):
         Over(TINY, (READY["dropout"], READY["dropout"]))
-    with pytest.raises(ConfigError, match=r"Seq2Seq\.dropout must be"):
+    with pytest.raises(ConfigError, match=r"model\.dropout must be below 1 and at least 0, but got -1"):
         spaces.dropout(TINY, low=-1.0, high=0.5)
 
 

@@ -1,0 +1,116 @@
+"""``structpred tune``: what it searches, what it leaves behind, and one line for each mistake."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from structpred.cli import main
+from structpred.cli.sources import load_arms
+from structpred.cli.tuning import searched
+from structpred.experiment import Experiment
+from structpred.tuning import Range
+
+DATA = ("task=tsv", "task.train=train.tsv", "task.dev=dev.tsv", "task.test=test.tsv")
+SMALL = (*DATA, "model.hidden=8", "model.embedding=4", "trainer.epochs=1")
+QUICK = ("--trials", "2", "--finalists", "1", "--more-seeds", "1")
+
+SPACE = '''
+"""A space of one's own."""
+from dataclasses import replace
+from structpred.cli.assignments import experiment
+BASE = experiment({words!r})
+def {name}:
+    return {returned}
+'''
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["".join(word) for n in range(1, 5) for word in itertools.product("abc", repeat=n)]
+    for name, part in {"train": words[30:], "dev": words[:15], "test": words[15:30]}.items():
+        lines = [f"{word}\t{' '.join(word.upper())}\n" for word in part]
+        Path(f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("optimiser.lr=0.001..0.01:log", Range(field="optimiser.lr", low=0.001, high=0.01, log=True)),
+        ("model.dropout=0..0.5", Range(field="model.dropout", low=0, high=0.5)),
+        ("trainer.epochs=3..9", Range(field="trainer.epochs", low=3, high=9)),
+        ("objective=one-of:rml,maximum-likelihood", Range(field="objective", choices=("rml", "maximum-likelihood"))),
+        ("model.hidden=one-of:64,128", Range(field="model.hidden", choices=(64, 128))),
+        ("task.train=../data/train.tsv", None),
+        ("optimiser.lr=0.01", None),
+        ("structpred.experiments.pronunciation_tuning", None),
+    ],
+)
+def test_ranges_are_told_from_values(word: str, expected: Range | None) -> None:
+    assert searched(word) == expected
+
+
+def test_fields_go_by_dotted_name_and_ready_ranges_by_theirs(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tune", "objective=rml", *SMALL, "optimiser.lr=0.001..0.01:log", "--over", "edit-rate", *QUICK]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "2 finished" in said.out
+    assert "edit_rate" in said.out
+    assert said.out.splitlines()[-1].startswith("Report: reports/tuning/results.json")
+    assert said.err == ""
+    arms = load_arms("reports/tuning/best_tuning.py")
+    assert list(arms) == ["ML", "tuned"]
+    best = Experiment.from_json(Path("reports/tuning/best_tuning.json").read_text(encoding="utf-8"))
+    assert arms["tuned"].objective == best.objective
+    assert Path("runs/tuning.journal").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "returned", "names"),
+    [
+        ("space(trial)", "replace(BASE, seed=int(trial.suggest_float('x', 0, 9)))", ["best_tuning.py"]),
+        ("spaces()", "{n: lambda trial: (trial.suggest_float('x', 0, 9), BASE)[1] for n in 'ab'}", ["best_a.py"]),
+    ],
+    ids=["one", "several"],
+)
+def test_a_file_with_a_space_and_assignments_to_it(name: str, returned: str, names: list[str]) -> None:
+    file = f"{'one' if 'trial' in name else 'several'}_space.py"
+    Path(file).write_text(
+        SPACE.format(name=name, returned=returned, words=[*SMALL, "trainer.epochs=9"]), encoding="utf-8"
+    )
+    assert main(["tune", file, "trainer.epochs=1", *QUICK]) == 0
+    for each in names:
+        text = (Path("reports/tuning") / each).read_text(encoding="utf-8")
+        assert "Trainer(epochs=1)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["objective=rml"], "no field is searched; write FIELD=LOW..HIGH, or name ready ranges with --over"),
+        (["--over", "edit-rat"], "there is no ready range 'edit-rat'; did you mean 'edit-rate'?"),
+        (["optimiser.lr=0.1..0.01"], "optimiser.lr: expected a low end below a high one, but got 0.1 and 0.01"),
+        (["optimiser.lr=a..b"], "with two numbers, but got 'optimiser.lr=a..b'"),
+        (["optimizer.lr=0.1..0.2"], "Experiment has no field 'optimizer'; did you mean 'optimiser'?"),
+        (["optimiser.lr=0.1..0.2", "--trials", "0"], "--trials must be at least 1, but got 0"),
+        (["optimiser.lr=0.1..0.2", "--seeds", "0"], "--seeds must be at least 1, but got 0"),
+        (["seed=1", "--over", "dropout"], "seed cannot be assigned; use --seeds"),
+        (["nowhere", "--over", "dropout"], "expected one module with a space, or fields to search"),
+        (["nowhere"], "nowhere cannot be imported"),
+        (["structpred.experiments.pronunciation"], "must define space(trial), returning an Experiment, or spaces()"),
+        (["--over", "dropout", "--storage", "mysql+nodriver://nobody@nowhere/x"], "is no storage; expected a path, or"),
+        (["--over", "dropout", "--storage", "grpc://nowhere"], "expected grpc://HOST:PORT, but got grpc://nowhere"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_space_that_is_not_the_stored_one_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", *SMALL, "optimiser.lr=0.001..0.01", *QUICK, "--finalists", "0"]) == 0
+    assert main(["tune", *SMALL, "optimiser.lr=0.001..0.02", *QUICK, "--finalists", "0"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "searches optimiser.lr from 0.001 to 0.01, but this one from 0.001 to 0.02" in line
