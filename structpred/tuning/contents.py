@@ -28,7 +28,7 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
     told = tuple(sentence for result in results for sentence in conclusion(result))
     temperatures = _temperatures(results)
     return Document(
-        title=f"Tuning of {results[0].name}" if len(results) == 1 else f"Tuning of {len(results)} studies",
+        title=f"Tuning: {results[0].name if len(results) == 1 else f'{len(results)} studies'}",
         sections=(
             Section("Conclusion", (Sentences(told, lead=True),)),
             *((Section("The best temperature of each study", (temperatures,)),) if temperatures else ()),

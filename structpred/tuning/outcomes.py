@@ -16,7 +16,7 @@ from structpred.payoffs.base import Payoff
 from structpred.training.data import Prepared
 from structpred.tuning.probe import probed
 from structpred.tuning.search import Search
-from structpred.tuning.slots import REASON
+from structpred.tuning.slots import REASON, given_up
 from structpred.tuning.studies import Study
 
 STATES = {
@@ -89,9 +89,7 @@ class Result:
         scores, later = study.scores(), set(study.search.later_seeds)
         trials = study.trials()
         outcomes = tuple(_outcome(study, trial, scores[trial.number], later) for trial in trials)
-        lost = sum(trial.state == TrialState.FAIL for trial in study.main.trials()) - sum(
-            each.state == "failed" for each in outcomes
-        )
+        lost = given_up(study.main.trials())
         labels = Prepared.of(experiment.task.load(), experiment.model).training.sizes.labels
         return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels)
 

@@ -15,6 +15,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from structpred.config import canonical, encode
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.tuning.spaces import Space
@@ -83,10 +84,10 @@ def probed(space: Space) -> tuple[Experiment, dict[str, BaseDistribution]]:
 
 
 def signature(space: Space) -> dict[str, str]:
-    """A text for each parameter, and one for all that is not searched."""
+    """A text for each parameter, and one for all that is not searched, as a run's identity sees it."""
     experiment, asked = probed(space)
     texts = {f"parameter {name}": described(each) for name, each in asked.items()}
-    return texts | {"experiment": replace(experiment, seed=0).to_json()}
+    return texts | {"experiment": canonical(encode(replace(experiment, seed=0), versions=True))}
 
 
 def described(distribution: BaseDistribution) -> str:

@@ -30,7 +30,7 @@ def _where(found: Optimum, result: Result) -> str:
     if found.verdict == "no noise known":
         return (
             f"{name}: the best value tried, {best}, lies inside the range {ends}, but the data cannot tell whether the "
-            "optimum does: no trial ran under two seeds that tell how much seeds matter."
+            f"optimum does: {_why_no_noise(result)}."
         )
     interval = _interval(found)
     if found.verdict == "interior":
@@ -50,6 +50,13 @@ def _where(found: Optimum, result: Result) -> str:
     )
 
 
+def _why_no_noise(result: Result) -> str:
+    several = any(len(each.fresh) > 1 for each in result.finished)
+    if several:
+        return "seeds that should tell how much they matter all score the same"
+    return "no trial ran under two seeds, which would tell how much they matter"
+
+
 def _sides(found: Optimum, result: Result) -> list[tuple[str, bool]]:
     tried = [float(each.parameters[found.parameter]) for each in result.finished if found.parameter in each.parameters]
     return [("lower", found.low == min(tried)), ("upper", found.high == max(tried))]
@@ -57,7 +64,7 @@ def _sides(found: Optimum, result: Result) -> list[tuple[str, bool]]:
 
 def _interval(found: Optimum) -> str:
     if found.low is None or found.high is None:
-        return "No trial ran under two seeds, so no interval can be given"
+        return "No interval can be given"
     return f"Not distinguishable from the best are values from {number(found.low)} to {number(found.high)}"
 
 

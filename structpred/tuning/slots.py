@@ -46,14 +46,18 @@ class Slots:
 
     def fill(self) -> None:
         """Put a waiting trial into every slot that has no owner."""
-        trials = self.trials()
-        owned = owners(trials)
-        lost = {trial.user_attrs.get(SLOT): params for trial in trials if (params := _parameters(trial))}
+        owned = owners(self.trials())
         for slot in range(len(self)):
             if slot not in owned:
-                self._put(slot, lost.get(slot) or dict(self.fixed[slot]))
+                self._put(slot)
 
-    def _put(self, slot: int, parameters: dict[str, Any]) -> None:
+    def _put(self, slot: int) -> None:
+        """Fill a slot, unless somebody just has; what two do within an instant is sorted out when it is taken."""
+        trials = self.trials()
+        if slot in owners(trials):
+            return
+        lost = [params for trial in trials if trial.user_attrs.get(SLOT) == slot and (params := _parameters(trial))]
+        parameters = lost[-1] if lost else dict(self.fixed[slot])
         fixed = {"fixed_params": parameters} if parameters else {}
         waiting = optuna.trial.create_trial(state=TrialState.WAITING, user_attrs={SLOT: slot}, system_attrs=fixed)
         self.study.add_trial(waiting)
@@ -132,6 +136,11 @@ def owners(trials: Sequence[FrozenTrial]) -> dict[int, int]:
         if slot is not None and not _void(trial):
             found.setdefault(slot, trial.number)
     return found
+
+
+def given_up(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials were put back because their worker died or was interrupted."""
+    return sum(_void(trial) in (LOST, INTERRUPTED) for trial in trials)
 
 
 def _void(trial: FrozenTrial) -> str:

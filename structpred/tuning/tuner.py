@@ -118,6 +118,8 @@ def _run(job: Job, studies: Sequence[Study], workers: int, console: Console) -> 
         _warn_of_unknown(study.space)
     with Board(studies, job.root, console) as board:
         if workers > 1:
+            for study in studies:
+                study.main.fill()  # before several processes do it at once
             run_in_processes(job, workers, board.refresh)
         else:
             work(studies, Place(job.root, job.device, lambda: False, board.refresh), job.lease)

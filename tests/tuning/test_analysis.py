@@ -68,7 +68,11 @@ def test_where_trials_on_both_sides_are_worse_the_optimum_is_interior() -> None:
     [
         ({**CLEAR, 0.01: [15.5, 17.0]}, "cannot tell", "nothing tried at the lower end is shown to be worse"),
         ({**CLEAR, 0.005: [14.0, 15.0]}, "at the edge", "the outermost one tried within 0.001 to 1"),
-        ({tau: each[:1] for tau, each in CLEAR.items()}, "no noise known", "no trial ran under two seeds"),
+        (
+            {tau: each[:1] for tau, each in CLEAR.items()},
+            "no noise known",
+            "no trial ran under two seeds, which would tell",
+        ),
     ],
     ids=["open below", "edge", "one seed"],
 )

@@ -17,7 +17,7 @@ from structpred.tuning import lease as leases
 from structpred.tuning.lease import LEASE, Lease, Watch, born
 from structpred.tuning.samplers import sampler
 from structpred.tuning.search import Search
-from structpred.tuning.slots import INTERRUPTED, LOST, REASON, SURPLUS, TRIES, VOID, Slots, owners
+from structpred.tuning.slots import INTERRUPTED, LOST, REASON, SURPLUS, TRIES, VOID, Slots, given_up, owners
 from structpred.tuning.storage import open_storage, opened
 
 
@@ -92,6 +92,7 @@ def test_what_a_dead_worker_held_is_put_back_with_its_parameters(slots: Slots) -
     assert len(set(points)) == len(points) == 4
     voids = [trial for trial in slots.trials() if trial.state == TrialState.FAIL]
     assert [each.user_attrs[VOID] for each in voids] == [LOST]
+    assert given_up(slots.trials()) == 1
     slots.study.tell(trial, 0.5, skip_if_finished=True)  # it was not dead but asleep: too late
     assert len(slots.study.get_trials(states=(TrialState.COMPLETE,))) == 4
 
@@ -116,6 +117,7 @@ def test_two_who_fill_at_once_leave_nothing_twice(slots: Slots, monkeypatch: pyt
     assert slots.over()
     surplus = [trial.user_attrs[VOID] for trial in slots.trials() if trial.state == TrialState.FAIL]
     assert surplus == [SURPLUS] * 4
+    assert given_up(slots.trials()) == 0
     assert not [trial for trial in slots.trials() if trial.state == TrialState.WAITING]
 
 
