@@ -15,7 +15,8 @@ _MODULE = '''"""{question}
 Written by ``structpred tune``.
 {budget}
 {baseline}
-Compare them with ``structpred compare {stem}.py`` or ``python {stem}.py``; the seeds 0, 1, … {part} in the search.
+Compare them with ``structpred compare {stem}.py`` or ``python {stem}.py``.
+The seeds of a comparison, from 0 on, {part} in the search.
 """
 
 {imports}
