@@ -1,7 +1,7 @@
 """How far studies have come, for people at a terminal."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from structpred.display import Overview, duration
 from structpred.runs import Folder
 from structpred.tuning.evaluation import RUN
 from structpred.tuning.outcomes import STATES
-from structpred.tuning.slots import REASON
+from structpred.tuning.slots import REASON, Slots
 from structpred.tuning.studies import Study
 from structpred.tuning.wording import number, short
 
@@ -39,11 +39,9 @@ class Board:
 
     def __enter__(self) -> "Board":
         if self.shows:
-            trials = [(study, trial) for study in self.studies for trial in study.trials()]
-            ended = [(study.name, trial.number) for study, trial in trials if trial.state.is_finished()]
-            self._told = set(ended)
-            total = sum(len(study.main) for study in self.studies)
-            self._overview = self._stack.enter_context(Overview(self._console, len(ended), total))
+            self._told = {_key(slots, trial) for slots, trial in self._trials() if trial.state.is_finished()}
+            total = sum(study.search.runs(len(study.main)) for study in self.studies)
+            self._overview = self._stack.enter_context(Overview(self._console, len(self._told), total))
         return self
 
     def __exit__(self, kind: object, *details: object) -> None:
@@ -58,28 +56,37 @@ class Board:
         if not self.shows or now - self._last < EVERY:
             return
         self._last = now
-        for study in self.studies:
-            for trial in study.trials():
-                self._look(study, trial)
+        for slots, trial in self._trials():
+            self._look(slots, trial)
 
-    def _look(self, study: Study, trial: FrozenTrial) -> None:
-        key, name = (study.name, trial.number), _name(study, trial)
+    def _trials(self) -> Iterator[tuple[Slots, FrozenTrial]]:
+        for study in self.studies:
+            for slots in study.queues():
+                for trial in slots.owned():
+                    yield slots, trial
+
+    def _look(self, slots: Slots, trial: FrozenTrial) -> None:
+        key, name = _key(slots, trial), _name(slots, trial)
         if trial.state == TrialState.RUNNING and RUN in trial.user_attrs:
             progress = read_progress(Folder(self.root / trial.user_attrs[RUN]))
             if progress is not None:
                 self._overview.update({name: progress})
         elif trial.state.is_finished() and key not in self._told:
             self._told.add(key)
-            self._overview.end(name, f"{name}: {_line(study, trial)}")
+            self._overview.end(name, f"{name}: {_line(trial)}")
 
 
-def _name(study: Study, trial: FrozenTrial) -> str:
+def _key(slots: Slots, trial: FrozenTrial) -> tuple[str, int]:
+    return slots.study.study_name, trial.number
+
+
+def _name(slots: Slots, trial: FrozenTrial) -> str:
     values = ", ".join(f"{short(field)} {number(value)}" for field, value in trial.params.items())
-    return f"{study.name} {trial.number}: {values}"
+    return f"{slots.study.study_name} {trial.number}: {values}"
 
 
-def _line(study: Study, trial: FrozenTrial) -> str:
+def _line(trial: FrozenTrial) -> str:
     if trial.state != TrialState.COMPLETE or trial.value is None:
         return f"{STATES[trial.state]}, {trial.user_attrs.get(REASON, 'without a reason')}"
     assert trial.duration is not None
-    return f"dev {study.metric.name} {trial.value:.2f} after {duration(trial.duration.total_seconds())}"
+    return f"dev {trial.value:.2f} after {duration(trial.duration.total_seconds())}"

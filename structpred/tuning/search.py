@@ -40,6 +40,10 @@ class Search(Config):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"tuning needs one seed or more, each once, but got {list(self.seeds)}")
 
+    def runs(self, trials: int) -> int:
+        """Entries of a study of so many trials: these, and its finalists under more seeds."""
+        return trials + min(self.finalists, trials) * self.more_seeds
+
     @property
     def later_seeds(self) -> tuple[int, ...]:
         """What finalists are run under beside `seeds`."""

@@ -103,16 +103,16 @@ class Slots:
 
     def waiting(self) -> bool:
         """True while there are trials to take."""
-        return any(trial.state == TrialState.WAITING for trial in self._own())
+        return any(trial.state == TrialState.WAITING for trial in self.owned())
 
     def over(self) -> bool:
         """True once every slot's owner has ended."""
-        own = self._own()
+        own = self.owned()
         return len(own) == len(self) and all(trial.state.is_finished() for trial in own)
 
     def running(self) -> bool:
         """True while trials run, here or elsewhere."""
-        return any(trial.state == TrialState.RUNNING for trial in self._own())
+        return any(trial.state == TrialState.RUNNING for trial in self.owned())
 
     def sweep(self) -> None:
         """Take trials out of the queue that two processes put there at once."""
@@ -122,7 +122,8 @@ class Slots:
             if trial.state == TrialState.WAITING and trial.number not in own:
                 self.void(trial._trial_id, SURPLUS)
 
-    def _own(self) -> list[FrozenTrial]:
+    def owned(self) -> list[FrozenTrial]:
+        """The owners of the slots that have one."""
         trials = self.trials()
         found = owners(trials)
         return [trials[number] for slot, number in found.items() if slot < len(self)]

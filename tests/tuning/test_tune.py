@@ -305,6 +305,7 @@ def test_a_pruned_trial_ends_with_a_checkpoint_after_its_epoch(tmp_path: Path, m
     assert not run.finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["median", "hyperband"])
 def test_pruners_stop_some_trials_of_a_longer_study(tmp_path: Path, name: str) -> None:
     def space(trial: spaces.Suggest) -> Experiment:
@@ -437,12 +438,13 @@ def test_importance_is_told_of_several_parameters(tmp_path: Path, monkeypatch: p
 def test_nothing_is_said_where_there_is_no_terminal_and_bars_are_drawn_on_one(tmp_path: Path) -> None:
     silent, terminal = Console(file=io.StringIO()), Console(file=io.StringIO(), force_terminal=True, width=120)
     quick(rate, tmp_path / "a", console=silent)
-    quick(rate, tmp_path / "b", console=terminal)
+    quick(rate, tmp_path / "b", console=terminal, finalists=1, more_seeds=2)
     assert isinstance(silent.file, io.StringIO)
     assert isinstance(terminal.file, io.StringIO)
     assert silent.file.getvalue() == ""
-    assert "dev PER" in terminal.file.getvalue()
-    assert "(4 of 4)" in terminal.file.getvalue()
+    assert "tuning 0: lr 0." in terminal.file.getvalue()
+    assert "tuning, more seeds 1: " in terminal.file.getvalue()
+    assert "(6 of 6)" in terminal.file.getvalue()
 
 
 def test_the_evaluation_tells_of_progress(tmp_path: Path) -> None:
