@@ -1,0 +1,150 @@
+"""Failing trials, and what is refused in words."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import create_trial
+
+from structpred.errors import ConfigError, RunError
+from structpred.tuning import Over, Range, Space, evaluation, spaces
+from structpred.tuning.search import Search
+from structpred.tuning.slots import INTERRUPTED, VOID
+from structpred.tuning.storage import opened
+from structpred.tuning.studies import Study
+from tests.support.studies import quick, shown, trials_of
+from tests.support.tuning import TEMPERED, TINY, Failing, longer, rate
+
+
+@pytest.mark.filterwarnings("ignore::structpred.training.gradient.MemoryWarning")
+def test_failing_trials_are_recorded_with_their_reason_and_stop_nothing(tmp_path: Path) -> None:
+    base = replace(TINY, objective=Failing())
+    space = Over(base, (Range(field="objective.how", choices=("finite", "memory", "code", "not")),))
+    tuning = quick(space, tmp_path, trials=None, sampler="grid")
+    found = {each.parameters["objective.how"]: each for each in tuning.studies["tuning"].outcomes}
+    assert {how: each.state for how, each in found.items()} == {
+        "finite": "failed", "memory": "failed", "code": "failed", "not": "finished",
+    }  # fmt: skip
+    assert "not finite in 10 steps in a row" in found["finite"].reason
+    assert found["memory"].reason == "out of memory"
+    assert found["code"].reason.startswith("KeyError: 'surprise' (traceback in ")
+    assert 'raise KeyError("surprise")' in Path(found["code"].reason.split()[-1][:-1]).read_text(encoding="utf-8")
+    assert tuning.best.objective == Failing()
+    report = shown(tuning)
+    assert "1 finished and 3 failed" in report
+    assert "out of memory" in report
+
+
+@pytest.mark.filterwarnings("ignore::structpred.training.gradient.MemoryWarning")
+def test_where_every_trial_fails_the_report_says_why(tmp_path: Path) -> None:
+    space = Over(replace(TINY, objective=Failing(how="memory")), (Range(field="optimiser.lr", low=0.01, high=0.1),))
+    tuning = quick(space, tmp_path, trials=2)
+    assert "No trial of tuning has finished: out of memory" in shown(tuning)
+    assert sorted(path.name for path in tuning.write(tmp_path / "report")) == [
+        "report.html", "report.md", "results.json",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="no trial of 'tuning' finished"):
+        tuning.best  # noqa: B018 - it is a property
+
+
+def test_a_full_disk_is_the_machines_trouble_and_the_trial_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device", "runs")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation, "train", full)
+        with pytest.raises(OSError, match="No space left"):
+            quick(rate, tmp_path)
+    (first, *_) = trials_of(tmp_path)
+    assert first.user_attrs[VOID] == INTERRUPTED
+    outcomes = quick(rate, tmp_path).studies["tuning"].outcomes
+    assert [each.state for each in outcomes] == ["finished"] * 4
+    assert first.params in [each.parameters for each in outcomes]
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "said"),
+    [
+        (spaces.edit_rate(TEMPERED), {}, "searches lr, but this one does not"),
+        (
+            lambda trial: replace(TINY, seed=int(10 * trial.suggest_float("lr", 0.1, 0.3))),
+            {},
+            "from 0.001 to 0.3 .log.",
+        ),
+        (longer, {}, "is of another experiment: it has trainer.epochs=2, but this one 15"),
+        (rate, {"seeds": (1, 2)}, "has the seeds 100, but this one 1, 2"),
+    ],
+    ids=["parameter", "range", "experiment", "seeds"],
+)
+def test_a_space_that_is_not_the_stored_one_is_refused(
+    tmp_path: Path, space: Space, options: dict[str, Any], said: str
+) -> None:
+    with opened(str(tmp_path / "runs" / "tuning.journal")) as storage:
+        Study.open("tuning", rate, Search(), storage)
+    with pytest.raises(ConfigError, match=f"the stored study 'tuning' .*{said}.*another study name"):
+        quick(space, tmp_path, **options)
+
+
+def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
+    with opened(str(tmp_path / "runs" / "tuning.journal")) as storage:
+        optuna.create_study(storage=storage, study_name="tuning").add_trial(create_trial(value=1.0))
+    with pytest.raises(ConfigError, match="was not made by structpred"):
+        quick(rate, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"trials": 0}, "trials must be at least 1, but got 0"),
+        ({"seeds": ()}, "one seed or more"),
+        ({"seeds": (1, 1)}, "each once, but got .1, 1."),
+        ({"timeout": -1.0}, "timeout must be above 0"),
+        ({"sampler": "grit"}, "did you mean 'grid'"),
+        ({"pruner": "medium"}, "did you mean 'median'"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"lease": 0.0}, "lease must be above 0"),
+        ({"points": 1}, "points must be at least 2"),
+        ({"finalists": -1}, "finalists must be at least 0"),
+    ],
+)
+def test_budgets_that_cannot_be_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        quick(rate, tmp_path, **options)
+
+
+def test_a_space_that_cannot_be_sent_to_workers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="define it at the top of a module, or use one worker"):
+        quick(lambda trial: rate(trial), tmp_path, workers=2)
+    with pytest.raises(ConfigError, match="expected one space to tune or more"):
+        quick({}, tmp_path)
+
+
+def test_storages_that_cannot_be_used_are_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no journal\n", encoding="utf-8")
+    with pytest.raises(RunError, match="is no journal of a study"):
+        quick(rate, tmp_path, storage=tmp_path / "text")
+    with pytest.raises(ConfigError, match="must be a journal file, but it is a folder"):
+        quick(rate, tmp_path, storage=tmp_path)
+    with pytest.raises(ConfigError, match="SQLite serves one process only"):
+        quick(rate, tmp_path, storage="sqlite:///s.db", workers=2)
+    with pytest.raises(ConfigError, match=r"strange://a:\*\*\*@b is no storage"):
+        quick(rate, tmp_path, storage="strange://a:secret@b")
+    with pytest.raises(ConfigError, match="expected grpc://HOST:PORT"):
+        quick(rate, tmp_path, storage="grpc://nowhere")
+
+
+def test_half_a_line_at_the_end_of_a_journal_is_forgotten(tmp_path: Path) -> None:
+    first = quick(rate, tmp_path)
+    journal = tmp_path / "runs" / "tuning.journal"
+    with journal.open("a", encoding="utf-8") as stream:
+        stream.write('{"op_code": 4, "wor')
+    assert quick(rate, tmp_path).studies == first.studies
+
+
+def test_a_database_serves_one_worker(tmp_path: Path) -> None:
+    tuning = quick(rate, tmp_path, storage=f"sqlite:///{tmp_path}/s.db", finalists=1, more_seeds=1)
+    assert len(tuning.studies["tuning"].finished) == 4
