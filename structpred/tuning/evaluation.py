@@ -21,11 +21,11 @@ from structpred.runs import Folder, Run
 from structpred.train import WAIT, Busy, train
 from structpred.training.progress import Progress
 from structpred.training.trainer import Interrupted
-from structpred.tuning.slots import REASON
+from structpred.tuning.slots import REASON, SCORES
 from structpred.tuning.spaces import Space
 
-SCORES, RUN = "scores", "run"
-"""Attributes of a trial: the dev metric by seed, and the folder of the run under way."""
+RUN = "run"
+"""The attribute of a trial with the folder of the run under way."""
 ENOUGH = 4
 """Finished trials that it takes to call another one hopeless."""
 

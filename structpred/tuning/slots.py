@@ -9,6 +9,7 @@ steps back. No step has to be atomic with another, so a process may die between 
 """
 
 import contextlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from structpred.tuning.lease import Watch
 
-SLOT, VOID, REASON = "slot", "void", "reason"
+SLOT, VOID, REASON, SCORES = "slot", "void", "reason", "scores"
+"""Attributes of a trial: its slot, why it does not count, why it failed or was pruned, and the dev metric by seed."""
 LOST, INTERRUPTED, SURPLUS = "its worker died", "interrupted", "another trial has its place"
-TRIES = 3
-"""So many workers may die of one trial before it counts as failed."""
+TRIES = 5
+"""So many workers in a row may die of one trial, none getting an epoch further, before it counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Slots:
 
     def _bury(self, trial: FrozenTrial) -> None:
         slot = trial.user_attrs.get(SLOT)
-        died = sum(_void(each) == LOST for each in self.trials() if each.user_attrs.get(SLOT) == slot)
-        if died + 1 < TRIES:
+        before = [each for each in self.trials() if each.user_attrs.get(SLOT) == slot and _void(each) == LOST]
+        stuck = list(itertools.takewhile(lambda each: _reached(each) >= _reached(trial), reversed(before)))
+        if len(stuck) + 1 < TRIES:
             self.void(trial._trial_id, LOST)
         else:
             self.fail(trial._trial_id, f"{TRIES} workers died while they ran it, perhaps for want of memory")
@@ -147,6 +150,11 @@ def given_up(trials: Sequence[FrozenTrial]) -> int:
 def _void(trial: FrozenTrial) -> str:
     """Why a trial does not count; empty for one that does, such as one that ended well just before it was given up."""
     return str(trial.user_attrs.get(VOID, "")) if trial.state == TrialState.FAIL else ""
+
+
+def _reached(trial: FrozenTrial) -> tuple[int, int]:
+    """How far a trial came: seeds and epochs."""
+    return len(trial.user_attrs.get(SCORES, ())), len(trial.intermediate_values)
 
 
 def _parameters(trial: FrozenTrial) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.tuning import samplers
-from structpred.tuning.evaluation import SCORES
 from structpred.tuning.probe import grid, probed, signature
 from structpred.tuning.search import Search
-from structpred.tuning.slots import Slots, owners
+from structpred.tuning.slots import SCORES, Slots, owners
 from structpred.tuning.spaces import Space
 
 SIGNATURE = "structpred"

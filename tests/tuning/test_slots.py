@@ -152,7 +152,21 @@ def test_a_trial_that_kills_its_workers_fails_in_the_end(slots: Slots) -> None:
         slots.fill()
     first = slots.trials()[owners(slots.trials())[0]]
     assert first.state == TrialState.FAIL
-    assert "3 workers died while they ran it" in first.user_attrs[REASON]
+    assert "5 workers died while they ran it" in first.user_attrs[REASON]
+
+
+def test_a_trial_that_gets_further_each_time_may_be_killed_as_often_as_somebody_likes(slots: Slots) -> None:
+    only = Slots(slots.study, [{}])
+    for number in range(2 * TRIES):
+        only.fill()
+        trial = take(only)
+        x_of(trial)
+        for epoch in range(number + 1):
+            trial.report(0.0, epoch)
+        only.put_back(Dead())
+    only.fill()
+    assert len(finish_all(only)) == 1
+    assert given_up(only.trials()) == 2 * TRIES
 
 
 def test_threads_share_the_trials_out(tmp_path: Path) -> None:
