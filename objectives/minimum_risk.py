@@ -33,18 +33,19 @@ class MinimumRisk(Objective):
     Shen et al. 2016, arXiv 1512.02433, who write a cost for −r. The gradient in log p_i is −α Q_i (r_i − E_Q[r]), so
     a constant added to r changes nothing and a set whose rewards all tie teaches nothing. The set is found without
     gradient: over all outputs and with α = 1 this is the exact expected reward, over some it is biased towards them.
-    Where a reference is put beside samples the value may rise as the model gets better: better samples leave it less
-    weight. Watch ``reward`` then, not the loss.
+    With ``reference="added"``, as in that paper, the value may rise as the model gets better, because better samples
+    leave the reference less weight; watch ``reward`` then, not the loss. By default it is left out, as Edunov et al.
+    2018, arXiv 1711.04956, do when candidates are generated online.
 
     Attributes:
         reward: r, in its own unit; it is not rescaled.
-        candidates: the set.
+        candidates: the set; samples without the reference by default.
         sharpness: α. At 1, the default, Q is p itself given that the output is in the set. The paper takes 0.005 with
             100 samples of long sentences, which makes Q nearly flat; the gradient shrinks with α too.
     """
 
     reward: Reward = EditDistance()
-    candidates: CandidateSet = Samples()
+    candidates: CandidateSet = Samples(reference="left out")
     sharpness: Positive = 1.0
 
     @property
