@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 from typing import Any
 
 import optuna
@@ -115,11 +114,6 @@ class Study:
             if extra.state == TrialState.COMPLETE and extra.params["trial"] in found:
                 found[extra.params["trial"]][extra.params["seed"]] = _value(extra)
         return found
-
-
-def mean(scores: dict[int, float]) -> float:
-    """The mean over seeds."""
-    return fmean(scores.values())
 
 
 def _scores(trial: FrozenTrial) -> dict[int, float]:
