@@ -1,14 +1,42 @@
 """Which training objective should a structured-prediction model use, and at which temperature?"""
 
-from structpred.comparison.report import Report
-from structpred.comparison.runner import compare
-from structpred.decoding import Decoding
-from structpred.experiment import Experiment
-from structpred.runs import Run
-from structpred.train import train
-from structpred.training.optimisers import Adam
-from structpred.training.settings import Trainer
-from structpred.tuning.report import Tuning
-from structpred.tuning.tuner import tune
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from structpred.comparison.report import Report
+    from structpred.comparison.runner import compare
+    from structpred.decoding import Decoding
+    from structpred.experiment import Experiment
+    from structpred.running.session import train
+    from structpred.runs import Run
+    from structpred.training.optimisers import Adam
+    from structpred.training.settings import Trainer
+    from structpred.tuning.report import Tuning
+    from structpred.tuning.tuner import tune
 
 __all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "Tuning", "compare", "train", "tune"]
+
+_HOMES = {
+    "Adam": "structpred.training.optimisers",
+    "Decoding": "structpred.decoding",
+    "Experiment": "structpred.experiment",
+    "Report": "structpred.comparison.report",
+    "Run": "structpred.runs",
+    "Trainer": "structpred.training.settings",
+    "Tuning": "structpred.tuning.report",
+    "compare": "structpred.comparison.runner",
+    "train": "structpred.running.session",
+    "tune": "structpred.tuning.tuner",
+}
+
+if not TYPE_CHECKING:  # a type checker would take it for the home of any name
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is first asked for: PyTorch takes seconds, and help needs none of it."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, getattr(importlib.import_module(_HOMES[name]), name))
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

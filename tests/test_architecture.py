@@ -15,7 +15,7 @@ FLOORS = (
     "seeds decoding provenance",
     "distributions rewards",
     "payoffs models objective training",
-    "experiment train runs display",
+    "experiment running runs display",
     "comparison environments capabilities testing",
     "tuning",
     "cli",

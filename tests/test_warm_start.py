@@ -23,16 +23,16 @@ from structpred.comparison.plan import Plan
 from structpred.comparison.runner import _run_all
 from structpred.comparison.workers import workers
 from structpred.config import components
-from structpred.errors import ConfigError, RunError
+from structpred.errors import ConfigError, Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.results import RunResult
+from structpred.running import train
 from structpred.runs import Folder, Run
-from structpred.train import train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.progress import Progress
-from structpred.training.trainer import Interrupted, Training
+from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
 FIRST = Experiment(

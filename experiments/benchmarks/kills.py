@@ -14,9 +14,9 @@ from structpred.experiment import Experiment
 from structpred.experiments.benchmarks.timing import report, seconds
 from structpred.models import Seq2Seq
 from structpred.objectives import RML
+from structpred.running import train
 from structpred.runs import Folder, Run
 from structpred.tasks import Pronunciation
-from structpred.train import train
 from structpred.training import Trainer, checkpoint
 
 KILLS = 100

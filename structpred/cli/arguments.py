@@ -1,8 +1,10 @@
 """From the words of a command line to a command: help with examples, and mistakes in one line."""
 
+import ast
 import contextlib
-import inspect
+import importlib.resources
 import io
+import pkgutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Protocol, get_type_hints, runtime_checkable
@@ -10,12 +12,6 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 import tyro
 from rich.console import Console
 
-from structpred.cli.catalogue import Describe, List
-from structpred.cli.cleaning import Clean
-from structpred.cli.comparing import Compare
-from structpred.cli.inference import Evaluate, Predict
-from structpred.cli.training import Train
-from structpred.cli.tuning import Tune
 from structpred.errors import ConfigError
 from structpred.registry import nearest
 
@@ -28,17 +24,24 @@ class Command(Protocol):
         """Do it; results go to the console."""
 
 
-COMMANDS: dict[str, type[Command]] = {
-    "compare": Compare,
-    "train": Train,
-    "tune": Tune,
-    "evaluate": Evaluate,
-    "predict": Predict,
-    "list": List,
-    "describe": Describe,
-    "clean": Clean,
+COMMANDS = {
+    "compare": "structpred.cli.comparing:Compare",
+    "train": "structpred.cli.training:Train",
+    "tune": "structpred.cli.tuning:Tune",
+    "evaluate": "structpred.cli.inference:Evaluate",
+    "predict": "structpred.cli.inference:Predict",
+    "list": "structpred.cli.catalogue:List",
+    "describe": "structpred.cli.catalogue:Describe",
+    "clean": "structpred.cli.cleaning:Clean",
 }
+"""The class of each command; its module is imported only when the command is used, as most need PyTorch."""
 HELP = ("-h", "--help")
+
+
+def command(name: str) -> type[Command]:
+    """The class of one of the `COMMANDS`."""
+    cls: type[Command] = pkgutil.resolve_name(COMMANDS[name])
+    return cls
 
 
 def parse(arguments: Sequence[str]) -> Command | None:
@@ -64,9 +67,10 @@ def parse(arguments: Sequence[str]) -> Command | None:
 def overview() -> str:
     """What ``structpred --help`` prints."""
     lines = ["structpred: which training objective should a structured-prediction model use?", "", "Commands:"]
-    lines += [f"  {name:<10}{_parts(command)[0]}" for name, command in COMMANDS.items()]
+    parts = {name: _parts(_docstring(name)) for name in COMMANDS}
+    lines += [f"  {name:<10}{description}" for name, (description, _) in parts.items()]
     lines += ["", "Examples:"]
-    lines += [_parts(command)[1][0] for command in COMMANDS.values()]
+    lines += [examples[0] for _, examples in parts.values()]
     return "\n".join([*lines, "", "More on each: structpred COMMAND --help"])
 
 
@@ -75,12 +79,12 @@ def help_of(name: str) -> str:
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
         _tyro(name, ["--help"])
-    return "\n".join([shown.getvalue().rstrip(), "", "Examples:", *_parts(COMMANDS[name])[1]])
+    return "\n".join([shown.getvalue().rstrip(), "", "Examples:", *_parts(_docstring(name))[1]])
 
 
 def _parse(name: str, words: Sequence[str]) -> Command:
     """Assignments may stand anywhere among the options; tyro takes the rest."""
-    cls = COMMANDS[name]
+    cls = command(name)
     options = _options(cls)
     assigned: list[str] = []
     rest: list[str] = []
@@ -91,8 +95,8 @@ def _parse(name: str, words: Sequence[str]) -> Command:
         value = options.get(before, False)
         is_assignment = "=" in word and not word.startswith("-") and not value
         (assigned if is_assignment and "words" in get_type_hints(cls) else rest).append(word)
-    command: Any = _tyro(name, rest)
-    parsed: Command = replace(command, words=command.words + tuple(assigned)) if assigned else command
+    given: Any = _tyro(name, rest)
+    parsed: Command = replace(given, words=given.words + tuple(assigned)) if assigned else given
     return parsed
 
 
@@ -111,9 +115,9 @@ def _tyro(name: str, words: Sequence[str]) -> Command:
     try:
         with contextlib.redirect_stderr(said):
             parsed: Command = tyro.cli(
-                COMMANDS[name],
+                command(name),
                 prog=f"structpred {name}",
-                description=_parts(COMMANDS[name])[0],
+                description=_parts(_docstring(name))[0],
                 args=list(words),
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
             )
@@ -132,7 +136,16 @@ def _unboxed(box: str) -> str:
     return " ".join(" ".join(body[:rule]).split()).rstrip(".")
 
 
-def _parts(cls: type[Command]) -> tuple[str, list[str]]:
+def _docstring(name: str) -> str:
+    """A command's docstring, read from its source: whoever asks which commands there are need not wait for PyTorch."""
+    module, _, cls = COMMANDS[name].partition(":")
+    source = importlib.resources.files("structpred.cli").joinpath(f"{module.rpartition('.')[2]}.py")
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls)
+    return ast.get_docstring(found) or ""
+
+
+def _parts(docstring: str) -> tuple[str, list[str]]:
     """What a command does, and its examples, one a line."""
-    description, _, examples = (inspect.getdoc(cls) or "").partition("Examples:")
+    description, _, examples = docstring.partition("Examples:")
     return description.strip(), [line.rstrip() for line in examples.splitlines() if line.strip()]

@@ -9,13 +9,8 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 
-import torch
-from rich.console import Console
-
-from structpred.cli.arguments import parse
-from structpred.errors import StructpredError
+from structpred.errors import Interrupted, StructpredError
 from structpred.files import described
-from structpred.training.trainer import Interrupted
 
 INTERRUPTED = 130
 
@@ -30,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # results are UTF-8 whatever the locale
     try:
         with _one_line_warnings(), _terminable():
-            command = parse(sys.argv[1:] if arguments is None else arguments)
-            if command is not None:
-                command.run(Console(highlight=False, markup=False))
+            _run(sys.argv[1:] if arguments is None else arguments)
             sys.stdout.flush()  # here, where a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
         return _fail("interrupted; the same command goes on from here", INTERRUPTED)
@@ -44,9 +37,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _silence_stdout()  # what could not be written is not tried again at exit
         return _fail(described(error))
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
         return _fail("expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers")
     return 0
+
+
+def _run(arguments: Sequence[str]) -> None:
+    """Imports are made here, where Ctrl-C is one line already: those of a command that trains take seconds."""
+    from rich.console import Console
+
+    from structpred.cli.arguments import parse
+
+    command = parse(arguments)
+    if command is not None:
+        command.run(Console(highlight=False, markup=False))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    from structpred.training.gradient import out_of_memory
+
+    return out_of_memory(error)
 
 
 def _fail(message: str, status: int = 2) -> int:

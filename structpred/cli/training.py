@@ -13,8 +13,8 @@ from structpred.config import Count, coerce
 from structpred.display import show_table, summary, watching
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
+from structpred.running import train
 from structpred.runs import Run
-from structpred.train import train
 from structpred.training.progress import Observer, Progress, ignore
 from structpred.training.ranks import in_first
 

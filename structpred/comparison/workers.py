@@ -18,12 +18,11 @@ from pathlib import Path
 import torch
 
 from structpred.comparison.plan import PlannedRun, ProgressFile
-from structpred.errors import RunError, StructpredError
+from structpred.errors import Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
+from structpred.running import train
 from structpred.runs import Folder
-from structpred.train import train
-from structpred.training.trainer import Interrupted
 
 _asked_to_stop: Callable[[], bool] = lambda: False  # noqa: E731 - replaced in our own workers by _begin
 _ended: set[str] = set()

@@ -15,12 +15,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FixedTrial, TrialState
 
 from structpred.comparison.plan import ProgressFile
+from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
+from structpred.running import WAIT, train
 from structpred.runs import Folder, Run
-from structpred.train import WAIT, Busy, train
 from structpred.training.progress import Progress
-from structpred.training.trainer import Interrupted
 from structpred.tuning.slots import REASON, SCORES
 from structpred.tuning.spaces import Space
 

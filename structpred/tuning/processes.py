@@ -15,9 +15,8 @@ import torch
 from optuna.storages import BaseStorage
 
 from structpred.comparison.workers import deaf_children
-from structpred.errors import ConfigError, RunError, StructpredError
+from structpred.errors import ConfigError, Interrupted, RunError, StructpredError
 from structpred.files import described
-from structpred.training.trainer import Interrupted
 from structpred.tuning.evaluation import Place
 from structpred.tuning.search import Search
 from structpred.tuning.spaces import Space

@@ -14,9 +14,8 @@ import torch
 from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
-from structpred.errors import RunError, StructpredError
+from structpred.errors import Interrupted, RunError, StructpredError
 from structpred.files import write_atomically
-from structpred.training.trainer import Interrupted
 from structpred.tuning.evaluation import RUN, Evaluate, MeanOverSeeds, OneMoreSeed, Place
 from structpred.tuning.lease import LEASE, Lease, Watch
 from structpred.tuning.slots import INTERRUPTED, Slots

@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 
 from structpred.cli import main
-from structpred.cli.arguments import COMMANDS
+from structpred.cli.arguments import COMMANDS, command
 from structpred.comparison import runner
 from structpred.comparison.workers import workers
 from structpred.runs import Run
@@ -90,8 +90,8 @@ def test_help_of_a_command_shows_its_examples_one_a_line(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_examples_in_the_help_are_understood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
-    monkeypatch.setattr(COMMANDS[name], "run", lambda self, console: ran.append(self))
-    examples = [line for line in (COMMANDS[name].__doc__ or "").splitlines() if line.startswith("      structpred")]
+    monkeypatch.setattr(command(name), "run", lambda self, console: ran.append(self))
+    examples = [line for line in (command(name).__doc__ or "").splitlines() if line.startswith("      structpred")]
     for line in examples:
         assert main(line.split()[1:]) == 0, line
     assert len(ran) == len(examples) > 0
@@ -130,7 +130,7 @@ def test_a_dry_run_shows_runs_and_time_and_leaves_nothing(capsys: pytest.Capture
 
 def test_assignments_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(COMMANDS["compare"], "run", lambda self, console: seen.append(self))
+    monkeypatch.setattr(command("compare"), "run", lambda self, console: seen.append(self))
     words = [
         "a=1",
         "arms.py",
@@ -146,9 +146,9 @@ def test_assignments_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch) -> None
         "d=4",
     ]
     assert main(["compare", *words]) == 0
-    (command,) = seen
-    assert isinstance(command, COMMANDS["compare"])
-    found = {name: str(value) for name, value in vars(command).items()}
+    (given,) = seen
+    assert isinstance(given, command("compare"))
+    found = {name: str(value) for name, value in vars(given).items()}
     assert found["words"] == "('arms.py', 'a=1', 'b=2', 'c=3', 'd=4')"
     assert (found["report"], found["objectives"], found["seeds"]) == ("out=1", "('x',)", "2")
 
@@ -506,7 +506,7 @@ def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], m
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(COMMANDS["list"], "run", lambda self, console: warnings.warn("two\nlines", stacklevel=1))
+    monkeypatch.setattr(command("list"), "run", lambda self, console: warnings.warn("two\nlines", stacklevel=1))
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert main(["list"]) == 0

@@ -10,15 +10,15 @@ import pytest
 
 from structpred.comparison import plan as module
 from structpred.comparison.plan import EVALUATION_SHARE, REHEARSAL_STEPS, Plan, ProgressFile, read_progress
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, MaximumLikelihood
+from structpred.running import train
 from structpred.runs import Folder
-from structpred.train import train
 from structpred.training import Adam, Trainer
 from structpred.training.progress import Progress
-from structpred.training.trainer import Interrupted, Training
+from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
 TINY = Experiment(

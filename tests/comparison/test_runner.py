@@ -26,9 +26,9 @@ from structpred.models import Seq2Seq
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
+from structpred.running import train
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
-from structpred.train import train
 from structpred.training import Trainer, checkpoint
 from tests.support.tiny import Copying
 
@@ -181,13 +181,13 @@ import sys
 from dataclasses import replace
 from structpred import Trainer, compare
 from structpred.cli import main
-from structpred.cli.arguments import COMMANDS
+from structpred.cli.arguments import command
 from tests.comparison.test_runner import ARMS, EPOCHS
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores Ctrl-C
     arms = {name: replace(arm, trainer=Trainer(epochs=EPOCHS, batch_tokens=40)) for name, arm in ARMS.items()}
-    COMMANDS["compare"].run = lambda self, console: compare(arms, seeds=(0,), root=sys.argv[1], workers=2)
+    command("compare").run = lambda self, console: compare(arms, seeds=(0,), root=sys.argv[1], workers=2)
     raise SystemExit(main(["compare"]))
 """
 EPOCHS = 300

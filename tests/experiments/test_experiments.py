@@ -12,12 +12,13 @@ import torch
 
 from structpred import experiments
 from structpred.comparison.plan import Plan
+from structpred.errors import Interrupted
 from structpred.experiment import Experiment
 from structpred.task import Splits, Task
 from structpred.training.data import Prepared
 from structpred.training.evaluation import predict
 from structpred.training.progress import ignore
-from structpred.training.trainer import GREEDY, Interrupted, Training
+from structpred.training.trainer import GREEDY, Training
 
 # these data are for some uses only, of which tests are none that is ruled out
 pytestmark = pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning")

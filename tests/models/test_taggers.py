@@ -16,11 +16,11 @@ from structpred.models import CRF, CharacterCNN, LSTMTagger, WordEmbedding
 from structpred.models.crf import CRFModule
 from structpred.models.lstm_tagger import Tagger
 from structpred.objectives import MaximumLikelihood
+from structpred.running import train
 from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.task import Example, Splits
 from structpred.tasks import Conll, LetterTagging
-from structpred.train import train
 from structpred.training import Adam, Trainer
 from structpred.training.data import Prepared
 from structpred.training.ranks import processor_has_bf16

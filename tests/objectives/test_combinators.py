@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from structpred.distributions.protocols import LogProb
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objective import Given, Losses, Moment, Need, Objective
@@ -28,12 +28,11 @@ from structpred.objectives import (
 )
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.registry import objectives
+from structpred.running import train
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
-from structpred.train import train
 from structpred.training import Trainer, checkpoint
 from structpred.training.tallies import Totals
-from structpred.training.trainer import Interrupted
 from tests.support.tiny import Copying, tiny_p, tiny_seq2seq
 
 LABELS = 3

@@ -12,22 +12,22 @@ from torch import nn
 
 from structpred.distributions import Factorised, LinearChain
 from structpred.distributions.protocols import Steps, cross_entropy
-from structpred.errors import ConfigError, RunError
+from structpred.errors import ConfigError, Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
 from structpred.objective import Objective
 from structpred.objectives import RML, Best, Distillation, Exact, MaximumLikelihood, Sampled, Weighted, WeightedSum
 from structpred.objectives.distillation import Teacher, per_position
 from structpred.payoffs import HammingPayoff, Temperature
+from structpred.running import train
 from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.tasks import Pronunciation
-from structpred.train import train
 from structpred.training import Trainer, checkpoint
 from structpred.training.data import Prepared
 from structpred.training.progress import ignore
-from structpred.training.trainer import Interrupted, Training
+from structpred.training.trainer import Training
 from tests.support.tiny import Copying, as_candidates, strings, tiny_p
 
 V = 3
@@ -199,14 +199,14 @@ def by(teacher: Run, **fields: Any) -> Distillation:
 
 def test_a_student_begins_and_ends_without_touching_its_teacher(teacher: Run, tmp_path: Path) -> None:
     under_way = training(replace(TEACHER, objective=by(teacher)))
-    state = under_way.modules.state
+    state = under_way.stepper.modules.state
     assert isinstance(state, Teacher)
     before = {name: value.clone() for name, value in state.state_dict().items()}
-    under_way.modules.train()
+    under_way.stepper.modules.train()
     under_way.rehearse(3)
     assert all(torch.equal(value, before[name]) for name, value in state.state_dict().items())
     assert not any(module.training for module in state.modules())
-    trained = [each for group in under_way.optimizer.param_groups for each in group["params"]]
+    trained = [each for group in under_way.stepper.optimizer.param_groups for each in group["params"]]
     assert {id(each) for each in trained} == {id(each) for each in under_way.model.parameters()}
     run = train(replace(TEACHER, objective=by(teacher)), root=tmp_path)
     assert run.result.history[0].diagnostics["divergence"] > 0

@@ -25,9 +25,9 @@ from structpred.objectives import (
     Weighted,
     WeightedSum,
 )
+from structpred.running import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
-from structpred.train import train
 from structpred.training import Adam, Constant, Trainer
 from structpred.training.batching import EpochPlan
 from structpred.training.data import Prepared
@@ -132,11 +132,11 @@ def epoch_of(training: Training) -> EpochPlan:
 def loss_per_token(training: Training) -> float:
     """Of the whole training set under the same draws, without dropout, as it counts half-way through training."""
     plan = epoch_of(training)
-    training.generator.manual_seed(5)
-    training.step.eval()
+    training.stepper.generator.manual_seed(5)
+    training.stepper.step.eval()
     with torch.no_grad(), torch.random.fork_rng():
-        losses = [training.step(*plain(plan[i]), training.steps, 0.5)[0].sum() for i in range(len(plan))]
-    training.step.train()
+        losses = [training.stepper.step(*plain(plan[i]), training.steps, 0.5)[0].sum() for i in range(len(plan))]
+    training.stepper.step.train()
     return float(torch.stack(losses).sum()) / sum(plan[i].tokens for i in range(len(plan)))
 
 

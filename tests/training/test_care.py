@@ -11,24 +11,24 @@ import torch
 from torch import nn
 
 from structpred.distributions.protocols import LogProb
-from structpred.errors import RunError
+from structpred.errors import Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.results import Epoch
+from structpred.running import train
 from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.task import Sizes
-from structpred.train import train
 from structpred.training import Adam, Constant, Trainer, checkpoint
 from structpred.training.average import Average
 from structpred.training.care import step_unless
 from structpred.training.data import Prepared
 from structpred.training.gradient import MemoryWarning
 from structpred.training.logbook import Logbook, of_epoch
-from structpred.training.trainer import Interrupted, Training
+from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -96,13 +96,13 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_and_leaves_no_trace(gr
     plan = run._plan()
     for position in range(3):
         run.position = position
-        before = {name: value.clone() for name, value in run.modules.state_dict().items()}
-        moments = [state["step"].clone() for state in run.optimizer.state.values()]
+        before = {name: value.clone() for name, value in run.stepper.modules.state_dict().items()}
+        moments = [state["step"].clone() for state in run.stepper.optimizer.state.values()]
         run._train(plan)
-        same = [torch.equal(value, before[name]) for name, value in run.modules.state_dict().items()]
+        same = [torch.equal(value, before[name]) for name, value in run.stepper.modules.state_dict().items()]
         assert all(same) if position == 2 else not all(same)
         if position == 2:
-            assert moments == [state["step"] for state in run.optimizer.state.values()]
+            assert moments == [state["step"] for state in run.stepper.optimizer.state.values()]
     assert int(run.care.skipped) == int(run.care.longest) == 1
     assert int(run.totals.tokens) == plan.tokens(0) + plan.tokens(1)
     assert math.isfinite(run.totals.loss())

@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from structpred.errors import RunError
+from structpred.errors import Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
+from structpred.running import train
 from structpred.runs import Run
-from structpred.train import train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.checkpoint import DamagedCheckpointWarning
-from structpred.training.trainer import Interrupted
 from tests.support.tiny import Copying
 
 TINY = Experiment(

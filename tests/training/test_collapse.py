@@ -13,8 +13,8 @@ from structpred.objectives import REINFORCE, MaximumLikelihood, NoBaseline
 from structpred.registry import tasks
 from structpred.results import Epoch
 from structpred.rewards import FunctionReward
+from structpred.running import train
 from structpred.task import Example, Splits
-from structpred.train import train
 from structpred.training import Adam, Trainer
 from structpred.training.collapse import CollapseWarning, collapsed, shape_of, warn_of_collapse
 from tests.support.tiny import Copying

@@ -16,8 +16,8 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML
+from structpred.running import train
 from structpred.runs import Run
-from structpred.train import train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.batching import EpochPlan
 from structpred.training.data import Prepared

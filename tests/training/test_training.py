@@ -15,20 +15,20 @@ import torch
 from filelock import FileLock
 
 from structpred.distributions.protocols import LogProb
-from structpred.errors import DataError, RunError
+from structpred.errors import DataError, Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.registry import objectives
+from structpred.running import train
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
-from structpred.train import train
 from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint
 from structpred.training.data import Prepared
 from structpred.training.progress import Progress, ignore
 from structpred.training.ranks import processor_has_bf16
-from structpred.training.trainer import Interrupted, Training
+from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
 TINY = Experiment(

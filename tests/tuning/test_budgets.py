@@ -10,10 +10,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from structpred import Experiment, Trainer
+from structpred.errors import Busy, Interrupted
 from structpred.metrics import SymbolErrorRate
+from structpred.running import train
 from structpred.runs import Folder
-from structpred.train import Busy, train
-from structpred.training.trainer import Interrupted
 from structpred.tuning import Over, Range, evaluation, samplers, spaces
 from structpred.tuning.evaluation import Place, hopeless
 from structpred.tuning.lease import LEASE
@@ -144,7 +144,7 @@ def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path, monkeyp
     def busy_once(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
-            raise Busy(Folder(tmp_path))
+            raise Busy(tmp_path)
         return real(*arguments, **options)
 
     monkeypatch.setattr(evaluation, "train", busy_once)

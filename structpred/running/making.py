@@ -1,0 +1,187 @@
+"""A run's folder being filled."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from structpred.config import components
+from structpred.errors import RunError
+from structpred.experiment import Experiment
+from structpred.files import write_atomically
+from structpred.metrics import Counts
+from structpred.provenance import commit, device_name, environment
+from structpred.results import RunResult
+from structpred.runs import Folder, Run, write_data
+from structpred.task import Example, Splits
+from structpred.training import checkpoint
+from structpred.training.care import NotFinite
+from structpred.training.data import Prepared, warn_of_unknown
+from structpred.training.evaluation import score_counts, scores
+from structpred.training.logbook import Logbook, Logger
+from structpred.training.progress import Observer, Progress
+from structpred.training.ranks import Ranks
+from structpred.training.trainer import Training
+from structpred.vocabulary import Symbols
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a run is trained, other than by what its experiment says.
+
+    Attributes:
+        splits: the data of its task.
+        ranks: the processes at work.
+        stopping: asked after every step; True saves a checkpoint and raises `Interrupted`.
+        checkpoint_every: seconds between checkpoints.
+        loggers: given numbers beside the run's own log.
+    """
+
+    splits: Splits
+    ranks: Ranks
+    stopping: Callable[[], bool]
+    checkpoint_every: float
+    loggers: tuple[Logger, ...]
+
+
+class Making:
+    """A run folder being filled, `Folder.result` last.
+
+    Args:
+        experiment: what to run.
+        identity: the run's.
+        folder: where; nobody else may be writing there.
+        conditions: how.
+        observer: told of progress.
+        start: the finished run whose weights training starts from, unless there is a checkpoint.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        identity: str,
+        folder: Folder,
+        conditions: Conditions,
+        observer: Observer,
+        start: Run | None,
+    ) -> None:
+        observer(Progress("preparing"))
+        self.experiment, self.identity, self.folder = experiment, identity, folder
+        self.conditions, self.observer = conditions, observer
+        self.prepared = Prepared.of(conditions.splits, experiment.model)
+        warn_of_unknown(conditions.splits, self.prepared.codec)
+        log = Logbook(folder.log)
+        self.training = Training(
+            experiment, self.prepared, observer=observer, ranks=conditions.ranks, loggers=(log, *conditions.loggers)
+        )
+        if folder.checkpoint.exists():
+            self.training.restore(checkpoint.newest(folder.checkpoint))
+        elif start is not None:
+            self.training.model.load_state_dict(checkpoint.load(start.folder.weights))
+        if conditions.ranks.first:
+            log.rewind(self.training.steps, self.training.epoch)
+            folder.not_finite.unlink(missing_ok=True)
+        self._write(folder.experiment, experiment.to_json())
+        self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
+        self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
+
+    def train(self) -> None:
+        """Train to the end of the budget, test, and write everything.
+
+        Raises:
+            RunError: training cannot go on.
+            Interrupted: it was asked to stop.
+        """
+        training, folder = self.training, self.folder
+        self._run()
+        tokens_per_second = training.clock.pace(1.0)[0]
+        self.observer(Progress("testing", done=1.0))
+        training.clock.start()
+        weights = training.choose_best()
+        counts = {split: self._test(split) for split in ("dev", "test")}
+        training.clock.stop()
+        self._write(folder.weights, _bytes_of(weights))
+        self._write(folder.counts, _bytes_of_arrays(counts))
+        self._write(folder.result, json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False))
+        if self.conditions.ranks.first:
+            checkpoint.remove(folder.checkpoint)
+        self.conditions.ranks.from_first(None)  # the others go on once everything is written
+
+    def _run(self) -> None:
+        """Train to the end of the budget."""
+        try:
+            self.training.run(
+                save=self._save, save_every=self.conditions.checkpoint_every, stopping=self.conditions.stopping
+            )
+        except NotFinite as error:
+            self._write(self.folder.not_finite, json.dumps(error.batch, indent=1, ensure_ascii=False))
+            raise RunError(f"{error} in {self.folder.not_finite}") from error
+
+    def _save(self, state: checkpoint.State) -> None:
+        if self.conditions.ranks.first:
+            checkpoint.save(self.folder.checkpoint, state)
+
+    def _write(self, path: Path, content: str | bytes) -> None:
+        if self.conditions.ranks.first:
+            write_atomically(path, content)
+
+    def _test(self, split: str) -> dict[str, Counts]:
+        examples: tuple[Example, ...] = getattr(self.prepared.splits, split)
+        sources = [example.source for example in examples]
+        outputs = self.training.predict(sources, self.experiment.decoding)
+        self._write(self.folder.predictions(split), self._table(examples, outputs))
+        return score_counts(self.experiment.task.metrics, examples, outputs)
+
+    def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
+        render = self.experiment.task.render
+        lines = ["source\tprediction\treferences"]
+        for example, output in zip(examples, outputs, strict=True):
+            references = " | ".join(map(render, example.references))
+            lines.append(f"{' '.join(example.source)}\t{render(output)}\t{references}")
+        return "\n".join(lines) + "\n"
+
+    def _result(self, counts: dict[str, dict[str, Counts]], tokens_per_second: float) -> RunResult:
+        training = self.training
+        assert training.best is not None
+        return RunResult(
+            identity=self.identity,
+            scores={split: scores(self.experiment.task.metrics, each) for split, each in counts.items()},
+            signatures={metric.name: metric.signature for metric in self.experiment.task.metrics},
+            best_epoch=training.best.epoch,
+            steps=training.steps,
+            seconds=training.clock.wall,
+            cpu_seconds=training.clock.cpu,
+            tokens_per_second=tokens_per_second,
+            device=device_name(training.stepper.device),
+            history=tuple(training.history),
+            skipped=int(training.care.skipped),
+        )
+
+    def _record(self) -> dict[str, object]:
+        data, start = self.prepared.splits.digest, self.experiment.start
+        return {
+            "identity": self.identity,
+            "data": data,
+            "start": None if start is None else start.identity(data),
+            **asdict(environment()),
+            **asdict(commit()),
+            "modules": sorted({type(part).__module__ for part in components(self.experiment)}),
+        }
+
+
+def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    return buffer.getvalue()
+
+
+def _bytes_of_arrays(counts: dict[str, dict[str, Counts]]) -> bytes:
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {f"{split}/{name}": each for split, by in counts.items() for name, each in by.items()}
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

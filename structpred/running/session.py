@@ -1,0 +1,113 @@
+"""From an experiment to a finished run; interrupted at any moment, the same call goes on."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from structpred.errors import Busy, Interrupted
+from structpred.experiment import Experiment
+from structpred.running.lock import alone
+from structpred.running.making import Conditions, Making
+from structpred.runs import Folder, Run
+from structpred.training.logbook import Logger
+from structpred.training.process import signals, without_subnormals
+from structpred.training.progress import Observer, Progress, ignore
+from structpred.training.ranks import Ranks
+
+WAIT = 0.5
+"""Seconds between looks at a run that another process is training."""
+
+
+def train(
+    experiment: Experiment,
+    *,
+    root: str | Path = "runs",
+    device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
+    observer: Observer = ignore,
+    stopping: Callable[[], bool] = lambda: False,
+    checkpoint_every: float = 30.0,
+    loggers: Sequence[Logger] = (),
+) -> Run:
+    """Train, choose weights on dev, score dev and test, and leave a run folder named by the run's identity.
+
+    A finished run is returned as it is; one that was interrupted goes on from its last checkpoint and ends with the
+    weights it would have had. The run that the experiment starts from, if any, is found in the same root, or trained
+    there first.
+
+    Args:
+        experiment: what to run.
+        root: the folder of run folders.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        devices: how many on each machine; each has a process, which runs this same program.
+        nodes: how many machines; several need a launcher such as ``torchrun`` or SLURM, and a root that all of them
+            see.
+        observer: told of progress.
+        stopping: asked after every step; True saves a checkpoint and raises `Interrupted`.
+        checkpoint_every: seconds between checkpoints.
+        loggers: given numbers as training goes on, beside the run's own log.
+
+    Raises:
+        DataError: the task's data cannot be read.
+        Busy: another process is at this run.
+        RunError: training cannot go on.
+        Interrupted: a signal or ``stopping`` ended it early.
+    """
+    ranks = Ranks(device, devices, nodes)
+    conditions = Conditions(experiment.task.load(), ranks, stopping, checkpoint_every, tuple(loggers))
+    return _Session(Path(root), conditions).run(experiment, observer)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """Where and how a run is trained, and before it the run that it starts from."""
+
+    root: Path
+    conditions: Conditions
+
+    def run(self, experiment: Experiment, observer: Observer) -> Run:
+        """The finished run."""
+        identity, ranks = experiment.identity(self.conditions.splits.digest), self.conditions.ranks
+        folder = Folder(self.root / identity[:16])
+        with alone(folder) if ranks.first else contextlib.nullcontext():
+            finished, under_way = ranks.from_first((folder.finished, folder.checkpoint.exists()))
+            if not finished:
+                with signals() as signalled, without_subnormals(), torch.random.fork_rng():
+                    session = self._stopping_also_when(signalled)
+                    start = None if under_way else session.start(experiment, observer)
+                    Making(experiment, identity, folder, session.conditions, observer, start).train()
+        observer(Progress("done", done=1.0))
+        return Run.load(folder.path)
+
+    def start(self, experiment: Experiment, observer: Observer) -> Run | None:
+        """The finished run that training starts from, if any; waits while another process is training it."""
+        if experiment.start is None:
+            return None
+        unlogged = replace(self, conditions=replace(self.conditions, loggers=()))
+        while True:
+            try:
+                return unlogged.run(experiment.start, _OfStart(observer))
+            except Busy:
+                observer(Progress("waiting for another process to train its start"))
+                if self.conditions.stopping():
+                    raise Interrupted from None
+                time.sleep(WAIT)
+
+    def _stopping_also_when(self, signalled: Callable[[], bool]) -> "_Session":
+        stopping = self.conditions.stopping
+        return replace(self, conditions=replace(self.conditions, stopping=lambda: signalled() or stopping()))
+
+
+@dataclass(frozen=True)
+class _OfStart:
+    """Tells of the run that training starts from: none of the training proper is done yet."""
+
+    observer: Observer
+
+    def __call__(self, progress: Progress) -> None:
+        self.observer(replace(progress, phase=f"start, {progress.phase}", done=0.0))

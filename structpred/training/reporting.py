@@ -1,0 +1,52 @@
+"""What a run says of itself as it goes: progress for people and numbers for loggers."""
+
+from collections.abc import Sequence
+
+from structpred.results import Epoch
+from structpred.training.care import Care
+from structpred.training.logbook import Logger, of_epoch
+from structpred.training.progress import Observer, Progress
+from structpred.training.tallies import Clock, Every, Totals
+
+SHOW_EVERY = 0.5
+"""Seconds between reports of progress; reading a loss makes the device wait, so it is not done every step."""
+LOG_EVERY = 10.0
+"""Seconds between entries of the log within an epoch."""
+
+
+class Reporter:
+    """Tells the observer and the loggers.
+
+    Args:
+        observer: told of progress.
+        loggers: given numbers every few seconds and at the end of every epoch.
+        epochs: how many there may be.
+    """
+
+    def __init__(self, observer: Observer, loggers: Sequence[Logger], epochs: int) -> None:
+        self.observer, self.loggers, self.epochs = observer, loggers, epochs
+        self._show, self._log = Every(SHOW_EVERY), Every(LOG_EVERY)
+
+    def due(self) -> bool:
+        """True when it is time to tell how training stands."""
+        return self._show.due()
+
+    def tell(
+        self, totals: Totals, clock: Clock, care: Care, history: Sequence[Epoch], *, steps: int, share: float
+    ) -> None:
+        """How training stands after so many steps; ``share`` of it is done."""
+        epoch, dev = len(history) + 1, history[-1].dev if history else {}
+        loss, (rate, left) = totals.loss(), clock.pace(share)
+        self.observer(Progress("training", epoch, self.epochs, share, rate, left, loss, dev, steps))
+        if self._log.due():
+            skipped, seconds = float(care.skipped), clock.seconds()
+            within = {"loss": loss, "tokens_per_second": rate, "skipped": skipped, "seconds": seconds}
+            self._write({"epoch": epoch, **within}, steps)
+
+    def end_epoch(self, epoch: Epoch, steps: int) -> None:
+        """An epoch has ended and is scored."""
+        self._write(of_epoch(epoch), steps)
+
+    def _write(self, numbers: dict[str, float], steps: int) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(numbers, steps)

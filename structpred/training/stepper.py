@@ -1,0 +1,150 @@
+"""The network, its optimiser and whatever else one step moves on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from structpred.seeds import stream
+from structpred.training.average import Average
+from structpred.training.batching import EpochPlan
+from structpred.training.care import Care, give_back, step_unless
+from structpred.training.checkpoint import State
+from structpred.training.data import Prepared
+from structpred.training.gradient import Gradient, Scored
+from structpred.training.ranks import Ranks
+from structpred.training.settings import Recipe
+from structpred.training.step import TrainingStep
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that was taken, or skipped.
+
+    Attributes:
+        scored: losses and diagnostics of this process's examples.
+        skip: True where the step was not finite and left no trace, 0-dim and on the device.
+    """
+
+    scored: Scored
+    skip: Tensor
+
+
+class Stepper:
+    """Takes steps; nothing in a step waits for the device.
+
+    Everything random is seeded here: initial weights first, then the dropout, which has the global state from there on.
+
+    Args:
+        recipe: the experiment.
+        prepared: its data.
+        ranks: the processes at work.
+
+    Attributes:
+        model: the network that is trained.
+        generator: source of the draws that the objective makes during a step.
+        care: counts of skipped steps.
+
+    Raises:
+        RunError: the device is not there.
+    """
+
+    def __init__(self, recipe: Recipe, prepared: Prepared, ranks: Ranks) -> None:
+        self.recipe, self.ranks = recipe, ranks
+        self.fabric = ranks.fabric(recipe.trainer.precision)
+        self.generator = torch.Generator(self.fabric.device)
+        self.generator.manual_seed(self._stream("objective"))
+        torch.manual_seed(stream(recipe.seed, "initialisation"))
+        self.modules = self._modules(prepared)
+        self.model = self.modules.model
+        self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
+        self.step, self.optimizer = self.fabric.setup(self.modules, recipe.optimiser.build(self.parameters))
+        torch.manual_seed(self._stream("dropout"))
+        self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
+        self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
+        self.buffers = [] if self.modules.state is None else list(self.modules.state.buffers())
+        self.care = Care(self.fabric.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.fabric.device
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network that is scored and kept: the moving average, if there is one."""
+        return self.step.model if self.average is None else self.average.model
+
+    def take(self, plan: EpochPlan, position: int, steps: int, share: float) -> Taken:
+        """One step of the optimiser.
+
+        Args:
+            plan: the epoch.
+            position: the batch in it.
+            steps: those before this one.
+            share: of the training that is done.
+        """
+        trainer, optimiser = self.recipe.trainer, self.recipe.optimiser
+        for group in self.optimizer.param_groups:
+            group["lr"] = optimiser.rate * optimiser.schedule.factor(share)
+        before = [buffer.clone() for buffer in self.buffers]
+        self.optimizer.zero_grad()
+        scored = self.gradient.of(plan, position, steps, share)
+        doubtful = self.ranks.add_gradients(self.parameters, ~scored.losses.sum().isfinite())
+        norm = self.fabric.clip_gradients(self.step, self.optimizer, max_norm=trainer.clip, error_if_nonfinite=False)
+        assert norm is not None
+        skip = doubtful | ~norm.isfinite()
+        step_unless(skip, self.optimizer)
+        give_back(self.buffers, before, skip)
+        if self.average is not None:
+            self.average.follow(steps + 1)
+        self.care.count(skip, position)
+        return Taken(scored, skip)
+
+    def state(self) -> State:
+        """Everything needed to go on with the same steps; all processes take part."""
+        random, *others = self.ranks.gather(self._random())
+        return {
+            "modules": self.modules.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.model.state_dict(),
+            "random": random,
+            "random_of_others": others,
+            "care": self.care.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self.modules.load_state_dict(state["modules"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
+        self._set_random([state["random"], *state.get("random_of_others", [])])
+        if "care" in state:  # not in checkpoints of version 0.1
+            self.care.restore(state["care"])
+
+    def _modules(self, prepared: Prepared) -> TrainingStep:
+        recipe, sizes = self.recipe, prepared.training.sizes
+        model = recipe.model.build(sizes)
+        state = recipe.objective.state(sizes)
+        kind = prepared.training.inputs.padded
+        return TrainingStep(model, recipe.objective, state, self.generator, kind=kind, symbols=sizes.inputs)
+
+    def _stream(self, name: str) -> int:
+        """A seed of this process's own; the first one's is that of a process on its own."""
+        return stream(self.recipe.seed, name, *([] if self.ranks.first else [self.ranks.rank]))
+
+    def _random(self) -> State:
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        return {"torch": torch.get_rng_state(), "cuda": cuda, "objective": self.generator.get_state()}
+
+    def _set_random(self, states: Sequence[State]) -> None:
+        """Of every process; one that there was not when they were saved begins its own."""
+        if self.ranks.rank >= len(states):
+            return
+        state = states[self.ranks.rank]
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+        self.generator.set_state(state["objective"])
