@@ -310,7 +310,7 @@ def test_what_starts_from_a_run_that_failed_is_not_trained(monkeypatch: pytest.M
     plan = Plan.of({"ML": ARMS["ML"], "RML": SECOND}, (0,), None, tmp_path)
     with (
         ThreadPoolExecutor(1) as executor,
-        workers(executor, 1) as chosen,
+        workers(executor, 1, tmp_path) as chosen,
         pytest.raises(RunError, match=r"^3 of 3 runs did not finish, first start of ML, RML, seed 0: this"),
     ):
         _run_all(plan, chosen, tmp_path, "cpu", quiet())

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,7 @@ from rich.console import Console
 from structpred.cli import assignments
 from structpred.cli.places import Words, folder_to_write
 from structpred.cli.sources import load_arms
+from structpred.comparison.cluster import cluster
 from structpred.comparison.plan import Plan, PlannedRun
 from structpred.comparison.runner import compare
 from structpred.config import Count, coerce
@@ -48,6 +50,9 @@ class Compare:
     workers: int | None = None
     """Processes; one a processor by default."""
 
+    cluster: str | None = None
+    """Train on the workers of this dask cluster instead, such as tcp://10.0.0.1:8786; they must see the same --root."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
 
@@ -64,15 +69,24 @@ class Compare:
         """Plan, run, show and write."""
         coerce(self.seeds, Count, "--seeds")
         coerce(self.workers, Count | None, "--workers")
+        if self.cluster is not None and self.workers is not None:
+            raise ConfigError("--cluster has workers of its own, so --workers cannot be given with it; leave one out")
         arms, seeds = self._arms(), range(self.seeds)
         for path in (self.root, self.report):
             folder_to_write(path)
         if self.dry_run:
             show_plan(Plan.of(arms, seeds, self.baseline, self.root), self.workers, self.device, console)
             return
-        report = compare(
-            arms, seeds=seeds, baseline=self.baseline, root=self.root, workers=self.workers, device=self.device
-        )
+        with nullcontext() if self.cluster is None else cluster(self.cluster) as executor:
+            report = compare(
+                arms,
+                seeds=seeds,
+                baseline=self.baseline,
+                root=self.root,
+                workers=self.workers,
+                device=self.device,
+                executor=executor,
+            )
         report.show(console)
         written = report.write(self.report)
         console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)

@@ -46,7 +46,8 @@ def compare(
         root: the folder of run folders.
         workers: processes; one a processor by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        executor: run on this instead of processes of our own; it must see the same files.
+        executor: run on this instead of processes of our own, such as that of `structpred.comparison.cluster`; it must
+            see the same files, and its workers should have one thread each.
         console: where progress is shown; the standard error by default.
 
     Raises:
@@ -60,7 +61,7 @@ def compare(
         first = next(iter(arms.values()))
         warn_of_unknown(plan.splits, Codec.of(plan.splits.train, first.model.encoder()))
         count = min(workers or os.cpu_count() or 1, len(plan.unfinished))
-        with open_workers(executor, count) as chosen:
+        with open_workers(executor, count, Path(root)) as chosen:
             _run_all(plan, chosen, Path(root), device, console or Console(stderr=True))
     results: dict[str, list[RunResult]] = {arm: [] for arm in arms}
     for run in plan.runs:
@@ -81,7 +82,7 @@ def _run_all(plan: Plan, chosen: Workers, root: Path, device: str, console: Cons
         if isinstance(reason, BrokenProcessPool):  # no worker is left to take what became ready
             raise RunError(f"{_reason(reason)}; finished runs are kept") from reason
         raise
-    failures = {run.name: error for future, run in work.futures.items() if (error := future.exception())}
+    failures = {run.name: error for future, run in work.futures.items() if (error := _failure(future))}
     if failures:
         name, error = next(iter(failures.items()))
         waiting = len(work.waiting)
@@ -114,13 +115,19 @@ def _watch(work: _Work, finished: int, console: Console) -> None:
     with Overview(console, finished, total) as shown:
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when="FIRST_COMPLETED")
-            under_way = {work.futures[future] for future in pending if future.running()}
+            under_way = {work.futures[future] for future in pending}  # not all executors say which ones are running
             shown.update({run.name: progress for run in under_way if (progress := read_progress(run.folder))})
             for future in done:
-                run, error = work.futures[future], future.exception()
+                run, error = work.futures[future], _failure(future)
                 line = f"failed: {_reason(error)}" if error else _told(run)
                 shown.end(run.name, f"{run.name}: {line}", silent=isinstance(error, BrokenProcessPool))
             pending |= work.submit_ready() if done else set()
+
+
+def _failure(future: Future[None]) -> BaseException | None:
+    if future.cancelled():
+        return RunError("its executor gave it up, as a cluster does whose scheduler has ended")
+    return future.exception()
 
 
 def _told(run: PlannedRun) -> str:

@@ -18,17 +18,19 @@ from pathlib import Path
 import torch
 
 from structpred.comparison.plan import PlannedRun, ProgressFile
-from structpred.errors import Interrupted, RunError, StructpredError
+from structpred.errors import Busy, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
-from structpred.running import train
+from structpred.running import WAIT, train
 from structpred.runs import Folder
+from structpred.training.progress import Observer, Progress
+from structpred.training.tallies import Every
 
 _asked_to_stop: Callable[[], bool] = lambda: False  # noqa: E731 - replaced in our own workers by _begin
-_ended: set[str] = set()
-"""Comparisons that were interrupted, for an executor whose workers are threads of this process."""
 _busy = threading.Lock()
 """Held while a run is trained: runs in threads take turns, because PyTorch's random state is the process's."""
+LOOK = 1.0
+"""Seconds between looks at whether a comparison on somebody else's executor is still there."""
 
 
 @dataclass(frozen=True)
@@ -37,43 +39,52 @@ class Workers:
 
     Attributes:
         executor: takes the runs.
-        token: names the comparison, so that its runs can be told to stop.
+        sign: a file that is there as long as the comparison is, for workers that it cannot tell to stop; None for our
+            own.
     """
 
     executor: Executor
-    token: str
+    sign: Path | None = None
 
     def submit(self, run: PlannedRun, root: Path, device: str) -> Future[None]:
-        """Queue a run."""
+        """Queue a run; the places it is told of do not depend on where its worker was started."""
         run.folder.progress.unlink(missing_ok=True)  # an interrupted run's, which would be shown as this one's
+        folder = Folder(run.folder.path.resolve())
         with deaf_children():
-            return self.executor.submit(_train, run.experiment, str(root), device, str(run.folder.path), self.token)
+            return self.executor.submit(_train, run.experiment, root.resolve(), device, folder, self.sign)
 
 
 @contextmanager
-def workers(given: Executor | None, count: int) -> Iterator[Workers]:
+def workers(given: Executor | None, count: int, root: Path) -> Iterator[Workers]:
     """The executor given, or processes of our own of one thread each.
 
     When the block fails (Ctrl-C), the runs under way write a checkpoint and end, and our own processes are waited for.
     """
-    token = uuid.uuid4().hex
     if given is not None:
-        try:
-            yield Workers(given, token)
-        except BaseException:
-            _ended.add(token)
-            raise
+        with _sign_of_life(root.resolve()) as sign:
+            yield Workers(given, sign)
         return
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     pool = ProcessPoolExecutor(count, context, _begin, (stop, os.getpid()))
     try:
-        yield Workers(pool, token)
+        yield Workers(pool)
     except BaseException:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+@contextmanager
+def _sign_of_life(root: Path) -> Iterator[Path]:
+    root.mkdir(parents=True, exist_ok=True)
+    sign = root / f".comparing-{uuid.uuid4().hex}"
+    sign.touch()
+    try:
+        yield sign
+    finally:
+        sign.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -89,25 +100,39 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _train(experiment: Experiment, root: str, device: str, folder: str, token: str) -> None:
+def _train(experiment: Experiment, root: Path, device: str, folder: Folder, sign: Path | None) -> None:
     """Train one run, unless the comparison has ended in the meantime."""
+    look = Every(LOOK)
 
     def stopping() -> bool:
-        return token in _ended or _asked_to_stop()
+        return _asked_to_stop() or (sign is not None and look.due() and not sign.exists())
 
     with _busy:
         try:
-            if stopping():
-                raise Interrupted
-            train(experiment, root=root, device=device, observer=ProgressFile(Folder(Path(folder))), stopping=stopping)
+            _train_or_wait(experiment, root, device, ProgressFile(folder), stopping)
         except Interrupted:
-            if multiprocessing.parent_process() is not None:
+            if sign is None:
                 os._exit(1)  # a pool that ends may have lost the lock of its queues: do not go back to them
             raise
         except (StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise _mistake_in_code(error, Path(folder)) from error
+            raise _mistake_in_code(error, folder.path) from error
+
+
+def _train_or_wait(
+    experiment: Experiment, root: Path, device: str, observer: Observer, stopping: Callable[[], bool]
+) -> None:
+    """Train, or wait for another process at the same run, such as one that a cluster took for dead."""
+    while not stopping():
+        try:
+            train(experiment, root=root, device=device, observer=observer, stopping=stopping)
+        except Busy:
+            observer(Progress("waiting for another process to train it"))
+            time.sleep(WAIT)
+        else:
+            return
+    raise Interrupted
 
 
 def _mistake_in_code(error: Exception, folder: Path) -> RunError:

@@ -176,7 +176,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as executor:
-        monkeypatch.setattr(runner, "open_workers", lambda given, count: workers(executor, count))
+        monkeypatch.setattr(runner, "open_workers", lambda given, count, root: workers(executor, count, root))
         yield
 
 
