@@ -17,6 +17,7 @@ from structpred.running import train
 from structpred.runs import Run
 from structpred.training.progress import Observer, Progress, ignore
 from structpred.training.ranks import in_first
+from structpred.training.tensorboard import TensorBoard
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Train:
 
     threads: int = 1
     """Processor threads; more rarely pays on small models, and hurts when other processes are running."""
+
+    logger: Literal["tensorboard"] | None = None
+    """Log also for TensorBoard, into the run's folder; see it by tensorboard --logdir runs."""
 
     root: Path = Path("runs")
     """The folder of run folders."""
@@ -81,6 +85,7 @@ class Train:
             devices=self.devices,
             nodes=self.nodes,
             observer=observer,
+            loggers=() if self.logger is None else (TensorBoard,),
         )
 
     def _continued(self, path: Path) -> Experiment:

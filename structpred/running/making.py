@@ -39,7 +39,7 @@ class Conditions:
         ranks: the processes at work.
         stopping: asked after every step; True saves a checkpoint and raises `Interrupted`.
         checkpoint_every: seconds between checkpoints.
-        loggers: given numbers beside the run's own log.
+        loggers: given numbers beside the run's own log, in the first process.
     """
 
     splits: Splits

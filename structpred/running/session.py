@@ -13,7 +13,7 @@ from structpred.experiment import Experiment
 from structpred.running.lock import alone
 from structpred.running.making import Conditions, Making
 from structpred.runs import Folder, Run
-from structpred.training.logbook import Logger
+from structpred.training.logbook import GivenLogger, opened
 from structpred.training.process import signals, without_subnormals
 from structpred.training.progress import Observer, Progress, ignore
 from structpred.training.ranks import Ranks
@@ -32,7 +32,7 @@ def train(
     observer: Observer = ignore,
     stopping: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 30.0,
-    loggers: Sequence[Logger] = (),
+    loggers: Sequence[GivenLogger] = (),
 ) -> Run:
     """Train, choose weights on dev, score dev and test, and leave a run folder named by the run's identity.
 
@@ -50,7 +50,8 @@ def train(
         observer: told of progress.
         stopping: asked after every step; True saves a checkpoint and raises `Interrupted`.
         checkpoint_every: seconds between checkpoints.
-        loggers: given numbers as training goes on, beside the run's own log.
+        loggers: given numbers as training goes on, beside the run's own log: any of Lightning Fabric's, or what makes
+            one of the run's folder, such as `structpred.training.tensorboard.TensorBoard`.
 
     Raises:
         DataError: the task's data cannot be read.
@@ -59,8 +60,8 @@ def train(
         Interrupted: a signal or ``stopping`` ended it early.
     """
     ranks = Ranks(device, devices, nodes)
-    conditions = Conditions(experiment.task.load(), ranks, stopping, checkpoint_every, tuple(loggers))
-    return _Session(Path(root), conditions).run(experiment, observer)
+    conditions = Conditions(experiment.task.load(), ranks, stopping, checkpoint_every, loggers=())
+    return _Session(Path(root), conditions).run(experiment, observer, tuple(loggers))
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class _Session:
     root: Path
     conditions: Conditions
 
-    def run(self, experiment: Experiment, observer: Observer) -> Run:
+    def run(self, experiment: Experiment, observer: Observer, loggers: tuple[GivenLogger, ...] = ()) -> Run:
         """The finished run."""
         identity, ranks = experiment.identity(self.conditions.splits.digest), self.conditions.ranks
         folder = Folder(self.root / identity[:16])
@@ -80,7 +81,9 @@ class _Session:
                 with signals() as signalled, without_subnormals(), torch.random.fork_rng():
                     session = self._stopping_also_when(signalled)
                     start = None if under_way else session.start(experiment, observer)
-                    Making(experiment, identity, folder, session.conditions, observer, start).train()
+                    with opened(loggers if ranks.first else (), folder.path) as ready:
+                        conditions = replace(session.conditions, loggers=ready)
+                        Making(experiment, identity, folder, conditions, observer, start).train()
         observer(Progress("done", done=1.0))
         return Run.load(folder.path)
 
@@ -88,10 +91,9 @@ class _Session:
         """The finished run that training starts from, if any; waits while another process is training it."""
         if experiment.start is None:
             return None
-        unlogged = replace(self, conditions=replace(self.conditions, loggers=()))
         while True:
             try:
-                return unlogged.run(experiment.start, _OfStart(observer))
+                return self.run(experiment.start, _OfStart(observer))
             except Busy:
                 observer(Progress("waiting for another process to train its start"))
                 if self.conditions.stopping():

@@ -1,10 +1,11 @@
 """What a run logs as it goes: lines of JSON in its folder, and whatever else is given."""
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from structpred.files import write_atomically
 from structpred.results import Epoch
@@ -14,8 +15,34 @@ from structpred.results import Epoch
 class Logger(Protocol):
     """Takes numbers by name; every logger of Lightning Fabric does, such as its ``TensorBoardLogger``."""
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Write them down as those after so many steps."""
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Write numbers down as those after so many steps; the engine's loggers do not agree on a type for them."""
+
+
+@runtime_checkable
+class Ends(Protocol):
+    """A logger that is to be told of the end; those of Lightning Fabric are, and then write what they still hold."""
+
+    def finalize(self, status: str) -> None:
+        """Write what is not written yet; the status is ``"success"`` or ``"failed"``."""
+
+
+GivenLogger = Logger | Callable[[Path], Logger]
+"""A logger, or what makes one of a run's folder, which has its name only once the data are read."""
+
+
+@contextlib.contextmanager
+def opened(loggers: Sequence[GivenLogger], folder: Path) -> Iterator[tuple[Logger, ...]]:
+    """Loggers of the run in a folder, for the time of a block."""
+    made = tuple(each(folder) if callable(each) else each for each in loggers)
+    status = "failed"
+    try:
+        yield made
+        status = "success"
+    finally:
+        for each in made:
+            if isinstance(each, Ends):
+                each.finalize(status)
 
 
 class Logbook:
