@@ -8,20 +8,13 @@ from itertools import combinations
 from pathlib import Path
 from statistics import median
 
-import torch
-
+from structpred.comparison.estimate import rehearsed
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.registry import nearest
 from structpred.runs import Folder, Run
 from structpred.task import Splits
-from structpred.training.data import Prepared
-from structpred.training.progress import Progress, ignore
-from structpred.training.trainer import Training
-
-REHEARSAL_STEPS = 12
-EVALUATION_SHARE = 1.2
-"""Training and evaluation together take about this many times the optimiser steps alone."""
+from structpred.training.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ def _ancestors(experiment: Experiment) -> Iterator[Experiment]:
 
 def _seconds(runs: Sequence[PlannedRun], splits: Splits, device: str) -> float:
     taken = [Run.load(run.folder.path).result.seconds for run in runs if run.folder.finished]
-    return median(taken) if taken else _rehearse(runs[0].experiment, splits, device)
+    return median(taken) if taken else rehearsed(runs[0].experiment, splits, device)
 
 
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:
@@ -192,22 +185,6 @@ def _check_shared(first: str, one: Experiment, other: str, another: Experiment) 
         f"the arms of a comparison share their {field}, but {first!r} and {other!r} differ in it{epochs}; "
         "compare them in two comparisons"
     )
-
-
-def _rehearse(experiment: Experiment, splits: Splits, device: str) -> float:
-    """Seconds that a run would take, from a few steps of it."""
-    prepared = Prepared.of(splits, experiment.model)
-    with torch.random.fork_rng():
-        training = Training(experiment, prepared, device=device, observer=ignore)
-        training.rehearse(2)  # the first steps are slow: memory is taken, kernels are chosen
-        began = time.monotonic()
-        steps = training.rehearse(0)  # an epoch is planned once, draws included, however many steps are taken
-        planned = time.monotonic()
-        training.rehearse(REHEARSAL_STEPS)
-        ended = time.monotonic()
-    planning = planned - began
-    step = max(ended - planned - planning, 0.0) / REHEARSAL_STEPS
-    return (planning + step * steps) * experiment.trainer.epochs * EVALUATION_SHARE
 
 
 class ProgressFile:

@@ -1,15 +1,18 @@
 """What there is to run, and how long it should take."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from structpred.comparison import plan as module
-from structpred.comparison.plan import EVALUATION_SHARE, REHEARSAL_STEPS, Plan, ProgressFile, read_progress
+from structpred.comparison import estimate
+from structpred.comparison.estimate import EVALUATION_SHARE, REHEARSAL_STEPS
+from structpred.comparison.plan import Plan, ProgressFile, read_progress
 from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
@@ -96,7 +99,22 @@ def test_an_arm_is_estimated_by_its_finished_runs(tmp_path: Path) -> None:
     assert 0 < seconds["RML"] < 60
 
 
-def test_planning_an_epoch_is_counted_once_an_epoch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("budget", "epochs", "steps", "most"),
+    [
+        ({}, 2, 400, math.inf),
+        ({"max_steps": 1000}, 2, 400, math.inf),
+        ({"max_steps": 250}, 2, 250, math.inf),
+        ({"max_steps": 3}, 1, 3, math.inf),
+        ({"max_seconds": 7.0}, 2, 400, 7.0),
+        ({"max_seconds": 900.0}, 2, 400, 900.0),
+        ({"max_seconds": 30.0, "max_steps": 3}, 1, 3, 30.0),
+    ],
+    ids=["epochs", "more steps than there are", "steps", "part of an epoch", "seconds", "more seconds", "both"],
+)
+def test_an_arm_is_estimated_by_its_budget_and_planning_is_counted_once_an_epoch(
+    budget: dict[str, Any], epochs: int, steps: int, most: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     clock = SimpleNamespace(now=0.0)
 
     def rehearse(self: Training, steps: int) -> int:
@@ -104,10 +122,11 @@ def test_planning_an_epoch_is_counted_once_an_epoch(monkeypatch: pytest.MonkeyPa
         return 200
 
     monkeypatch.setattr(Training, "rehearse", rehearse)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    expected = (1.0 + 0.1 * 200) * TINY.trainer.epochs * EVALUATION_SHARE
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    arms = {arm: replace(each, trainer=replace(each.trainer, **budget)) for arm, each in ARMS.items()}
+    expected = min((1.0 * epochs + 0.1 * steps) * EVALUATION_SHARE, most)
     assert REHEARSAL_STEPS > 1
-    assert Plan.of(ARMS, (0,), None, tmp_path).seconds("cpu") == pytest.approx({"ML": expected, "RML": expected})
+    assert Plan.of(arms, (0,), None, tmp_path).seconds("cpu") == pytest.approx({"ML": expected, "RML": expected})
 
 
 def test_progress_reaches_another_process_through_the_folder(tmp_path: Path) -> None:
