@@ -122,7 +122,7 @@ class FlatInputs(Protocol):
     def __len__(self) -> int: ...
 
     def gather(self, rows: Int[Tensor, " batch"]) -> Inputs:
-        """The given inputs, padded to the longest of them."""
+        """The given inputs, padded to the longest of them; the rows are in main memory or where the inputs are."""
 
     def to(self, device: torch.device | str) -> "FlatInputs":
         """The same inputs on another device."""
@@ -136,6 +136,7 @@ class FlatSequences:
         labels: all labels, one sequence after another, ``[total]``.
         starts: where each sequence starts, ``[n]``.
         lengths: number of labels of each, ``[n]``.
+        known: the lengths in main memory, where those are on a device, which then need not be waited for.
     """
 
     padded: ClassVar[type[Sequences]] = Sequences
@@ -143,6 +144,7 @@ class FlatSequences:
     labels: Int[Tensor, " total"]
     starts: Int[Tensor, " n"]
     lengths: Int[Tensor, " n"]
+    known: Int[Tensor, " n"] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "FlatSequences":
@@ -167,9 +169,11 @@ class FlatSequences:
         return len(self.lengths)
 
     def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
-        """The given sequences, padded to the longest of them."""
-        lengths = self.lengths[rows]
-        time = torch.arange(int(lengths.max()) if len(rows) else 0, device=lengths.device)
+        """The given sequences, padded to the longest of them; rows in main memory spare waiting for the device."""
+        known = self.lengths if self.known is None else self.known
+        longest = int(known[rows.to(known.device)].max()) if len(rows) else 0
+        rows = rows.to(self.labels.device, non_blocking=True)
+        lengths, time = self.lengths[rows], torch.arange(longest, device=self.labels.device)
         inside = time < lengths.unsqueeze(1)
         cells = torch.where(inside, self.starts[rows].unsqueeze(1) + time, 0)
         labels = self.labels[cells] if len(self.labels) else torch.zeros_like(cells)
@@ -177,4 +181,5 @@ class FlatSequences:
 
     def to(self, device: torch.device | str) -> "FlatSequences":
         """The same sequences on another device."""
-        return FlatSequences(self.labels.to(device), self.starts.to(device), self.lengths.to(device))
+        known = self.lengths.cpu() if self.known is None else self.known
+        return FlatSequences(self.labels.to(device), self.starts.to(device), self.lengths.to(device), known)

@@ -75,17 +75,16 @@ class EpochPlan:
         seed: int,
         epoch: int,
     ) -> None:
-        device = resident.first.device
         self.rows = token_batches(data.longest, budget, generator(seed, "order", epoch))
         variant = torch.rand(len(data), generator=generator(seed, "variants", epoch)) * data.variants
         chosen = data.first + variant.long()
         self.target_lengths = data.references.lengths[chosen]
-        self.chosen = chosen.to(device)
+        self.chosen = chosen
         self.draws = draw_ahead(data, chosen, objective, generator(seed, "draws", epoch))
         self.per_example = 0 if self.draws is None else len(self.draws) // len(data)
-        self.resident, self.device = resident, device
+        self.resident = resident
         if self.draws is not None:
-            self.draws = self.draws.to(device)
+            self.draws = self.draws.to(resident.first.device)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,8 +105,8 @@ class EpochPlan:
         return int(self.target_lengths[rows].sum()) + len(rows)
 
     def _batch(self, rows: Int[Tensor, " batch"]) -> Batch:
+        """What is gathered by rows in main memory is gathered without waiting for the device."""
         tokens = self._tokens(rows)
-        rows = rows.to(self.device, non_blocking=True)
         inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
         return Batch(inputs, targets, self._draws(rows), tokens)
 
@@ -115,7 +114,7 @@ class EpochPlan:
         if self.draws is None:
             return None
         k = self.per_example
-        flat = self.draws.gather((rows.unsqueeze(1) * k + torch.arange(k, device=rows.device)).flatten())
+        flat = self.draws.gather((rows.unsqueeze(1) * k + torch.arange(k)).flatten())
         return Sequences(flat.labels.view(len(rows), k, -1), flat.lengths.view(len(rows), k))
 
 
