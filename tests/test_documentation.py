@@ -21,7 +21,7 @@ from structpred.runs import Folder
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
 MAP = ROOT / "docs" / "architecture.md"
-DOCUMENTS = [PAPERS, MAP, ROOT / "docs" / "tuning.md", ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [PAPERS, MAP, *(ROOT / "docs" / name for name in ("training.md", "tuning.md")), ROOT / "CONTRIBUTING.md"]
 OURS = ("structpred", "objectives", "tasks", "experiments", "tests", "docs", ".ci")
 
 
