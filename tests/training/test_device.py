@@ -9,8 +9,18 @@ import pytest
 import torch
 
 from structpred.experiment import Experiment
-from structpred.models import CRF, LSTMTagger, Seq2Seq
-from structpred.objectives import RML, ExpectedReward, LabelSmoothing, MaximumLikelihood, MaxMargin
+from structpred.models import CRF, LSTMTagger, Seq2Seq, WordEmbedding
+from structpred.objectives import (
+    REINFORCE,
+    RML,
+    ExpectedReward,
+    LabelSmoothing,
+    MaximumLikelihood,
+    MaxMargin,
+    MinimumRisk,
+    OptimalCompletion,
+    RunningMean,
+)
 from structpred.payoffs import HammingPayoff, Temperature
 from structpred.rewards import Hamming
 from structpred.training import Trainer
@@ -30,6 +40,7 @@ TINY = Experiment(
     trainer=Trainer(batch_tokens=40),
 )
 TAGGER = replace(TINY, model=LSTMTagger(embedding=8, hidden=8, dropout=0.0))
+BY_WORDS = replace(TINY, model=LSTMTagger(inputs=WordEmbedding(), embedding=8, hidden=8, dropout=0.0))
 CHAIN = replace(TINY, model=CRF(embedding=8, hidden=8, dropout=0.0))
 SPREAD = HammingPayoff(temperature=Temperature(edit_rate=0.1))
 
@@ -41,16 +52,26 @@ DECODER = {  # scores symbols only where there are any
 }
 PACKING = {"structpred/distributions/packing.py", "structpred/distributions/linear_chain.py"}  # leaves padding out
 LENGTHS = {"structpred/distributions/protocols.py", "structpred/rewards/hamming.py"}  # refuses outputs that do not fit
+WORDS = {"structpred/words.py", "structpred/sequences.py"}  # spells each word of a batch once
+DRAWS = DECODER | {  # asks after every symbol whether all have ended; edit distances are counted by the processor
+    "structpred/distributions/search.py",
+    "structpred/rewards/edit_distance.py",
+}
+CRITIC = {"structpred/objectives/critics.py"}  # learns from the steps that there are
 CASES: dict[str, tuple[Experiment, set[str]]] = {
     "tagger, likelihood": (TAGGER, set()),
     "tagger, smoothing": (replace(TAGGER, objective=LabelSmoothing()), set()),
     "tagger, RML": (replace(TAGGER, objective=RML(payoff=SPREAD)), set()),
     "tagger, expected reward": (replace(TAGGER, objective=ExpectedReward(reward=Hamming())), LENGTHS),
+    "tagger of words": (BY_WORDS, WORDS),
     "chain, likelihood": (CHAIN, PACKING),
     "chain, margin": (replace(CHAIN, objective=MaxMargin(reward=Hamming())), PACKING | LENGTHS),
     "seq2seq, likelihood": (TINY, DECODER),
     "seq2seq, smoothing": (replace(TINY, objective=LabelSmoothing()), DECODER),
     "seq2seq, RML": (replace(TINY, objective=RML()), DECODER),
+    "seq2seq, minimum risk": (replace(TINY, objective=MinimumRisk()), DRAWS),
+    "seq2seq, REINFORCE": (replace(TINY, objective=REINFORCE(baseline=RunningMean())), DRAWS | CRITIC),
+    "seq2seq, optimal completion": (replace(TINY, objective=OptimalCompletion()), DRAWS),
 }
 
 
@@ -87,6 +108,7 @@ def test_a_step_mixes_no_devices_and_waits_only_where_it_is_known_to(
         there.parameters = list(there.modules.parameters())
         there.optimizer = experiment.optimiser.build(there.parameters)  # unwrapped
         there.care = Care(DEVICE)
+        there.buffers = [] if there.modules.state is None else list(there.modules.state.buffers())
         totals = take_two(there, experiment, prepared, DEVICE)
     assert {place.partition(":")[0] for place in watch.waited} <= may_wait, watch.waited
     assert isinstance(totals.losses, There), "nobody has read the loss"
