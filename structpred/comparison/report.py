@@ -47,12 +47,12 @@ class Report(Findings):
         Returns:
             The paths of the files.
         """
-        document = self.document()
-        files = {
-            "results.json": record.encode(self),
-            "report.md": markdown.render(document),
-            "report.html": html.render(document),
-        }
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        return tuple(write_atomically(place / name, text) for name, text in files.items())
+        return write_files(folder, self.document(), record.encode(self))
+
+
+def write_files(folder: Path | str, document: Document, results: str) -> tuple[Path, ...]:
+    """Write a document as ``report.md`` and ``report.html``, and beside them ``results.json``."""
+    files = {"results.json": results, "report.md": markdown.render(document), "report.html": html.render(document)}
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    return tuple(write_atomically(place / name, text) for name, text in files.items())

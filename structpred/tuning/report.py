@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from structpred.comparison import html, markdown, terminal
+from structpred.comparison import terminal
 from structpred.comparison.document import Document
+from structpred.comparison.report import write_files
 from structpred.config import encode
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
@@ -62,12 +63,7 @@ class Tuning:
         Returns:
             The paths of the files.
         """
-        report = self.document()
-        files = {
-            "results.json": self._record(),
-            "report.md": markdown.render(report),
-            "report.html": html.render(report),
-        }
+        files: dict[str, str] = {}
         for name, result in self.studies.items():
             if result.best is not None:
                 stem = f"best_{re.sub(r'[^0-9a-zA-Z]+', '_', name).strip('_').lower() or 'experiment'}"
@@ -79,9 +75,8 @@ class Tuning:
                     budget=budget((result,))[0],
                     seeds=(*result.search.seeds, *result.search.later_seeds),
                 )
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        return tuple(write_atomically(place / name, text) for name, text in files.items())
+        written = write_files(folder, self.document(), self._record())
+        return (*written, *(write_atomically(Path(folder) / name, text) for name, text in files.items()))
 
     def _record(self) -> str:
         results = list(self.studies.values())

@@ -1,0 +1,157 @@
+"""The same arms on several tasks: a table of each, and what they come to on average."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from structpred.comparison import contents, terminal
+from structpred.comparison.analysis import Contrast, contrast, scores
+from structpred.comparison.document import Column, Document, Section, Sentences, Table
+from structpred.comparison.record import encode
+from structpred.comparison.report import Report, write_files
+from structpred.comparison.statistics import estimate, fixed
+from structpred.config import digest
+from structpred.errors import ConfigError
+from structpred.metrics import Metric
+from structpred.results import RunResult
+
+Published = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+@dataclass(frozen=True)
+class Across:
+    """Reports of the same arms on several tasks, and their macro-average: every task counts the same.
+
+    The macro-average is taken seed by seed, so that it is tested over seeds as one task's score is. Whether an arm is
+    better on tasks in general is another question, tested over the tasks.
+
+    Attributes:
+        reports: one a task, by the task's name.
+        published: what others reached, in percent: ``published[who][metric][task]``.
+
+    Raises:
+        ConfigError: no reports, or they differ in arms, seeds, baseline or metrics; or published scores lack a task.
+    """
+
+    reports: Mapping[str, Report]
+    published: Published = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.reports:
+            raise ConfigError("an average over tasks needs a report of one task or more, but got none")
+        first, *others = self.reports
+        for other in others:
+            if _shape(self.reports[first]) != _shape(self.reports[other]):
+                raise ConfigError(
+                    f"the reports of {first} and {other} must have the same arms, seeds, baseline and metrics, but "
+                    f"have {_shape(self.reports[first])} and {_shape(self.reports[other])}; compare them anew"
+                )
+        for who, metrics in self.published.items():
+            for metric, known in metrics.items():
+                if absent := sorted(self.reports.keys() - known.keys()):
+                    raise ConfigError(f"published scores must cover every task, but {who} has no {metric} of {absent}")
+
+    @cached_property
+    def average(self) -> Report:
+        """The macro-average as a report of its own; its seconds are those of one run on average."""
+        first = next(iter(self.reports.values()))
+        results = {
+            arm: tuple(
+                _mean([report.results[arm][i] for report in self.reports.values()]) for i in range(len(first.seeds))
+            )
+            for arm in first.arms
+        }
+        return replace(first, results=results)
+
+    def over_tasks(self, metric: Metric) -> dict[str, Contrast]:
+        """Every arm against the baseline with the task, not the seed, as the unit: means over seeds, paired by task."""
+        means = {
+            arm: np.array([_test_scores(report, arm, metric).mean() for report in self.reports.values()])
+            for arm in self.average.arms
+        }
+        return contrast(means, self.average.baseline, higher_is_better=metric.higher_is_better)
+
+    def document(self) -> Document:
+        """Everything that `show` and `write` render."""
+        whole = contents.document(self.average)
+        kept = tuple(section for section in whole.sections if section.title != "Runs")
+        tables = tuple(self._section(metric) for metric in self.average.metrics)
+        tasks = f"Macro-average over {len(self.reports)} tasks: {', '.join(self.reports)}. Every task counts the same."
+        return Document(whole.title, (Section("What is averaged", (Sentences((tasks,)),)), *kept, *tables))
+
+    def _section(self, metric: Metric) -> Section:
+        arms, last = list(self.average.arms), {"macro-average": self.average}
+        known = {who: scores[metric.name] for who, scores in self.published.items() if metric.name in scores}
+        means = {who: float(np.mean([scores[task] for task in self.reports])) for who, scores in known.items()}
+        rows = [
+            (
+                task,
+                *(str(estimate(_test_scores(report, arm, metric))) for arm in arms),
+                *(fixed(scores.get(task, means[who])) for who, scores in known.items()),
+            )
+            for task, report in {**self.reports, **last}.items()
+        ]
+        columns = (Column("task", numeric=False), *(Column(title) for title in (*arms, *known)))
+        blocks = (Table(columns, tuple(rows)), Sentences(self._claims(metric)))
+        return Section(f"Test {metric.name} of every task", blocks)
+
+    def _claims(self, metric: Metric) -> tuple[str, ...]:
+        """What may be said of tasks in general."""
+        baseline, tasks = self.average.baseline, len(self.reports)
+        return tuple(
+            f"{arm} minus {baseline} over the {tasks} tasks: {each.difference.signed}"
+            + ("." if each.corrected_p is None else f", p = {each.corrected_p:.4f} (paired t test over tasks, Holm).")
+            for arm, each in self.over_tasks(metric).items()
+        )
+
+    def show(self, console: Console | None = None) -> None:
+        """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""
+        terminal.show(self.document(), console or Console())
+
+    def write(self, folder: Path | str) -> tuple[Path, ...]:
+        """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all."""
+        return write_files(folder, self.document(), self._record())
+
+    def _record(self) -> str:
+        tree = {
+            "average": json.loads(encode(self.average)),
+            "tasks": {task: json.loads(encode(_without_history(report))) for task, report in self.reports.items()},
+            "published": self.published,
+        }
+        return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _without_history(report: Report) -> Report:
+    results = {arm: tuple(replace(run, history=()) for run in runs) for arm, runs in report.results.items()}
+    return replace(report, results=results)
+
+
+def _shape(report: Report) -> tuple[list[str], tuple[int, ...], str, list[str]]:
+    return list(report.arms), report.seeds, report.baseline, [metric.name for metric in report.metrics]
+
+
+def _test_scores(report: Report, arm: str, metric: Metric) -> np.ndarray:
+    return scores(report.results[arm], "test", metric.name)
+
+
+def _mean(runs: list[RunResult]) -> RunResult:
+    """One run that stands for the same seed's runs on all tasks."""
+    of = {
+        split: {metric: float(np.mean([run.scores[split][metric] for run in runs])) for metric in found}
+        for split, found in runs[0].scores.items()
+    }
+    return replace(
+        runs[0],
+        identity=digest([run.identity for run in runs]),
+        scores=of,
+        steps=sum(run.steps for run in runs),
+        seconds=float(np.mean([run.seconds for run in runs])),
+        cpu_seconds=float(np.mean([run.cpu_seconds for run in runs])),
+        skipped=sum(run.skipped for run in runs),
+        history=(),
+    )

@@ -1,0 +1,78 @@
+"""Averages over tasks: by hand, over seeds and over tasks."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from structpred.comparison.across import Across
+from structpred.comparison.report import Report
+from structpred.errors import ConfigError
+from tests.support.reports import METRICS, ML, NEAR, RML, a_report
+
+PER, WER = METRICS
+
+
+def of(shift: float) -> Report:
+    rates: dict[str, Sequence[float]] = {"ML": [each + shift for each in ML], "RML": [each + shift**2 for each in RML]}
+    return a_report(METRICS, **rates)
+
+
+@pytest.fixture
+def across() -> Across:
+    published = {"baseline": {"WER": {"one": 30.0, "two": 40.0, "three": 20.0}}}
+    return Across({"one": of(0.0), "two": of(0.5), "three": of(1.0)}, published)
+
+
+def test_the_average_is_that_of_the_tasks_seed_by_seed(across: Across) -> None:
+    baseline, better = across.average.table(PER)
+    assert baseline.test.mean == pytest.approx(np.mean(ML) + 0.5)
+    expected = [rate + 1.25 / 3 for rate in RML]
+    assert [run.scores["test"]["PER"] for run in across.average.results["RML"]] == pytest.approx(expected)
+    assert better.contrast is not None
+    assert better.contrast.p == pytest.approx(stats.ttest_rel(expected, np.array(ML) + 0.5).pvalue)
+
+
+def test_over_tasks_the_task_is_the_unit(across: Across) -> None:
+    gap = np.mean(RML) - np.mean(ML)
+    differences = [gap, gap - 0.25, gap]
+    found = across.over_tasks(PER)["RML"]
+    assert found.difference.mean == pytest.approx(np.mean(differences))
+    assert found.p == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def test_every_task_stands_beside_what_was_published(across: Across, tmp_path: Path) -> None:
+    files = across.write(tmp_path)
+    assert [file.name for file in files] == ["results.json", "report.md", "report.html"]
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
+    assert rows["two"].rstrip(" |").endswith("40.00")
+    assert rows["macro-average"].rstrip(" |").endswith("30.00")
+    assert "RML minus ML over the 3 tasks" in text
+
+
+def test_the_record_holds_every_run(across: Across, tmp_path: Path) -> None:
+    across.write(tmp_path)
+    tree = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert set(tree["tasks"]) == {"one", "two", "three"}
+    assert len(tree["tasks"]["two"]["runs"]["RML"]) == len(ML)
+    assert tree["published"]["baseline"]["WER"]["three"] == 20.0
+
+
+def test_one_seed_and_one_task_claim_nothing() -> None:
+    alone = Across({"one": a_report(METRICS, ML=ML[:1], RML=RML[:1])})
+    assert alone.average.table()[1].verdict == "one seed: no claim"
+    assert alone.over_tasks(PER)["RML"].corrected_p is None
+    assert "p =" not in " ".join(str(section) for section in alone.document().sections if "every task" in section.title)
+
+
+def test_what_cannot_be_averaged_is_refused() -> None:
+    with pytest.raises(ConfigError, match="one task or more, but got none"):
+        Across({})
+    with pytest.raises(ConfigError, match="one and two must have the same arms"):
+        Across({"one": of(0.0), "two": a_report(METRICS, ML=ML, other=NEAR)})
+    with pytest.raises(ConfigError, match=r"paper has no WER of \['one'\]"):
+        Across({"one": of(0.0)}, {"paper": {"WER": {"two": 1.0}}})
