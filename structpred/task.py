@@ -18,11 +18,13 @@ class Example:
         source: the input symbols.
         references: one or more right outputs. Training draws one of them each epoch; scoring takes the closest.
         where: where it was read, such as ``"fre_dev.tsv line 17"``, for messages.
+        unknown: for each position whether its word is new, for metrics of those; empty where the task does not say.
     """
 
     source: Symbols
     references: tuple[Symbols, ...]
     where: str
+    unknown: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from structpred.config import Count
 from structpred.errors import DataError
-from structpred.metrics import Accuracy, Metric
+from structpred.metrics import Accuracy, Metric, UnknownAccuracy
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.columns import Columns
-from structpred.tasks.reading import place_of, sentence_of, splits_of
+from structpred.tasks.reading import place_of, sentence_of, splits_of, with_unknown
 from structpred.vocabulary import Symbols
 
 Tag = Literal["upos", "xpos"]
@@ -35,7 +35,7 @@ class Conllu(Task):
         longest: number of words a sentence may have.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (Accuracy(),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Accuracy(), UnknownAccuracy())
 
     train: str
     dev: str
@@ -49,7 +49,8 @@ class Conllu(Task):
         Raises:
             DataError: a file cannot be read or a line is not what it must be; the message names the file and the line.
         """
-        return splits_of(train=self.examples(self.train), dev=self.examples(self.dev), test=self.examples(self.test))
+        train, dev, test = map(self.examples, (self.train, self.dev, self.test))
+        return with_unknown(splits_of(train=train, dev=dev, test=test))
 
     def examples(self, path: str) -> list[Example]:
         """The sentences of one file.

@@ -6,6 +6,7 @@ import os.path
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from structpred.errors import DataError
@@ -16,6 +17,21 @@ from structpred.vocabulary import Symbols
 def splits_of(*, train: Sequence[Example], dev: Sequence[Example], test: Sequence[Example]) -> Splits:
     """The splits of a task, with the digest of all their examples."""
     return Splits(tuple(train), tuple(dev), tuple(test), digest_of(train, dev, test))
+
+
+def with_unknown(splits: Splits) -> Splits:
+    """The same splits; dev and test say at each position whether its word is missing from the training sources.
+
+    >>> one = Example(("a", "b"), (("X", "Y"),), where="here")
+    >>> with_unknown(splits_of(train=[Example(("b",), (("Y",),), where="here")], dev=[one], test=[])).dev[0].unknown
+    (True, False)
+    """
+    known = {word for example in splits.train for word in example.source}
+    dev, test = (
+        tuple(replace(each, unknown=tuple(word not in known for word in each.source)) for each in split)
+        for split in (splits.dev, splits.test)
+    )
+    return replace(splits, dev=dev, test=test)
 
 
 def digest_of(*splits: Sequence[Example]) -> str:

@@ -1,8 +1,8 @@
 """Metrics: statistics of each example first, one number second, and a signature that says how it was computed."""
 
-from structpred.metrics.base import Counts, Metric, Ratio, Totals, counts, score
+from structpred.metrics.base import Counts, Metric, OfUnknown, Ratio, Totals, counts, score
 from structpred.metrics.edits import SigmorphonErrorRate, SymbolErrorRate, WordErrorRate, closest
-from structpred.metrics.tags import Accuracy, ChunkF1, chunks
+from structpred.metrics.tags import Accuracy, ChunkF1, UnknownAccuracy, chunks
 from structpred.metrics.translation import Bleu, Chrf
 
 __all__ = [
@@ -12,10 +12,12 @@ __all__ = [
     "ChunkF1",
     "Counts",
     "Metric",
+    "OfUnknown",
     "Ratio",
     "SigmorphonErrorRate",
     "SymbolErrorRate",
     "Totals",
+    "UnknownAccuracy",
     "WordErrorRate",
     "chunks",
     "closest",

@@ -42,6 +42,23 @@ class Metric(Protocol):
         """The number, in percent, from the statistics summed over examples."""
 
 
+@runtime_checkable
+class OfUnknown(Protocol):
+    """A metric that counts only positions whose word is new; it is told which they are."""
+
+    @abstractmethod
+    def counts_of(
+        self, prediction: Symbols, references: tuple[Symbols, ...], unknown: tuple[bool, ...]
+    ) -> tuple[float, ...]:
+        """Statistics of one example, always as many.
+
+        Args:
+            prediction: the output.
+            references: the right ones.
+            unknown: whether the word of each position is new; empty where the task does not say.
+        """
+
+
 class Ratio:
     """A metric of two statistics: 100 · Σ numerators / Σ denominators; 0 where there is nothing to count."""
 
@@ -61,8 +78,23 @@ def score(metric: Metric, counts: Counts) -> float:
     return metric.score(counts.sum(axis=0))
 
 
-def counts(metric: Metric, predictions: Sequence[Symbols], references: Sequence[tuple[Symbols, ...]]) -> Counts:
-    """The statistics of every example, ``[examples, statistics]``; score, bootstrap and tests start here."""
-    pairs = zip(predictions, references, strict=True)
-    rows = [metric.counts(prediction, right) for prediction, right in pairs]
+def counts(
+    metric: Metric,
+    predictions: Sequence[Symbols],
+    references: Sequence[tuple[Symbols, ...]],
+    unknown: Sequence[tuple[bool, ...]] | None = None,
+) -> Counts:
+    """The statistics of every example, ``[examples, statistics]``; score, bootstrap and tests start here.
+
+    Args:
+        metric: what to count for.
+        predictions: one output an example.
+        references: the right outputs of each.
+        unknown: for each example which positions have words that are new, for metrics that ask (`OfUnknown`).
+    """
+    if isinstance(metric, OfUnknown):
+        marked = zip(predictions, references, unknown or [()] * len(predictions), strict=True)
+        rows = [metric.counts_of(*each) for each in marked]
+    else:
+        rows = [metric.counts(*each) for each in zip(predictions, references, strict=True)]
     return np.array(rows, dtype=float) if rows else np.zeros((0, len(metric.counts((), ((),)))))

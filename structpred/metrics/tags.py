@@ -1,5 +1,6 @@
 """Metrics of taggers: the share of right tags, and F1 of the chunks that tags spell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import ClassVar
@@ -30,6 +31,34 @@ class Accuracy(Ratio):
     def counts(self, prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[float, float]:
         """Right positions, and all of them."""
         return _best([_right_positions(prediction, reference) for reference in references])
+
+
+@dataclass(frozen=True)
+class UnknownAccuracy(Ratio):
+    """Accuracy on the positions whose word does not occur in the training data, in percent; micro-averaged.
+
+    The task says which they are (`structpred.tasks.reading.with_unknown`); words are compared as they are written,
+    capitals included. Of several references the one that gives the largest share counts.
+    """
+
+    name: ClassVar[str] = "OOV-ACC"
+    higher_is_better: ClassVar[bool] = True
+
+    @property
+    def signature(self) -> str:
+        """Everything that could change the number."""
+        return "OOV-ACC|positions:unknown|case:mixed|refs:best|average:micro"
+
+    def counts(self, prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[float, float]:
+        """Nothing: it is not known which words are new."""
+        return self.counts_of(prediction, references, ())
+
+    def counts_of(
+        self, prediction: Symbols, references: tuple[Symbols, ...], unknown: tuple[bool, ...]
+    ) -> tuple[float, float]:
+        """Right positions with a new word, and all of them."""
+        positions = [i for i, new in enumerate(unknown) if new]
+        return _best([_right_at(positions, prediction, reference) for reference in references])
 
 
 @dataclass(frozen=True)
@@ -79,6 +108,12 @@ def chunks(tags: Symbols) -> set[tuple[str, int, int]]:
 def _right_positions(prediction: Symbols, reference: Symbols) -> tuple[float, float]:
     right = sum(one == other for one, other in zip(prediction, reference, strict=False))
     return float(right), float(max(len(prediction), len(reference)))
+
+
+def _right_at(positions: Sequence[int], prediction: Symbols, reference: Symbols) -> tuple[float, float]:
+    """A position that the prediction or the reference lacks is wrong."""
+    right = sum(prediction[i : i + 1] == reference[i : i + 1] != () for i in positions)
+    return float(right), float(len(positions))
 
 
 def _best(ratios: list[tuple[float, float]]) -> tuple[float, float]:

@@ -77,7 +77,8 @@ def score_counts(
 ) -> dict[str, Counts]:
     """The counts of every example under each metric, by its name."""
     references = [example.references for example in examples]
-    return {metric.name: counts(metric, predictions, references) for metric in metrics}
+    unknown = [example.unknown for example in examples]
+    return {metric.name: counts(metric, predictions, references, unknown) for metric in metrics}
 
 
 def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:

@@ -13,8 +13,10 @@ from structpred.metrics import (
     Accuracy,
     ChunkF1,
     Metric,
+    OfUnknown,
     SigmorphonErrorRate,
     SymbolErrorRate,
+    UnknownAccuracy,
     WordErrorRate,
     chunks,
     counts,
@@ -22,7 +24,7 @@ from structpred.metrics import (
 )
 from structpred.vocabulary import Symbols
 
-METRICS: list[Metric] = [SymbolErrorRate(), WordErrorRate(), Accuracy(), ChunkF1()]
+METRICS: list[Metric] = [SymbolErrorRate(), WordErrorRate(), Accuracy(), ChunkF1(), UnknownAccuracy()]
 
 
 def edits(one: Symbols, other: Symbols) -> int:
@@ -128,7 +130,7 @@ def test_signatures_say_how_the_number_was_made() -> None:
         f"F1|chunks:strict|scheme:IOB2|refs:best|average:micro|seqeval:{importlib.metadata.version('seqeval')}"
     )
     assert ChunkF1().signature == chunk_signature
-    assert [metric.higher_is_better for metric in METRICS] == [False, False, True, True]
+    assert [metric.higher_is_better for metric in METRICS] == [False, False, True, True, True]
 
 
 # --------------------------------------------------------------------------------------------------------- tagging
@@ -159,6 +161,29 @@ def test_accuracy_of_degenerate_examples(
     prediction: Symbols, references: tuple[Symbols, ...], expected: tuple[float, float]
 ) -> None:
     assert Accuracy().counts(prediction, references) == expected
+
+
+def test_unknown_accuracy_counts_positions_of_new_words_one_by_one() -> None:
+    generator = random.Random(7)
+    for prediction, references in cases():
+        longest = max(map(len, references))
+        unknown = tuple(generator.random() < 0.4 for _ in range(longest))
+        shares = []
+        for reference in references:
+            cells = [(prediction[i : i + 1], reference[i : i + 1]) for i in range(longest) if unknown[i]]
+            shares.append((sum(one == other and one != () for one, other in cells), len(cells)))
+        right, positions = UnknownAccuracy().counts_of(prediction, references, unknown)
+        assert (right, positions) == (max(right for right, _ in shares), sum(unknown))
+
+
+def test_unknown_accuracy_is_told_what_is_new() -> None:
+    metric, right = UnknownAccuracy(), [(("X", "Y", "X"),), (("Y",),)]
+    found = counts(metric, [("X", "X", "X"), ("Y",)], right, [(True, True, False), ()])
+    assert found.tolist() == [[1, 2], [0, 0]]
+    assert score(metric, found) == 50.0
+    assert counts(metric, [("X", "X", "X"), ("Y",)], right).tolist() == [[0, 0], [0, 0]], "nobody says what is new"
+    assert isinstance(metric, OfUnknown)
+    assert not isinstance(Accuracy(), OfUnknown)
 
 
 def some_tags(generator: random.Random, length: int) -> Symbols:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from structpred.errors import DataError
 from structpred.tasks import Conllu
 from structpred.tasks.conllu import Tag
+from structpred.training.evaluation import score_counts
 from tests.support.damage import outcomes
 
 
@@ -43,8 +45,19 @@ def test_syntactic_words_are_read(tmp_path: Path, tag: Tag, labels: str) -> None
     assert (first.source, first.where) == (("do", "n't", "#", "New York"), "a.conllu line 3")
     assert task.render(first.references[0]) == labels
     assert (second.source, second.where) == (("go",), "a.conllu line 9")
-    assert splits.train == splits.dev == splits.test
+    assert splits.dev == splits.test
+    assert [(each.source, each.references) for each in splits.dev] == [(e.source, e.references) for e in splits.train]
     assert task.parse("do n't\u00a0 go") == ("do", "n't\u00a0", "go")
+
+
+def test_words_that_training_lacks_are_marked(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(f"{row('1', 'Go', 'VERB')}\n{row('2', 'go', 'VERB')}\n", encoding="utf-8")
+    task = replace(task_on(tmp_path / "a.conllu", GOOD), test=str(tmp_path / "other"))
+    splits = task.load()
+    assert [example.unknown for example in splits.test] == [(True, False)]
+    assert not any(any(example.unknown) for example in (*splits.train, *splits.dev))
+    found = score_counts(task.metrics, splits.test, [("VERB", "NOUN")])
+    assert {name: counts.tolist() for name, counts in found.items()} == {"ACC": [[1, 2]], "OOV-ACC": [[1, 1]]}
 
 
 @pytest.mark.parametrize(
