@@ -24,6 +24,9 @@ Pair = tuple[str, str, str]
 """English, German, and where they stand."""
 
 ARCHIVE, MEMBER = "deu-eng.zip", "deu.txt"
+LARGEST_HELD_OUT = 20
+"""Pairs that a group may have and still be held out, so that no few sentences make much of a test."""
+
 _WORDS = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 
 
@@ -36,8 +39,8 @@ class Tatoeba(Task):
 
     The file repeats sentences with other translations and is sorted by length, so it is split by groups: pairs that
     share a sentence of either language, directly or through others, stay together. Groups come in the order of the
-    SHA-256 of their first English sentence by code points; each goes to test if it still fits there, else to dev if it
-    fits there, else to train. So no sentence is on two sides.
+    SHA-256 of their first English sentence by code points; one of more than 20 pairs goes to train, each other to dev
+    if it still fits there, else to test if it fits there, else to train. So no sentence is on two sides.
 
     Attributes:
         source, target: languages, ``"de"`` and ``"en"`` or the reverse.
@@ -83,10 +86,10 @@ class Tatoeba(Task):
             DataError: it cannot be read, a line is not a pair, or nothing is left to train on.
         """
         pairs = [_pair(line) for line in read_member(archive, MEMBER)]
-        rooms = {"test": self.held_out, "dev": self.held_out}
+        rooms = {"dev": self.held_out, "test": self.held_out}
         parts: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
         for group in _groups(pairs):
-            part = next((name for name, room in rooms.items() if len(group) <= room), "train")
+            part = next((name for name, room in rooms.items() if len(group) <= min(room, LARGEST_HELD_OUT)), "train")
             if part in rooms:
                 rooms[part] -= len(group)
             parts[part] += [self._example(pair) for pair in group]

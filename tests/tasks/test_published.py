@@ -11,6 +11,7 @@ import pytest
 
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
+from structpred.reading import read_lines
 from structpred.registry import tasks
 from structpred.task import Example, Task
 from structpred.tasks import (
@@ -139,6 +140,17 @@ print(len(splits.train), len(splits.dev), len(splits.test), mebibytes, seconds)
     assert (train, dev, test) == (165_813, 2_000, 2_000)
     assert mebibytes < 500
     assert seconds < 10
+
+
+@needs_data
+def test_tatoeba_is_split_as_the_published_list_says() -> None:
+    if not ready("tatoeba/split.txt.gz"):
+        pytest.skip("$STRUCTPRED_DATA/tatoeba has no split.txt.gz")
+    splits = Tatoeba().load()
+    found = {e.where: part for part in ("train", "dev", "test") for e in getattr(splits, part)}
+    path = Path(os.environ["STRUCTPRED_DATA"], "tatoeba", "split.txt.gz")
+    expected = {f"deu-eng.zip/deu.txt line {i}": part for i, (part, _) in enumerate(read_lines(path), start=1)}
+    assert found == expected
 
 
 NAMED = [tasks[name] for name in tasks if hasattr(tasks[name], "origin")]
