@@ -1,4 +1,4 @@
-"""What the documents say is there, and what the README shows runs."""
+"""What the documents say is there, and what they show runs."""
 
 import importlib.metadata
 import os
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from structpred.runs import Folder
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
 MAP = ROOT / "docs" / "architecture.md"
-DOCUMENTS = [PAPERS, MAP, *(ROOT / "docs" / name for name in ("training.md", "tuning.md")), ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [PAPERS, MAP, *(ROOT / "docs" / name for name in ("tasks.md", "training.md", "tuning.md")), ROOT / "CONTRIBUTING.md"]
 OURS = ("structpred", "objectives", "tasks", "experiments", "tests", "docs", ".ci")
 
 
@@ -134,10 +134,11 @@ def needed_by(name: str, extras: set[str]) -> list[Requirement]:
 
 @dataclass(frozen=True)
 class Block:
-    """A Python block of the README and the line it starts at."""
+    """A Python block of a document and the line it starts at."""
 
     code: str
     line: int
+    document: str = "README.md"
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -169,15 +170,19 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-SHOWN = list(blocks((ROOT / "README.md").read_text(encoding="utf-8")))
+SHOWN = [
+    replace(block, document=name)
+    for name in ("README.md", "docs/tasks.md")
+    for block in blocks((ROOT / name).read_text(encoding="utf-8"))
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"line {block.line}")
-def test_what_the_readme_shows_runs(block: Block, desk: Path) -> None:
-    script = desk / f"readme_line_{block.line}.py"
+@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.document} line {block.line}")
+def test_what_the_documents_show_runs(block: Block, desk: Path) -> None:
+    script = desk / f"{Path(block.document).stem.lower()}_line_{block.line}.py"
     script.write_text(block.code, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, script.name]
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, f"README.md line {block.line}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
+    assert done.returncode == 0, f"{block.document} line {block.line}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
