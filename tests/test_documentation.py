@@ -21,7 +21,8 @@ from structpred.runs import Folder
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
 MAP = ROOT / "docs" / "architecture.md"
-DOCUMENTS = [PAPERS, MAP, *(ROOT / "docs" / name for name in ("tasks.md", "training.md", "tuning.md")), ROOT / "CONTRIBUTING.md"]
+PAGES = [ROOT / "docs" / name for name in ("tasks.md", "training.md", "tuning.md")]
+DOCUMENTS = [PAPERS, MAP, *PAGES, ROOT / "CONTRIBUTING.md"]
 OURS = ("structpred", "objectives", "tasks", "experiments", "tests", "docs", ".ci")
 
 
