@@ -13,7 +13,7 @@ import pooch
 
 from structpred.errors import DataError
 from structpred.files import write_atomically
-from structpred.reading import read_bytes
+from structpred.reading import read_bytes, unzipped
 
 VARIABLE = "STRUCTPRED_DATA"
 """The environment variable that names the folder of data sets, each in a folder of its own."""
@@ -34,10 +34,12 @@ class Published:
         url: its address, of a fixed version.
         sha256: of its content (unpacked, where the address ends in ``.gz``), in hexadecimal. None where nobody who
             wrote this had the file: then it is not downloaded, because what came could not be checked.
+        member: where it is in the zip archive that the address gives; None where the address gives the file itself.
     """
 
     url: str
     sha256: str | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class DataSet:
             )
         place = Path(pooch.os_cache("structpred"), self.folder, name)
         if not (place.is_file() and _sha256(place.read_bytes()) == published.sha256):
-            content = _download(published.url, f"{name} of {self.title}", remedy)
+            content = _download(published, f"{name} of {self.title}", remedy)
             if _sha256(content) != published.sha256:
                 raise DataError(
                     f"{name} of {self.title} must have the SHA-256 {published.sha256}, but what came from "
@@ -106,8 +108,9 @@ class DataSet:
         return place
 
 
-def _download(url: str, what: str, remedy: str) -> bytes:
-    """The content of a web address, unpacked where it ends in ``.gz``."""
+def _download(published: Published, what: str, remedy: str) -> bytes:
+    """The content of a published file, unpacked."""
+    url = published.url
     with TemporaryDirectory() as folder:
         place = Path(folder, url.rpartition("/")[2])
         try:
@@ -116,7 +119,7 @@ def _download(url: str, what: str, remedy: str) -> bytes:
             raise DataError(
                 f"{what} must be downloaded, but {url} gave {type(error).__name__}; get it yourself and {remedy}"
             ) from None
-        return read_bytes(place)
+        return read_bytes(place) if published.member is None else unzipped(place, published.member)
 
 
 def _sha256(content: bytes) -> str:

@@ -35,13 +35,21 @@ def read_lines(path: str | Path, encoding: Encoding = "utf-8") -> list[Line]:
 
 
 def read_member(path: str | Path, member: str) -> list[Line]:
-    """The lines of one file in a zip archive, see `read_lines`. Nothing is written, so no member's path is followed.
+    """The lines of one file in a zip archive, see `read_lines`.
 
     Raises:
         DataError: as `read_lines`, and where the archive is damaged or holds no such file.
     """
     path = Path(path)
-    name = f"{path.name}/{member}"
+    return lines_of(unzipped(path, member), f"{path.name}/{member}")
+
+
+def unzipped(path: Path, member: str) -> bytes:
+    """The content of one file in a zip archive. Nothing is written, so no member's path is followed.
+
+    Raises:
+        DataError: the archive is damaged or holds no such file, or that is larger than `LARGEST`.
+    """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             content = file.read(LARGEST + 1)
@@ -49,7 +57,7 @@ def read_member(path: str | Path, member: str) -> list[Line]:
         raise DataError(f"{path} must hold the file {member}, but it does not; fetch it again") from None
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:  # encrypted: Runtime
         raise DataError(f"{path} must be a zip archive, but it cannot be read ({error}); fetch it again") from None
-    return lines_of(_small_enough(content, Path(name)), name)
+    return _small_enough(content, Path(f"{path.name}/{member}"))
 
 
 def lines_of(content: bytes, name: str, encoding: Encoding = "utf-8") -> list[Line]:

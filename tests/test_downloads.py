@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import threading
 import warnings
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,23 @@ def test_a_file_is_downloaded_once_and_checked_unpacked(server: tuple[str, Path]
     (folder / f"a.tsv{ending}").unlink()
     assert data.path("part/a.tsv") == place, "from the cache"
     assert [path.name for path in place.parent.iterdir()] == ["a.tsv"]
+
+
+def test_a_member_of_an_archive_is_downloaded_and_checked(server: tuple[str, Path], cache: Path) -> None:
+    url, folder = server
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("../../outside.tsv", CONTENT)
+        archive.writestr("data/a.tsv", CONTENT)
+    files = {
+        name: Published(f"{url}/all.zip", SHA256, member=member)
+        for name, member in {"a.tsv": "data/a.tsv", "b.tsv": "../../outside.tsv", "c.tsv": "data/c.tsv"}.items()
+    }
+    data = DataSet(title="Letters", folder="letters", licence="CC0", citation="Us 2020", files=files)
+    assert data.path("a.tsv").read_bytes() == CONTENT
+    assert data.path("b.tsv") == cache / "letters" / "b.tsv", "where a member would go decides nothing"
+    assert sorted(path.name for path in cache.rglob("*") if path.is_file()) == ["a.tsv", "b.tsv"]
+    with pytest.raises(DataError, match=r"all\.zip must hold the file data/c\.tsv, but it does not"):
+        data.path("c.tsv")
 
 
 def test_a_damaged_cache_is_replaced(server: tuple[str, Path], cache: Path) -> None:

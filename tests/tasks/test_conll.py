@@ -167,15 +167,14 @@ def test_sentences_in_text_are_words_between_spaces() -> None:
 
 
 def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("STRUCTPRED_DATA", raising=False)
-    with pytest.raises(DataError, match=r"STRUCTPRED_DATA is not set; set \$STRUCTPRED_DATA to the folder"):
-        Conll2000().load()
+    monkeypatch.delenv("CHUNKS", raising=False)
+    with pytest.raises(DataError, match=r"CHUNKS is not set; set \$CHUNKS to the folder"):
+        Conll2000(folder="$CHUNKS/english").load()
 
 
-def test_a_folder_without_the_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STRUCTPRED_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=r"conll2000/train\.txt\.gz must be a text file .* no such file"):
-        Conll2000().load()
+def test_a_folder_without_the_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train\.txt\.gz must be a text file .* no such file"):
+        Conll2000(folder=str(tmp_path)).load()
 
 
 @pytest.mark.skipif("STRUCTPRED_DATA" not in os.environ, reason="set STRUCTPRED_DATA to the folder with conll2000")
