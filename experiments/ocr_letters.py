@@ -1,6 +1,6 @@
 """Handwritten words from one tenth of the data: what do a chain of labels, and objectives that know the reward, add?
 
-Run with ``STRUCTPRED_DATA`` set to a folder that holds ``letters/letter.data.gz``, or let it be downloaded::
+Run with ``STRUCTPRED_DATA`` set to a folder that holds ``letters/letter.data.gz``::
 
     structpred compare structpred.experiments.ocr_letters
 
