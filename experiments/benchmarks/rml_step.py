@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from structpred.experiments.benchmarks.timing import Median, Stopwatch, report
-from structpred.models import Seq2Seq
+from structpred.models import Model, Seq2Seq
 from structpred.objective import Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
@@ -17,6 +17,7 @@ from structpred.training.data import Prepared, TrainingData
 from structpred.training.step import TrainingStep, plain
 
 BATCH_TOKENS = 256
+SMALL = Seq2Seq()
 TURNS = 12
 MAIN = EditDistancePayoff(temperature=Temperature(edit_rate=0.04))
 """The main job's; RML's default is hotter, its draws are longer and more uneven."""
@@ -31,16 +32,18 @@ OBJECTIVES: Mapping[str, Objective] = {
 class Arm:
     """One objective at work: the same initial weights, batches and optimiser as every other."""
 
-    def __init__(self, objective: Objective, data: TrainingData) -> None:
+    def __init__(
+        self, objective: Objective, data: TrainingData, model: Model = SMALL, budget: int = BATCH_TOKENS
+    ) -> None:
         torch.manual_seed(0)
-        self.objective, self.data = objective, data
+        self.objective, self.data, self.budget = objective, data, budget
         generator = torch.Generator().manual_seed(0)
-        self.step = TrainingStep(Seq2Seq().build(data.sizes), objective, objective.state(data.sizes), generator)
+        self.step = TrainingStep(model.build(data.sizes), objective, objective.state(data.sizes), generator)
         self.optimizer = Adam().build(self.step.parameters())
 
     def plan(self, epoch: int) -> EpochPlan:
         """The batches of an epoch, drawing included."""
-        return EpochPlan(self.data, self.data, self.objective, budget=BATCH_TOKENS, seed=0, epoch=epoch)
+        return EpochPlan(self.data, self.data, self.objective, budget=self.budget, seed=0, epoch=epoch)
 
     def train(self, batch: Batch) -> None:
         """One step of the optimiser."""
@@ -77,7 +80,7 @@ def main() -> None:
     """Time whole epochs after one that is thrown away; a ratio is that of two arms in the same epoch."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    data = Prepared.of(Pronunciation(size=2000, held_out=100).load(), Seq2Seq()).training
+    data = Prepared.of(Pronunciation(size=2000, held_out=100).load(), SMALL).training
     arms = {name: Arm(objective, data) for name, objective in OBJECTIVES.items()}
     turns = [turn(arms, epoch) for epoch in range(TURNS + 1)][1:]
     figures: dict[str, float | int | str] = {"threads": 1, "batch_tokens": BATCH_TOKENS, "turns": TURNS}
