@@ -4,12 +4,15 @@ Run with ``STRUCTPRED_DATA`` set to a folder that holds ``multi30k/tok/*``, or l
 
     structpred compare structpred.experiments.translation --seeds 1
 
-Whole words in lower case, 29,000 pairs, a small network without input feeding, few epochs and greedy decoding: sized
-for two processor cores, not for the best BLEU. Nothing was tuned.
+Whole words in lower case, 29,000 pairs, a small network without input feeding and few epochs: sized for two processor
+cores, not for the best BLEU. The length penalty was chosen for likelihood on dev, one seed: BLEU 28.0 by greedy search,
+18.1 by a beam of 5 that ranks by probability alone and so prefers short outputs, 29.2 by one that ranks by the mean log
+probability of a symbol.
 """
 
 from dataclasses import replace
 
+from structpred.decoding import Decoding
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq, SymbolEmbedding
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
@@ -23,6 +26,7 @@ BASE = Experiment(
     objective=MaximumLikelihood(),
     optimiser=Adam(lr=2e-3),
     trainer=Trainer(epochs=6, batch_tokens=1024),
+    decoding=Decoding(beam=5, length_penalty=1.0),
 )
 
 
