@@ -20,8 +20,11 @@ from structpred.training.evaluation import predict
 from structpred.training.progress import ignore
 from structpred.training.trainer import GREEDY, Training
 
-# these data are for some uses only, of which tests are none that is ruled out
-pytestmark = pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning")
+pytestmark = [
+    # these data are for some uses only, of which tests are none that is ruled out
+    pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning"),
+    pytest.mark.filterwarnings("ignore:.* also in the training data"),  # one caption
+]
 
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
