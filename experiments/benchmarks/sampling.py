@@ -1,0 +1,66 @@
+"""How should a decoder draw its symbols: by inverting the cumulative distribution, by Gumbel noise or by multinomial?
+
+Run with ``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``. Each of 64 English captions gets 5 German
+outputs of 25 words from an untrained model, end to end: the decoder's steps are counted in and are the same for all.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from structpred.distributions.search import inverse_cdf, roll_out
+from structpred.experiments.benchmarks.captions import MODEL, captions, some
+from structpred.experiments.benchmarks.timing import Medians, paired, report
+
+SENTENCES, CANDIDATES, TIME, TURNS = 64, 5, 25, 3
+
+Drawing = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def by_multinomial(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """PyTorch's own sampler."""
+    rows = logits.flatten(0, -2).softmax(-1)
+    return torch.multinomial(rows, 1, generator=generator).view(logits.shape[:-1])
+
+
+def by_gumbel(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """The largest score after Gumbel noise."""
+    noise = torch.empty_like(logits).exponential_(generator=generator)
+    return (logits - noise.log()).argmax(-1)
+
+
+def main() -> None:
+    """Time all three, each beside ours."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    data = some(captions(), SENTENCES)
+    network, generator = MODEL.build(data.sizes).eval(), torch.Generator().manual_seed(0)
+
+    def drawing(draw: Drawing) -> Callable[[], object]:
+        return lambda: roll_out(decoder, CANDIDATES, lambda logits: draw(logits, generator))
+
+    with torch.no_grad():
+        decoder = network(data.inputs.gather(torch.arange(SENTENCES))).decoder
+        decoder = replace(decoder, limits=torch.full((SENTENCES,), TIME))
+        ours = drawing(inverse_cdf)
+        multinomial: Medians = paired(ours, drawing(by_multinomial), repeats=TURNS)
+        gumbel: Medians = paired(ours, drawing(by_gumbel), repeats=TURNS)
+    report(
+        {
+            "threads": 1,
+            "labels": data.sizes.labels,
+            "outputs": SENTENCES * CANDIDATES,
+            "length": TIME,
+            "tokens_per_second": SENTENCES * CANDIDATES * TIME / multinomial.first,
+            "faster_than_multinomial": multinomial.ratio,
+            "faster_than_gumbel": gumbel.ratio,
+        },
+        "Drawing outputs, end to end",
+    )
+
+
+if __name__ == "__main__":
+    main()
