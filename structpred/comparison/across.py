@@ -35,7 +35,8 @@ class Across:
         published: what others reached, in percent: ``published[who][metric][task]``.
 
     Raises:
-        ConfigError: no reports, or they differ in arms, seeds, baseline or metrics; or published scores lack a task.
+        ConfigError: no reports, or they differ in arms, seeds, baseline or metrics; or published scores lack a task or
+            are of a metric that the reports do not have.
     """
 
     reports: Mapping[str, Report]
@@ -51,10 +52,20 @@ class Across:
                     f"the reports of {first} and {other} must have the same arms, seeds, baseline and metrics, but "
                     f"have {_shape(self.reports[first])} and {_shape(self.reports[other])}; compare them anew"
                 )
+        self._check_published()
+
+    def _check_published(self) -> None:
+        names = _shape(next(iter(self.reports.values())))[-1]
         for who, metrics in self.published.items():
             for metric, known in metrics.items():
+                if metric not in names:
+                    raise ConfigError(
+                        f"published scores must be of the reports' metrics {names}, but {who} has {metric}; correct it"
+                    )
                 if absent := sorted(self.reports.keys() - known.keys()):
-                    raise ConfigError(f"published scores must cover every task, but {who} has no {metric} of {absent}")
+                    raise ConfigError(
+                        f"published scores must cover every task, but {who} has no {metric} of {absent}; add them"
+                    )
 
     @cached_property
     def average(self) -> Report:
@@ -78,11 +89,10 @@ class Across:
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
-        whole = contents.document(self.average)
-        kept = tuple(section for section in whole.sections if section.title != "Runs")
+        whole = contents.document(self.average, runs=False)
         tables = tuple(self._section(metric) for metric in self.average.metrics)
         tasks = f"Macro-average over {len(self.reports)} tasks: {', '.join(self.reports)}. Every task counts the same."
-        return Document(whole.title, (Section("What is averaged", (Sentences((tasks,)),)), *kept, *tables))
+        return Document(whole.title, (Section("What is averaged", (Sentences((tasks,)),)), *whole.sections, *tables))
 
     def _section(self, metric: Metric) -> Section:
         arms, last = list(self.average.arms), {"macro-average": self.average}

@@ -16,8 +16,8 @@ _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
 
 
-def document(report: Findings) -> Document:
-    """The whole report."""
+def document(report: Findings, *, runs: bool = True) -> Document:
+    """The whole report, with or without the list of its runs."""
     return Document(
         title=_title(report),
         sections=(
@@ -25,7 +25,7 @@ def document(report: Findings) -> Document:
             *(_metric_section(report, metric) for metric in report.metrics),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),
-            Section("Runs", (_runs(report),)),
+            *((Section("Runs", (_runs(report),)),) if runs else ()),
         ),
     )
 

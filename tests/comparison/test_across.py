@@ -52,6 +52,7 @@ def test_every_task_stands_beside_what_was_published(across: Across, tmp_path: P
     assert rows["two"].rstrip(" |").endswith("40.00")
     assert rows["macro-average"].rstrip(" |").endswith("30.00")
     assert "RML minus ML over the 3 tasks" in text
+    assert "## Runs" not in text, "an average has none of its own"
 
 
 def test_the_record_holds_every_run(across: Across, tmp_path: Path) -> None:
@@ -74,5 +75,7 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         Across({})
     with pytest.raises(ConfigError, match="one and two must have the same arms"):
         Across({"one": of(0.0), "two": a_report(METRICS, ML=ML, other=NEAR)})
+    with pytest.raises(ConfigError, match=r"must be of the reports' metrics \['PER', 'WER'\], but paper has WRE"):
+        Across({"one": of(0.0)}, {"paper": {"WRE": {"one": 1.0}}})
     with pytest.raises(ConfigError, match=r"paper has no WER of \['one'\]"):
         Across({"one": of(0.0)}, {"paper": {"WER": {"two": 1.0}}})
