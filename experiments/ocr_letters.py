@@ -6,7 +6,8 @@ Run with ``STRUCTPRED_DATA`` set to a folder that holds ``letters/letter.data.gz
 
 The small protocol of Taskar et al. (2003) for fold 0: 564 words to learn from, 62 for dev, and 6,251 to test by. The
 network sees the pixels of every letter and its neighbours through a bidirectional LSTM, and there are only 55 distinct
-words, so that it learns words as well as letters; compare with other networks of that kind only.
+words, so that it learns words as well as letters; compare with other networks of that kind only. Epochs were raised
+from 40 to 80 after one look at seed 0; nothing else was tuned.
 """
 
 from dataclasses import replace
