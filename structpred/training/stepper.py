@@ -32,7 +32,7 @@ class Taken:
 
 
 class Stepper:
-    """Takes steps; nothing in a step waits for the device.
+    """Takes steps and never waits for the device itself; what models and objectives wait for is in docs/training.md.
 
     Everything random is seeded here: initial weights first, then the dropout, which has the global state from there on.
 
