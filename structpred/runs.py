@@ -12,12 +12,13 @@ from torch import nn
 from structpred.decoding import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
+from structpred.recordings import Source, spelt
 from structpred.results import Epoch, RunResult
 from structpred.task import Example, Sizes
 from structpred.training import checkpoint
 from structpred.training.data import Codec
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
-from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
+from structpred.vocabulary import Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,14 @@ class Run:
         model.load_state_dict(checkpoint.load(self.folder.weights))
         return model.eval()
 
-    def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Symbols]:
+    def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
         places = where or [f"input {number}" for number in range(1, len(texts) + 1)]
         sources = []
         for text, place in zip(texts, places, strict=True):
             try:
                 source = self.experiment.task.parse(text)
                 if not (keep_unknown or self.codec.encoder.open_vocabulary):
-                    self.codec.vocabularies.inputs.encode(source)
+                    self.codec.vocabularies.inputs.encode(spelt(source))
             except DataError as error:
                 raise DataError(f"{place}: {error}") from None
             sources.append(source)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from structpred.config import Config
 from structpred.metrics import Metric
+from structpred.recordings import Source
 from structpred.registry import tasks
 from structpred.vocabulary import Symbols
 
@@ -15,13 +16,13 @@ class Example:
     """One input and the outputs that are right for it.
 
     Attributes:
-        source: the input symbols.
+        source: the input: symbols, or a recording for models that take one.
         references: one or more right outputs. Training draws one of them each epoch; scoring takes the closest.
         where: where it was read, such as ``"fre_dev.tsv line 17"``, for messages.
         unknown: for each position whether its word is new, for metrics of those; empty where the task does not say.
     """
 
-    source: Symbols
+    source: Source
     references: tuple[Symbols, ...]
     where: str
     unknown: tuple[bool, ...] = ()
@@ -83,8 +84,8 @@ class Task(Config):
         """
 
     @abstractmethod
-    def parse(self, text: str) -> Symbols:
-        """The input symbols of one line of text, for predictions on new inputs."""
+    def parse(self, text: str) -> Source:
+        """The input of one line of text, for predictions on new inputs."""
 
     @abstractmethod
     def render(self, output: Symbols) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from structpred.errors import DataError
+from structpred.recordings import Recording, Source, spelt
 from structpred.task import Example, Splits
 from structpred.vocabulary import Symbols
 
@@ -26,9 +27,9 @@ def with_unknown(splits: Splits) -> Splits:
     >>> with_unknown(splits_of(train=[Example(("b",), (("Y",),), where="here")], dev=[one], test=[])).dev[0].unknown
     (True, False)
     """
-    known = {word for example in splits.train for word in example.source}
+    known = {word for example in splits.train for word in spelt(example.source)}
     dev, test = (
-        tuple(replace(each, unknown=tuple(word not in known for word in each.source)) for each in split)
+        tuple(replace(each, unknown=tuple(word not in known for word in spelt(each.source))) for each in split)
         for split in (splits.dev, splits.test)
     )
     return replace(splits, dev=dev, test=test)
@@ -47,7 +48,8 @@ def digest_of(*splits: Sequence[Example]) -> str:
     for i, split in enumerate(splits):  # piece by piece: the text of all together may be larger than the data
         hashed.update(b",[" if i else b"[")
         for j, example in enumerate(split):
-            node = [example.source, example.references]
+            source = example.source.digest if isinstance(example.source, Recording) else example.source
+            node = [source, example.references]
             text = json.dumps(node, separators=(",", ":"), ensure_ascii=False)
             hashed.update(f",{text}".encode() if j else text.encode())
         hashed.update(b"]")
@@ -60,12 +62,13 @@ def shared(symbols: Iterable[str]) -> Symbols:
     return tuple(map(sys.intern, symbols))
 
 
-def in_hashed_order(sources: Iterable[Symbols]) -> list[Symbols]:
+def in_hashed_order(sources: Iterable[Source]) -> list[Source]:
     """Sources in the order of the SHA-256 of their text: as good as shuffled, and the same everywhere.
 
     Taking splits from the front keeps a source's split when others are added behind it.
     """
-    return sorted(sources, key=lambda source: (hashlib.sha256("".join(source).encode()).digest(), source))
+    texts = {source: spelt(source) for source in sources}
+    return sorted(texts, key=lambda source: (hashlib.sha256("".join(texts[source]).encode()).digest(), texts[source]))
 
 
 def place_of(path: str) -> Path:

@@ -6,6 +6,7 @@ from structpred.models.crf import CRF
 from structpred.models.inputs import InputEncoder, SymbolEmbedding
 from structpred.models.lstm_tagger import LSTMTagger
 from structpred.models.seq2seq import Seq2Seq
+from structpred.models.spectra import FrameFeatures
 from structpred.models.spelling import CharacterCNN, Spelling
 from structpred.models.words import WordEmbedding
 
@@ -13,6 +14,7 @@ __all__ = [
     "CRF",
     "BitImages",
     "CharacterCNN",
+    "FrameFeatures",
     "InputEncoder",
     "LSTMTagger",
     "Model",

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -23,19 +23,21 @@ class InputEncoder(Config):
     Attributes:
         symbolic: True where inputs are looked up among those of the training data; False where a symbol says all there
             is to it, as a picture does. Then there is no vocabulary of inputs, and it is open besides.
+        recorded: True where sources are `structpred.recordings.Recording`, False where they are symbols.
         open_vocabulary: True where symbols unknown from training are nothing unusual, as for words.
         min_count: input symbols seen fewer times in training are read as unknown.
     """
 
     family = inputs
     symbolic: ClassVar[bool] = True
+    recorded: ClassVar[bool] = False
     open_vocabulary: ClassVar[bool] = False
 
     min_count: Count = 1
 
     @abstractmethod
-    def read(self, sources: Sequence[Symbols], vocabularies: Vocabularies) -> FlatInputs:
-        """Sources as tensors."""
+    def read(self, sources: Sequence[Any], vocabularies: Vocabularies) -> FlatInputs:
+        """Sources as tensors: all of them symbols, or all of them recordings where the encoder is ``recorded``."""
 
     @abstractmethod
     def build(self, sizes: Sizes, features: int) -> nn.Module:

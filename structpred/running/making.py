@@ -16,6 +16,7 @@ from structpred.experiment import Experiment
 from structpred.files import write_atomically
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
+from structpred.recordings import spelt
 from structpred.results import RunResult
 from structpred.runs import Folder, Run, write_data
 from structpred.task import Example, Splits
@@ -142,7 +143,7 @@ class Making:
         lines = ["source\tprediction\treferences"]
         for example, output in zip(examples, outputs, strict=True):
             references = " | ".join(map(render, example.references))
-            lines.append(f"{' '.join(example.source)}\t{render(output)}\t{references}")
+            lines.append(f"{' '.join(spelt(example.source))}\t{render(output)}\t{references}")
         return "\n".join(lines) + "\n"
 
     def _result(self, counts: dict[str, dict[str, Counts]], tokens_per_second: float) -> RunResult:

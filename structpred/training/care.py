@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from structpred.errors import RunError
+from structpred.recordings import spelt
 from structpred.training.batching import EpochPlan
 from structpred.training.checkpoint import State
 from structpred.training.data import Prepared
@@ -85,7 +86,7 @@ def described(plan: EpochPlan, position: int, prepared: Prepared) -> State:
         (prepared.splits.train[row], target) for row, target in zip(plan.rows[position].tolist(), targets, strict=True)
     ]
     examples = [
-        {"where": each.where, "source": list(each.source), "target": list(prepared.codec.write(target))}
+        {"where": each.where, "source": list(spelt(each.source)), "target": list(prepared.codec.write(target))}
         for each, target in rows
     ]
     return {"position": position, "examples": examples}

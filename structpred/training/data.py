@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -13,6 +14,7 @@ from structpred.config import digest
 from structpred.errors import DataError
 from structpred.models.base import Model
 from structpred.models.inputs import InputEncoder
+from structpred.recordings import Recording, Source, spelt
 from structpred.sequences import FlatInputs, FlatSequences
 from structpred.task import Example, Sizes, Splits
 from structpred.vocabulary import Symbols, Vocabularies
@@ -37,17 +39,34 @@ class Codec:
     @classmethod
     def of(cls, examples: Sequence[Example], encoder: InputEncoder) -> "Codec":
         """Every label that occurs in the training examples, and every input symbol that the encoder wants to know."""
-        sources = [example.source for example in examples] if encoder.symbolic else []
+        sources = _fitting([example.source for example in examples], encoder)
         references = (reference for example in examples for reference in example.references)
-        return cls(Vocabularies.of(sources, references, min_count=encoder.min_count), encoder)
+        known = sources if encoder.symbolic else []
+        return cls(Vocabularies.of(known, references, min_count=encoder.min_count), encoder)
 
-    def read(self, sources: Sequence[Symbols]) -> FlatInputs:
-        """Sources as a model's inputs."""
-        return self.encoder.read(sources, self.vocabularies)
+    def read(self, sources: Sequence[Source]) -> FlatInputs:
+        """Sources as a model's inputs.
+
+        Raises:
+            DataError: they are not what the encoder reads.
+        """
+        return self.encoder.read(_fitting(sources, self.encoder), self.vocabularies)
 
     def write(self, labels: Sequence[int]) -> Symbols:
         """The symbols of an output."""
         return self.vocabularies.labels.decode(labels)
+
+
+def _fitting(sources: Sequence[Source], encoder: InputEncoder) -> Sequence[Any]:
+    """The same sources, once it is sure that the encoder reads their kind."""
+    for source in sources:
+        if isinstance(source, Recording) != encoder.recorded:
+            kinds = ("symbols", "a recording") if encoder.recorded else ("a recording", "symbols")
+            raise DataError(
+                f"the input {' '.join(spelt(source))[:40]!r} must be {kinds[1]} for a model whose inputs are "
+                f"{type(encoder).__name__}, but it is {kinds[0]}; set the inputs of the model that the task needs"
+            )
+    return sources
 
 
 @dataclass(frozen=True)
@@ -168,5 +187,5 @@ def warn_of_unknown(splits: Splits, codec: Codec) -> None:
 
 def _unknown(splits: Splits, vocabularies: Vocabularies) -> Iterator[tuple[Example, Symbols]]:
     for example in (*splits.dev, *splits.test):
-        if symbols := vocabularies.inputs.unknown(example.source):
+        if symbols := vocabularies.inputs.unknown(spelt(example.source)):
             yield example, symbols

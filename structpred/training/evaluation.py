@@ -10,6 +10,7 @@ from torch import nn
 from structpred.decoding import Decode, Decoding
 from structpred.distributions.protocols import NBest
 from structpred.metrics import Counts, Metric, counts, score
+from structpred.recordings import Source
 from structpred.sequences import FlatInputs
 from structpred.task import Example
 from structpred.training.data import Codec
@@ -34,7 +35,7 @@ class Hypothesis:
     log_prob: float
 
 
-def predict(model: nn.Module, codec: Codec, sources: Sequence[Symbols], decoding: Decoding) -> list[Symbols]:
+def predict(model: nn.Module, codec: Codec, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
     """The model's output for each source, in order."""
 
     def decode(p: Decode) -> list[Symbols]:
@@ -43,7 +44,7 @@ def predict(model: nn.Module, codec: Codec, sources: Sequence[Symbols], decoding
     return _by_length(model, codec.read(sources), decode)
 
 
-def n_best(model: nn.Module, codec: Codec, sources: Sequence[Symbols], k: int) -> list[tuple[Hypothesis, ...]]:
+def n_best(model: nn.Module, codec: Codec, sources: Sequence[Source], k: int) -> list[tuple[Hypothesis, ...]]:
     """The ``k`` best outputs of each source, the best first; fewer where there are fewer."""
 
     def rank(p: NBest) -> list[tuple[Hypothesis, ...]]:

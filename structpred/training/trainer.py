@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from structpred.decoding import Decoding
 from structpred.errors import Interrupted
+from structpred.recordings import Source
 from structpred.results import Epoch
 from structpred.training.batching import EpochPlan
 from structpred.training.care import Care, NotFinite, described
@@ -123,7 +124,7 @@ class Training:
         over = self.epoch >= trainer.epochs or waited >= (trainer.patience or trainer.epochs) or self._spent()
         return over and self.position == 0
 
-    def predict(self, sources: Sequence[Symbols], decoding: Decoding) -> list[Symbols]:
+    def predict(self, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
         """The output for each source by the weights as they are scored, shared out over the processes."""
         model, codec = self.stepper.scored, self.prepared.codec
         return self.ranks.spread(lambda part: predict(model, codec, part, decoding), sources)
