@@ -17,6 +17,7 @@ from structpred.tasks.slots import Slots
 from structpred.tasks.snips import Snips
 from structpred.tasks.synthetic import HiddenMarkov, SpellingVariants
 from structpred.tasks.tatoeba import Tatoeba
+from structpred.tasks.timit import Timit
 from structpred.tasks.treebank import EnglishWebTreebank
 from structpred.tasks.tsv import Tsv
 
@@ -44,6 +45,7 @@ __all__ = [
     "Snips",
     "SpellingVariants",
     "Tatoeba",
+    "Timit",
     "Tsv",
     "Wnut17",
 ]
