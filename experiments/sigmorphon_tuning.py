@@ -5,71 +5,85 @@ be stopped at any time and goes on, and the same command on several machines wit
 
     python -m structpred.experiments.sigmorphon_tuning --workers 2
 
-The rule is an equal tuning budget: in every language RML's edit rate and label smoothing's ε have the same number of
-trials, seeds and finalists, the same sampler and pruner, and one number each to find. Likelihood has none. Model,
-optimiser and epochs are those that were chosen for French (see ``french_pronunciation``), in all languages and arms.
-The best of each is then compared on test under five seeds that took no part in the tuning, with likelihood and with
-label smoothing as the baseline.
+The rule is an equal tuning budget: in every language RML's rescaled τ and label smoothing's ε have four trials each, on
+a grid, under one seed that is not compared, every trial trained to its end. Likelihood has nothing to tune. Model,
+optimiser, epochs and search are those of ``sigmorphon_2020``, in all languages and arms. The best of each is then
+compared on test under seeds that took no part in the tuning, with likelihood and with label smoothing as the baseline.
 """
 
 import argparse
-from dataclasses import replace
+import sys
 
+from structpred.comparison.across import Across
 from structpred.comparison.runner import compare
+from structpred.errors import StructpredError
 from structpred.experiment import Experiment
-from structpred.experiments.french_pronunciation import BASE, FOLDER
-from structpred.objectives import RML, LabelSmoothing
-from structpred.payoffs import EditDistancePayoff, Temperature
-from structpred.tasks import Tsv
-from structpred.tuning import Space, spaces, tune
+from structpred.experiments import sigmorphon_2020
+from structpred.tasks.sigmorphon import Language
+from structpred.tuning import Space, Tuning, spaces, tune
 
-LANGUAGES = ("ady", "bul", "dut", "fre", "hin")
-TRIALS = 12
-REPORTS = "reports/sigmorphon_tuning"
-
-
-def likelihood(language: str) -> Experiment:
-    """The baseline of a language."""
-    train, dev, test = (f"{FOLDER}/{split}/{language}_{split}.tsv" for split in ("train", "dev", "test"))
-    return replace(BASE, task=Tsv(train=train, dev=dev, test=test))
-
-
-def experiments(language: str = "fre") -> dict[str, Experiment]:
-    """The three arms of a language, before tuning."""
-    payoff = EditDistancePayoff(temperature=Temperature(edit_rate=0.04))
-    base = likelihood(language)
-    return {
-        "ML": base,
-        "smoothing": replace(base, objective=LabelSmoothing(epsilon=0.1)),
-        "RML": replace(base, objective=RML(payoff=payoff)),
-    }
+LANGUAGES: tuple[Language, ...] = ("ady", "bul", "gre", "hin", "ice")
+POINTS = 4
+TUNED = ("smoothing", "RML")
 
 
 def tuned_spaces() -> dict[str, Space]:
-    """What is searched: two numbers in every language."""
+    """What is searched: one number for each of two arms, in every language."""
     found: dict[str, Space] = {}
     for language in LANGUAGES:
-        arms = experiments(language)
-        found[f"{language} RML"] = spaces.edit_rate(arms["RML"])
-        found[f"{language} smoothing"] = spaces.smoothing(arms["smoothing"])
+        arms = sigmorphon_2020.experiments(language)
+        found[f"{language} smoothing"] = spaces.smoothing(arms["smoothing"], low=0.05, high=0.4)
+        found[f"{language} RML"] = spaces.rescaled(arms["RML"], low=0.5, high=0.8)
     return found
+
+
+def experiments(tuning: Tuning, language: Language) -> dict[str, Experiment]:
+    """Likelihood, and the best of the other two, in a language."""
+    best = {arm: tuning.studies[f"{language} {arm}"].experiment for arm in TUNED}
+    return {"ML": sigmorphon_2020.experiments(language)["ML"], **best}
 
 
 def main() -> None:
     """Tune, then compare."""
     options = argparse.ArgumentParser(description="Tune and compare in five languages.")
-    options.add_argument("--workers", type=int, default=1)
-    options.add_argument("--storage", default=None)
+    options.add_argument("--seeds", type=int, default=2, metavar="N", help="compare under seeds 0 to N - 1")
+    options.add_argument("--workers", type=int, default=1, help="processes")
+    options.add_argument("--storage", default=None, help="a journal file or a URL; beside the runs by default")
+    options.add_argument("--root", default="runs", help="the folder of run folders")
+    options.add_argument("--report", default="reports/sigmorphon_tuning", help="where the reports go")
     given = options.parse_args()
-    tuning = tune(tuned_spaces(), trials=TRIALS, name="sigmorphon", workers=given.workers, storage=given.storage)
+    tuning = tune(
+        tuned_spaces(),
+        sampler="grid",
+        points=POINTS,
+        pruner="none",
+        finalists=0,
+        name="sigmorphon",
+        storage=given.storage,
+        root=given.root,
+        workers=given.workers,
+    )
     tuning.show()
-    tuning.write(REPORTS)
-    for language in LANGUAGES:
-        best = {arm: tuning.studies[f"{language} {arm}"].experiment for arm in ("smoothing", "RML")}
-        for baseline in ("ML", "smoothing"):  # the runs are the same, and are found the second time
-            report = compare({"ML": likelihood(language), **best}, baseline=baseline, workers=given.workers)
-            report.write(f"{REPORTS}/{language}_against_{baseline}")
+    tuning.write(f"{given.report}/tuning")
+    for baseline in ("ML", "smoothing"):  # the runs are the same, and are found the second time
+        across = Across(
+            {
+                language: compare(
+                    experiments(tuning, language),
+                    seeds=range(given.seeds),
+                    baseline=baseline,
+                    root=given.root,
+                    workers=given.workers,
+                )
+                for language in LANGUAGES
+            }
+        )
+        across.show()
+        across.write(f"{given.report}/against_{baseline}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except StructpredError as error:
+        sys.exit(f"structpred: {error}")

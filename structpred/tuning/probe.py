@@ -121,6 +121,7 @@ def _values(distribution: BaseDistribution, points: int) -> list[Any]:
         values = [low * (high / low) ** share for share in shares]
     else:
         values = [low + (high - low) * share for share in shares]
+    values = [float(f"{value:.12g}") for value in values]  # 0.1, not 0.09999999999999998, which is another run
     values[-1] = high  # not a rounding beyond
     if distribution.step is not None:
         step = distribution.step
