@@ -1,0 +1,161 @@
+"""Does our encoder-decoder learn and translate captions as fast as JoeyNMT's?
+
+Run with ``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``, where JoeyNMT 2.3.0 is installed::
+
+    python -m structpred.experiments.benchmarks.translation --threads 2
+
+Both have the same sizes and see the same batches of 64 English sentences: words that occur twice, embeddings of 256, a
+bidirectional LSTM of 512, a decoder of 512 without input feeding, attention after it, no dropout. They take turns at
+every batch. Batches are drawn at random, as JoeyNMT makes them, and once more of like length, as we do. We take the
+steps of our trainer, from gathering the batch on; JoeyNMT computes the loss of its model, clips its gradient and steps
+with PyTorch's Adam, on batches that are made beforehand. Both search with a beam of 5 for 25 steps, in which no output
+may end. Ratios are medians over batches, with a 95 % interval.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from structpred.decoding import Decoding
+from structpred.errors import StructpredError
+from structpred.experiment import Experiment
+from structpred.experiments.benchmarks import joeynmt_peer as peer
+from structpred.experiments.benchmarks.captions import MODEL, captions
+from structpred.experiments.benchmarks.timing import Median, report, seconds
+from structpred.objectives import MaximumLikelihood
+from structpred.tasks import Multi30k
+from structpred.training import Adam, Trainer
+from structpred.training.batching import EpochPlan
+from structpred.training.data import Prepared
+from structpred.training.ranks import Precision, Ranks, processor_has_bf16
+from structpred.training.stepper import Stepper
+
+SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 7
+
+Pair = tuple[float, float]
+"""Seconds of ours and of JoeyNMT's for the same work."""
+
+
+def stepper(prepared: Prepared, precision: Precision) -> Stepper:
+    """Our network and everything that a step of it takes."""
+    experiment = Experiment(
+        task=Multi30k(source="en", target="de"),
+        model=MODEL,
+        objective=MaximumLikelihood(),
+        optimiser=Adam(),
+        trainer=Trainer(precision=precision),
+    )
+    return Stepper(experiment, prepared, Ranks("cpu"))
+
+
+def plan_of(prepared: Prepared, *, sort: bool) -> EpochPlan:
+    """Batches of 64 sentences in random order: any sentences, or some of like length."""
+    data, generator = prepared.training, torch.Generator().manual_seed(0)
+    plan = EpochPlan(data, data, MaximumLikelihood(), budget=1, seed=0, epoch=0)
+    order = torch.randperm(len(data), generator=generator)
+    if sort:
+        order = order[plan.target_lengths[order].argsort(stable=True)]
+    batches = order.view(-1)[: len(data) // SENTENCES * SENTENCES].view(-1, SENTENCES)
+    plan.rows = list(batches[torch.randperm(len(batches), generator=generator)])
+    return plan
+
+
+def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
+    """Seconds of a step on each batch, after some that are thrown away."""
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+
+    def step(batch: object) -> Callable[[], None]:
+        def take() -> None:
+            loss = theirs(return_type="loss", **vars(batch))[0]
+            (loss / SENTENCES).backward()
+            clip_grad_norm_(theirs.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return take
+
+    found = []
+    for position in range(WARM_UP + BATCHES):
+        batch = plan[position]
+        our_step = lambda at=position: ours.take(plan, at, at, 0.0)  # noqa: E731 - measured at once
+        found.append(in_turn(our_step, step(peer.batch(batch.inputs, batch.targets)), position))
+    return found[WARM_UP:]
+
+
+def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
+    """Seconds of a beam search over each batch, after one that is thrown away."""
+    from joeynmt.search import search
+
+    found = []
+    for position in range(SEARCHES + 1):
+        batch = plan[position]
+        theirs_batch = peer.batch(batch.inputs)
+
+        def our_search(inputs: object = batch.inputs) -> None:
+            ours(inputs).decode(Decoding(beam=BEAM))
+
+        def their_search(given: object = theirs_batch) -> None:
+            search(theirs, given, STEPS, BEAM, 0.0, min_output_length=STEPS)
+
+        found.append(in_turn(our_search, their_search, position))
+    return found[1:]
+
+
+def in_turn(ours: Callable[[], object], theirs: Callable[[], object], position: int) -> Pair:
+    """Seconds of both, the other one first every other time."""
+    if position % 2:
+        return seconds(ours), seconds(theirs)
+    second = seconds(theirs)
+    return seconds(ours), second
+
+
+def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> dict[str, float]:
+    """Rates of both, and how many times faster ours is."""
+    rates = [Median.of([amount / pair[side] for amount, pair in zip(work, pairs, strict=True)]) for side in (0, 1)]
+    ratio = Median.of([theirs / ours for ours, theirs in pairs])
+    return {
+        f"{name}_{unit}_per_second": rates[0].value,
+        f"{name}_joeynmt_{unit}_per_second": rates[1].value,
+        f"{name}_faster": ratio.value,
+        f"{name}_faster_low": ratio.low,
+        f"{name}_faster_high": ratio.high,
+    }
+
+
+def main() -> None:
+    """Time training and search."""
+    options = argparse.ArgumentParser(description="Translate captions beside JoeyNMT.")
+    options.add_argument("--threads", type=int, default=2)
+    threads = options.parse_args().threads
+    peer.require_joeynmt()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    prepared = Prepared.of(captions(), MODEL)
+    sizes = prepared.training.sizes
+    figures: dict[str, float | int | str] = {"threads": threads, "inputs": sizes.inputs, "labels": sizes.labels}
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if processor_has_bf16() else ("fp32",)
+    for precision, sort in product(precisions, (False, True)):
+        plan = plan_of(prepared, sort=sort)
+        tokens = [plan.tokens(position) for position in range(WARM_UP, WARM_UP + BATCHES)]
+        pairs = training(stepper(prepared, precision), peer.build(MODEL, sizes), plan)
+        name = f"training_{precision}{'_like_length' * sort}"
+        figures |= figures_of(name, pairs, tokens, "tokens")
+    searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS).build(sizes).eval()
+    with torch.no_grad():
+        searched.output.bias[sizes.labels] = -1e4  # the end
+        pairs = searching(searched, peer.build(MODEL, sizes).eval(), plan_of(prepared, sort=True))
+    figures |= figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
+    report(figures, f"Beside JoeyNMT 2.3.0, {SENTENCES} sentences a batch")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StructpredError as error:
+        sys.exit(f"structpred: {error}")
