@@ -146,7 +146,7 @@ def main() -> None:
         pairs = training(stepper(prepared, precision), peer.build(MODEL, sizes), plan)
         name = f"training_{precision}{'_like_length' * sort}"
         figures |= figures_of(name, pairs, tokens, "tokens")
-    searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS).build(sizes).eval()
+    searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS - 1).build(sizes).eval()
     with torch.no_grad():
         searched.output.bias[sizes.labels] = -1e4  # the end
         pairs = searching(searched, peer.build(MODEL, sizes).eval(), plan_of(prepared, sort=True))
