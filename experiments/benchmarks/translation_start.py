@@ -1,0 +1,87 @@
+"""How long until the first training step on captions is taken, and how much memory does training them need at most?
+
+Run with ``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``. A fresh process imports everything, reads
+the 29,000 pairs and takes a step; it goes on for some hundred more, scores dev and test, and reports its largest resident
+set. It is run several times, the first of them to warm the file caches.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+
+from structpred.experiments.benchmarks.timing import report
+
+TURNS, STEPS = 3, 300
+
+
+def child(ready: Connection, started: float, objective: str, threads: int) -> None:
+    """Train, and send seconds to the first step and the largest memory in bytes."""
+    import torch
+
+    from structpred import Experiment, Trainer, train
+    from structpred.experiments.benchmarks.captions import MODEL
+    from structpred.objectives import RML, MaximumLikelihood
+    from structpred.payoffs import EditDistancePayoff, Temperature
+    from structpred.tasks import Multi30k
+    from structpred.training import Adam
+
+    torch.set_num_threads(threads)
+    payoff = EditDistancePayoff(temperature=Temperature(edit_rate=0.04))
+    steps: list[float] = []
+
+    def note() -> bool:
+        steps.append(time.time())
+        return False
+
+    with tempfile.TemporaryDirectory() as root:
+        train(
+            Experiment(
+                task=Multi30k(source="en", target="de"),
+                model=MODEL,
+                objective=RML(payoff=payoff) if objective == "rml" else MaximumLikelihood(),
+                optimiser=Adam(),
+                trainer=Trainer(batch_tokens=1024, max_steps=STEPS),
+            ),
+            root=root,
+            device="cpu",
+            stopping=note,
+        )
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kibibytes on Linux
+    ready.send((steps[0] - started, largest))
+
+
+def turn(objective: str, threads: int) -> tuple[float, int]:
+    """Seconds and bytes of one fresh process."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=child, args=(theirs, time.time(), objective, threads))
+    process.start()
+    found: tuple[float, int] = ours.recv()
+    process.join()
+    return found
+
+
+def worst(values: Iterable[float]) -> float:
+    """The largest of several turns, the first of them left out."""
+    return max(list(values)[1:])
+
+
+def main() -> None:
+    """Start several times under two objectives."""
+    options = argparse.ArgumentParser(description="Time the start of training, and measure its memory.")
+    options.add_argument("--threads", type=int, default=2)
+    threads = options.parse_args().threads
+    figures: dict[str, float | int | str] = {"threads": threads, "steps": STEPS}
+    for objective in ("ml", "rml"):
+        turns = [turn(objective, threads) for _ in range(TURNS)]
+        figures[f"{objective}_seconds_to_first_step"] = worst(seconds for seconds, _ in turns)
+        figures[f"{objective}_gigabytes"] = worst(size for _, size in turns) / 1e9
+    report(figures, "The worse of two warm starts, dev and test scores included")
+
+
+if __name__ == "__main__":
+    main()
