@@ -1,8 +1,8 @@
 """How long until the first training step on captions is taken, and how much memory does training them need at most?
 
 Run with ``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``. A fresh process imports everything, reads
-the 29,000 pairs and takes a step; it goes on for some hundred more, scores dev and test, and reports its largest resident
-set. It is run several times, the first of them to warm the file caches.
+the 29,000 pairs and takes a step; it goes on for some hundred more, scores dev and test, and reports its largest
+resident set. It is run several times, the first of them to warm the file caches.
 """
 
 import argparse

@@ -35,9 +35,13 @@ class Trainer(Config):
             keeps the weights themselves.
         tolerate: so many steps in a row may have a loss or gradient that is not finite. They are skipped and
             counted; training ends at that many.
+        compile: compile the step by ``torch.compile``. It needs a compiler, takes half a minute at the start, and made
+            steps slower on the processors it was measured on; a GPU may gain.
     """
 
-    additions: ClassVar[tuple[str, ...]] = ("accumulate", "max_steps", "max_seconds", "average", "tolerate")
+    additions: ClassVar[tuple[str, ...]] = (
+        "accumulate", "max_steps", "max_seconds", "average", "tolerate", "compile",
+    )  # fmt: skip
 
     epochs: Count = 30
     batch_tokens: Count = 256
@@ -49,6 +53,7 @@ class Trainer(Config):
     max_seconds: Positive | None = None
     average: Fraction | None = None
     tolerate: Count = 10
+    compile: bool = False
 
     def share(self, epochs: float, steps: int) -> float:
         """Share of the training done, 0 to 1, after so many epochs and steps."""

@@ -1,11 +1,14 @@
 """The network, its optimiser and whatever else one step moves on."""
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from structpred.errors import RunError
 from structpred.seeds import stream
 from structpred.training.average import Average
 from structpred.training.batching import EpochPlan
@@ -16,6 +19,18 @@ from structpred.training.gradient import Gradient, Scored
 from structpred.training.ranks import Ranks
 from structpred.training.settings import Recipe
 from structpred.training.step import TrainingStep
+
+
+def compiled(step: nn.Module, device: torch.device) -> nn.Module:
+    """The step as ``torch.compile`` makes it, for batches of any shape.
+
+    Raises:
+        RunError: it would have to make code for a processor, and there is no compiler.
+    """
+    compilers = [os.environ.get("CXX"), "g++", "clang++"]
+    if device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
+        raise RunError("expected a C++ compiler for Trainer.compile, but there is none; install g++ or leave it off")
+    return torch.compile(step, dynamic=True)  # type: ignore[return-value]  # a module stays one
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,8 @@ class Stepper:
         self.modules = self._modules(prepared)
         self.model = self.modules.model
         self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
-        self.step, self.optimizer = self.fabric.setup(self.modules, recipe.optimiser.build(self.parameters))
+        step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
+        self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
         torch.manual_seed(self._stream("dropout"))
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
         self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
