@@ -21,11 +21,13 @@ class Sequences:
         lengths: number of labels of each sequence, ``[...]``.
         ended: False where a draw was cut at a length limit before its end came, ``[...]``; None means that all
             ended. A cut sequence stands for all strings that begin with it.
+        total: the sum of ``lengths``, where it is known without asking the device for it.
     """
 
     labels: Int[Tensor, "*batch time"]
     lengths: Int[Tensor, "*batch"]
     ended: Bool[Tensor, "*batch"] | None = None
+    total: int | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
@@ -48,9 +50,9 @@ class Sequences:
         return [row[:length] for row, length in rows]
 
     @classmethod
-    def from_tensors(cls, labels: Tensor, lengths: Tensor) -> "Sequences":
+    def from_tensors(cls, labels: Tensor, lengths: Tensor, total: int | None = None) -> "Sequences":
         """What `tensors` took apart."""
-        return cls(labels, lengths)
+        return cls(labels, lengths, total=total)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Labels and lengths, for where only tensors may pass."""
@@ -72,12 +74,12 @@ class Sequences:
     def candidates(self) -> "Sequences":
         """``[batch, time]`` as ``[batch, 1, time]``: one candidate per example."""
         ended = None if self.ended is None else self.ended.unsqueeze(1)
-        return Sequences(self.labels.unsqueeze(1), self.lengths.unsqueeze(1), ended)
+        return Sequences(self.labels.unsqueeze(1), self.lengths.unsqueeze(1), ended, self.total)
 
     def flatten(self) -> "Sequences":
         """``[batch, candidates, time]`` as ``[batch * candidates, time]``."""
         ended = None if self.ended is None else self.ended.flatten()
-        return Sequences(self.labels.flatten(0, -2), self.lengths.flatten(), ended)
+        return Sequences(self.labels.flatten(0, -2), self.lengths.flatten(), ended, self.total)
 
     def select(self, rows: Tensor | slice) -> "Sequences":
         """The examples at the given indices along batch."""
@@ -87,7 +89,7 @@ class Sequences:
     def to(self, device: torch.device | str) -> "Sequences":
         """The same sequences on another device."""
         ended = None if self.ended is None else self.ended.to(device)
-        return Sequences(self.labels.to(device), self.lengths.to(device), ended)
+        return Sequences(self.labels.to(device), self.lengths.to(device), ended, self.total)
 
 
 @runtime_checkable
@@ -171,13 +173,14 @@ class FlatSequences:
     def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
         """The given sequences, padded to the longest of them; rows in main memory spare waiting for the device."""
         known = self.lengths if self.known is None else self.known
-        longest = int(known[rows.to(known.device)].max()) if len(rows) else 0
+        wanted = known[rows.to(known.device)]
+        longest, total = (int(wanted.max()), int(wanted.sum())) if len(rows) else (0, 0)
         rows = rows.to(self.labels.device, non_blocking=True)
         lengths, time = self.lengths[rows], torch.arange(longest, device=self.labels.device)
         inside = time < lengths.unsqueeze(1)
         cells = torch.where(inside, self.starts[rows].unsqueeze(1) + time, 0)
         labels = self.labels[cells] if len(self.labels) else torch.zeros_like(cells)
-        return Sequences(torch.where(inside, labels, 0), lengths)
+        return Sequences(torch.where(inside, labels, 0), lengths, total=total)
 
     def to(self, device: torch.device | str) -> "FlatSequences":
         """The same sequences on another device."""

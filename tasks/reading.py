@@ -80,7 +80,7 @@ def place_of(path: str) -> Path:
     expanded = os.path.expandvars(path)
     if unset := re.match(r"\$\{?(\w+)", expanded):
         raise DataError(
-            f"{path} must be a file, but the variable {unset[1]} is not set; set ${unset[1]} to the folder that holds "
+            f"{path} must be a path, but the variable {unset[1]} is not set; set ${unset[1]} to the folder that holds "
             "the data"
         )
     return Path(expanded).expanduser()

@@ -41,6 +41,9 @@ def read_audio(path: Path) -> Samples:
     """
     import soundfile  # of the extra `speech`
 
+    if not path.is_file():
+        raise DataError(f"{path.name} must be an audio file that can be read, but there is none; check {path}")
+    packed = False
     try:
         with path.open("rb") as file:
             packed = b"shorten" in file.read(1024)
@@ -48,7 +51,7 @@ def read_audio(path: Path) -> Samples:
             rate, channels = sound.samplerate, sound.channels
             samples = sound.read(LONGEST + 1, dtype="int16") if (rate, channels) == (RATE, 1) else np.zeros(0)
     except (OSError, ValueError, soundfile.SoundFileError) as error:
-        advice = "unpack it, for instance by sph2pipe" if path.is_file() and packed else "fetch it again"
+        advice = "unpack it, for instance by sph2pipe" if packed else "fetch it again"
         raise DataError(f"{path.name} must be an audio file that can be read, but {_said(error)}; {advice}") from None
     if (rate, channels) != (RATE, 1):
         raise DataError(

@@ -61,9 +61,10 @@ class Autoregressive:
                 f"{tuple(history.labels.shape)}; give one symbol of history to every symbol"
             )
         targets, mask = self._targets(outputs)
-        logits = at_least_float(self.decoder.logits(history, mask))
-        losses = functional.cross_entropy(logits, targets[mask], reduction="none")
-        return losses.new_zeros(mask.shape).masked_scatter(mask, -losses)
+        cells = _cells(mask, outputs)
+        logits = at_least_float(self.decoder.logits(history, cells))
+        losses = functional.cross_entropy(logits, targets.flatten().index_select(0, cells), reduction="none")
+        return losses.new_zeros(mask.numel()).index_copy(0, cells, -losses).view(mask.shape)
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """log p(y|x) in nats: the sum of `token_log_probs`, end included."""
@@ -72,10 +73,10 @@ class Autoregressive:
     def steps(self, outputs: Sequences) -> Steps:
         """Log-probabilities of every next symbol, given each output's own history."""
         targets, mask = self._targets(outputs)
-        log_probs = at_least_float(self.decoder.logits(outputs, mask)).log_softmax(-1)
-        table = log_probs.new_zeros(*mask.shape, log_probs.shape[-1])
-        table[mask] = log_probs
-        return Steps(table, targets, mask)
+        cells = _cells(mask, outputs)
+        log_probs = at_least_float(self.decoder.logits(outputs, cells)).log_softmax(-1)
+        table = log_probs.new_zeros(mask.numel(), log_probs.shape[-1]).index_copy(0, cells, log_probs)
+        return Steps(table.view(*mask.shape, -1), targets, mask)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
@@ -132,3 +133,11 @@ class Autoregressive:
         time = torch.arange(targets.shape[-1], device=outputs.device)
         counted = lengths if outputs.ended is None else lengths - (~outputs.ended).long().unsqueeze(-1)
         return targets, time <= counted
+
+
+def _cells(mask: Bool[Tensor, "batch candidates steps"], outputs: Sequences) -> Int[Tensor, " counted"]:
+    """Where the mask is True, without waiting for the device where it is known how often."""
+    if outputs.total is None or outputs.ended is not None:
+        return mask.flatten().nonzero().squeeze(1)
+    every = outputs.total + outputs.lengths.numel()  # and an end each
+    return torch.nonzero_static(mask.flatten(), size=every).squeeze(1)

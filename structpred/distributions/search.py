@@ -31,14 +31,12 @@ class Decoder(Protocol):
     def limits(self) -> Int[Tensor, " batch"]:
         """The longest output looked for, per example, in labels."""
 
-    def logits(
-        self, outputs: Sequences, counted: Bool[Tensor, "batch candidates steps"]
-    ) -> Float[Tensor, "counted symbols"]:
-        """Scores of all V + 1 next symbols along given outputs, at the steps that count, of the time + 1 there are.
+    def logits(self, outputs: Sequences, cells: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
+        """Scores of all V + 1 next symbols along given outputs, at some of the time + 1 steps.
 
         Args:
             outputs: ``[batch, candidates, time]``.
-            counted: True at the first steps of each output; rows come in the order of ``counted.nonzero()``.
+            cells: the steps that count, as places among all steps ``[batch · candidates · (time + 1)]``.
         """
 
     def start(self, candidates: int) -> State:

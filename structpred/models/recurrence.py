@@ -17,7 +17,8 @@ def unrolled(
     """The output at every step; what stands beyond a row's length means nothing.
 
     All rows go together up to some step, and those that are longer go on alone. Packed sequences compute no padding
-    at all, but were measured slower on a processor than all of it: they are not one fused call.
+    at all, but were measured slower on a processor than all of it: they are not one fused call. On a device, which
+    would have to be waited for, all steps are one call.
 
     Args:
         lstm: batch first.
@@ -25,7 +26,7 @@ def unrolled(
         state: before the first step, ``[layers, rows, hidden]`` twice.
         lengths: steps that count in each row.
     """
-    split = _split(lengths, inputs.shape[1])
+    split = _split(lengths, inputs.shape[1]) if inputs.device.type == "cpu" else 0
     if not split:
         return lstm(inputs, state)[0]  # type: ignore[no-any-return]  # modules return Any
     early, late = inputs.split_with_sizes([split, inputs.shape[1] - split], 1)

@@ -130,16 +130,13 @@ class BoundDecoder:
     input_dropout: Float[Tensor, "batch 1 embedding"]
     read_out_dropout: Float[Tensor, "batch 1 features"]
 
-    def logits(
-        self, outputs: Sequences, counted: Bool[Tensor, "batch candidates steps"]
-    ) -> Float[Tensor, "counted symbols"]:
-        """Scores of every next symbol along given outputs, at the steps that count, in one recurrent pass."""
+    def logits(self, outputs: Sequences, cells: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
+        """Scores of every next symbol along given outputs, at some steps, in one recurrent pass."""
         previous = functional.pad(outputs.labels, (1, 0), value=self.labels)
         batch, candidates, steps = previous.shape
         embedded = self.network.embedding(previous) * self.input_dropout.unsqueeze(1)
-        start, lengths = _rows_first(self.start(candidates)), counted.sum(-1).flatten()
+        start, lengths = _rows_first(self.start(candidates)), outputs.lengths.flatten() + 1
         states = unrolled(self.network.recurrent, embedded.flatten(0, 1), start, lengths)
-        cells = counted.flatten().nonzero().squeeze(1)
         attended = self._attend(states.reshape(batch, candidates * steps, -1)).flatten(0, 1).index_select(0, cells)
         return self._read_out(attended, self.read_out_dropout[:, 0].index_select(0, cells // (candidates * steps)))
 

@@ -115,7 +115,7 @@ class EpochPlan:
             return None
         k = self.per_example
         flat = self.draws.gather((rows.unsqueeze(1) * k + torch.arange(k)).flatten())
-        return Sequences(flat.labels.view(len(rows), k, -1), flat.lengths.view(len(rows), k))
+        return Sequences(flat.labels.view(len(rows), k, -1), flat.lengths.view(len(rows), k), total=flat.total)
 
 
 def draw_ahead(

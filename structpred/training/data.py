@@ -61,10 +61,11 @@ def _fitting(sources: Sequence[Source], encoder: InputEncoder) -> Sequence[Any]:
     """The same sources, once it is sure that the encoder reads their kind."""
     for source in sources:
         if isinstance(source, Recording) != encoder.recorded:
-            kinds = ("symbols", "a recording") if encoder.recorded else ("a recording", "symbols")
+            symbols, recording = ("symbols", "'symbols' or 'words'"), ("a recording", "'frames'")
+            expected, (found, advice) = (recording[0], symbols) if encoder.recorded else (symbols[0], recording)
             raise DataError(
-                f"the input {' '.join(spelt(source))[:40]!r} must be {kinds[1]} for a model whose inputs are "
-                f"{type(encoder).__name__}, but it is {kinds[0]}; set the inputs of the model that the task needs"
+                f"the input {' '.join(spelt(source))[:40]!r} must be {expected} for a model whose inputs are "
+                f"{type(encoder).__name__}, but it is {found}; give the model inputs such as {advice}"
             )
     return sources
 

@@ -1,5 +1,7 @@
 """One step: the only module that the engine wraps."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -7,14 +9,15 @@ from structpred.objective import Moment, Objective
 from structpred.sequences import Sequences
 from structpred.training.batching import Batch
 
-Plain = tuple[Tensor, ...]
+Plain = tuple[Any, ...]
+"""Tensors, and behind those of outputs how many labels they have in all."""
 
 
 class TrainingStep(nn.Module):
     """Model, objective and the objective's state. Everything p and q do in training happens in `forward`.
 
-    It takes and returns plain tensors, so that autocast, distribution over processes and compilation have one place
-    to act.
+    It takes and returns tensors and numbers, so that autocast, distribution over processes and compilation have one
+    place to act.
 
     Args:
         model: the network; called on inputs, it returns p.
@@ -62,4 +65,6 @@ class TrainingStep(nn.Module):
 
 def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
     """A batch as the first arguments of `TrainingStep.forward`."""
-    return batch.inputs.tensors(), batch.targets.tensors(), () if batch.draws is None else batch.draws.tensors()
+    targets, draws = batch.targets, batch.draws
+    drawn = () if draws is None else (*draws.tensors(), draws.total)
+    return batch.inputs.tensors(), (*targets.tensors(), targets.total), drawn

@@ -44,17 +44,12 @@ BY_WORDS = replace(TINY, model=LSTMTagger(inputs=WordEmbedding(), embedding=8, h
 CHAIN = replace(TINY, model=CRF(embedding=8, hidden=8, dropout=0.0))
 SPREAD = HammingPayoff(temperature=Temperature(edit_rate=0.1))
 
-DECODER = {  # scores symbols only where there are any
-    "structpred/models/recurrence.py",
-    "structpred/models/seq2seq.py",
-    "structpred/distributions/autoregressive.py",
-    "structpred/training/gradient.py",  # calls their backward pass
-}
 PACKING = {"structpred/distributions/packing.py", "structpred/distributions/linear_chain.py"}  # leaves padding out
 LENGTHS = {"structpred/distributions/protocols.py", "structpred/rewards/hamming.py"}  # refuses outputs that do not fit
 WORDS = {"structpred/words.py", "structpred/sequences.py"}  # spells each word of a batch once
-DRAWS = DECODER | {  # asks after every symbol whether all have ended; edit distances are counted by the processor
+DRAWS = {  # asks after every symbol whether all have ended; edit distances are counted by the processor
     "structpred/distributions/search.py",
+    "structpred/distributions/autoregressive.py",  # where those symbols stand
     "structpred/rewards/edit_distance.py",
 }
 CRITIC = {"structpred/objectives/critics.py"}  # learns from the steps that there are
@@ -66,9 +61,9 @@ CASES: dict[str, tuple[Experiment, set[str]]] = {
     "tagger of words": (BY_WORDS, WORDS),
     "chain, likelihood": (CHAIN, PACKING),
     "chain, margin": (replace(CHAIN, objective=MaxMargin(reward=Hamming())), PACKING | LENGTHS),
-    "seq2seq, likelihood": (TINY, DECODER),
-    "seq2seq, smoothing": (replace(TINY, objective=LabelSmoothing()), DECODER),
-    "seq2seq, RML": (replace(TINY, objective=RML()), DECODER),
+    "seq2seq, likelihood": (TINY, set()),
+    "seq2seq, smoothing": (replace(TINY, objective=LabelSmoothing()), set()),
+    "seq2seq, RML": (replace(TINY, objective=RML()), set()),
     "seq2seq, minimum risk": (replace(TINY, objective=MinimumRisk()), DRAWS),
     "seq2seq, REINFORCE": (replace(TINY, objective=REINFORCE(baseline=RunningMean())), DRAWS | CRITIC),
     "seq2seq, optimal completion": (replace(TINY, objective=OptimalCompletion()), DRAWS),
