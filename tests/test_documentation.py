@@ -173,7 +173,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SHOWN = [
     replace(block, document=name)
-    for name in ("README.md", "docs/tasks.md")
+    for name in ("README.md", "docs/tasks.md", "docs/training.md", "docs/tuning.md")
     for block in blocks((ROOT / name).read_text(encoding="utf-8"))
 ]
 

@@ -75,7 +75,7 @@ def _from_name(name: str) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     """Import a file under its own name, so that the worker processes can import it too."""
     if not path.exists():
-        raise ConfigError(f"{path}: there is no such file; give a .py file with experiments() in it")
+        raise ConfigError(f"{path}: there is no such file; give the path of a .py file")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
