@@ -203,7 +203,8 @@ def beam_search(decoder: Decoder, width: int, *, length_penalty: float = 0.0) ->
 class _Beam:
     """The prefixes of every unfinished example, and the best ended outputs of all examples.
 
-    Prefixes are ``[active, width, time]``; ``examples`` says which row of the results each active row is.
+    Prefixes are ``[active, grown, time]``, one each at first and soon ``width``; ``examples`` says which row of the
+    results each active row is.
     """
 
     def __init__(self, decoder: Decoder, width: int, penalty: float) -> None:
@@ -211,14 +212,13 @@ class _Beam:
         device = decoder.limits.device
         self.decoder, self.width, self.penalty, self.time = decoder, width, penalty, 0
         self.examples = torch.arange(batch, device=device)
-        self.state = decoder.start(width)
-        self.prefixes = torch.zeros(batch, width, longest, dtype=torch.long, device=device)
-        self.log_probs = torch.full((batch, width), -torch.inf, device=device, dtype=torch.float64)
-        self.log_probs[:, 0] = 0.0  # all prefixes are the empty one at first: count it once
-        self.previous = torch.full_like(self.prefixes[:, :, :0].sum(-1), decoder.labels)
-        self.labels = self.prefixes.clone()
-        self.lengths = torch.zeros_like(self.previous)
-        self.ended_log_probs = self.log_probs.clone().fill_(-torch.inf)
+        self.state = decoder.start(1)
+        self.prefixes = torch.zeros(batch, 1, longest, dtype=torch.long, device=device)
+        self.log_probs = torch.zeros(batch, 1, device=device, dtype=torch.float64)
+        self.previous = torch.full((batch, 1), decoder.labels, device=device)
+        self.labels = self.prefixes.repeat(1, width, 1)
+        self.lengths = torch.zeros(batch, width, dtype=torch.long, device=device)
+        self.ended_log_probs = torch.full((batch, width), -torch.inf, device=device, dtype=torch.float64)
 
     def extend(self) -> None:
         """Grow every prefix by one symbol: those that end compete for a place among the outputs."""
@@ -244,7 +244,7 @@ class _Beam:
         inside = self.time <= self.decoder.limits.unsqueeze(1)
         self.log_probs = torch.where(inside, log_probs, -torch.inf)
 
-    def _keep_ended(self, log_probs: Float[Tensor, "active width"]) -> None:
+    def _keep_ended(self, log_probs: Float[Tensor, "active grown"]) -> None:
         """Merge outputs that end here with the best ended before, and keep ``width`` of them."""
         rows = self.examples
         labels = torch.cat([self.labels[rows], self.prefixes], 1)
