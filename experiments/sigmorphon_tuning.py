@@ -31,16 +31,20 @@ def tuned_spaces() -> dict[str, Space]:
     """What is searched: one number for each of two arms, in every language."""
     found: dict[str, Space] = {}
     for language in LANGUAGES:
-        arms = sigmorphon_2020.experiments(language)
+        arms = experiments(language)
         found[f"{language} smoothing"] = spaces.smoothing(arms["smoothing"], low=0.05, high=0.4)
         found[f"{language} RML"] = spaces.rescaled(arms["RML"], low=0.5, high=0.8)
     return found
 
 
-def experiments(tuning: Tuning, language: Language) -> dict[str, Experiment]:
+def experiments(language: Language = LANGUAGES[0]) -> dict[str, Experiment]:
+    """The three arms in a language, before tuning."""
+    return sigmorphon_2020.experiments(language)
+
+
+def tuned(tuning: Tuning, language: Language) -> dict[str, Experiment]:
     """Likelihood, and the best of the other two, in a language."""
-    best = {arm: tuning.studies[f"{language} {arm}"].experiment for arm in TUNED}
-    return {"ML": sigmorphon_2020.experiments(language)["ML"], **best}
+    return experiments(language) | {arm: tuning.studies[f"{language} {arm}"].experiment for arm in TUNED}
 
 
 def main() -> None:
@@ -69,7 +73,7 @@ def main() -> None:
         across = Across(
             {
                 language: compare(
-                    experiments(tuning, language),
+                    tuned(tuning, language),
                     seeds=range(given.seeds),
                     baseline=baseline,
                     root=given.root,
