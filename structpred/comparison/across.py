@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -92,7 +92,15 @@ class Across:
         whole = contents.document(self.average, runs=False)
         tables = tuple(self._section(metric) for metric in self.average.metrics)
         tasks = f"Macro-average over {len(self.reports)} tasks: {', '.join(self.reports)}. Every task counts the same."
-        return Document(whole.title, (Section("What is averaged", (Sentences((tasks,)),)), *whole.sections, *tables))
+        averaged = (tasks, *self._settings())
+        return Document(whole.title, (Section("What is averaged", (Sentences(averaged),)), *whole.sections, *tables))
+
+    def _settings(self) -> tuple[str, ...]:
+        """Whose settings are shown, where an arm has others on another task, as after tuning."""
+        first, *others = self.reports
+        shown = _settings_of(self.reports[first])
+        same = all(_settings_of(self.reports[other]) == shown for other in others)
+        return () if same else (f"Arms have settings of their own for each task; those shown are of {first}.",)
 
     def _section(self, metric: Metric) -> Section:
         arms, last = list(self.average.arms), {"macro-average": self.average}
@@ -139,6 +147,14 @@ class Across:
 def _without_history(report: Report) -> Report:
     results = {arm: tuple(replace(run, history=()) for run in runs) for arm, runs in report.results.items()}
     return replace(report, results=results)
+
+
+def _settings_of(report: Report) -> dict[str, dict[str, object]]:
+    """The fields of every arm but its task."""
+    return {
+        name: {field.name: getattr(arm, field.name) for field in fields(arm) if field.name != "task"}
+        for name, arm in report.arms.items()
+    }
 
 
 def _shape(report: Report) -> tuple[list[str], tuple[int, ...], str, list[str]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import stats
 from structpred.comparison.across import Across
 from structpred.comparison.report import Report
 from structpred.errors import ConfigError
-from tests.support.reports import METRICS, ML, NEAR, RML, a_report
+from tests.support.reports import METRICS, ML, NEAR, RML, Method, Trial, a_report
 
 PER, WER = METRICS
 
@@ -79,3 +80,13 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         Across({"one": of(0.0)}, {"paper": {"WRE": {"one": 1.0}}})
     with pytest.raises(ConfigError, match=r"paper has no WER of \['one'\]"):
         Across({"one": of(0.0)}, {"paper": {"WER": {"two": 1.0}}})
+
+
+def test_settings_of_one_task_alone_are_said_to_be_so(across: Across, tmp_path: Path) -> None:
+    said = "Arms have settings of their own for each task; those shown are of one."
+    across.write(tmp_path / "same")
+    assert said not in (tmp_path / "same" / "report.md").read_text(encoding="utf-8")
+    other = across.reports["two"]
+    tuned = dict.fromkeys(other.arms, Trial(method=Method(temperature=0.7)))
+    Across({"one": across.reports["one"], "two": replace(other, arms=tuned)}).write(tmp_path / "tuned")
+    assert said in (tmp_path / "tuned" / "report.md").read_text(encoding="utf-8")
