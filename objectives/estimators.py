@@ -132,7 +132,7 @@ def distinct(draws: Sequences) -> tuple[Sequences, Int[Tensor, "batch candidates
     """
     batch, k = draws.lengths.shape
     places = torch.arange(batch * k)
-    rows = torch.cat([(places // k).unsqueeze(1), draws.lengths.view(-1, 1), draws.labels.flatten(0, 1)], 1)
+    rows = torch.cat([(places // k).unsqueeze(1), draws.lengths.reshape(-1, 1), draws.labels.flatten(0, 1)], 1)
     kinds = torch.unique(rows, dim=0, return_inverse=True)[1]
     first = torch.full_like(places, batch * k).scatter_reduce(0, kinds, places, "amin")
     copies = torch.where(first[kinds] == places, kinds.bincount()[kinds], 0).view(batch, k)

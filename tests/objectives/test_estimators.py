@@ -65,3 +65,8 @@ def test_only_different_draws_are_scored(k: int, scored: int) -> None:
     p = Autoregressive(spied)
     Sampled(k=k).cross_entropy(p, p, REPEATED)
     assert spied.scored == scored, "3 + 2 + 3 + 1 + 1 and 5 times 4 symbols, of which 3 + 2 + 1 and 4 are different"
+
+
+def test_draws_may_be_a_part_of_others() -> None:
+    part = Sequences(REPEATED.labels[:, 1:3], REPEATED.lengths[:, 1:3])
+    assert distinct(part)[1].tolist() == [[1, 1], [2, 0]]
