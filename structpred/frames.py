@@ -79,8 +79,8 @@ class FlatFrames:
     def gather(self, rows: Int[Tensor, " batch"]) -> Frames:
         """The given sequences, padded to the longest of them."""
         kinds: Sequences = self.kinds.gather(rows)
-        values = self.values[kinds.labels] if len(self.values) else self.values.new_zeros(*kinds.labels.shape, 0)
-        return Frames(torch.where(kinds.mask().unsqueeze(-1), values, 0.0), kinds.lengths)
+        values = torch.where(kinds.mask().unsqueeze(-1), self.values[kinds.labels], 0.0)
+        return Frames(values, kinds.lengths)
 
     def to(self, device: torch.device | str) -> "FlatFrames":
         """The same sequences on another device."""

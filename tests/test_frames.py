@@ -26,3 +26,8 @@ def test_moving_keeps_everything() -> None:
     frames = FLAT.gather(torch.tensor([0, 2])).to("meta")
     assert frames.values.shape == (2, 3, 2)
     assert frames.device.type == "meta"
+
+
+def test_inputs_without_a_single_frame_keep_the_size_of_frames() -> None:
+    nothing = FlatFrames.of([[], []], torch.zeros(0, 2))
+    assert nothing.gather(torch.tensor([1, 0])).values.shape == (2, 0, 2)
