@@ -26,7 +26,7 @@ def require_joeynmt() -> None:
     Raises:
         ConfigError: it is not installed.
     """
-    needed = {name: name for name in ("joeynmt", "sentencepiece", "sacremoses", "subword_nmt")}
+    needed = ("joeynmt", "sentencepiece", "sacremoses", "subword_nmt")
     if missing := [name for name in needed if find_spec(name) is None]:
         raise ConfigError(
             f"this benchmark needs {' and '.join(missing)}, not installed: pip install --no-deps joeynmt==2.3.0 "

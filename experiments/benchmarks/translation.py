@@ -16,6 +16,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import torch
@@ -29,6 +30,7 @@ from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions
 from structpred.experiments.benchmarks.timing import Median, report, seconds
 from structpred.objectives import MaximumLikelihood
+from structpred.sequences import Inputs
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
 from structpred.training.batching import EpochPlan
@@ -61,7 +63,7 @@ def plan_of(prepared: Prepared, *, sort: bool) -> EpochPlan:
     order = torch.randperm(len(data), generator=generator)
     if sort:
         order = order[plan.target_lengths[order].argsort(stable=True)]
-    batches = order.view(-1)[: len(data) // SENTENCES * SENTENCES].view(-1, SENTENCES)
+    batches = order[: len(data) // SENTENCES * SENTENCES].view(-1, SENTENCES)
     plan.rows = list(batches[torch.randperm(len(batches), generator=generator)])
     return plan
 
@@ -70,21 +72,18 @@ def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
     """Seconds of a step on each batch, after some that are thrown away."""
     optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
 
-    def step(batch: object) -> Callable[[], None]:
-        def take() -> None:
-            loss = theirs(return_type="loss", **vars(batch))[0]
-            (loss / SENTENCES).backward()
-            clip_grad_norm_(theirs.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return take
+    def step(batch: object) -> None:
+        loss = theirs(return_type="loss", **vars(batch))[0]
+        (loss / SENTENCES).backward()
+        clip_grad_norm_(theirs.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
 
     found = []
     for position in range(WARM_UP + BATCHES):
         batch = plan[position]
-        our_step = lambda at=position: ours.take(plan, at, at, 0.0)  # noqa: E731 - measured at once
-        found.append(in_turn(our_step, step(peer.batch(batch.inputs, batch.targets)), position))
+        their_step = partial(step, peer.batch(batch.inputs, batch.targets))
+        found.append(in_turn(partial(ours.take, plan, position, position, 0.0), their_step, position))
     return found[WARM_UP:]
 
 
@@ -92,18 +91,14 @@ def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan) -> list[Pair]
     """Seconds of a beam search over each batch, after one that is thrown away."""
     from joeynmt.search import search
 
+    def search_ours(inputs: Inputs) -> None:
+        ours(inputs).decode(Decoding(beam=BEAM))
+
     found = []
     for position in range(SEARCHES + 1):
-        batch = plan[position]
-        theirs_batch = peer.batch(batch.inputs)
-
-        def our_search(inputs: object = batch.inputs) -> None:
-            ours(inputs).decode(Decoding(beam=BEAM))
-
-        def their_search(given: object = theirs_batch) -> None:
-            search(theirs, given, STEPS, BEAM, 0.0, min_output_length=STEPS)
-
-        found.append(in_turn(our_search, their_search, position))
+        inputs = plan[position].inputs
+        search_theirs = partial(search, theirs, peer.batch(inputs), STEPS, BEAM, 0.0, min_output_length=STEPS)
+        found.append(in_turn(partial(search_ours, inputs), search_theirs, position))
     return found[1:]
 
 
