@@ -67,8 +67,12 @@ def in_hashed_order(sources: Iterable[Source]) -> list[Source]:
 
     Taking splits from the front keeps a source's split when others are added behind it.
     """
-    texts = {source: spelt(source) for source in sources}
-    return sorted(texts, key=lambda source: (hashlib.sha256("".join(texts[source]).encode()).digest(), texts[source]))
+
+    def place(source: Source) -> tuple[bytes, Symbols]:
+        symbols = spelt(source)
+        return hashlib.sha256("".join(symbols).encode()).digest(), symbols
+
+    return sorted(sources, key=place)
 
 
 def place_of(path: str) -> Path:
