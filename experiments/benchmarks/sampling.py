@@ -12,7 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from structpred.distributions.search import inverse_cdf, roll_out
+from structpred.distributions.next_symbol import inverse_cdf
+from structpred.distributions.search import roll_out
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
 from structpred.experiments.benchmarks.timing import Medians, paired, report
 

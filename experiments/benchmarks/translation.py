@@ -38,7 +38,7 @@ from structpred.training.data import Prepared
 from structpred.training.ranks import Precision, Ranks, processor_has_bf16
 from structpred.training.stepper import Stepper
 
-SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 7
+SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 20
 
 Pair = tuple[float, float]
 """Seconds of ours and of JoeyNMT's for the same work."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from structpred.decoding import Decoding
+from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.precision import at_least_float
 from structpred.distributions.protocols import Ranked, Steps
 from structpred.distributions.search import (
@@ -15,7 +16,6 @@ from structpred.distributions.search import (
     beam_search,
     continuations,
     greedy_search,
-    inverse_cdf,
     mixed_history,
     roll_out,
 )

@@ -7,13 +7,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
+from structpred.distributions.next_symbol import inverse_cdf, likeliest
 from structpred.distributions.protocols import Ranked
 from structpred.sequences import Sequences
-
-BLOCK = 128
-"""Symbols summed together where one of many is drawn."""
 
 State = tuple[Tensor, ...]
 """What a decoder carries from step to step: tensors ``[batch, candidates, ...]``."""
@@ -49,38 +46,6 @@ class Decoder(Protocol):
 
     def select(self, examples: Int[Tensor, " kept"]) -> "Decoder":
         """The same decoder for some of the examples."""
-
-
-def inverse_cdf(
-    logits: Float[Tensor, "*rows symbols"], generator: torch.Generator | None = None
-) -> Int[Tensor, "*rows"]:
-    """One draw per row from softmax(logits), by inverting the cumulative distribution; exact but for rounding.
-
-    Many times faster than ``torch.multinomial`` where symbols are many: these are summed in blocks, a block is drawn
-    first and then a symbol of it. What has no probability is never drawn.
-    """
-    weights, symbols = logits.softmax(-1), logits.shape[-1]
-    uniform = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device, dtype=torch.float64)
-    if symbols <= BLOCK:
-        cumulative = weights.cumsum(-1, dtype=torch.float64)
-        return _place(cumulative, uniform * cumulative[..., -1:]).squeeze(-1)
-    full = symbols // BLOCK
-    sums = weights[..., : full * BLOCK].view(*logits.shape[:-1], full, BLOCK).sum(-1)
-    rest = weights[..., full * BLOCK :].sum(-1, keepdim=True)
-    masses = torch.cat([sums, rest], -1).cumsum(-1, dtype=torch.float64)
-    sought = uniform * masses[..., -1:]
-    block = _place(masses, sought)
-    cells = block * BLOCK + torch.arange(BLOCK, device=logits.device)
-    inside = torch.where(cells < symbols, weights.gather(-1, cells.clamp(max=symbols - 1)), 0)
-    sought = sought - pad(masses, (1, 0)).gather(-1, block)
-    return cells.gather(-1, _place(inside.cumsum(-1, dtype=torch.float64), sought)).squeeze(-1).clamp(max=symbols - 1)
-
-
-def _place(cumulative: Float[Tensor, "*rows n"], sought: Float[Tensor, "*rows 1"]) -> Int[Tensor, "*rows 1"]:
-    """Where the cumulative weights first exceed what is sought; rounding up to their end does not leave them."""
-    end = cumulative[..., -1:]
-    sought = sought.minimum(end.nextafter(torch.zeros_like(end)))
-    return torch.searchsorted(cumulative, sought, right=True).clamp(max=cumulative.shape[-1] - 1)
 
 
 def roll_out(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Sequences:
@@ -223,14 +188,13 @@ class _Beam:
     def extend(self) -> None:
         """Grow every prefix by one symbol: those that end compete for a place among the outputs."""
         logits, self.state = self.decoder.step(self.previous, self.state)
-        following = logits.log_softmax(-1)
-        self._keep_ended(self.log_probs + following[..., -1])
-        likely = following.topk(min(self.width + 1, following.shape[-1]), dim=-1)  # one more, as one may be the end
-        totals = self.log_probs.unsqueeze(-1) + likely.values
-        totals = totals.masked_fill(likely.indices == self.decoder.labels, -torch.inf).flatten(1)
+        likely = likeliest(logits, min(self.width + 1, logits.shape[-1]))  # one more, as one may be the end
+        self._keep_ended(self.log_probs + logits[..., -1] - likely.normaliser.squeeze(-1))
+        totals = self.log_probs.unsqueeze(-1) + likely.log_probs
+        totals = totals.masked_fill(likely.symbols == self.decoder.labels, -torch.inf).flatten(1)
         best = totals.topk(min(self.width, totals.shape[1]), dim=1)
-        symbols = likely.indices.flatten(1).gather(1, best.indices)
-        self._grow(best.indices // likely.indices.shape[-1], symbols, best.values)
+        symbols = likely.symbols.flatten(1).gather(1, best.indices)
+        self._grow(best.indices // likely.symbols.shape[-1], symbols, best.values)
 
     def _grow(self, parents: Tensor, symbols: Tensor, log_probs: Tensor) -> None:
         if self.time == self.prefixes.shape[-1]:  # nothing may grow beyond the longest limit

@@ -3,7 +3,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from structpred.distributions.search import BLOCK, inverse_cdf
+from structpred.distributions.next_symbol import BLOCK, inverse_cdf, likeliest
 
 
 def by_one_sum(logits: Tensor, generator: torch.Generator) -> Tensor:
@@ -45,3 +45,46 @@ def test_what_has_no_probability_is_never_drawn(symbols: int, monkeypatch: pytes
 def test_scores_that_are_no_numbers_draw_some_symbol(symbols: int) -> None:
     drawn = inverse_cdf(torch.full((4, symbols), torch.nan))
     assert ((drawn >= 0) & (drawn < symbols)).all(), "the step is skipped elsewhere; here nothing breaks"
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+@pytest.mark.parametrize("symbols", [6, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 20 * BLOCK + 7])
+@pytest.mark.parametrize("first", [False, True], ids=["rows first", "symbols first"])
+def test_the_likeliest_symbols_are_the_largest_of_the_log_softmax(k: int, symbols: int, first: bool) -> None:
+    torch.manual_seed(symbols)
+    logits = 3 * torch.randn(7, 5, symbols, dtype=torch.float64)
+    if first:
+        logits = logits.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    found, expected = likeliest(logits, k), logits.log_softmax(-1).topk(k, dim=-1)
+    torch.testing.assert_close(found.log_probs, expected.values, rtol=0, atol=1e-12)
+    assert torch.equal(found.symbols, expected.indices)
+    torch.testing.assert_close(found.normaliser, logits.logsumexp(-1, keepdim=True), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e30])
+def test_scores_of_any_scale_are_normalised(scale: float) -> None:
+    logits = scale * torch.randn(9, 2 * BLOCK + 3, generator=torch.Generator().manual_seed(0))
+    found = likeliest(logits, 2)
+    torch.testing.assert_close(found.log_probs, logits.log_softmax(-1).topk(2, dim=-1).values, rtol=1e-6, atol=1e-5)
+
+
+def test_half_precision_is_normalised_in_single() -> None:
+    logits = torch.randn(9, 5 * BLOCK + 3, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = likeliest(logits, 4)
+    assert found.log_probs.dtype == torch.float32
+    torch.testing.assert_close(found.log_probs, logits.float().log_softmax(-1).topk(4, dim=-1).values)
+
+
+def test_impossible_symbols_come_last_and_have_no_probability() -> None:
+    logits = torch.full((3, 2 * BLOCK + 3), -torch.inf)
+    logits[:2, BLOCK + 1] = torch.tensor([0.0, -7.0])
+    found = likeliest(logits, 3)
+    assert found.symbols[:2, 0].tolist() == [BLOCK + 1] * 2
+    assert found.log_probs[:2, 0].tolist() == [0.0, 0.0]
+    assert found.log_probs[:2, 1:].isneginf().all()
+    assert found.normaliser.flatten().tolist() == [0.0, -7.0, -torch.inf]
+
+
+def test_no_rows_have_no_symbols() -> None:
+    assert likeliest(torch.zeros(0, 5, 3 * BLOCK), 2).symbols.shape == (0, 5, 2)
+    assert inverse_cdf(torch.zeros(0, 5, 3 * BLOCK)).shape == (0, 5)

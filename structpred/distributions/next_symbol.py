@@ -1,0 +1,115 @@
+"""Draws of the next symbol, and the likeliest ones, where symbols are many and rows few.
+
+Tables here are ``[symbols, rows]``: so a product with the output layer is fastest on a processor, and sums or maxima of
+blocks of symbols read memory in order. A decoder that makes its scores so spares a copy of them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from structpred.distributions.precision import at_least_float
+
+BLOCK = 64
+"""Symbols looked at together: first a block is found, then a symbol of it."""
+SLICE = 32
+"""Blocks whose exponentials are taken at once."""
+
+
+class Likeliest(NamedTuple):
+    """The ``k`` likeliest next symbols, the best first, and log Σ exp of all scores, one per row."""
+
+    log_probs: Float[Tensor, "*rows k"]
+    symbols: Int[Tensor, "*rows k"]
+    normaliser: Float[Tensor, "*rows 1"]
+
+
+def likeliest(logits: Float[Tensor, "*rows symbols"], k: int) -> Likeliest:
+    """The ``k`` symbols of the largest scores, for k up to the number of symbols.
+
+    The k largest scores lie in the k blocks of the largest maxima: only these are sorted.
+    """
+    table = _symbols_first(logits)
+    maxima = _blocks(table, torch.amax)
+    top = _largest(maxima)
+    normaliser = _masses(table, top).sum(0, keepdim=True).log() + top
+    blocks = maxima.topk(min(k, len(maxima)), 0).indices
+    cells = _cells(blocks)
+    scores, places = _pick(table, cells).topk(k, 0)
+    rows = logits.shape[:-1]
+    return Likeliest(
+        log_probs=(scores - normaliser).t().reshape(*rows, k),
+        symbols=cells.gather(0, places).t().reshape(*rows, k),
+        normaliser=normaliser.t().reshape(*rows, 1),
+    )
+
+
+def inverse_cdf(
+    logits: Float[Tensor, "*rows symbols"], generator: torch.Generator | None = None
+) -> Int[Tensor, "*rows"]:
+    """One draw per row from softmax(logits), by inverting the cumulative distribution; exact but for rounding.
+
+    Many times faster than ``torch.multinomial`` where symbols are many: these are summed in blocks, a block is drawn
+    first and then a symbol of it. What has no probability is never drawn.
+    """
+    symbols = logits.shape[-1]
+    uniform = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device, dtype=torch.float64)
+    if symbols <= BLOCK:
+        cumulative = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+        return _place(cumulative, uniform * cumulative[..., -1:]).squeeze(-1)
+    table = _symbols_first(logits)
+    top = _largest(table)
+    masses = _masses(table, top).t().cumsum(-1, dtype=torch.float64)
+    sought = uniform.flatten(0, -2) * masses[:, -1:]
+    block = _place(masses, sought)
+    cells = _cells(block.t())
+    inside = (_pick(table, cells) - top).exp_().t().cumsum(-1, dtype=torch.float64)
+    sought = sought - pad(masses, (1, 0)).gather(-1, block)
+    drawn = cells.gather(0, _place(inside, sought).t())
+    return drawn.clamp(max=symbols - 1).view(logits.shape[:-1])
+
+
+def _symbols_first(logits: Float[Tensor, "*rows symbols"]) -> Float[Tensor, "symbols rows"]:
+    return logits.flatten(0, -2).t().contiguous()
+
+
+def _largest(table: Float[Tensor, "symbols rows"]) -> Float[Tensor, "1 rows"]:
+    """The largest score of each row, finite also where all are impossible."""
+    largest = at_least_float(table.amax(0, keepdim=True))
+    return largest.clamp(min=torch.finfo(largest.dtype).min)
+
+
+def _blocks(table: Float[Tensor, "symbols rows"], reduce: Callable[..., Tensor]) -> Float[Tensor, "blocks rows"]:
+    """The sum or maximum of every block of symbols; the last block may be shorter."""
+    full, rest = divmod(len(table), BLOCK)
+    parts = [reduce(table[: full * BLOCK].view(full, BLOCK, table.shape[1]), 1)]
+    if rest:
+        parts.append(reduce(table[full * BLOCK :], 0, keepdim=True))
+    return torch.cat(parts)
+
+
+def _masses(table: Float[Tensor, "symbols rows"], top: Float[Tensor, "1 rows"]) -> Float[Tensor, "blocks rows"]:
+    """Σ exp(score - top) of every block, by slices that a processor's cache can hold."""
+    return torch.cat([_blocks((part - top).exp_(), torch.sum) for part in torch.split(table, SLICE * BLOCK)])
+
+
+def _cells(blocks: Int[Tensor, "found rows"]) -> Int[Tensor, "cells rows"]:
+    """The symbols of some blocks, and what would follow the last symbol."""
+    return (blocks.unsqueeze(1) * BLOCK + torch.arange(BLOCK, device=blocks.device).unsqueeze(1)).flatten(0, 1)
+
+
+def _pick(table: Float[Tensor, "symbols rows"], cells: Int[Tensor, "cells rows"]) -> Float[Tensor, "cells rows"]:
+    """Scores of cells; what follows the last symbol is impossible."""
+    last = len(table) - 1
+    return torch.where(cells <= last, table.gather(0, cells.clamp(max=last)), -torch.inf)
+
+
+def _place(cumulative: Float[Tensor, "*rows n"], sought: Float[Tensor, "*rows 1"]) -> Int[Tensor, "*rows 1"]:
+    """Where the cumulative weights first exceed what is sought; rounding up to their end does not leave them."""
+    end = cumulative[..., -1:]
+    sought = sought.minimum(end.nextafter(torch.zeros_like(end)))
+    return torch.searchsorted(cumulative, sought, right=True).clamp(max=cumulative.shape[-1] - 1)
