@@ -14,9 +14,9 @@ from torch.nn.functional import pad
 
 from structpred.distributions.precision import at_least_float
 
-BLOCK = 64
+BLOCK = 32
 """Symbols looked at together: first a block is found, then a symbol of it."""
-SLICE = 32
+SLICE = 64
 """Blocks whose exponentials are taken at once."""
 
 

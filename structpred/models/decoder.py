@@ -15,6 +15,9 @@ from structpred.sequences import Sequences
 if TYPE_CHECKING:
     from structpred.models.seq2seq import Seq2SeqModule
 
+SHARED = 0.75
+"""The part of the symbols and states of a step that may be different where each is computed once."""
+
 
 @dataclass(frozen=True)
 class BoundDecoder:
@@ -68,19 +71,29 @@ class BoundDecoder:
     ) -> tuple[Float[Tensor, "batch candidates hidden"], State]:
         """What the last layer shows after one more symbol, and the new state.
 
-        On a processor what candidates share is computed once; a device would have to be waited for.
+        Where many candidates share a symbol or a state, as the prefixes of a beam do, these are computed once.
         """
         embedded = self._embedded(previous).flatten(0, 1)
-        if self.input_dropout is None and previous.device.type == "cpu":
+        if shared := self._shared(previous, state):
             hidden, cells = (part.flatten(0, 1) for part in state[:2])
-            symbols, parents = Alike.of(previous.flatten()), Alike.of(state[2].flatten())
-            last = stepped(self.network.recurrent, embedded, hidden, cells, symbols=symbols, parents=parents)
+            last = stepped(self.network.recurrent, embedded, hidden, cells, *shared)
         else:
             _, last = self.network.recurrent(embedded.unsqueeze(1), _layers_first(state))
             last = tuple(part.transpose(0, 1) for part in last)
         hidden, cells = (part.reshape(*previous.shape, *part.shape[1:]) for part in last)
         rows = torch.arange(previous.numel(), device=previous.device).view(*previous.shape, 1, 1)
         return hidden[:, :, -1], (hidden, cells, rows)
+
+    def _shared(self, previous: Int[Tensor, "batch candidates"], state: State) -> tuple[Alike, Alike] | None:
+        """Which symbols and which states are the same, if that is worth more than one fused call.
+
+        Never on a device, which would have to be waited for, nor under dropout, whose masks make symbols different.
+        """
+        if self.input_dropout is not None or previous.device.type != "cpu":
+            return None
+        symbols, parents = Alike.of(previous.flatten()), Alike.of(state[2].flatten())
+        kinds = len(symbols.first) + len(parents.first)
+        return (symbols, parents) if kinds < SHARED * 2 * previous.numel() else None
 
     def select(self, examples: Int[Tensor, " kept"]) -> "BoundDecoder":
         """The same decoder for some of the examples."""

@@ -80,7 +80,6 @@ def stepped(
     inputs: Float[Tensor, "rows size"],
     hidden: Float[Tensor, "rows layers hidden"],
     cells: Float[Tensor, "rows layers hidden"],
-    *,
     symbols: Alike,
     parents: Alike,
 ) -> tuple[Float[Tensor, "rows layers hidden"], Float[Tensor, "rows layers hidden"]]:

@@ -55,7 +55,7 @@ def test_a_step_whose_rows_share_inputs_and_states_is_a_step_of_the_fused_call(l
     inputs, (hidden, cells) = given(lstm, 6, 1)
     inputs, hidden, cells = inputs[symbols], hidden[:, parents], cells[:, parents]
     rows = (inputs.squeeze(1), hidden.transpose(0, 1), cells.transpose(0, 1))
-    ours = stepped(lstm, *rows, symbols=Alike.of(symbols), parents=Alike.of(parents))
+    ours = stepped(lstm, *rows, Alike.of(symbols), Alike.of(parents))
     for part, whole in zip(ours, lstm(inputs, (hidden, cells))[1], strict=True):
         torch.testing.assert_close(part.transpose(0, 1), whole, rtol=0, atol=1e-12)
 
