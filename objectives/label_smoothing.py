@@ -1,7 +1,8 @@
 """Label smoothing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,8 @@ from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 
+Weight = float | Float[Tensor, "batch candidates steps"]
+
 
 def smoothed_cross_entropy(
     steps: Steps, epsilon: float, prior: Float[Tensor, " symbols"], mass: Literal["all", "others"]
@@ -27,14 +30,34 @@ def smoothed_cross_entropy(
         prior: u over all next symbols, summing to one.
         mass: ``"all"`` takes u as it is, the target included; ``"others"`` renormalises u without the target.
     """
-    target = steps.log_probs.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
-    spread = steps.log_probs @ prior
+    to_target: Weight = 1 - epsilon
+    spread: Weight = epsilon
     if mass == "others":
         share = prior[steps.targets]
         alone = share == 1  # nothing but the target to spread over
-        spread = torch.where(alone, target, (spread - share * target) / torch.where(alone, 1, 1 - share))
-    losses = -(1 - epsilon) * target - epsilon * spread
-    return torch.where(steps.mask, losses, 0).sum(-1)
+        others = torch.where(alone, 1, 1 - share)
+        spread = torch.where(alone, 0, epsilon / others)
+        to_target = torch.where(alone, 1, 1 - epsilon - share * spread)
+    mean: Callable[..., Tensor] = _Expected.apply
+    expected = mean(steps.log_probs, steps.targets, prior, to_target, spread)
+    return torch.where(steps.mask, -expected, 0).sum(-1)
+
+
+class _Expected(torch.autograd.Function):
+    """a log p(y*) + b Σ_v u(v) log p(v), with a gradient that is written once: nothing else costs much here."""
+
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, targets: Tensor, prior: Tensor, a: Weight, b: Weight) -> Tensor:
+        ctx.save_for_backward(targets, prior)
+        ctx.weights = a, b
+        return a * log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) + b * (log_probs @ prior)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (targets, prior), (a, b), (gradient,) = ctx.saved_tensors, ctx.weights, gradients
+        table = (gradient * b).unsqueeze(-1) * prior
+        table.scatter_add_(-1, targets.unsqueeze(-1), (gradient * a).unsqueeze(-1))
+        return table, None, None, None, None
 
 
 class Frequencies(nn.Module):

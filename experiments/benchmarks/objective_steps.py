@@ -27,9 +27,7 @@ OBJECTIVES: dict[str, Objective] = {
     "rml_1": RML(payoff=PAYOFF),
     f"rml_{CANDIDATES}": RML(payoff=PAYOFF, estimator=Sampled(k=CANDIDATES)),
     f"reinforce_{CANDIDATES}": REINFORCE(reward=EditDistance(), samples=CANDIDATES),
-    f"minimum_risk_{CANDIDATES}": MinimumRisk(
-        reward=EditDistance(), candidates=Samples(k=CANDIDATES, reference="left out")
-    ),
+    f"minimum_risk_{CANDIDATES}": MinimumRisk(reward=EditDistance(), candidates=SAMPLES),
 }
 
 

@@ -13,6 +13,7 @@ from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective
 from structpred.objectives import RML, Exact, LabelSmoothing, MaximumLikelihood, Sampled
+from structpred.objectives.label_smoothing import smoothed_cross_entropy
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -121,6 +122,20 @@ def test_no_smoothing_is_maximum_likelihood() -> None:
     for mass in ("all", "others"):
         smoothed = LabelSmoothing(epsilon=0.0, mass=mass)(p, targets).values
         torch.testing.assert_close(smoothed, MaximumLikelihood()(p, targets).values, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mass", ["all", "others"])
+@pytest.mark.parametrize("prior", ["even", "one symbol", "uneven"])
+def test_gradients_of_smoothing_are_those_of_small_differences(mass: Literal["all", "others"], prior: str) -> None:
+    logits, _, targets = factorised(requires_grad=True)
+    u = {"even": [1 / 3] * 3, "one symbol": [1.0, 0.0, 0.0], "uneven": [0.2, 0.5, 0.3]}[prior]
+
+    def loss(logits: torch.Tensor) -> torch.Tensor:
+        steps = Factorised(logits.log_softmax(-1), targets.lengths).steps(targets.candidates())
+        return smoothed_cross_entropy(steps, 0.3, torch.tensor(u, dtype=torch.float64), mass)
+
+    assert torch.autograd.gradcheck(loss, logits)
+    assert torch.autograd.gradgradcheck(loss, logits)
 
 
 def test_smoothing_all_the_mass_agrees_with_pytorch() -> None:
