@@ -53,10 +53,12 @@ class LinearChain:
         """The chain with start(y_1) + end(y_n) added to the score of every output but the empty one."""
         batch, time, labels = unary.shape
         unary = at_least_float(unary)
-        examples = lengths.nonzero().squeeze(1)  # that are not empty
-        firsts = examples * time
-        lasts = firsts + lengths.index_select(0, examples) - 1
-        ends = torch.cat([start.expand(len(firsts), -1), end.expand(len(lasts), -1)]).to(unary.dtype)
+        if not time:
+            return cls(unary, transitions, lengths)
+        firsts = time * torch.arange(batch, device=lengths.device)
+        lasts = firsts + (lengths - 1).clamp(min=0)
+        both = torch.stack([start, end]).unsqueeze(1)
+        ends = torch.where((lengths > 0).unsqueeze(1), both, 0.0).flatten(0, 1).to(unary.dtype)
         # not index_put: its gradient is slow
         added = unary.reshape(batch * time, labels).index_add(0, torch.cat([firsts, lasts]), ends)
         return cls(added.view(batch, time, labels), transitions, lengths)
@@ -174,8 +176,8 @@ class LinearChain:
 
     def _arithmetic(self) -> torch.dtype | None:
         """The least precision in which scaled messages are exact for these transitions; None where none is."""
-        low, high = self.transitions.detach().aminmax()
-        spread = float(high) - float(low)
+        low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # a device is waited for once
+        spread = high - low
         rough = torch.get_float32_matmul_precision() != "highest"
         allowed = [torch.float64] if rough or self.dtype == torch.float64 else [torch.float32, torch.float64]
         return next((dtype for dtype in allowed if spread <= widest(dtype)), None)

@@ -32,29 +32,25 @@ class Packing:
 
     @classmethod
     def of(cls, lengths: Int[Tensor, " batch"], time: int) -> "Packing":
-        """The layout for a batch padded to ``time`` positions.
+        """The layout for a batch padded to ``time`` positions, made in main memory: a device is waited for once.
 
         Raises:
             ConfigError: a length goes beyond the positions there are.
         """
-        batch = len(lengths)
-        ordered, order = lengths.sort(descending=True, stable=True)
+        batch, device = len(lengths), lengths.device
+        ordered, order = lengths.cpu().sort(descending=True, stable=True)
         longest = int(ordered[0]) if batch else 0
         if longest > time:
             raise ConfigError(f"lengths must be at most the {time} positions there are scores for, but got {longest}")
-        going = torch.arange(longest, device=lengths.device).unsqueeze(1) < ordered  # [steps, batch]
+        going = torch.arange(longest).unsqueeze(1) < ordered  # [steps, batch]
         counts = going.sum(1)
         places = going.flatten().nonzero().squeeze(1)
         steps = places // max(batch, 1)
         ranks = places - steps * batch
         examples, later = order.index_select(0, ranks), slice(int(ordered.count_nonzero()), None)
-        return cls(
-            shape=(batch, time),
-            counts=counts.tolist(),
-            cells=examples * time + steps,
-            examples=examples,
-            previous=(counts.cumsum(0) - counts).index_select(0, steps[later] - 1) + ranks[later],
-        )
+        previous = (counts.cumsum(0) - counts).index_select(0, steps[later] - 1) + ranks[later]
+        there = (each.to(device, non_blocking=True) for each in (examples * time + steps, examples, previous))
+        return cls((batch, time), counts.tolist(), *there)
 
     @property
     def firsts(self) -> int:

@@ -106,6 +106,7 @@ def test_a_step_mixes_no_devices_and_waits_only_where_it_is_known_to(
         there.buffers = [] if there.modules.state is None else list(there.modules.state.buffers())
         totals = take_two(there, experiment, prepared, DEVICE)
     assert {place.partition(":")[0] for place in watch.waited} <= may_wait, watch.waited
+    assert may_wait != PACKING or len(watch.waited) == 4, "a chain waits for its lengths and for its range, every step"
     assert isinstance(totals.losses, There), "nobody has read the loss"
     assert float(totals.losses.numbers) == pytest.approx(float(expected.losses))
     for mine, its in zip(here.parameters, there.parameters, strict=True):
