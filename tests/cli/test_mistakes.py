@@ -1,0 +1,191 @@
+"""One line for each mistake, and for what goes wrong around a command."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from structpred.cli import main
+from structpred.cli.arguments import command
+from tests.support.commands import FILES, SMALL, tree
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+BAD_FILES = {
+    "empty.tsv": b"",
+    "one.tsv": b"ab\n",
+    "three.tsv": b"ab\tA\tB\n",
+    "bytes.tsv": b"ab\tA\n\xff\tA\n",
+    "source.tsv": b"ab\tA\n\tA\n",
+    "target.tsv": b"ab\tA\nb\t\n",
+    "long.tsv": b"a" * 5000 + b"\tA\n",
+    "few.tsv": b"a\tA\nb\tB\n",
+    "empty.txt": b"",
+    "bytes.txt": b"ab\n\xff\n",
+    "gap.txt": b"ab\n\nab\n",
+    "unknown.txt": b"ab\naxb\n",
+    "long.txt": b"a" * 5000 + b"\n",
+    "tab.txt": b"a\tA\n",
+    "broken.py": b"def experiments(:\n",
+    "failing.py": b"import structpred\n1 / 0\n",
+    "nothing.py": b"x = 1\n",
+    "later.py": b"def experiments():\n    return undefined\n",
+    "number.py": b"def experiments():\n    return 3\n",
+    "json.py": b"def experiments():\n    return {}\n",
+    "none.py": b"def experiments():\n    return {}\n",
+}
+TRAIN = f"train {' '.join(SMALL)} task=tsv task.train=train.tsv"
+MISTAKES = {
+    "": "expected a command, one of compare, train,",
+    "trian": "there is no command 'trian'; did you mean 'train'?",
+    "train --rot x": "there is no option --rot of train; did you mean '--root'?",
+    "compare --seeds x": "--seeds: invalid literal for int() with base 10: 'x'",
+    "compare --seeds": "Missing value for argument '--seeds'",
+    "compare --seeds 0": "--seeds must be at least 1, but got 0",
+    "compare --workers 0": "--workers must be at least 1, but got 0",
+    "compare --device gpu": "invalid choice 'gpu'",
+    "compare --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
+    "compare --report train.tsv/deep": "train.tsv/deep must be a folder, but train.tsv is a file",
+    "compare seed=3": "seed cannot be assigned; use --seeds",
+    "compare --dry-run --baseline rml": "the baseline must be one of the arms, but got 'rml'; known names are ML",
+    "compare objective=rml": "'ML' and 'smoothing' are the same experiment",
+    "compare trainer.epochs=0": "trainer.epochs must be at least 1, but got 0",
+    "compare --objectives": "--objectives takes one name or more, but got none",
+    "compare --objectives rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
+    "compare one two": "expected one module of arms, or --objectives, but got one and two",
+    "compare arms --objectives rml": "expected one module of arms, or --objectives, but got arms and rml",
+    "compare nowhere.module": "nowhere.module cannot be imported (No module named 'nowhere')",
+    "compare nowhere.py": "nowhere.py: there is no such file",
+    "compare broken.py": "broken cannot be imported, because of a syntax error in line 1 of",
+    "compare failing.py": "failing cannot be imported, because of ZeroDivisionError in line 2 of",
+    "compare nothing.py": "nothing.py must define experiments()",
+    "compare later.py": "later.py: experiments() failed with NameError in line 2 of",
+    "compare number.py": "must return a dict of names and Experiments, but got 3",
+    "compare json.py": "json.py has the name of another module",
+    "compare none.py": "a comparison needs at least one arm, but got none",
+    "compare structpred.objectives": "structpred.objectives must define experiments()",
+    "train --threads 0": "--threads must be at least 1, but got 0",
+    "train epochs": "expected field=value, such as trainer.epochs=10, but got 'epochs'",
+    "train objective=rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
+    "train objective=rml objective.payoff.temperature.literal=0": "temperature.literal must be above 0, but got 0.0",
+    "train objective=rml objective.estimator.k=0": "objective.estimator.k must be at least 1, but got 0",
+    "train task=tsv task.train=nowhere.tsv": "nowhere.tsv must be a text file that can be read, but there is no such",
+    "train task=tsv task.train=runs-to-be": "there is no such file",
+    "train task=tsv task.train=.": ". must be a text file that can be read, but it is a folder; name a file in it",
+    "train task=tsv task.train=empty.tsv": "empty.tsv must hold at least one line, but it is empty",
+    "train task=tsv task.train=one.tsv": "one.tsv line 1 must be a source, a tab and a target, but it has 1 column",
+    "train task=tsv task.train=three.tsv": "three.tsv line 1 must be a source, a tab and a target, but it has 3 col",
+    "train task=tsv task.train=bytes.tsv": "bytes.tsv line 2 must be UTF-8, but byte 1 of the line is 0xff",
+    "train task=tsv task.train=source.tsv": "source.tsv line 2: the source must hold at least one symbol",
+    "train task=tsv task.train=target.tsv": "target.tsv line 2: the target must hold at least one symbol",
+    "train task=tsv task.train=long.tsv": "long.tsv line 1: the source must have at most 400 symbols, but it has 5000",
+    "train task=tsv task.train=few.tsv": "few.tsv must have more than 2 sources",
+    f"{TRAIN} --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
+    "evaluate": "Missing from structpred evaluate: RUN",
+    "evaluate nowhere": "nowhere: expected the folder of a run, but there is no experiment.json in it",
+    "evaluate RUN model.hidden=4": "only the task of a finished run may be assigned to, but got 'model.hidden=4'",
+    "evaluate RUN --beam 0": "--beam must be at least 1, but got 0",
+    "evaluate RUN --split tset": "invalid choice 'tset'",
+    "evaluate RUN task.test=three.tsv": "three.tsv line 1 must be a source, a tab and a target",
+    "predict RUN nowhere.txt": "nowhere.txt must be a text file that can be read, but there is no such file",
+    "predict RUN empty.txt": "empty.txt must hold at least one line, but it is empty",
+    "predict RUN bytes.txt": "bytes.txt line 2 must be UTF-8, but byte 1 of the line is 0xff",
+    "predict RUN gap.txt": "gap.txt line 2: the input must hold at least one symbol, but it is empty",
+    "predict RUN unknown.txt": "unknown.txt line 2: the symbol 'x' never occurs in the training data",
+    "predict RUN long.txt": "long.txt line 1: the input must have at most 400 symbols, but it has 5000",
+    "predict RUN tab.txt": "tab.txt line 1: the input must be a source alone",
+    "predict RUN gap.txt --output out.txt": "gap.txt line 2: the input must hold at least one symbol",
+    "predict RUN train.tsv --n-best 0": "--n-best must be at least 1, but got 0",
+    "predict RUN train.tsv --n-best 2 --beam 3": "give it or --beam, not both",
+    "predict RUN train.tsv --output nowhere/out.txt": "nowhere/out.txt must stand in a folder, but there is no nowhere",
+    "predict RUN train.tsv --output .": ". must be a file, but it is a folder",
+    "list objectve": "there is no family named 'objectve'; did you mean 'objective'?",
+    "describe": "Missing from structpred describe: NAME",
+    "describe rlm": "nothing is named 'rlm'; did you mean 'rml'?",
+    "clean --root nowhere": "nowhere: there is no such folder",
+    "clean --older-than soon": "could not convert string to float",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_line_status_2_and_nothing_left_behind(
+    words: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name, content in BAD_FILES.items():
+        (tmp_path / name).write_bytes(content)
+    before = tree(tmp_path) | tree(trained)
+    assert main([str(trained) if word == "RUN" else word for word in words.split()]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("structpred: ")
+    assert MISTAKES[words] in line
+    assert said.out == ""
+    assert {path for path in tree(tmp_path) | tree(trained) if "__pycache__" not in path} == before
+
+
+def test_a_mistake_that_only_the_data_show_leaves_no_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ("objective=rml", "objective.payoff.temperature.literal=100")
+    assert main(["train", *FILES, *SMALL, *words]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("structpred: the edit-distance payoff over 3 labels exists only for")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def full(*arguments: object) -> None:
+    raise OSError(28, "No space left on device", "there/.weights.pt.0123.unfinished")
+
+
+def test_a_full_disk_is_one_line_about_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.fsync", full)
+    assert main(["train", *FILES, *SMALL]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "structpred: there/weights.pt: No space left on device"
+    assert not [path for path in tree(tmp_path) if path.endswith(".unfinished")]
+
+
+def test_too_little_memory_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*arguments: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr("structpred.cli.training.train", too_large)
+    assert main(["train", *FILES]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("structpred: expected more memory than there is; lower trainer.batch_tokens")
+
+
+def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("structpred.cli.training.train", interrupted)
+    assert main(["train", *FILES]) == 130
+    assert capsys.readouterr().err == "structpred: interrupted; the same command goes on from here\n"
+
+
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command("list"), "run", lambda self, console: warnings.warn("two\nlines", stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["list"]) == 0
+    assert capsys.readouterr().err == "structpred: warning: two lines\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full and a shell")  # noqa: PTH110
+def test_a_closed_pipe_and_a_full_output() -> None:
+    command = f"{sys.executable} -m structpred list"
+    run = subprocess.run(
+        ["bash", "-c", f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}; {command} > /dev/full; echo $?"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.splitlines() == ["family\tname\twhat it is", "0", "2"]
+    assert run.stderr == "structpred: No space left on device\n"
