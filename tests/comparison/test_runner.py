@@ -26,7 +26,6 @@ from structpred.models import Seq2Seq
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
-from structpred.running import train
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
 from structpred.training import Trainer, checkpoint
@@ -190,7 +189,7 @@ if __name__ == "__main__":
     command("compare").run = lambda self, console: compare(arms, seeds=(0,), root=sys.argv[1], workers=2)
     raise SystemExit(main(["compare"]))
 """
-EPOCHS = 300
+EPOCHS = 150
 
 
 def start(root: Path, script: Path) -> subprocess.Popen[str]:
@@ -254,9 +253,10 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
         assert len(list(root.glob("*/checkpoint.pt"))) == 2
         assert not list(root.glob("*/result.json"))
     arms = {name: replace(arm, trainer=Trainer(epochs=EPOCHS, batch_tokens=40)) for name, arm in ARMS.items()}
-    report = compare(arms, seeds=(0,), root=root, workers=2, console=quiet())
-    undisturbed = train(arms["ML"], root=tmp_path / "undisturbed").result
-    resumed = report.results["ML"][0]
+    resumed, undisturbed = (
+        compare(arms, seeds=(0,), root=folder, workers=2, console=quiet()).results["ML"][0]
+        for folder in (root, tmp_path / "undisturbed")
+    )
     assert (resumed.identity, resumed.scores, resumed.steps) == (
         undisturbed.identity,
         undisturbed.scores,

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(leases.place() is None, reason="looks for processes in Linux's /proc"),
 ]
-TRIALS = 30
+TRIALS = 12
 PATIENCE = 400
 
 
@@ -84,7 +84,7 @@ def finished(process: "subprocess.Popen[str]") -> str:
 
 
 def check_complete(trials: list[FrozenTrial]) -> None:
-    """30 of 30 distinct points, none twice, and nothing left in the queue."""
+    """As many distinct points as were asked for, none twice, and nothing left in the queue."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     assert len(complete) == TRIALS
     assert len({trial.params["lr"] for trial in complete}) == TRIALS
@@ -95,7 +95,7 @@ def check_complete(trials: list[FrozenTrial]) -> None:
 
 def test_when_one_of_two_workers_is_killed_no_trial_is_lost_or_repeated(tmp_path: Path, storage: str) -> None:
     process = start(tmp_path, storage, TRIALS)
-    pid = kill_in_a_trial(process, storage, after=5)
+    pid = kill_in_a_trial(process, storage, after=3)
     errors = finished(process)
     assert process.returncode == 0, errors
     assert "1 of 2 worker processes died, the first with exit code -9" in errors
