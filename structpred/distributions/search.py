@@ -42,7 +42,10 @@ class Decoder(Protocol):
     def step(
         self, previous: Int[Tensor, "batch candidates"], state: State
     ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
-        """Scores of the next symbol after ``previous`` (V at the start), and the new state."""
+        """Scores of the next symbol after ``previous`` (V at the start), and the new state.
+
+        Scores may lie in memory in any order; with symbols first they need not be copied.
+        """
 
     def select(self, examples: Int[Tensor, " kept"]) -> "Decoder":
         """The same decoder for some of the examples."""
