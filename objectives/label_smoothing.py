@@ -44,7 +44,7 @@ def smoothed_cross_entropy(
 
 
 class _Expected(torch.autograd.Function):
-    """a log p(y*) + b Σ_v u(v) log p(v), with a gradient that is written once: nothing else costs much here."""
+    """a log p(y*) + b Σ_v u(v) log p(v). Tables of all symbols are what costs, so its gradient is written only once."""
 
     @staticmethod
     def forward(ctx: Any, log_probs: Tensor, targets: Tensor, prior: Tensor, a: Weight, b: Weight) -> Tensor:

@@ -21,30 +21,28 @@ SLICE = 64
 
 
 class Likeliest(NamedTuple):
-    """The ``k`` likeliest next symbols, the best first, and log Σ exp of all scores, one per row."""
+    """The ``k`` likeliest next symbols, the best first, and beside them the last symbol of all: the end."""
 
     log_probs: Float[Tensor, "*rows k"]
     symbols: Int[Tensor, "*rows k"]
-    normaliser: Float[Tensor, "*rows 1"]
+    end: Float[Tensor, "*rows"]
 
 
 def likeliest(logits: Float[Tensor, "*rows symbols"], k: int) -> Likeliest:
-    """The ``k`` symbols of the largest scores, for k up to the number of symbols.
+    """The ``k`` symbols of the largest scores, for k up to the number of symbols, with their log-softmax.
 
     The k largest scores lie in the k blocks of the largest maxima: only these are sorted.
     """
-    table = _symbols_first(logits)
+    table, rows = _symbols_first(logits), logits.shape[:-1]
     maxima = _blocks(table, torch.amax)
     top = _largest(maxima)
-    normaliser = _masses(table, top).sum(0, keepdim=True).log() + top
-    blocks = maxima.topk(min(k, len(maxima)), 0).indices
-    cells = _cells(blocks)
+    log_mass = _masses(table, top).sum(0, keepdim=True).log()
+    cells = _cells(maxima.topk(min(k, len(maxima)), 0).indices)
     scores, places = _pick(table, cells).topk(k, 0)
-    rows = logits.shape[:-1]
     return Likeliest(
-        log_probs=(scores - normaliser).t().reshape(*rows, k),
+        log_probs=(scores - top - log_mass).t().reshape(*rows, k),
         symbols=cells.gather(0, places).t().reshape(*rows, k),
-        normaliser=normaliser.t().reshape(*rows, 1),
+        end=(table[-1:] - top - log_mass).view(rows),
     )
 
 

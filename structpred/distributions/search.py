@@ -192,7 +192,7 @@ class _Beam:
         """Grow every prefix by one symbol: those that end compete for a place among the outputs."""
         logits, self.state = self.decoder.step(self.previous, self.state)
         likely = likeliest(logits, min(self.width + 1, logits.shape[-1]))  # one more, as one may be the end
-        self._keep_ended(self.log_probs + logits[..., -1] - likely.normaliser.squeeze(-1))
+        self._keep_ended(self.log_probs + likely.end)
         totals = self.log_probs.unsqueeze(-1) + likely.log_probs
         totals = totals.masked_fill(likely.symbols == self.decoder.labels, -torch.inf).flatten(1)
         best = totals.topk(min(self.width, totals.shape[1]), dim=1)

@@ -9,7 +9,7 @@ from scipy import stats
 from structpred.decoding import Decoding
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.errors import ConfigError
-from structpred.models import Seq2Seq
+from structpred.models import Seq2Seq, decoder
 from structpred.sequences import Sequences
 from structpred.training.ranks import processor_has_bf16
 from tests.support.tiny import as_candidates, strings, tiny_p, tiny_seq2seq
@@ -201,3 +201,16 @@ def test_probabilities_are_at_least_float32_under_autocast() -> None:
         assert isinstance(p, Autoregressive)
         assert p.token_log_probs(as_candidates([[0, 1]])).dtype == torch.float32
         assert p.steps(as_candidates([[0]])).log_probs.dtype == torch.float32
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_sharing_what_prefixes_have_in_common_changes_nothing(layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for shared in (0.0, 2.0):  # never, and always
+        monkeypatch.setattr(decoder, "SHARED", shared)
+        p = tiny_p(3, decoder_layers=layers)
+        found.append((p.beam(4), p.sample(20, torch.Generator().manual_seed(0)).labels))
+    (alone, drawn), (together, again) = found
+    assert torch.equal(alone.outputs.labels, together.outputs.labels)
+    torch.testing.assert_close(alone.log_probs, together.log_probs, rtol=0, atol=1e-12)
+    assert torch.equal(drawn, again)
