@@ -63,14 +63,17 @@ def roll_out(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Se
         choose: picks symbols ``[batch, k]`` from scores ``[batch, k, symbols]``.
     """
     limits = decoder.limits.unsqueeze(1)
-    state = decoder.start(k)
+    state = decoder.start(1)
     lengths = limits.repeat(1, k) + 1
-    previous = torch.full_like(lengths, decoder.labels)
+    previous = torch.full_like(limits, decoder.labels)
     growing = torch.ones_like(lengths, dtype=torch.bool)
     ended = ~growing
     columns: list[Tensor] = []
     for time in range(int(limits.max()) + 1):
         logits, state = decoder.step(previous, state)
+        if time == 0:  # all begin alike
+            logits, *parts = (part.expand(-1, k, *part.shape[2:]) for part in (logits, *state))
+            state = tuple(parts)
         symbols = choose(logits)
         ends = growing & (symbols == decoder.labels)
         lengths = torch.where(ends, time, lengths)
