@@ -111,6 +111,7 @@ class Seq2SeqModule(nn.Module):
         return Autoregressive(decoder)
 
     def _mask(self, batch: int, features: int) -> Float[Tensor, "batch 1 features"] | None:
+        """A dropout mask for each example; None where nothing is dropped."""
         if not (self.training and self.model.dropout):
             return None
         return locked_dropout(self, self.output.weight.new_empty(batch, 1, features), self.model.dropout)
