@@ -1,6 +1,7 @@
 """Predictions and their scores."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -85,3 +86,12 @@ def score_counts(
 def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:
     """The number each metric makes of its counts, by its name."""
     return {metric.name: score(metric, counts[metric.name]) for metric in metrics}
+
+
+def ranking(metrics: Sequence[Metric], found: Mapping[str, float]) -> tuple[float, ...]:
+    """Scores as a tuple that is larger the better they are; a later metric decides where all before it tie.
+
+    A score that is not a number is worse than any other.
+    """
+    values = (found[metric.name] * (1 if metric.higher_is_better else -1) for metric in metrics)
+    return tuple(-math.inf if math.isnan(value) else value for value in values)

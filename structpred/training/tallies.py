@@ -64,10 +64,18 @@ class Totals:
 
 @dataclass
 class Best:
-    """The weights to keep."""
+    """The weights to keep.
+
+    Attributes:
+        epoch: the epoch after which they were taken.
+        improved: the first epoch with these scores; later ones that only equal them are kept, but are no progress.
+        ranking: their dev scores as `structpred.training.evaluation.ranking` has them.
+        weights: the network's state.
+    """
 
     epoch: int
-    score: float
+    improved: int
+    ranking: tuple[float, ...]
     weights: dict[str, Tensor]
 
 

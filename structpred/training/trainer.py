@@ -16,7 +16,7 @@ from structpred.training.care import Care, NotFinite, described
 from structpred.training.checkpoint import State
 from structpred.training.collapse import shape_of, warn_of_collapse
 from structpred.training.data import Prepared
-from structpred.training.evaluation import predict, score_counts, scores
+from structpred.training.evaluation import predict, ranking, score_counts, scores
 from structpred.training.logbook import Logger
 from structpred.training.progress import Observer, ignore
 from structpred.training.ranks import Ranks
@@ -120,7 +120,7 @@ class Training:
     def finished(self) -> bool:
         """True at the end of the budget, or once patience is out; never within an epoch, whose end has its score."""
         trainer = self.recipe.trainer
-        waited = self.epoch - (self.best.epoch if self.best else 0)
+        waited = self.epoch - (self.best.improved if self.best else 0)
         over = self.epoch >= trainer.epochs or waited >= (trainer.patience or trainer.epochs) or self._spent()
         return over and self.position == 0
 
@@ -190,9 +190,14 @@ class Training:
             warn_of_collapse(self.history, self.recipe.trainer.epochs)
         self.reporter.end_epoch(self.history[-1], self.steps)
         self.totals = Totals()
-        primary = found[metrics[0].name] * (1 if metrics[0].higher_is_better else -1)
-        if self.best is None or primary > self.best.score:
-            self.best = Best(self.epoch, primary, copy.deepcopy(self.stepper.scored.state_dict()))
+        self._keep(ranking(metrics, found))
+
+    def _keep(self, ranked: tuple[float, ...]) -> None:
+        """Keep the weights unless earlier ones scored better; only better ones count as progress."""
+        if self.best is None or ranked >= self.best.ranking:
+            better = self.best is None or ranked > self.best.ranking
+            improved = self.epoch if better else self.best.improved
+            self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.scored.state_dict()))
 
     def state(self) -> State:
         """Everything needed to go on exactly where this stands; all processes take part."""
