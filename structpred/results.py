@@ -41,6 +41,7 @@ class RunResult:
         device: where it ran, as the device names itself.
         history: one entry an epoch.
         skipped: steps left out because their loss or gradient was not finite.
+        trainer: version of `structpred.Trainer` that made it; results that do not say are of version 1.
     """
 
     identity: str
@@ -54,3 +55,4 @@ class RunResult:
     device: str
     history: tuple[Epoch, ...]
     skipped: int = 0
+    trainer: int = 1

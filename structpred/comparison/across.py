@@ -179,5 +179,6 @@ def _mean(runs: list[RunResult]) -> RunResult:
         seconds=float(np.mean([run.seconds for run in runs])),
         cpu_seconds=float(np.mean([run.cpu_seconds for run in runs])),
         skipped=sum(run.skipped for run in runs),
+        trainer=min(run.trainer for run in runs),
         history=(),
     )

@@ -139,6 +139,7 @@ def _notes(report: Findings) -> tuple[str, ...]:
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
+        _trainers(report),
         f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
     )
 
@@ -173,6 +174,14 @@ def _devices(report: Findings) -> str:
     if len(devices) == 1:
         return f"All runs were on {devices[0]}."
     return f"Runs were on different devices ({joined(devices)}), so their times do not compare strictly."
+
+
+def _trainers(report: Findings) -> str:
+    versions = sorted({run.trainer for arm in report.arms for run in report.results[arm]})
+    if len(versions) == 1:
+        return f"All runs were trained by version {versions[0]} of Trainer."
+    found = joined([str(version) for version in versions])
+    return f"Runs were trained by different versions of Trainer ({found}) and cannot be compared strictly."
 
 
 def _runs(report: Findings) -> Table:

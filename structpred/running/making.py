@@ -161,6 +161,7 @@ class Making:
             device=device_name(training.stepper.device),
             history=tuple(training.history),
             skipped=int(training.care.skipped),
+            trainer=self.experiment.trainer.version,
         )
 
     def _record(self) -> dict[str, object]:

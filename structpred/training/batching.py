@@ -1,6 +1,9 @@
 """One epoch, planned ahead: batches of similar length, a target for each example, and the payoff's draws."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from jaxtyping import Int
@@ -16,9 +19,12 @@ DRAW_BLOCK = 4096
 
 
 def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator) -> list[Int[Tensor, " batch"]]:
-    """Indices in batches of similar cost, in random order.
+    """Indices in batches of similar cost, in random order: as few batches as the budget allows, as even as it allows.
 
-    A batch times its largest cost stays within the budget; an example that alone exceeds it is a batch of its own.
+    A batch times its largest cost stays within the budget; an example that alone exceeds it is a batch of its own. Of
+    examples that all cost the same, two batches differ by one example at most. In general every batch either is full
+    (one more example of its largest cost would exceed the budget) or costs at least as much as the mean of itself and
+    all batches of cheaper examples, less half an example.
 
     Args:
         costs: target tokens of each example, end included.
@@ -27,12 +33,30 @@ def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator
     """
     shuffled = torch.randperm(len(costs), generator=source)
     order = shuffled[costs[shuffled].argsort(stable=True)]
-    starts, start = [0], 0
-    for i, cost in enumerate(costs[order].tolist()):  # ascending, so the newest is the largest
-        if i > start and (i - start + 1) * cost > budget:
-            starts.append(start := i)
-    batches = torch.tensor_split(order, starts[1:])
+    batches = torch.tensor_split(order, _even_starts(costs[order].tolist(), budget)[1:])
     return [batches[i] for i in torch.randperm(len(batches), generator=source).tolist()]
+
+
+def _even_starts(costs: Sequence[int], budget: int) -> list[int]:
+    """Where each batch starts in ascending costs: each takes its share of what is left, the dearest batch first.
+
+    As few batches as there can be leave room for choice: the examples before a batch are at most those that fill the
+    batches before it, and at least those for which it has no room.
+    """
+    latest, start = [0], 0
+    for i, cost in enumerate(costs):  # ascending, so the newest is the largest
+        if i > start and (i - start + 1) * cost > budget:
+            latest.append(start := i)
+    before = [0, *accumulate(costs)]
+    starts, end = [0] * len(latest), len(costs)
+    for number in range(len(latest) - 1, 0, -1):
+        earliest = end - max(1, budget // costs[end - 1])
+        share = before[end] * number / (number + 1)
+        nearest = bisect_left(before, share)
+        if share - before[nearest - 1] <= before[nearest] - share:
+            nearest -= 1
+        starts[number] = end = min(max(nearest, earliest), latest[number])
+    return starts
 
 
 @dataclass(frozen=True)

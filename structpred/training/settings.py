@@ -14,9 +14,13 @@ from structpred.training.optimisers import Optimiser
 class Trainer(Config):
     """The training budget, the same for every objective.
 
-    The loss of a step is the sum of its examples' losses divided by their target tokens, so that every example
-    weighs the same whatever the batch it falls into, and however a batch is split over pieces and processes. After
-    each epoch the dev set is predicted greedily, and the weights with the best first metric are kept.
+    The loss of a step is the sum of its examples' losses divided by the target tokens of the whole batch, however the
+    batch is split over pieces and processes. So all examples of a batch weigh the same, and from batch to batch the
+    weight of an example varies as the batches' tokens do, which `structpred.training.batching.token_batches` keeps
+    as even as their budget allows.
+
+    After each epoch the dev set is predicted greedily, and the weights with the best first metric are kept. Where it
+    ties, the task's later metrics decide in their order; where all tie, the later epoch is kept.
 
     The share of training done, which learning rates and some objectives follow, is that of the epochs or of the
     steps, whichever is larger; it never depends on the clock, so that the same steps lead to the same weights.
@@ -25,10 +29,12 @@ class Trainer(Config):
         epochs: passes over the training examples.
         batch_tokens: target tokens a step, ends and padding included.
         clip: largest norm of the gradient.
-        patience: stop after so many epochs without a better dev score; None trains to the end.
+        patience: stop after so many epochs in which no metric decided for the newer weights; None trains to the end.
         precision: ``"fp32"``, or ``"bf16"`` for autocast; probabilities are in float32 either way.
-        accumulate: pieces in which the batch of a step is worked off, to save memory. The gradient stays the same
-            for objectives whose loss of an example depends on that example only.
+        accumulate: pieces in which the batch of a step is worked off, to save memory. The gradient stays the same,
+            but for rounding, where nothing is drawn within the step and the loss of an example depends on that
+            example only. Draws within the step, those of dropout included, are as many and of the same law, but come
+            out differently; what a baseline has learnt is then brought up to date after every piece.
         max_steps: end after so many steps of the optimiser at the latest.
         max_seconds: end after so many seconds of training at the latest, dev scores included.
         average: decay of an exponential moving average of the weights, which then are what is scored and kept; None
@@ -39,6 +45,7 @@ class Trainer(Config):
             steps slower on the processors it was measured on; a GPU may gain.
     """
 
+    version: ClassVar[int] = 2  # 2: ties on dev are broken, and batches are even
     additions: ClassVar[tuple[str, ...]] = (
         "accumulate", "max_steps", "max_seconds", "average", "tolerate", "compile",
     )  # fmt: skip

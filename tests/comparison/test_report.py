@@ -228,6 +228,15 @@ def test_runs_scored_in_different_ways_are_pointed_out(report: Report) -> None:
     assert warning in markdown.render(mixed.document())
 
 
+def test_the_version_of_the_trainer_is_named_and_a_mixture_is_pointed_out(report: Report, tmp_path: Path) -> None:
+    assert "All runs were trained by version 1 of Trainer." in markdown.render(report.document())
+    newer = tuple(replace(run, trainer=2) for run in report.results["RML"])
+    mixed = replace(report, results={**report.results, "RML": newer})
+    mixed.write(tmp_path)
+    again = Report.read(tmp_path / "results.json", Trial, METRICS)
+    assert "different versions of Trainer (1 and 2) and cannot be compared" in markdown.render(again.document())
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_reading_back_gives_the_same_report(case: str, folders: dict[str, Path]) -> None:
     report = CASES[case]

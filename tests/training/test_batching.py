@@ -33,6 +33,39 @@ def test_every_example_is_in_one_batch_within_the_budget(costs: list[int], budge
         assert len(batch) == 1 or len(batch) * largest <= budget
 
 
+def fewest(costs: list[int], budget: int) -> int:
+    """The least number of batches that the budget allows: each takes all that it can."""
+    batches, size = 0, 0
+    for cost in sorted(costs):
+        size = size + 1 if size and (size + 1) * cost <= budget else 1
+        batches += size == 1
+    return batches
+
+
+@settings(deadline=None, max_examples=300)
+@given(some.lists(some.integers(1, 30), min_size=1, max_size=60), some.integers(1, 80))
+def test_batches_are_as_few_and_as_even_as_the_budget_allows(costs: list[int], budget: int) -> None:
+    found = token_batches(torch.tensor(costs), budget, generator(0))
+    batches = sorted(sorted(costs[i] for i in batch.tolist()) for batch in found)
+    assert len(batches) == fewest(costs, budget)
+    for number, batch in enumerate(batches):
+        share = sum(map(sum, batches[: number + 1])) / (number + 1)
+        full = (len(batch) + 1) * batch[-1] > budget
+        assert full or sum(batch) >= share - batch[0] / 2
+
+
+@settings(deadline=None, max_examples=100)
+@given(some.integers(1, 200), some.integers(1, 9), some.integers(1, 60))
+def test_of_examples_as_long_as_each_other_no_batch_has_two_more_than_another(n: int, cost: int, budget: int) -> None:
+    sizes = {len(batch) for batch in token_batches(torch.full((n,), cost), budget, generator(0))}
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_left_over_is_spread() -> None:
+    """Filled one after the other, the batches would be of 12, 12 and 1 examples."""
+    assert sorted(len(batch) for batch in token_batches(torch.full((25,), 2), 24, generator(0))) == [8, 8, 9]
+
+
 def test_order_and_targets_depend_on_seed_and_epoch_and_not_on_the_objective() -> None:
     plans = [plan(MaximumLikelihood()), plan(LabelSmoothing()), plan(RML(estimator=Sampled(k=3)))]
     for other in plans[1:]:

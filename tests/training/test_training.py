@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from filelock import FileLock
 from structpred.distributions.protocols import LogProb
 from structpred.errors import DataError, Interrupted, RunError
 from structpred.experiment import Experiment
+from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.models import Seq2Seq
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
@@ -120,6 +122,15 @@ def test_a_component_that_changed_its_meaning_changes_the_identity(monkeypatch: 
     before = TINY.identity("data")
     monkeypatch.setattr(MaximumLikelihood, "version", 2)
     assert TINY.identity("data") != before
+
+
+def test_runs_made_before_ties_were_broken_and_batches_even_are_not_taken_for_new_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert train(TINY, root=tmp_path).result.trainer == Trainer.version == 2
+    now = TINY.identity("data")
+    monkeypatch.setattr(Trainer, "version", 1)
+    assert TINY.identity("data") != now
 
 
 def test_the_global_random_state_is_left_alone(tmp_path: Path) -> None:
@@ -232,10 +243,62 @@ def test_patience_ends_training_early(tmp_path: Path) -> None:
     assert [epoch.epoch for epoch in train(stuck, root=tmp_path).result.history] == [1, 2, 3]
 
 
+FULL = (100.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("dev", "patience", "best", "epochs"),
+    [
+        ([(100, 111), (100, 90), (100, 60), (100, 70), (100, 65)], None, 3, 5),  # the later metric decides
+        ([(100, 111), (100, 90), (100, 60), (100, 70), (100, 65), FULL], 2, 3, 5),  # and is progress
+        ([(90, 50), (80, 99), (80, 99), (90, 1)], None, 3, 4),  # the first metric first; then the later epoch
+        ([FULL] * 5, 2, 3, 3),  # a mere tie is kept, but is no progress
+        ([(math.nan, 1), (100, 60), (math.nan, 0)], None, 2, 3),
+        ([(100, math.nan), FULL, (100, math.nan)], None, 2, 3),
+    ],
+)
+@pytest.mark.parametrize("higher", [False, True])
+def test_ties_on_dev_are_broken_by_later_metrics_and_then_by_the_later_epoch(
+    dev: list[tuple[float, float]],
+    patience: int | None,
+    best: int,
+    epochs: int,
+    higher: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics = TINY.task.metrics
+    for metric in metrics:
+        monkeypatch.setattr(type(metric), "higher_is_better", higher)
+    found = iter({m.name: -x if higher else x for m, x in zip(metrics, each, strict=True)} for each in dev)
+    monkeypatch.setattr("structpred.training.trainer.scores", lambda metrics, counts: next(found))
+    run = training(replace(TINY, trainer=Trainer(epochs=len(dev), batch_tokens=400, patience=patience)))
+    run.run(save=lambda state: None, save_every=math.inf, stopping=lambda: False)
+    assert run.best is not None
+    assert (run.best.epoch, run.epoch) == (best, epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsFirst(Copying):
+    """Whole words choose the epoch; while none is right, symbols do."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (WordErrorRate(), SymbolErrorRate())
+
+
+def test_an_epoch_is_chosen_by_the_second_metric_while_no_output_is_right() -> None:
+    task = WordsFirst(longest=6)
+    run = training(replace(TINY, task=task, trainer=Trainer(epochs=4, batch_tokens=40, patience=1)))
+    run.run(save=lambda state: None, save_every=math.inf, stopping=lambda: False)
+    assert {epoch.dev["WER"] for epoch in run.history} == {100.0}
+    falling = [epoch.dev["PER"] for epoch in run.history]
+    assert run.best is not None
+    assert len(falling) > 2, "patience counts the second metric"
+    assert run.history[run.best.epoch - 1].dev["PER"] == min(falling)
+
+
 def test_the_best_epoch_on_dev_is_kept(tmp_path: Path) -> None:
     result = train(replace(TINY, trainer=Trainer(epochs=6, batch_tokens=40)), root=tmp_path).result
-    best = min(epoch.dev["PER"] for epoch in result.history)
-    assert next(e.epoch for e in result.history if e.dev["PER"] == best) == result.best_epoch
+    best = min(result.history, key=lambda epoch: (epoch.dev["PER"], epoch.dev["WER"], -epoch.epoch))
+    assert best.epoch == result.best_epoch
 
 
 def test_half_precision_trains_with_losses_in_single_precision(tmp_path: Path) -> None:
