@@ -99,7 +99,7 @@ def tune(
         more_seeds=more_seeds,
         draw=draw,
     )
-    place = str(storage or default_storage(Path(root)))
+    place = default_storage(Path(root)) if storage is None else str(storage)
     if workers > 1 and not shared(place):
         raise ConfigError(
             f"SQLite serves one process only, but got {place} for {workers} workers; use a journal file, PostgreSQL or "

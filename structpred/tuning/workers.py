@@ -14,7 +14,7 @@ import torch
 from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
-from structpred.errors import Interrupted, RunError, StructpredError
+from structpred.errors import Interrupted, StructpredError
 from structpred.files import write_atomically
 from structpred.tuning.evaluation import RUN, Evaluate, MeanOverSeeds, OneMoreSeed, Place
 from structpred.tuning.lease import LEASE, Lease, Watch
@@ -35,19 +35,16 @@ def work(studies: Sequence[Study], place: Place, lease: float) -> None:
 
     Raises:
         Interrupted: ``place.stopping`` said so; the trial under way is put back.
-        RunError: the storage fails.
-        OSError: so does the disk.
+        OptunaError: the storage fails; `structpred.tuning.storage.opened` says it as a `RunError`.
+        OSError: the disk fails.
     """
     lines = [Line(study, studies, lease) for study in studies]
-    try:
-        while not place.stopping():
-            if any(line.step(place) for line in lines):
-                continue
-            if all(line.queue() is None for line in lines):
-                return
-            time.sleep(IDLE)
-    except OptunaError as error:
-        raise RunError(f"the storage of the study failed: {' '.join(str(error).split())[:300]}") from error
+    while not place.stopping():
+        if any(line.step(place) for line in lines):
+            continue
+        if all(line.queue() is None for line in lines):
+            return
+        time.sleep(IDLE)
     raise Interrupted
 
 

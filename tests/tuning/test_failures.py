@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from structpred.errors import ConfigError, RunError
+from structpred.errors import ConfigError
 from structpred.tuning import Over, Range, Space, evaluation, spaces
 from structpred.tuning.search import Search
 from structpred.tuning.slots import INTERRUPTED, VOID
@@ -125,7 +125,7 @@ def test_a_space_that_cannot_be_sent_to_workers_is_refused(tmp_path: Path) -> No
 
 def test_storages_that_cannot_be_used_are_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no journal\n", encoding="utf-8")
-    with pytest.raises(RunError, match="is no journal of a study"):
+    with pytest.raises(ConfigError, match="holds something else than a journal of studies"):
         quick(rate, tmp_path, storage=tmp_path / "text")
     with pytest.raises(ConfigError, match="must be a journal file, but it is a folder"):
         quick(rate, tmp_path, storage=tmp_path)
