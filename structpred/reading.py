@@ -2,8 +2,10 @@
 
 import codecs
 import gzip
+import lzma
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -11,6 +13,9 @@ from structpred.errors import DataError
 
 LARGEST = 256 * 2**20
 """Bytes a text file may have, unpacked: as lines and symbols in memory it takes some fifty times as much."""
+
+PACKED_RATIO, PACKED_LEAST = 100, 2**20
+"""A packed file may unpack to so many times its own size, and in any case to so many bytes: text packs worse."""
 
 Encoding = Literal["utf-8", "latin-1", "cp1252"]
 """How bytes stand for characters. In all of these a line feed is the byte 10, so that lines can be counted."""
@@ -22,13 +27,13 @@ Line = tuple[str, str]
 def read_lines(path: str | Path, encoding: Encoding = "utf-8") -> list[Line]:
     """The lines of a text file, each with where it stands, such as ``"fre_dev.tsv line 17"``.
 
-    A file whose name ends in ``.gz`` is unpacked in memory, no further than `LARGEST`. A line ends at LF or CRLF and
-    nowhere else (U+0085 and U+2028 are ordinary characters). A byte-order mark and empty lines at the end of the file
-    are dropped; other empty lines are kept.
+    A file whose name ends in ``.gz`` is unpacked in memory, no further than `LARGEST` and `PACKED_RATIO` allow. A line
+    ends at LF or CRLF and nowhere else (U+0085 and U+2028 are ordinary characters). A byte-order mark and empty lines
+    at the end of the file are dropped; other empty lines are kept.
 
     Raises:
-        DataError: the file cannot be read or unpacked, is larger than `LARGEST`, is not in the encoding, holds a NUL
-            or a lone carriage return, or has no line.
+        DataError: the file cannot be read or unpacked, is too large, is not in the encoding, holds a NUL, a lone
+            carriage return or a byte-order mark at the start of another line, or has no line.
     """
     path = Path(path)
     return lines_of(read_bytes(path), path.name, encoding)
@@ -48,47 +53,89 @@ def unzipped(path: Path, member: str) -> bytes:
     """The content of one file in a zip archive. Nothing is written, so no member's path is followed.
 
     Raises:
-        DataError: the archive is damaged or holds no such file, or that is larger than `LARGEST`.
+        DataError: the archive is damaged or holds no such file, or that is too large.
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-            content = file.read(LARGEST + 1)
+            return _bounded(file.read, f"{path.name}/{member}", packed=path.stat().st_size)
     except KeyError:
         raise DataError(f"{path} must hold the file {member}, but it does not; fetch it again") from None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:  # encrypted: Runtime
-        raise DataError(f"{path} must be a zip archive, but it cannot be read ({error}); fetch it again") from None
-    return _small_enough(content, Path(f"{path.name}/{member}"))
+    except DataError:
+        raise
+    except _DAMAGED_ZIP as error:
+        told = str(error) or type(error).__name__
+        raise DataError(f"{path} must be a zip archive, but it cannot be read ({told}); fetch it again") from None
+
+
+_DAMAGED_ZIP = (
+    OSError,  # of bzip2 too
+    EOFError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    MemoryError,  # damaged LZMA asks for any amount
+    RuntimeError,  # encrypted, or packed in a way that Python does not know
+)
 
 
 def lines_of(content: bytes, name: str, encoding: Encoding = "utf-8") -> list[Line]:
     """The lines of what was read from the file, or stream, that messages call ``name``; see `read_lines`."""
-    text = _decoded(content, name, encoding)
-    for character, kind, advice in _REFUSED:
-        if character in text:
-            line = text.count("\n", 0, text.index(character)) + 1
-            raise DataError(f"{name} line {line} must be plain text, but it holds {kind}; {advice}")
-    lines = text.rstrip("\n").split("\n")
+    if encoding == "utf-8":
+        content = content.removeprefix(codecs.BOM_UTF8)
+    lines = _plain(content, name, encoding).rstrip("\n").split("\n")
     if lines == [""]:
         raise DataError(f"{name} must hold at least one line, but it is empty")
     return [(line, f"{name} line {number}") for number, line in enumerate(lines, start=1)]
 
 
+def each_line(content: bytes, name: str) -> Iterator[tuple[str | DataError, str]]:
+    """Every line of UTF-8 text, empty ones at the end too, each with where it stands; for an unreadable one, why.
+
+    For inputs of which a bad one must not cost the others; otherwise as `lines_of`.
+
+    Raises:
+        DataError: there is no line.
+    """
+    if not content:
+        raise DataError(f"{name} must hold at least one line, but it is empty")
+    lines = content.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        where = f"{name} line {number}"
+        try:
+            yield _plain(line.removesuffix(b"\r"), name, first=number), where
+        except DataError as error:
+            yield error, where
+
+
 _REFUSED = (
     ("\0", "a NUL character", "save it as a UTF-8 text file"),
     ("\r", "a carriage return that ends no line", "end lines with LF or CRLF"),
+    ("\n\ufeff", "a byte-order mark, as where files were joined", "remove it"),
 )
+
+
+def _plain(content: bytes, name: str, encoding: Encoding = "utf-8", *, first: int = 1) -> str:
+    """Content as text, of which the first line has the number ``first``; lines end at LF."""
+    text = _decoded(content, name, encoding, first)
+    preceded = f"\n{text}"  # so that the start of the first line looks like that of any other
+    for characters, kind, advice in _REFUSED:
+        if characters in preceded:
+            line = preceded.count("\n", 0, preceded.index(characters) + 1) + first - 1
+            raise DataError(f"{name} line {line} must be plain text, but it holds {kind}; {advice}")
+    return text
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked where its name ends in ``.gz``.
 
     Raises:
-        DataError: it cannot be read or unpacked, or is larger than `LARGEST`.
+        DataError: it cannot be read or unpacked, or is too large.
     """
     expected = f"{path} must be a text file that can be read"
     try:
         with path.open("rb") as file:
-            content = _unpacked(file, path) if path.suffix == ".gz" else file.read(LARGEST + 1)
+            return _unpacked(file, path) if path.suffix == ".gz" else _bounded(file.read, str(path))
     except DataError:
         raise
     except IsADirectoryError:
@@ -99,29 +146,53 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{expected}, but permission is denied; change its access rights") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise DataError(f"{expected}, but {error}; check the path") from None
-    return _small_enough(content, path)
+
+
+def read_stream(read: Callable[[int], bytes], name: str) -> bytes:
+    """All that a stream's ``read`` gives, such as that of the standard input.
+
+    Raises:
+        DataError: it is larger than `LARGEST`.
+    """
+    return _bounded(read, name)
 
 
 def _unpacked(file: BinaryIO, path: Path) -> bytes:
     try:
-        return gzip.GzipFile(fileobj=file).read(LARGEST + 1)
+        return _bounded(gzip.GzipFile(fileobj=file).read, str(path), packed=path.stat().st_size)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} must be a gzip file, but it cannot be unpacked ({error}); fetch it again") from None
 
 
-def _small_enough(content: bytes, path: Path) -> bytes:
-    if len(content) > LARGEST:
-        raise DataError(f"{path} must have at most {LARGEST:,} bytes, but it is larger; take a part of it")
-    return content
+_PIECE = 4096  # what zipfile unpacks at once of bzip2 and LZMA follows from how much is asked for
 
 
-def _decoded(content: bytes, name: str, encoding: Encoding) -> str:
-    if encoding == "utf-8":
-        content = content.removeprefix(codecs.BOM_UTF8)
+def _bounded(read: Callable[[int], bytes], name: str, *, packed: int | None = None) -> bytes:
+    """All that ``read`` gives; no more than a piece beyond the limit is ever unpacked."""
+    most = LARGEST if packed is None else min(LARGEST, max(PACKED_LEAST, PACKED_RATIO * packed))
+    pieces, size = [], 0
+    while piece := read(2**20 if packed is None else _PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise DataError(_too_large(name, most))
+    return b"".join(pieces)
+
+
+def _too_large(name: str, most: int) -> str:
+    if most == LARGEST:
+        return f"{name} must have at most {LARGEST:,} bytes, but it is larger; take a part of it"
+    return (
+        f"{name} must unpack to at most {most:,} bytes, since text is seldom packed to a hundredth, but it is larger; "
+        "check what is in it, and unpack it first if that is right"
+    )
+
+
+def _decoded(content: bytes, name: str, encoding: Encoding, first: int) -> str:
     try:
         return content.decode(encoding).replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + first
         byte = error.start - content.rfind(b"\n", 0, error.start)
         raise DataError(
             f"{name} line {line} must be {encoding.upper()}, but byte {byte} of the line is "

@@ -1,5 +1,6 @@
 import gzip
 import random
+import tracemalloc
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from structpred import reading
 from structpred.errors import DataError
-from structpred.reading import read_lines, read_member
+from structpred.reading import each_line, read_lines, read_member
 
 TEXT = "één\ntwee\r\n\ndrie\n"
 WHOLE = gzip.compress(TEXT.encode(), mtime=0)
@@ -104,3 +105,62 @@ def test_two_thousand_damaged_archives_are_read_or_refused(tmp_path: Path, kind:
         assert [line for line, _ in lines] == text.splitlines()
     assert [each for each in refusals if path.name not in each] == []
     assert 200 < len(refusals) < 2000, "both outcomes are tried"
+
+
+@pytest.mark.parametrize("kind", ["gz", "deflated", "bzip2", "lzma"])
+def test_a_small_file_never_unpacks_to_a_thousand_times_its_size(tmp_path: Path, kind: str) -> None:
+    text = b"a\n" * 8_000_000
+    path = tmp_path / f"a.{'gz' if kind == 'gz' else 'zip'}"
+    if kind == "gz":
+        path.write_bytes(gzip.compress(text))
+    else:
+        method = {"deflated": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}[kind]
+        with zipfile.ZipFile(path, "w", method) as file:
+            file.writestr("a.txt", text)
+    del text
+    assert path.stat().st_size < 20_000
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"must unpack to at most 1,[0-9]{3},[0-9]{3} bytes, .* but it is larger"):
+        read_lines(path) if kind == "gz" else read_member(path, "a.txt")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**27, "with the lines of all of it, it took a gigabyte"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_any_damage_to_other_packings_is_one_sentence(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("a.txt", "".join(f"{i} {i * i}\n" for i in range(200)))
+    whole = path.read_bytes()
+    refused = 0
+    for position in range(30, len(whole)):
+        for value in (0x00, 0xFF):
+            content = bytearray(whole)
+            content[position] = value
+            path.write_bytes(content)
+            try:
+                read_member(path, "a.txt")
+            except DataError as error:
+                refused += 1
+                assert "a.zip" in str(error)
+                assert "()" not in str(error), "an error without words is named by its kind"
+    assert refused > 100
+
+
+@pytest.mark.parametrize(("content", "line"), [(b"a\n\xef\xbb\xbfb\n", 2), (b"\xef\xbb\xbf\xef\xbb\xbfa\n", 1)])
+def test_a_mark_of_joined_files_is_refused(tmp_path: Path, content: bytes, line: int) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(DataError, match=rf"^a\.txt line {line} must be plain text, but it holds a byte-order mark"):
+        read_lines(tmp_path / "a.txt")
+
+
+def test_inputs_are_read_line_by_line_and_a_bad_one_alone_is_bad() -> None:
+    lines = list(each_line(b"\xef\xbb\xbfab\r\n\xff\n\na\0\nc\rd\ne\n\n\n", "in"))
+    assert [place for _, place in lines] == [f"in line {number}" for number in range(1, 9)]
+    assert [line if isinstance(line, str) else str(line).partition(",")[0] for line, _ in lines] == [
+        "ab", "in line 2 must be UTF-8", "", "in line 4 must be plain text", "in line 5 must be plain text", "e", "", "",
+    ]  # fmt: skip
+    assert list(each_line(b"a", "in")) == list(each_line(b"a\n", "in")) == [("a", "in line 1")]
+    with pytest.raises(DataError, match="^in must hold at least one line, but it is empty"):
+        list(each_line(b"", "in"))
