@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,43 +10,58 @@ from structpred.errors import DataError
 from structpred.reading import Encoding, lines_of, read_bytes
 from structpred.vocabulary import Symbols
 
+Row = tuple[str, ...]
+"""What stands in the columns of a line; nothing in a blank one."""
+
+Comment = Callable[[Row], bool]
+"""Whether a line that begins with # in front of a sentence, and has as many columns as the others, is a comment."""
+
 
 @dataclass(frozen=True)
 class Columns:
     """A file of columns.
 
-    A line that holds a tab is split at every tab, any other at runs of spaces. A line of spaces and tabs alone ends a
-    sentence, and so does one whose first column is ``-DOCSTART-``.
+    A line that holds a tab is split at every tab, any other at runs of spaces; spaces around a column are dropped. A
+    line of spaces and tabs alone ends a sentence, and so does one whose first column is ``-DOCSTART-``.
+
+    A line that begins with # in front of a sentence is a comment where it has more or fewer columns than other lines;
+    a line without a tab has one column where theirs are between tabs.
 
     Attributes:
         name: what messages call the file.
         content: its bytes, unpacked.
         encoding: how they stand for characters.
-        rows: what stands in the columns of each line; nothing in a blank one.
+        rows: what stands in the columns of each line.
         sentences: the number of the line of each word of each sentence, from 0.
+        doubtful: the number of each line that may be a comment or a word: it begins with # in front of a sentence and
+            has as many columns as the others, between spaces.
     """
 
     name: str
     content: bytes
     encoding: Encoding
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...]
     sentences: tuple[tuple[int, ...], ...]
+    doubtful: tuple[int, ...]
 
     @classmethod
-    def read(cls, path: Path, *, comments: bool, encoding: Encoding = "utf-8") -> "Columns":
+    def read(cls, path: Path, *, comments: Comment | bool, encoding: Encoding = "utf-8") -> "Columns":
         """Read a file, unpacked where its name ends in ``.gz``.
 
         Args:
             path: where it is.
-            comments: pass over lines that begin with # in front of a sentence.
+            comments: what lines that begin with # in front of a sentence are: False, all words; True, all comments; or
+                what says it of one that has as many columns as the others.
             encoding: how its bytes stand for characters.
 
         Raises:
             DataError: it cannot be read, holds no sentence, or a line has more or fewer columns than the first word's.
         """
         content = read_bytes(path)
-        rows = _rows([line for line, _ in lines_of(content, path.name, encoding)])
-        file = cls(path.name, content, encoding, rows, tuple(_sentences(rows, comments=comments)))
+        lines = [line for line, _ in lines_of(content, path.name, encoding)]
+        rows = tuple(map(_row, lines))
+        passed_over, doubtful = _comments(lines, rows, comments)
+        file = cls(path.name, content, encoding, rows, tuple(_sentences(rows, passed_over)), doubtful)
         if not file.sentences:
             raise DataError(f"{path.name} must hold at least one sentence, but it has none; check the file")
         width = file.width
@@ -103,25 +118,64 @@ class Columns:
         return mark + "\n".join(lines).encode(self.encoding)
 
 
-def _rows(lines: list[str]) -> tuple[tuple[str, ...], ...]:
-    tabbed = [line.split("\t") if "\t" in line else [column for column in line.split(" ") if column] for line in lines]
-    return tuple(tuple(columns) if any(column.strip(" ") for column in columns) else () for columns in tabbed)
+def _row(line: str) -> Row:
+    columns = line.split("\t") if "\t" in line else [column for column in line.split(" ") if column]
+    row = tuple(column.strip(" ") for column in columns)
+    return row if any(row) else ()
 
 
 _TABBED, _SPACED = re.compile(r"(?<![^\t])[^\t]*"), re.compile(r"[^ ]+")
 
 
 def _span(line: str, index: int) -> tuple[int, int]:
-    """Where a column begins and ends."""
-    return [found.span() for found in (_TABBED if "\t" in line else _SPACED).finditer(line)][index]
+    """Where what stands in a column begins and ends."""
+    found = [found.span() for found in (_TABBED if "\t" in line else _SPACED).finditer(line)]
+    start, end = found[index]
+    column = line[start:end]
+    return start + len(column) - len(column.lstrip(" ")), end - (len(column) - len(column.rstrip(" ")))
 
 
-def _sentences(rows: Sequence[tuple[str, ...]], *, comments: bool) -> Iterator[tuple[int, ...]]:
+def _ends(row: Row) -> bool:
+    return not row or row[0] == "-DOCSTART-"
+
+
+def _comments(
+    lines: Sequence[str], rows: Sequence[Row], comments: Comment | bool
+) -> tuple[frozenset[int], tuple[int, ...]]:
+    """Lines that are comments, and those of which it is not certain whether they are."""
+    if comments is False:
+        return frozenset(), ()
+    hashed = list(_hashed(rows))
+    if comments is True:
+        return frozenset(hashed), ()
+    others = set(range(len(rows))) - set(hashed)
+    model = next((number for number in (*sorted(others), *hashed) if not _ends(rows[number])), None)
+    if model is None:
+        return frozenset(), ()
+    tabs, width = "\t" in lines[model], len(rows[model])
+    alike = [number for number in hashed if ("\t" in lines[number]) == tabs and len(rows[number]) == width]
+    told = () if tabs else tuple(alike)  # nobody writes comments with tabs in the right places
+    return frozenset(hashed) - {number for number in alike if tabs or not comments(rows[number])}, told
+
+
+def _hashed(rows: Sequence[Row]) -> Iterator[int]:
+    """Lines that begin with #, in front of the first line of a sentence that does not, or are all of it."""
+    inside = False
+    for number, row in enumerate(rows):
+        if _ends(row):
+            inside = False
+        elif not inside and row[0].startswith("#"):
+            yield number
+        else:
+            inside = True
+
+
+def _sentences(rows: Sequence[Row], passed_over: frozenset[int]) -> Iterator[tuple[int, ...]]:
     sentence: list[int] = []
-    for number, columns in enumerate([*rows, ()]):
-        if not columns or columns[0] == "-DOCSTART-":
+    for number, row in enumerate([*rows, ()]):
+        if _ends(row):
             if sentence:
                 yield tuple(sentence)
             sentence = []
-        elif sentence or not (comments and columns[0].startswith("#")):
+        elif number not in passed_over:
             sentence.append(number)

@@ -1,9 +1,10 @@
 """Sentences with chunk tags from files of columns, as the shared tasks of CoNLL write them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from structpred.config import Count
 from structpred.errors import DataError
@@ -11,10 +12,15 @@ from structpred.metrics import Accuracy, ChunkF1, Metric
 from structpred.reading import Encoding
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
-from structpred.tasks.columns import Columns
-from structpred.tasks.reading import place_of, sentence_of, splits_of
-from structpred.tasks.schemes import Scheme, from_iob2, to_iob2
+from structpred.tasks.columns import Columns, Row
+from structpred.tasks.held_out import warn_of_new_labels, warn_of_shared
+from structpred.tasks.reading import place_of, sentence_of, splits_of, tags_of
+from structpred.tasks.schemes import Scheme, from_iob2, is_tag, to_iob2
 from structpred.vocabulary import Symbols
+
+
+class CommentWarning(UserWarning):
+    """Lines of a file may be comments or words."""
 
 
 @tasks.register("conll")
@@ -30,14 +36,16 @@ class Conll(Task):
         dev: the same, or None to hold out the last tenth of the training sentences.
         word, label: the columns of a word and of its tag, from 0, or from −1 at the end backwards.
         scheme: how the files write chunks; see `to_iob2`.
-        comments: pass over lines that begin with # in front of a sentence. Say False where # may be a sentence's
-            first word.
+        comments: pass over comments: lines that begin with # in front of a sentence and have more or fewer columns
+            than the others. False where there are none.
+        hash_lines: what such a line is that has as many columns as the others, between spaces: ``"words"`` or
+            ``"comments"``. None takes it for a word if it has a tag, and warns.
         longest: number of words a sentence may have.
         encoding: how the files' bytes stand for characters.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
-    additions: ClassVar[tuple[str, ...]] = ("encoding",)
+    additions: ClassVar[tuple[str, ...]] = ("encoding", "hash_lines")
 
     train: str
     dev: str | None = None
@@ -48,6 +56,7 @@ class Conll(Task):
     comments: bool = True
     longest: Count = 1000
     encoding: Encoding = "utf-8"
+    hash_lines: Literal["words", "comments"] | None = None
 
     def load(self) -> Splits:
         """Read the files.
@@ -56,6 +65,12 @@ class Conll(Task):
             DataError: a file cannot be read, a line or a tag is not what it must be, or there is too little to hold
                 some out; the message names the file and the line.
         """
+        splits = self._splits()
+        warn_of_shared(splits, "sentences")
+        warn_of_new_labels(splits)
+        return splits
+
+    def _splits(self) -> Splits:
         train, test = self.examples(self.train), self.examples(self.test)
         if self.dev is not None:
             return splits_of(train=train, dev=self.examples(self.dev), test=test)
@@ -73,7 +88,9 @@ class Conll(Task):
         Raises:
             DataError: as `load` does.
         """
-        file = Columns.read(place_of(path), comments=self.comments, encoding=self.encoding)
+        file = self._file(path)
+        if file.doubtful and self.hash_lines is None:
+            _warn_of_doubtful(file)
         examples = []
         for words, labels, lines in zip(file.column(self.word), self._labels(file), file.sentences, strict=True):
             if len(words) > self.longest:
@@ -94,7 +111,7 @@ class Conll(Task):
         Raises:
             DataError: as `load` does, or there are more or fewer tags than words.
         """
-        file = Columns.read(place_of(path), comments=self.comments, encoding=self.encoding)
+        file = self._file(path)
         lengths = [len(sentence) for sentence in file.sentences]
         if [len(output) for output in outputs] != lengths:
             raise DataError(
@@ -106,12 +123,24 @@ class Conll(Task):
             self.label, [None if labels == output else from_iob2(output, self.scheme) for labels, output in pairs]
         )
 
+    def _file(self, path: str) -> Columns:
+        comments = self._is_comment if self.comments else False
+        return Columns.read(place_of(path), comments=comments, encoding=self.encoding)
+
+    def _is_comment(self, row: Row) -> bool:
+        """Whether a line with # in front and as many columns as the others is one."""
+        if self.hash_lines is not None:
+            return self.hash_lines == "comments"
+        within = -len(row) <= self.label < len(row)
+        return within and not is_tag(row[self.label], self.scheme)
+
     def _labels(self, file: Columns) -> list[Symbols]:
         def place(lines: tuple[int, ...], position: int) -> str:
             return file.where(lines[position])
 
         tagged = zip(file.column(self.label), file.sentences, strict=True)
-        return [to_iob2(tags, self.scheme, partial(place, lines)) for tags, lines in tagged]
+        places = [(tags, partial(place, lines)) for tags, lines in tagged]
+        return [to_iob2(tags_of(tags, where), self.scheme, where) for tags, where in places]
 
     def parse(self, text: str) -> Symbols:
         """Words separated by spaces.
@@ -124,3 +153,15 @@ class Conll(Task):
     def render(self, output: Symbols) -> str:
         """Tags in IOB2, separated by spaces."""
         return " ".join(output)
+
+
+def _warn_of_doubtful(file: Columns) -> None:
+    read = {number for sentence in file.sentences for number in sentence}
+    words = len(read.intersection(file.doubtful))
+    warnings.warn(
+        f"{file.where(file.doubtful[0])}: {len(file.doubtful)} lines in front of sentences begin with # and have as "
+        f"many columns as the others, so that they may be words or comments: {words} with a tag are read as words, "
+        f"{len(file.doubtful) - words} without are passed over; say task.hash_lines=words or comments",
+        CommentWarning,
+        stacklevel=2,
+    )

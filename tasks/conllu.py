@@ -11,7 +11,8 @@ from structpred.metrics import Accuracy, Metric, UnknownAccuracy
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.columns import Columns
-from structpred.tasks.reading import place_of, sentence_of, splits_of, with_unknown
+from structpred.tasks.held_out import warn_of_new_labels, warn_of_shared
+from structpred.tasks.reading import place_of, sentence_of, splits_of, tags_of, with_unknown
 from structpred.vocabulary import Symbols
 
 Tag = Literal["upos", "xpos"]
@@ -50,7 +51,10 @@ class Conllu(Task):
             DataError: a file cannot be read or a line is not what it must be; the message names the file and the line.
         """
         train, dev, test = map(self.examples, (self.train, self.dev, self.test))
-        return with_unknown(splits_of(train=train, dev=dev, test=test))
+        splits = with_unknown(splits_of(train=train, dev=dev, test=test))
+        warn_of_shared(splits, "sentences")
+        warn_of_new_labels(splits)
+        return splits
 
     def examples(self, path: str) -> list[Example]:
         """The sentences of one file.
@@ -79,7 +83,7 @@ class Conllu(Task):
                     f"{file.where(line)} must have a word and its {self.tag.upper()}, but they are {word!r} and "
                     f"{label!r}; fill them in or read another tag"
                 )
-        return Example(words, (labels,), file.where(lines[0]))
+        return Example(words, (tags_of(labels, lambda position: file.where(lines[position])),), file.where(lines[0]))
 
     def parse(self, text: str) -> Symbols:
         """Words separated by spaces.

@@ -5,7 +5,8 @@ import json
 import os.path
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,46 @@ def digest_of(*splits: Sequence[Example]) -> str:
 def shared(symbols: Iterable[str]) -> Symbols:
     """Symbols as a tuple; equal ones are one object in memory, however often they occur in the data."""
     return tuple(map(sys.intern, symbols))
+
+
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b\u2060\ufeff]")  # \s has U+00A0 and other spaces
+_UNSEEN_IN_TAG = re.compile(_UNSEEN.pattern[:-1] + r"\u00ad\u200c-\u200f\u202a-\u202e\u2061-\u2069]")
+
+
+def tags_of(tags: Symbols, where: Callable[[int], str]) -> Symbols:
+    """The tags of one sentence, once it is sure that none holds what nobody sees.
+
+    Args:
+        tags: as the file writes them, without spaces around.
+        where: says where a tag stands, given its position.
+
+    Raises:
+        DataError: one holds white space or an invisible character, and would be a label of its own.
+    """
+    for position, tag in enumerate(tags):
+        if found := _UNSEEN_IN_TAG.search(tag):
+            raise DataError(_unseen(f"{where(position)}: the tag", tag, found[0]))
+    return tags
+
+
+def label_of(text: str, where: str) -> str:
+    """A label, once it is sure that it holds nothing unseen; what joins letters (U+200C, U+200D) and what turns them
+    round may be part of it.
+
+    Raises:
+        DataError: it holds white space or an invisible character; the message begins with ``where``.
+    """
+    if found := _UNSEEN.search(text):
+        raise DataError(_unseen(where, text, found[0]))
+    return text
+
+
+def _unseen(what: str, text: str, character: str) -> str:
+    name = unicodedata.name(character, "a control character")
+    return (
+        f"{what} must be without white space and invisible characters, but {text[:40]!r} holds U+{ord(character):04X} "
+        f"({name}); remove that"
+    )
 
 
 def in_hashed_order(sources: Iterable[Source]) -> list[Source]:

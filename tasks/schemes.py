@@ -13,6 +13,11 @@ _PREFIXES: dict[Scheme, str] = {"iob1": "BI", "iob2": "BI", "iobes": "BIES"}
 _TAG = {scheme: re.compile(rf"O|[{prefixes}]-.+", re.DOTALL) for scheme, prefixes in _PREFIXES.items()}
 
 
+def is_tag(tag: str, scheme: Scheme) -> bool:
+    """Whether a tag is one of the scheme, wherever it stands."""
+    return _TAG[scheme].fullmatch(tag) is not None
+
+
 def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbols:
     """The tags of one sentence in IOB2: the first word of every chunk has B, its others I, a word outside O.
 
@@ -32,7 +37,7 @@ def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbo
     """
     converted, before = [], "O"
     for position, tag in enumerate(tags):
-        if not _TAG[scheme].fullmatch(tag):
+        if not is_tag(tag, scheme):
             raise _unknown(tag, scheme, where(position))
         goes_on = tag[0] in "IE" and before[0] in "BI" and tag[2:] == before[2:]
         if not goes_on:

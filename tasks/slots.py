@@ -9,7 +9,8 @@ from structpred.metrics import Accuracy, ChunkF1, Metric
 from structpred.reading import Line, read_lines
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
-from structpred.tasks.reading import place_of, sentence_of, splits_of
+from structpred.tasks.held_out import warn_of_new_labels, warn_of_shared
+from structpred.tasks.reading import place_of, sentence_of, splits_of, tags_of
 from structpred.tasks.schemes import Scheme, to_iob2
 from structpred.vocabulary import Symbols
 
@@ -43,7 +44,11 @@ class Slots(Task):
             DataError: a file cannot be read, or a line has more or fewer tags than words; the message names the file
                 and the line.
         """
-        return splits_of(train=self.examples(self.train), dev=self.examples(self.dev), test=self.examples(self.test))
+        train, dev, test = map(self.examples, (self.train, self.dev, self.test))
+        splits = splits_of(train=train, dev=dev, test=test)
+        warn_of_shared(splits, "sentences")
+        warn_of_new_labels(splits)
+        return splits
 
     def examples(self, folder: str) -> list[Example]:
         """The lines of one folder.
@@ -75,8 +80,11 @@ class Slots(Task):
                 f"{tags[1]} must have {len(source)} tags, one for each word of {where}, but it has {len(labels)}; pair "
                 "the files anew"
             )
-        iob2 = to_iob2(labels, self.scheme, lambda position: f"{tags[1]}, word {position + 1}")
-        return Example(source, (iob2,), where)
+
+        def place(position: int) -> str:
+            return f"{tags[1]}, word {position + 1}"
+
+        return Example(source, (to_iob2(tags_of(labels, place), self.scheme, place),), where)
 
     def parse(self, text: str) -> Symbols:
         """Words separated by spaces.

@@ -4,16 +4,24 @@ import gzip
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from structpred.config import encode
 from structpred.errors import DataError
 from structpred.tasks import Conll, Conll2000
+from structpred.tasks.conll import CommentWarning
+from structpred.tasks.held_out import NewLabelWarning, SharedInputWarning
 from structpred.tasks.schemes import Scheme
 from structpred.vocabulary import Symbols
 
 # these data are for some uses only, of which tests are none that is ruled out
-pytestmark = pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning")
+# here one file is often all splits, and then every sentence is on several sides
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning"),
+    pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning"),
+]
 
 PLAIN = b"The DT B-NP\ncat NN I-NP\nsat VB O\n\nIt PRP B-NP\n"
 WORDS = [("The", "cat", "sat"), ("It",)]
@@ -40,7 +48,7 @@ def task_for(path: Path, content: bytes, **fields: object) -> Conll:
         PLAIN.replace(b"\n\n", b"\n \t\n\n"),
         b"-DOCSTART- -X- O\n\n" + PLAIN + b"-DOCSTART-\n",
         PLAIN.replace(b"\n\n", b"\n-DOCSTART- -X- O\n"),
-        b"# sent_id = 1\n#\n" + PLAIN.replace(b"\n\n", b"\n\n# text: It\n"),
+        b"# sent_id = 1\n#\n" + PLAIN.replace(b"\n\n", b"\n\n# text: It said\n"),
     ],
     ids=[
         "plain", "no newline at the end", "blank lines at the end", "blank lines at the start", "CRLF",
@@ -91,8 +99,104 @@ def test_a_number_sign_can_be_a_word(tmp_path: Path) -> None:
     content = b"# # B-NP\n5 CD I-NP\n\nof IN O\n# # B-NP\n"
     strict = task_for(tmp_path / "a.txt", content, comments=False)
     assert [example.source for example in strict.examples(strict.train)] == [("#", "5"), ("of", "#")]
-    lax = replace(strict, comments=True, scheme="iob1")
-    assert [example.source for example in lax.examples(lax.train)] == [("5",), ("of", "#")]
+    lax = replace(strict, comments=True)
+    with pytest.warns(CommentWarning, match=r"^a\.txt line 1: 1 lines in front .* 1 with a tag are read as words, 0 w"):
+        assert [example.source for example in lax.examples(lax.train)] == [("#", "5"), ("of", "#")]
+    words = replace(lax, hash_lines="words")
+    assert words.load().digest == strict.load().digest
+    comments = replace(lax, hash_lines="comments", scheme="iob1")
+    assert [example.source for example in comments.examples(comments.train)] == [("5",), ("of", "#")]
+    assert comments.written(comments.train, [("B-NP",), ("O", "O")]) == content.replace(b"\n# # B-NP", b"\n# # O")
+
+
+@pytest.mark.parametrize("columns", ["{}\tO", "{}\tNN\tO"])
+def test_a_comment_is_a_line_of_other_columns(tmp_path: Path, columns: str) -> None:
+    lines = ["# two words", "#one", columns.format("#tag"), columns.format("#more"), columns.format("a")]
+    content = "\n".join([*lines, "", columns.format("#"), "", "# a b c", columns.format("b"), ""])
+    task = task_for(tmp_path / "a.txt", content.encode())
+    assert [example.source for example in task.load().train] == [("#tag", "#more", "a"), ("#",), ("b",)]
+    assert task.written(task.train, [("O", "O", "O"), ("O",), ("O",)]) == content.encode()
+
+
+def test_where_columns_cannot_tell_tags_do_and_a_warning_says_so(tmp_path: Path) -> None:
+    task = task_for(tmp_path / "a.txt", b"# text\n#tag O\na O\n\n#b O\n\n# 2\nc O\n")
+    with pytest.warns(CommentWarning) as caught:
+        assert [example.source for example in task.examples(task.train)] == [("#tag", "a"), ("#b",), ("c",)]
+    assert [str(each.message) for each in caught] == [
+        "a.txt line 1: 4 lines in front of sentences begin with # and have as many columns as the others, so that they "
+        "may be words or comments: 2 with a tag are read as words, 2 without are passed over; say "
+        "task.hash_lines=words or comments"
+    ]
+    with pytest.raises(DataError, match=r"^a\.txt line 1: the tag must be O or one of .* but it is 'text'"):
+        replace(task, hash_lines="words").load()
+
+
+def test_the_new_field_leaves_the_identity_of_older_runs() -> None:
+    old = encode(Conll(train="a", test="b"), versions=True)
+    assert "hash_lines" not in cast("dict[str, object]", old)
+    assert "hash_lines" in cast("dict[str, object]", encode(Conll(train="a", test="b", hash_lines="words"), versions=True))
+
+
+@pytest.mark.parametrize("space", [b" ", b"  "])
+def test_spaces_around_a_column_are_dropped(tmp_path: Path, space: bytes) -> None:
+    content = PLAIN.replace(b" ", b"\t")
+    padded = content.replace(b"B-NP", space + b"B-NP" + space).replace(b"cat", b"cat" + space)
+    task = task_for(tmp_path / "a.txt", padded)
+    assert task.load().digest == task_for(tmp_path / "b.txt", content).load().digest
+    assert task.written(task.train, [("O", "B-VP", "O"), ("B-NP",)]) == padded.replace(
+        b"DT\t" + space + b"B-NP", b"DT\t" + space + b"O"
+    ).replace(b"I-NP", b"B-VP")
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [
+        ("\u00a0", "U+00A0 (NO-BREAK SPACE)"),
+        (" ", "U+0020 (SPACE)"),
+        ("\u200b", "U+200B (ZERO WIDTH SPACE)"),
+        ("\u200d", "U+200D (ZERO WIDTH JOINER)"),
+        ("\ufeff", "U+FEFF (ZERO WIDTH NO-BREAK SPACE)"),
+        ("\x85", "U+0085 (a control character)"),
+        ("\x1f", "U+001F (a control character)"),
+    ],
+)
+def test_what_nobody_sees_in_a_tag_is_refused(tmp_path: Path, character: str, name: str) -> None:
+    for tag in (f"B-N{character}P", f"B-NP{character}") if character != " " else ("B-N P",):
+        content = PLAIN.replace(b" ", b"\t").replace(b"B-NP\ncat", f"{tag}\ncat".encode())
+        with pytest.raises(DataError) as error:
+            task_for(tmp_path / "a.txt", content).load()
+        assert str(error.value) == (
+            f"a.txt line 1: the tag must be without white space and invisible characters, but {tag!r} holds {name}; "
+            "remove that"
+        )
+
+
+def test_labels_of_held_out_data_that_training_lacks_give_one_warning(tmp_path: Path) -> None:
+    task = task_for(tmp_path / "a.txt", b"a O\n")
+    (tmp_path / "dev.txt").write_bytes(b"b B-X\nc B-Y\n")
+    (tmp_path / "test.txt").write_bytes(b"c O\n\nd B-X\n")
+    with pytest.warns(NewLabelWarning) as caught:
+        replace(task, dev=str(tmp_path / "dev.txt"), test=str(tmp_path / "test.txt")).load()
+    (message,) = (str(each.message) for each in caught)
+    assert message.startswith(
+        "2 labels of dev and 1 of test are in no training output, so that no model can give them: 'B-X' (dev.txt line "
+        "1), 'B-Y' (dev.txt line 1); check"
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_sentences_on_two_sides_give_one_warning_and_clean_data_none(tmp_path: Path) -> None:
+    task = task_for(tmp_path / "a.txt", PLAIN)
+    (tmp_path / "dev.txt").write_bytes(b"It PRP B-NP\n\nIts PRP B-NP\n")
+    (tmp_path / "test.txt").write_bytes(b"Its PRP B-NP\n")
+    dev, test = str(tmp_path / "dev.txt"), str(tmp_path / "test.txt")
+    replace(task, dev=test, test=test).load()
+    with pytest.warns(SharedInputWarning) as caught:
+        replace(task, dev=dev, test=test).load()
+    assert [str(each.message) for each in caught] == [
+        "1 of 2 dev sentences and 0 of 1 test sentences are also in the training data, such as that of dev.txt line 1; "
+        "scores on them flatter, so remove them from one side"
+    ]
 
 
 def test_gzip_files_are_read(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from structpred.tasks.conllu import Tag
 from structpred.training.evaluation import score_counts
 from tests.support.damage import outcomes
 
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning")
+
 
 def row(number: str, word: str = "_", upos: str = "_", xpos: str = "_") -> str:
     return "\t".join([number, word, "_", upos, xpos, *5 * "_"])
@@ -83,11 +85,19 @@ def test_what_is_not_conllu_is_refused(tmp_path: Path, content: str, expected: s
         task_on(tmp_path / "a.conllu", content).load()
 
 
+def test_tags_hold_nothing_unseen(tmp_path: Path) -> None:
+    padded = task_on(tmp_path / "a.conllu", GOOD.replace("AUX", " AUX  ").replace("go", "go "))
+    assert padded.load().digest == task_on(tmp_path / "b.conllu", GOOD).load().digest
+    with pytest.raises(DataError, match=r"^c\.conllu line 4: the tag must be without .* holds U\+00A0 \(NO-BREAK SPACE"):
+        task_on(tmp_path / "c.conllu", GOOD.replace("PART", "PART\u00a0")).load()
+
+
 def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "fuzz.conllu"
     task = task_on(path, GOOD)
     for content, found in outcomes(path, GOOD.encode(), lambda: task.examples(str(path))):
-        lines = [line.split("\t") for line in re.split(r"\r?\n", content.decode("utf-8-sig"))]
+        text = content.decode("utf-8-sig")
+        lines = [[column.strip(" ") for column in line.split("\t")] for line in re.split(r"\r?\n", text)]
         words = [columns for columns in lines if columns[0].isdecimal() and columns[0].isascii()]
         assert [word for example in found for word in example.source] == [columns[1] for columns in words]
         assert [tag for example in found for tag in example.references[0]] == [columns[3] for columns in words]

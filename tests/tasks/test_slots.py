@@ -7,6 +7,8 @@ from structpred.errors import DataError
 from structpred.tasks import Slots
 from tests.support.damage import outcomes
 
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning")
+
 WORDS, TAGS = "add  él clásico now \nplay it\nplay\n", "O B-name I-name O \nO B-name\nO\n"
 
 
@@ -25,6 +27,12 @@ def test_words_and_tags_are_read_line_by_line(tmp_path: Path) -> None:
     assert (last.source, last.where) == (("play",), "train/seq.in line 3")
     assert task.parse(" play it") == ("play", "it")
     assert task.render(("O", "B-name")) == "O B-name"
+
+
+def test_tags_hold_nothing_unseen(tmp_path: Path) -> None:
+    task = task_on(tmp_path, tags=TAGS.replace("I-name", "I-na\u200bme"))
+    with pytest.raises(DataError, match=r"seq\.out line 1, word 3: the tag must be .* holds U\+200B"):
+        task.load()
 
 
 @pytest.mark.parametrize(
