@@ -63,8 +63,16 @@ def refuse(where: str, expected: str, value: object) -> Any:
     Raises:
         ConfigError: always.
     """
-    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
-    raise ConfigError(f"{where} must be {expected}, but got {shown}")
+    raise ConfigError(f"{where} must be {expected}, but got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value as it is written in Python, cut after 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def article(noun: str) -> str:
@@ -80,7 +88,10 @@ def _int(value: Any, where: str) -> int:
     whole = isinstance(value, numbers.Integral) or _number(value).is_integer()
     if isinstance(value, bool) or not whole:
         refuse(where, "a whole number", value)
-    return int(value)  # not by way of float, which would lose digits
+    number = int(value)  # not by way of float, which would lose digits
+    if not -(2**63) <= number < 2**63:
+        refuse(where, "a whole number of at most 64 bits", value)
+    return number
 
 
 def _float(value: Any, where: str) -> float:

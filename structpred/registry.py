@@ -6,6 +6,7 @@ group of the same name, when a name is first looked up; until then nothing is im
 
 import difflib
 import importlib
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -17,9 +18,39 @@ Class = TypeVar("Class", bound=type)
 
 
 def nearest(word: str, names: list[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them."""
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known names are {', '.join(names) or '(none)'}"
+    """The end of a message about an unknown name: the nearest known one, or all of them.
+
+    A name in other letters comes first, then the names that the word abbreviates, then the one with the fewest typos.
+
+    >>> nearest("ml", ["maximum-likelihood", "rml"]), nearest("RML", ["maximum-likelihood", "rml"])
+    ("did you mean 'maximum-likelihood'?", "did you mean 'rml'?")
+    """
+    close = _same(word, names) or _abbreviated(word, names) or difflib.get_close_matches(word, names, n=1)
+    if not close:
+        return f"known names are {', '.join(names) or '(none)'}"
+    return f"did you mean {' or '.join(map(repr, close))}?"
+
+
+def _same(word: str, names: list[str]) -> list[str]:
+    return [name for name in names if _plain(name) == _plain(word)][:1]
+
+
+def _plain(name: str) -> str:
+    """Without what writers of the same name differ in."""
+    return name.casefold().strip("-").replace("-", "").replace("_", "")
+
+
+def _abbreviated(word: str, names: list[str]) -> list[str]:
+    """Up to three names whose initials are the word, or else that begin with it."""
+    plain = _plain(word)
+    if len(plain) < 2:
+        return []
+    initials = [name for name in names if _initials(name) == plain]
+    return (initials or [name for name in names if _plain(name).startswith(plain)])[:3]
+
+
+def _initials(name: str) -> str:
+    return "".join(part[0] for part in re.split(r"[-_.\s]+", name.casefold()) if part)
 
 
 class Registry:
@@ -77,6 +108,10 @@ class Registry:
             self._load()  # an entry point alone may name it
         return next((name for name, known in self._classes.items() if known is cls), None)
 
+    def classes(self) -> tuple[type, ...]:
+        """The classes registered so far; nothing is imported."""
+        return tuple(self._classes.values())
+
     def _load(self) -> None:
         if self._loaded:
             return
@@ -133,3 +168,10 @@ FAMILIES = (
     optimisers,
     schedules,
 )
+
+
+def foreign_classes() -> tuple[type, ...]:
+    """The classes registered so far by others than this package."""
+    return tuple(
+        cls for family in FAMILIES for cls in family.classes() if cls.__module__.partition(".")[0] != "structpred"
+    )

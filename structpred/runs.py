@@ -12,6 +12,7 @@ from torch import nn
 from structpred.decoding import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
+from structpred.imports import way_back
 from structpred.recordings import Source, spelt
 from structpred.results import Epoch, RunResult
 from structpred.task import Example, Sizes
@@ -206,13 +207,10 @@ def _experiment(folder: Folder) -> Experiment:
     try:
         return Experiment.from_json(folder.experiment.read_text(encoding="utf-8"))
     except ConfigError as error:
-        modules = json.loads(folder.record.read_text(encoding="utf-8"))["modules"]
-        foreign = [module for module in modules if not module.startswith("structpred.")]
-        if not foreign:
+        how = way_back(json.loads(folder.record.read_text(encoding="utf-8")))
+        if not how:
             raise
-        raise ConfigError(
-            f"{folder.path}: {error}; this run was made with {', '.join(foreign)}: import that first"
-        ) from None
+        raise ConfigError(f"{folder.path}: {error}; {how}") from None
 
 
 def _result(node: dict[str, Any]) -> RunResult:

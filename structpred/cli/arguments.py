@@ -4,14 +4,18 @@ import ast
 import contextlib
 import importlib.resources
 import io
+import itertools
 import pkgutil
-from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any, Protocol, get_type_hints, runtime_checkable
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
 
 import tyro
 from rich.console import Console
 
+from structpred.coercion import refuse
 from structpred.errors import ConfigError
 from structpred.registry import nearest
 
@@ -36,6 +40,36 @@ COMMANDS = {
 }
 """The class of each command; its module is imported only when the command is used, as most need PyTorch."""
 HELP = ("-h", "--help")
+VERSION = "--version"
+NUMBERS = {
+    int: (re.compile(r"[+-]?[0-9]{1,1000}"), "a whole number"),
+    float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
+}
+"""How the values of options are written: Python would also take 1_000, inf and digits of other scripts."""
+
+
+OTHER_NAMES = {"imports": "import"}
+"""Options whose fields could not bear their names."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        kind: the type of its value; bool for one that takes none.
+        many: it takes several values, up to the next option.
+        again: it may be given several times.
+    """
+
+    kind: type
+    many: bool
+    again: bool
+
+    @property
+    def takes_next(self) -> bool:
+        """True where the word after it is its value, whatever that looks like."""
+        return self.kind is not bool and not self.many
 
 
 def command(name: str) -> type[Command]:
@@ -56,8 +90,15 @@ def parse(arguments: Sequence[str]) -> Command | None:
     if name in HELP:
         print(overview())
         return None
+    if name == VERSION:
+        print(f"structpred {metadata.version('structpred')}")
+        return None
     if name not in COMMANDS:
-        raise ConfigError(f"there is no command {name!r}; {nearest(name, list(COMMANDS))}")
+        if name.startswith("-"):
+            raise ConfigError(
+                f"expected a command before {name!r}, one of {', '.join(COMMANDS)}; see structpred --help"
+            )
+        raise ConfigError(f"there is no command {name!r}; {nearest(name, [*COMMANDS, HELP[1], VERSION])}")
     if any(word in HELP for word in words):
         print(help_of(name))
         return None
@@ -86,28 +127,63 @@ def _parse(name: str, words: Sequence[str]) -> Command:
     """Assignments may stand anywhere among the options; tyro takes the rest."""
     cls = command(name)
     options = _options(cls)
+    _check(name, words, options)
+    takes_assignments = "words" in get_type_hints(cls)
     assigned: list[str] = []
     rest: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
-        option = word.partition("=")[0]
-        if word.startswith("--") and option not in options:
-            raise ConfigError(f"there is no option {option} of {name}; {nearest(option, list(options))}")
-        value = options.get(before, False)
-        is_assignment = "=" in word and not word.startswith("-") and not value
-        (assigned if is_assignment and "words" in get_type_hints(cls) else rest).append(word)
+        is_value = before in options and options[before].takes_next
+        is_assignment = "=" in word and not word.startswith("-") and not is_value
+        (assigned if is_assignment and takes_assignments else rest).append(word)
     given: Any = _tyro(name, rest)
     parsed: Command = replace(given, words=given.words + tuple(assigned)) if assigned else given
     return parsed
 
 
-def _options(cls: type[Command]) -> dict[str, bool]:
-    """Every option, and whether the word after it is its value, whatever it looks like."""
-    hints = get_type_hints(cls)
-    return {
-        f"--{field.name.replace('_', '-')}": hints[field.name] not in (bool, tuple[str, ...] | None)
-        for field in fields(cls)  # type: ignore[arg-type]  # every command is a dataclass
-        if "Positional" not in str(get_type_hints(cls, include_extras=True)[field.name])
-    }
+def _check(name: str, words: Sequence[str], options: Mapping[str, Option]) -> None:
+    """Refuse unknown and repeated options, and values that are empty or no numbers where numbers are asked for."""
+    seen: set[str] = set()
+    for word, after in itertools.zip_longest(words, words[1:]):
+        if not word or "\0" in word:
+            raise ConfigError(
+                f"an argument of {name} is empty or holds a null character; leave it out or write a value"
+            )
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("--"):
+            continue
+        if flag not in options:
+            raise ConfigError(f"there is no option {flag} of {name}; {nearest(flag, list(options))}")
+        if flag in seen and not options[flag].again:
+            raise ConfigError(f"{flag} of {name} is given twice; leave one out")
+        seen.add(flag)
+        _check_value(flag, value if equals else after, options[flag])
+
+
+def _check_value(flag: str, value: str | None, option: Option) -> None:
+    if option.kind is bool or value is None:  # tyro says what is missing
+        return
+    if not value:
+        raise ConfigError(f"{flag} needs a value, but it is empty; write one, or leave {flag} out")
+    if option.kind in NUMBERS and not value.startswith("--"):
+        form, expected = NUMBERS[option.kind]
+        if not form.fullmatch(value):
+            refuse(flag, expected, value)
+
+
+def _options(cls: type[Command]) -> dict[str, Option]:
+    """Every option by the name it has on the command line."""
+    found = {}
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        marks = [str(mark) for mark in getattr(hint, "__metadata__", ())]
+        if "Positional" not in " ".join(marks):
+            found[f"--{OTHER_NAMES.get(name, name).replace('_', '-')}"] = _option(get_type_hints(cls)[name], marks)
+    return found
+
+
+def _option(hint: Any, marks: Sequence[str]) -> Option:
+    kinds = [each for each in (get_args(hint) or (hint,)) if each in (bool, int, float)]
+    again = "UseAppendAction" in " ".join(marks)
+    return Option(kind=kinds[0] if kinds else str, many=not again and hint == tuple[str, ...] | None, again=again)
 
 
 def _tyro(name: str, words: Sequence[str]) -> Command:

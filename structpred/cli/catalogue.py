@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from structpred.capabilities import Grid, grid
+from structpred.cli.places import Imports
 from structpred.comparison.document import Column, Table
 from structpred.comparison.markdown import table as markdown_table
 from structpred.config import Config, Interval, hints, registered_name
@@ -36,6 +37,9 @@ class List:
 
     markdown: bool = False
     """The grid as Markdown, for a document."""
+
+    imports: Imports = ()
+    """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Print a table."""
@@ -74,6 +78,9 @@ class Describe:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """A name from `structpred list`."""
+
+    imports: Imports = ()
+    """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Print every family's class of that name."""

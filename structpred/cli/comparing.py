@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Words, folder_to_write
+from structpred.cli.places import Imports, Words, folder_to_write
 from structpred.cli.sources import load_arms
 from structpred.comparison.cluster import cluster
 from structpred.comparison.plan import Plan, PlannedRun
@@ -64,6 +64,9 @@ class Compare:
 
     dry_run: bool = False
     """Show what would run and how long it should take, and stop."""
+
+    imports: Imports = ()
+    """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Plan, run, show and write."""

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import RunPath, Words, file_to_write
+from structpred.cli.places import Imports, RunPath, Words, file_to_write
 from structpred.cli.training import show_scores
 from structpred.config import Count, coerce
 from structpred.decoding import Decoding
@@ -42,6 +42,9 @@ class Evaluate:
 
     beam: int | None = None
     """Width of the beam; the run's own by default."""
+
+    imports: Imports = ()
+    """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Predict, score and print."""
@@ -86,6 +89,9 @@ class Predict:
 
     output: Path | None = None
     """Write here instead of to the standard output."""
+
+    imports: Imports = ()
+    """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Read everything, predict everything, then write."""

@@ -6,19 +6,24 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
 from structpred.errors import Interrupted, StructpredError
 from structpred.files import described
+from structpred.mistakes import TRACEBACK, printable, told, users_line
 
 INTERRUPTED = 130
+LONGEST = 2000
+"""Characters of a message; what is longer holds somebody's data."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0 on success, 2 for a user's mistake, 130 when interrupted.
+    0 on success, 2 for a user's mistake, 130 when interrupted. An error that somebody's component raises is a mistake
+    in their code: one line with their file and line, and the traceback where the environment sets STRUCTPRED_TRACEBACK.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -32,15 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `structpred list | head`
         _silence_stdout()
         return 0
-    except StructpredError as error:
-        return _fail(str(error))
-    except OSError as error:
-        _silence_stdout()  # what could not be written is not tried again at exit
-        return _fail(described(error))
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+    except (Exception, SystemExit) as error:
+        message = _sentence(error)
+        if message is None:  # a fault of ours, which needs its traceback to be mended
             raise
-        return _fail("expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers")
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
+        return _fail(message)
     return 0
 
 
@@ -52,7 +55,30 @@ def _run(arguments: Sequence[str]) -> None:
 
     command = parse(arguments)
     if command is not None:
+        _import_components(getattr(command, "imports", ()))
         command.run(Console(highlight=False, markup=False))
+
+
+def _import_components(names: Sequence[str]) -> None:
+    """What the user's own modules register can be used by name from then on."""
+    from structpred.imports import imported
+
+    for name in names:
+        imported(name)
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What the user is told; None for an error that no user can mend."""
+    if isinstance(error, StructpredError):
+        return str(error)
+    if isinstance(error, OSError) and (error.filename is not None or users_line(error) is None):
+        _silence_stdout()  # what could not be written is not tried again at exit
+        return described(error)
+    if isinstance(error, MemoryError | RuntimeError) and _out_of_memory(error):
+        return "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers"
+    if isinstance(error, SystemExit) or users_line(error) is not None:
+        return f"{told(error)}; set {TRACEBACK}=1 to see the whole traceback"
+    return None
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -62,8 +88,14 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    print(f"structpred: {' '.join(message.split())}", file=sys.stderr)
+    print(f"structpred: {_one_line(message)}", file=sys.stderr)
     return status
+
+
+def _one_line(message: str) -> str:
+    """Without what a terminal would obey, and no longer than somebody would read."""
+    line = printable(" ".join(message.split()))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 
 def _silence_stdout() -> None:
@@ -91,7 +123,7 @@ def _one_line_warnings() -> Iterator[None]:
 
     def show(message: Warning | str, *details: object) -> None:
         del details
-        print(f"structpred: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"structpred: warning: {_one_line(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]  # it is called by position

@@ -10,6 +10,7 @@ from structpred.errors import ConfigError
 Words = Annotated[
     tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[FIELD=VALUE ...]", help_behavior_hint="")
 ]
+Imports = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="import", metavar="MODULE")]
 RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Words, folder_to_write
+from structpred.cli.places import Imports, Words, folder_to_write
 from structpred.config import Count, coerce
 from structpred.display import show_table, summary, watching
 from structpred.errors import ConfigError
@@ -54,6 +54,9 @@ class Train:
 
     root: Path = Path("runs")
     """The folder of run folders."""
+
+    imports: Imports = ()
+    """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Train and print the scores and the folder."""

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Words, folder_to_write
+from structpred.cli.places import Imports, Words, folder_to_write
 from structpred.cli.sources import load_spaces
 from structpred.config import Count, Positive, coerce
 from structpred.errors import ConfigError
@@ -87,6 +87,9 @@ class Tune:
 
     report: Path = Path("reports/tuning")
     """Where the report and the best experiment go."""
+
+    imports: Imports = ()
+    """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Search, show and write."""

@@ -70,7 +70,7 @@ class FunctionReward(Reward):
         except (ImportError, AttributeError) as error:
             raise ConfigError(
                 f"the reward function {self.function!r} cannot be imported ({error}); "
-                "put its module on the Python path, or mend the name"
+                "put its module on the Python path, name its file with --import on the command line, or mend the name"
             ) from error
         if not callable(found):
             raise ConfigError(f"the reward function {self.function!r} must be callable, but is {found!r}")

@@ -14,6 +14,7 @@ from structpred.config import components
 from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
+from structpred.imports import sources_of
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
 from structpred.recordings import spelt
@@ -173,6 +174,7 @@ class Making:
             **asdict(environment()),
             **asdict(commit()),
             "modules": sorted({type(part).__module__ for part in components(self.experiment)}),
+            "imports": sources_of(type(part) for part in components(self.experiment)),
         }
 
 

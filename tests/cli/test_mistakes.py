@@ -44,7 +44,7 @@ MISTAKES = {
     "": "expected a command, one of compare, train,",
     "trian": "there is no command 'trian'; did you mean 'train'?",
     "train --rot x": "there is no option --rot of train; did you mean '--root'?",
-    "compare --seeds x": "--seeds: invalid literal for int() with base 10: 'x'",
+    "compare --seeds x": "--seeds must be a whole number, but got 'x'",
     "compare --seeds": "Missing value for argument '--seeds'",
     "compare --seeds 0": "--seeds must be at least 1, but got 0",
     "compare --workers 0": "--workers must be at least 1, but got 0",
@@ -52,7 +52,7 @@ MISTAKES = {
     "compare --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
     "compare --report train.tsv/deep": "train.tsv/deep must be a folder, but train.tsv is a file",
     "compare seed=3": "seed cannot be assigned; use --seeds",
-    "compare --dry-run --baseline rml": "the baseline must be one of the arms, but got 'rml'; known names are ML",
+    "compare --dry-run --baseline rml": "the baseline must be one of the arms, but got 'rml'; did you mean 'RML'?",
     "compare objective=rml": "'ML' and 'smoothing' are the same experiment",
     "compare trainer.epochs=0": "trainer.epochs must be at least 1, but got 0",
     "compare --objectives": "--objectives takes one name or more, but got none",
@@ -108,7 +108,7 @@ MISTAKES = {
     "describe": "Missing from structpred describe: NAME",
     "describe rlm": "nothing is named 'rlm'; did you mean 'rml'?",
     "clean --root nowhere": "nowhere: there is no such folder",
-    "clean --older-than soon": "could not convert string to float",
+    "clean --older-than soon": "--older-than must be a number, but got 'soon'",
 }
 
 

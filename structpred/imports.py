@@ -1,0 +1,166 @@
+"""Modules and files in which users define components of their own, and where a saved run finds them again."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from structpred.errors import ConfigError, StructpredError
+from structpred.mistakes import told
+from structpred.registry import foreign_classes
+
+
+def imported(name: str) -> ModuleType:
+    """The module of a dotted name, or of a ``.py`` file, which worker processes can then import too.
+
+    A dotted name is looked up on the Python path and then in the present folder. A file in a package is imported as
+    part of it.
+
+    Raises:
+        ConfigError: there is no such module, or importing it fails; the message names the file and the line.
+    """
+    if name.endswith(".py"):
+        return _from_file(Path(name))
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"expected a module's dotted name or a .py file, but got {name!r}")
+    if _spec(name.partition(".")[0]) is None:
+        _look_in(Path.cwd(), first=False)
+    return _from_name(name)
+
+
+def sources_of(classes: Iterable[type]) -> list[str]:
+    """What to import so that classes from outside this package are registered: files, or names of installed modules.
+
+    A class that was defined in a notebook or at a prompt has no file and is left out.
+    """
+    modules = {cls.__module__ for cls in classes if cls.__module__.partition(".")[0] != "structpred"}
+    return sorted(filter(None, map(_source, modules)))
+
+
+def way_back(record: Mapping[str, object]) -> str:
+    """How to make the components of a run available that are not from this package; empty where it has none.
+
+    Args:
+        record: the run's, with ``modules`` and, unless it is an old one, ``imports``.
+    """
+    modules = _texts(record.get("modules"))
+    foreign = [module for module in modules if module.partition(".")[0] != "structpred"]
+    if not foreign:
+        return ""
+    made = f"this run was made with {', '.join(foreign)}"
+    sources = _texts(record.get("imports"))
+    missing = [source for source in sources if source.endswith(".py") and not Path(source).is_file()]
+    if not sources:
+        return f"{made}: add --import FILE with the file that defines it (in Python: import that first)"
+    if missing:
+        return f"{made}, and {', '.join(missing)} is no longer there: add --import FILE with the place where it is now"
+    options = " ".join(f"--import {source}" for source in sources)
+    return f"{made}: add {options}, which runs that code (in Python: import it first)"
+
+
+def modules_to_import() -> tuple[str, ...]:
+    """Names of the modules in which others registered components, for a process that is to know the same names.
+
+    ``__main__`` is left out: Python itself imports the main script again in a new process.
+    """
+    return tuple(sorted({cls.__module__ for cls in foreign_classes()} - {"__main__", "__mp_main__"}))
+
+
+def check_importable(classes: Iterable[type], where: str) -> None:
+    """Refuse classes that another process could not import.
+
+    Args:
+        classes: of the components that the process needs.
+        where: who needs them, such as ``"two workers"``.
+
+    Raises:
+        ConfigError: a class was defined in a notebook, at a prompt, in a function, or in a module without a file.
+    """
+    for cls in classes:
+        if reason := _not_importable(cls):
+            raise ConfigError(
+                f"{where} cannot import {cls.__qualname__}, because {reason}; put it into a .py file of its own and "
+                "import it from there, or use workers=1, which runs in this process"
+            )
+
+
+def _not_importable(cls: type) -> str:
+    """Why another process cannot import a class; empty where it can."""
+    if "<locals>" in cls.__qualname__:
+        return "it is defined inside a function"
+    if cls.__module__ == "__main__":
+        return "" if _in_a_script(cls) else "it is defined in a notebook or at a prompt"
+    if _spec(cls.__module__) is None:
+        return f"its module {cls.__module__} is in no file on the Python path"
+    return ""
+
+
+def _in_a_script(cls: type) -> bool:
+    """True where the file of the main program defines the class, so that running it again does too."""
+    try:
+        return bool(inspect.getsource(cls))
+    except (OSError, TypeError):  # no file, or one that does not hold it
+        return False
+
+
+def _spec(name: str) -> object:
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # ValueError: a module made by hand, without a specification
+        return None
+
+
+def _source(module: str) -> str | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return None
+    path = Path(file).resolve()
+    installed = (sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    if path.suffix != ".py" or any(path.is_relative_to(Path(folder).resolve()) for folder in installed):
+        return None if module == "__main__" else module
+    return str(path)
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _from_name(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except StructpredError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{name} cannot be imported ({error}); give a module's dotted name or a .py file") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{name} cannot be imported, because of {told(error)}") from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Import a file under its own name."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such file; give the path of a .py file")
+    if "." in path.stem:
+        raise ConfigError(f"{path} cannot be imported, because of the dot in its name; call it {_without_dots(path)}")
+    folder, name = path.resolve().parent, path.stem
+    while (folder / "__init__.py").is_file():  # part of a package, to which its relative imports refer
+        folder, name = folder.parent, f"{folder.name}.{name}"
+    _look_in(folder)
+    module = _from_name(name.removesuffix(".__init__"))
+    if Path(module.__file__ or "").resolve() != path.resolve():
+        raise ConfigError(f"{path} has the name of another module, {module.__file__}; give it a name of its own")
+    return module
+
+
+def _without_dots(path: Path) -> str:
+    return f"{path.stem.replace('.', '_')}.py"
+
+
+def _look_in(folder: Path, *, first: bool = True) -> None:
+    """Put a folder on the Python path, which worker processes inherit."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0 if first else len(sys.path), str(folder))
