@@ -8,6 +8,7 @@ from structpred.errors import DataError
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.registry import tasks
 from structpred.task import Example, Splits
+from structpred.tasks.held_out import warn_of_new_labels
 from structpred.tasks.published import Place, PublishedTask, files, github
 from structpred.tasks.reading import in_hashed_order, splits_of
 from structpred.tasks.tsv import Tsv
@@ -69,4 +70,6 @@ class Cmudict(PublishedTask):
         test: list[Example] = order[:part] if published is None else published
         start = part if published is None else 0
         dev = order[start : start + part]
-        return splits_of(train=order[start + part :], dev=dev, test=test)
+        splits = splits_of(train=order[start + part :], dev=dev, test=test)
+        warn_of_new_labels(splits)
+        return splits

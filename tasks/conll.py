@@ -161,7 +161,7 @@ def _warn_of_doubtful(file: Columns) -> None:
     warnings.warn(
         f"{file.where(file.doubtful[0])}: {len(file.doubtful)} lines in front of sentences begin with # and have as "
         f"many columns as the others, so that they may be words or comments: {words} with a tag are read as words, "
-        f"{len(file.doubtful) - words} without are passed over; say task.hash_lines=words or comments",
+        f"{len(file.doubtful) - words} without are passed over; set Conll.hash_lines to 'words' or 'comments'",
         CommentWarning,
         stacklevel=2,
     )

@@ -1,6 +1,4 @@
-"""What makes scores on held-out data flatter or worse than they should be: shared inputs, and labels of which none is in
-the training data.
-"""
+"""What is wrong between training and held-out data: inputs in both, and labels that training never shows."""
 
 import warnings
 from collections.abc import Sequence
@@ -34,9 +32,7 @@ def warn_of_shared(splits: Splits, what: Literal["sources", "sentences"] = "sour
 def warn_of_new_labels(splits: Splits) -> None:
     """One warning where dev or test have labels that are in no training output, with their number and examples."""
     known = _labels(splits.train)
-    dev, test = (
-        sorted(label for label in _labels(split) if label not in known) for split in (splits.dev, splits.test)
-    )
+    dev, test = (sorted(label for label in _labels(split) if label not in known) for split in (splits.dev, splits.test))
     first = _places((*splits.dev, *splits.test), {*dev, *test})
     if not first:
         return

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from structpred.errors import DataError
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
@@ -12,24 +12,32 @@ from structpred.registry import tasks
 from structpred.task import Example
 from structpred.tasks.pairs import Pairs, merged
 from structpred.tasks.reading import place_of
+from structpred.vocabulary import Symbols
 
 
 @tasks.register("json-lines")
 @dataclass(frozen=True, kw_only=True)
 class JsonLines(Pairs):
-    """Pairs from files of one JSON object a line, such as ``{"source": "ab", "target": ["x y", "x z"]}``.
+    """Pairs from files of one JSON object a line, such as ``{"source": "ab", "target": "x y"}``.
 
-    The target is a text, or a list of texts that are all right. Objects may hold more than the two keys. Objects with
-    the same source are one example; a split without a file of its own is held out of ``train``, as `Pairs` describes.
+    The source is a text. The target is a text too, or a list: of texts that are all right, as in ``["x y", "x z"]``, or
+    of the symbols of one output, as in ``["x", "y"]``; ``lists`` says which. Objects may hold more than the two keys.
+    Objects with the same source are one example; a split without a file of its own is held out of ``train``, as `Pairs`
+    describes.
 
     Attributes:
         source_key, target_key: the keys of the two sides.
+        lists: what a list of texts is, ``"references"`` or ``"symbols"``. None refuses one that may be both, which is
+            any but one of texts with spaces between their symbols, or of a single symbol. A list of lists is taken for
+            references of symbols.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    additions: ClassVar[tuple[str, ...]] = (*Pairs.additions, "lists")
 
     source_key: str = "source"
     target_key: str = "target"
+    lists: Literal["references", "symbols"] | None = None
 
     def examples(self, path: str) -> list[Example]:
         """The examples of one file.
@@ -48,11 +56,46 @@ class JsonLines(Pairs):
         for key in (self.source_key, self.target_key):
             if not isinstance(node, dict) or key not in node:
                 raise DataError(f"{where} must be a JSON object with the key {key!r}, but it is none; name another key")
-        targets = node[self.target_key]
-        texts = targets if isinstance(targets, list) and targets else [targets]
-        references = [self.symbols(_text(text, where, "target"), self.target, f"{where}: the target") for text in texts]
         source = self.symbols(_text(node[self.source_key], where, "source"), self.source, f"{where}: the source")
-        return Example(source, tuple(references), where)
+        return Example(source, tuple(self._references(node[self.target_key], where)), where)
+
+    def _references(self, target: object, where: str) -> list[Symbols]:
+        if not isinstance(target, list) or not target:
+            return [self._reference(target, where)]
+        if isinstance(target[0], list):
+            return [self._listed(each, where) for each in target]
+        texts = [_text(each, where, "target") for each in target]
+        if self.lists == "symbols":
+            return [self._listed(texts, where)]
+        if self.lists is None and not self._surely_references(texts):
+            raise DataError(
+                f"{where}: the target must be a text, or a list of which it is certain what it means, but "
+                f"{json.dumps(target, ensure_ascii=False):.60} may be {len(texts)} right outputs or one of "
+                f"{len(texts)} symbols; set JsonLines.lists to 'references' or 'symbols'"
+            )
+        return [self._reference(text, where) for text in texts]
+
+    def _surely_references(self, texts: list[str]) -> bool:
+        one = len(texts) == 1 and (self.target == "spaces" or len(texts[0]) == 1)
+        return one or (self.target == "spaces" and any(" " in text.strip(" ") for text in texts))
+
+    def _reference(self, text: object, where: str) -> Symbols:
+        return self.labels(_text(text, where, "target"), f"{where}: the target")
+
+    def _listed(self, symbols: object, where: str) -> Symbols:
+        """The symbols that a list names one by one; joined as text they must be the same."""
+        if not isinstance(symbols, list):
+            raise DataError(f"{where}: the target must be a list of lists or hold none, but it mixes them; mend it")
+        named = tuple(_text(symbol, where, "target") for symbol in symbols)
+        found = self.labels(self.render(named), f"{where}: the target")
+        if found != named:
+            kind = "of one character" if self.target == "characters" else "without spaces"
+            raise DataError(
+                f"{where}: the target must be a list of symbols {kind}, for target={self.target!r}, but it is "
+                f"{json.dumps(symbols, ensure_ascii=False):.60}; write it otherwise or say target="
+                f"{'spaces' if self.target == 'characters' else 'characters'}"
+            )
+        return found
 
 
 _NO_TEXT = re.compile("[\0\t\n\r\ud800-\udfff]")

@@ -1,6 +1,5 @@
 """What tasks have in common whose examples are pairs of texts."""
 
-import warnings
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,8 @@ from structpred.config import Count
 from structpred.errors import DataError
 from structpred.reading import Encoding
 from structpred.task import Example, Splits, Task
-from structpred.tasks.reading import in_hashed_order, shared, splits_of
+from structpred.tasks.held_out import warn_of_new_labels, warn_of_shared
+from structpred.tasks.reading import in_hashed_order, label_of, shared, splits_of
 from structpred.vocabulary import Symbols
 
 Separation = Literal["characters", "spaces"]
@@ -26,9 +26,14 @@ class Pairs(Task):
 
     A split without a file of its own is held out of ``train``: a tenth of its sources (at least one), the first in
     the order of their SHA-256 for ``test``, the next for ``dev``, whatever the order of the lines; no source is on
-    two sides. Where the files themselves share sources, a warning says how many.
+    two sides. Where the files themselves share sources, a warning says how many, and another says which target symbols
+    only dev or test have.
+
+    Spaces around a text are dropped. A target symbol between spaces may not hold white space or invisible characters.
 
     Attributes:
+        prose: whether targets are sentences in words, of which dev and test always have some more, and which are taken
+            as they stand.
         train: path of the training file. Variables and ``~`` are expanded when it is read, so that a saved
             experiment may say ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
         dev: path of the dev file, or None to hold it out.
@@ -41,6 +46,7 @@ class Pairs(Task):
     """
 
     additions: ClassVar[tuple[str, ...]] = ("encoding",)
+    prose: ClassVar[bool] = False
 
     train: str
     dev: str | None = None
@@ -67,8 +73,11 @@ class Pairs(Task):
         missing = (self.test, self.dev).count(None)
         train, *held_out = hold_out(self.examples(self.train), parts=missing, path=self.train)
         test, dev = (held_out.pop(0) if path is None else self.examples(path) for path in (self.test, self.dev))
-        _warn_of_shared(train, dev, test)
-        return splits_of(train=train, dev=dev, test=test)
+        splits = splits_of(train=train, dev=dev, test=test)
+        warn_of_shared(splits)
+        if not self.prose:
+            warn_of_new_labels(splits)
+        return splits
 
     def parse(self, text: str) -> Symbols:
         """The source symbols of one line of text.
@@ -83,14 +92,14 @@ class Pairs(Task):
         return _SEPARATOR[self.target].join(output)
 
     def symbols(self, text: str, separation: Separation, where: str) -> Symbols:
-        """A text's symbols.
+        """A text's symbols, without spaces around it.
 
         Raises:
             DataError: there is none, or there are more than ``longest``; the message begins with ``where``.
         """
         if not text.strip():
             raise DataError(f"{where} must hold at least one symbol, but it is empty; write it out")
-        symbols = tuple(text) if separation == "characters" else shared(filter(None, text.split(" ")))
+        symbols = tuple(text.strip(" ")) if separation == "characters" else shared(filter(None, text.split(" ")))
         if len(symbols) > self.longest:
             raise DataError(
                 f"{where} must have at most {self.longest} symbols, but it has {len(symbols)}; "
@@ -101,7 +110,19 @@ class Pairs(Task):
     def pair(self, source: str, target: str, where: str) -> Example:
         """An example of one reference."""
         symbols = self.symbols(source, self.source, f"{where}: the source")
-        return Example(symbols, (self.symbols(target, self.target, f"{where}: the target"),), where)
+        return Example(symbols, (self.labels(target, f"{where}: the target"),), where)
+
+    def labels(self, text: str, where: str) -> Symbols:
+        """The symbols of a target.
+
+        Raises:
+            DataError: as `symbols`, and where one between spaces holds white space or an invisible character.
+        """
+        symbols = self.symbols(text, self.target, where)
+        if self.target == "spaces" and not self.prose:
+            for symbol in symbols:
+                label_of(symbol, f"{where}'s symbols")
+        return symbols
 
 
 def merged(examples: Iterable[Example]) -> list[Example]:
@@ -134,14 +155,3 @@ def hold_out(examples: Sequence[Example], *, parts: int, path: str) -> list[list
     held_out = [order[part * tenth : (part + 1) * tenth] for part in range(parts)]
     left = [example for example in examples if example.source not in taken]
     return [left, *([example for source in part for example in of[source]] for part in held_out)]
-
-
-def _warn_of_shared(train: Sequence[Example], dev: Sequence[Example], test: Sequence[Example]) -> None:
-    sources = {example.source for example in train}
-    shared = [sum(example.source in sources for example in split) for split in (dev, test)]
-    if any(shared):
-        warnings.warn(
-            f"{shared[0]} of {len(dev)} dev sources and {shared[1]} of {len(test)} test sources are also in the "
-            "training data; scores on them flatter, so remove them from one side",
-            stacklevel=3,
-        )

@@ -28,6 +28,7 @@ class Parallel(Pairs):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Bleu(), Chrf())
+    prose: ClassVar[bool] = True
 
     source_suffix: str
     target_suffix: str
@@ -49,7 +50,7 @@ class Parallel(Pairs):
         return [
             Example(
                 self.symbols(source, self.source, where),
-                (self.symbols(target, self.target, other),),
+                (self.labels(target, other),),
                 where,
             )
             for (source, where), (target, other) in zip(sources, targets, strict=True)

@@ -84,8 +84,9 @@ def tags_of(tags: Symbols, where: Callable[[int], str]) -> Symbols:
 
 
 def label_of(text: str, where: str) -> str:
-    """A label, once it is sure that it holds nothing unseen; what joins letters (U+200C, U+200D) and what turns them
-    round may be part of it.
+    """A label, once it is sure that it holds no white space and nothing else that is not seen.
+
+    What joins letters (U+200C, U+200D) and what says their direction may be part of a label.
 
     Raises:
         DataError: it holds white space or an invisible character; the message begins with ``where``.

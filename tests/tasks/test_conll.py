@@ -124,8 +124,8 @@ def test_where_columns_cannot_tell_tags_do_and_a_warning_says_so(tmp_path: Path)
         assert [example.source for example in task.examples(task.train)] == [("#tag", "a"), ("#b",), ("c",)]
     assert [str(each.message) for each in caught] == [
         "a.txt line 1: 4 lines in front of sentences begin with # and have as many columns as the others, so that they "
-        "may be words or comments: 2 with a tag are read as words, 2 without are passed over; say "
-        "task.hash_lines=words or comments"
+        "may be words or comments: 2 with a tag are read as words, 2 without are passed over; set "
+        "Conll.hash_lines to 'words' or 'comments'"
     ]
     with pytest.raises(DataError, match=r"^a\.txt line 1: the tag must be O or one of .* but it is 'text'"):
         replace(task, hash_lines="words").load()
@@ -134,7 +134,9 @@ def test_where_columns_cannot_tell_tags_do_and_a_warning_says_so(tmp_path: Path)
 def test_the_new_field_leaves_the_identity_of_older_runs() -> None:
     old = encode(Conll(train="a", test="b"), versions=True)
     assert "hash_lines" not in cast("dict[str, object]", old)
-    assert "hash_lines" in cast("dict[str, object]", encode(Conll(train="a", test="b", hash_lines="words"), versions=True))
+    assert "hash_lines" in cast(
+        "dict[str, object]", encode(Conll(train="a", test="b", hash_lines="words"), versions=True)
+    )
 
 
 @pytest.mark.parametrize("space", [b" ", b"  "])

@@ -88,7 +88,9 @@ def test_what_is_not_conllu_is_refused(tmp_path: Path, content: str, expected: s
 def test_tags_hold_nothing_unseen(tmp_path: Path) -> None:
     padded = task_on(tmp_path / "a.conllu", GOOD.replace("AUX", " AUX  ").replace("go", "go "))
     assert padded.load().digest == task_on(tmp_path / "b.conllu", GOOD).load().digest
-    with pytest.raises(DataError, match=r"^c\.conllu line 4: the tag must be without .* holds U\+00A0 \(NO-BREAK SPACE"):
+    with pytest.raises(
+        DataError, match=r"^c\.conllu line 4: the tag must be without .* holds U\+00A0 \(NO-BREAK SPACE"
+    ):
         task_on(tmp_path / "c.conllu", GOOD.replace("PART", "PART\u00a0")).load()
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from structpred.errors import DataError
+from structpred.errors import ConfigError, DataError
 from structpred.tasks import Inflection
 from tests.support.damage import outcomes
 
@@ -30,6 +30,7 @@ def test_features_stand_behind_the_lemma(tmp_path: Path) -> None:
         ("a\tb\tV;;X", "german line 2 must have features between semicolons, but they are 'V;;X'; fill them in"),
         ("\tb\tV", "german line 2: the lemma must hold at least one symbol, but it is empty; write it out"),
         ("a\t \tV", "german line 2: the form must hold at least one symbol"),
+        ("a\tb\tV;P\u00a0ST", "german line 2: a feature must be without white space and invisible characters, but 'P"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
@@ -37,6 +38,39 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
     path.write_text(f"a\tb\tV\n{line}\na\tb\tV\n", encoding="utf-8")
     with pytest.raises(DataError, match=re.escape(expected)):
         Inflection(train=str(path)).examples(str(path))
+
+
+UNIMORPH = "gehen\tV;PST\tging\nsehen\tV;PST\tsah\nFloh\tN\tFlöhe\n"
+
+
+def test_columns_may_stand_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "german"
+    path.write_text(UNIMORPH, encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        Inflection(train=str(path)).load()
+    assert str(error.value) == (
+        "german line 1 must have a form in column 1, but it has 'V;PST', which looks like features, as 2 of 3 lines do"
+        "; say which is which by Inflection.lemma_column, form_column and features_column, from 0"
+    )
+    first, *_ = Inflection(train=str(path), form_column=2, features_column=1).examples(str(path))
+    assert (first.source, first.references) == ((*"gehen", "<V>", "<PST>"), (tuple("ging"),))
+    path.write_text("V;PST\tx\tging\tgehen\n", encoding="utf-8")
+    (only,) = Inflection(train=str(path), columns=4, lemma_column=3, form_column=2, features_column=0).examples(
+        str(path)
+    )
+    assert only.source == first.source
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"form_column": 3}, "Inflection.form_column must be one of 0 to 2, for lines of columns=3, but got 3"),
+        ({"form_column": 0}, "must be different columns, but got [0, 0, 2]"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(fields: dict[str, int], expected: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        Inflection(train="any", **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["gehen", "gehen\tV\tX", "gehen\t"])
@@ -50,5 +84,5 @@ def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     task = Inflection(train=str(path))
     for content, found in outcomes(path, GOOD.encode(), lambda: task.examples(str(path))):
         rows = [line.split("\t") for line in re.split(r"\r?\n", content.decode("utf-8-sig").rstrip("\r\n"))]
-        keys = dict.fromkeys((lemma, features) for lemma, _, features in rows)
-        assert [("".join(e.source)) for e in found] == [f"{a}<{b.replace(';', '><')}>" for a, b in keys]
+        keys = dict.fromkeys((a.strip(" "), *(each.strip(" ") for each in c.split(";"))) for a, _, c in rows)
+        assert ["".join(e.source) for e in found] == [f"{lemma}<{'><'.join(named)}>" for lemma, *named in keys]

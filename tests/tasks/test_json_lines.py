@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from structpred.config import encode
 from structpred.errors import DataError
 from structpred.tasks import JsonLines
 from tests.support.damage import outcomes
@@ -27,6 +28,48 @@ def test_objects_are_read_with_all_their_targets(tmp_path: Path) -> None:
     ]
     turned = examples(tmp_path / "a.jsonl", '{"in": "a", "out": "b"}', source_key="out", target_key="in")
     assert turned == [("b", ["a"], "a.jsonl line 1")]
+
+
+PHONES = '{"source": "hello", "target": ["HH", "AH", "L", "OW"]}'
+
+
+def test_a_list_is_what_the_field_says(tmp_path: Path) -> None:
+    (symbols,) = examples(tmp_path / "a.jsonl", PHONES, lists="symbols")
+    assert symbols == ("hello", ["HH AH L OW"], "a.jsonl line 1")
+    (references,) = examples(tmp_path / "a.jsonl", PHONES, lists="references")
+    assert references == ("hello", ["HH", "AH", "L", "OW"], "a.jsonl line 1")
+    nested = '{"source": "a", "target": [["HH", "AH"], ["HH"]]}'
+    for fields in ({}, {"lists": "symbols"}, {"lists": "references"}):
+        assert examples(tmp_path / "a.jsonl", nested, **fields) == [("a", ["HH AH", "HH"], "a.jsonl line 1")]
+
+
+@pytest.mark.parametrize(("target", "side"), [('["a", "b"]', "spaces"), ('["ab", "c"]', "characters")])
+def test_a_list_that_may_be_two_things_is_refused(tmp_path: Path, target: str, side: str) -> None:
+    with pytest.raises(DataError) as error:
+        examples(tmp_path / "a.jsonl", f'{{"source": "a", "target": {target}}}', target=side)
+    assert str(error.value) == (
+        "a.jsonl line 1: the target must be a text, or a list of which it is certain what it means, but "
+        f"{target} may be 2 right outputs or one of 2 symbols; set JsonLines.lists to 'references' or 'symbols'"
+    )
+
+
+def test_older_runs_keep_their_identity() -> None:
+    assert "lists" not in str(encode(JsonLines(train="a"), versions=True))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('["a b", "c"]', 'must be a list of symbols without spaces, for target=\'spaces\', but it is ["a b", "c"]'),
+        ('["a", ""]', "must be a list of symbols without spaces, for target='spaces'"),
+        ('["a", ["b"]]', "the target must be a text, but it is a list"),
+        ('[["a"], "b"]', "the target must be a list of lists or hold none, but it mixes them"),
+        ('["a\\u00a0b"]', "the target's symbols must be without white space and invisible characters"),
+    ],
+)
+def test_a_bad_list_is_named(tmp_path: Path, line: str, expected: str) -> None:
+    with pytest.raises(DataError, match=re.escape(expected)):
+        examples(tmp_path / "a.jsonl", f'{{"source": "a", "target": {line}}}', lists="symbols")
 
 
 @pytest.mark.parametrize(

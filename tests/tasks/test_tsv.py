@@ -13,7 +13,11 @@ from structpred.errors import ConfigError, DataError
 from structpred.reading import read_lines
 from structpred.task import Example, Splits, Task
 from structpred.tasks import Tsv
+from structpred.tasks.held_out import NewLabelWarning
 from structpred.tasks.reading import digest_of, in_hashed_order
+
+# most files here are too small for dev and test to have no symbol of their own
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.NewLabelWarning")
 
 Write = Callable[..., str]
 
@@ -57,7 +61,7 @@ def test_the_same_source_on_several_lines_has_several_references(write: Write) -
 
 @pytest.mark.parametrize("separation", ["characters", "spaces"])
 def test_each_side_is_separated_as_asked(write: Write, separation: Any) -> None:
-    text = "a b\u00a0c\tp q\nx\ty\nz\ty\n"
+    text = "a b\u00a0c\tp q\nx\ty\nz\ty\n"  # U+00A0 may be part of a word that is read
     symbols = {"characters": ("a", " ", "b", "\u00a0", "c"), "spaces": ("a", "b\u00a0c")}[separation]
     task = Tsv(train=write(text), source=separation, target=separation)
     splits = task.load()
@@ -81,9 +85,42 @@ def test_the_same_pairs_written_otherwise_are_the_same_data(write: Write, conten
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\ufeff"], ids=ascii)
 def test_other_unicode_separators_end_no_line(write: Write, character: str) -> None:
     dev = write("c\tx\n", "dev.tsv")
-    (example,) = load(write(f"a{character}b\tx{character}y\n"), dev=dev, test=dev).train
+    (example,) = load(write(f"a{character}b\tx{character}y\n"), dev=dev, test=dev, target="characters").train
     assert example.source == ("a", character, "b")
-    assert example.references == ((f"x{character}y",),)
+    assert example.references == (("x", character, "y"),)
+
+
+@pytest.mark.parametrize("character", ["\u00a0", "\u2009", "\u200b", "\u2060", "\ufeff", "\x85", "\x1f"], ids=ascii)
+def test_what_nobody_sees_in_a_target_symbol_is_refused(write: Write, character: str) -> None:
+    path = write(f"a\tx\nb\ty x{character} y\n")
+    with pytest.raises(DataError) as error:
+        load(path)
+    code = f"U+{ord(character):04X}"
+    assert re.match(
+        rf"pairs\.tsv line 2: the target's symbols must be without .* holds {re.escape(code)} \(.*\); remove that",
+        str(error.value),
+    )
+
+
+def test_spaces_around_a_text_are_no_symbols(write: Write) -> None:
+    dev = write("c\tx\n", "dev.tsv")
+    plain = load(write("a b\tx y\n"), dev=dev, test=dev, target="characters")
+    padded = load(write(" a b  \t  x y \n"), dev=dev, test=dev, target="characters")
+    assert padded.digest == plain.digest
+    assert Tsv(train="any").parse("  a b ") == ("a", " ", "b")
+
+
+@pytest.mark.filterwarnings("error")
+def test_symbols_that_only_dev_or_test_have_give_one_warning(write: Write) -> None:
+    train, dev = write("a\tx\n"), write("b\tx y z\nc\ty\n", "dev.tsv")
+    with pytest.warns(NewLabelWarning) as caught:
+        load(train, dev=dev, test=write("d\tw\n", "test.tsv"))
+    assert [str(each.message) for each in caught] == [
+        "2 labels of dev and 1 of test are in no training output, so that no model can give them: 'y' (dev.tsv line "
+        "1), 'z' (dev.tsv line 1), 'w' (test.tsv line 1); check how they are written, or move examples of them to the "
+        "training data"
+    ]
+    load(train, dev=write("b\tx\n", "dev.tsv"), test=write("c\tx x\n", "test.tsv"))
 
 
 LINE = "must be a source, a tab and a target, but it "
@@ -201,13 +238,14 @@ def test_three_sources_are_enough(write: Write) -> None:
 
 
 def test_shared_sources_are_counted_in_one_warning(write: Write) -> None:
-    train, dev, test = write(pairs(0, 9)), write(pairs(7, 12), "dev.tsv"), write(pairs(8, 10), "test.tsv")
+    dev, test = write(pairs(7, 12), "dev.tsv"), write(pairs(8, 10), "test.tsv")
+    train = write(pairs(0, 9) + "x\tv 9\ny\tv 10\nz\tv 11\n")
     with pytest.warns(
         UserWarning, match="^2 of 5 dev sources and 1 of 2 test sources are also in the training"
     ) as seen:
         splits = load(train, dev=dev, test=test)
     assert len(seen) == 1
-    assert [len(split) for split in (splits.train, splits.dev, splits.test)] == [9, 5, 2]
+    assert [len(split) for split in (splits.train, splits.dev, splits.test)] == [12, 5, 2]
 
 
 def test_variables_in_a_path_are_expanded(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +322,7 @@ def expected_pairs(content: bytes) -> dict[str, list[tuple[str, ...]]]:
     """A second, slower reading of what a valid file says."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for line in re.split(r"\r?\n", content.decode("utf-8-sig").rstrip("\r\n")):
-        source, target = line.split("\t")
+        source, target = (text.strip(" ") for text in line.split("\t"))
         reference = tuple(re.findall("[^ ]+", target))
         if reference not in found.setdefault(source, []):
             found[source].append(reference)
