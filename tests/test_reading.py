@@ -109,7 +109,7 @@ def test_two_thousand_damaged_archives_are_read_or_refused(tmp_path: Path, kind:
 
 @pytest.mark.parametrize("kind", ["gz", "deflated", "bzip2", "lzma"])
 def test_a_small_file_never_unpacks_to_a_thousand_times_its_size(tmp_path: Path, kind: str) -> None:
-    text = b"a\n" * 8_000_000
+    text = b"a\n" * 4_000_000
     path = tmp_path / f"a.{'gz' if kind == 'gz' else 'zip'}"
     if kind == "gz":
         path.write_bytes(gzip.compress(text))
@@ -134,7 +134,7 @@ def test_any_damage_to_other_packings_is_one_sentence(tmp_path: Path, method: in
         file.writestr("a.txt", "".join(f"{i} {i * i}\n" for i in range(200)))
     whole = path.read_bytes()
     refusals = []
-    for position in range(30, len(whole)):
+    for position in range(30, len(whole), 3):
         for value in (0x00, 0xFF):
             content = bytearray(whole)
             content[position] = value
@@ -143,7 +143,7 @@ def test_any_damage_to_other_packings_is_one_sentence(tmp_path: Path, method: in
                 read_member(path, "a.txt")
             except DataError as error:
                 refusals.append(str(error))
-    assert len(refusals) > 100
+    assert len(refusals) > 50
     assert all("a.zip" in each for each in refusals)
     assert not any("()" in each for each in refusals), "an error without words is named by its kind"
 

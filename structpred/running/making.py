@@ -20,6 +20,7 @@ from structpred.provenance import commit, device_name, environment
 from structpred.recordings import spelt
 from structpred.results import RunResult
 from structpred.runs import Folder, Run, write_data
+from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
 from structpred.training.care import NotFinite
@@ -141,11 +142,10 @@ class Making:
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
         render = self.experiment.task.render
-        lines = ["source\tprediction\treferences"]
-        for example, output in zip(examples, outputs, strict=True):
-            references = " | ".join(map(render, example.references))
-            lines.append(f"{' '.join(spelt(example.source))}\t{render(output)}\t{references}")
-        return "\n".join(lines) + "\n"
+        return predictions_table(
+            Outcome(" ".join(spelt(example.source)), render(output), tuple(map(render, example.references)))
+            for example, output in zip(examples, outputs, strict=True)
+        )
 
     def _result(self, counts: dict[str, dict[str, Counts]], tokens_per_second: float) -> RunResult:
         training = self.training

@@ -1,0 +1,96 @@
+"""Tables of text between tabs: a line a row whatever the text holds, so that everything can be read back as it was."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from structpred.errors import DataError
+from structpred.reading import read_lines
+
+_HEADING = "source\tprediction\treferences"
+_SEPARATOR = " | "
+_SHORT = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "|": "\\|"}
+_LONG = {written: text for text, written in _SHORT.items()}
+_SPECIAL = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]|(?<![^ ])\|(?![^ ])")
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
+
+
+def escaped(text: str) -> str:
+    r"""A text as it stands in a cell.
+
+    A backslash becomes ``\\``, a tab ``\t``, a line feed ``\n``, a carriage return ``\r``, and any other character
+    that controls or ends a line ``\u`` and its four digits. A bar between spaces, which separates references, becomes
+    ``\|``. Everything else stands for itself.
+
+    >>> print(escaped("a | b|c\td"))
+    a \| b|c\td
+    """
+    return _SPECIAL.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
+
+
+def unescaped(cell: str) -> str:
+    r"""The text that `escaped` wrote.
+
+    >>> unescaped(escaped("a | b\t\\t")) == "a | b\t\\t"
+    True
+
+    Raises:
+        DataError: a backslash begins none of its escapes.
+    """
+    return _ESCAPE.sub(lambda found: _character(found[0]), cell)
+
+
+def _character(escape: str) -> str:
+    if len(escape) == len(r"\u0000"):
+        return chr(int(escape[2:], 16))
+    if escape not in _LONG:
+        raise DataError(f"a cell must hold no backslash but in {' '.join(_LONG)} and \\u0000, but it has {escape!r}")
+    return _LONG[escape]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A row of a table of predictions.
+
+    Attributes:
+        source: the input.
+        prediction: the output.
+        references: the outputs that are right.
+    """
+
+    source: str
+    prediction: str
+    references: tuple[str, ...]
+
+
+def predictions_table(rows: Iterable[Outcome]) -> str:
+    """The text of a table of predictions: a heading, then a row a line; references stand between ``" | "``."""
+    lines = [
+        f"{escaped(row.source)}\t{escaped(row.prediction)}\t{_SEPARATOR.join(map(escaped, row.references))}"
+        for row in rows
+    ]
+    return "".join(f"{line}\n" for line in (_HEADING, *lines))
+
+
+def read_predictions(path: str | Path) -> list[Outcome]:
+    """The rows of a table of predictions, such as the ``test.predictions.tsv`` of a run.
+
+    Raises:
+        DataError: it cannot be read or is another table; the message names the line.
+    """
+    (heading, where), *lines = read_lines(path)
+    if heading != _HEADING:
+        raise DataError(f"{where} must be the heading {_HEADING!r}, but it is {heading[:60]!r}; name another file")
+    return [_outcome(line, where) for line, where in lines]
+
+
+def _outcome(line: str, where: str) -> Outcome:
+    cells = line.split("\t")
+    if len(cells) != 3:
+        raise DataError(f"{where} must be a source, a prediction and references, but it has {len(cells)} columns")
+    try:
+        source, prediction = map(unescaped, cells[:2])
+        return Outcome(source, prediction, tuple(map(unescaped, cells[2].split(_SEPARATOR))))
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
