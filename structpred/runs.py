@@ -151,6 +151,30 @@ class Run:
         """The ``k`` best outputs of each input with log-probabilities in nats, the best first; see `predict`."""
         return n_best(self.model, self.codec, self._parse(texts, keep_unknown, where), k)
 
+    def read(self, text: str, *, keep_unknown: bool = False, where: str = "the input") -> Source:
+        """What the model predicts from, given a line of text; see `predict`.
+
+        Raises:
+            DataError: it is empty, is not what the model's inputs are, or holds a symbol unknown from training.
+        """
+        encoder = self.codec.encoder
+        try:
+            source = self.experiment.task.parse(text)
+            if not encoder.symbolic:
+                self.codec.read([source])
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+        strange = (
+            () if keep_unknown or encoder.open_vocabulary else self.codec.vocabularies.inputs.unknown(spelt(source))
+        )
+        if strange:
+            raise DataError(
+                f"{where}: the symbol {strange[0]!r} never occurs in the training data, which knows "
+                f"{len(self.codec.vocabularies.inputs)} symbols; give --keep-unknown, or keep_unknown=True in Python, "
+                "to have it read as unknown"
+            )
+        return source
+
     def evaluate(self, examples: Sequence[Example], *, decoding: Decoding | None = None) -> dict[str, float]:
         """Every metric of the task on other examples, in percent."""
         sources = [example.source for example in examples]
@@ -177,16 +201,9 @@ class Run:
 
     def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
         places = where or [f"input {number}" for number in range(1, len(texts) + 1)]
-        sources = []
-        for text, place in zip(texts, places, strict=True):
-            try:
-                source = self.experiment.task.parse(text)
-                if not (keep_unknown or self.codec.encoder.open_vocabulary):
-                    self.codec.vocabularies.inputs.encode(spelt(source))
-            except DataError as error:
-                raise DataError(f"{place}: {error}") from None
-            sources.append(source)
-        return sources
+        return [
+            self.read(text, keep_unknown=keep_unknown, where=place) for text, place in zip(texts, places, strict=True)
+        ]
 
 
 def write_data(vocabularies: Vocabularies, sizes: Sizes) -> str:

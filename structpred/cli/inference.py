@@ -1,6 +1,7 @@
 """``structpred evaluate`` and ``structpred predict``: what a finished run is good for."""
 
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,12 +14,16 @@ from structpred.cli.places import Imports, RunPath, Words, file_to_write
 from structpred.cli.training import show_scores
 from structpred.config import Count, coerce
 from structpred.decoding import Decoding
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, DataError
 from structpred.files import write_atomically
-from structpred.reading import lines_of, read_lines
+from structpred.mistakes import printable
+from structpred.reading import each_line, read_bytes, read_stream
+from structpred.recordings import Source
 from structpred.runs import Run
+from structpred.tables import escaped
 from structpred.task import Splits
 from structpred.training.data import warn_of_unknown
+from structpred.training.evaluation import n_best, predict
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,24 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Input:
+    """One line to predict from.
+
+    Attributes:
+        text: what it says; empty where it cannot be read.
+        source: what the task makes of it, or why it makes nothing.
+    """
+
+    text: str
+    source: Source | DataError
+
+
+@dataclass(frozen=True)
 class Predict:
     """Outputs for inputs, one a line, from a file or the standard input.
+
+    An input that cannot be read gets an empty line, or no row of an n-best list; the standard error says why, and the
+    exit status is 2.
 
     Examples:
       structpred predict runs/3f0c… words.txt
@@ -79,13 +100,17 @@ class Predict:
     """Inputs, one a line; the standard input by default."""
 
     n_best: int | None = None
-    """Print the best outputs of each input with log-probabilities: input, output and log p, tab-separated."""
+    """Print the best outputs of each input with log-probabilities: input, output and log p, tab-separated; a tab or a
+    backslash in a text is written as \\t or \\\\."""
 
     beam: int | None = None
     """Width of the beam; the run's own by default."""
 
     keep_unknown: bool = False
     """Read symbols unknown from training as unknown instead of refusing them."""
+
+    strict: bool = False
+    """Stop at the first input that cannot be read, and write nothing."""
 
     output: Path | None = None
     """Write here instead of to the standard output."""
@@ -102,23 +127,64 @@ class Predict:
             raise ConfigError("--n-best searches with a beam as wide as the list, so give it or --beam, not both")
         if self.output:
             file_to_write(self.output)
+        elif sys.stdout is None:
+            raise ConfigError("predictions go to the standard output, but that is closed; name a file by --output")
         run = Run.load(self.path)
-        lines = read_lines(self.file) if self.file else lines_of(sys.stdin.buffer.read(), "standard input")
-        text = "".join(f"{line}\n" for line in self._predict(run, lines))
+        inputs = list(self._inputs(run))
+        text = "".join(f"{line}\n" for line in self._lines(run, inputs))
         if self.output:
             write_atomically(self.output, text)
         else:
             sys.stdout.write(text)
+        bad = sum(isinstance(each.source, DataError) for each in inputs)
+        if bad:
+            raise DataError(
+                f"{bad} of {len(inputs)} inputs cannot be read and have {'empty' if self.n_best is None else 'no'} "
+                "lines in the output; mend them"
+            )
 
-    def _predict(self, run: Run, lines: list[tuple[str, str]]) -> list[str]:
-        texts, where = [text for text, _ in lines], [place for _, place in lines]
+    def _inputs(self, run: Run) -> Iterator[Input]:
+        """Every line; a bad one is told of at once, or raised where the command is strict."""
+        content, name = self._content()
+        for line, where in each_line(content, name):
+            try:
+                if isinstance(line, DataError):
+                    raise line
+                yield Input(line, run.read(line, keep_unknown=self.keep_unknown, where=where))
+            except DataError as error:
+                if self.strict:
+                    raise
+                if sys.stderr is not None:
+                    print(f"structpred: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+                yield Input("", error)
+
+    def _content(self) -> tuple[bytes, str]:
+        if self.file:
+            return read_bytes(self.file), self.file.name
+        if sys.stdin is None:
+            raise ConfigError("inputs come from the standard input, but that is closed; name a file")
+        return read_stream(sys.stdin.buffer.read, "standard input"), "standard input"
+
+    def _lines(self, run: Run, inputs: Iterable[Input]) -> Iterator[str]:
+        """What is written, in the order of the inputs."""
+        rows = self._rows(run, [each for each in inputs if not isinstance(each.source, DataError)])
+        for each in inputs:
+            if not isinstance(each.source, DataError):
+                yield from next(rows)
+            elif self.n_best is None:
+                yield ""
+
+    def _rows(self, run: Run, inputs: list[Input]) -> Iterator[list[str]]:
+        """What is written for each input."""
+        if not inputs:
+            return
+        sources, render = [each.source for each in inputs], run.experiment.task.render
         if self.n_best is None:
-            decoding = None if self.beam is None else Decoding(beam=self.beam)
-            return run.predict(texts, decoding=decoding, keep_unknown=self.keep_unknown, where=where)
-        render = run.experiment.task.render
-        lists = run.n_best(texts, self.n_best, keep_unknown=self.keep_unknown, where=where)
-        return [
-            f"{text}\t{render(each.output)}\t{each.log_prob:.4f}"
-            for text, hypotheses in zip(texts, lists, strict=True)
-            for each in hypotheses
-        ]
+            decoding = run.experiment.decoding if self.beam is None else Decoding(beam=self.beam)
+            for output in predict(run.model, run.codec, sources, decoding):
+                yield [render(output)]
+            return
+        for each, hypotheses in zip(inputs, n_best(run.model, run.codec, sources, self.n_best), strict=True):
+            yield [
+                f"{escaped(each.text)}\t{escaped(render(found.output))}\t{found.log_prob:.4f}" for found in hypotheses
+            ]

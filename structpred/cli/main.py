@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _one_line_warnings(), _terminable():
             _run(sys.argv[1:] if arguments is None else arguments)
-            sys.stdout.flush()  # here, where a full disk or a closed pipe is still caught
+            if sys.stdout is not None:  # None: closed before we began
+                sys.stdout.flush()  # here, where a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
         return _fail("interrupted; the same command goes on from here", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone, as in `structpred list | head`
@@ -88,8 +89,14 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    print(f"structpred: {_one_line(message)}", file=sys.stderr)
+    _say(f"structpred: {_one_line(message)}")
     return status
+
+
+def _say(line: str) -> None:
+    """On the standard error, unless that was closed before we began: then `print` would take the standard output."""
+    if sys.stderr is not None:
+        print(line, file=sys.stderr)
 
 
 def _one_line(message: str) -> str:
@@ -100,7 +107,7 @@ def _one_line(message: str) -> str:
 
 def _silence_stdout() -> None:
     """Let the interpreter flush what is left into nothing; it would complain at exit otherwise."""
-    with contextlib.suppress(OSError, ValueError):  # ValueError: not a real file, as under test
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # not a real file, as under test, or closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -119,11 +126,15 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """One line a warning, without the place in the code."""
+    """One line a warning, without the place in the code, and once: data may be read several times."""
+    said: set[str] = set()
 
     def show(message: Warning | str, *details: object) -> None:
         del details
-        print(f"structpred: warning: {_one_line(str(message))}", file=sys.stderr)
+        line = f"structpred: warning: {_one_line(str(message))}"
+        if line not in said:
+            said.add(line)
+            _say(line)
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]  # it is called by position

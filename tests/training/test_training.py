@@ -26,6 +26,7 @@ from structpred.registry import objectives
 from structpred.running import train
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
+from structpred.tables import read_predictions
 from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint
 from structpred.training.data import Prepared
 from structpred.training.progress import Progress, ignore
@@ -158,7 +159,8 @@ def test_the_folder_holds_what_is_needed_to_redo_and_to_check(tmp_path: Path) ->
     lines = run.folder.predictions("test").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(TINY.task.load().test)
     columns = [line.split("\t") for line in lines[1:]]
-    wrong = sum(prediction not in references.split(" | ") for _, prediction, references in columns)
+    assert {len(each) for each in columns} == {3}
+    wrong = sum(row.prediction not in row.references for row in read_predictions(run.folder.predictions("test")))
     assert run.result.scores["test"]["WER"] == pytest.approx(100 * wrong / (len(lines) - 1))
 
 
