@@ -1,10 +1,11 @@
 """A document as one HTML file that needs nothing else: style and drawings are inside it, scripts there are none."""
 
+import html
 from collections.abc import Sequence
-from html import escape
 from string import Template
 
 from structpred.comparison.document import Document, Figure, Section, Sentences, Table
+from structpred.plain import plain
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1d2329; --faint: #5b6670; --line: #d8dde2; --grid: #e3e7eb;
@@ -58,18 +59,18 @@ $sections
 def render(document: Document) -> str:
     """The document as HTML that is also well-formed XML."""
     sections = "\n".join(_section(section) for section in document.sections)
-    return _PAGE.substitute(title=escape(document.title), style=_STYLE, sections=sections)
+    return _PAGE.substitute(title=_escape(document.title), style=_STYLE, sections=sections)
 
 
 def _section(section: Section) -> str:
     figures = "".join(_figure(block) for block in section.blocks if isinstance(block, Figure))
     rest = [_block(block) for block in section.blocks if not isinstance(block, Figure)]
     grid = [f'<div class="figures">\n{figures}</div>'] if figures else []
-    return "\n".join(["<section>", f"<h2>{escape(section.title)}</h2>", *rest, *grid, "</section>"])
+    return "\n".join(["<section>", f"<h2>{_escape(section.title)}</h2>", *rest, *grid, "</section>"])
 
 
 def _figure(figure: Figure) -> str:
-    caption = escape(figure.caption)
+    caption = _escape(figure.caption)
     svg = figure.draw().replace("<svg ", f'<svg aria-label="{caption}" ', 1)
     return f"<figure>\n{svg}\n<figcaption>{caption}</figcaption>\n</figure>\n"
 
@@ -79,7 +80,7 @@ def _block(block: Sentences | Table) -> str:
 
 
 def _sentences(block: Sentences) -> str:
-    sentences = [escape(sentence) for sentence in block.sentences]
+    sentences = [_escape(sentence) for sentence in block.sentences]
     lead = f'<p class="lead">{sentences.pop(0)}</p>\n' if block.lead else ""
     items = "\n".join(f"<li>{sentence}</li>" for sentence in sentences)
     return f"{lead}<ul>\n{items}\n</ul>" if items else lead
@@ -97,6 +98,10 @@ def _table(table: Table) -> str:
 
 def _cells(element: str, texts: Sequence[str], numeric: Sequence[bool]) -> str:
     return "".join(
-        f'<{element} class="number">{escape(text)}</{element}>' if right else f"<{element}>{escape(text)}</{element}>"
+        f'<{element} class="number">{_escape(text)}</{element}>' if right else f"<{element}>{_escape(text)}</{element}>"
         for text, right in zip(texts, numeric, strict=True)
     )
+
+
+def _escape(text: str) -> str:
+    return html.escape(plain(text))

@@ -3,6 +3,7 @@
 import re
 
 from structpred.comparison.document import Document, Figure, Section, Sentences, Table
+from structpred.plain import plain
 
 
 def render(document: Document) -> str:
@@ -50,5 +51,4 @@ def _line(cells: list[str]) -> str:
 
 def _escape(text: str) -> str:
     # Underscores inside words and lone signs mean nothing to Markdown; escaping them too would spoil the plain text.
-    escaped = re.sub(r"([\\`*<\[\]]|\b_|_\b)", r"\\\1", text)
-    return re.sub(r"\s*\n\s*", " ", escaped)
+    return re.sub(r"([\\`*<\[\]]|\b_|_\b)", r"\\\1", plain(text))

@@ -11,6 +11,7 @@ from statistics import median
 from structpred.comparison.estimate import rehearsed
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
+from structpred.plain import refuse_unseen
 from structpred.registry import nearest
 from structpred.runs import Folder, Run
 from structpred.task import Splits
@@ -76,8 +77,8 @@ class Plan:
         """Check the arms, read the data and look up what is there.
 
         Raises:
-            ConfigError: no arms, no seeds, arms that are equal or on different tasks or budgets, or a baseline that
-                is no arm.
+            ConfigError: no arms, no seeds, an arm's name with control characters, arms that are equal or on different
+                tasks or budgets, or a baseline that is no arm.
             DataError: the task's data cannot be read.
         """
         _check(arms, seeds, baseline)
@@ -156,6 +157,8 @@ def _seconds(runs: Sequence[PlannedRun], splits: Splits, device: str) -> float:
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:
     if not arms:
         raise ConfigError("a comparison needs at least one arm, but got none")
+    for arm in arms:
+        refuse_unseen(arm, "the name of an arm")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"a comparison needs one seed or more, each once, but got {list(seeds)}")
     if baseline is not None and baseline not in arms:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from structpred.comparison.statistics import Estimate
+from structpred.plain import plain
 
 # Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
 COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")
@@ -79,7 +80,7 @@ def dot_plot(
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.margins(x=0.08)
         axes.grid(axis="x", color=GRID, linewidth=0.6)
-        axes.set_xlabel(label)
+        axes.set_xlabel(plain(label))
         return svg(figure)
 
 
@@ -112,7 +113,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[float]]], arms: Ma
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         everything = np.concatenate([scores.ravel() for scores in curves.values()])
-        axes.set_ylabel(f"{label}{_set_scale(axes, everything)}")
+        axes.set_ylabel(f"{plain(label)}{_set_scale(axes, everything)}")
         axes.grid(color=GRID, linewidth=0.6)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)
         axes.margins(x=0.02)
@@ -147,7 +148,7 @@ def drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, Ax
     settings = mpl.rc_context(
         {
             "svg.fonttype": "none",
-            "svg.hashsalt": salt,  # ids inside the drawing: the same each time, others in other drawings
+            "svg.hashsalt": plain(salt),  # ids inside the drawing: the same each time, others in other drawings
             "text.parse_math": False,
             "font.family": "sans-serif",
             "font.size": 10.0,
@@ -180,4 +181,4 @@ def svg(figure: Figure) -> str:
 
 
 def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(name, _NAME_WIDTH, max_lines=_NAME_LINES, placeholder=" …"))
+    return "\n".join(textwrap.wrap(plain(name), _NAME_WIDTH, max_lines=_NAME_LINES, placeholder=" …"))

@@ -7,16 +7,17 @@ from rich.text import Text
 
 from structpred.comparison import markdown
 from structpred.comparison.document import Document, Figure, Section, Sentences, Table
+from structpred.plain import plain
 
 _STYLES = {"": "", "good": "green", "bad": "red"}
 
 
 def show(document: Document, console: Console) -> None:
-    """Print the document. Names are printed as they are: brackets in them are no markup."""
+    """Print the document. Brackets in names are no markup, and control characters are spelt out."""
     if not console.is_terminal:
         console.print(Text(markdown.render(document)), soft_wrap=True, end="")
         return
-    console.print(Text(document.title, style="bold"))
+    console.print(Text(plain(document.title), style="bold"))
     for section in document.sections:
         _show_section(section, console)
 
@@ -24,7 +25,7 @@ def show(document: Document, console: Console) -> None:
 def _show_section(section: Section, console: Console) -> None:
     blocks = [block for block in section.blocks if not isinstance(block, Figure)]
     if blocks:
-        console.print(Text(f"\n{section.title}", style="bold"))
+        console.print(Text(f"\n{plain(section.title)}", style="bold"))
     for block in blocks:
         if isinstance(block, Table):
             console.print(_table(block))
@@ -35,13 +36,13 @@ def _show_section(section: Section, console: Console) -> None:
 def _show_sentences(block: Sentences, console: Console) -> None:
     for index, sentence in enumerate(block.sentences):
         lead = block.lead and index == 0
-        console.print(Text(sentence if lead else f"- {sentence}", style="bold" if lead else ""))
+        console.print(Text(plain(sentence if lead else f"- {sentence}"), style="bold" if lead else ""))
 
 
 def _table(table: Table) -> RichTable:
     drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
-        drawn.add_column(Text(column.title), justify="right" if column.numeric else "left")
+        drawn.add_column(Text(plain(column.title)), justify="right" if column.numeric else "left")
     for index, row in enumerate(table.rows):
-        drawn.add_row(*(Text(cell) for cell in row), style=_STYLES[table.tone(index)])
+        drawn.add_row(*(Text(plain(cell)) for cell in row), style=_STYLES[table.tone(index)])
     return drawn

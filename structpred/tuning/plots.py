@@ -8,6 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from structpred.comparison.plots import COLOURS, GRID, INK, drawing, svg
 from structpred.comparison.statistics import estimate
+from structpred.plain import plain
 from structpred.tuning.analysis import Optimum
 from structpred.tuning.outcomes import Outcome
 from structpred.tuning.wording import short
@@ -38,8 +39,8 @@ def slice_plot(outcomes: Sequence[Outcome], best: Outcome, found: Optimum, label
             axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid(color=GRID, linewidth=0.6)
-        axes.set_xlabel(f"{short(found.parameter)}{', log scale' if log else ''}")
-        axes.set_ylabel(label)
+        axes.set_xlabel(f"{plain(short(found.parameter))}{', log scale' if log else ''}")
+        axes.set_ylabel(plain(label))
         return svg(figure)
 
 
@@ -72,7 +73,7 @@ def history_plot(outcomes: Sequence[Outcome], label: str, *, higher_is_better: b
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.grid(color=GRID, linewidth=0.6)
         axes.set_xlabel("finished trial, in order")
-        axes.set_ylabel(label)
+        axes.set_ylabel(plain(label))
         return svg(figure)
 
 
@@ -86,13 +87,13 @@ def curves_plot(outcomes: Sequence[Outcome], label: str) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         axes.grid(color=GRID, linewidth=0.6)
         axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
+        axes.set_ylabel(plain(label))
         return svg(figure)
 
 
 def importance_plot(importances: Mapping[str, float]) -> str:
     """A bar a parameter."""
-    names = [short(name) for name in importances]
+    names = [plain(short(name)) for name in importances]
     with drawing((5.2, 0.9 + 0.45 * len(names)), f"importance {names}") as (figure, axes):
         axes.barh(names, list(importances.values()), color=_BLUE, alpha=0.7, height=0.5)
         axes.invert_yaxis()

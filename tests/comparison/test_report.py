@@ -19,7 +19,7 @@ from structpred.errors import ConfigError, RunError
 from structpred.metrics import SymbolErrorRate, WordErrorRate
 from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
-HOSTILE = 'a <b>&"|_x_*$\\frac$ [red] 漢字\n# new'
+HOSTILE = 'a <b>&"|_x_*$\\frac$ [red] 漢字\n# new\x00\x1b[31m\u202e'
 
 
 @pytest.fixture
@@ -187,6 +187,9 @@ def test_names_are_escaped(folders: dict[str, Path]) -> None:
     text = (folders["hostile"] / "report.md").read_text(encoding="utf-8")
     assert 'a \\<b>&"\\|\\_x\\_\\*$\\\\frac$ \\[red\\] 漢字 # new' in text
     assert not re.search("^# new", text, re.MULTILINE)
+    for rendered in (page, text):
+        assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", rendered), "a control character"
+        assert r"x1b" in rendered
 
 
 def test_markdown_tables_keep_their_columns(folders: dict[str, Path]) -> None:
@@ -306,6 +309,7 @@ def test_show_on_a_terminal_keeps_brackets_and_draws_tables() -> None:
     stream = StringIO()
     CASES["hostile"].show(Console(file=stream, force_terminal=True, width=240, color_system=None))
     assert "[red]" in stream.getvalue()
+    assert "\x1b[31m" not in stream.getvalue()
     assert "\n## " not in stream.getvalue()
 
 
