@@ -1,7 +1,6 @@
 """What tuning found, on a terminal and in files."""
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from structpred.comparison.document import Document
 from structpred.comparison.report import write_files
 from structpred.config import encode
 from structpred.experiment import Experiment
-from structpred.files import write_atomically
+from structpred.plain import file_stems
 from structpred.provenance import environment
-from structpred.tuning import contents, source
+from structpred.tuning import best, contents, source
 from structpred.tuning.analysis import optimum
 from structpred.tuning.outcomes import Outcome, Result, conventions
 from structpred.tuning.sentences import budget, conclusion
@@ -58,25 +57,29 @@ class Tuning:
         """Write ``results.json``, ``report.md``, ``report.html``, and for each study its best experiment.
 
         The best experiment is ``best_NAME.json``, its canonical JSON, and ``best_NAME.py``, a module whose
-        ``experiments()`` a comparison takes.
+        ``experiments()`` a comparison takes. Those that an earlier report left there are removed.
 
         Returns:
             The paths of the files.
+
+        Raises:
+            ConfigError: the folder has a file of one of these names that no report wrote, or that was changed since.
         """
-        files: dict[str, str] = {}
-        for name, result in self.studies.items():
-            if result.best is not None:
-                stem = f"best_{re.sub(r'[^0-9a-zA-Z]+', '_', name).strip('_').lower() or 'experiment'}"
-                files[f"{stem}.json"] = f"{result.experiment.to_json()}\n"
-                files[f"{stem}.py"] = source.module(
-                    result.experiment,
-                    name=result.name,
-                    stem=stem,
-                    budget=budget((result,))[0],
-                    seeds=(*result.search.seeds, *result.search.later_seeds),
-                )
-        written = write_files(folder, self.document(), self._record())
-        return (*written, *(write_atomically(Path(folder) / name, text) for name, text in files.items()))
+        stems = file_stems(list(self.studies))
+        modules = {f"best_{stems[name]}": result for name, result in self.studies.items() if result.best is not None}
+        best.refuse_others(Path(folder), list(modules))
+        written = list(write_files(folder, self.document(), self._record()))
+        for stem, result in modules.items():
+            text = source.module(
+                result.experiment,
+                name=result.name,
+                stem=stem,
+                budget=budget((result,))[0],
+                seeds=(*result.search.seeds, *result.search.later_seeds),
+            )
+            written += best.write(Path(folder), stem, module=text, config=f"{result.experiment.to_json()}\n")
+        best.remove_others(Path(folder), list(modules))
+        return tuple(written)
 
     def _record(self) -> str:
         results = list(self.studies.values())

@@ -1,14 +1,23 @@
 """The best experiment as a Python module that runs and compares."""
 
+import itertools
+import keyword
+import math
 import re
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from structpred.config import Config, components, hints
 from structpred.experiment import Experiment
+from structpred.plain import plain
 from structpred.registry import objectives
+
+_TAKEN = {"replace", "compare", "import_module", "TUNED", "experiments", "report"}
+"""What the module calls its own things."""
 
 _MODULE = '''"""{question}
 
@@ -47,38 +56,68 @@ def module(experiment: Experiment, *, name: str, stem: str, budget: str, seeds: 
         seeds: those that the search used.
     """
     likelihood = objectives["maximum-likelihood"]
+    own = list(dict.fromkeys(type(part) for part in components(experiment)))
+    names = _local_names([*own, likelihood])
     arms, extra, baseline = '"tuned": TUNED', set(), ""
     if type(experiment.objective) is not likelihood:
-        arms = f'"ML": replace(TUNED, objective={likelihood.__name__}()), {arms}'
-        extra = {("dataclasses", "replace"), (likelihood.__module__, likelihood.__name__)}
+        arms = f'"ML": replace(TUNED, objective={names[likelihood]}()), {arms}'
+        extra = {("dataclasses", "replace", "replace"), _imported(likelihood, names)}
         baseline = "ML is the same with maximum likelihood, which had no search of its own.\n"
-    tuned = expression(replace(experiment, seed=0))
-    classes = {type(part) for part in components(experiment) if re.search(rf"\b{type(part).__name__}\(", tuned)}
-    needed = {(each.__module__, each.__qualname__) for each in classes}
-    imports = needed | extra | {("structpred.comparison.runner", "compare"), ("structpred.experiment", "Experiment")}
+    tuned = expression(replace(experiment, seed=0), names)
+    needed = {_imported(each, names) for each in own if re.search(rf"\b{re.escape(names[each])}\(", tuned)}
+    runner = ("structpred.comparison.runner", "compare", "compare")
     return _MODULE.format(
-        question=f"Does what the study {name} found best beat likelihood?",
+        question=_quoted(f"Does what the study {name} found best beat likelihood?"),
         budget=textwrap.fill(budget, 100),
         baseline=baseline,
         part="took part" if {0, 1, 2, 3, 4} & set(seeds) else "took no part",
-        imports="\n".join(_imports(imports)),
+        imports="\n".join(_imports(needed | extra | {runner, ("structpred.experiment", "Experiment", "Experiment")})),
         tuned=tuned,
         arms=arms,
         stem=stem,
     )
 
 
-def expression(value: object, indent: int = 0) -> str:
+def _quoted(text: str) -> str:
+    """The text as it must stand between triple quotes, where a quote or a backslash would mean something."""
+    return plain(text).replace("\\", r"\\").replace('"', r"\"")
+
+
+def _local_names(classes: Sequence[type]) -> dict[type, str]:
+    """What each class is called in the module; classes of one name from several modules are told apart."""
+    names: dict[type, str] = {Experiment: "Experiment"}
+    for each in classes:
+        outer, dot, inner = each.__qualname__.partition(".")
+        taken = {*_TAKEN, *(name.partition(".")[0] for name in names.values())}
+        number = next(i for i in itertools.count(1) if (outer if i == 1 else f"{outer}_{i}") not in taken)
+        names.setdefault(each, f"{outer if number == 1 else f'{outer}_{number}'}{dot}{inner}")
+    return names
+
+
+def _imported(each: type, names: Mapping[type, str]) -> tuple[str, str, str]:
+    """The module of a class, what to import from it, and under which name."""
+    return _home(each), each.__qualname__.partition(".")[0], names[each].partition(".")[0]
+
+
+def _home(each: type) -> str:
+    """The module; a script's own name where the class was defined in the script that runs."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return Path(file).stem if each.__module__ == "__main__" and file else each.__module__
+
+
+def expression(value: object, names: Mapping[type, str], indent: int = 0) -> str:
     """Python that makes a config again, with the fields that are not at their defaults."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     if not isinstance(value, Config):
-        if isinstance(value, tuple) and any(isinstance(item, Config) for item in value):
-            return f"({', '.join(expression(item, indent) for item in value)},)"
+        if isinstance(value, tuple) and any(isinstance(item, Config | float) for item in value):
+            return f"({', '.join(expression(item, names, indent) for item in value)},)"
         return repr(value)
     given = [each for each in fields(value) if each.name in hints(type(value)) and not _is_default(value, each)]
     inner = " " * (indent + 4)
-    lines = [f"{inner}{each.name}={expression(getattr(value, each.name), indent + 4)},\n" for each in given]
+    lines = [f"{inner}{each.name}={expression(getattr(value, each.name), names, indent + 4)},\n" for each in given]
     flat = ", ".join(line.strip().removesuffix(",") for line in lines)
-    name = type(value).__qualname__
+    name = names[type(value)]
     if len(flat) + len(name) + indent < 90 and "\n" not in flat:
         return f"{name}({flat})"
     return f"{name}(\n{''.join(lines)}{' ' * indent})"
@@ -89,15 +128,26 @@ def _is_default(config: Config, field: "Field[Any]") -> bool:
     return field.default is not MISSING and value == field.default and type(value) is type(field.default)
 
 
-def _imports(names: set[tuple[str, str]]) -> Iterator[str]:
-    """Lines of imports, those of the standard library first."""
-    standard = sorted(name for name in names if name[0] == "dataclasses")
-    for home, name in standard:
-        yield f"from {home} import {name}"
+def _imports(needed: set[tuple[str, str, str]]) -> Iterator[str]:
+    """Lines of imports, those of the standard library first, and last what Python's syntax cannot import."""
+    by_home: dict[str, list[tuple[str, str]]] = {}
+    for home, name, local in sorted(needed):
+        by_home.setdefault(home, []).append((name, local))
+    unwritable = {home: by_home.pop(home) for home in list(by_home) if not _can_be_written(home)}
+    standard = [f"from {home} import {_listed(by_home.pop(home))}" for home in ("dataclasses",) if home in by_home]
+    if unwritable:
+        standard.append("from importlib import import_module")
     if standard:
-        yield ""
-    by_home: dict[str, list[str]] = {}
-    for home, name in sorted(names - set(standard)):
-        by_home.setdefault(home, []).append(name.partition(".")[0])
-    for home, found in by_home.items():
-        yield f"from {home} import {', '.join(dict.fromkeys(found))}"
+        yield from (*standard, "")
+    for home, names in by_home.items():
+        yield f"from {home} import {_listed(names)}"
+    for home, names in unwritable.items():  # such as my-space.py
+        yield from ("", *(f"{local} = import_module({home!r}).{name}" for name, local in names))
+
+
+def _can_be_written(home: str) -> bool:
+    return all(part.isidentifier() and not keyword.iskeyword(part) for part in home.split("."))
+
+
+def _listed(names: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(dict.fromkeys(name if name == local else f"{name} as {local}" for name, local in names))

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from structpred.config import Count, Positive, coerce
 from structpred.errors import ConfigError
+from structpred.plain import refuse_unseen
 from structpred.training.data import Codec, warn_of_unknown
 from structpred.tuning.board import Board
 from structpred.tuning.contents import importances_of
@@ -18,7 +19,7 @@ from structpred.tuning.report import Tuning
 from structpred.tuning.search import Search
 from structpred.tuning.spaces import Space
 from structpred.tuning.storage import default_storage, opened, shared
-from structpred.tuning.studies import Study
+from structpred.tuning.studies import MORE_SEEDS, Study
 from structpred.tuning.workers import work
 
 TRIALS = 20
@@ -76,8 +77,8 @@ def tune(
         console: where progress is shown, if it is a terminal; the standard error by default.
 
     Raises:
-        ConfigError: a space that cannot be searched, another space than that of the stored study, or a budget that
-            cannot be.
+        ConfigError: a space that cannot be searched, a name with control characters, another space than that of the
+            stored study, or a budget that cannot be.
         DataError: the task's data cannot be read.
         RunError: the storage cannot be used, or workers failed.
         Interrupted: a signal ended it early.
@@ -88,6 +89,10 @@ def tune(
     labels = list(space) if isinstance(space, Mapping) else [name]
     if not spaces:
         raise ConfigError("expected one space to tune or more, but got none")
+    for label in (name, *labels):
+        refuse_unseen(label, "the name of a study")
+        if label.endswith(MORE_SEEDS):
+            raise ConfigError(f"the name of a study may not end with {MORE_SEEDS!r}, but got {label!r}")
     search = Search(
         trials=_trials(trials, sampler, points, spaces),
         timeout=timeout,
