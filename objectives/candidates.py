@@ -13,6 +13,7 @@ from structpred.config import Config, Count, Interval
 from structpred.distributions import protocols
 from structpred.distributions.protocols import Ranked, Sample
 from structpred.objective import Need
+from structpred.protocols import Checkable
 from structpred.registry import candidate_sets
 from structpred.sequences import Sequences
 
@@ -113,7 +114,7 @@ class NBest(CandidateSet):
 
 
 @runtime_checkable
-class BeamSearch(Protocol):
+class BeamSearch(Checkable, Protocol):
     """``beam``: what a beam of prefixes finds."""
 
     def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:

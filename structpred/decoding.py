@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from structpred.config import Config, Count, Interval
+from structpred.protocols import Checkable
 from structpred.sequences import Sequences
 
 
@@ -24,7 +25,7 @@ class Decoding(Config):
 
 
 @runtime_checkable
-class Decode(Protocol):
+class Decode(Checkable, Protocol):
     """``decode``: the output a distribution predicts."""
 
     def decode(self, decoding: Decoding) -> Sequences:

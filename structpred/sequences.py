@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from structpred.protocols import Checkable
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -93,7 +95,7 @@ class Sequences:
 
 
 @runtime_checkable
-class Inputs(Protocol):
+class Inputs(Checkable, Protocol):
     """One batch of a model's inputs: `Sequences` of symbols, or something richer that has lengths too."""
 
     @property
@@ -108,7 +110,7 @@ class Inputs(Protocol):
 
 
 @runtime_checkable
-class FlatInputs(Protocol):
+class FlatInputs(Checkable, Protocol):
     """Many inputs, of which a batch is gathered by index.
 
     Attributes:

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from structpred.coercion import refuse
 from structpred.errors import ConfigError
+from structpred.protocols import Checkable
 from structpred.registry import nearest
 
 
 @runtime_checkable
-class Command(Protocol):
+class Command(Checkable, Protocol):
     """One command with its arguments; a frozen dataclass whose docstring ends with examples."""
 
     def run(self, console: Console) -> None:

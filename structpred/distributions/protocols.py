@@ -12,11 +12,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from structpred.errors import ConfigError
+from structpred.protocols import Checkable
 from structpred.sequences import Sequences
 
 
 @runtime_checkable
-class Distribution(Protocol):
+class Distribution(Checkable, Protocol):
     """What every distribution says of itself.
 
     Attributes:
@@ -31,7 +32,7 @@ class Distribution(Protocol):
 
 
 @runtime_checkable
-class LogProb(Protocol):
+class LogProb(Checkable, Protocol):
     """``log_prob``: the normalised log-probability of whole outputs."""
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -39,7 +40,7 @@ class LogProb(Protocol):
 
 
 @runtime_checkable
-class Sample(Protocol):
+class Sample(Checkable, Protocol):
     """``sample``: independent exact draws."""
 
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
@@ -47,7 +48,7 @@ class Sample(Protocol):
 
 
 @runtime_checkable
-class Continuations(Protocol):
+class Continuations(Checkable, Protocol):
     """``continuations``: independent exact draws that begin in a given way."""
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
@@ -71,7 +72,7 @@ class Steps:
 
 
 @runtime_checkable
-class StepScores(Protocol):
+class StepScores(Checkable, Protocol):
     """``steps``: the probabilities of every possible next symbol, given the output's own history."""
 
     def steps(self, outputs: Sequences) -> Steps:
@@ -79,7 +80,7 @@ class StepScores(Protocol):
 
 
 @runtime_checkable
-class TokenLogProbs(Protocol):
+class TokenLogProbs(Checkable, Protocol):
     """``token_log_probs``: the log-probability of each symbol, given those before it."""
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
@@ -87,7 +88,7 @@ class TokenLogProbs(Protocol):
 
 
 @runtime_checkable
-class TokenLogProbsGiven(Protocol):
+class TokenLogProbsGiven(Checkable, Protocol):
     """``token_log_probs_given``: as ``token_log_probs``, with other symbols in the history than the output's own."""
 
     def token_log_probs_given(self, outputs: Sequences, history: Sequences) -> Float[Tensor, "batch candidates steps"]:
@@ -95,7 +96,7 @@ class TokenLogProbsGiven(Protocol):
 
 
 @runtime_checkable
-class MixedHistory(Protocol):
+class MixedHistory(Checkable, Protocol):
     """``mixed_history``: histories that hold the distribution's own draws in some places."""
 
     def mixed_history(
@@ -108,7 +109,7 @@ class MixedHistory(Protocol):
 
 
 @runtime_checkable
-class Score(Protocol):
+class Score(Checkable, Protocol):
     """``score``: what is normalised to a probability, log p(y|x) + ``log_partition``."""
 
     def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -116,7 +117,7 @@ class Score(Protocol):
 
 
 @runtime_checkable
-class LogPartition(Protocol):
+class LogPartition(Checkable, Protocol):
     """``log_partition``: the logarithm of the sum of all weights."""
 
     def log_partition(self) -> Float[Tensor, " batch"]:
@@ -124,7 +125,7 @@ class LogPartition(Protocol):
 
 
 @runtime_checkable
-class Argmax(Protocol):
+class Argmax(Checkable, Protocol):
     """``argmax``: the most probable output, found exactly."""
 
     def argmax(self) -> Sequences:
@@ -132,7 +133,7 @@ class Argmax(Protocol):
 
 
 @runtime_checkable
-class Entropy(Protocol):
+class Entropy(Checkable, Protocol):
     """``entropy``: in closed form."""
 
     def entropy(self) -> Float[Tensor, " batch"]:
@@ -140,7 +141,7 @@ class Entropy(Protocol):
 
 
 @runtime_checkable
-class Marginals(Protocol):
+class Marginals(Checkable, Protocol):
     """``marginals``: the probability of every label at every position."""
 
     def marginals(self) -> Float[Tensor, "batch time labels"]:
@@ -151,7 +152,7 @@ Tilted = TypeVar("Tilted")
 
 
 @runtime_checkable
-class Tilt(Protocol):
+class Tilt(Checkable, Protocol):
     """``tilt``: a decomposable cost added to the scores gives another distribution of the same kind."""
 
     def tilt(self: Tilted, local_costs: Float[Tensor, "batch time labels"]) -> Tilted:
@@ -174,7 +175,7 @@ class LocalScores:
 
 
 @runtime_checkable
-class ExpectedScore(Protocol):
+class ExpectedScore(Checkable, Protocol):
     """``expected_score``: the expectation of a sum over positions and neighbours, in closed form."""
 
     def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
@@ -207,7 +208,7 @@ def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], labels: i
 
 
 @runtime_checkable
-class CrossEntropy(Protocol):
+class CrossEntropy(Checkable, Protocol):
     """``cross_entropy_from``: the exact expectation of −log p under another distribution."""
 
     def cross_entropy_from(self, q: ExpectedScore) -> Float[Tensor, " batch"]:
@@ -243,7 +244,7 @@ class Ranked:
 
 
 @runtime_checkable
-class NBest(Protocol):
+class NBest(Checkable, Protocol):
     """``n_best``: the most probable outputs the search can find."""
 
     def n_best(self, k: int) -> Ranked:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from structpred.distributions.next_symbol import inverse_cdf, likeliest
 from structpred.distributions.protocols import Ranked
+from structpred.protocols import Checkable
 from structpred.sequences import Sequences
 
 State = tuple[Tensor, ...]
@@ -17,7 +18,7 @@ State = tuple[Tensor, ...]
 
 
 @runtime_checkable
-class Decoder(Protocol):
+class Decoder(Checkable, Protocol):
     """Next-symbol scores given an encoded batch of inputs. Symbols 0..V-1 are labels; symbol V is the end."""
 
     @property

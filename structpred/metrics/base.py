@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from structpred.protocols import Checkable
 from structpred.vocabulary import Symbols
 
 Counts = Float[np.ndarray, "examples statistics"]
@@ -14,7 +15,7 @@ Totals = Float[np.ndarray, " statistics"]
 
 
 @runtime_checkable
-class Metric(Protocol):
+class Metric(Checkable, Protocol):
     """Statistics of each example, and a number made of their sums over examples.
 
     Whatever resamples examples or compares two models on the same ones needs the statistics and nothing else. Most
@@ -43,7 +44,7 @@ class Metric(Protocol):
 
 
 @runtime_checkable
-class OfUnknown(Protocol):
+class OfUnknown(Checkable, Protocol):
     """A metric that counts only positions whose word is new; it is told which they are."""
 
     @abstractmethod

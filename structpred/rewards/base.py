@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import Config
+from structpred.protocols import Checkable
 from structpred.registry import rewards
 from structpred.sequences import Sequences
 
@@ -39,7 +40,7 @@ class Reward(Config):
 
 
 @runtime_checkable
-class Decomposable(Protocol):
+class Decomposable(Checkable, Protocol):
     """A reward that is a sum over positions of outputs as long as the reference."""
 
     def costs(self, references: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
@@ -47,7 +48,7 @@ class Decomposable(Protocol):
 
 
 @runtime_checkable
-class Incremental(Protocol):
+class Incremental(Checkable, Protocol):
     """A reward whose value can be credited to single symbols as an output grows."""
 
     def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:

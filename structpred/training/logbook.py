@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from structpred.files import write_atomically
+from structpred.protocols import Checkable
 from structpred.results import Epoch
 
 
 @runtime_checkable
-class Logger(Protocol):
+class Logger(Checkable, Protocol):
     """Takes numbers by name; every logger of Lightning Fabric does, such as its ``TensorBoardLogger``."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
@@ -20,7 +21,7 @@ class Logger(Protocol):
 
 
 @runtime_checkable
-class Ends(Protocol):
+class Ends(Checkable, Protocol):
     """A logger that is to be told of the end; those of Lightning Fabric are, and then write what they still hold."""
 
     def finalize(self, status: str) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from structpred.protocols import Checkable
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -31,7 +33,7 @@ class Progress:
 
 
 @runtime_checkable
-class Observer(Protocol):
+class Observer(Checkable, Protocol):
     """Told of progress about twice a second and at every change of phase or epoch."""
 
     def __call__(self, progress: Progress) -> None:

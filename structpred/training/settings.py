@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from structpred.config import Config, Count, Fraction, Positive
 from structpred.models.base import Model
 from structpred.objective import Objective
+from structpred.protocols import Checkable
 from structpred.task import Task
 from structpred.training.optimisers import Optimiser
 
@@ -69,7 +70,7 @@ class Trainer(Config):
 
 
 @runtime_checkable
-class Recipe(Protocol):
+class Recipe(Checkable, Protocol):
     """The parts of an experiment that training uses; see `structpred.Experiment`."""
 
     @property

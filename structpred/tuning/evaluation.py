@@ -18,6 +18,7 @@ from structpred.comparison.plan import ProgressFile
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
+from structpred.protocols import Checkable
 from structpred.running import WAIT, train
 from structpred.runs import Folder, Run
 from structpred.training.progress import Progress
@@ -48,7 +49,7 @@ class Place:
 
 
 @runtime_checkable
-class Evaluate(Protocol):
+class Evaluate(Checkable, Protocol):
     """The value of a trial; raises `optuna.TrialPruned` for one that was stopped early."""
 
     def __call__(self, trial: optuna.Trial, place: Place) -> float:

@@ -7,13 +7,14 @@ from typing import Any, Protocol, runtime_checkable
 from structpred.config import Config, decode, hints
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
+from structpred.protocols import Checkable
 from structpred.registry import nearest
 
 Value = str | int | float | bool | None
 
 
 @runtime_checkable
-class Suggest(Protocol):
+class Suggest(Checkable, Protocol):
     """What a space may ask of a trial; Optuna's trials offer it."""
 
     def suggest_float(

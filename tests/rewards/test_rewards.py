@@ -2,14 +2,13 @@ import itertools
 import random
 import sys
 
+import editdistance
 import pytest
 import torch
 
 from structpred.errors import ConfigError
 from structpred.rewards import EditDistance, FunctionReward, Hamming, Reward
 from structpred.sequences import Sequences
-
-editdistance = pytest.importorskip("editdistance") if sys.version_info < (3, 13) else None
 
 
 def brute_distance(first: list[int], second: list[int]) -> int:
@@ -42,8 +41,7 @@ def test_edit_distance_agrees_with_brute_force_and_editdistance() -> None:
     scores = EditDistance().score(garbage(candidates(outputs, 250)), garbage(Sequences.of(references)))
     pairs = [(output, references[i // 4]) for i, output in enumerate(outputs)]
     assert scores.flatten().tolist() == [-brute_distance(a, b) for a, b in pairs]
-    if editdistance is not None:
-        assert scores.flatten().tolist() == [-editdistance.eval(a, b) for a, b in pairs]
+    assert scores.flatten().tolist() == [-editdistance.eval(a, b) for a, b in pairs]
 
 
 @pytest.mark.parametrize(
