@@ -1,4 +1,4 @@
-# A fresh machine needs GNU make and Python 3.11 to 3.14, nothing else: all that is installed goes into .venv.
+# A fresh machine needs GNU make and Python 3.11 to 3.13, nothing else: all that is installed goes into .venv.
 
 SHELL := /bin/sh
 PYTHON :=
@@ -6,7 +6,6 @@ ARGS :=
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 PROSE := structpred objectives tasks experiments tests docs Makefile pyproject.toml $(wildcard *.md)
-BENCHMARKS := $(filter-out __init__ timing,$(basename $(notdir $(wildcard experiments/benchmarks/*.py))))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -14,7 +13,7 @@ export PIP_NO_INPUT := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help compare test lint types check bench clean
+.PHONY: help compare test lint types check other-python bench clean
 
 help:
 	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
@@ -22,11 +21,12 @@ help:
 	@echo "make lint      formatting, lint and spelling"
 	@echo "make types     static types"
 	@echo "make check     lint, types and tests: what a change must pass"
-	@echo "make bench     measured speed of what is claimed to be fast"
+	@echo "make bench     measured speed of what is claimed to be fast; says what it cannot measure here, and why"
 	@echo "make clean     remove .venv, caches and build folders; runs/ and reports/ stay"
 	@echo
 	@echo "ARGS=\"...\" is passed on (make compare ARGS=\"--seeds 2\", make test ARGS=\"-k payoff\"),"
-	@echo "PYTHON=/path/to/python chooses the interpreter .venv is made from."
+	@echo "PYTHON=/path/to/python chooses the interpreter .venv is made from; VENV=folder keeps a second one apart"
+	@echo "(make test PYTHON=python3.12 VENV=.venv-python3.12)."
 
 compare: $(VENV)/.runtime
 	$(VENV)/bin/structpred compare --report reports/pronunciation $(ARGS)
@@ -46,11 +46,23 @@ types: $(VENV)/.dev
 
 check: lint types test
 
+# Prints the newest Python of another version than that of .venv, in PATH or of pyenv, whose shims in PATH may not run.
+other-python:
+	@used=`$(VENV)/bin/python -c "$(minor)" 2>/dev/null` || { $(find_python); used=`"$$python" -c "$(minor)"`; }; \
+	pyenv=`pyenv root 2>/dev/null`/versions; \
+	for version in 3.13 3.12 3.11; do \
+	  if test "$$version" = "$$used"; then continue; fi; \
+	  for candidate in python$$version "$$pyenv"/$$version*/bin/python$$version; do \
+	    if "$$candidate" -c "$(suitable)" >/dev/null 2>&1; then echo "$$candidate"; exit 0; fi; \
+	  done; \
+	done; \
+	echo "No Python from 3.11 to 3.13 was found other than $$used" >&2; exit 1
+
 bench: $(VENV)/.runtime
-	@set -e; for name in $(BENCHMARKS); do $(RUN) structpred.experiments.benchmarks.$$name; done
+	$(RUN) structpred.experiments.benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-python* build dist *.egg-info .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find structpred objectives tasks experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .runtime and .dev say what is installed. .sound is missing while an installation is under way, so that one which was
@@ -78,12 +90,13 @@ endef
 
 define find_python
 python=; \
-for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11); do \
+for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
   if "$$candidate" -c "$(suitable)" >/dev/null 2>&1; then python="$$candidate"; break; fi; \
 done; \
 if test -z "$$python"; then echo "$(wanted)" >&2; exit 1; fi
 endef
 
-suitable := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+suitable := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+minor := import sys; print('%d.%d' % sys.version_info[:2])
 found := $(if $(PYTHON),$(PYTHON) is not one,none was found)
-wanted := structpred needs Python 3.11 to 3.14 with venv, but $(found); install one or name it: make PYTHON=/path/to/python
+wanted := structpred needs Python 3.11 to 3.13 with venv, but $(found); install one or name it: make PYTHON=/path/to/python
