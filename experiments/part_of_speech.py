@@ -2,7 +2,7 @@
 
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``ud_english_ewt/*.conllu``, or let it be downloaded::
 
-    structpred compare structpred.experiments.part_of_speech --seeds 2
+    structpred compare structpred.experiments.part_of_speech --seeds 3
 
 A bidirectional LSTM reads words and their characters and labels every word by itself; there are no embeddings from
 elsewhere. Nothing was tuned.

@@ -2,7 +2,7 @@
 
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``snips/{train,valid,test}/seq.*``, or let it be downloaded::
 
-    structpred compare structpred.experiments.slots --seeds 2
+    structpred compare structpred.experiments.slots --seeds 3
 
 A bidirectional LSTM reads words and their characters; intents and embeddings from elsewhere are not used. Nothing was
 tuned.

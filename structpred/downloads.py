@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pooch
 
-from structpred.errors import DataError
+from structpred.errors import AbsentError, DataError
 from structpred.files import write_atomically
 from structpred.reading import read_bytes, unzipped
 
@@ -69,7 +69,8 @@ class DataSet:
         Everything else has the published SHA-256.
 
         Raises:
-            DataError: the file is nowhere and cannot be downloaded, or what came has another SHA-256.
+            AbsentError: the file is nowhere and cannot be downloaded.
+            DataError: what came has another SHA-256.
         """
         self.warn()
         return self.found(name) or self._downloaded(name)
@@ -89,9 +90,11 @@ class DataSet:
         remedy = f"put it at ${VARIABLE}/{self.folder}/{name}"
         published = (self.files or {}).get(name)
         if published is None:
-            raise DataError(f"{name} of {self.title} must be at hand, for it has no address to download from; {remedy}")
+            raise AbsentError(
+                f"{name} of {self.title} must be at hand, for it has no address to download from; {remedy}"
+            )
         if published.sha256 is None:
-            raise DataError(
+            raise AbsentError(
                 f"{name} of {self.title} must be at hand, for its SHA-256 is not known and a download could not be "
                 f"checked; get it from {published.url} yourself and {remedy}"
             )
@@ -116,7 +119,7 @@ def _download(published: Published, what: str, remedy: str) -> bytes:
         try:
             pooch.HTTPDownloader(timeout=SECONDS)(url, str(place), None)
         except OSError as error:  # those of requests are among them
-            raise DataError(
+            raise AbsentError(
                 f"{what} must be downloaded, but {url} gave {type(error).__name__}; get it yourself and {remedy}"
             ) from None
         return read_bytes(place) if published.member is None else unzipped(place, published.member)

@@ -15,6 +15,10 @@ class DataError(StructpredError, ValueError):
     """A file or an example that cannot be read; the message starts with the file and the line."""
 
 
+class AbsentError(DataError):
+    """Published data that are not on this machine and cannot be downloaded."""
+
+
 class RunError(StructpredError, RuntimeError):
     """A run folder that cannot be used, or training that cannot go on."""
 

@@ -5,6 +5,7 @@ import random
 
 import torch
 
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import paired, report
 from structpred.payoffs import EditDistancePayoff, PublishedEditDistancePayoff, Temperature
 from structpred.sequences import Sequences
@@ -75,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -5,6 +5,7 @@ import random
 
 import torch
 
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Medians, paired, report
 from structpred.payoffs import HammingPayoff, Temperature
 from structpred.sequences import Sequences
@@ -59,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from structpred.errors import ConfigError
+from structpred.experiments.benchmarks.standalone import MissingPeer
 from structpred.models import Seq2Seq
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
@@ -24,13 +24,13 @@ def require_joeynmt() -> None:
     """Make sure that the peer is there.
 
     Raises:
-        ConfigError: it is not installed.
+        MissingPeer: it is not installed.
     """
     needed = ("joeynmt", "sentencepiece", "sacremoses", "subword_nmt")
     if missing := [name for name in needed if find_spec(name) is None]:
-        raise ConfigError(
-            f"this benchmark needs {' and '.join(missing)}, not installed: pip install --no-deps joeynmt==2.3.0 "
-            "sentencepiece sacremoses subword-nmt joblib"
+        raise MissingPeer(
+            f"this benchmark measures JoeyNMT beside ours, but {', '.join(missing)} cannot be imported; "
+            "pip install --no-deps joeynmt==2.3.0 sentencepiece sacremoses subword-nmt joblib"
         )
     logging.getLogger("joeynmt").setLevel(logging.ERROR)
 

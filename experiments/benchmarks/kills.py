@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from structpred.experiment import Experiment
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report, seconds
 from structpred.models import Seq2Seq
 from structpred.objectives import RML
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -9,6 +9,7 @@ import torchcrf
 from torch import Tensor
 
 from structpred.distributions import LinearChain
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import paired, report
 from structpred.sequences import Sequences
 
@@ -102,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -9,6 +9,7 @@ import torch
 
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
 from structpred.experiments.benchmarks.rml_step import Arm, tokens_scored, turn
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Median, report
 from structpred.objective import Objective
 from structpred.objectives import REINFORCE, RML, LabelSmoothing, MaximumLikelihood, MinimumRisk, Sampled, Samples
@@ -49,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

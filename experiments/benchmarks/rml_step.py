@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Median, Stopwatch, report
 from structpred.models import Model, Seq2Seq
 from structpred.objective import Objective
@@ -95,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -15,6 +15,7 @@ from torch import Tensor
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.search import roll_out
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Medians, paired, report
 
 SENTENCES, CANDIDATES, TIME, TURNS = 64, 5, 25, 3
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -7,6 +7,7 @@ Sacrebleu is given text that is ready, which leaves out the time of writing ids 
 import torch
 from sacrebleu.metrics.bleu import BLEU
 
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import paired, report
 from structpred.rewards import SentenceBleu
 from structpred.sequences import Sequences
@@ -49,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

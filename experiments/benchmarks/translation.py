@@ -13,7 +13,6 @@ may end. Ratios are medians over batches, with a 95 % interval.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,10 +23,10 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from structpred.decoding import Decoding
-from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Median, report, seconds
 from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Inputs
@@ -150,7 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StructpredError as error:
-        sys.exit(f"structpred: {error}")
+    standalone(main)

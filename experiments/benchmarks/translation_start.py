@@ -13,13 +13,23 @@ import time
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
+from structpred.errors import StructpredError
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report
 
 TURNS, STEPS = 3, 300
 
 
 def child(ready: Connection, started: float, objective: str, threads: int) -> None:
-    """Train, and send seconds to the first step and the largest memory in bytes."""
+    """Train, and send seconds to the first step and the largest memory in bytes; or what was refused, in words."""
+    try:
+        ready.send(measured(started, objective, threads))
+    except StructpredError as error:
+        ready.send(error)
+
+
+def measured(started: float, objective: str, threads: int) -> tuple[float, int]:
+    """Seconds to the first step and the largest memory in bytes; all imports are inside, for they count."""
     import torch
 
     from structpred import Experiment, Trainer, train
@@ -51,17 +61,24 @@ def child(ready: Connection, started: float, objective: str, threads: int) -> No
             stopping=note,
         )
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kibibytes on Linux
-    ready.send((steps[0] - started, largest))
+    return steps[0] - started, largest
 
 
 def turn(objective: str, threads: int) -> tuple[float, int]:
-    """Seconds and bytes of one fresh process."""
+    """Seconds and bytes of one fresh process.
+
+    Raises:
+        StructpredError: it refused, as where data are missing.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=child, args=(theirs, time.time(), objective, threads))
     process.start()
-    found: tuple[float, int] = ours.recv()
+    theirs.close()  # a child that dies leaves an end of file
+    found: tuple[float, int] | StructpredError = ours.recv()
     process.join()
+    if isinstance(found, StructpredError):
+        raise found
     return found
 
 
@@ -84,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -1,0 +1,96 @@
+"""What the page about the records claims is so."""
+
+import ast
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from structpred.cli.comparing import Compare
+from structpred.experiments.benchmarks.__main__ import benchmarks
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+RECORDS = EXPERIMENTS / "records"
+PAGE = (RECORDS / "README.md").read_text(encoding="utf-8")
+MODULE = r"structpred\.experiments\.([\w.]+)"
+THE_MAIN_JOB = "make compare"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: the path of a record and the command it was made by."""
+
+    record: str
+    command: str
+
+    @property
+    def module(self) -> str:
+        """Below `structpred.experiments`."""
+        return "pronunciation" if self.command == THE_MAIN_JOB else re.findall(MODULE, self.command)[0]
+
+
+ROWS = [Row(*found) for found in re.findall(r"^\| `([\w/.]+)` \| `([^`]+)`", PAGE, re.MULTILINE)]
+(WITHOUT,) = re.findall(r"^No record is kept of (.*?):", PAGE, re.MULTILINE | re.DOTALL)
+COMPARED = [row for row in ROWS if row.command.startswith(("structpred compare", THE_MAIN_JOB))]
+
+
+def asking() -> set[str]:
+    """Modules that ask a question, and benchmarks."""
+    names = {path.stem for path in EXPERIMENTS.glob("[!_]*.py")}
+    return names | {f"benchmarks.{name}" for name in benchmarks()}
+
+
+def docstring(module: str) -> str:
+    """Of a module of `experiments/`, on one line."""
+    path = EXPERIMENTS / f"{module.replace('.', '/')}.py"
+    return " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split())
+
+
+def test_every_record_has_a_row_and_every_row_a_record() -> None:
+    kept = {path.name for path in RECORDS.iterdir() if path.is_dir() and path.name != "benchmarks"}
+    kept |= {f"benchmarks/{path.name}" for path in (RECORDS / "benchmarks").iterdir()}
+    assert sorted(row.record for row in ROWS) == sorted(kept)
+
+
+def test_every_module_has_a_record_or_is_said_to_have_none() -> None:
+    without = {name if name in asking() else f"benchmarks.{name}" for name in re.findall(r"`(\w+)`", WITHOUT)}
+    recorded = {row.module for row in ROWS}
+    assert recorded & without == set()
+    assert recorded | without == asking()
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "." not in row.record], ids=lambda row: row.record)
+def test_the_files_are_those_that_are_named(row: Row) -> None:
+    folders = [path for path in (RECORDS / row.record).iterdir() if path.is_dir()] or [RECORDS / row.record]
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} == {"results.json", "report.md", "report.html"}, folder
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        if "studies" in results:
+            assert all(study["trials"] for study in results["studies"].values())
+            continue
+        for comparison in [results["average"], *results["tasks"].values()] if "tasks" in results else [results]:
+            assert {"arms", "seeds", "runs", "tests", "environment"} <= set(comparison), folder
+
+
+@pytest.mark.parametrize("row", COMPARED, ids=lambda row: row.record)
+def test_a_comparison_has_the_seeds_of_its_command(row: Row) -> None:
+    asked = re.findall(r"--seeds (\d+)", row.command)
+    count = int(asked[0]) if asked else Compare.seeds
+    results = json.loads((RECORDS / row.record / "results.json").read_text(encoding="utf-8"))
+    assert results["seeds"] == list(range(count))
+
+
+def test_ten_languages_have_the_seeds_of_their_command() -> None:
+    (row,) = (row for row in ROWS if row.record == "sigmorphon_2020")
+    results = json.loads((RECORDS / row.record / "results.json").read_text(encoding="utf-8"))
+    for comparison in results["tasks"].values():
+        assert [f"--seeds {len(comparison['seeds'])}"] == re.findall(r"--seeds \d+", row.command)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.record)
+def test_a_docstring_that_shows_the_command_shows_the_same(row: Row) -> None:
+    said = docstring(row.module)
+    shows = re.search(r"structpred compare|make compare|python -m", said)
+    assert shows is None or row.command in said
