@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,11 @@ from scipy import special
 from structpred.comparison.statistics import LEVEL
 from structpred.tuning.outcomes import Outcome, Result
 
-Verdict = Literal["interior", "cannot tell", "at the edge", "no noise known"]
+Verdict = Literal["interior", "tied", "few", "at the edge", "outermost", "cannot tell", "no noise known"]
+NEAR = 0.1
+"""A value is near an end of its range within this share of the range, on the range's own scale."""
+ENOUGH = 5
+"""Different values that must have been tried before an end of the range is called too narrow."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,12 @@ class Optimum:
         low, high: the smallest and the largest value of a trial that is not shown to be worse than the best; None
             where nothing tells how much seeds matter.
         ends: the range searched.
+        tried: the smallest and the largest value of a finished trial.
         verdict: ``"interior"`` where trials on both sides are shown to be worse, so that the ends of the range are
-            ruled out as far as they were tried; ``"at the edge"`` where the best trial is the outermost one;
-            ``"cannot tell"`` otherwise.
+            ruled out as far as they were tried; else ``"tied"`` where trials of different values score the same as the
+            best; ``"few"`` where the best value is the outermost of few; ``"at the edge"`` where it is the outermost
+            and near an end of the range; ``"outermost"`` where it is far from both ends; ``"no noise known"`` where
+            nothing tells how much seeds matter; ``"cannot tell"`` otherwise.
     """
 
     parameter: str
@@ -56,6 +63,7 @@ class Optimum:
     low: float | None
     high: float | None
     ends: tuple[float, float]
+    tried: tuple[float, float]
     verdict: Verdict
 
 
@@ -93,12 +101,30 @@ def optimum(result: Result, parameter: str) -> Optimum | None:
     value, ends = float(best.parameters[parameter]), (float(distribution.low), float(distribution.high))
     near = None if kept is None else [float(e.parameters[parameter]) for e in kept if parameter in e.parameters]
     low, high = (None, None) if near is None else (min(near), max(near))
-    return Optimum(parameter, value, low, high, ends, _verdict(value, low, high, tried))
+    found = Optimum(parameter, value, low, high, ends, (min(tried), max(tried)), "cannot tell")
+    return replace(found, verdict=_verdict(found, result, distribution, len(set(tried))))
 
 
-def _verdict(value: float, low: float | None, high: float | None, tried: Sequence[float]) -> Verdict:
-    if value in (min(tried), max(tried)):
-        return "at the edge"
-    if low is None or high is None:
-        return "no noise known"
-    return "interior" if min(tried) < low and high < max(tried) else "cannot tell"
+def _verdict(
+    found: Optimum, result: Result, distribution: FloatDistribution | IntDistribution, different: int
+) -> Verdict:
+    first, last = found.tried
+    known = found.low is not None and found.high is not None
+    if found.low is not None and found.high is not None and first < found.low and found.high < last:
+        return "interior"
+    if len({each.parameters.get(found.parameter) for each in result.tied}) > 1:
+        return "tied"
+    if found.best in (first, last):
+        if different < ENOUGH:
+            return "few"
+        place = position(found.best, distribution)
+        near = (found.best == first and place <= NEAR) or (found.best == last and place >= 1 - NEAR)
+        return "at the edge" if near else "outermost"
+    return "cannot tell" if known else "no noise known"
+
+
+def position(value: float, distribution: FloatDistribution | IntDistribution) -> float:
+    """Where a value lies in its range, from 0 at the low end to 1 at the high one, on the range's own scale."""
+    scale = math.log if distribution.log else float
+    low, high = scale(distribution.low), scale(distribution.high)
+    return (scale(value) - low) / (high - low) if high > low else 0.0

@@ -45,16 +45,17 @@ def _section(result: Result, importances: dict[str, float]) -> Section:
 
 def _table(result: Result) -> Table:
     kept = not_worse(result) or ()
-    best, metric = result.best, result.metric.name
+    metric = result.metric.name
     columns = [Column("trial"), *(Column(short(name)) for name in result.distributions)]
     columns += [Column("τ literal"), Column("rescaled"), Column("edit rate")] if _tempered(result) else []
-    columns += [Column("state", numeric=False), Column("seeds"), Column(f"dev {metric} (%)"), Column("seconds")]
-    columns += [Column("note", numeric=False)]
+    columns += [Column("state", numeric=False), Column("seeds"), Column(f"dev {metric} (%)")]
+    columns += [Column(f"stopped at dev {metric} (%), greedy"), Column("epoch")] if _stopped(result) else []
+    columns += [Column("seconds"), Column("note", numeric=False)]
     rest = [each for each in result.outcomes if each.state != "finished"]
     ordered = [*result.finished, *rest]
-    rows = tuple(_row(result, each, _note(each, best, kept)) for each in ordered)
+    rows = tuple(_row(result, each, _note(result, each, kept)) for each in ordered)
     tones: tuple[Tone, ...] = tuple(
-        "good" if each is best else "bad" if each.state == "failed" else "" for each in ordered
+        "good" if each is result.best else "bad" if each.state == "failed" else "" for each in ordered
     )
     return Table(tuple(columns), rows, tones)
 
@@ -66,20 +67,28 @@ def _row(result: Result, each: Outcome, note: str) -> tuple[str, ...]:
         cells += (
             ["", "", ""] if found is None else [_value(v) for v in (found.literal, found.rescaled, found.edit_rate)]
         )
-    finished = each.state == "finished"
-    score = str(estimate(plots.array(each.fresh))) if finished else fixed(_last(each)) if each.epochs else ""
-    seeds = str(len(each.scores)) if each.scores else ""
-    return (*cells, each.state, seeds, score, f"{each.seconds:,.0f}", note)
+    scores = [str(len(each.fresh)), str(estimate(plots.array(each.fresh)))] if each.scores else ["", ""]
+    if _stopped(result):
+        epoch = max(each.epochs) if _is_stopped(each) else None
+        scores += ["", ""] if epoch is None else [fixed(each.epochs[epoch]), str(epoch)]
+    return (*cells, each.state, *scores, f"{each.seconds:,.0f}", note)
 
 
-def _note(each: Outcome, best: Outcome | None, kept: tuple[Outcome, ...]) -> str:
-    if each is best:
+def _note(result: Result, each: Outcome, kept: tuple[Outcome, ...]) -> str:
+    if each in result.tied and len(result.tied) > 1:
+        return "ties for the best"
+    if each is result.best:
         return "best"
     return "not distinguishable from the best" if each in kept else each.reason
 
 
-def _last(each: Outcome) -> float:
-    return each.epochs[max(each.epochs)]
+def _stopped(result: Result) -> bool:
+    return any(map(_is_stopped, result.outcomes))
+
+
+def _is_stopped(each: Outcome) -> bool:
+    """True of a trial with no final score: what it had reached is by greedy decoding, in a column of its own."""
+    return bool(each.epochs) and not each.scores
 
 
 def _value(value: float | None) -> str:
@@ -107,7 +116,8 @@ def _temperature_row(result: Result) -> tuple[str, ...]:
     assert best is not None
     near = [_three(result, each) for each in kept or () if each.experiment is not None]
     spans = [_span([each[i] for each in near]) for i in range(3)]
-    score = f"{result.metric.name} {estimate(plots.array(best.fresh))}"
+    tied = f", {len(result.tied)} trials tie" if len(result.tied) > 1 else ""
+    score = f"{result.metric.name} {estimate(plots.array(best.fresh))}{tied}"
     return (result.name, *map(_value, _three(result, best)), *spans, score)
 
 
@@ -123,18 +133,18 @@ def _span(values: list[float | None]) -> str:
 
 
 def _figures(result: Result, importances: dict[str, float]) -> tuple[Figure, ...]:
-    finished, best = result.finished, result.best
+    best = result.best
     if best is None:
         return ()
     metric = result.metric
     label = f"dev {metric.name} (%), {'higher' if metric.higher_is_better else 'lower'} is better"
     figures = [_slice(result, best, name, label) for name in result.numeric()]
-    history = partial(plots.history_plot, finished, label, higher_is_better=metric.higher_is_better)
-    figures.append(Figure(history, f"{result.name}: trials in their order; line: the best so far."))
+    history = partial(plots.history_plot, result, label)
+    figures.append(Figure(history, f"{result.name}: trials in their order, as in the table; line: the best so far."))
     with_epochs = [each for each in result.outcomes if each.epochs]
     if with_epochs:
         caption = f"{result.name}: greedy decoding after each epoch, first seed; dashed: pruned or failed."
-        figures.append(Figure(partial(plots.curves_plot, with_epochs, f"dev {metric.name} (%)"), caption))
+        figures.append(Figure(partial(plots.curves_plot, with_epochs, f"dev {metric.name} (%), greedy"), caption))
     if importances:
         figures.append(Figure(partial(plots.importance_plot, importances), f"{result.name}: what mattered."))
     return tuple(each for each in figures if each is not None)
@@ -149,7 +159,8 @@ def _slice(result: Result, best: Outcome, name: str, label: str) -> Figure | Non
     draw = partial(plots.slice_plot, result.finished, best, found, label, log=distribution.log)
     band = "; band: values of trials not shown to be worse than the best" if found.low is not None else ""
     return Figure(
-        draw, f"{result.name}: a dot a seed, bars and lines: mean and 95 % interval over seeds; orange: the best{band}."
+        draw,
+        f"{result.name}: a dot a seed of the table, bars and lines: mean and 95 % interval; orange: the best{band}.",
     )
 
 

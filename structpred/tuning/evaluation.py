@@ -140,12 +140,12 @@ class Reports:
 
     def report(self, epoch: int, score: float | None, *, prune: bool = True) -> None:
         """Report an epoch, once."""
-        if epoch in self._seen or score is None or not math.isfinite(score):
-            return
+        if self.pruned or epoch in self._seen or score is None or not math.isfinite(score):
+            return  # a pruned trial stands by the epoch that pruned it, not by what its run had reached before
         self._seen.add(epoch)
         try:
             self.trial.report(score, epoch)
-            if prune and not self.pruned and self.trial.should_prune():
+            if prune and self.trial.should_prune():
                 self.pruned = epoch
         except UpdateFinishedTrialError:  # it was taken away, and the lease tells the trainer so
             return

@@ -39,7 +39,8 @@ class Outcome:
         state: ``"finished"``, ``"pruned"``, ``"failed"``, ``"running"`` or ``"waiting"``.
         scores: the dev metric by seed, in percent.
         fresh: those of its scores that did not choose it: under more seeds if it was run under them, else all.
-        epochs: the dev metric of the first seed by epoch, by greedy decoding.
+        epochs: the dev metric of the first seed by epoch, by greedy decoding; that of a pruned trial ends with the
+            epoch at which it was pruned.
         reason: why it failed or was stopped.
         seconds: from its start to its end.
     """
@@ -95,10 +96,17 @@ class Result:
 
     @property
     def finished(self) -> tuple[Outcome, ...]:
-        """The trials that ran to their end, the best first; those under most seeds before all others."""
-        sign = -1 if self.metric.higher_is_better else 1
-        done = [each for each in self.outcomes if each.state == "finished"]
-        return tuple(sorted(done, key=lambda each: (-len(each.scores), sign * each.mean, each.number)))
+        """The trials that ran to their end, the best first; of equal ones that of the first slot."""
+        return tuple(sorted((each for each in self.outcomes if each.state == "finished"), key=self.rank))
+
+    def rank(self, outcome: Outcome) -> tuple[int, float]:
+        """What finished trials are ordered by: those under most seeds before all others, then the mean."""
+        return -len(outcome.scores), -outcome.mean if self.metric.higher_is_better else outcome.mean
+
+    @property
+    def tied(self) -> tuple[Outcome, ...]:
+        """The trials that score the same as the best, itself included; one where it is alone."""
+        return tuple(each for each in self.finished if self.rank(each) == self.rank(self.finished[0]))
 
     @property
     def best(self) -> Outcome | None:

@@ -10,7 +10,7 @@ from structpred.comparison.plots import COLOURS, GRID, INK, drawing, svg
 from structpred.comparison.statistics import estimate
 from structpred.plain import plain
 from structpred.tuning.analysis import Optimum
-from structpred.tuning.outcomes import Outcome
+from structpred.tuning.outcomes import Outcome, Result
 from structpred.tuning.wording import short
 
 _BLUE, _ORANGE = COLOURS[:2]
@@ -45,7 +45,7 @@ def slice_plot(outcomes: Sequence[Outcome], best: Outcome, found: Optimum, label
 
 
 def _draw(axes: Axes, x: float, outcome: Outcome, colour: str) -> None:
-    scores = list(outcome.scores.values())
+    scores = outcome.fresh  # as in the table: other seeds than those that chose it, where it ran under such
     axes.plot([x] * len(scores), scores, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0, zorder=2)
     if len(outcome.fresh) > 1:
         interval = estimate(array(outcome.fresh))
@@ -60,13 +60,12 @@ def array(values: Sequence[float]) -> np.ndarray:
     return np.array(values, dtype=float)
 
 
-def history_plot(outcomes: Sequence[Outcome], label: str, *, higher_is_better: bool) -> str:
-    """The mean of each finished trial in the order of trials, and the best so far."""
-    done = sorted((each for each in outcomes if each.state == "finished"), key=lambda each: each.number)
+def history_plot(result: Result, label: str) -> str:
+    """The mean of each finished trial in the order of slots, as the table has it, and that of the best so far."""
+    done = [each for each in result.outcomes if each.state == "finished"]
     numbers = list(range(1, len(done) + 1))
-    means = [sum(each.scores.values()) / len(each.scores) for each in done]
-    better = max if higher_is_better else min
-    so_far = [better(means[: i + 1]) for i in range(len(means))]
+    means = [each.mean for each in done]
+    so_far = [min(done[: i + 1], key=result.rank).mean for i in range(len(done))]
     with drawing((5.2, 3.0), f"{label} history") as (figure, axes):
         axes.plot(numbers, means, "o", color=_BLUE, alpha=0.6, markersize=4.5, markeredgewidth=0)
         axes.step(numbers, so_far, where="post", color=_ORANGE, linewidth=1.4)

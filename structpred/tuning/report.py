@@ -100,6 +100,7 @@ def _study(result: Result) -> dict[str, object]:
         "search": encode(result.search),
         "labels": result.labels,
         "best": None if result.best is None else encode(result.experiment),
+        "tied": [each.number for each in result.tied] if len(result.tied) > 1 else [],
         "optima": {name: asdict(each) for name, each in found.items() if each is not None},
         "trials": [_trial(result, each) for each in result.outcomes],
         "given up": result.given_up,

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 
 from structpred.comparison.sentences import joined
 from structpred.comparison.statistics import LEVEL, fixed
+from structpred.config import leaves
 from structpred.tuning.analysis import Optimum, noise, optimum
-from structpred.tuning.outcomes import Result, conventions
+from structpred.tuning.outcomes import Outcome, Result, conventions
 from structpred.tuning.search import Search
 from structpred.tuning.wording import number, seeds, short
+
+NAMED = 5
+"""Trials that are named where more of them tie."""
 
 
 def conclusion(result: Result) -> tuple[str, ...]:
@@ -16,38 +20,59 @@ def conclusion(result: Result) -> tuple[str, ...]:
     if best is None:
         first = next((each.reason for each in result.outcomes if each.reason), "none has run yet")
         return (f"No trial of {result.name} has finished: {first}",)
-    headline = (
-        f"{result.name}: the best of {len(result.finished)} finished trials has {_values(best.parameters)}, with dev "
-        f"{result.metric.name} {fixed(best.mean)} over {seeds(len(best.fresh))}."
-    )
     found = [each for name in result.numeric() if (each := optimum(result, name)) is not None]
-    return (headline, *(_where(each, result) for each in found), *_temperature(result))
+    return (_headline(result, best), *(_where(each, result) for each in found), *_temperature(result))
+
+
+def _headline(result: Result, best: Outcome) -> str:
+    score = f"dev {result.metric.name} {fixed(best.mean)} over {seeds(len(best.fresh))}"
+    if len(result.tied) == 1:
+        return (
+            f"{result.name}: the best of {len(result.finished)} finished trials has {_values(best.parameters)}, with "
+            f"{score}."
+        )
+    tied = [f"trial {each.number} ({_values(each.parameters)})" for each in result.tied[:NAMED]]
+    if len(result.tied) > NAMED:
+        tied.append(f"{len(result.tied) - NAMED} more")
+    return (
+        f"{result.name}: {len(result.tied)} of {len(result.finished)} finished trials tie for the best, with {score}: "
+        f"{joined(tied)}. The first of them is taken; run more trials to tell them apart."
+    )
 
 
 def _where(found: Optimum, result: Result) -> str:
     name, best = short(found.parameter), number(found.best)
     ends = f"{number(found.ends[0])} to {number(found.ends[1])}"
-    if found.verdict == "no noise known":
-        return (
-            f"{name}: the best value tried, {best}, lies inside the range {ends}, but the data cannot tell whether the "
-            f"optimum does: {_why_no_noise(result)}."
-        )
     interval = _interval(found)
-    if found.verdict == "interior":
-        return (
-            f"{name}: the optimum is interior. {interval}; trials below and above are shown to be worse, within the "
-            f"range {ends}."
-        )
-    if found.verdict == "at the edge":
-        return (
-            f"{name}: the best value, {best}, is the outermost one tried within {ends}, so the optimum may lie "
-            f"beyond; widen the range. {interval}."
-        )
-    open_side = joined([side for side, is_open in _sides(found, result) if is_open])
-    return (
-        f"{name}: the best value tried, {best}, lies inside the range {ends}, but the data cannot tell whether the "
-        f"optimum does: nothing tried at the {open_side} end is shown to be worse. {interval}."
-    )
+    lowest = found.best == found.tried[0]
+    end = number(found.ends[0] if lowest else found.ends[1])
+    said = {
+        "interior": f"the optimum is interior. {interval}; trials below and above are shown to be worse, within the "
+        f"range {ends}",
+        "tied": f"trials from {_tied_values(found, result)} tie for the best within the range {ends}, so nothing tells "
+        f"where the optimum lies; run more trials. {interval}",
+        "few": f"the best value, {best}, is the outermost of too few to tell where in the range {ends} the optimum "
+        f"lies; run more trials. {interval}",
+        "at the edge": f"the best value, {best}, is the {'lowest' if lowest else 'highest'} tried and near that end of "
+        f"the range {ends}, so the optimum may lie beyond; widen the range there. {interval}",
+        "outermost": f"the best value, {best}, is the {'lowest' if lowest else 'highest'} tried, and between it and "
+        f"the end of the range at {end} nothing was tried; run more trials. {interval}",
+        "no noise known": f"the best value tried, {best}, lies inside the range {ends}, but the data cannot tell "
+        f"whether the optimum does: {_why_no_noise(result)}",
+        "cannot tell": f"the best value tried, {best}, lies inside the range {ends}, but the data cannot tell whether "
+        f"the optimum does: nothing tried at the {_open_sides(found)} end is shown to be worse. {interval}",
+    }
+    return f"{name}: {said[found.verdict]}."
+
+
+def _tied_values(found: Optimum, result: Result) -> str:
+    values = [float(each.parameters[found.parameter]) for each in result.tied if found.parameter in each.parameters]
+    return f"{number(min(values))} to {number(max(values))}"
+
+
+def _open_sides(found: Optimum) -> str:
+    sides = {"lower": found.low == found.tried[0], "upper": found.high == found.tried[1]}
+    return joined([side for side, is_open in sides.items() if is_open])
 
 
 def _why_no_noise(result: Result) -> str:
@@ -55,11 +80,6 @@ def _why_no_noise(result: Result) -> str:
     if several:
         return "seeds that should tell how much they matter all score the same"
     return "no trial ran under two seeds, which would tell how much they matter"
-
-
-def _sides(found: Optimum, result: Result) -> list[tuple[str, bool]]:
-    tried = [float(each.parameters[found.parameter]) for each in result.finished if found.parameter in each.parameters]
-    return [("lower", found.low == min(tried)), ("upper", found.high == max(tried))]
 
 
 def _interval(found: Optimum) -> str:
@@ -74,7 +94,8 @@ def _temperature(result: Result) -> tuple[str, ...]:
         return ()
     parts = {"literal": found.literal, "rescaled": found.rescaled, "edit rate": found.edit_rate}
     told = [f"{name} {number(value)}" for name, value in parts.items() if value is not None]
-    return (f"The best temperature is τ* = {', or '.join(told)}, over {result.labels} labels.",)
+    which = "The best temperature" if len(result.tied) == 1 else "The temperature of the first of those that tie"
+    return (f"{which} is τ* = {', or '.join(told)}, over {result.labels} labels.",)
 
 
 def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
@@ -119,8 +140,18 @@ def notes(result: Result) -> tuple[str, ...]:
             f"the {100 * LEVEL:.0f} % level over all trials together (Bonferroni); s = {fixed(seen.deviation)} is the "
             f"pooled standard deviation between seeds, with {seen.freedom} degrees of freedom."
         ),
-        "Pruned trials have no final score and are compared with nothing.",
+        f"Final scores are by {_decoding(result)}, and those of trials that were stopped by greedy decoding after the "
+        "epoch given; they do not compare. Stopped trials are compared with nothing.",
     )
+
+
+def _decoding(result: Result) -> str:
+    """How finished trials were scored, as far as it is the same for all."""
+    rules = {each.experiment.decoding for each in result.finished if each.experiment is not None}
+    if len(rules) != 1:
+        return "each experiment's own decoding"
+    (decoding,) = rules
+    return f"the experiment's own decoding ({', '.join(f'{name} {value}' for name, value in leaves(decoding))})"
 
 
 def _fresh() -> str:

@@ -95,10 +95,13 @@ class Study:
         return [trials[number] for slot, number in sorted(owners(trials).items())]
 
     def complete(self) -> list[FrozenTrial]:
-        """Those of them that ran to their end, the best first."""
+        """Those of them that ran to their end, the best first, and of equal ones that of the first slot.
+
+        Not that of the lowest number: a trial that was put back has a higher one.
+        """
         sign = -1 if self.metric.higher_is_better else 1
         done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
-        return sorted(done, key=lambda trial: (sign * _value(trial), trial.number))
+        return sorted(done, key=lambda trial: sign * _value(trial))
 
     def finalists(self) -> list[FrozenTrial]:
         """The best trials of different parameters, as many as are to be run under more seeds."""

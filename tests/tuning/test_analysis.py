@@ -1,24 +1,29 @@
 """What the data can tell of an optimum, and in which words it is told."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from optuna.distributions import FloatDistribution
 from scipy import stats
 
+from structpred.comparison.document import Figure
 from structpred.metrics import SymbolErrorRate
 from structpred.objectives import RML
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
 from structpred.tuning import Outcome, Result
-from structpred.tuning.analysis import noise, not_worse, optimum, threshold
+from structpred.tuning.analysis import noise, not_worse, optimum, position, threshold
+from structpred.tuning.contents import document
 from structpred.tuning.outcomes import conventions
 from structpred.tuning.search import Search
 from structpred.tuning.sentences import budget, conclusion, notes
 from structpred.tuning.spaces import assigned
+from tests.support.studies import shown_of
 from tests.support.tuning import TEMPERED, TINY
 
 
@@ -67,14 +72,31 @@ def test_where_trials_on_both_sides_are_worse_the_optimum_is_interior() -> None:
     ("scores", "verdict", "said"),
     [
         ({**CLEAR, 0.01: [15.5, 17.0]}, "cannot tell", "nothing tried at the lower end is shown to be worse"),
-        ({**CLEAR, 0.005: [14.0, 15.0]}, "at the edge", "the outermost one tried within 0.001 to 1"),
+        (
+            {**CLEAR, 0.005: [14.0, 15.0]},
+            "outermost",
+            "0.005, is the lowest tried, and between it and the end of the range at 0.001 nothing was tried; run more",
+        ),
+        (
+            {**CLEAR, 0.0015: [14.0, 15.0]},
+            "at the edge",
+            "0.0015, is the lowest tried and near that end of the range 0.001 to 1, so the optimum may lie beyond; "
+            "widen the range there",
+        ),
+        (
+            {**CLEAR, 0.8: [14.0, 15.0]},
+            "at the edge",
+            "0.8, is the highest tried and near that end of the range 0.001 to 1, so the optimum may lie beyond; widen",
+        ),
+        ({0.0015: [1.0], 0.01: [2.0], 0.1: [3.0], 0.5: [4.0]}, "few", "the outermost of too few to tell"),
+        ({0.0015: [1.0], 0.01: [2.0], 0.1: [3.0], 0.5: [4.0], 0.9: [1.0]}, "tied", "from 0.0015 to 0.9 tie for"),
         (
             {tau: each[:1] for tau, each in CLEAR.items()},
             "no noise known",
             "no trial ran under two seeds, which would tell",
         ),
     ],
-    ids=["open below", "edge", "one seed"],
+    ids=["open below", "far from the end", "lower edge", "upper edge", "few", "tied", "one seed"],
 )
 def test_what_the_data_cannot_tell_is_said(scores: dict[float, list[float]], verdict: str, said: str) -> None:
     found = optimum(result(scores), "tau")
@@ -135,3 +157,86 @@ def test_a_temperature_is_told_in_every_convention_its_law_has() -> None:
     assert conventions(TINY, 40) is None
     assert EditDistancePayoff(temperature=Temperature(literal=found.literal)).edit_rate(40) == pytest.approx(0.1)
     assert HammingPayoff(temperature=Temperature(edit_rate=0.1)).edit_rate(40) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("value", "log", "expected"), [(0.01, True, 0.5), (0.0505, False, 0.5), (0.001, True, 0.0)])
+def test_a_place_in_a_range_is_on_the_ranges_own_scale(value: float, log: bool, expected: float) -> None:
+    distribution = FloatDistribution(0.001, 0.1, log=log)
+    assert position(value, distribution) == pytest.approx(expected)
+
+
+def test_four_trials_that_all_score_the_same_are_named_and_none_is_called_best() -> None:
+    study = result({0.0334: [100.0], 0.003: [100.0], 0.2: [100.0], 0.01: [100.0]}, low=0.003, high=0.3)
+    said = " ".join(conclusion(study))
+    assert "4 of 4 finished trials tie for the best, with dev" in said
+    assert "trial 0 (tau 0.0334), trial 1 (tau 0.003), trial 2 (tau 0.2) and trial 3 (tau 0.01)" in said
+    assert "run more trials" in said
+    assert "The temperature of the first of those that tie is" in said
+    for wrong in ("the best of", "the best value", "widen", "outermost"):
+        assert wrong not in said
+    page = shown_of("s", study)
+    assert page.count("ties for the best") == 4
+    assert "4 trials tie |" in page
+    many = result({0.01 * (i + 1): [1.0] for i in range(9)})
+    assert "and 4 more. The first of them is taken" in conclusion(many)[0]
+
+
+def test_one_tie_within_what_is_shown_to_be_worse_leaves_the_optimum_interior() -> None:
+    study = result({**CLEAR, 0.03: [15.0, 16.0]})
+    assert len(study.tied) == 2
+    found = optimum(study, "tau")
+    assert found is not None
+    assert found.verdict == "interior"
+
+
+def test_ties_go_by_slot_so_that_a_trial_that_was_put_back_does_not_lose() -> None:
+    put_back, later = outcome(7, 0.1, [1.0]), outcome(1, 0.2, [1.0])  # in the order of their slots
+    study = replace(result({}), outcomes=(put_back, later))
+    assert study.best is put_back
+    assert study.finished == (put_back, later)
+
+
+def finalist(number: int, tau: float, first: float, later: Sequence[float]) -> Outcome:
+    scores = dict(enumerate([first, *later]))
+    return replace(outcome(number, tau, [first]), scores=scores, fresh=tuple(later))
+
+
+def test_table_and_plots_are_of_the_same_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    lucky, steady = finalist(0, 0.1, 10.0, [30.0, 32.0]), finalist(1, 0.2, 20.0, [22.0, 24.0])
+    study = replace(result({}), outcomes=(lucky, steady, outcome(2, 0.3, [15.0])))
+    drawn: list[tuple[list[float], list[float]]] = []
+    plot = Axes.plot
+
+    def record(self: Axes, x: Any, y: Any, *arguments: Any, **options: Any) -> Any:
+        drawn.append((list(x), list(y)))
+        return plot(self, x, y, *arguments, **options)
+
+    lines: list[list[float]] = []
+    monkeypatch.setattr(Axes, "plot", record)
+    monkeypatch.setattr(Axes, "step", lambda self, x, y, **options: lines.append(list(y)))
+    for figure in [block for block in document((study,), {}).sections[3].blocks if isinstance(block, Figure)]:
+        figure.draw()
+    assert ([0.1, 0.1], [30.0, 32.0]) in drawn
+    assert ([1, 2, 3], [31.0, 23.0, 15.0]) in drawn
+    assert lines == [[31.0, 23.0, 23.0]], "the best so far is what the table puts first"
+    assert not [y for _, y in drawn if 10.0 in y or 20.0 in y]
+    rows = shown_of("s", study)
+    assert "23.00 ±" in rows
+    (steady_row,) = [line for line in rows.splitlines() if line.startswith("|     1 |")]
+    assert re.search(r"finished \|\s+2 \|\s+23.00", steady_row), "as many seeds as the mean is of"
+
+
+def test_what_pruned_trials_had_reached_has_a_column_of_its_own() -> None:
+    pruned = replace(outcome(9, 0.5, [], "pruned"), epochs={1: 50.0, 2: 40.0}, reason="pruned after epoch 2")
+    hopeless = replace(outcome(10, 0.6, [33.0], "pruned"), epochs={1: 60.0}, reason="hopeless after 1 of 2 seeds")
+    study = result(CLEAR)
+    rows = shown_of("s", replace(study, outcomes=(*study.outcomes, pruned, hopeless)))
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows.splitlines() if line.startswith("|")]
+    head = next(row for row in table if row[0] == "trial")
+    cells = {row[0]: dict(zip(head, row, strict=True)) for row in table if len(row) == len(head)}
+    final, stopped = "dev PER (%)", "stopped at dev PER (%), greedy"
+    assert (cells["9"][final], cells["9"][stopped], cells["9"]["epoch"]) == ("", "40.00", "2")
+    assert (cells["10"][final], cells["10"][stopped], cells["10"]["seeds"]) == ("33.00", "", "1")
+    assert cells["0"][stopped] == ""
+    assert stopped not in shown_of("s", study)
+    assert "Final scores are by the experiment's own decoding (beam 5, length_penalty 0.0, rule argmax)" in rows

@@ -79,6 +79,28 @@ def test_a_pruned_trial_ends_with_a_checkpoint_after_its_epoch(tmp_path: Path, m
     assert not run.finished
 
 
+def test_a_pruned_trial_stands_by_the_epoch_that_pruned_it_whatever_its_run_had_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(str(tmp_path / "runs" / "tuning.journal")) as storage:
+        study = Study.open("tuning", longer, Search(trials=1, pruner="none", finalists=0), storage)
+
+        def stopping() -> bool:
+            trials = study.main.trials()
+            return bool(trials) and len(trials[0].intermediate_values) >= 4
+
+        with pytest.raises(Interrupted):
+            work([study], Place(tmp_path / "runs", "auto", stopping, lambda: None), 60.0)
+
+    class AfterTwo(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+            return trial.last_step == 2
+
+    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: AfterTwo())
+    (outcome,) = quick(longer, tmp_path, trials=1, pruner="median").studies["tuning"].outcomes
+    assert (outcome.state, outcome.reason, list(outcome.epochs)) == ("pruned", "pruned after epoch 2", [1, 2])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["median", "hyperband"])
 def test_pruners_stop_some_trials_of_a_longer_study(tmp_path: Path, name: str) -> None:
