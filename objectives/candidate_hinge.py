@@ -15,6 +15,7 @@ from structpred.objective import Given, Losses, Need, Objective, check_reward
 from structpred.objectives.candidates import CandidateSet, NBest
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
+from structpred.rewards.asking import scores_of
 from structpred.sequences import Sequences
 
 Violations = Literal["worst", "sum", "softmax"]
@@ -105,7 +106,7 @@ class CandidateHinge(Objective):
         """The violation of each example; the diagnostic is the share of candidates that violate."""
         found = self.candidates.draw(p, targets, given.generator)
         scores = p.log_prob(found.outputs) / (found.outputs.lengths + 1.0) ** self.length_penalty
-        rewards = self.scale * self.reward.score(found.outputs, targets).to(scores.dtype)
+        rewards = self.scale * scores_of(self.reward, found.outputs, targets).to(scores.dtype)
         gold = torch.zeros_like(targets.lengths)  # the reference comes first
         if self.against == "best":
             gold = rewards.masked_fill(~found.mask, -torch.inf).argmax(1)

@@ -11,7 +11,7 @@ from torch import nn
 
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.objective import Given, Losses, Moment, Need, Objective
+from structpred.objective import Given, Losses, Moment, Need, Objective, losses_of
 from structpred.objectives.candidates import join
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
@@ -103,7 +103,8 @@ class Combined(Objective):
         found = {}
         for number in counting:
             name, part = list(members.items())[number]
-            found[name] = part.losses(p, targets, replace(given, draws=draws[number], state=_at(given.state, number)))
+            own = replace(given, draws=draws[number], state=_at(given.state, number))
+            found[name] = losses_of(part, p, targets, own)
         return weighted(found, [weights[number] for number in counting])
 
     def _split(self, draws: Sequences | None) -> list[Sequences | None]:

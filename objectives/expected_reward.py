@@ -9,6 +9,7 @@ from structpred.errors import ConfigError
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
+from structpred.rewards.asking import costs_of, scores_of
 from structpred.rewards.base import Decomposable
 from structpred.sequences import Sequences
 
@@ -54,8 +55,8 @@ class ExpectedReward(Objective):
         """−E_p[r] − τ H(p) of each example; diagnostics: the expected reward, and the entropy in nats."""
         del given
         assert isinstance(self.reward, Decomposable), "refused at construction"
-        costs = self.reward.costs(targets, p.labels)
-        best = self.reward.score(targets.candidates(), targets).squeeze(1)
+        costs = costs_of(self.reward, targets, p.labels)
+        best = scores_of(self.reward, targets.candidates(), targets).squeeze(1)
         expected = best - p.expected_score(LocalScores(costs, targets.lengths))
         entropy = p.entropy()
         shown = {"reward": expected.detach(), "entropy": entropy.detach()}

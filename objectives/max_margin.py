@@ -12,6 +12,7 @@ from structpred.errors import ConfigError
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
+from structpred.rewards.asking import costs_of, scores_of
 from structpred.rewards.base import Decomposable
 from structpred.sequences import Sequences
 
@@ -36,7 +37,7 @@ def margin(p: Score, output: Sequences, targets: Sequences) -> Float[Tensor, " b
 def local_costs(reward: Reward, scale: float, targets: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
     """What each label costs at each position, in nats: Δ(y, y*) = Σ_t cost_t(y_t), which is 0 for the reference."""
     assert isinstance(reward, Decomposable), "refused at construction"
-    return reward.costs(targets, labels).double() * scale
+    return costs_of(reward, targets, labels).double() * scale
 
 
 def check_decomposes(reward: Reward, purpose: str) -> None:
@@ -85,6 +86,6 @@ class MaxMargin(Objective):
         augmented = p.tilt(local_costs(self.reward, self.scale, targets, p.labels))
         worst = augmented.argmax()
         values = margin(augmented, worst, targets)
-        perfect, reached = (self.reward.score(each.candidates(), targets) for each in (targets, worst))
+        perfect, reached = (scores_of(self.reward, each.candidates(), targets) for each in (targets, worst))
         violated = (values.detach() > 0).to(values.dtype)
         return Losses(values, {"cost": (perfect - reached).squeeze(1), "violated": violated})

@@ -15,6 +15,7 @@ from structpred.objectives.candidates import CandidateSet, Samples
 from structpred.objectives.diagnostics import guards
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
+from structpred.rewards.asking import scores_of
 from structpred.sequences import Sequences
 
 
@@ -66,7 +67,7 @@ class MinimumRisk(Objective):
         """The risk of each example, with the guards and the reward under Q, ``expected``, as diagnostics."""
         found = self.candidates.draw(p, targets, given.generator)
         q = renormalised(p.log_prob(found.outputs), found.mask, self.sharpness)
-        rewards = self.reward.score(found.outputs, targets).to(q.dtype)
+        rewards = scores_of(self.reward, found.outputs, targets).to(q.dtype)
         expected = (q * rewards).sum(1)
         shown = guards(found.outputs, rewards, targets, found.mask) | {"expected": expected.detach()}
         return Losses(-expected, shown)

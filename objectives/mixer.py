@@ -16,6 +16,7 @@ from structpred.objectives.diagnostics import guards
 from structpred.objectives.schedule import Point, moved
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
+from structpred.rewards.asking import scores_of
 from structpred.sequences import Sequences
 
 
@@ -98,7 +99,7 @@ class Mixer(Objective):
             return Losses(-likelihood, shown)
         prefixes = Sequences(targets.labels, forced.minimum(targets.lengths))
         draws = p.continuations(prefixes, self.k, given.generator)
-        rewards = self.reward.score(draws, targets).to(likelihood.dtype)
+        rewards = scores_of(self.reward, draws, targets).to(likelihood.dtype)
         log_probs = p.token_log_probs(draws)
         own = torch.arange(log_probs.shape[-1], device=targets.device) >= forced.view(-1, 1, 1)
         chosen = torch.where(own & free.view(-1, 1, 1), log_probs, 0.0).sum(-1)

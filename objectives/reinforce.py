@@ -16,6 +16,7 @@ from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Return
 from structpred.objectives.diagnostics import guards
 from structpred.registry import objectives, rewards
 from structpred.rewards import EditDistance, Reward
+from structpred.rewards.asking import increments_of, scores_of
 from structpred.rewards.base import Incremental
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -127,8 +128,8 @@ class REINFORCE(Objective):
     def _group(self, p: Distribution, samples: Sequences, log_probs: Returns, targets: Sequences) -> Group:
         def returns_of(outputs: Sequences) -> Float[Tensor, "batch others given"]:
             if self.credit == "token" and isinstance(self.reward, Incremental):
-                return still_to_come(self.reward.increments(outputs, targets))
-            return self.reward.score(outputs, targets).unsqueeze(-1)
+                return still_to_come(increments_of(self.reward, outputs, targets))
+            return scores_of(self.reward, outputs, targets).unsqueeze(-1)
 
         earned = returns_of(samples).to(log_probs.dtype)
         steps = log_probs.shape[-1]

@@ -23,6 +23,10 @@ class RunError(StructpredError, RuntimeError):
     """A run folder that cannot be used, or training that cannot go on."""
 
 
+class CodeError(RunError):
+    """A component from outside the package raised an exception, which is the cause of this one."""
+
+
 class Interrupted(RunError):
     """Training was asked to stop; its checkpoint is on disk."""
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from structpred.config import Config, required
 from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.registry import models, objectives, rewards
+from structpred.returned import checked, described, detached, refuse
 from structpred.rewards.base import Reward
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
@@ -25,6 +26,9 @@ class Losses:
         values: the losses, minimised, ``[batch]``.
         diagnostics: detached numbers per example, ``[batch]`` each, by name.
     """
+
+    # Users make these, and `losses_of` says in words what is wrong, so run-time checks in tests leave them alone.
+    __no_type_check__: ClassVar[bool] = True
 
     values: Float[Tensor, " batch"]
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
@@ -111,8 +115,11 @@ class Objective(Config):
             generator: source of every draw.
             moment: when in training this is.
             inputs: what p was conditioned on, for objectives with a network of their own.
+
+        Raises:
+            ConfigError: what `losses` returns is not one loss for each example, or a diagnostic is none.
         """
-        return self.losses(p, targets, Given(draws, state, generator, moment, inputs))
+        return losses_of(self, p, targets, Given(draws, state, generator, moment, inputs))
 
     def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
         """Draws of q around ``targets`` ``[batch, candidates, time]``, made ahead of the step; None for none."""
@@ -164,6 +171,40 @@ class Objective(Config):
         for need in self.needs():
             if not issubclass(model.distribution, need.protocol):
                 raise ConfigError(_refusal(need, model))
+
+
+def losses_of(objective: Objective, p: object, targets: Sequences, given: Given) -> Losses:
+    """`Objective.losses`, checked; objectives that are made of others ask them by this.
+
+    Numbers that are not finite are let through: training skips such a step and counts it.
+
+    Raises:
+        ConfigError: it is not one loss for each example, or a diagnostic is not one detached number for each.
+    """
+    what = f"{type(objective).__name__}.losses"
+    found: object = objective.losses(p, targets, given)
+    if not isinstance(found, Losses):
+        refuse(what, "Losses", described(found), "return Losses(values), one value for each example and not reduced")
+    shape, like = tuple(targets.lengths.shape), targets.device
+    checked(found.values, shape, what=f"{what}, values,", axes="[batch]", like=like, finite=False)
+    if not isinstance(found.diagnostics, dict):
+        refuse(f"{what}, diagnostics,", "a dictionary", described(found.diagnostics), "give each diagnostic a name")
+    for name, values in found.diagnostics.items():
+        _check_diagnostic(f"{what}, diagnostics[{name!r}],", name, values, targets)
+    return found
+
+
+def _check_diagnostic(what: str, name: object, values: object, targets: Sequences) -> None:
+    if not isinstance(name, str):
+        refuse(what, "a name that is text", described(name), "name it by a str")
+    if not isinstance(values, Tensor) or values.is_complex():
+        refuse(what, "a tensor [batch] of numbers", described(values), "make it one")
+    if values.shape != targets.lengths.shape:
+        expected, found = (f"of shape {tuple(shape)}" for shape in (targets.lengths.shape, values.shape))
+        refuse(what, f"a tensor [batch] {expected}", f"one {found}", "return a number for each example")
+    if values.device != targets.device:
+        refuse(what, f"a tensor on {targets.device}", f"one on {values.device}", "compute it where p is")
+    detached(values, what)
 
 
 def check_reward(reward: Reward, model: Model, purpose: str) -> None:

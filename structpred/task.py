@@ -4,10 +4,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from structpred.blame import blaming, foreign
 from structpred.config import Config
 from structpred.metrics import Metric
-from structpred.recordings import Source
+from structpred.recordings import Recording, Source
 from structpred.registry import tasks
+from structpred.returned import described, refuse
 from structpred.vocabulary import Symbols
 
 
@@ -21,6 +23,9 @@ class Example:
         where: where it was read, such as ``"fre_dev.tsv line 17"``, for messages.
         unknown: for each position whether its word is new, for metrics of those; empty where the task does not say.
     """
+
+    # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
+    __no_type_check__: ClassVar[bool] = True
 
     source: Source
     references: tuple[Symbols, ...]
@@ -36,6 +41,9 @@ class Splits:
         train, dev, test: the parts; ``dev`` chooses the checkpoint, ``test`` is scored once at the end.
         digest: SHA-256 of the data actually read; part of every run's identity.
     """
+
+    # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
+    __no_type_check__: ClassVar[bool] = True
 
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
@@ -90,3 +98,35 @@ class Task(Config):
     @abstractmethod
     def render(self, output: Symbols) -> str:
         """Output symbols as one line of text, the way the task's own files write them."""
+
+
+def loaded(task: Task) -> Splits:
+    """What `Task.load` reads, once it is sure that it is what it should be.
+
+    Raises:
+        DataError: a file is missing or malformed.
+        ConfigError: the task returns something else than splits of examples.
+        CodeError: the task is not the package's own and raised an exception.
+    """
+    with blaming(foreign([type(task)])):
+        found: object = task.load()
+    what = f"{type(task).__name__}.load"
+    if not isinstance(found, Splits):
+        refuse(what, "Splits", described(found), "return Splits(train, dev, test, digest)")
+    if not isinstance(found.digest, str) or not found.digest:
+        refuse(f"{what}, digest,", "text that tells these data from others", described(found.digest), "hash the files")
+    for split in ("train", "dev", "test"):
+        for number, example in enumerate(getattr(found, split), start=1):
+            if not isinstance(example, Example) or not _whole(example):
+                expected = "an Example of symbols, which are str, with one reference or more"
+                refuse(f"{what}, {split},", expected, f"{described(example)} as number {number}", "correct it")
+    return found
+
+
+def _whole(example: Example) -> bool:
+    spelt_out = isinstance(example.source, Recording) or _symbols(example.source)
+    return spelt_out and bool(example.references) and all(map(_symbols, example.references))
+
+
+def _symbols(found: object) -> bool:
+    return isinstance(found, tuple) and all(isinstance(symbol, str) for symbol in found)

@@ -12,7 +12,7 @@ OUTER = ("objectives", "tasks", "experiments")
 # Lowest first. A name is a module or a package of structpred; those of one floor may import each other, one way.
 FLOORS = (
     "errors plain protocols registry coercion config sequences vocabulary recordings words frames metrics task "
-    "reading downloads tables results files seeds decoding provenance mistakes imports",
+    "reading downloads tables results files seeds decoding provenance mistakes imports blame returned",
     "distributions rewards",
     "payoffs models objective training",
     "experiment running runs display",

@@ -21,7 +21,7 @@ from structpred.reading import each_line, read_bytes, read_stream
 from structpred.recordings import Source
 from structpred.runs import Run
 from structpred.tables import escaped
-from structpred.task import Splits
+from structpred.task import Splits, loaded
 from structpred.training.data import warn_of_unknown
 from structpred.training.evaluation import n_best, predict
 
@@ -59,7 +59,7 @@ class Evaluate:
                 raise ConfigError(f"only the task of a finished run may be assigned to, but got {word!r}; use task.…")
         run = Run.load(self.path)
         task = assignments.experiment(self.words, run.experiment).task
-        examples = getattr(task.load(), self.split)
+        examples = getattr(loaded(task), self.split)
         warn_of_unknown(Splits((), (), examples, ""), run.codec)
         found = run.evaluate(examples, decoding=None if self.beam is None else Decoding(beam=self.beam))
         show_scores({self.split: found}, console)

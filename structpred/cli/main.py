@@ -83,7 +83,7 @@ def _sentence(error: BaseException) -> str | None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    from structpred.training.gradient import out_of_memory
+    from structpred.blame import out_of_memory
 
     return out_of_memory(error)
 

@@ -15,6 +15,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.running import train
 from structpred.runs import Run
+from structpred.task import loaded
 from structpred.training.progress import Observer, Progress, ignore
 from structpred.training.ranks import in_first
 from structpred.training.tensorboard import TensorBoard
@@ -103,7 +104,7 @@ class Train:
         run = Run.load(path)
         if path.resolve().parent != self.root.resolve():
             raise ConfigError(f"the run to start from must be in {self.root}, but got {path}; add --root {path.parent}")
-        if run.experiment.identity(run.experiment.task.load().digest) != run.result.identity:
+        if run.experiment.identity(loaded(run.experiment.task).digest) != run.result.identity:
             raise ConfigError(f"{path}: its data or its components have changed since this run; train it again first")
         return replace(run.experiment, start=run.experiment)
 

@@ -14,7 +14,7 @@ from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
 from structpred.registry import nearest
 from structpred.runs import Folder, Run
-from structpred.task import Splits
+from structpred.task import Splits, loaded
 from structpred.training.progress import Progress
 
 
@@ -83,7 +83,7 @@ class Plan:
         """
         _check(arms, seeds, baseline)
         first = next(iter(arms))
-        splits = arms[first].task.load()
+        splits = loaded(arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
         runs = tuple(_planned(arm, experiment, root, splits.digest) for arm, experiment in seeded)
         return cls(arms, tuple(seeds), baseline or first, splits, runs, _starts(runs, root, splits.digest))

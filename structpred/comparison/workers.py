@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from structpred.comparison.plan import PlannedRun, ProgressFile
-from structpred.errors import Busy, Interrupted, RunError, StructpredError
+from structpred.errors import Busy, CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
 from structpred.running import WAIT, train
@@ -114,6 +114,8 @@ def _train(experiment: Experiment, root: Path, device: str, folder: Folder, sign
             if sign is None:
                 os._exit(1)  # a pool that ends may have lost the lock of its queues: do not go back to them
             raise
+        except CodeError as error:
+            raise _mistake_in_code(error, folder.path) from error
         except (StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -139,7 +141,8 @@ def _mistake_in_code(error: Exception, folder: Path) -> RunError:
     """A component failed in a way nobody foresaw: its author needs the traceback, on a line of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     place = write_atomically(folder / "traceback.txt", "".join(traceback.format_exception(error)))
-    return RunError(f"{type(error).__name__}: {error} (traceback in {place})")
+    what = "" if isinstance(error, CodeError) else f"{type(error).__name__}: "
+    return RunError(f"{what}{error} (traceback in {place})")
 
 
 def _begin(stop: Event, parent: int) -> None:

@@ -1,5 +1,7 @@
 """Metrics: per-example counts first, one number second, and a signature that says how it was computed."""
 
+import math
+import numbers
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
@@ -7,7 +9,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from structpred.blame import blaming, foreign
 from structpred.protocols import Checkable
+from structpred.returned import described, refuse
 from structpred.vocabulary import Symbols
 
 Counts = Float[np.ndarray, "examples statistics"]
@@ -75,8 +79,20 @@ def score(metric: Metric, counts: Counts) -> float:
     >>> from structpred.metrics import WordErrorRate
     >>> score(WordErrorRate(), np.array([[1.0, 1.0], [0.0, 1.0]]))
     50.0
+
+    Raises:
+        ConfigError: it makes no finite number of them.
     """
-    return metric.score(counts.sum(axis=0))
+    with blaming(foreign([type(metric)])):
+        found: object = metric.score(counts.sum(axis=0))
+    if not isinstance(found, numbers.Real) or not math.isfinite(found):
+        refuse(
+            f"{type(metric).__name__}.score",
+            "a finite number",
+            described(found),
+            "say what it is where there is nothing to count",
+        )
+    return float(found)
 
 
 def counts(
@@ -92,10 +108,35 @@ def counts(
         predictions: one output an example.
         references: the right outputs of each.
         unknown: for each example which positions have words that are new, for metrics that ask (`OfUnknown`).
+
+    Raises:
+        ConfigError: the metric does not count the same number of finite statistics for every example.
     """
-    if isinstance(metric, OfUnknown):
-        marked = zip(predictions, references, unknown or [()] * len(predictions), strict=True)
-        rows = [metric.counts_of(*each) for each in marked]
-    else:
-        rows = [metric.counts(*each) for each in zip(predictions, references, strict=True)]
-    return np.array(rows, dtype=float) if rows else np.zeros((0, len(metric.counts((), ((),)))))
+    with blaming(foreign([type(metric)])):
+        if isinstance(metric, OfUnknown):
+            marked = zip(predictions, references, unknown or [()] * len(predictions), strict=True)
+            rows = [metric.counts_of(*each) for each in marked]
+        else:
+            rows = [metric.counts(*each) for each in zip(predictions, references, strict=True)]
+        return _array(metric, rows) if rows else np.zeros((0, len(metric.counts((), ((),)))))
+
+
+def _array(metric: Metric, rows: Sequence[object]) -> Counts:
+    """The rows as an array; the first that is to blame is named where they make none."""
+    try:
+        found = np.array(rows)
+    except ValueError:  # of different lengths
+        found = np.array(None)
+    if found.ndim != 2 or found.dtype.kind not in "bifu" or not np.isfinite(found).all():
+        number, row = next((i, row) for i, row in enumerate(rows) if not _counted(row, rows[0]))
+        expected = "a tuple of finite numbers, as many for every example"
+        found_here = f"{described(row)} for example {number + 1}"
+        refuse(f"{type(metric).__name__}.counts", expected, found_here, "return 0 where there is nothing to count")
+    return found.astype(float)
+
+
+def _counted(row: object, first: object) -> bool:
+    if not isinstance(row, tuple | list | np.ndarray):
+        return False
+    numeric = all(isinstance(each, numbers.Real) and math.isfinite(each) for each in row)
+    return numeric and isinstance(first, tuple | list | np.ndarray) and len(row) == len(first)

@@ -12,10 +12,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from structpred.blame import blaming
 from structpred.errors import ConfigError
 from structpred.registry import rewards
+from structpred.returned import refuse, shortened
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
+
+LARGEST = torch.finfo(torch.float32).max
+"""What single precision holds."""
 
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -86,16 +91,24 @@ class FunctionReward(Reward):
         several = references if references.lengths.ndim == 2 else references.candidates()
         rows, count = outputs.lengths.shape[1], several.lengths.shape[1]
         hypotheses, targets = outputs.flatten().tolist(), several.flatten().tolist()
-        values = [
-            max(self._number(function(list(output), list(target))) for target in targets[i * count : (i + 1) * count])
-            for i, output in ((index // rows, output) for index, output in enumerate(hypotheses))
-        ]
+        with blaming({getattr(function, "__module__", ""), self.function.partition(":")[0]}):
+            values = [
+                max(
+                    self._number(function(list(output), list(target)))
+                    for target in targets[i * count : i * count + count]
+                )
+                for i, output in ((index // rows, output) for index, output in enumerate(hypotheses))
+            ]
         return torch.tensor(values, dtype=torch.float32, device=outputs.device).reshape(outputs.lengths.shape)
 
     def _number(self, value: object) -> float:
-        if not isinstance(value, numbers.Real) or math.isnan(value):
-            raise ConfigError(
-                f"the reward function {self.function!r} must return a number, but returned {value!r}; "
-                "mend it, or give such outputs a low reward"
-            )
-        return float(value)
+        what, advice = f"the reward function {self.function!r}", "mend it, or give such outputs a low reward"
+        if not isinstance(value, numbers.Real):
+            refuse(what, "a number", shortened(repr(value)), advice)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond double precision
+            number = math.inf
+        if not abs(number) <= LARGEST:  # in this order NaN is refused as well
+            refuse(what, "a number that is finite in single precision", shortened(repr(value)), advice)
+        return number

@@ -13,6 +13,7 @@ from structpred.experiment import Experiment
 from structpred.running.lock import alone
 from structpred.running.making import Conditions, Making
 from structpred.runs import Folder, Run
+from structpred.task import loaded
 from structpred.training.logbook import GivenLogger, opened
 from structpred.training.process import signals, without_subnormals
 from structpred.training.progress import Observer, Progress, ignore
@@ -60,7 +61,7 @@ def train(
         Interrupted: a signal or ``stopping`` ended it early.
     """
     ranks = Ranks(device, devices, nodes)
-    conditions = Conditions(experiment.task.load(), ranks, stopping, checkpoint_every, loggers=())
+    conditions = Conditions(loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
     return _Session(Path(root), conditions).run(experiment, observer, tuple(loggers))
 
 

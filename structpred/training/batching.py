@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from structpred.objective import Objective
+from structpred.returned import described, refuse
 from structpred.seeds import generator
 from structpred.sequences import FlatSequences, Inputs, Sequences
 from structpred.training.data import TrainingData
@@ -149,7 +150,21 @@ def draw_ahead(
     blocks = []
     for rows in torch.split(chosen, DRAW_BLOCK):
         drawn = objective.draw(data.references.gather(rows), data.sizes.labels, source)
+        _check_drawn(objective, drawn, len(rows))
         if drawn is None:
             return None
         blocks.append(FlatSequences.packed(drawn.flatten()))
     return FlatSequences.joined(blocks)
+
+
+def _check_drawn(objective: Objective, found: object, examples: int) -> None:
+    """Refuse what is not as many sequences for each example as the objective says; they would go to other examples."""
+    what, wanted = f"{type(objective).__name__}.draw", (examples, objective.drawn)
+    advice = "its property `drawn` must say how many there are, 0 for None"
+    if found is None and not objective.drawn:
+        return
+    if not isinstance(found, Sequences):
+        refuse(what, f"Sequences [batch, candidates, time] of {wanted} outputs", described(found), advice)
+    if tuple(found.lengths.shape) != wanted:
+        shape = tuple(found.lengths.shape)
+        refuse(what, f"Sequences [batch, candidates, time] of {wanted} outputs", f"{shape} of them", advice)

@@ -15,14 +15,17 @@ from structpred.training.data import Prepared
 class NotFinite(RunError):
     """Too many steps in a row whose loss or gradient was not finite.
 
-    Attributes:
+    Args:
+        what: what was not finite, such as ``"the loss of RML"``.
+        steps: how many there were.
+        epoch: when, from 1.
         batch: the examples of the last one, as plain values.
     """
 
-    def __init__(self, steps: int, epoch: int, batch: State) -> None:
+    def __init__(self, what: str, steps: int, epoch: int, batch: State) -> None:
         super().__init__(
-            f"the loss or its gradient was not finite in {steps} steps in a row in epoch {epoch}; lower the learning "
-            "rate or the clip norm, or look at the batch"
+            f"{what} was not finite in {steps} steps in a row in epoch {epoch}; lower the learning rate or the clip "
+            "norm, or look at the batch"
         )
         self.batch = batch
 
@@ -35,20 +38,23 @@ class Care:
         in_a_row: those since the last step that was taken.
         longest: the most there ever were in a row.
         position: place in the epoch of the last one; -1 for none.
+        by_loss: True where the loss of the last one itself was not finite, False where its gradient alone was not.
     """
 
-    NAMES = ("skipped", "in_a_row", "longest", "position")
+    NAMES = ("skipped", "in_a_row", "longest", "position", "by_loss")
 
     def __init__(self, device: torch.device) -> None:
         self.skipped, self.in_a_row, self.longest = (torch.zeros((), dtype=torch.long, device=device) for _ in range(3))
         self.position = torch.tensor(-1, device=device)
+        self.by_loss = torch.zeros((), dtype=torch.bool, device=device)
 
-    def count(self, skip: Tensor, position: int) -> None:
-        """Count a step that is skipped, or is not."""
+    def count(self, skip: Tensor, position: int, by_loss: Tensor) -> None:
+        """Count a step that is skipped, or is not; ``by_loss`` where its loss is not finite."""
         self.skipped = self.skipped + skip
         self.in_a_row = (self.in_a_row + 1) * skip
         self.longest = torch.maximum(self.longest, self.in_a_row)
         self.position = torch.where(skip, position, self.position)
+        self.by_loss = torch.where(skip, by_loss, self.by_loss)
 
     def state(self) -> State:
         """All counts."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from structpred.blame import blaming, foreign
 from structpred.decoding import Decode, Decoding
 from structpred.distributions.protocols import NBest
 from structpred.metrics import Counts, Metric, counts, score
@@ -66,10 +67,13 @@ def _by_length(model: nn.Module, inputs: FlatInputs, decode: Callable[[Any], lis
     device = next(model.parameters()).device
     training = model.training
     model.eval()
+    users = foreign(type(each) for each in model.modules())
     order = inputs.lengths.argsort(stable=True)
     results: dict[int, Item] = {}
     for rows in torch.split(order, DECODING_ROWS):
-        results.update(zip(rows.tolist(), decode(model(inputs.gather(rows).to(device))), strict=True))
+        with blaming(users):
+            outputs = decode(model(inputs.gather(rows).to(device)))
+        results.update(zip(rows.tolist(), outputs, strict=True))
     model.train(training)
     return [results[i] for i in range(len(inputs))]
 

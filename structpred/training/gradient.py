@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor
 
+from structpred.blame import out_of_memory
 from structpred.training.batching import Batch, EpochPlan
 from structpred.training.ranks import Ranks
 from structpred.training.step import plain
@@ -95,9 +96,3 @@ class Gradient:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(f"a batch that does not fit into memory is worked off in pieces ({why})", MemoryWarning, 2)
         self.warned = True
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """True where memory was wanted, of a device or of the machine."""
-    wanted = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return wanted or "DefaultCPUAllocator: can't allocate memory" in str(error)

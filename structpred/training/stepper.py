@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from structpred.errors import RunError
+from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
 from structpred.training.average import Average
 from structpred.training.batching import EpochPlan
@@ -18,7 +19,7 @@ from structpred.training.data import Prepared
 from structpred.training.gradient import Gradient, Scored
 from structpred.training.ranks import Ranks
 from structpred.training.settings import Recipe
-from structpred.training.step import TrainingStep
+from structpred.training.step import TrainingStep, plain
 
 
 def compiled(step: nn.Module, device: torch.device) -> nn.Module:
@@ -31,6 +32,12 @@ def compiled(step: nn.Module, device: torch.device) -> nn.Module:
     if device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
         raise RunError("expected a C++ compiler for Trainer.compile, but there is none; install g++ or leave it off")
     return torch.compile(step, dynamic=True)  # type: ignore[return-value]  # a module stays one
+
+
+def _module(what: str, found: object) -> nn.Module:
+    if not isinstance(found, nn.Module):
+        refuse(what, "a torch.nn.Module", described(found), "return the module itself")
+    return found
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,19 @@ class Stepper:
         give_back(self.buffers, before, skip)
         if self.average is not None:
             self.average.follow(steps + 1)
-        self.care.count(skip, position)
+        self.care.count(skip, position, doubtful)
         return Taken(scored, skip)
+
+    @torch.no_grad()
+    def examine(self, plan: EpochPlan, position: int, steps: int, share: float) -> None:
+        """Compute a batch's losses once more, for nothing but the checks that make the device wait.
+
+        Raises:
+            ConfigError: a component returns what is not finite.
+        """
+        with waiting():
+            for part in plan.parts(position, self.gradient.pieces, self.ranks.rank, self.ranks.world):
+                self.modules(*plain(part), steps, share)
 
     def state(self) -> State:
         """Everything needed to go on with the same steps; all processes take part."""
@@ -142,10 +160,17 @@ class Stepper:
 
     def _modules(self, prepared: Prepared) -> TrainingStep:
         recipe, sizes = self.recipe, prepared.training.sizes
-        model = recipe.model.build(sizes)
+        model = _module(f"{type(recipe.model).__name__}.build", recipe.model.build(sizes))
+        if not any(each.requires_grad for each in model.parameters()):
+            what = f"{type(recipe.model).__name__}.build"
+            refuse(what, "a network with weights to train", "one without", "leave requires_grad on for some")
         state = recipe.objective.state(sizes)
+        if state is not None:
+            _module(f"{type(recipe.objective).__name__}.state", state)
         kind = prepared.training.inputs.padded
-        return TrainingStep(model, recipe.objective, state, self.generator, kind=kind, symbols=sizes.inputs)
+        return TrainingStep(
+            model, recipe.objective, state, self.generator, kind=kind, symbols=sizes.inputs, specification=recipe.model
+        )
 
     def _stream(self, name: str) -> int:
         """A seed of this process's own; the first one's is that of a process on its own."""

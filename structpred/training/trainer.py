@@ -7,10 +7,13 @@ from dataclasses import asdict
 
 from torch import Tensor, nn
 
+from structpred.blame import blaming, foreign
+from structpred.config import components
 from structpred.decoding import Decoding
 from structpred.errors import Interrupted
 from structpred.recordings import Source
 from structpred.results import Epoch
+from structpred.returned import waiting
 from structpred.training.batching import EpochPlan
 from structpred.training.care import Care, NotFinite, described
 from structpred.training.checkpoint import State
@@ -29,6 +32,13 @@ from structpred.vocabulary import Symbols
 GREEDY = Decoding(beam=1)
 
 
+def users_modules(recipe: Recipe) -> set[str]:
+    """Where the components of an experiment are defined that are not the package's own."""
+    parts = (recipe.task, recipe.model, recipe.objective, recipe.optimiser)
+    classes = {type(each) for part in parts for each in components(part)}
+    return foreign(classes | set(map(type, recipe.task.metrics)) | {recipe.model.distribution})
+
+
 class Training:
     """One run under way: everything a checkpoint must hold, and the loop that moves it on.
 
@@ -39,6 +49,9 @@ class Training:
         observer: told of progress, in the first process.
         ranks: the processes at work; this one alone by default.
         loggers: given numbers every few seconds and at the end of every epoch, in the first process.
+
+    Attributes:
+        users: modules of components from outside the package, whose errors become sentences (`structpred.blame`).
 
     Raises:
         RunError: the device is not there.
@@ -56,7 +69,10 @@ class Training:
     ) -> None:
         self.ranks = ranks or Ranks(device)
         self.recipe, self.prepared = recipe, prepared
-        self.stepper = Stepper(recipe, prepared, self.ranks)
+        self.users = users_modules(recipe)
+        with blaming(self.users):
+            self.stepper = Stepper(recipe, prepared, self.ranks)
+        self.users |= foreign(type(each) for each in self.stepper.modules.modules())
         told = (observer, loggers) if self.ranks.first else (ignore, ())
         self.reporter = Reporter(*told, recipe.trainer.epochs)
         self.resident = prepared.training.to(self.stepper.device)
@@ -144,24 +160,27 @@ class Training:
         return limit is not None and self.clock.seconds() >= limit
 
     def _plan(self) -> EpochPlan:
-        return EpochPlan(
-            self.prepared.training,
-            self.resident,
-            self.recipe.objective,
-            budget=self.recipe.trainer.batch_tokens,
-            seed=self.recipe.seed,
-            epoch=self.epoch,
-        )
+        with blaming(self.users):
+            return EpochPlan(
+                self.prepared.training,
+                self.resident,
+                self.recipe.objective,
+                budget=self.recipe.trainer.batch_tokens,
+                seed=self.recipe.seed,
+                epoch=self.epoch,
+            )
 
     def _train(self, plan: EpochPlan, share: float | None = None) -> None:
         """One step; ``share`` of the training is done, by default what really is."""
         if share is None:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
-        taken = self.stepper.take(plan, self.position, self.steps, share)
+        due = self.reporter.due()
+        with blaming(self.users), waiting(due):
+            taken = self.stepper.take(plan, self.position, self.steps, share)
         self.steps += 1
         self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
         self.clock.tokens += plan.tokens(self.position)
-        if self.reporter.due():
+        if due:
             self._report(share)
             self._refuse_what_is_not_finite(plan)
 
@@ -169,10 +188,14 @@ class Training:
         self.reporter.tell(self.totals, self.clock, self.care, self.history, steps=self.steps, share=share)
 
     def _refuse_what_is_not_finite(self, plan: EpochPlan) -> None:
+        """Blame what a component returned if it can be told, and the loss or its gradient otherwise."""
         most = int(self.care.longest)
         if most >= self.recipe.trainer.tolerate:
-            batch = described(plan, int(self.care.position), self.prepared)
-            raise NotFinite(most, self.epoch + 1, batch)
+            position, objective = int(self.care.position), type(self.recipe.objective).__name__
+            with blaming(self.users):
+                self.stepper.examine(plan, position, self.steps, self.recipe.trainer.share(self.epoch, self.steps))
+            what = f"the loss of {objective}" if self.care.by_loss else f"the gradient of the loss of {objective}"
+            raise NotFinite(what, most, self.epoch + 1, described(plan, position, self.prepared))
 
     def _finish_epoch(self) -> None:
         """Score the dev set, keep the weights if they are the best, and begin the next epoch."""
@@ -194,9 +217,9 @@ class Training:
 
     def _keep(self, ranked: tuple[float, ...]) -> None:
         """Keep the weights unless earlier ones scored better; only better ones count as progress."""
-        if self.best is None or ranked >= self.best.ranking:
-            better = self.best is None or ranked > self.best.ranking
-            improved = self.epoch if better else self.best.improved
+        before = self.best
+        if before is None or ranked >= before.ranking:
+            improved = self.epoch if before is None or ranked > before.ranking else before.improved
             self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.scored.state_dict()))
 
     def state(self) -> State:

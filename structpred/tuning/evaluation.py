@@ -21,6 +21,7 @@ from structpred.metrics import Metric
 from structpred.protocols import Checkable
 from structpred.running import WAIT, train
 from structpred.runs import Folder, Run
+from structpred.task import loaded
 from structpred.training.progress import Progress
 from structpred.tuning.slots import REASON, SCORES
 from structpred.tuning.spaces import Space
@@ -163,7 +164,7 @@ class Training:
     @cached_property
     def folder(self) -> Folder:
         """Where the run is, or will be."""
-        return Folder(self.place.root / self.experiment.identity(self.experiment.task.load().digest)[:16])
+        return Folder(self.place.root / self.experiment.identity(loaded(self.experiment.task).digest)[:16])
 
     def run(self) -> Run:
         """The finished run, trained, resumed or found; waits while another process is at it.

@@ -13,6 +13,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
 from structpred.payoffs.base import Payoff
+from structpred.task import loaded
 from structpred.training.data import Prepared
 from structpred.tuning.probe import probed
 from structpred.tuning.search import Search
@@ -91,7 +92,7 @@ class Result:
         trials = study.trials()
         outcomes = tuple(_outcome(study, trial, scores[trial.number], later) for trial in trials)
         lost = given_up(study.main.trials())
-        labels = Prepared.of(experiment.task.load(), experiment.model).training.sizes.labels
+        labels = Prepared.of(loaded(experiment.task), experiment.model).training.sizes.labels
         return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels)
 
     @property

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
+from structpred.task import loaded
 from structpred.tuning import samplers
 from structpred.tuning.probe import grid, probed, signature
 from structpred.tuning.search import Search
@@ -56,7 +57,7 @@ class Study:
         mine = signature(space) | {
             "seeds": ", ".join(map(str, search.seeds)),
             "metric": f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
-            "data": experiment.task.load().digest,
+            "data": loaded(experiment.task).digest,
         }
         opened = optuna.create_study(
             storage=storage,

@@ -8,6 +8,7 @@ from rich.console import Console
 from structpred.config import Count, Positive, coerce
 from structpred.errors import ConfigError
 from structpred.plain import refuse_unseen
+from structpred.task import loaded
 from structpred.training.data import Codec, warn_of_unknown
 from structpred.tuning.board import Board
 from structpred.tuning.contents import importances_of
@@ -139,5 +140,5 @@ def _trials(trials: int | None, sampler: str, points: int, spaces: Mapping[str, 
 def _warn_of_unknown(space: Space) -> None:
     """Here and once: workers are quiet."""
     experiment, _ = probed(space)
-    splits = experiment.task.load()
+    splits = loaded(experiment.task)
     warn_of_unknown(splits, Codec.of(splits.train, experiment.model.encoder()))

@@ -14,7 +14,7 @@ import torch
 from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
 
-from structpred.errors import Interrupted, StructpredError
+from structpred.errors import CodeError, Interrupted, StructpredError
 from structpred.files import write_atomically
 from structpred.tuning.evaluation import RUN, Evaluate, MeanOverSeeds, OneMoreSeed, Place
 from structpred.tuning.lease import LEASE, Lease, Watch
@@ -146,7 +146,8 @@ def _reason(error: Exception, trial: optuna.Trial, root: Path) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return f"out of memory: {said[:200]}" if said else "out of memory"
-    return said if isinstance(error, StructpredError) else _mistake_in_code(error, trial, root)
+    known = isinstance(error, StructpredError) and not isinstance(error, CodeError)
+    return said if known else _mistake_in_code(error, trial, root)
 
 
 def _mistake_in_code(error: Exception, trial: optuna.Trial, root: Path) -> str:
@@ -154,7 +155,8 @@ def _mistake_in_code(error: Exception, trial: optuna.Trial, root: Path) -> str:
     folder = root / str(trial.user_attrs.get(RUN, "tracebacks"))
     folder.mkdir(parents=True, exist_ok=True)
     place = write_atomically(folder / "traceback.txt", "".join(traceback.format_exception(error)))
-    return f"{type(error).__name__}: {' '.join(str(error).split())} (traceback in {place})"
+    what = "" if isinstance(error, CodeError) else f"{type(error).__name__}: "
+    return f"{what}{' '.join(str(error).split())} (traceback in {place})"
 
 
 def worked(trials: Sequence[FrozenTrial]) -> float:

@@ -115,9 +115,13 @@ def test_a_run_survives_some_and_says_how_many(tmp_path: Path) -> None:
     assert all(math.isfinite(epoch.loss) for epoch in result.history)
 
 
-def test_too_many_in_a_row_end_the_run_with_the_batch_for_inspection(tmp_path: Path) -> None:
-    experiment = replace(with_trainer(tolerate=4), objective=SometimesInfinite(every=1))
-    with pytest.raises(RunError, match=r"not finite in \d+ steps in a row in epoch 1; lower the learning rate"):
+@pytest.mark.parametrize("gradient_only", [False, True])
+def test_too_many_in_a_row_end_the_run_with_the_batch_for_inspection(gradient_only: bool, tmp_path: Path) -> None:
+    experiment = replace(with_trainer(tolerate=4), objective=SometimesInfinite(every=1, gradient_only=gradient_only))
+    what = f"{'the gradient of ' if gradient_only else ''}the loss of SometimesInfinite was"
+    with pytest.raises(
+        RunError, match=rf"^{what} not finite in \d+ steps in a row in epoch 1; lower the learning rate"
+    ):
         train(experiment, root=tmp_path)
     (place,) = tmp_path.glob("*/not_finite.json")
     examples = json.loads(place.read_text(encoding="utf-8"))["examples"]

@@ -29,7 +29,8 @@ def test_failing_trials_are_recorded_with_their_reason_and_stop_nothing(tmp_path
     }  # fmt: skip
     assert "not finite in 10 steps in a row" in found["finite"].reason
     assert found["memory"].reason == "out of memory"
-    assert found["code"].reason.startswith("KeyError: 'surprise' (traceback in ")
+    assert found["code"].reason.startswith("Failing.losses, line ")
+    assert " failed with KeyError: 'surprise' (traceback in " in found["code"].reason
     assert 'raise KeyError("surprise")' in Path(found["code"].reason.split()[-1][:-1]).read_text(encoding="utf-8")
     assert tuning.best.objective == Failing()
     report = shown(tuning)

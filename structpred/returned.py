@@ -1,0 +1,108 @@
+"""What components return, checked where it is received: a wrong shape broadcasts in silence, a NaN spoils weights.
+
+Shapes, types and devices are known to Python and always checked. To look at numbers a device has to be waited for, so
+numbers on a device are checked only within `waiting`, which training enters where it waits in any case; those in main
+memory are checked always.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from structpred.errors import ConfigError
+
+_WAITS: ContextVar[bool] = ContextVar("waits", default=False)
+
+
+@contextlib.contextmanager
+def waiting(wanted: bool = True) -> Iterator[None]:
+    """Look at numbers on a device as well, for the time of a block."""
+    before = _WAITS.set(wanted)
+    try:
+        yield
+    finally:
+        _WAITS.reset(before)
+
+
+def refuse(what: str, expected: str, found: str, advice: str) -> NoReturn:
+    """Say in one sentence what a component returned instead of what it should.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(f"{what} must return {expected}, but returned {found}; {advice}")
+
+
+def checked(
+    found: object, shape: Sequence[int], *, what: str, axes: str, like: torch.device, finite: bool = True
+) -> Tensor:
+    """A tensor that a component returned, once it is sure that it is one of floating-point numbers and of that shape.
+
+    Args:
+        found: what was returned.
+        shape: what its shape must be.
+        what: the class and its method, for messages.
+        axes: the names of the axes, such as ``"[batch, candidates]"``.
+        like: where it must be.
+        finite: whether its numbers must be finite, in single precision.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    expected = f"a tensor {axes} of floating-point numbers"
+    if not isinstance(found, Tensor):
+        refuse(what, expected, described(found), "make it one")
+    assert isinstance(found, Tensor)
+    if tuple(found.shape) != tuple(shape):
+        advice = "nothing is broadcast, so return a number for each"
+        refuse(what, f"a tensor {axes} of shape {tuple(shape)}", f"one of shape {tuple(found.shape)}", advice)
+    if not found.is_floating_point():
+        refuse(what, expected, f"one of {found.dtype}", "convert it by .float()")
+    if found.device != like:
+        refuse(what, f"{expected} on {like}", f"one on {found.device}", "compute it where its arguments are")
+    if finite and (like.type == "cpu" or _WAITS.get()):
+        _check_finite(found, what)
+    return found
+
+
+def detached(found: Tensor, what: str) -> Tensor:
+    """A tensor that must carry no gradient.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if found.requires_grad:
+        refuse(what, "numbers without a gradient", "a tensor that requires one", "detach it")
+    return found
+
+
+def described(found: object) -> str:
+    """Something that is no tensor, for messages.
+
+    >>> described(None), described([0.5])
+    ('None', 'a list: [0.5]')
+    """
+    if found is None:
+        return "None"
+    return f"a {type(found).__name__}: {shortened(repr(found))}"
+
+
+def shortened(text: str) -> str:
+    """At most 80 characters on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"
+
+
+def _check_finite(found: Tensor, what: str) -> None:
+    single = found.detach().float().isfinite()
+    if not single.all():
+        place = (~single).nonzero()[0].tolist()
+        value = float(found.detach()[tuple(place)])
+        refuse(
+            what, "numbers that are finite in single precision", f"{value:g} at {place}",
+            "give the worst outputs a low number instead",
+        )  # fmt: skip

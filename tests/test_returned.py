@@ -1,0 +1,405 @@
+"""What users' components return: one sentence for whatever is not what it should be, and their errors in words."""
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from structpred.distributions.protocols import LogProb
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.metrics import WordErrorRate, counts, score
+from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives import (
+    REINFORCE,
+    CandidateHinge,
+    ExpectedReward,
+    MaximumLikelihood,
+    MaxMargin,
+    MinimumRisk,
+    Mixer,
+    Point,
+    SoftmaxMargin,
+    Weighted,
+    WeightedSum,
+)
+from structpred.registry import models, objectives, rewards, tasks
+from structpred.returned import waiting
+from structpred.rewards import Hamming, Reward
+from structpred.rewards.asking import costs_of, increments_of, scores_of
+from structpred.sequences import Sequences
+from structpred.task import Example, Sizes, loaded
+from structpred.training import Adam, Constant, Trainer
+from structpred.training.care import Care
+from structpred.training.data import Prepared
+from structpred.training.trainer import Training
+from tests.support.device import DEVICE, Watch, move
+from tests.support.tiny import Copying
+
+TINY = Experiment(
+    task=Copying(),
+    model=Seq2Seq(embedding=8, hidden=8, dropout=0.0),
+    objective=MaximumLikelihood(),
+    optimiser=Adam(lr=1e-2, schedule=Constant()),
+    trainer=Trainer(epochs=1, batch_tokens=40),
+)
+DATA = TINY.task.load()
+HERE = Path(__file__).name
+OUTPUTS = Sequences(torch.ones(3, 2, 4, dtype=torch.long), torch.full((3, 2), 4))
+TARGETS = Sequences(torch.zeros(3, 4, dtype=torch.long), torch.full((3,), 4))
+
+CHANGES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "column": (lambda x: x[:, :1], r"of shape \({shape}\), but returned one of shape \({batch}, 1"),
+    "row": (lambda x: x[:1], r"of shape \({shape}\), but returned one of shape \(1, "),
+    "number": (lambda x: x.sum(), r"of shape \({shape}\), but returned one of shape \(\);"),
+    "list": (lambda x: x.tolist(), r"a tensor \[batch, .*, but returned a list: \[\["),
+    "nothing": (lambda x: None, r"a tensor \[batch, .*, but returned None;"),
+    "whole": (lambda x: x.long(), r"of floating-point numbers, but returned one of torch\.int64; convert it"),
+    "complex": (lambda x: x + 1j, r"of floating-point numbers, but returned one of torch\.complex64"),
+    "nan": (lambda x: x * math.nan, r"finite in single precision, but returned nan at \[0, 0"),
+    "inf": (lambda x: x.masked_fill(x == x, math.inf), r"finite in single precision, but returned inf at \[0, 0"),
+    "-inf": (lambda x: x.masked_fill(x == x, -math.inf), r"finite in single precision, but returned -inf at \[0, 0"),
+    "1e300": (lambda x: x.double() * 0 + 1e300, r"finite in single precision, but returned 1e\+300 at \[0, 0"),
+    "gradient": (lambda x: x.clone().requires_grad_(), r"without a gradient, but returned a tensor that requires one"),
+    "elsewhere": (lambda x: x.to("meta"), r"on cpu, but returned one on meta; compute it where"),
+}
+
+
+@rewards.register("test-changed")
+@dataclass(frozen=True, kw_only=True)
+class Changed(Hamming):
+    """Hamming, but one of its methods returns something else."""
+
+    method: str = "score"
+    change: str = "column"
+
+    def score(self, outputs: Sequences, references: Sequences) -> Any:
+        return self._changed("score", -outputs.labels.sum(-1).float())
+
+    def costs(self, references: Sequences, labels: int) -> Any:
+        return self._changed("costs", super().costs(references, labels))
+
+    def increments(self, outputs: Sequences, references: Sequences) -> Any:
+        steps = torch.zeros(*outputs.lengths.shape, outputs.labels.shape[-1] + 1)
+        return self._changed("increments", steps)
+
+    def _changed(self, method: str, right: Tensor) -> Any:
+        return CHANGES[self.change][0](right) if method == self.method else right
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("method", "ask", "shape"),
+    [
+        ("score", lambda reward: scores_of(reward, OUTPUTS, TARGETS), (3, 2)),
+        ("costs", lambda reward: costs_of(reward, TARGETS, 5), (3, 4, 5)),
+        ("increments", lambda reward: increments_of(reward, OUTPUTS, TARGETS), (3, 2, 5)),
+    ],
+)
+def test_a_reward_that_returns_something_else_is_refused(
+    change: str, method: str, ask: Callable[[Reward], Tensor], shape: tuple[int, ...]
+) -> None:
+    words = CHANGES[change][1].format(shape=", ".join(map(str, shape)), batch=shape[0])
+    with pytest.raises(ConfigError, match=rf"^Changed\.{method} must return .*{words}"):
+        ask(Changed(method=method, change=change))
+    assert ask(Changed(method="none")).shape == shape
+
+
+@rewards.register("test-free")
+@dataclass(frozen=True, kw_only=True)
+class Free(Reward):
+    """One number for each example, whatever the candidate."""
+
+    def score(self, outputs: Sequences, references: Sequences) -> Tensor:
+        return -outputs.lengths.float()[:, :1]
+
+
+TAGGER, CHAIN = (model(embedding=8, hidden=8, dropout=0.0) for model in (LSTMTagger, CRF))
+ASKING: list[tuple[Model, Objective, str]] = [
+    *((TAGGER, make(reward=Changed(change="row")), "score") for make in (REINFORCE, MinimumRisk, CandidateHinge)),
+    (TAGGER, ExpectedReward(reward=Changed(change="row")), "score"),
+    (TINY.model, Mixer(reward=Free(), start=Point(step=0), end=Point(step=1)), "score"),
+    (TAGGER, REINFORCE(credit="token", reward=Changed(method="increments")), "increments"),
+    (TAGGER, ExpectedReward(reward=Changed(method="costs")), "costs"),
+    (CHAIN, MaxMargin(reward=Changed(method="costs")), "costs"),
+    (CHAIN, MaxMargin(reward=Changed(change="row")), "score"),
+    (CHAIN, SoftmaxMargin(reward=Changed(method="costs")), "costs"),
+]
+
+
+def one_step(experiment: Experiment) -> Training:
+    run = Training(experiment, Prepared.of(experiment.task.load(), experiment.model), device="cpu")
+    for _ in range(2):  # at first a mixture asks no reward
+        run._train(run._plan())
+    return run
+
+
+@pytest.mark.parametrize(("model", "objective", "method"), ASKING)
+def test_every_objective_checks_what_its_reward_returns(model: Model, objective: Objective, method: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^(Changed|Free)\.{method} must return a tensor \[batch, .* of shape \("):
+        one_step(replace(TINY, model=model, objective=objective))
+
+
+def test_no_objective_asks_a_reward_itself() -> None:
+    folder = Path(__file__).parents[1] / "objectives"
+    asked = re.compile(r"reward\w*\.(score|costs|increments)\(")
+    assert [path.name for path in folder.glob("*.py") if asked.search(path.read_text(encoding="utf-8"))] == []
+
+
+LOSSES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "one": (lambda x: Losses(x.mean().view(1)), r"values, must return a tensor \[batch\] of shape .* of shape \(1,\)"),
+    "scalar": (lambda x: Losses(x.mean()), r"values, must return .* but returned one of shape \(\)"),
+    "column": (lambda x: Losses(x.unsqueeze(1)), r"values, must return .* but returned one of shape \(\d+, 1\)"),
+    "bare": (lambda x: x, r"must return Losses, but returned a Tensor: tensor\(.*; return Losses\(values\)"),
+    "nothing": (lambda x: None, r"must return Losses, but returned None"),
+    "numbers": (lambda x: Losses(x.tolist()), r"values, must return a tensor \[batch\] .*, but returned a list"),
+    "whole": (lambda x: Losses(x.long()), r"values, must return .*, but returned one of torch\.int64"),
+    "detached": (lambda x: Losses(x.detach()), r"must return losses with a gradient .*, but returned values without"),
+    "diagnostics": (lambda x: Losses(x, [x.detach()]), r"diagnostics, must return a dictionary, but returned a list"),  # type: ignore[arg-type]
+    "name": (lambda x: Losses(x, {3: x.detach()}), r"diagnostics\[3\], must return a name that is text"),  # type: ignore[dict-item]
+    "mean": (lambda x: Losses(x, {"a": x.mean().detach()}), r"\['a'\], .*, but returned one of shape \(\)"),
+    "plain": (lambda x: Losses(x, {"a": 0.5}), r"\['a'\], must .*, but returned a float: 0\.5"),  # type: ignore[dict-item]
+    "attached": (lambda x: Losses(x, {"a": x}), r"diagnostics\['a'\], must return numbers without a gradient"),
+}  # fmt: skip
+
+
+@objectives.register("test-returning")
+@dataclass(frozen=True, kw_only=True)
+class Returning(Objective):
+    """Maximum likelihood, returned in another form."""
+
+    form: str
+
+    def needs(self) -> tuple[Need, ...]:
+        return (Need(LogProb, "Returning"),)
+
+    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Any:
+        return LOSSES[self.form][0](-p.log_prob(targets.candidates()).squeeze(1))
+
+
+@pytest.mark.parametrize("form", LOSSES)
+def test_an_objective_that_returns_something_else_is_refused(form: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^Returning\.losses.*{LOSSES[form][1]}"):
+        one_step(replace(TINY, objective=Returning(form=form)))
+
+
+def test_a_part_of_a_sum_is_checked_as_well() -> None:
+    """Of shape [1] it would be broadcast."""
+    both = WeightedSum(parts=tuple(Weighted(objective=each) for each in (MaximumLikelihood(), Returning(form="one"))))
+    with pytest.raises(ConfigError, match=r"^Returning\.losses, values, must return a tensor \[batch\]"):
+        one_step(replace(TINY, objective=both))
+
+
+@objectives.register("test-drawing-less")
+@dataclass(frozen=True, kw_only=True)
+class DrawingLess(MaximumLikelihood):
+    """Draws for half of the examples."""
+
+    say: int = 1
+    forget: bool = False
+
+    @property
+    def drawn(self) -> int:
+        return self.say
+
+    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
+        return (
+            None if self.forget else targets.candidates().select(slice(0, len(targets) // (2 if self.say == 1 else 1)))
+        )
+
+    def state(self, sizes: Sizes) -> Any:
+        return 3 if self.say == 3 else None
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        (DrawingLess(), r"DrawingLess\.draw must return .* of \(40, 1\) outputs, but returned \(20, 1\) of them"),
+        (DrawingLess(say=2), r"of \(40, 2\) outputs, but returned \(40, 1\) of them; its property `drawn` must say"),
+        (DrawingLess(forget=True), r"of \(40, 1\) outputs, but returned None"),
+        (DrawingLess(say=3), r"DrawingLess\.state must return a torch\.nn\.Module, but returned a int: 3"),
+    ],
+)
+def test_draws_and_states_are_checked(objective: Objective, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        one_step(replace(TINY, objective=objective))
+
+
+@models.register("test-odd-network")
+@dataclass(frozen=True, kw_only=True)
+class OddNetwork(LSTMTagger):
+    """A tagger whose network is odd in a way."""
+
+    way: str = "none"
+
+    def build(self, sizes: Sizes) -> Any:
+        network = super().build(sizes)
+        if self.way == "frozen":
+            return network.requires_grad_(False)
+        return {"none": None, "class": nn.Linear, "scores": Bare(network)}[self.way]
+
+
+class Bare(nn.Module):
+    """Returns a tensor where a distribution belongs."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: Sequences) -> Tensor:
+        return inputs.labels.float()
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("none", r"OddNetwork\.build must return a torch\.nn\.Module, but returned None"),
+        ("class", r"OddNetwork\.build must return a torch\.nn\.Module, but returned a type: <class .*Linear'>"),
+        ("frozen", r"OddNetwork\.build must return a network with weights to train, but returned one without"),
+        ("scores", r"the network of OddNetwork must return its distribution, \w+, but returned a Tensor"),
+    ],
+)
+def test_a_network_is_checked(way: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        one_step(replace(TINY, model=OddNetwork(way=way, embedding=8, hidden=8)))
+
+
+class OddMetric(WordErrorRate):
+    """Counts as it is told."""
+
+    rows: ClassVar[list[Any]] = []
+    total: ClassVar[Any] = 1.0
+
+    def counts(self, prediction: Any, references: Any) -> Any:
+        return self.rows[int(prediction[0])]
+
+    def score(self, totals: Any) -> Any:
+        return self.total
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(1.0, 1.0), (1.0,)], [(1.0, 1.0), (math.nan, 1.0)], [(1.0, 1.0), (math.inf, 1.0)], [(1.0, 1.0), None],
+        [(1.0, 1.0), 0.5], [(1.0, 1.0), ("1", 1.0)], [(1.0, 1.0), ((1.0,), 1.0)], [(1.0, 1.0), torch.ones(2, 2)],
+    ],
+)  # fmt: skip
+def test_counts_are_checked_and_the_first_example_that_is_wrong_is_named(
+    rows: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OddMetric, "rows", rows)
+    words = r"^OddMetric\.counts must return a tuple of finite numbers, .* for example 2; return 0 where"
+    with pytest.raises(ConfigError, match=words):
+        counts(OddMetric(), [("0",), ("1",)], [(), ()])
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf, [], "12", (1.0,)])
+def test_a_score_is_a_finite_number(total: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OddMetric, "total", total)
+    with pytest.raises(ConfigError, match=r"^OddMetric\.score must return a finite number, but returned a"):
+        score(OddMetric(), np.ones((1, 2)))
+
+
+GOOD = Example(("a",), (("b",),), "here")
+
+
+@tasks.register("test-odd-task")
+@dataclass(frozen=True, kw_only=True)
+class OddTask(Copying):
+    """Loads what it is told."""
+
+    what: str
+
+    def load(self) -> Any:
+        return ODD[self.what][0]
+
+
+ODD: dict[str, tuple[Any, str]] = {
+    "nothing": (None, r"OddTask\.load must return Splits, but returned None"),
+    "triple": (((GOOD,), (GOOD,), (GOOD,)), r"OddTask\.load must return Splits, but returned a tuple"),
+    "digest": (replace(DATA, digest=""), r"OddTask\.load, digest, must return text that tells these data from others"),
+    "pairs": (replace(DATA, dev=(GOOD, ("a", "b"))), r"dev, must return an Example .* as number 2; correct it"),
+    "text": (replace(DATA, train=(replace(GOOD, source="ab"),)), r"train, must return an Example of symbols"),
+    "numbers": (replace(DATA, test=(replace(GOOD, source=(1, 2)),)), r"test, must return .* which are str"),
+    "reference": (replace(DATA, train=(replace(GOOD, references=("ab",)),)), r"train, .*'ab'.* as number 1"),
+    "none": (replace(DATA, train=(replace(GOOD, references=()),)), r"with one reference or more, but returned"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_a_task_loads_is_checked(what: str) -> None:
+    with pytest.raises(ConfigError, match=ODD[what][1]):
+        loaded(OddTask(what=what))
+
+
+def on_the_device(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> Training:
+    """A run on the stand-in for a device, before its first step."""
+    monkeypatch.setattr(sys.modules["torch.optim.adam"], "_device_dtype_check_for_fused", lambda *_, **__: None)
+    experiment = replace(TINY, objective=objective, model=TAGGER)
+    run = Training(experiment, Prepared.of(DATA, experiment.model), device="cpu")
+    there = run.stepper
+    move(there.modules)
+    there.parameters = list(there.modules.parameters())
+    there.optimizer = experiment.optimiser.build(there.parameters)
+    there.care = Care(DEVICE)
+    run.resident = run.prepared.training.to(DEVICE)
+    return run
+
+
+def test_numbers_on_a_device_are_looked_at_only_where_training_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Watch() as watch:
+        run = on_the_device(MinimumRisk(reward=NotOnes()), monkeypatch)
+        plan = run._plan()
+        run.stepper.take(plan, 0, 0, 0.0)
+        assert "structpred/returned.py: _check_finite" not in watch.waited
+        with pytest.raises(ConfigError, match=r"^NotOnes\.score must return numbers that are finite"):
+            run.stepper.examine(plan, 0, 0, 0.0)
+        assert "structpred/returned.py: _check_finite" in watch.waited
+        monkeypatch.setattr(run.reporter, "due", lambda: True)
+        with pytest.raises(ConfigError, match=r"^NotOnes\.score must return numbers that are finite"):
+            run._train(plan)
+
+
+def test_many_skips_in_a_row_on_a_device_blame_the_reward(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Watch():
+        run = on_the_device(MinimumRisk(reward=NotOnes()), monkeypatch)
+        monkeypatch.setattr(run.reporter, "due", lambda: False)
+        plan = run._plan()
+        for step in range(10):
+            run.position = step % len(plan)
+            run._train(plan)
+        run.care.position = torch.tensor(run.position)  # the stand-in loses it
+        with pytest.raises(ConfigError, match=r"^NotOnes\.score must return numbers that are finite"):
+            run._refuse_what_is_not_finite(plan)
+
+
+@rewards.register("test-not-ones")
+@dataclass(frozen=True, kw_only=True)
+class NotOnes(Reward):
+    """NaN, wherever it is computed."""
+
+    same_length: ClassVar[bool] = True
+
+    def score(self, outputs: Sequences, references: Sequences) -> Tensor:
+        return outputs.lengths.float() * math.nan
+
+
+def test_waiting_ends_with_its_block() -> None:
+    with Watch() as watch:
+        outputs, targets = OUTPUTS.to(DEVICE), TARGETS.to(DEVICE)
+        with pytest.raises(ConfigError), waiting():
+            scores_of(NotOnes(), outputs, targets)
+        watch.waited.clear()
+        with waiting(False):
+            scores_of(NotOnes(), outputs, targets)
+        scores_of(NotOnes(), outputs, targets)
+        assert watch.waited == []
