@@ -8,10 +8,11 @@ import hashlib
 import inspect
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
+from structpred import foreign
 from structpred.coercion import Count, Fraction, Interval, Positive, article, coerce, refuse
 from structpred.errors import ConfigError
 from structpred.registry import Registry, nearest
@@ -62,6 +63,10 @@ class Config:
     # Constructors take what `coerce` can mend, so jaxtyping's run-time checks in tests leave them alone.
     __no_type_check__: ClassVar[bool] = True
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        foreign.remember(cls)
+
     def __post_init__(self) -> None:
         for name, hint in hints(type(self)).items():
             value = coerce(getattr(self, name), hint, f"{type(self).__name__}.{name}")
@@ -81,6 +86,10 @@ class Config:
         """What besides the fields decides how this object behaves, such as the source of a user's function."""
         return ()
 
+    def code(self) -> tuple[type, ...]:
+        """The classes whose code decides how this object behaves; see `structpred.foreign`."""
+        return (type(self),)
+
     def to_json(self) -> str:
         """Canonical JSON: keys sorted, no spaces, every field written out."""
         return canonical(encode(self))
@@ -97,7 +106,10 @@ class Config:
         except (ValueError, RecursionError) as error:
             expected = f"expected the JSON of {article(cls.__name__)}"
             raise ConfigError(f"{expected}, but it cannot be parsed: {error}") from None
-        decoded = decode(node, cls, cls.__name__)
+        try:
+            decoded = decode(node, cls, cls.__name__)
+        except RecursionError:
+            raise ConfigError(f"the JSON of {article(cls.__name__)} is nested too deeply to be one") from None
         if not isinstance(decoded, cls):
             refuse("the JSON", f"that of {article(cls.__name__)}", decoded)
         assert isinstance(decoded, cls)
@@ -135,12 +147,14 @@ def digest(node: Json) -> str:
 Made = TypeVar("Made", bound=Config)
 
 
-def encode(config: Config, *, versions: bool = False) -> Json:
+def encode(config: Config, *, versions: bool = False, past: Mapping[type, int] | None = None) -> Json:
     """The JSON tree of a config: its registered name as ``type`` where it has one, then its fields.
 
     Args:
         config: what to write.
-        versions: also write what decides behaviour beside the fields: each class's version and its sources.
+        versions: also write what decides behaviour beside the fields: each class's version, its sources, and a digest
+            of its code where that is from outside the package.
+        past: write that as it was before the digests of code, with these versions of some classes.
     """
     node: dict[str, Json] = {}
     if config.family is not None:
@@ -149,10 +163,10 @@ def encode(config: Config, *, versions: bool = False) -> Json:
     for name in hints(type(config)):
         value = getattr(config, name)
         if name not in defaults or value != defaults[name]:
-            node[name] = _encode_value(value, versions)
+            node[name] = _encode_value(value, versions, past)
     if versions:
-        node["version"] = config.version
-        node["sources"] = list(config.sources())
+        node["version"] = config.version if past is None else past.get(type(config), config.version)
+        node["sources"] = [*config.sources(), *(foreign.digests(config.code()) if past is None else ())]
     return node
 
 
@@ -173,11 +187,11 @@ def registered_name(config: Config) -> str:
     return name
 
 
-def _encode_value(value: object, versions: bool) -> Json:
+def _encode_value(value: object, versions: bool, past: Mapping[type, int] | None) -> Json:
     if isinstance(value, Config):
-        return encode(value, versions=versions)
+        return encode(value, versions=versions, past=past)
     if isinstance(value, tuple):
-        return [_encode_value(item, versions) for item in value]
+        return [_encode_value(item, versions, past) for item in value]
     assert value is None or isinstance(value, bool | int | float | str)
     return value
 

@@ -1,8 +1,10 @@
 """An experiment: everything that decides what a run does."""
 
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from structpred.config import Config, digest, encode
+from structpred.config import Config, components, digest, encode
 from structpred.decoding import Decoding
 from structpred.distributions.protocols import Marginals
 from structpred.errors import ConfigError
@@ -11,6 +13,9 @@ from structpred.objective import Objective
 from structpred.task import Task
 from structpred.training.optimisers import Adam, Optimiser
 from structpred.training.settings import Trainer
+
+MOST_STARTS = 20
+"""How many experiments one may start from, each the start of the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,8 @@ class Experiment(Config):
             )
 
         if self.start is not None:
+            if len(list(self.start.ancestors())) >= MOST_STARTS:
+                raise ConfigError(f"an experiment may start from at most {MOST_STARTS} others, one after the other")
             _check_start(self, self.start)
             object.__setattr__(self, "start", replace(self.start, seed=self.seed))
 
@@ -60,6 +67,13 @@ class Experiment(Config):
     def epochs(self) -> int:
         """Passes over the training examples in all, those of the start included."""
         return self.trainer.epochs + (0 if self.start is None else self.start.epochs)
+
+    def ancestors(self) -> Iterator["Experiment"]:
+        """What it starts from, what that starts from, and so on."""
+        start = self.start
+        while start is not None:
+            yield start
+            start = start.start
 
     def identity(self, data: str) -> str:
         """What makes a run this run and no other: 64 hexadecimal digits.
@@ -70,8 +84,20 @@ class Experiment(Config):
         Args:
             data: digest of the data actually read, `Splits.digest`.
         """
-        parent = None if self.start is None else self.start.identity(data)
-        experiment = encode(replace(self, start=None), versions=True)
+        return self._identity(data, None)
+
+    def past_identities(self, data: str) -> Iterator[str]:
+        """The identities that the experiment had under earlier versions of its components, and the present ones.
+
+        These know nothing of code from outside the package, as no identity did before there were checksums.
+        """
+        classes = list(dict.fromkeys(type(part) for part in components(self) if part.version > 1))
+        for versions in itertools.product(*(range(cls.version, 0, -1) for cls in classes)):
+            yield self._identity(data, dict(zip(classes, versions, strict=True)))
+
+    def _identity(self, data: str, past: Mapping[type, int] | None) -> str:
+        parent = None if self.start is None else self.start._identity(data, past)
+        experiment = encode(replace(self, start=None), versions=True, past=past)
         assert isinstance(experiment, dict)
         del experiment["start"]  # the parent's identity says more
         return digest({"experiment": experiment, "data": data, "parent": parent})

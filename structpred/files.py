@@ -1,14 +1,14 @@
 """Files that are there whole or not at all, whatever happens to the process that writes them."""
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside ``path`` that takes its place when the block ends, and vanishes when the block fails.
 
@@ -17,16 +17,20 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Yields:
         A binary stream, so that large content need not be in memory at once.
+
+    Raises:
+        OSError: the file system refuses; the error names the file, also where the system does not, as on a full disk.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.unfinished")
     try:
-        with beside.open("xb") as stream:
+        with naming(path), beside.open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())  # before the rename: a power cut may otherwise leave the name with no content
         beside.replace(path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise
     _synchronise_folder(path.parent)
 
@@ -37,6 +41,17 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     with replacing(path) as stream:
         stream.write(encoded)
     return path
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an operating system's error in the block name the file, as it does not where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def described(error: OSError) -> str:

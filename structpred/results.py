@@ -42,6 +42,9 @@ class RunResult:
         history: one entry an epoch.
         skipped: steps left out because their loss or gradient was not finite.
         trainer: version of `structpred.Trainer` that made it; results that do not say are of version 1.
+        processes: how many were at work on each step.
+        draws: True where steps drew random numbers, as for dropout, so that another number of processes would have
+            ended with other weights.
     """
 
     identity: str
@@ -56,3 +59,5 @@ class RunResult:
     history: tuple[Epoch, ...]
     skipped: int = 0
     trainer: int = 1
+    processes: int = 1
+    draws: bool = False

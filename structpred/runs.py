@@ -1,95 +1,32 @@
 """A run's folder, and what a finished run is good for: predictions and scores."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
+from structpred.config import Config, components
 from structpred.decoding import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
+from structpred.folders import Folder, named, read_data
 from structpred.imports import way_back
+from structpred.integrity import Files, damaged
+from structpred.metrics import score
 from structpred.recordings import Source, spelt
 from structpred.results import Epoch, RunResult
 from structpred.task import Example, Sizes
-from structpred.training import checkpoint
+from structpred.training.checkpoint import decoded
 from structpred.training.data import Codec
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
-from structpred.vocabulary import Vocabularies, Vocabulary
 
-
-@dataclass(frozen=True)
-class Folder:
-    """The files of one run.
-
-    Attributes:
-        path: the folder.
-    """
-
-    path: Path
-
-    @property
-    def experiment(self) -> Path:
-        """The experiment's canonical JSON."""
-        return self.path / "experiment.json"
-
-    @property
-    def data(self) -> Path:
-        """Vocabularies and sizes."""
-        return self.path / "data.json"
-
-    @property
-    def record(self) -> Path:
-        """Identity, environment and commit."""
-        return self.path / "record.json"
-
-    @property
-    def progress(self) -> Path:
-        """Where the run stands, for whoever watches from another process."""
-        return self.path / "progress.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Everything needed to go on, with the one before it beside it; both are gone once the run is finished."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def log(self) -> Path:
-        """Numbers of training as lines of JSON."""
-        return self.path / "log.jsonl"
-
-    @property
-    def not_finite(self) -> Path:
-        """The examples of a batch that ended training, because its loss or gradient was not finite."""
-        return self.path / "not_finite.json"
-
-    @property
-    def weights(self) -> Path:
-        """The weights that scored best on dev."""
-        return self.path / "weights.pt"
-
-    @property
-    def counts(self) -> Path:
-        """Per-example counts of every metric, as ``split/metric`` arrays."""
-        return self.path / "counts.npz"
-
-    def predictions(self, split: str) -> Path:
-        """The outputs predicted for a split, with sources and references."""
-        return self.path / f"{split}.predictions.tsv"
-
-    @property
-    def result(self) -> Path:
-        """The scores; written last, so that its presence means the run is finished."""
-        return self.path / "result.json"
-
-    @property
-    def finished(self) -> bool:
-        """True once everything is written."""
-        return self.result.exists()
+__all__ = ["Folder", "Run", "named", "not_finite", "trained_by"]
 
 
 @dataclass(frozen=True)
@@ -110,17 +47,58 @@ class Run:
     def load(cls, path: str | Path) -> "Run":
         """A finished run from its folder.
 
+        What is read is compared with the run's checksums (see `structpred.integrity`). A run from before there were
+        any is taken where its identity is that of its experiment and data, under the present or an earlier version of
+        each component, and where its scores are those of its counts; what code from outside the package has to do with
+        it cannot be told.
+
+        Args:
+            path: the folder, or the beginning of its name as long as no other run's name begins so; the whole identity
+                will do too. A name alone is looked for in ``runs`` as well.
+
         Raises:
-            RunError: the folder holds no run, or one that is not finished.
+            RunError: the folder holds no run, or one that is not finished, or whose files are damaged or not its own;
+                or several runs have a name that begins so.
             ConfigError: the experiment uses a component that is not installed here.
         """
-        folder = Folder(Path(path))
-        if not folder.experiment.exists():
+        folder = named(Path(path))
+        if not folder.path.is_dir() or not (folder.experiment.exists() or folder.record.exists()):
             raise RunError(f"{path}: expected the folder of a run, but there is no experiment.json in it")
         if not folder.finished:
             raise RunError(f"{path}: this run is not finished; start it again with the command that began it")
-        experiment = _experiment(folder)
-        return cls(folder, experiment, _result(json.loads(folder.result.read_text(encoding="utf-8"))))
+        files = Files(folder.path)
+        record, result = files.json(folder.record.name), _result(files, folder)
+        if record.get("identity") != result.identity:
+            raise damaged(folder.result, f"is of another run than {folder.record.name}: their identities differ")
+        if result.steps <= result.skipped:
+            raise damaged(folder.result, "says that not one step was taken")
+        run = cls(folder, _experiment(files, folder, record), result)
+        if not files.checksums:
+            _check_without_checksums(run, record)
+        return run
+
+    @classmethod
+    def found(cls, folder: Folder, identity: str, processes: int) -> "Run":
+        """The run that was found finished where one of this identity was looked for.
+
+        Args:
+            folder: where.
+            identity: what it must be; the name of the folder is only the beginning of it.
+            processes: how many would have trained it now.
+
+        Raises:
+            RunError: as `load`, and where it is another run, where any of its files is damaged, or where steps drew
+                random numbers and other processes than these were at it.
+        """
+        run = cls.load(folder.path)
+        if run.result.identity != identity:
+            raise damaged(folder.result, f"is of another run: expected the identity {identity}")
+        trained_by(folder.path, run.result.processes, processes, draws=run.result.draws)
+        files = Files(folder.path)
+        files.verify()
+        if not files.checksums:
+            run.weights()
+        return run
 
     def predict(
         self,
@@ -196,8 +174,33 @@ class Run:
     def model(self) -> nn.Module:
         """The trained network, on the CPU and in evaluation mode; called on `Sequences` it returns p(·|x)."""
         model = self.experiment.model.build(self.sizes)
-        model.load_state_dict(checkpoint.load(self.folder.weights))
+        self.start(model)
         return model.eval()
+
+    def start(self, model: nn.Module) -> None:
+        """Give the weights to a network that was built alike."""
+        try:
+            model.load_state_dict(self.weights())
+        except (RuntimeError, TypeError, AttributeError) as error:
+            if isinstance(error, RunError):
+                raise
+            network = type(self.experiment.model).__name__
+            raise damaged(self.folder.weights, f"does not fit the {network} of its experiment") from error
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that scored best on dev, by parameter.
+
+        Raises:
+            RunError: the file is damaged, or a weight is not finite.
+        """
+        path = self.folder.weights
+        try:
+            weights = decoded(Files(self.folder.path).read(path.name))
+        except ValueError as error:
+            raise damaged(path, f"cannot be read ({error})") from error
+        if (name := not_finite(weights)) is not None:
+            raise damaged(path, f"holds weights that are not finite, such as {name}")
+        return weights
 
     def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
         places = where or [f"input {number}" for number in range(1, len(texts) + 1)]
@@ -206,29 +209,100 @@ class Run:
         ]
 
 
-def write_data(vocabularies: Vocabularies, sizes: Sizes) -> str:
-    """The text of `Folder.data`."""
-    sides = {field.name: getattr(vocabularies, field.name).symbols for field in fields(vocabularies)}
-    return json.dumps({**sides, "sizes": asdict(sizes)}, ensure_ascii=False)
+def trained_by(place: Path, processes: int, now: int, *, draws: bool) -> None:
+    """Refuse a run that other processes have trained, where their number decides the weights.
+
+    Raises:
+        RunError: it does, and the numbers differ.
+    """
+    if draws and processes != now:
+        raise RunError(
+            f"{place} was trained by {_counted(processes)}, and its steps draw random numbers (as for dropout), so "
+            f"that {_counted(now)} would have ended with other weights; train with as many processes, move the folder "
+            "away, or use another --root"
+        )
 
 
-def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
-    """What `write_data` wrote."""
-    node = json.loads(folder.data.read_text(encoding="utf-8"))
-    sizes = node["sizes"] | {"label_counts": tuple(node["sizes"]["label_counts"])}
-    sides = [Vocabulary(tuple(node.get(field.name, ()))) for field in fields(Vocabularies)]
-    return Vocabularies(*sides), Sizes(**sizes)
+def _counted(processes: int) -> str:
+    return "1 process" if processes == 1 else f"{processes} processes"
 
 
-def _experiment(folder: Folder) -> Experiment:
+def not_finite(weights: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor with a value that is not finite, if there is one."""
+    tensors = (name for name, each in weights.items() if isinstance(each, Tensor) and not each.isfinite().all())
+    return next(tensors, None)
+
+
+def _experiment(files: Files, folder: Folder, record: Mapping[str, Any]) -> Experiment:
+    text = files.read(folder.experiment.name)
     try:
-        return Experiment.from_json(folder.experiment.read_text(encoding="utf-8"))
+        return Experiment.from_json(text.decode())
+    except UnicodeDecodeError:
+        raise damaged(folder.experiment, "cannot be read as JSON (it is not UTF-8)") from None
     except ConfigError as error:
-        how = way_back(json.loads(folder.record.read_text(encoding="utf-8")))
+        how = way_back(record)
         if not how:
-            raise
+            raise damaged(folder.experiment, f"holds no experiment that can be used here ({error})") from None
         raise ConfigError(f"{folder.path}: {error}; {how}") from None
 
 
-def _result(node: dict[str, Any]) -> RunResult:
-    return RunResult(**node | {"history": tuple(Epoch(**epoch) for epoch in node["history"])})
+def _result(files: Files, folder: Folder) -> RunResult:
+    node = files.json(folder.result.name)
+    try:
+        result = RunResult(**node | {"history": tuple(Epoch(**epoch) for epoch in node["history"])})
+        whole = _plausible(result)
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise damaged(folder.result, "must hold the scores of a run, but holds something else")
+    return result
+
+
+def _plausible(result: RunResult) -> bool:
+    scores = [list(result.scores[split].items()) for split in ("dev", "test")]
+    numbers = (result.seconds, result.cpu_seconds, result.tokens_per_second)
+    counts = (result.best_epoch, result.steps, result.skipped, result.processes)
+    return (
+        isinstance(result.identity, str)
+        and bool(scores[0])
+        and all(isinstance(value, float | int) and math.isfinite(value) for split in scores for _, value in split)
+        and all(isinstance(each, float | int) for each in numbers)
+        and all(isinstance(each, int) for each in counts)
+        and all(isinstance(epoch.dev, dict) and isinstance(epoch.loss, float | int) for epoch in result.history)
+    )
+
+
+def _check_without_checksums(run: Run, record: Mapping[str, Any]) -> None:
+    """What can be said of a run from before there were checksums."""
+    if "checksums" in record:
+        raise damaged(run.folder.checksums, "is missing")
+    data, experiment = record.get("data"), run.experiment
+    known = isinstance(data, str) and _of_the_package(experiment)
+    if known and run.result.identity not in experiment.past_identities(str(data)):
+        raise damaged(run.folder.experiment, f"is of another run than {run.folder.result.name} and its identity")
+    _check_scores(run)
+
+
+def _of_the_package(experiment: Experiment) -> bool:
+    """True where nothing but fields and versions decides the identity."""
+    parts = [type(part) for part in components(experiment)]
+    return all(part.__module__.startswith("structpred.") and part.sources is Config.sources for part in parts)
+
+
+def _check_scores(run: Run) -> None:
+    """Compare the scores with the counts that they were made of, for metrics that still count the same way."""
+    path = run.folder.counts
+    try:
+        with np.load(io.BytesIO(Files(run.folder.path).read(path.name)), allow_pickle=False) as arrays:
+            counts = {name: arrays[name] for name in arrays.files}
+    except RunError:
+        raise
+    except Exception as error:  # as many kinds as there are ways to damage an archive
+        raise damaged(path, "cannot be read as counts") from error
+    metrics = [each for each in run.experiment.task.metrics if run.result.signatures.get(each.name) == each.signature]
+    for split, told in run.result.scores.items():
+        for metric in metrics:
+            found = counts.get(f"{split}/{metric.name}")
+            number = math.nan if found is None or found.ndim != 2 else score(metric, found)
+            if not math.isclose(number, told.get(metric.name, math.nan), abs_tol=1e-6):
+                raise damaged(run.folder.result, f"says another {metric.name} on {split} than {path.name}")

@@ -83,6 +83,10 @@ class Task(Config):
     family = tasks
     metrics: ClassVar[tuple[Metric, ...]]
 
+    def code(self) -> tuple[type, ...]:
+        """The task's class and those of its metrics, which decide what its scores mean."""
+        return (*super().code(), *map(type, self.metrics))
+
     @abstractmethod
     def load(self) -> Splits:
         """Read the data.

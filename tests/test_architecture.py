@@ -11,11 +11,12 @@ OUTER = ("objectives", "tasks", "experiments")
 
 # Lowest first. A name is a module or a package of structpred; those of one floor may import each other, one way.
 FLOORS = (
-    "errors plain protocols registry coercion config sequences vocabulary recordings words frames metrics task "
-    "reading downloads tables results files seeds decoding provenance mistakes imports blame returned",
+    "errors plain protocols registry coercion foreign config blame returned sequences vocabulary recordings words "
+    "frames metrics task reading downloads tables results files integrity seeds decoding provenance mistakes "
+    "imports",
     "distributions rewards",
     "payoffs models objective training",
-    "experiment running runs display",
+    "experiment running runs folders display",
     "comparison environments capabilities testing",
     "tuning",
     "cli",

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import FrozenInstanceError, dataclass, replace
 from fractions import Fraction as Ratio
@@ -236,8 +237,12 @@ def test_objects_are_immutable_and_hashable_all_the_way_down() -> None:
 def test_versions_and_sources_are_written_where_asked() -> None:
     full: Any = encode(DRAWING, versions=True)
     assert "version" not in canonical(encode(DRAWING))
-    assert (full["version"], full["sources"]) == (1, [])
-    assert (full["shape"]["version"], full["shape"]["sources"]) == (3, ["def f(): ..."])
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()  # this file is not the package's
+    assert (full["version"], full["sources"]) == (1, [code])
+    assert (full["shape"]["version"], full["shape"]["sources"]) == (3, ["def f(): ...", code])
+    past: Any = encode(DRAWING, versions=True, past={type(DRAWING.shape): 2})
+    assert (past["version"], past["sources"]) == (1, [])
+    assert (past["shape"]["version"], past["shape"]["sources"]) == (2, ["def f(): ..."])
     assert [each["version"] for each in full["more"]] == [1, 1]
 
 

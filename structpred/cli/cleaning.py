@@ -1,7 +1,10 @@
 """``structpred clean``."""
 
+import contextlib
 import json
+import os
 import shutil
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +16,15 @@ from rich.prompt import Confirm
 from structpred.config import coerce
 from structpred.display import show_table
 from structpred.errors import ConfigError, RunError
+from structpred.running import tidy
 from structpred.runs import Folder
+
+BUSY = "a process is training it"
 
 
 @dataclass(frozen=True)
 class Clean:
-    """Remove run folders; shows them with their sizes and asks first.
+    """Remove run folders; shows them with their sizes and asks first. Other folders are left alone.
 
     Examples:
       structpred clean
@@ -41,25 +47,48 @@ class Clean:
     def run(self, console: Console) -> None:
         """Show, ask, remove."""
         coerce(self.older_than, float, "--older-than")
-        chosen = [folder for folder in self._runs() if self._matches(folder)]
+        runs = self._runs()
+        for folder in runs:
+            tidy(folder)
+        chosen = [folder for folder in runs if self._matches(folder)]
         if not chosen:
             console.print("Nothing to remove")
             return
         sizes = {folder.path: _size(folder) for folder in chosen}
         rows = [_row(folder, sizes[folder.path]) for folder in chosen]
         show_table(console, ("run", "task", "objective", "seed", "state", "size", "last touched"), rows)
-        if self.yes or _agreed(f"Remove {_runs(len(chosen))} ({_megabytes(sum(sizes.values()))})?", console):
-            removed = [folder.path for folder in chosen if _remove(folder, console)]
-            console.print(f"Removed {_runs(len(removed))}, {_megabytes(sum(sizes[path] for path in removed))}")
+        if self.yes or _agreed(f"Remove {_counted(len(chosen))} ({_megabytes(sum(sizes.values()))})?", console):
+            kept = {folder.path: reason for folder in chosen if (reason := _remove(folder, console))}
+            removed = [path for path in sizes if path not in kept]
+            console.print(f"Removed {_counted(len(removed))}, {_megabytes(sum(sizes[path] for path in removed))}")
+            if failures := [f"{path} ({reason})" for path, reason in kept.items() if reason != BUSY]:
+                raise RunError(f"{_counted(len(failures))} could not be removed: {', '.join(failures)}")
 
     def _runs(self) -> list[Folder]:
         if not self.root.is_dir():
             raise RunError(f"{self.root}: there is no such folder; name the folder of run folders with --root")
-        return [Folder(path) for path in sorted(self.root.iterdir()) if Folder(path).experiment.exists()]
+        return [Folder(path) for path in sorted(self.root.iterdir()) if _is_run(path)]
 
     def _matches(self, folder: Folder) -> bool:
         old = time.time() - _touched(folder) >= self.older_than * 86400
         return old and not (self.unfinished and folder.finished)
+
+
+def _is_run(path: Path) -> bool:
+    """True for a folder whose record has an identity that begins with its name: nothing else is ever removed."""
+    if path.is_symlink() or not path.is_dir() or len(path.name) != len("0123456789abcdef"):
+        return False
+    record = _json(Folder(path).record)
+    identity = record.get("identity") if isinstance(record, dict) else None
+    return isinstance(identity, str) and len(identity) == 64 and identity.startswith(path.name)
+
+
+def _json(path: Path) -> object:
+    """What a file holds; None where it holds no JSON, or nested so deeply that nobody of us wrote it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _agreed(question: str, console: Console) -> bool:
@@ -69,15 +98,19 @@ def _agreed(question: str, console: Console) -> bool:
         raise ConfigError("nobody answered, so nothing was removed; add --yes to remove without asking") from None
 
 
-def _remove(folder: Folder, console: Console) -> bool:
-    """Remove a run, unless a process is training it."""
+def _remove(folder: Folder, console: Console) -> str:
+    """Remove a run, and say so at once; the reason why not where a process is training it or the system refuses."""
     try:
         with FileLock(folder.path / ".lock", timeout=0):
             shutil.rmtree(folder.path)
     except Timeout:
-        console.print(f"Kept {folder.path.name}: a process is training it")
-        return False
-    return True
+        console.print(f"Kept {folder.path.name}: {BUSY}")
+        return BUSY
+    except OSError as error:
+        if folder.path.exists():  # and not removed by somebody else at the same time
+            return error.strerror or str(error)
+    console.print(f"Removed {folder.path.name}")
+    return ""
 
 
 def _row(folder: Folder, size: int) -> tuple[str, ...]:
@@ -87,22 +120,38 @@ def _row(folder: Folder, size: int) -> tuple[str, ...]:
 
 
 def _names(folder: Folder) -> tuple[str, str, str]:
+    experiment = _json(folder.experiment)
     try:
-        experiment = json.loads(folder.experiment.read_text(encoding="utf-8"))
-        return experiment["task"]["type"], experiment["objective"]["type"], str(experiment["seed"])
-    except (ValueError, KeyError, TypeError):  # damaged, and so all the more worth removing
+        found = (experiment["task"]["type"], experiment["objective"]["type"], experiment["seed"])  # type: ignore[index]
+    except (KeyError, TypeError, IndexError):  # damaged, and so all the more worth removing
         return "?", "?", "?"
+    task, objective, seed = (_printable(str(each)) if isinstance(each, str | int) else "?" for each in found)
+    return task, objective, seed
+
+
+def _printable(text: str) -> str:
+    """Short and without what a terminal would obey."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:60])
 
 
 def _size(folder: Folder) -> int:
-    return sum(path.stat().st_size for path in folder.path.rglob("*") if path.is_file())
+    return sum(entry.st_size for entry in _entries(folder) if stat.S_ISREG(entry.st_mode))
 
 
 def _touched(folder: Folder) -> float:
-    return max(path.stat().st_mtime for path in folder.path.iterdir())
+    return max((entry.st_mtime for entry in _entries(folder)), default=0.0)
 
 
-def _runs(count: int) -> str:
+def _entries(folder: Folder) -> list[os.stat_result]:
+    """What is known of everything in a folder; symbolic links are not followed, and what vanishes is not counted."""
+    found = []
+    for path in folder.path.rglob("*"):
+        with contextlib.suppress(OSError):
+            found.append(path.lstat())
+    return found
+
+
+def _counted(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 

@@ -14,7 +14,7 @@ from structpred.display import show_table, summary, watching
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, named
 from structpred.task import loaded
 from structpred.training.progress import Observer, Progress, ignore
 from structpred.training.ranks import in_first
@@ -101,7 +101,8 @@ class Train:
         for word in self.words:
             if word.partition("=")[0].partition(".")[0] in ("task", "model", "seed", "start"):
                 raise ConfigError(f"task, model and seed are those of --start, but got {word!r}; leave it out")
-        run = Run.load(path)
+        run = Run.load(named(path if len(path.parts) > 1 or path.is_dir() else self.root / path).path)
+        path = run.folder.path
         if path.resolve().parent != self.root.resolve():
             raise ConfigError(f"the run to start from must be in {self.root}, but got {path}; add --root {path.parent}")
         if run.experiment.identity(loaded(run.experiment.task).digest) != run.result.identity:

@@ -1,8 +1,9 @@
 """What a comparison has to run, and what is there already."""
 
+import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -25,12 +26,14 @@ class PlannedRun:
     Attributes:
         arm: the arm's name; ``"start of ARM"`` for what is no arm itself.
         experiment: the arm with the seed set.
+        identity: the run's.
         folder: where it is, or will be.
         start: where the run that it starts from is, if any.
     """
 
     arm: str
     experiment: Experiment
+    identity: str
     folder: Folder
     start: Folder | None = None
 
@@ -50,6 +53,14 @@ class PlannedRun:
     def ready(self) -> bool:
         """True once nothing has to be finished before it."""
         return self.start is None or self.start.finished or self.state != "to be run"
+
+    def found(self) -> Run:
+        """The finished run.
+
+        Raises:
+            RunError: what is there is not this run, is damaged, or is what several processes have trained.
+        """
+        return Run.found(self.folder, self.identity, processes=1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,11 @@ class Plan:
     def of(cls, arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None, root: Path) -> "Plan":
         """Check the arms, read the data and look up what is there.
 
+        A finished run is taken for an arm's only where its identity is the arm's and one process has trained it.
+
         Raises:
+            RunError: a run that is there is another's, is damaged, or was trained by several processes; see
+                `Run.found`.
             ConfigError: no arms, no seeds, an arm's name with control characters, arms that are equal or on different
                 tasks or budgets, or a baseline that is no arm.
             DataError: the task's data cannot be read.
@@ -86,7 +101,11 @@ class Plan:
         splits = loaded(arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
         runs = tuple(_planned(arm, experiment, root, splits.digest) for arm, experiment in seeded)
-        return cls(arms, tuple(seeds), baseline or first, splits, runs, _starts(runs, root, splits.digest))
+        starts = _starts(runs, root, splits.digest)
+        for run in (*runs, *starts):
+            if run.folder.finished:
+                run.found()
+        return cls(arms, tuple(seeds), baseline or first, splits, runs, starts)
 
     @property
     def unfinished(self) -> tuple[PlannedRun, ...]:
@@ -112,12 +131,13 @@ class Plan:
 
 
 def _planned(arm: str, experiment: Experiment, root: Path, data: str) -> PlannedRun:
-    own, start = _folder(experiment, root, data), experiment.start
-    return PlannedRun(arm, experiment, own, None if start is None else _folder(start, root, data))
+    identity, start = experiment.identity(data), experiment.start
+    folder = None if start is None else _folder(root, start.identity(data))
+    return PlannedRun(arm, experiment, identity, _folder(root, identity), folder)
 
 
-def _folder(experiment: Experiment, root: Path, data: str) -> Folder:
-    return Folder(root / experiment.identity(data)[:16])
+def _folder(root: Path, identity: str) -> Folder:
+    return Folder(root / identity[:16])
 
 
 def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedRun, ...]:
@@ -126,8 +146,8 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedR
     found: dict[Folder, Experiment] = {}
     needed_by: dict[Folder, dict[int, list[str]]] = {}
     for run in runs:
-        for depth, experiment in reversed(list(enumerate(_ancestors(run.experiment), 1))):
-            folder = _folder(experiment, root, data)
+        for depth, experiment in reversed(list(enumerate(run.experiment.ancestors(), 1))):
+            folder = _folder(root, experiment.identity(data))
             found[folder] = experiment
             needed_by.setdefault(folder, {}).setdefault(depth, []).append(run.arm)
     return tuple(
@@ -140,13 +160,6 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedR
 def _start_name(arms: Mapping[int, Sequence[str]]) -> str:
     """Such as ``"start of RML, risk"``; by how many starts lie between."""
     return " and ".join(f"{'start of ' * depth}{', '.join(names)}" for depth, names in arms.items())
-
-
-def _ancestors(experiment: Experiment) -> Iterator[Experiment]:
-    """What it starts from, what that starts from, and so on."""
-    while experiment.start is not None:
-        experiment = experiment.start
-        yield experiment
 
 
 def _seconds(runs: Sequence[PlannedRun], splits: Splits, device: str) -> float:
@@ -202,16 +215,16 @@ class ProgressFile:
         now = time.monotonic()
         if now - self._written >= 1.0 or progress.phase in ("testing", "done"):
             self._written = now
-            beside = self.path.with_name(
-                ".progress.unfinished"
-            )  # no `write_atomically`: waiting for the disk costs time
-            beside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            beside.replace(self.path)
+            # No `write_atomically`: waiting for the disk costs time. Nor need a run end because this cannot be written.
+            beside = self.path.with_name(".progress.unfinished")
+            with contextlib.suppress(OSError):
+                beside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+                beside.replace(self.path)
 
 
 def read_progress(folder: Folder) -> Progress | None:
     """The progress a run last wrote, if any."""
     try:
         return Progress(**json.loads(folder.progress.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # not there yet, or left by another version
+    except (OSError, ValueError, TypeError, RecursionError):  # not there yet, or left by another version
         return None

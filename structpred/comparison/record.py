@@ -12,7 +12,7 @@ from structpred.comparison.analysis import Contrast
 from structpred.comparison.findings import Findings
 from structpred.comparison.sentences import seeds_text
 from structpred.config import Config
-from structpred.errors import RunError
+from structpred.errors import RunError, StructpredError
 from structpred.metrics import Metric
 from structpred.provenance import environment
 from structpred.results import Epoch, RunResult
@@ -61,6 +61,15 @@ def _without_infinities(tree: Any) -> Any:
 def decode(file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findings:
     """What `encode` wrote into ``file``; see `Report.read`."""
     tree = _load(file)
+    try:
+        return _decoded(tree, file, kind, metrics)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, StructpredError):
+            raise
+        raise RunError(f"{file} holds no report ({type(error).__name__}: {error}); write the report again") from error
+
+
+def _decoded(tree: dict[str, Any], file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findings:
     names = [metric["name"] for metric in tree["metrics"]]
     if names != [metric.name for metric in metrics]:
         raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
@@ -72,7 +81,7 @@ def decode(file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findi
 def _load(file: Path) -> dict[str, Any]:
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file} cannot be read as a report: {error}") from None
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         raise RunError(f"{file}: expected a results.json of format {FORMAT}; write the report again")

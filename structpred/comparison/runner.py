@@ -18,7 +18,7 @@ from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import described
 from structpred.results import RunResult
-from structpred.runs import Run
+from structpred.running import tidy
 from structpred.training.data import Codec, warn_of_unknown
 
 
@@ -53,7 +53,7 @@ def compare(
     Raises:
         ConfigError: arms that cannot be compared, or no worker.
         DataError: the task's data cannot be read.
-        RunError: some runs failed; all others are finished and kept.
+        RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
     coerce(workers, Count | None, "workers")
     plan = Plan.of(arms, seeds, baseline, Path(root))
@@ -65,7 +65,10 @@ def compare(
             _run_all(plan, chosen, Path(root), device, console or Console(stderr=True))
     results: dict[str, list[RunResult]] = {arm: [] for arm in arms}
     for run in plan.runs:
-        results[run.arm].append(Run.load(run.folder.path).result)
+        results[run.arm].append(run.found().result)
+    for run in (*plan.runs, *plan.starts):
+        if run.folder.finished:
+            tidy(run.folder)
     metrics = next(iter(arms.values())).task.metrics
     return Report(arms, plan.seeds, plan.baseline, {arm: tuple(each) for arm, each in results.items()}, metrics)
 
@@ -131,7 +134,7 @@ def _failure(future: Future[None]) -> BaseException | None:
 
 
 def _told(run: PlannedRun) -> str:
-    result = Run.load(run.folder.path).result
+    result = run.found().result
     return f"dev {scores(result.scores['dev'])} after {duration(result.seconds)}"
 
 

@@ -140,7 +140,7 @@ def _train_or_wait(
 def _mistake_in_code(error: Exception, folder: Path) -> RunError:
     """A component failed in a way nobody foresaw: its author needs the traceback, on a line of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    place = write_atomically(folder / "traceback.txt", "".join(traceback.format_exception(error)))
+    place = write_atomically(Folder(folder).traceback, "".join(traceback.format_exception(error)))
     what = "" if isinstance(error, CodeError) else f"{type(error).__name__}: "
     return RunError(f"{what}{error} (traceback in {place})")
 

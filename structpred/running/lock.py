@@ -1,37 +1,89 @@
-"""One process at a time in a run's folder."""
+"""One process at a time in a run's folder, and nothing left there that nobody needs."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from structpred.errors import Busy
 from structpred.runs import Folder
+from structpred.training import checkpoint
 
 
 @contextlib.contextmanager
 def alone(folder: Folder) -> Iterator[None]:
     """Hold the folder's lock, which the system releases when the process ends, however it ends.
 
-    A folder in which nothing is worth going on from, or looking at, is removed when the block fails.
+    When the block fails, what it wrote is removed again unless there is something in it to go on from or to look at;
+    what lay in the folder before stays.
 
     Raises:
         Busy: another process holds it.
     """
+    before = _everything(folder.path)
     folder.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.path / ".lock")
+    lock = FileLock(_lock(folder))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise Busy(folder.path) from None
-    for half_written in folder.path.glob(".*.unfinished"):  # by a process that was killed
-        half_written.unlink()
     try:
+        for half_written in _half_written(folder):
+            half_written.unlink(missing_ok=True)
         yield
     except BaseException:
         if not (folder.checkpoint.exists() or folder.finished or folder.not_finite.exists()):
-            shutil.rmtree(folder.path)
+            _undo(folder, before)
         raise
     finally:
-        lock.release()
+        _let_go(folder, lock)
+
+
+def tidy(folder: Folder) -> None:
+    """Remove what a process left in a finished run's folder when it was killed, as far as that is allowed here."""
+    if not (_half_written(folder) or checkpoint.all_of(folder.checkpoint) or _lock(folder).exists()):
+        return
+    lock = FileLock(_lock(folder))
+    with contextlib.suppress(OSError):  # a Timeout is one too: then somebody is still at it
+        lock.acquire(timeout=0)
+        try:
+            for half_written in _half_written(folder):
+                half_written.unlink(missing_ok=True)
+            if folder.finished:
+                checkpoint.remove(folder.checkpoint)
+        finally:
+            _let_go(folder, lock)
+
+
+def _let_go(folder: Folder, lock: FileLock) -> None:
+    """Release the lock, and remove its file where nobody will train here any more."""
+    with contextlib.suppress(OSError):  # not on Windows, where an open file stays
+        if folder.finished or _everything(folder.path) == {_lock(folder)}:
+            _lock(folder).unlink()
+    lock.release()
+    with contextlib.suppress(OSError):  # there is something in it
+        folder.path.rmdir()
+
+
+def _lock(folder: Folder) -> Path:
+    return folder.path / ".lock"
+
+
+def _half_written(folder: Folder) -> list[Path]:
+    """Files that were being written by a process that was killed."""
+    return list(folder.path.glob(".*.unfinished"))
+
+
+def _undo(folder: Folder, before: set[Path]) -> None:
+    """Remove what was not there before, and what no attempt can use: what is written ahead of a first checkpoint."""
+    after = _everything(folder.path)
+    ahead = {folder.record, folder.experiment, folder.data, folder.log, folder.progress, _lock(folder)}
+    kept = before - ahead
+    for path in sorted((after if not kept else after - before) - {_lock(folder)}, reverse=True):  # the deepest first
+        with contextlib.suppress(OSError):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _everything(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))

@@ -14,12 +14,14 @@ from structpred.config import components
 from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
+from structpred.folders import write_data
 from structpred.imports import sources_of
+from structpred.integrity import sha256, written
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
 from structpred.recordings import spelt
 from structpred.results import RunResult
-from structpred.runs import Folder, Run, write_data
+from structpred.runs import Folder, Run, not_finite, trained_by
 from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
@@ -82,22 +84,26 @@ class Making:
         self.training = Training(
             experiment, self.prepared, observer=observer, ranks=conditions.ranks, loggers=(log, *conditions.loggers)
         )
+        self.beginning = self.training.stepper.random()
         if folder.checkpoint.exists():
-            self.training.restore(checkpoint.newest(folder.checkpoint))
+            self._restore(checkpoint.newest(folder.checkpoint))
         elif start is not None:
-            self.training.model.load_state_dict(checkpoint.load(start.folder.weights))
+            start.start(self.training.model)
         if conditions.ranks.first:
             log.rewind(self.training.steps, self.training.epoch)
-            folder.not_finite.unlink(missing_ok=True)
+            for of_a_failure in (folder.not_finite, folder.traceback):
+                of_a_failure.unlink(missing_ok=True)
+        self.written: dict[str, str] = {}
+        self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))  # first: it says whose
         self._write(folder.experiment, experiment.to_json())
         self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
-        self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
 
     def train(self) -> None:
         """Train to the end of the budget, test, and write everything.
 
         Raises:
-            RunError: training cannot go on.
+            RunError: training cannot go on, or has come to nothing: no step was taken, or the weights that scored
+                best are not finite.
             Interrupted: it was asked to stop.
         """
         training, folder = self.training, self.folder
@@ -106,11 +112,14 @@ class Making:
         self.observer(Progress("testing", done=1.0))
         training.clock.start()
         weights = training.choose_best()
+        self._refuse_what_came_to_nothing(weights)
         counts = {split: self._test(split) for split in ("dev", "test")}
         training.clock.stop()
         self._write(folder.weights, _bytes_of(weights))
         self._write(folder.counts, _bytes_of_arrays(counts))
-        self._write(folder.result, json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False))
+        result = json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False)
+        self._write(folder.checksums, written(self.written | {folder.result.name: sha256(result.encode())}))
+        self._write(folder.result, result)
         if self.conditions.ranks.first:
             checkpoint.remove(folder.checkpoint)
         self.conditions.ranks.from_first(None)  # the others go on once everything is written
@@ -122,16 +131,54 @@ class Making:
                 save=self._save, save_every=self.conditions.checkpoint_every, stopping=self.conditions.stopping
             )
         except NotFinite as error:
-            self._write(self.folder.not_finite, json.dumps(error.batch, indent=1, ensure_ascii=False))
+            if self.conditions.ranks.first:
+                write_atomically(self.folder.not_finite, json.dumps(error.batch, indent=1, ensure_ascii=False))
             raise RunError(f"{error} in {self.folder.not_finite}") from error
+
+    def _refuse_what_came_to_nothing(self, weights: dict[str, torch.Tensor]) -> None:
+        training = self.training
+        if training.steps <= int(training.care.skipped):
+            raise RunError(
+                f"{self.folder.path}: not one of {training.steps} steps was taken, because loss or gradient was never "
+                "finite, so that nothing was learnt; lower the learning rate or the clip norm, or look at the objective"
+            )
+        if (name := not_finite(weights)) is not None:
+            raise RunError(
+                f"{self.folder.path}: the weights that scored best are not finite, such as {name}; lower the learning "
+                "rate or the clip norm"
+            )
 
     def _save(self, state: checkpoint.State) -> None:
         if self.conditions.ranks.first:
-            checkpoint.save(self.folder.checkpoint, state)
+            of_whom = {"identity": self.identity, "processes": self.conditions.ranks.world, "draws": self._draws()}
+            checkpoint.save(self.folder.checkpoint, state | of_whom)
+
+    def _restore(self, state: checkpoint.State) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            RunError: it is of another run, or of one that other processes began and draws random numbers.
+        """
+        path = self.folder.checkpoint
+        if state.get("identity", self.identity) != self.identity:
+            raise RunError(f"{path} is of another run than its folder's; delete it to start this run again")
+        world = self.conditions.ranks.world
+        trained_by(self.folder.path, state.get("processes", world), world, draws=state.get("draws", False))
+        try:
+            self.training.restore(state)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise RunError(f"{path} does not fit this run; delete it to start this run again") from error
+
+    def _draws(self) -> bool:
+        """True once steps have drawn random numbers: then the state that they come from has moved on."""
+        now = self.training.stepper.random()
+        return any(each is not None and not torch.equal(each, now[name]) for name, each in self.beginning.items())
 
     def _write(self, path: Path, content: str | bytes) -> None:
+        """Write a file of which a checksum is kept."""
         if self.conditions.ranks.first:
             write_atomically(path, content)
+            self.written[path.name] = sha256(content.encode() if isinstance(content, str) else content)
 
     def _test(self, split: str) -> dict[str, Counts]:
         examples: tuple[Example, ...] = getattr(self.prepared.splits, split)
@@ -163,6 +210,8 @@ class Making:
             history=tuple(training.history),
             skipped=int(training.care.skipped),
             trainer=self.experiment.trainer.version,
+            processes=self.conditions.ranks.world,
+            draws=self._draws(),
         )
 
     def _record(self) -> dict[str, object]:
@@ -171,6 +220,8 @@ class Making:
             "identity": self.identity,
             "data": data,
             "start": None if start is None else start.identity(data),
+            "processes": self.conditions.ranks.world,
+            "checksums": self.folder.checksums.name,  # so that their loss is noticed; older runs have none
             **asdict(environment()),
             **asdict(commit()),
             "modules": sorted({type(part).__module__ for part in components(self.experiment)}),

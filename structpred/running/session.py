@@ -10,7 +10,7 @@ import torch
 
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
-from structpred.running.lock import alone
+from structpred.running.lock import alone, tidy
 from structpred.running.making import Conditions, Making
 from structpred.runs import Folder, Run
 from structpred.task import loaded
@@ -57,7 +57,7 @@ def train(
     Raises:
         DataError: the task's data cannot be read.
         Busy: another process is at this run.
-        RunError: training cannot go on.
+        RunError: training cannot go on, or the run is there already and cannot be believed; see `Run.found`.
         Interrupted: a signal or ``stopping`` ended it early.
     """
     ranks = Ranks(device, devices, nodes)
@@ -76,6 +76,23 @@ class _Session:
         """The finished run."""
         identity, ranks = experiment.identity(self.conditions.splits.digest), self.conditions.ranks
         folder = Folder(self.root / identity[:16])
+        found = ranks.from_first(folder.finished) or not self._make(experiment, identity, folder, observer, loggers)
+        run = Run.found(folder, identity, ranks.world) if found else Run.load(folder.path)
+        if found and ranks.first:
+            tidy(folder)
+        observer(Progress("done", done=1.0))
+        return run
+
+    def _make(
+        self,
+        experiment: Experiment,
+        identity: str,
+        folder: Folder,
+        observer: Observer,
+        loggers: tuple[GivenLogger, ...],
+    ) -> bool:
+        """Train the run; False where another process had finished it in the meantime."""
+        ranks = self.conditions.ranks
         with alone(folder) if ranks.first else contextlib.nullcontext():
             finished, under_way = ranks.from_first((folder.finished, folder.checkpoint.exists()))
             if not finished:
@@ -85,8 +102,7 @@ class _Session:
                     with opened(loggers if ranks.first else (), folder.path) as ready:
                         conditions = replace(session.conditions, loggers=ready)
                         Making(experiment, identity, folder, conditions, observer, start).train()
-        observer(Progress("done", done=1.0))
-        return Run.load(folder.path)
+        return not finished
 
     def start(self, experiment: Experiment, observer: Observer) -> Run | None:
         """The finished run that training starts from, if any; waits while another process is training it."""

@@ -80,20 +80,41 @@ def load(path: Path) -> State:
         RunError: the file is damaged.
     """
     try:
-        content = _checked(path.read_bytes())
-        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise RunError(
-            f"{path}: the checkpoint cannot be read ({reason}); delete it to start this run again"
-        ) from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
+    try:
+        return decoded(_checked(content))
+    except ValueError as error:
+        raise RunError(f"{path}: the checkpoint cannot be read ({error}); delete it to start this run again") from error
+
+
+def decoded(content: bytes) -> State:
+    """What `torch.save` wrote; tensors and plain values only, no pickled code is run.
+
+    Raises:
+        ValueError: it is damaged, or is something else.
+    """
+    if not content:
+        raise ValueError("it is empty")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, whose words are for those who wrote the file: some say to run its code
+        raise ValueError("it is damaged, or holds something other than tensors and plain values") from error
+    if not isinstance(state, dict):
+        raise ValueError("it holds something other than tensors by name")
     return state
 
 
 def remove(path: Path) -> None:
     """Remove the newest checkpoint and all before it."""
-    for each in [path, *_older(path)]:
+    for each in all_of(path):
         each.unlink(missing_ok=True)
+
+
+def all_of(path: Path) -> list[Path]:
+    """The newest checkpoint and those before it, as far as there are any, the oldest first."""
+    return sorted(path.parent.glob(f"{path.stem}*{path.suffix}"), key=lambda each: each.name == path.name)
 
 
 def _checked(content: bytes) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from structpred.files import write_atomically
+from structpred.files import naming, write_atomically
 from structpred.protocols import Checkable
 from structpred.results import Epoch
 
@@ -62,15 +62,14 @@ class Logbook:
         An epoch may have all its steps and not have ended: its end will be logged again.
         """
         if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-            kept = [line for line, said in whole if said["step"] <= step and not _ends_after(said, epochs)]
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and _happened(line, step, epochs)]
             write_atomically(self.path, "".join(kept))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a line."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        with self.path.open("a", encoding="utf-8") as stream:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **finite}, ensure_ascii=False) + "\n")
 
 
@@ -79,6 +78,15 @@ def of_epoch(epoch: Epoch) -> dict[str, float]:
     dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
     diagnostics = {f"diagnostic/{name}": value for name, value in epoch.diagnostics.items()}
     return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **dev, **diagnostics}
+
+
+def _happened(line: str, step: int, epochs: int) -> bool:
+    """True for what was logged by then; False for later lines, and for what is no line of a log (a damaged disk)."""
+    try:
+        said = json.loads(line)
+        return bool(said["step"] <= step) and not _ends_after(said, epochs)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _ends_after(said: Mapping[str, float], epochs: int) -> bool:

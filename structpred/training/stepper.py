@@ -138,7 +138,7 @@ class Stepper:
 
     def state(self) -> State:
         """Everything needed to go on with the same steps; all processes take part."""
-        random, *others = self.ranks.gather(self._random())
+        random, *others = self.ranks.gather(self.random())
         return {
             "modules": self.modules.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -176,7 +176,8 @@ class Stepper:
         """A seed of this process's own; the first one's is that of a process on its own."""
         return stream(self.recipe.seed, name, *([] if self.ranks.first else [self.ranks.rank]))
 
-    def _random(self) -> State:
+    def random(self) -> State:
+        """Where the streams of dropout and of the objective's draws stand."""
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return {"torch": torch.get_rng_state(), "cuda": cuda, "objective": self.generator.get_state()}
 
