@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
 MAP = ROOT / "docs" / "architecture.md"
 PAGES = [ROOT / "docs" / name for name in ("tasks.md", "training.md", "tuning.md")]
-DOCUMENTS = [PAPERS, MAP, *PAGES, ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [PAPERS, MAP, *PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 OURS = ("structpred", "objectives", "tasks", "experiments", "tests", "docs", ".ci")
 
 
@@ -128,6 +128,43 @@ def needed_by(name: str, extras: set[str]) -> list[Requirement]:
     except importlib.metadata.PackageNotFoundError:
         return []
     return [each for each in requirements if any(applies(each, extra) for extra in ("", *extras))]
+
+
+def locked() -> dict[str, tuple[Requirement, list[str]]]:
+    """What requirements.lock asks for, by canonical name, and the digests of each."""
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    found = {}
+    for entry in re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ").splitlines():
+        asked, *digests = re.split(r"\s+--hash=", entry.strip())
+        requirement = Requirement(asked)
+        found[canonicalize_name(requirement.name)] = (requirement, digests)
+    return found
+
+
+def test_the_lock_holds_the_versions_that_were_tried() -> None:
+    pinned = pins()
+    for name, (requirement, digests) in locked().items():
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", requirement
+        assert digests, requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in digests), requirement
+        if not name.startswith(("cuda-", "nvidia-", "triton")):  # torch names exact versions of these
+            assert pinned[name] == specifier.version, "make requirements.lock again, by the command at its top"
+
+
+def test_the_lock_holds_everything_that_running_takes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    entries, seen = locked(), set()
+    waiting = [Requirement(line) for line in project["dependencies"]]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in entries, f"requirements.lock does not hold {name}; make it again, by the command at its top"
+        assert requirement.specifier.contains(next(iter(entries[name][0].specifier)).version)
+        if name not in seen and name != "torch":
+            waiting += needed_by(name, requirement.extras)
+        seen.add(name)
+    assert len(seen) > 20
 
 
 # --------------------------------------------------------------------------------------------------------- README
