@@ -133,7 +133,7 @@ def needed_by(name: str, extras: set[str]) -> list[Requirement]:
 def locked() -> dict[str, tuple[Requirement, list[str]]]:
     """What requirements.lock asks for, by canonical name, and the digests of each."""
     text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    found = {}
+    found: dict[str, tuple[Requirement, list[str]]] = {}
     for entry in re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ").splitlines():
         asked, *digests = re.split(r"\s+--hash=", entry.strip())
         requirement = Requirement(asked)
