@@ -187,7 +187,7 @@ def _trainers(report: Findings) -> str:
 def _runs(report: Findings) -> Table:
     columns = [Column("arm", numeric=False), Column("seed")]
     columns += [Column(f"{split} {metric.name} (%)") for metric in report.metrics for split in ("dev", "test")]
-    columns += [Column("best epoch"), Column("steps"), Column("seconds"), Column("CPU-seconds")]
+    columns += [Column("best epoch"), Column("steps"), Column("skipped"), Column("seconds"), Column("CPU-seconds")]
     columns += [Column("identity", numeric=False)]
     cells = tuple(
         (arm, str(seed), *_run_cells(run, report.metrics))
@@ -203,6 +203,7 @@ def _run_cells(run: RunResult, metrics: tuple[Metric, ...]) -> tuple[str, ...]:
         *found,
         str(run.best_epoch),
         f"{run.steps:,}",
+        f"{run.skipped:,}",
         f"{run.seconds:,.1f}",
         f"{run.cpu_seconds:,.1f}",
         run.identity[:12],

@@ -81,8 +81,9 @@ class Findings:
         return {field: row for field, row in table.items() if len(set(row.values())) > 1}
 
     def conclusion(self) -> tuple[str, ...]:
-        """Plain sentences on the first metric: a headline, then what holds for each arm."""
-        return sentences.conclusion(self.table(), self.baseline, self.metrics[0], len(self.seeds))
+        """Plain sentences on the first metric: a headline, what holds for each arm, and who skipped steps."""
+        found = sentences.conclusion(self.table(), self.baseline, self.metrics[0], len(self.seeds))
+        return found + sentences.skips({arm: self.results[arm] for arm in self.arms}, self.seeds)
 
 
 def _told(field: str, values: Mapping[str, Mapping[str, str]]) -> bool:

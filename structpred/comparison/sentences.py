@@ -1,10 +1,11 @@
 """What a comparison shows, in plain sentences that claim no more than the tests do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from structpred.comparison.analysis import Contrast, Row
 from structpred.comparison.statistics import LEVEL, MOST_SEEDS, fixed
 from structpred.metrics import Metric
+from structpred.results import RunResult
 
 _NAMED = 4  # arms that the headline names; more are counted
 
@@ -18,6 +19,21 @@ def conclusion(rows: Sequence[Row], baseline: str, metric: Metric, seeds: int) -
         return ("One seed supports no claim about an objective; run at least 2, better 5.",)
     reference = next(row for row in rows if row.contrast is None)
     return (_headline(compared, baseline, metric), *(_sentence(row, reference, metric, seeds) for row in compared))
+
+
+def skips(results: Mapping[str, Sequence[RunResult]], seeds: Sequence[int]) -> tuple[str, ...]:
+    """For every arm that left out steps a sentence on how many, and in which of its runs; none for the others."""
+    told = []
+    for arm, runs in results.items():
+        found = {seed: run for seed, run in zip(seeds, runs, strict=True) if run.skipped}
+        if found:
+            steps, skipped = sum(run.steps for run in runs), sum(run.skipped for run in runs)
+            each = joined([f"{run.skipped:,} of {run.steps:,} under seed {seed}" for seed, run in found.items()])
+            told.append(
+                f"{arm} left out {skipped:,} of its {steps:,} steps, whose loss or gradient was not finite ({each}); "
+                "what is said of it rests on the steps that it took."
+            )
+    return tuple(told)
 
 
 def _headline(compared: Sequence[Row], baseline: str, metric: Metric) -> str:

@@ -15,12 +15,9 @@ from torch import Tensor
 from structpred.blame import blaming
 from structpred.errors import ConfigError
 from structpred.registry import rewards
-from structpred.returned import refuse, shortened
+from structpred.returned import LARGEST, refuse, shortened
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
-
-LARGEST = torch.finfo(torch.float32).max
-"""What single precision holds."""
 
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -101,6 +102,30 @@ def test_identical_results_are_called_so() -> None:
     report = a_report(ML=ML, again=ML)
     assert report.table()[1].verdict == "same in every seed"
     assert "again scores the same as ML in every seed" in report.conclusion()[1]
+
+
+def test_skipped_steps_are_in_the_table_of_runs_and_in_the_conclusion(report: Report) -> None:
+    assert not any("left out" in sentence for sentence in report.conclusion())
+    first, second, *others = report.results["smoothing"]
+    runs = (replace(first, skipped=1100), replace(second, skipped=3), *others)
+    skipping = replace(report, results={**report.results, "smoothing": runs})
+    assert skipping.conclusion()[:-1] == report.conclusion()
+    assert skipping.conclusion()[-1] == (
+        "smoothing left out 1,103 of its 6,000 steps, whose loss or gradient was not finite (1,100 of 1,200 under "
+        "seed 0 and 3 of 1,200 under seed 1); what is said of it rests on the steps that it took."
+    )
+    text = markdown.render(skipping.document())
+    header, _, *rows = [[c.strip() for c in line.split("|")] for line in text.partition("## Runs")[2].splitlines()[2:]]
+    column = header.index("skipped")
+    assert {row[1]: row[column] for row in rows if row[2:3] == ["0"]} == {"ML": "0", "smoothing": "1,100", "RML": "0"}
+
+
+@pytest.mark.parametrize("rates", [{"nan": ML}, {"ML": ML[:1], "nan": ML[:1]}, {"ML": ML, "nan": ML}])
+def test_skipped_steps_are_told_of_one_arm_of_one_seed_and_of_equal_arms(rates: dict[str, Sequence[float]]) -> None:
+    whole = a_report(**rates)
+    results = {arm: tuple(replace(run, skipped=7) for run in whole.results[arm]) for arm in ["nan"]}
+    said = replace(whole, results={**whole.results, **results}).conclusion()
+    assert said[-1].startswith(f"nan left out {7 * len(whole.seeds)} of its ")
 
 
 def test_a_constant_difference_says_what_would_show_it() -> None:
