@@ -42,16 +42,17 @@ def sources_of(classes: Iterable[type]) -> list[str]:
 
 
 def way_back(record: Mapping[str, object]) -> str:
-    """How to make the components of a run available that are not from this package; empty where it has none.
+    """How to make the components of a run available that are not from this package; empty where nothing is missing.
 
     Args:
         record: the run's, with ``modules`` and, unless it is an old one, ``imports``.
     """
     modules = _texts(record.get("modules"))
     foreign = [module for module in modules if module.partition(".")[0] != "structpred"]
-    if not foreign:
+    absent = [_known_as(module) for module in foreign if module == "__main__" or module not in sys.modules]
+    if not absent:
         return ""
-    made = f"this run was made with {', '.join(foreign)}"
+    made = f"this run was made with {', '.join(absent)}"
     sources = _texts(record.get("imports"))
     missing = [source for source in sources if source.endswith(".py") and not Path(source).is_file()]
     if not sources:
@@ -60,6 +61,10 @@ def way_back(record: Mapping[str, object]) -> str:
         return f"{made}, and {', '.join(missing)} is no longer there: add --import FILE with the place where it is now"
     options = " ".join(f"--import {source}" for source in sources)
     return f"{made}: add {options}, which runs that code (in Python: import it first)"
+
+
+def _known_as(module: str) -> str:
+    return "the script or notebook that defined its components" if module == "__main__" else module
 
 
 def modules_to_import() -> tuple[str, ...]:

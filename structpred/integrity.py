@@ -14,7 +14,10 @@ from structpred.errors import RunError
 CHECKSUMS = "SHA256SUMS"
 """The file of checksums, in the form that ``sha256sum --check`` reads."""
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0]+)")
+LAST = "result.json"
+"""The file that is written after all others."""
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0\n]+)\n")
 
 
 def sha256(content: bytes) -> str:
@@ -54,15 +57,15 @@ class Files:
         """
         path = self.folder / CHECKSUMS
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
             raise damaged(path, f"cannot be read ({_short(error)})") from None
-        found = [_LINE.fullmatch(line) for line in lines]
+        found = [_LINE.fullmatch(line) for line in text.splitlines(keepends=True)]
         sums = {match[2]: match[1] for match in found if match}
-        if not all(found) or not sums:
-            raise damaged(path, "is damaged: expected a checksum and a file name in every line")
+        if not all(found) or LAST not in sums:
+            raise damaged(path, f"is damaged: expected checksums and file names, a line each, that of {LAST} last")
         return sums
 
     def read(self, name: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from structpred.config import Config, components
+from structpred.config import Config, canonical, components
 from structpred.decoding import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
@@ -234,12 +234,10 @@ def not_finite(weights: Mapping[str, Any]) -> str | None:
 
 
 def _experiment(files: Files, folder: Folder, record: Mapping[str, Any]) -> Experiment:
-    text = files.read(folder.experiment.name)
+    node = files.json(folder.experiment.name)
     try:
-        return Experiment.from_json(text.decode())
-    except UnicodeDecodeError:
-        raise damaged(folder.experiment, "cannot be read as JSON (it is not UTF-8)") from None
-    except ConfigError as error:
+        return Experiment.from_json(canonical(node))
+    except (ConfigError, RecursionError, ValueError) as error:
         how = way_back(record)
         if not how:
             raise damaged(folder.experiment, f"holds no experiment that can be used here ({error})") from None

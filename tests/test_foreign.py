@@ -126,9 +126,7 @@ def test_the_digest_is_that_of_the_code_that_runs(define: Callable[[str, str], M
 def test_a_class_whose_source_cannot_be_read_says_so() -> None:
     space = {"__name__": "__main__"}
     exec("class Typed:\n    def f(self): return 1\n", space)
-    with pytest.warns(
-        UnreadableSourceWarning, match="the source of __main__:Typed cannot be read.*define it in a file"
-    ):
+    with pytest.warns(UnreadableSourceWarning, match="source of __main__:Typed cannot be read.*define it in a file"):
         assert digests([space["Typed"]]) == (f"{UNREADABLE}__main__:Typed",)  # type: ignore[list-item]
 
 

@@ -1,4 +1,7 @@
-"""Does a run that is killed a hundred times end with the weights of one that is not? Half the kills hit a write."""
+"""Does a run that is killed a hundred times end as one that is not? Half the kills hit a write; and nothing is left.
+
+Then the same of a comparison, killed twenty times in other ways; see `structpred.experiments.benchmarks.compare_kills`.
+"""
 
 import os
 import random
@@ -11,14 +14,15 @@ from pathlib import Path
 import torch
 
 from structpred.experiment import Experiment
+from structpred.experiments.benchmarks.remains import differences, left_behind
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report, seconds
 from structpred.models import Seq2Seq
 from structpred.objectives import RML
 from structpred.running import train
-from structpred.runs import Folder, Run
+from structpred.runs import Run
 from structpred.tasks import Pronunciation
-from structpred.training import Trainer, checkpoint
+from structpred.training import Trainer
 
 KILLS = 100
 EXPERIMENT = Experiment(
@@ -72,12 +76,6 @@ class Kills:
         return set(self.root.glob("*/.checkpoint.pt.*.unfinished"))
 
 
-def weights(root: Path) -> dict[str, torch.Tensor]:
-    """Those of the only run."""
-    (folder,) = root.iterdir()
-    return checkpoint.load(Folder(folder).weights)
-
-
 def main() -> None:
     """Train once undisturbed, once under fire, and compare bit for bit."""
     torch.set_num_threads(1)
@@ -90,7 +88,6 @@ def main() -> None:
         while kills.kills < KILLS and kills.again(moments.uniform(0.0, took / KILLS), in_a_write=bool(kills.kills % 2)):
             pass
         os.waitpid(begin(disturbed), 0)
-        expected, got = weights(quiet), weights(disturbed)
         (folder,) = disturbed.iterdir()
         figures: dict[str, float | int | str] = {
             "kills": kills.kills,
@@ -98,11 +95,13 @@ def main() -> None:
             "steps": Run.load(folder).result.steps,
             "undisturbed_seconds": took,
             "killed_seconds": time.monotonic() - began,
-            "tensors": len(expected),
-            "tensors_equal_bit_for_bit": sum(torch.equal(value, got[name]) for name, value in expected.items()),
+            **differences(quiet, disturbed),
+            "files_left_behind": len(left_behind(disturbed)),
         }
     report(figures, "Kills")
-    assert figures["tensors_equal_bit_for_bit"] == len(expected)
+    assert figures["tensors_equal_bit_for_bit"] == figures["tensors"]
+    assert figures["results_equal"] == figures["runs"] == 1
+    assert figures["files_left_behind"] == 0
 
 
 if __name__ == "__main__":

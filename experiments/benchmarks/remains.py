@@ -1,0 +1,68 @@
+"""What kills leave behind: helpers of `structpred.experiments.benchmarks.kills` and `compare_kills`."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from structpred.integrity import Files
+from structpred.results import RunResult
+from structpred.runs import Run
+
+LEFT = (".*", "checkpoint*", "traceback.txt", "not_finite.json")
+"""Files that nobody needs once a run is finished: half-written ones and locks begin with a dot."""
+
+
+def left_behind(root: Path) -> list[Path]:
+    """What no finished run needs, in the folder of run folders and in theirs."""
+    return [path for pattern in LEFT for path in (*root.glob(pattern), *root.glob(f"*/{pattern}"))]
+
+
+def differences(expected: Path, got: Path) -> dict[str, float | int | str]:
+    """How many runs and tensors there are in one folder of runs, and how many are the same in another.
+
+    A result is the same where scores, steps, best epoch and history are, apart from times. Every file of both is
+    compared with its checksum on the way.
+    """
+    names = sorted(path.name for path in expected.iterdir())
+    assert sorted(path.name for path in got.iterdir()) == names, "other folders than those of the runs"
+    pairs = [(Run.load(expected / name), Run.load(got / name)) for name in names]
+    for pair in pairs:
+        for run in pair:
+            Files(run.folder.path).verify()
+    tensors = [(value, other.weights()[name]) for one, other in pairs for name, value in one.weights().items()]
+    return {
+        "runs": len(pairs),
+        "results_equal": sum(_timeless(one.result) == _timeless(other.result) for one, other in pairs),
+        "tensors": len(tensors),
+        "tensors_equal_bit_for_bit": sum(torch.equal(one, other) for one, other in tensors),
+    }
+
+
+def _timeless(result: RunResult) -> RunResult:
+    history = tuple(replace(epoch, seconds=0.0) for epoch in result.history)
+    return replace(result, seconds=0.0, cpu_seconds=0.0, tokens_per_second=0.0, history=history)
+
+
+def of_group(group: int) -> list[int]:
+    """The processes of a group that are still at work (Linux)."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = status.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
+        except OSError:  # it has ended in the meantime
+            continue
+        if int(its_group) == group and state != "Z":
+            found.append(int(status.parent.name))
+    return found
+
+
+def outlived(groups: list[int], patience: float = 60.0) -> list[int]:
+    """The processes of these groups that have not ended by themselves after so many seconds."""
+    deadline = time.monotonic() + patience
+    while left := [process for group in groups for process in of_group(group)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return left

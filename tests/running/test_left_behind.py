@@ -1,0 +1,195 @@
+"""What a run leaves in its folder when it fails, when it is killed, and when it may not write."""
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from structpred import compare
+from structpred.comparison.plan import ProgressFile
+from structpred.distributions.protocols import LogProb
+from structpred.errors import RunError
+from structpred.experiment import Experiment
+from structpred.files import described, write_atomically
+from structpred.models import Seq2Seq
+from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives import MaximumLikelihood
+from structpred.registry import objectives
+from structpred.running import tidy, train
+from structpred.runs import Folder, Run
+from structpred.sequences import Sequences
+from structpred.training import Trainer
+from structpred.training.logbook import Logbook
+from structpred.training.progress import Progress
+from tests.support.tiny import Copying
+
+TINY = Experiment(
+    task=Copying(),
+    model=Seq2Seq(embedding=4, hidden=8),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=1, batch_tokens=40),
+)
+
+
+@objectives.register("test-mistaken")
+@dataclass(frozen=True, kw_only=True)
+class Mistaken(Objective):
+    def needs(self) -> tuple[Need, ...]:
+        return (Need(LogProb, "Mistaken"),)
+
+    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+        raise ZeroDivisionError
+
+
+FAILING = replace(TINY, objective=Mistaken())
+
+
+def folder_of(experiment: Experiment, root: Path) -> Folder:
+    return Folder(root / experiment.identity(experiment.task.load().digest)[:16])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(TINY, root=tmp_path_factory.mktemp("original")).folder.path
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> Folder:
+    return Folder(Path(shutil.copytree(original, tmp_path / original.name)))
+
+
+def fail(root: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        train(FAILING, root=root)
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path: Path) -> None:
+    fail(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lay_there_before_a_failed_run_stays(tmp_path: Path) -> None:
+    folder = folder_of(FAILING, tmp_path).path
+    (folder / "mine").mkdir(parents=True)
+    for name in ("notes.txt", "mine/more.txt", "weights.pt", "traceback.txt"):
+        (folder / name).write_text("precious", encoding="utf-8")
+    before = contents(folder)
+    fail(tmp_path)
+    assert contents(folder) == before
+
+
+def test_what_a_killed_attempt_left_goes_with_the_next_that_fails(tmp_path: Path) -> None:
+    """Before its first checkpoint it has written nothing that anybody could use."""
+    folder = folder_of(FAILING, tmp_path).path
+    folder.mkdir()
+    for name in ("record.json", "experiment.json", "data.json", "log.jsonl", ".lock", ".record.json.0.unfinished"):
+        (folder / name).touch()
+    fail(tmp_path)
+    assert not folder.exists()
+
+
+LEFT = ("checkpoint.pt", "checkpoint.1.pt", ".checkpoint.1.pt.unfinished", ".checkpoint.pt.0f.unfinished", ".lock")
+
+
+def leave(run: Folder) -> None:
+    """As a process leaves it that is killed at the very end."""
+    for name in LEFT:
+        (run.path / name).write_bytes(b"left")
+
+
+@pytest.mark.parametrize("visit", ["train", "compare", "clean"])
+def test_the_next_visit_removes_what_a_kill_at_the_very_end_left(
+    visit: str, run: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from structpred.cli import main
+
+    before = contents(run.path)
+    leave(run)
+    if visit == "train":
+        train(TINY, root=run.path.parent)
+    elif visit == "compare":
+        compare({"tiny": TINY}, seeds=(0,), root=run.path.parent)
+    else:
+        assert main(["clean", "--root", str(run.path.parent), "--older-than", "1"]) == 0
+    assert contents(run.path) == before
+    del capsys
+
+
+def test_what_somebody_is_at_is_left_alone(run: Folder) -> None:
+    leave(run)
+    with FileLock(run.path / ".lock"):
+        tidy(run)
+        assert {*LEFT} <= {*contents(run.path)}
+
+
+def test_a_traceback_of_an_earlier_attempt_goes_with_success(tmp_path: Path) -> None:
+    folder = folder_of(TINY, tmp_path)
+    folder.path.mkdir()
+    folder.traceback.write_text("of an earlier attempt", encoding="utf-8")
+    train(TINY, root=tmp_path)
+    assert not folder.traceback.exists()
+
+
+def test_a_finished_run_needs_no_write_access(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as root, whom no permission stops: so the calls themselves are refused."""
+    leave(run)
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(arguments[0]))
+
+    before, opened = contents(run.path), os.open
+    for name in ("unlink", "mkdir", "rmdir", "touch"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(os, "open", lambda path, flags, *rest, **options: (
+        refuse(path) if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else opened(path, flags, *rest, **options)
+    ))  # fmt: skip
+    assert train(TINY, root=run.path.parent).result == Run.load(run.path).result
+    monkeypatch.undo()
+    assert contents(run.path) == before
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(tmp_path / "a.json", "{}")
+    assert described(caught.value) == f"{tmp_path / 'a.json'}: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_log_and_progress_on_a_full_disk() -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        Logbook(Path("/dev/full")).log_metrics({"loss": 1.0}, 1)
+    assert described(caught.value) == "/dev/full: No space left on device"
+
+
+def test_progress_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+    ProgressFile(Folder(tmp_path / "nowhere"))(Progress("testing"))
+
+
+def test_a_log_that_was_damaged_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"step": 1, "epoch": 1}\nnull\n\xff\n{"step"\n[1]\n{"step": 9, "epoch": 1}\n{"step": 2')
+    Logbook(path).rewind(5, 1)
+    assert path.read_text(encoding="utf-8") == '{"step": 1, "epoch": 1}\n'
+
+
+def test_a_damaged_run_stops_a_comparison_before_it_begins(run: Folder) -> None:
+    run.result.write_text("null", encoding="utf-8")
+    with pytest.raises(RunError, match=r"result\.json"):
+        compare({"tiny": TINY}, seeds=(0, 1), root=run.path.parent)
+    assert json.loads(run.record.read_text(encoding="utf-8"))["identity"].startswith(run.path.name)
+    assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
