@@ -51,13 +51,14 @@ def inverse_cdf(
 ) -> Int[Tensor, "*rows"]:
     """One draw per row from softmax(logits), by inverting the cumulative distribution; exact but for rounding.
 
+    Scores in half precision are taken at their word: their exponentials and sums are in float32 or better.
     Many times faster than ``torch.multinomial`` where symbols are many: these are summed in blocks, a block is drawn
     first and then a symbol of it. What has no probability is never drawn.
     """
     symbols = logits.shape[-1]
     uniform = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device, dtype=torch.float64)
     if symbols <= BLOCK:
-        cumulative = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+        cumulative = at_least_float(logits).softmax(-1).cumsum(-1, dtype=torch.float64)
         return _place(cumulative, uniform * cumulative[..., -1:]).squeeze(-1)
     table = _symbols_first(logits)
     top = _largest(table)

@@ -30,6 +30,17 @@ def test_many_symbols_are_drawn_as_often_as_they_should_be() -> None:
     assert stats.chisquare(counts.numpy(), (logits.double().softmax(0) * draws).numpy()).pvalue > 1e-6
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("symbols", [2, 5, BLOCK - 1, BLOCK + 1])
+def test_half_precision_draws_from_exact_probabilities(symbols: int, dtype: torch.dtype) -> None:
+    """Wrong with probability 1e-6 for correct code, and the seed is fixed; rounded probabilities would be found out."""
+    torch.manual_seed(2)
+    logits, draws = torch.randn(symbols).to(dtype), 2_000_000
+    drawn = inverse_cdf(logits.expand(draws, -1), torch.Generator().manual_seed(0))
+    counts = torch.bincount(drawn, minlength=symbols).double()
+    assert stats.chisquare(counts.numpy(), (logits.double().softmax(0) * draws).numpy()).pvalue > 1e-6
+
+
 @pytest.mark.parametrize("symbols", [BLOCK, 3 * BLOCK, 3 * BLOCK + 5])
 def test_what_has_no_probability_is_never_drawn(symbols: int, monkeypatch: pytest.MonkeyPatch) -> None:
     possible = torch.tensor([3, BLOCK - 2] if symbols == BLOCK else [3, BLOCK - 2, 2 * BLOCK])
