@@ -91,7 +91,7 @@ class Factorised:
 
     def entropy(self) -> Float[Tensor, " batch"]:
         """H(p) = −Σ_t Σ_v p_t(v) ln p_t(v), in nats."""
-        return -expected_under(self.marginals(), LocalScores(self.log_probs, self.lengths))
+        return -self.expected_score(LocalScores(self.log_probs, self.lengths))
 
     def argmax(self) -> Sequences:
         """``[batch, time]``: the most probable label at every position."""
@@ -141,23 +141,35 @@ class Factorised:
             ConfigError: lengths or labels are not those of this distribution.
         """
         refuse_others(scores, self.lengths, self.labels)
-        return expected_under(self.marginals(), scores)
+        possible = ~self.scores.detach().isneginf() & self.mask().unsqueeze(-1)
+        return expected_under(self.marginals(), possible, scores)
 
     def _inside(self) -> Float[Tensor, "batch time labels"]:
         return at_least_float(torch.where(self.mask().unsqueeze(-1), self.scores, 0.0))
 
 
-def expected_under(marginals: Float[Tensor, "batch time labels"], scores: LocalScores) -> Float[Tensor, " batch"]:
-    """Σ_t ⟨q_t, u_t⟩ + Σ_t q_tᵀ T q_t+1 for independent positions, with 0 · (−inf) = 0, also in the gradient.
+def expected_under(
+    marginals: Float[Tensor, "batch time labels"], possible: Bool[Tensor, "batch time labels"], scores: LocalScores
+) -> Float[Tensor, " batch"]:
+    """Σ_t ⟨q_t, u_t⟩ + Σ_t q_tᵀ T q_t+1 for independent positions, with 0 · (−inf) = 0.
+
+    It is −inf where q can give what the scores forbid; its gradient is then that of the finite terms.
 
     Args:
         marginals: q_t(v), 0 beyond each length; may be wider or narrower than the scores by padding.
+        possible: where q_t(v) > 0, a number too small to be written included; False beyond each length.
         scores: u and T.
     """
     time = min(marginals.shape[1], scores.unary.shape[1])
-    q, unary = marginals[:, :time], scores.unary[:, :time]
-    total = (q * torch.where(q > 0, unary, 0.0)).sum((1, 2))
-    if scores.transitions is None:
-        return total
-    with without_autocast(q.device):
-        return total + ((q[:, :-1] @ scores.transitions.to(q.dtype)) * q[:, 1:]).sum((1, 2))
+    q, can, unary = marginals[:, :time], possible[:, :time], scores.unary[:, :time]
+    forbidden = unary.isneginf()
+    total = (q * torch.where(can & ~forbidden, unary, 0.0)).sum((1, 2))
+    refused = (can & forbidden).any(2).any(1)
+    if scores.transitions is not None:
+        forbidden_pairs = scores.transitions.isneginf()
+        pairs = torch.where(forbidden_pairs, 0.0, scores.transitions).to(q.dtype)
+        with without_autocast(q.device):
+            total = total + ((q[:, :-1] @ pairs) * q[:, 1:]).sum((1, 2))
+            led_to = (can[:, :-1].float() @ forbidden_pairs.float()) > 0
+        refused = refused | (led_to & can[:, 1:]).any(2).any(1)
+    return total + torch.where(refused, -torch.inf, 0.0)

@@ -120,12 +120,14 @@ class LinearChain:
         Raises:
             ConfigError: q's lengths or labels are not those of this distribution.
         """
-        p = self._centred()
-        expected = q.expected_score(LocalScores(p.unary, p.lengths, p.transitions))
-        return (p.log_partition() - expected).to(self.dtype)
+        scores, shift = self._centred()
+        return (self._messages().log_partition() - shift - q.expected_score(scores)).to(self.dtype)
 
     def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
-        """Σ_t ⟨p_t, u_t⟩ + Σ_t ⟨P_t, T⟩, with p and P the marginals of labels and of neighbours.
+        """Σ_t ⟨p_t, u_t⟩ + Σ_t ⟨P_t, T⟩, with p and P the marginals of labels and of neighbours; 0 · (−inf) = 0.
+
+        It is −inf where an output that is possible here has a label or a pair that the scores forbid; its gradient is
+        then that of the finite terms.
 
         Raises:
             ConfigError: lengths or labels are not those of this distribution.
@@ -133,8 +135,15 @@ class LinearChain:
         refuse_others(scores, self.lengths, self.labels)
         unary = fitted(scores.unary, self.unary.shape[1])
         pairs = torch.zeros_like(self.transitions) if scores.transitions is None else scores.transitions
-        messages = self._messages() if bool(pairs.isfinite().all()) else self._log_messages()
-        return messages.expected_score(unary, pairs).to(torch.promote_types(self.dtype, unary.dtype))
+        dtype = torch.promote_types(self.dtype, unary.dtype)
+        forbidden = unary.isneginf() & inside(self.lengths, unary.shape[1]).unsqueeze(-1)
+        forbidden_pairs = pairs.isneginf()
+        if not bool(forbidden.any() | forbidden_pairs.any()):  # a device is waited for once
+            return self._messages().expected_score(unary, pairs).to(dtype)
+        unary, pairs = torch.where(forbidden, 0.0, unary), torch.where(forbidden_pairs, 0.0, pairs)
+        with torch.no_grad():
+            refused = self._log_messages().can_give(forbidden, forbidden_pairs)
+        return (self._messages().expected_score(unary, pairs) + torch.where(refused, -torch.inf, 0.0)).to(dtype)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
@@ -191,12 +200,18 @@ class LinearChain:
     def _log_messages(self) -> LogMessages:
         return log_messages(self.unary, self.transitions, self.lengths, self.packing)
 
-    def _centred(self) -> "LinearChain":
-        """The same distribution by smaller scores, so that less cancels between log Z and an expected score."""
+    def _centred(self) -> tuple[LocalScores, Float[Tensor, " batch"]]:
+        """Smaller scores of the same distribution, and by how much log Z is larger: less cancels between the two.
+
+        log Z itself is left to the scores as they are. They round differently, and where an entropy is differentiated
+        the marginals of log Z and of the expectation must cancel.
+        """
         dtype = self._arithmetic() or torch.float64
         unary, transitions = self.unary.to(dtype), self.transitions.to(dtype)
-        unary = unary - unary.detach().amax(-1, keepdim=True)
-        return LinearChain(unary, transitions - transitions.detach().max(), self.lengths)
+        peaks, top = unary.detach().amax(-1), transitions.detach().max().clamp(min=torch.finfo(dtype).min)
+        counted = inside(self.lengths, unary.shape[1])
+        shift = torch.where(counted, peaks.double(), 0.0).sum(1) + top.double() * (self.lengths - 1).clamp(min=0)
+        return LocalScores(unary - peaks.unsqueeze(-1), self.lengths, transitions - top), shift
 
     def _labels(self, outputs: Sequences) -> Int[Tensor, "batch candidates time"]:
         return fitted_labels(outputs, self.lengths, self.unary.shape[1])

@@ -63,10 +63,25 @@ class LogMessages:
     def expected_score(
         self, scores: Float[Tensor, "batch time labels"], pair_scores: Float[Tensor, "labels labels"]
     ) -> Float[Tensor, " batch"]:
-        """E[Σ_t v_t(y_t) + Σ_t S(y_t, y_t+1)], with 0 · (−inf) = 0, also in the gradient."""
-        labels, pairs = self.marginals(), self.pair_marginals()
-        values = (labels * torch.where(labels > 0, scores.double(), 0.0)).sum((1, 2))
-        return values + (pairs * torch.where(pairs > 0, pair_scores.double(), 0.0)).sum((1, 2, 3))
+        """E[Σ_t v_t(y_t) + Σ_t S(y_t, y_t+1)] of finite scores."""
+        counted = torch.where(self.inside.unsqueeze(-1), scores.double(), 0.0)
+        values = (self.marginals() * counted).sum((1, 2))
+        return values + (self.pair_marginals() * pair_scores.double()).sum((1, 2, 3))
+
+    def can_give(
+        self, labels: Bool[Tensor, "batch time labels"], pairs: Bool[Tensor, "labels labels"]
+    ) -> Bool[Tensor, " batch"]:
+        """Where some possible output, however improbable, has one of these labels or pairs of neighbours.
+
+        Args:
+            labels: by position.
+            pairs: from row to column, at any position.
+        """
+        ends = self.unary + self.beta
+        found = (self.alpha + self.beta > IMPOSSIBLE / 2) & self.inside.unsqueeze(-1) & labels
+        passed = self.alpha[:, :-1, :, None] + self.transitions + ends[:, 1:, None]
+        found_pairs = (passed > IMPOSSIBLE / 2) & self.inside[:, 1:, None, None] & pairs
+        return found.any(2).any(1) | found_pairs.flatten(1).any(1)
 
 
 def log_messages(

@@ -107,7 +107,8 @@ class HammingDistribution:
             ConfigError: lengths or labels are not those of the references.
         """
         refuse_others(scores, self.references.lengths, self.labels)
-        return expected_under(self.marginals().to(scores.unary.dtype), scores)
+        marginals = self.marginals()
+        return expected_under(marginals.to(scores.unary.dtype), marginals > 0, scores)
 
     def expected_edits(self) -> Float[Tensor, " batch"]:
         """E[d] = m·ε."""
