@@ -74,8 +74,9 @@ def forward(
     scores = packing.pack(unary)
     peaks = scores.amax(1, keepdim=True)
     weights = scores.sub_(peaks).exp_()
-    centre = (transitions.max() + transitions.min()) / 2
-    potentials = (transitions - centre).exp()
+    exact = transitions.double()  # few, and an error of one is the same at every step, so that it adds up
+    centre = (exact.max() + exact.min()) / 2
+    potentials = (exact - centre).exp().to(transitions.dtype)
     alpha, scales = torch.empty_like(weights), torch.empty_like(peaks)
     ones = weights.new_ones(weights.shape[1], 1)
     before: Tensor | None = None
@@ -87,7 +88,7 @@ def forward(
         torch.mm(now, ones, out=scale)  # a sum, faster
         before = now.div_(scale)
     log_partition = packing.total((scales.double().log() + peaks).squeeze(1))
-    log_partition += centre.double() * packing.total_later(torch.ones_like(packing.previous, dtype=torch.float64))
+    log_partition += centre * packing.total_later(torch.ones_like(packing.previous, dtype=torch.float64))
     return Forward(weights, potentials, alpha, scales, log_partition)
 
 
@@ -135,12 +136,14 @@ class Direction:
         unary: v − E[v], row by row, 0 where the label is impossible.
         weighted: E ∘ S.
         pair_means: E[S] of the pair that ends at each later row.
+        masses: Σ_j α_t(j) β_t(j) of each row, which is 1 but for rounding that grows with length.
         values: E[Σ_t v_t(y_t) + Σ_t S(y_t, y_t+1)], in float64.
     """
 
     unary: Float[Tensor, "rows labels"]
     weighted: Float[Tensor, "labels labels"]
     pair_means: Float[Tensor, "later 1"]
+    masses: Float[Tensor, "rows 1"]
     values: Float[Tensor, " batch"]
 
 
@@ -151,18 +154,22 @@ def direction(
     transitions: Float[Tensor, "labels labels"],
     packing: Packing,
 ) -> Direction:
-    """Take expectations of v (``unary``) and S (``transitions``), with 0 · (−inf) = 0."""
+    """Take expectations of v (``unary``) and S (``transitions``), which are finite.
+
+    Means are divided by the masses, so that what is left of v and S has mean 0 as exactly as a number allows.
+    """
     marginals = there.alpha * back.beta
-    scores = torch.where(marginals > 0, packing.pack(unary), 0.0)
-    means = (marginals * scores).sum(1, keepdim=True)
+    masses = marginals.sum(1, keepdim=True)
+    scores = packing.pack(unary)
+    means = (marginals * scores).sum(1, keepdim=True).div_(masses)
     weighted = there.potentials * transitions
     pairs = (
         (there.alpha.index_select(0, packing.previous) @ weighted)
         .mul_(back.incoming[packing.firsts :])
         .sum(1, keepdim=True)
-    )
+    ) / masses[packing.firsts :]
     values = packing.total(means.squeeze(1)) + packing.total_later(pairs.squeeze(1))
-    return Direction(scores - means, weighted, pairs, values)
+    return Direction(scores - means, weighted, pairs, masses, values)
 
 
 def tangent(
@@ -177,6 +184,9 @@ def tangent(
         α̇_t = (α̇_t−1 E + α_t−1 (E ∘ (S − E[S]))) ∘ W_t / s_t + α_t ∘ v̄_t
         Ġ_t = v̄_t ∘ G_t + β̇_t ∘ W_t / s_t        β̇_t−1 = Ġ_t Eᵀ + G_t (E ∘ (S − E[S]))ᵀ
         ṗ_t = α̇_t ∘ β_t + α_t ∘ β̇_t
+
+    Rounding leaves those means a little off 0, and errors of one sign add up over a thousand positions. Such an error
+    is the same for all labels of a row, so it is measured there and taken off.
     """
     first = packing.firsts
     before, arriving, rates = there.alpha.index_select(0, packing.previous), back.incoming[first:], back.rates[first:]
@@ -188,12 +198,21 @@ def tangent(
     entering = along.unary * back.incoming
     _accumulate_future(future, entering, there.potentials.t().contiguous(), back.rates, packing)
 
+    off = (past * back.beta).sum(1, keepdim=True).div_(along.masses)
+    past.addcmul_(there.alpha, off, value=-1)
+    off = (there.alpha * future).sum(1, keepdim=True).div_(along.masses)
+    future.addcmul_(back.beta, off, value=-1)
+    entering.addcmul_(back.incoming, off, value=-1)
+
     weight = weights.to(past.dtype).index_select(0, packing.examples).unsqueeze(1)
-    unary = (past * back.beta + there.alpha * future).mul_(weight)
+    unary = (past * back.beta).addcmul_(there.alpha, future).mul_(weight)
     weight = weight[first:]
-    moved = before.t() @ ((entering[first:] - along.pair_means * arriving) * weight)
-    moved += past[packing.previous].t() @ (arriving * weight)
-    pairs = there.potentials * moved + along.weighted * (before.t() @ (arriving * weight))
+    # sums over all positions, in which terms far larger than the sum cancel: in float64
+    arriving, before = (arriving * weight).double(), before.double()
+    moved = before.t() @ ((entering[first:] * weight).double() - along.pair_means * arriving)
+    moved += past[packing.previous].double().t() @ arriving
+    flow = before.t() @ arriving
+    pairs = (there.potentials * moved + along.weighted * flow).to(past.dtype)
     return Expectations(packing.unpack(unary), pairs)
 
 

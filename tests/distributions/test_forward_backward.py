@@ -189,3 +189,34 @@ def test_a_mask_with_holes_cannot_be_given() -> None:
     assert crf(unary, labels, mask) > 0
     p = LinearChain.with_ends(unary, crf.transitions, crf.start_transitions, crf.end_transitions, mask.sum(1))
     assert p.log_prob(Sequences(labels, mask.sum(1)).candidates()) <= 0
+
+
+def relative(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("verb", ["expected reward", "entropy", "kl", "kl to another", "marginals"])
+@pytest.mark.parametrize(
+    ("labels", "scale", "seed"), [(2, 0.1, 0), (2, 5.0, 3), (5, 1.0, 1), (5, 5.0, 4), (23, 1.0, 2)]
+)
+def test_float32_gradients_do_not_drift_with_length(verb: str, labels: int, scale: float, seed: int) -> None:
+    source, lengths = generator(seed), torch.tensor([1000])
+    unary, other, costs = (torch.randn(1, 1000, labels, generator=source) for _ in range(3))
+    transitions, other_pairs = (torch.randn(labels, labels, generator=source) for _ in range(2))
+    verbs: dict[str, Callable[[LinearChain, LinearChain, Tensor], Tensor]] = {
+        "expected reward": lambda p, q, c: p.expected_score(LocalScores(c, lengths)),
+        "entropy": lambda p, q, c: p.entropy(),
+        "kl": lambda p, q, c: kl(p, q),
+        "kl to another": lambda p, q, c: kl(q, p),
+        "marginals": lambda p, q, c: (p.marginals() * c).sum((1, 2)),
+    }
+
+    def gradients(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        u = (unary * scale).to(dtype).requires_grad_()
+        t = (transitions * min(scale, 3.0)).to(dtype).requires_grad_()
+        p, q = LinearChain(u, t, lengths), LinearChain(other.to(dtype), other_pairs.to(dtype), lengths)
+        value = verbs[verb](p, q, costs.to(dtype))
+        return (value, *torch.autograd.grad(value.sum(), (u, t)))
+
+    for found, exact in zip(gradients(torch.float32), gradients(torch.float64), strict=True):
+        assert relative(found.detach(), exact.detach()) < 1e-4
