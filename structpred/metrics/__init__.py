@@ -2,7 +2,7 @@
 
 from structpred.metrics.base import Counts, Metric, OfUnknown, Ratio, Totals, counts, score
 from structpred.metrics.edits import SigmorphonErrorRate, SymbolErrorRate, WordErrorRate, closest
-from structpred.metrics.tags import Accuracy, ChunkF1, UnknownAccuracy, chunks
+from structpred.metrics.tags import Accuracy, ChunkF1, ConllevalF1, UnknownAccuracy, chunks, conlleval_chunks
 from structpred.metrics.translation import Bleu, Chrf
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Bleu",
     "Chrf",
     "ChunkF1",
+    "ConllevalF1",
     "Counts",
     "Metric",
     "OfUnknown",
@@ -21,6 +22,7 @@ __all__ = [
     "WordErrorRate",
     "chunks",
     "closest",
+    "conlleval_chunks",
     "counts",
     "score",
 ]

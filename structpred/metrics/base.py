@@ -65,12 +65,24 @@ class OfUnknown(Checkable, Protocol):
 
 
 class Ratio:
-    """A metric of two statistics: 100 · Σ numerators / Σ denominators; 0 where there is nothing to count."""
+    """A metric of two statistics: 100 · Σ numerators / Σ denominators.
+
+    Where the denominators sum to 0 the errors, if there are any, count as though there were one thing to get right,
+    as in jiwer: two symbols for references that are all empty are an error rate of 200 %. Where there are none either,
+    nothing was to be done and nothing was done wrong.
+
+    Attributes:
+        of_nothing: the number for that last case.
+    """
+
+    of_nothing: ClassVar[float] = 0.0
 
     def score(self, totals: Totals) -> float:
         """The ratio, in percent."""
         numerator, denominator = totals
-        return float(100 * numerator / denominator) if denominator else 0.0
+        if not (numerator or denominator):
+            return self.of_nothing
+        return float(100 * numerator / max(denominator, 1))
 
 
 def score(metric: Metric, counts: Counts) -> float:

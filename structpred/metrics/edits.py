@@ -21,7 +21,8 @@ def closest(prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[int, 
 class SymbolErrorRate(Ratio):
     """Edits per reference symbol, in percent, against the closest reference; micro-averaged.
 
-    For phones this is the phone error rate (PER). The denominator is the length of the closest reference.
+    For phones this is the phone error rate (PER). The denominator is the length of the closest reference; where all of
+    them are empty it is 1, so that a wrong output is never perfect (as in jiwer).
     """
 
     name: ClassVar[str] = "PER"

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import rapidfuzz
 from seqeval.metrics import f1_score
+from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2
 
 from structpred.errors import DataError
 from structpred.metrics import (
     Accuracy,
     ChunkF1,
+    ConllevalF1,
     Metric,
     OfUnknown,
     SigmorphonErrorRate,
@@ -20,12 +22,15 @@ from structpred.metrics import (
     UnknownAccuracy,
     WordErrorRate,
     chunks,
+    conlleval_chunks,
     counts,
     score,
 )
 from structpred.vocabulary import Symbols
 
-METRICS: list[Metric] = [SymbolErrorRate(), WordErrorRate(), Accuracy(), ChunkF1(), UnknownAccuracy()]
+METRICS: list[Metric] = [
+    SymbolErrorRate(), WordErrorRate(), Accuracy(), ChunkF1(), UnknownAccuracy(), ConllevalF1(),
+]  # fmt: skip
 
 
 def edits(one: Symbols, other: Symbols) -> int:
@@ -108,11 +113,10 @@ def test_the_score_is_a_ratio_of_sums() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_no_examples_score_zero(metric: Metric) -> None:
+def test_without_examples_nothing_is_wrong(metric: Metric) -> None:
     found = counts(metric, [], [])
     assert found.shape == (0, 2)
-    assert score(metric, found) == 0.0
-    assert score(metric, np.array([[1.0, 0.0]])) == 0.0, "nothing to count: every reference is empty"
+    assert score(metric, found) == (100.0 if metric.name in ("ACC", "F1", "CONLLEVAL-F1") else 0.0)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -130,7 +134,29 @@ def test_signatures_say_how_the_number_was_made() -> None:
         f"F1|chunks:strict|scheme:IOB2|refs:best|average:micro|seqeval:{importlib.metadata.version('seqeval')}"
     )
     assert ChunkF1().signature == chunk_signature
-    assert [metric.higher_is_better for metric in METRICS] == [False, False, True, True, True]
+    assert [metric.higher_is_better for metric in METRICS] == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("metric", [SymbolErrorRate(), SigmorphonErrorRate()], ids=lambda metric: metric.name)
+def test_outputs_for_empty_references_are_never_perfect(metric: Metric) -> None:
+    """The rates of jiwer 4.0: 2 for "a b" and 3 for "a b" and "c", where all references are empty."""
+    empty: tuple[Symbols, ...] = ((),)
+    edits = 1.0 if metric.name == "SIGMORPHON-PER" else 2.0  # its script takes any output for one edit of nothing
+    assert score(metric, counts(metric, [("a", "b")], [empty])) == 100 * edits
+    assert score(metric, counts(metric, [("a", "b"), ("c",)], [empty, empty])) == 100 * (edits + 1)
+    assert score(metric, counts(metric, [(), ()], [empty, empty])) == 0.0
+    assert score(metric, counts(metric, [("a",), ("b", "c")], [(("a",),), empty])) == 100 * edits
+    assert score(WordErrorRate(), counts(WordErrorRate(), [("a",), ()], [empty, empty])) == 50.0
+
+
+@pytest.mark.parametrize("metric", [ChunkF1(), ConllevalF1()], ids=lambda metric: metric.name)
+def test_nothing_to_find_and_nothing_found_is_right(metric: Metric) -> None:
+    none: tuple[Symbols, ...] = (("O", "O"),)
+    assert score(metric, counts(metric, [("O", "O"), ()], [none, ((),)])) == 100.0
+    assert score(metric, counts(metric, [("B-X", "O")], [none])) == 0.0
+    assert score(metric, counts(metric, [("O", "O")], [(("B-X", "O"),)])) == 0.0
+    assert score(Accuracy(), counts(Accuracy(), [()], [((),)])) == 100.0
+    assert score(Accuracy(), counts(Accuracy(), [("X",)], [((),)])) == 0.0
 
 
 # --------------------------------------------------------------------------------------------------------- tagging
@@ -202,7 +228,7 @@ def test_chunk_f1_is_that_of_seqeval_in_strict_mode() -> None:
             [list(each) for each in predictions],
             mode="strict",
             scheme=IOB2,
-            zero_division=0,
+            zero_division=1,  # nothing to find and nothing found is right
         )
         found = score(ChunkF1(), counts(ChunkF1(), predictions, [(each,) for each in references]))
         assert found == pytest.approx(100 * expected, abs=1e-9), case
@@ -230,6 +256,70 @@ def test_chunks_of_degenerate_examples(
     prediction: Symbols, references: tuple[Symbols, ...], expected: tuple[float, float]
 ) -> None:
     assert ChunkF1().counts(prediction, references) == expected
+
+
+def conlleval(references: list[Symbols], predictions: list[Symbols]) -> tuple[int, int, int]:
+    """Chunks right, predicted and of the references, token by token as conlleval.pl goes, for the tags O, B and I."""
+
+    def parts(tag: str) -> tuple[str, str]:
+        prefix, _, kind = tag.partition("-")
+        return prefix, kind
+
+    def ends(before: tuple[str, str], now: tuple[str, str]) -> bool:
+        return (before[0] in "BI" and now[0] in "BO") or (before[0] != "O" and before[1] != now[1])
+
+    def starts(before: tuple[str, str], now: tuple[str, str]) -> bool:
+        return now[0] == "B" or (before[0] == "O" and now[0] == "I") or (now[0] != "O" and before[1] != now[1])
+
+    right = guessed = correct = 0
+    inside = False
+    before = (("O", ""), ("O", ""))
+    for reference, prediction in zip(references, predictions, strict=True):
+        for one, other in [*zip(reference, prediction, strict=True), ("O", "O")]:
+            now = (parts(one), parts(other))
+            ended = [ends(*each) for each in zip(before, now, strict=True)]
+            if inside and all(ended) and before[0][1] == before[1][1]:
+                inside, right = False, right + 1
+            elif inside and (ended[0] != ended[1] or now[0][1] != now[1][1]):
+                inside = False
+            started = [starts(*each) for each in zip(before, now, strict=True)]
+            inside = inside or (all(started) and now[0][1] == now[1][1])
+            correct, guessed, before = correct + started[0], guessed + started[1], now
+    return right, guessed, correct
+
+
+def test_conlleval_f1_is_that_of_the_script() -> None:
+    """On any tags, and on well-formed ones it is that of seqeval in strict mode."""
+    generator, differing = random.Random(6), 0
+    for case in range(1000):
+        lengths = [generator.randint(0, 9) for _ in range(generator.randint(1, 4))]
+        references = [some_tags(generator, length) for length in lengths]
+        predictions = [right if generator.random() < 0.3 else some_tags(generator, len(right)) for right in references]
+        right, guessed, correct = conlleval(references, predictions)
+        found = counts(ConllevalF1(), predictions, [(each,) for each in references]).sum(0)
+        assert found.tolist() == [2 * right, guessed + correct], case
+        strict = counts(ChunkF1(), predictions, [(each,) for each in references]).sum(0)
+        well_formed = all(conlleval_chunks(tags) == chunks(tags) for tags in (*references, *predictions))
+        differing += not well_formed
+        assert not well_formed or strict.tolist() == found.tolist()
+    assert 100 < differing < 1000, "both kinds occur"
+
+
+@pytest.mark.parametrize("prefixes", ["BIO", "BIESO", "IO"], ids=["IOB2", "IOBES", "IOB1 and IO"])
+def test_conlleval_chunks_are_those_of_seqeval_by_default(prefixes: str) -> None:
+    """On well-formed and on random tags; its default mode is conlleval's way, but for kinds that hold a hyphen."""
+    generator = random.Random(8)
+    tags = ["O", *(f"{prefix}-{kind}" for prefix in prefixes.replace("O", "") for kind in ("NP", "VP"))]
+    for _ in range(2000):
+        some = generator.choices(tags, k=generator.randint(0, 9))
+        expected = {(kind, start, end + 1) for kind, start, end in get_entities(some)}
+        assert conlleval_chunks(tuple(some)) == expected, some
+
+
+@pytest.mark.parametrize("tag", ["NP", "", "B", "b-NP", "[-NP"])
+def test_tags_that_conlleval_chunks_cannot_have_are_refused(tag: str) -> None:
+    with pytest.raises(DataError, match=r"^chunks are read from the tags O, B-…, I-…, E-… and S-…, but one is"):
+        conlleval_chunks(("O", tag))
 
 
 @pytest.mark.parametrize("tag", ["E-NP", "NP", "", "B", "b-NP"])
