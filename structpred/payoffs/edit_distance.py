@@ -9,10 +9,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from structpred.errors import ConfigError
-from structpred.payoffs import automaton
+from structpred.payoffs import automaton, by_length
 from structpred.payoffs.base import Payoff
 from structpred.payoffs.lattice import acceptance
-from structpred.payoffs.rejection import Drawing, reject
+from structpred.payoffs.rejection import FEW, HOPELESS, Drawing, joined, reject
 from structpred.payoffs.transducer import EditWeights, completions, grouped, propose
 from structpred.registry import payoffs
 from structpred.rewards.edit_distance import EditDistance
@@ -20,6 +20,9 @@ from structpred.sequences import Sequences
 
 SYMBOLS = 2**21
 """Symbols of all the proposals made at once: bounds memory however long they grow."""
+
+MARGIN = 0.05
+"""By how much the logarithm of a total weight must be lower, so that rounding decides nothing."""
 
 LONGEST = 20_000
 """Expected inserted symbols in one draw beyond which nobody means it."""
@@ -45,31 +48,60 @@ class EditDistanceDistribution:
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` exact, independent draws.
 
-        Proposals of the canonical edit transducer are accepted with probability a^d / F until every draw is there.
+        Proposals of the canonical edit transducer are accepted with probability a^d / F until every draw is there, or
+        near the temperature's limit those of `structpred.payoffs.by_length`: around each reference whichever of the two
+        is accepted more often, as their total weights say.
 
         Raises:
             ConfigError: proposals are hardly ever accepted, or far too long.
         """
+        references, rows = self.references, torch.arange(len(self.references), device=self.references.device)
         weights = EditWeights(self.labels, self.temperature)
-        references = self.references
         ahead = completions(references, weights)
-        longest = int(references.lengths.max()) if len(references) else 0
-        inserted = (longest + 1) * weights.insertions
+        near_the_limit = by_length.log_weight(references.lengths, weights) < ahead.log_weight - MARGIN
+        rows, longest = rows.repeat_interleave(k), int(references.lengths.max()) if len(references) else 0
+        inserted = (1 if bool(near_the_limit.all()) else longest + 1) * weights.insertions
         if inserted > LONGEST:
             raise ConfigError(
                 f"at a literal temperature of {self.temperature:g} over {self.labels} labels a draw around a reference "
                 f"of length {longest} would hold about {inserted:.0f} symbols too many; lower the temperature"
             )
 
-        def attempt(rows: Int[Tensor, " draws"]) -> tuple[Sequences, Tensor]:
+        def by_paths(rows: Int[Tensor, " draws"]) -> tuple[Sequences, Tensor]:
             proposals = propose(references, weights, ahead, rows, generator)
             uniform = torch.rand(len(rows), generator=generator, device=rows.device, dtype=torch.float64)
             return proposals, uniform < acceptance(proposals, references.select(rows), weights)
 
-        rows = torch.arange(len(references), device=references.device).repeat_interleave(k)
+        def by_lengths(rows: Int[Tensor, " draws"]) -> tuple[Sequences, Tensor]:
+            proposals = by_length.propose(references, weights, rows, generator)
+            uniform = torch.rand(len(rows), generator=generator, device=rows.device, dtype=torch.float64)
+            return proposals, uniform < by_length.acceptance(proposals, references.select(rows), weights)
+
         block = max(1, SYMBOLS // (longest + 1 + math.ceil(inserted)))
-        drawn = reject(Drawing(attempt, references.lengths, self.temperature), rows, block)
-        return grouped(drawn, len(references), k)
+        parts = []
+        for attempt, chosen in ((by_paths, ~near_the_limit), (by_lengths, near_the_limit)):
+            places = chosen[rows].nonzero().squeeze(1)
+            drawing = Drawing(attempt, references.lengths, self.temperature, self._workable)
+            parts.append((places, reject(drawing, rows[places], block)))
+        return grouped(joined(parts, len(rows), rows.device), len(references), k)
+
+    def _workable(self, row: int) -> float:
+        """A literal temperature, by bisection, at which twice as many proposals are accepted as must be."""
+        low, high = self.temperature / 16, self.temperature
+        for _ in range(8):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._accepted(row, middle) > 2 * HOPELESS else (low, middle)
+        return low
+
+    def _accepted(self, row: int, temperature: float) -> float:
+        """The share of proposals around one reference that are accepted, estimated from some."""
+        weights = EditWeights(self.labels, temperature)
+        one = self.references.select(torch.tensor([row], device=self.references.device))
+        rows = torch.zeros(FEW, dtype=torch.long, device=one.device)
+        source, same = torch.Generator(one.device).manual_seed(0), one.select(rows)
+        paths = acceptance(propose(one, weights, completions(one, weights), rows, source), same, weights)
+        lengths = by_length.acceptance(by_length.propose(one, weights, rows, source), same, weights)
+        return max(float(paths.mean()), float(lengths.mean()))
 
 
 @payoffs.register("edit-distance")

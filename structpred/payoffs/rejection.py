@@ -22,8 +22,8 @@ WINDOW = 20_000
 WINDOW_CELLS = 2**26
 """The same in cells of edit tables, since long proposals cost more; but after a tenth of the proposals at least."""
 
-HOPELESS = 5e-4
-"""The share accepted below which drawing is given up."""
+HOPELESS = 5e-3
+"""The share accepted below which drawing is given up: 200 proposals a draw, so that 1,000 draws take seconds."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Drawing:
         attempt: one proposal for each given row, and whether it is accepted.
         lengths: of the reference of each row.
         temperature: τ, literal.
+        workable: a literal temperature at which enough is accepted around the reference of a row.
     """
 
     attempt: Callable[[Int[Tensor, " draws"]], tuple[Sequences, Bool[Tensor, " draws"]]]
     lengths: Int[Tensor, " batch"]
     temperature: float
+    workable: Callable[[int], float]
 
 
 def reject(drawing: Drawing, rows: Int[Tensor, " draws"], most: int) -> Sequences:
@@ -53,7 +55,7 @@ def reject(drawing: Drawing, rows: Int[Tensor, " draws"], most: int) -> Sequence
         most: proposals made at once, at most.
 
     Raises:
-        ConfigError: fewer than one proposal in two thousand is accepted.
+        ConfigError: fewer than one proposal in two hundred is accepted.
     """
     parts: list[tuple[Tensor, Sequences]] = []
     pending = torch.arange(len(rows), device=rows.device)
@@ -68,7 +70,7 @@ def reject(drawing: Drawing, rows: Int[Tensor, " draws"], most: int) -> Sequence
         parts.append((now[done], proposals.select(first[done])))
         pending = torch.cat([now[~done], later])
         watch.record(accepted, proposals, rows[pending])
-    return _joined(parts, len(rows), rows.device)
+    return joined(parts, len(rows), rows.device)
 
 
 class _Watch:
@@ -87,16 +89,18 @@ class _Watch:
         if self.attempts < WINDOW and (self.cells < WINDOW_CELLS or self.attempts < WINDOW // 10):
             return
         if pending.numel() and self.accepted < HOPELESS * self.attempts:
-            longest = int(self.drawing.lengths[pending].max())
+            worst = int(pending[self.drawing.lengths[pending].argmax()])
+            longest = int(self.drawing.lengths[worst])
             raise ConfigError(
                 f"at a literal temperature of {self.drawing.temperature:g} only {self.accepted} of {self.attempts} "
                 f"proposals were accepted around references of length up to {longest}, too few to draw from exactly; "
-                "lower the temperature, or use PublishedEditDistancePayoff"
+                f"lower the temperature, to a literal {self.drawing.workable(worst):.3g} or less, or use "
+                "PublishedEditDistancePayoff"
             )
         self.attempts = self.accepted = self.cells = 0
 
 
-def _joined(parts: list[tuple[Tensor, Sequences]], count: int, device: torch.device) -> Sequences:
+def joined(parts: list[tuple[Tensor, Sequences]], count: int, device: torch.device) -> Sequences:
     """The parts in their places, padded to the longest."""
     longest = max((int(part.lengths.max()) for _, part in parts if len(part)), default=0)
     labels = torch.zeros(count, longest, dtype=torch.long, device=device)

@@ -233,7 +233,10 @@ def test_too_high_a_temperature_names_the_largest(temperature: Temperature, word
 
 def test_hopeless_acceptance_is_given_up_with_the_rate_and_a_way_out() -> None:
     payoff = EditDistancePayoff(temperature=Temperature(rescaled=1.25))
-    with pytest.raises(ConfigError, match=r"only \d+ of \d+ proposals .* length up to 60.*lower the temperature"):
+    with pytest.raises(
+        ConfigError,
+        match=r"only \d+ of \d+ proposals .* length up to 60.*lower the temperature, to a literal 0\.\d+ or less",
+    ):
         payoff.around(random_references(40, 1, 60), 40).sample(1, generator())
 
 
@@ -290,3 +293,28 @@ def test_the_distribution_claims_no_verb_it_lacks() -> None:
 def test_json_gives_an_equal_payoff_back() -> None:
     payoff: Config = EditDistancePayoff(temperature=Temperature(edit_rate=0.2))
     assert Payoff.from_json(payoff.to_json()) == payoff
+
+
+@pytest.mark.parametrize("reference", [(), (0,), (0, 1), (0, 1, 1, 0, 1, 0)], ids=str)
+@pytest.mark.parametrize("near", [0.8, 0.986, 0.995])
+def test_draws_follow_the_law_near_the_limit(reference: tuple[int, ...], near: float) -> None:
+    """V·a is almost 1. The normaliser comes from the automaton, as strings are too many to be listed."""
+    labels, draws, log_edit = 2, 4_000, math.log(near / 2)
+    payoff = EditDistancePayoff(temperature=Temperature(literal=-1 / log_edit))
+    drawn = payoff.around(Sequences.of([reference]), labels).sample(draws, generator(3)).flatten().tolist()
+    log_z, edits = partition(automaton(reference, labels), log_edit)
+    law = {s: math.exp(Levenshtein.distance(s, reference) * log_edit - log_z) for s in strings(labels, 9)}
+    assert_law(drawn, law)
+    found = torch.tensor([float(Levenshtein.distance(s, reference)) for s in drawn])
+    assert abs(found.mean() - edits) < 4 * found.std() / draws**0.5
+
+
+def test_both_kinds_of_proposals_in_one_batch() -> None:
+    """A short reference is better served by lengths, an empty one by paths."""
+    payoff = EditDistancePayoff(temperature=Temperature(literal=-1 / math.log(0.4)))
+    references = Sequences.of([[], [0, 1, 1, 0, 1], [0]])
+    drawn = payoff.around(references, 2).sample(3_000, generator(4))
+    for row, reference in enumerate(references.tolist()):
+        log_z, _ = partition(automaton(tuple(reference), 2), math.log(0.4))
+        law = {s: math.exp(Levenshtein.distance(s, reference) * math.log(0.4) - log_z) for s in strings(2, 8)}
+        assert_law(drawn.select(slice(row, row + 1)).flatten().tolist(), law)
