@@ -41,6 +41,7 @@ from structpred.task import Example, Sizes, loaded
 from structpred.training import Adam, Constant, Trainer
 from structpred.training.care import Care
 from structpred.training.data import Prepared
+from structpred.training.reporting import DiagnosticWarning
 from structpred.training.trainer import Training
 from tests.support.device import DEVICE, Watch, move
 from tests.support.tiny import Copying
@@ -56,6 +57,12 @@ DATA = TINY.task.load()
 HERE = Path(__file__).name
 OUTPUTS = Sequences(torch.ones(3, 2, 4, dtype=torch.long), torch.full((3, 2), 4))
 TARGETS = Sequences(torch.zeros(3, 4, dtype=torch.long), torch.full((3,), 4))
+
+
+def untyped(found: Any) -> Any:
+    """What a type checker would refuse, and users write all the same."""
+    return found
+
 
 CHANGES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "column": (lambda x: x[:, :1], r"of shape \({shape}\), but returned one of shape \({batch}, 1"),
@@ -161,13 +168,13 @@ LOSSES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "column": (lambda x: Losses(x.unsqueeze(1)), r"values, must return .* but returned one of shape \(\d+, 1\)"),
     "bare": (lambda x: x, r"must return Losses, but returned a Tensor: tensor\(.*; return Losses\(values\)"),
     "nothing": (lambda x: None, r"must return Losses, but returned None"),
-    "numbers": (lambda x: Losses(x.tolist()), r"values, must return a tensor \[batch\] .*, but returned a list"),
+    "numbers": (lambda x: Losses(untyped(x.tolist())), r"values, must return a tensor .*, but returned a list"),
     "whole": (lambda x: Losses(x.long()), r"values, must return .*, but returned one of torch\.int64"),
     "detached": (lambda x: Losses(x.detach()), r"must return losses with a gradient .*, but returned values without"),
-    "diagnostics": (lambda x: Losses(x, [x.detach()]), r"diagnostics, must return a dictionary, but returned a list"),  # type: ignore[arg-type]
-    "name": (lambda x: Losses(x, {3: x.detach()}), r"diagnostics\[3\], must return a name that is text"),  # type: ignore[dict-item]
+    "diagnostics": (lambda x: Losses(x, untyped([x.detach()])), r"must return a dictionary, but returned a list"),
+    "name": (lambda x: Losses(x, untyped({3: x.detach()})), r"diagnostics\[3\], must return a name that is text"),
     "mean": (lambda x: Losses(x, {"a": x.mean().detach()}), r"\['a'\], .*, but returned one of shape \(\)"),
-    "plain": (lambda x: Losses(x, {"a": 0.5}), r"\['a'\], must .*, but returned a float: 0\.5"),  # type: ignore[dict-item]
+    "plain": (lambda x: Losses(x, untyped({"a": 0.5})), r"\['a'\], must .*, but returned a float: 0\.5"),
     "attached": (lambda x: Losses(x, {"a": x}), r"diagnostics\['a'\], must return numbers without a gradient"),
 }  # fmt: skip
 
@@ -184,6 +191,30 @@ class Returning(Objective):
 
     def losses(self, p: LogProb, targets: Sequences, given: Given) -> Any:
         return LOSSES[self.form][0](-p.log_prob(targets.candidates()).squeeze(1))
+
+
+def test_a_diagnostic_that_is_not_finite_is_told_once() -> None:
+    run = Training(replace(TINY, objective=Telling()), Prepared.of(DATA, TINY.model), device="cpu")
+    for _ in range(2):
+        run._train(run._plan())
+        if not run.history:
+            with pytest.warns(
+                DiagnosticWarning, match=r"^the diagnostic 'odd' of Telling is not finite in epoch 1, wh"
+            ):
+                run._finish_epoch()
+        else:
+            run._finish_epoch()
+    assert math.isfinite(run.history[1].loss)
+
+
+@objectives.register("test-telling")
+@dataclass(frozen=True, kw_only=True)
+class Telling(MaximumLikelihood):
+    """Maximum likelihood with an odd number beside it."""
+
+    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+        values = super().losses(p, targets, given).values
+        return Losses(values, {"odd": values.detach() * math.nan, "even": values.detach()})
 
 
 @pytest.mark.parametrize("form", LOSSES)
@@ -327,10 +358,13 @@ ODD: dict[str, tuple[Any, str]] = {
     "nothing": (None, r"OddTask\.load must return Splits, but returned None"),
     "triple": (((GOOD,), (GOOD,), (GOOD,)), r"OddTask\.load must return Splits, but returned a tuple"),
     "digest": (replace(DATA, digest=""), r"OddTask\.load, digest, must return text that tells these data from others"),
-    "pairs": (replace(DATA, dev=(GOOD, ("a", "b"))), r"dev, must return an Example .* as number 2; correct it"),
+    "pairs": (
+        replace(DATA, dev=(GOOD, untyped(("a", "b")))),
+        r"dev, must return an Example .* as number 2; correct it",
+    ),
     "text": (replace(DATA, train=(replace(GOOD, source="ab"),)), r"train, must return an Example of symbols"),
     "numbers": (replace(DATA, test=(replace(GOOD, source=(1, 2)),)), r"test, must return .* which are str"),
-    "reference": (replace(DATA, train=(replace(GOOD, references=("ab",)),)), r"train, .*'ab'.* as number 1"),
+    "reference": (replace(DATA, train=(replace(GOOD, references=(untyped("ab"),)),)), r"train, .*'ab'.* as number 1"),
     "none": (replace(DATA, train=(replace(GOOD, references=()),)), r"with one reference or more, but returned"),
 }
 

@@ -1,5 +1,7 @@
 """What a run says of itself as it goes: progress for people and numbers for loggers."""
 
+import math
+import warnings
 from collections.abc import Sequence
 
 from structpred.results import Epoch
@@ -12,6 +14,29 @@ SHOW_EVERY = 0.5
 """Seconds between reports of progress; reading a loss makes the device wait, so it is not done every step."""
 LOG_EVERY = 10.0
 """Seconds between entries of the log within an epoch."""
+
+
+class DiagnosticWarning(UserWarning):
+    """A diagnostic of the objective is not finite."""
+
+
+def warn_of_diagnostics(objective: str, history: Sequence[Epoch]) -> None:
+    """Warn of each diagnostic whose mean is not finite in the last epoch, and was in all before it.
+
+    The loss was finite in every step that the mean is of, so it is the diagnostic alone that says nothing.
+    """
+    *before, now = (_not_finite(epoch) for epoch in history)
+    for name in sorted(now.difference(*before)):
+        warnings.warn(
+            f"the diagnostic {name!r} of {objective} is not finite in epoch {len(history)}, where the loss is; correct "
+            "what the objective returns",
+            DiagnosticWarning,
+            stacklevel=2,
+        )
+
+
+def _not_finite(epoch: Epoch) -> set[str]:
+    return {name for name, value in epoch.diagnostics.items() if not math.isfinite(value)}
 
 
 class Reporter:

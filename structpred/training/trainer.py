@@ -23,7 +23,7 @@ from structpred.training.evaluation import predict, ranking, score_counts, score
 from structpred.training.logbook import Logger
 from structpred.training.progress import Observer, ignore
 from structpred.training.ranks import Ranks
-from structpred.training.reporting import Reporter
+from structpred.training.reporting import Reporter, warn_of_diagnostics
 from structpred.training.settings import Recipe
 from structpred.training.stepper import Stepper
 from structpred.training.tallies import Best, Clock, Totals
@@ -211,6 +211,7 @@ class Training:
         )
         if self.ranks.first:
             warn_of_collapse(self.history, self.recipe.trainer.epochs)
+            warn_of_diagnostics(type(self.recipe.objective).__name__, self.history)
         self.reporter.end_epoch(self.history[-1], self.steps)
         self.totals = Totals()
         self._keep(ranking(metrics, found))
