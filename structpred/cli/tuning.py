@@ -1,18 +1,17 @@
 """``structpred tune``."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Imports, Words, folder_to_write
+from structpred.cli.places import Few, Imports, Words, folder_to_write
 from structpred.cli.sources import load_spaces
-from structpred.config import Count, Positive, coerce
+from structpred.config import Interval, Positive, coerce
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.tuning.spaces import Over, Range, Space, Suggest, Value, ready
@@ -20,6 +19,19 @@ from structpred.tuning.tuner import FIRST_SEED, tune
 
 MAIN_JOB = "structpred.experiments.pronunciation_tuning"
 CHOICES = "one-of:"
+Many = Annotated[int, Interval(least=0, most=1_000_000)]
+OPTIONS: dict[str, Any] = {
+    "trials": Annotated[int, Interval(least=1, most=1_000_000)] | None,
+    "timeout": Positive | None,
+    "seeds": Few,
+    "finalists": Many,
+    "more_seeds": Few,
+    "points": Annotated[int, Interval(least=2, most=1000)],
+    "draw": int,
+    "workers": Few,
+    "lease": Positive,
+}
+"""What the numbers of options may be."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +105,8 @@ class Tune:
 
     def run(self, console: Console) -> None:
         """Search, show and write."""
-        for option, kind in (("trials", Count | None), ("timeout", Positive | None), ("seeds", Count)):
-            coerce(getattr(self, option), kind, f"--{option}")
+        for option, kind in OPTIONS.items():
+            coerce(getattr(self, option), kind, f"--{option.replace('_', '-')}")
         for path in (self.root, self.report):
             folder_to_write(path)
         tuning = tune(
@@ -128,7 +140,12 @@ class Tune:
         if len(modules) > 1 or (modules and ranges):
             raise ConfigError("expected one module with a space, or fields to search, but got both or several modules")
         if ranges:
-            return Over(assignments.experiment(fixed), tuple(ranges))
+            words = [word for word in self.words if "=" in word]
+            words += [f"{ready(name).field}=LOW..HIGH of --over {name}" for name in self.over or ()]
+            assignments.refuse_clashes(words)
+            base = assignments.experiment(fixed)
+            assignments.refuse_two_conventions(words, base)
+            return Over(base, tuple(ranges))
         if fixed and not modules:
             raise ConfigError("no field is searched; write FIELD=LOW..HIGH, or name ready ranges with --over")
         return _with(load_spaces(modules[0] if modules else MAIN_JOB), fixed)
@@ -144,7 +161,7 @@ def searched(word: str) -> Range | None:
     if not equals:
         return None
     if text.startswith(CHOICES):
-        return Range(field=field, choices=tuple(_value(each) for each in text.removeprefix(CHOICES).split(",")))
+        return Range(field=field, choices=tuple(map(_value, text.removeprefix(CHOICES).split(","))))
     ends, colon, scale = text.partition(":")
     low, dots, high = ends.partition("..")
     if not dots or "/" in text:  # a path may hold dots
@@ -159,12 +176,9 @@ def searched(word: str) -> Range | None:
 
 
 def _value(text: str) -> Value:
-    """A JSON value such as 3, 0.1 or true, else the text itself."""
-    try:
-        value: Value = json.loads(text)
-    except ValueError:
-        return text
-    return value
+    """A number, true, false or null, else the text itself."""
+    value = assignments.value_of(text)
+    return text if isinstance(value, list | dict) else value
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.tasks import Pronunciation, Tsv
 from structpred.training import Adam, Constant, Trainer
 
+TEMPERATURE = "objective.payoff.temperature"
 DEFAULT = Experiment(task=Pronunciation(), model=Seq2Seq(), objective=MaximumLikelihood())
 
 
@@ -21,7 +22,11 @@ DEFAULT = Experiment(task=Pronunciation(), model=Seq2Seq(), objective=MaximumLik
     [
         ([], DEFAULT),
         (["seed=3", "trainer.epochs=7"], replace(DEFAULT, seed=3, trainer=Trainer(epochs=7))),
-        (["trainer.epochs=7", "trainer.epochs=8"], replace(DEFAULT, trainer=Trainer(epochs=8))),
+        (["optimiser.lr=.005"], replace(DEFAULT, optimiser=Adam(lr=0.005))),
+        (
+            ["objective=rml", f"{TEMPERATURE}.literal=null", f"{TEMPERATURE}.edit_rate=0.1"],
+            replace(DEFAULT, objective=RML(payoff=EditDistancePayoff(temperature=Temperature(edit_rate=0.1)))),
+        ),
         (["trainer.patience=null"], DEFAULT),
         (["trainer.precision=bf16"], replace(DEFAULT, trainer=Trainer(precision="bf16"))),
         (
@@ -62,8 +67,21 @@ def test_words_make_the_experiment_they_name(words: list[str], expected: Experim
         (["objective=rml", "objective.payoff.temperature.literal=0"], r"temperature\.literal must be above 0"),
         (["objective=rml", "objective.estimator.k=0"], r"^objective\.estimator\.k must be at least 1, but got 0"),
         (["task=tsv"], r"needs a value for 'train'"),
+        (["trainer.epochs=1e400"], r"^trainer\.epochs must be a whole number, but got inf"),
+        (["seed=NaN"], r"^seed must be a whole number, but got nan"),
+        (["trainer.epochs=1_0"], r"^trainer\.epochs must be a whole number, but got '1_0'"),
+        (["trainer.epochs=٣"], r"^trainer\.epochs must be a whole number, but got '٣'"),
+        ([f"model.hidden={2**63}"], r"^model\.hidden must be a whole number of at most 64 bits, but got 92233720"),
+        (["model.hidden=" + "[" * 50000], r"^model\.hidden must be a whole number, but got '\[\[\["),
+        (["seed=1", "seed=1"], r"^seed is assigned twice, by 'seed=1' and by 'seed=1'; leave one out"),
+        (["task=tsv", "task=pronunciation"], r"^task is assigned twice, by 'task=tsv' and by 'task=pronunciation'"),
+        (["model.hidden=3", "model=linear-chain"], r"'model=linear-chain' would undo 'model\.hidden=3' before it; put"),
+        (
+            ["objective=rml", f"{TEMPERATURE}.edit_rate=0.1", f"{TEMPERATURE}.literal=0.2"],
+            rf"^{TEMPERATURE} takes one of literal, rescaled, edit_rate, but got '{TEMPERATURE}\.edit_rate=0\.1' and '",
+        ),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_a_wrong_word_is_refused_in_a_sentence(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
