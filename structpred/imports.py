@@ -3,11 +3,12 @@
 import importlib
 import importlib.util
 import inspect
+import shlex
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from structpred.errors import ConfigError, StructpredError
 from structpred.mistakes import told
@@ -59,7 +60,7 @@ def way_back(record: Mapping[str, object]) -> str:
         return f"{made}: add --import FILE with the file that defines it (in Python: import that first)"
     if missing:
         return f"{made}, and {', '.join(missing)} is no longer there: add --import FILE with the place where it is now"
-    options = " ".join(f"--import {source}" for source in sources)
+    options = " ".join(f"--import {shlex.quote(source)}" for source in sources)
     return f"{made}: add {options}, which runs that code (in Python: import it first)"
 
 
@@ -75,39 +76,39 @@ def modules_to_import() -> tuple[str, ...]:
     return tuple(sorted({cls.__module__ for cls in foreign_classes()} - {"__main__", "__mp_main__"}))
 
 
-def check_importable(classes: Iterable[type], where: str) -> None:
-    """Refuse classes that another process could not import.
+def check_importable(needed: Iterable[type | FunctionType], who: str) -> None:
+    """Refuse classes and functions that another process could not import.
 
     Args:
-        classes: of the components that the process needs.
-        where: who needs them, such as ``"two workers"``.
+        needed: classes of the components that the process needs, and functions.
+        who: what needs them, such as ``"2 worker processes"``.
 
     Raises:
-        ConfigError: a class was defined in a notebook, at a prompt, in a function, or in a module without a file.
+        ConfigError: one was defined in a notebook, at a prompt, in a function, or in a module without a file.
     """
-    for cls in classes:
-        if reason := _not_importable(cls):
+    for one in needed:
+        if reason := _not_importable(one):
             raise ConfigError(
-                f"{where} cannot import {cls.__qualname__}, because {reason}; put it into a .py file of its own and "
-                "import it from there, or use workers=1, which runs in this process"
+                f"{who} cannot import {one.__qualname__}, because {reason}; put it into a .py file and import it from "
+                "there, or use one worker, which runs in this process"
             )
 
 
-def _not_importable(cls: type) -> str:
-    """Why another process cannot import a class; empty where it can."""
-    if "<locals>" in cls.__qualname__:
+def _not_importable(one: type | FunctionType) -> str:
+    """Why another process cannot import a class or a function; empty where it can."""
+    if "<locals>" in one.__qualname__:
         return "it is defined inside a function"
-    if cls.__module__ == "__main__":
-        return "" if _in_a_script(cls) else "it is defined in a notebook or at a prompt"
-    if _spec(cls.__module__) is None:
-        return f"its module {cls.__module__} is in no file on the Python path"
+    if one.__module__ == "__main__":
+        return "" if _in_a_script(one) else "it is defined in a notebook or at a prompt"
+    if _spec(one.__module__) is None:
+        return f"its module {one.__module__} is in no file on the Python path"
     return ""
 
 
-def _in_a_script(cls: type) -> bool:
-    """True where the file of the main program defines the class, so that running it again does too."""
+def _in_a_script(one: type | FunctionType) -> bool:
+    """True where the file of the main program defines it, so that a process that runs the file again has it too."""
     try:
-        return bool(inspect.getsource(cls))
+        return bool(inspect.getsource(one))
     except (OSError, TypeError):  # no file, or one that does not hold it
         return False
 

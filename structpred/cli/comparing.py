@@ -11,15 +11,16 @@ import tyro
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Imports, Words, folder_to_write
+from structpred.cli.places import Few, Imports, Words, folder_to_write
 from structpred.cli.sources import load_arms
 from structpred.comparison.cluster import cluster
 from structpred.comparison.plan import Plan, PlannedRun
 from structpred.comparison.runner import compare
-from structpred.config import Count, coerce
+from structpred.config import coerce, components
 from structpred.display import duration, show_table
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
+from structpred.imports import sources_of
 
 MAIN_JOB = "structpred.experiments.pronunciation"
 
@@ -70,8 +71,8 @@ class Compare:
 
     def run(self, console: Console) -> None:
         """Plan, run, show and write."""
-        coerce(self.seeds, Count, "--seeds")
-        coerce(self.workers, Count | None, "--workers")
+        coerce(self.seeds, Few, "--seeds")
+        coerce(self.workers, Few | None, "--workers")
         if self.cluster is not None and self.workers is not None:
             raise ConfigError("--cluster has workers of its own, so --workers cannot be given with it; leave one out")
         arms, seeds = self._arms(), range(self.seeds)
@@ -80,7 +81,8 @@ class Compare:
         if self.dry_run:
             show_plan(Plan.of(arms, seeds, self.baseline, self.root), self.workers, self.device, console)
             return
-        with nullcontext() if self.cluster is None else cluster(self.cluster) as executor:
+        files = sources_of(type(part) for arm in arms.values() for part in components(arm))
+        with nullcontext() if self.cluster is None else cluster(self.cluster, files) as executor:
             report = compare(
                 arms,
                 seeds=seeds,

@@ -1,9 +1,10 @@
 """Several machines for a comparison, by dask.distributed."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from pathlib import Path
 
 from structpred.errors import ConfigError, RunError
 
@@ -16,7 +17,7 @@ class NoWorkers(UserWarning):
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Executor]:
+def cluster(address: str, files: Sequence[str] = ()) -> Iterator[Executor]:
     """The executor of a dask cluster, for the time of a block.
 
     Its workers (``dask worker ADDRESS --nthreads 1``) need the same packages and must see the run folders at the same
@@ -24,6 +25,8 @@ def cluster(address: str) -> Iterator[Executor]:
 
     Args:
         address: of the scheduler, such as ``"tcp://10.0.0.1:8786"``.
+        files: Python files of components, which are copied to the workers and imported there; those that are part of a
+            package are left out, so the workers need that package.
 
     Raises:
         ConfigError: dask.distributed is not installed.
@@ -49,5 +52,8 @@ def cluster(address: str) -> Iterator[Executor]:
                 NoWorkers,
                 stacklevel=3,
             )
+        for file in files:
+            if file.endswith(".py") and not Path(file).with_name("__init__.py").exists():
+                client.upload_file(file)  # type: ignore[no-untyped-call]
         # pure=False, or a call would be taken for an earlier one with equal arguments
         yield client.get_executor(pure=False)  # type: ignore[no-untyped-call]

@@ -12,11 +12,12 @@ from structpred.comparison.plan import Plan, PlannedRun, read_progress
 from structpred.comparison.report import Report
 from structpred.comparison.workers import Workers
 from structpred.comparison.workers import workers as open_workers
-from structpred.config import Count, coerce
+from structpred.config import Count, coerce, components
 from structpred.display import Overview, duration, scores
 from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import described
+from structpred.imports import check_importable
 from structpred.results import RunResult
 from structpred.running import tidy
 from structpred.training.data import Codec, warn_of_unknown
@@ -37,7 +38,8 @@ def compare(
 
     All arms of a seed start from the same weights, see the same examples in the same order and train for the same
     budget. Finished runs are found by their identity and used again; interrupted ones go on. Runs are spread over
-    processes of one thread each; a script that calls this needs the usual ``if __name__ == "__main__":``.
+    processes of one thread each; a script that calls this needs the usual ``if __name__ == "__main__":``. One worker
+    runs in this process, and that is how components of a notebook can be compared.
 
     Args:
         arms: experiments by name; their own seeds are ignored.
@@ -51,7 +53,7 @@ def compare(
         console: where progress is shown; the standard error by default.
 
     Raises:
-        ConfigError: arms that cannot be compared, or no worker.
+        ConfigError: arms that cannot be compared, no worker, or several workers that cannot import a component.
         DataError: the task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
@@ -61,6 +63,9 @@ def compare(
         first = next(iter(arms.values()))
         warn_of_unknown(plan.splits, Codec.of(plan.splits.train, first.model.encoder()))
         count = min(workers or os.cpu_count() or 1, len(plan.unfinished))
+        if executor is None and count > 1:
+            parts = [type(part) for arm in arms.values() for part in components(arm)]
+            check_importable(parts, f"{count} worker processes")
         with open_workers(executor, count, Path(root)) as chosen:
             _run_all(plan, chosen, Path(root), device, console or Console(stderr=True))
     results: dict[str, list[RunResult]] = {arm: [] for arm in arms}

@@ -9,7 +9,7 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
@@ -21,6 +21,7 @@ from structpred.comparison.plan import PlannedRun, ProgressFile
 from structpred.errors import Busy, CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
+from structpred.mistakes import told
 from structpred.running import WAIT, train
 from structpred.runs import Folder
 from structpred.training.progress import Observer, Progress
@@ -41,28 +42,34 @@ class Workers:
         executor: takes the runs.
         sign: a file that is there as long as the comparison is, for workers that it cannot tell to stop; None for our
             own.
+        stop: set when the comparison ends, for a thread of this process; None for other workers.
     """
 
     executor: Executor
     sign: Path | None = None
+    stop: threading.Event | None = None
 
     def submit(self, run: PlannedRun, root: Path, device: str) -> Future[None]:
         """Queue a run; the places it is told of do not depend on where its worker was started."""
         run.folder.progress.unlink(missing_ok=True)  # an interrupted run's, which would be shown as this one's
         folder = Folder(run.folder.path.resolve())
         with deaf_children():
-            return self.executor.submit(_train, run.experiment, root.resolve(), device, folder, self.sign)
+            return self.executor.submit(_train, run.experiment, root.resolve(), device, folder, self.sign, self.stop)
 
 
 @contextmanager
 def workers(given: Executor | None, count: int, root: Path) -> Iterator[Workers]:
-    """The executor given, or processes of our own of one thread each.
+    """The executor given, or processes of our own of one thread each; a single worker is a thread of this process.
 
     When the block fails (Ctrl-C), the runs under way write a checkpoint and end, and our own processes are waited for.
     """
     if given is not None:
         with _sign_of_life(root.resolve()) as sign:
             yield Workers(given, sign)
+        return
+    if count == 1:
+        with _in_this_process() as chosen:
+            yield chosen
         return
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -74,6 +81,23 @@ def workers(given: Executor | None, count: int, root: Path) -> Iterator[Workers]
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+@contextmanager
+def _in_this_process() -> Iterator[Workers]:
+    """One thread, so that components need not be importable elsewhere, as those of a notebook are not."""
+    stop, threads = threading.Event(), torch.get_num_threads()
+    pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the data, which this process has read and warned of before
+        try:
+            yield Workers(pool, stop=stop)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -100,25 +124,28 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _train(experiment: Experiment, root: Path, device: str, folder: Folder, sign: Path | None) -> None:
+def _train(
+    experiment: Experiment, root: Path, device: str, folder: Folder, sign: Path | None, stop: threading.Event | None
+) -> None:
     """Train one run, unless the comparison has ended in the meantime."""
     look = Every(LOOK)
 
     def stopping() -> bool:
-        return _asked_to_stop() or (sign is not None and look.due() and not sign.exists())
+        told_to = _asked_to_stop() or (stop is not None and stop.is_set())
+        return told_to or (sign is not None and look.due() and not sign.exists())
 
     with _busy:
         try:
             _train_or_wait(experiment, root, device, ProgressFile(folder), stopping)
         except Interrupted:
-            if sign is None:
+            if sign is None and stop is None:
                 os._exit(1)  # a pool that ends may have lost the lock of its queues: do not go back to them
             raise
         except CodeError as error:
             raise _mistake_in_code(error, folder.path) from error
         except (StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _mistake_in_code(error, folder.path) from error
 
 
@@ -137,12 +164,11 @@ def _train_or_wait(
     raise Interrupted
 
 
-def _mistake_in_code(error: Exception, folder: Path) -> RunError:
+def _mistake_in_code(error: BaseException, folder: Path) -> RunError:
     """A component failed in a way nobody foresaw: its author needs the traceback, on a line of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     place = write_atomically(Folder(folder).traceback, "".join(traceback.format_exception(error)))
-    what = "" if isinstance(error, CodeError) else f"{type(error).__name__}: "
-    return RunError(f"{what}{error} (traceback in {place})")
+    return RunError(f"{error if isinstance(error, CodeError) else told(error)} (traceback in {place})")
 
 
 def _begin(stop: Event, parent: int) -> None:

@@ -10,14 +10,19 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import FunctionType
 
 import torch
 from optuna.storages import BaseStorage
 
 from structpred.comparison.workers import deaf_children
+from structpred.config import components
 from structpred.errors import ConfigError, Interrupted, RunError, StructpredError
 from structpred.files import described
+from structpred.imports import check_importable, imported, modules_to_import
+from structpred.mistakes import told
 from structpred.tuning.evaluation import Place
+from structpred.tuning.probe import probed
 from structpred.tuning.search import Search
 from structpred.tuning.spaces import Space
 from structpred.tuning.storage import opened
@@ -63,18 +68,18 @@ def run_in_processes(job: Job, count: int, show: Callable[[], None]) -> None:
         show: called twice a second.
 
     Raises:
-        ConfigError: the space cannot be sent to another process.
+        ConfigError: the space or a component of it cannot be sent to another process.
         RunError: a worker failed, or all of them died.
     """
     _refuse_what_cannot_be_sent(job)
-    context = multiprocessing.get_context("spawn")
+    context, names = multiprocessing.get_context("spawn"), modules_to_import()
     stop = context.Event()
     crew: list[tuple[SpawnProcess, Connection]] = []
     try:
         with deaf_children():
             for _ in range(count):
                 ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(job, stop, os.getpid(), theirs), daemon=True)
+                process = context.Process(target=_work, args=(job, stop, os.getpid(), theirs, names), daemon=True)
                 process.start()
                 theirs.close()
                 crew.append((process, ours))
@@ -121,13 +126,18 @@ def _refuse_what_cannot_be_sent(job: Job) -> None:
             f"the space cannot be sent to a worker process ({error}); define it at the top of a module, or use one "
             "worker"
         ) from None
+    for space in job.spaces.values():
+        parts = [type(part) for part in components(probed(space)[0])]
+        check_importable([space if isinstance(space, FunctionType) else type(space), *parts], "worker processes")
 
 
-def _work(job: Job, stop: Event, parent: int, pipe: Connection) -> None:
-    """The whole life of a worker process."""
+def _work(job: Job, stop: Event, parent: int, pipe: Connection, names: Sequence[str]) -> None:
+    """The whole life of a worker process; it first imports the modules whose components the space may name."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)  # the parent has read the same data and said the same
     try:
+        for name in names:
+            imported(name)
         with opened(job.storage) as storage:
             place = Place(job.root, job.device, lambda: stop.is_set() or os.getppid() != parent, lambda: None)
             work(job.studies(storage), place, job.lease)
@@ -137,3 +147,5 @@ def _work(job: Job, stop: Event, parent: int, pipe: Connection) -> None:
         pipe.send(described(error))
     except StructpredError as error:
         pipe.send(str(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - said by the parent
+        pipe.send(told(error))
