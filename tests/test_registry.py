@@ -80,6 +80,21 @@ def test_an_unknown_name_is_refused_with_the_nearest(word: str, expected: str) -
     assert nearest("x", []) == "known names are (none)"
 
 
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("ml", "'maximum-likelihood'"),
+        ("RML", "'rml'"),
+        ("MaximumLikelihood", "'maximum-likelihood'"),
+        ("max", "'max-margin' or 'maximum-likelihood'"),
+        ("rlm", "'rml'"),
+    ],
+)
+def test_abbreviations_and_other_spellings_of_a_name_come_before_typos(word: str, expected: str) -> None:
+    names = ["max-margin", "maximum-likelihood", "minimum-risk", "rml"]
+    assert nearest(word, names) == f"did you mean {expected}?"
+
+
 def test_entry_points_of_other_packages_are_members(install: Install) -> None:
     install("far = far_away:Far", far_away="class Far: ...")
     family = Registry("thing", GROUP)

@@ -127,7 +127,7 @@ def help_of(name: str) -> str:
 def _parse(name: str, words: Sequence[str]) -> Command:
     """Assignments may stand anywhere among the options; tyro takes the rest."""
     cls = command(name)
-    options = _options(cls)
+    options = options_of(cls)
     _check(name, words, options)
     takes_assignments = "words" in get_type_hints(cls)
     assigned: list[str] = []
@@ -171,7 +171,7 @@ def _check_value(flag: str, value: str | None, option: Option) -> None:
             refuse(flag, expected, value)
 
 
-def _options(cls: type[Command]) -> dict[str, Option]:
+def options_of(cls: type[Command]) -> dict[str, Option]:
     """Every option by the name it has on the command line."""
     found = {}
     for name, hint in get_type_hints(cls, include_extras=True).items():

@@ -1,6 +1,7 @@
 """``structpred list`` and ``structpred describe``."""
 
 import inspect
+import shlex
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -16,6 +17,7 @@ from structpred.config import Config, Interval, hints, registered_name
 from structpred.display import show_table
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
 from structpred.registry import FAMILIES, nearest
 
 
@@ -74,23 +76,21 @@ class Describe:
     Examples:
       structpred describe rml
       structpred describe edit-distance
+      structpred describe trainer
+      structpred describe my-objective --import my_objective.py
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """A name from `structpred list`."""
+    """A name from `structpred list`, or that of a class or of settings such as trainer, in whatever case."""
 
     imports: Imports = ()
     """Import this module or .py file first, for components of your own; may be given several times."""
 
     def run(self, console: Console) -> None:
         """Print every family's class of that name."""
-        found = [(registry.family, registry[self.name]) for registry in FAMILIES if self.name in registry]
-        if not found:
-            names = sorted({name for registry in FAMILIES for name in registry})
-            raise ConfigError(f"nothing is named {self.name!r}; {nearest(self.name, names)}")
-        for family, cls in found:
+        for name, family, cls in _named(self.name):
             console.print(
-                Text(f"{self.name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True
+                Text(f"{name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True
             )
             console.print(Text(f"{inspect.getdoc(cls) or ''}\n"), soft_wrap=True)
             if isinstance(origin := getattr(cls, "origin", None), DataSet):
@@ -98,6 +98,46 @@ class Describe:
             rows = [(field.name, _kind(hints(cls)[field.name]), _shown(field.default)) for field in fields(cls)]
             if rows:
                 show_table(console, ("field", "type", "default"), rows)
+
+
+def _named(wanted: str) -> list[tuple[str, str, type[Config]]]:
+    """Name, family and class of everything with a name, or else with a class's name, in whatever case.
+
+    Raises:
+        ConfigError: there is nothing of that name.
+    """
+    registered = [(name, registry.family, registry[name]) for registry in FAMILIES for name in registry]
+    exact = [entry for entry in registered if entry[0] == wanted]
+    if exact:
+        return exact
+    settings = [(cls.__name__, "settings", cls) for cls in _settings()]
+    spelt = [
+        entry for entry in [*registered, *settings] if _plain(wanted) in map(_plain, (entry[0], entry[2].__name__))
+    ]
+    if spelt:
+        return spelt
+    families = [registry.family for registry in FAMILIES]
+    if wanted.lower() in families:
+        raise ConfigError(f"{wanted!r} is a whole family; see structpred list {shlex.quote(wanted.lower())}")
+    names = sorted({name for name, _, _ in [*registered, *settings]})
+    raise ConfigError(f"nothing is named {wanted!r}; {nearest(wanted, names)}")
+
+
+def _settings() -> list[type[Config]]:
+    """Every public config of this package that belongs to no family, such as the trainer's."""
+    found: list[type[Config]] = [Experiment]
+    left: list[type[Config]] = [Config]
+    while left:
+        for cls in left.pop().__subclasses__():
+            left.append(cls)
+            own = cls.__module__.startswith("structpred.") and not cls.__name__.startswith("_")
+            if own and cls.family is None and cls not in found:
+                found.append(cls)
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
 
 
 def _first_line(cls: type) -> str:

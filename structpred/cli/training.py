@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Imports, Words, folder_to_write
-from structpred.config import Count, coerce
+from structpred.cli.places import Few, Imports, Words, folder_to_write
+from structpred.config import coerce
 from structpred.display import show_table, summary, watching
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -61,7 +61,8 @@ class Train:
 
     def run(self, console: Console) -> None:
         """Train and print the scores and the folder."""
-        coerce(self.threads, Count, "--threads")
+        for option in ("threads", "devices", "nodes"):
+            coerce(getattr(self, option), Few, f"--{option}")
         folder_to_write(self.root)
         torch.set_num_threads(self.threads)
         experiment = assignments.experiment(self.words, None if self.start is None else self._continued(self.start))

@@ -32,3 +32,20 @@ def test_describe_everything_that_is_listed(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert "Licence: CC0 1.0\n" in shown
     assert "Cite: Coucke et al.: Snips Voice Platform" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("RML", "rml (objective, structpred.objectives.reward_augmented:RML)"),
+        ("editdistancepayoff", "edit-distance (payoff, structpred.payoffs.edit_distance:EditDistancePayoff)"),
+        ("trainer", "Trainer (settings, structpred.training.settings:Trainer)"),
+        ("Experiment", "Experiment (settings, structpred.experiment:Experiment)"),
+        ("temperature", "Temperature (settings, structpred.payoffs.temperature:Temperature)"),
+    ],
+)
+def test_describe_takes_names_of_classes_and_of_settings(
+    name: str, title: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["describe", name]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == title

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from importlib import metadata
 
 import pytest
 
@@ -42,3 +43,8 @@ def test_the_examples_in_the_help_are_understood(name: str, monkeypatch: pytest.
     for line in examples:
         assert main(line.split()[1:]) == 0, line
     assert len(ran) == len(examples) > 0
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"structpred {metadata.version('structpred')}\n"

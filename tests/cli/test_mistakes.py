@@ -43,11 +43,35 @@ TRAIN = f"train {' '.join(SMALL)} task=tsv task.train=train.tsv"
 MISTAKES = {
     "": "expected a command, one of compare, train,",
     "trian": "there is no command 'trian'; did you mean 'train'?",
+    "--root x": "expected a command before '--root', one of compare, train,",
+    "help": "there is no command 'help'; did you mean '--help'?",
+    "train --dev cpu": "there is no option --dev of train; did you mean '--device' or '--devices'?",
+    "train --root= seed=1": "--root needs a value, but it is empty",
+    "train --root a --root b": "--root of train is given twice; leave one out",
+    "train seed=1 seed=2": "seed is assigned twice, by 'seed=1' and by 'seed=2'; leave one out",
+    "train seed=\x1b[31m": "seed must be a whole number, but got '\\x1b[31m'",
+    f"train --threads {2**63}": "--threads must be a whole number of at most 64 bits, but got 9223372036854775808",
+    "train --threads 100000": "--threads must be at least 1 and at most 1000, but got 100000",
+    "train --devices 100000": "--devices must be at least 1 and at most 1000, but got 100000",
+    f"train model.hidden={2**63}": "model.hidden must be a whole number of at most 64 bits, but got 92233720368",
+    f"{TRAIN} --import": "Missing value for argument '--import'",
+    "compare --seeds 1_0": "--seeds must be a whole number, but got '1_0'",
+    "compare --seeds ٣": "--seeds must be a whole number, but got '٣'",
+    "compare --seeds -1": "--seeds must be at least 1 and at most 1000, but got -1",
+    "compare --dry-run --dry-run": "--dry-run of compare is given twice; leave one out",
+    "compare --seeds " + "9" * 5000: "--seeds must be a whole number, but got '99999999",
+    f"predict RUN train.tsv --n-best {2**63}": "--n-best must be a whole number of at most 64 bits",
+    "tune --lease inf": "--lease must be a number, but got 'inf'",
+    "tune --timeout 1e400": "--timeout must be a finite number, but got inf",
+    "tune optimiser.lr=0.1..0.2 --over learning-rate": "optimiser.lr is assigned twice, by 'optimiser.lr=0.1..0.2' and",
+    "tune model.hidden=one-of:" + "[" * 20000: "model.hidden must be a whole number, but got '[[[",
+    "describe ml": "nothing is named 'ml'; did you mean 'maximum-likelihood'?",
+    "describe objective": "'objective' is a whole family; see structpred list objective",
     "train --rot x": "there is no option --rot of train; did you mean '--root'?",
     "compare --seeds x": "--seeds must be a whole number, but got 'x'",
     "compare --seeds": "Missing value for argument '--seeds'",
-    "compare --seeds 0": "--seeds must be at least 1, but got 0",
-    "compare --workers 0": "--workers must be at least 1, but got 0",
+    "compare --seeds 0": "--seeds must be at least 1 and at most 1000, but got 0",
+    "compare --workers 0": "--workers must be at least 1 and at most 1000, but got 0",
     "compare --device gpu": "invalid choice 'gpu'",
     "compare --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
     "compare --report train.tsv/deep": "train.tsv/deep must be a folder, but train.tsv is a file",
@@ -69,7 +93,7 @@ MISTAKES = {
     "compare json.py": "json.py has the name of another module",
     "compare none.py": "a comparison needs at least one arm, but got none",
     "compare structpred.objectives": "structpred.objectives must define experiments()",
-    "train --threads 0": "--threads must be at least 1, but got 0",
+    "train --threads 0": "--threads must be at least 1 and at most 1000, but got 0",
     "train epochs": "expected field=value, such as trainer.epochs=10, but got 'epochs'",
     "train objective=rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
     "train objective=rml objective.payoff.temperature.literal=0": "temperature.literal must be above 0, but got 0.0",
@@ -112,7 +136,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("words", MISTAKES)
+@pytest.mark.parametrize("words", MISTAKES, ids=lambda words: words[:60])
 def test_a_mistake_is_one_line_status_2_and_nothing_left_behind(
     words: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
