@@ -29,7 +29,7 @@ from structpred.cli.main import main as structpred
 from structpred.experiments.benchmarks.timing import report
 from structpred.registry import FAMILIES
 
-COUNT, IN_PROCESSES, SEED = 1500, 36, 0
+COUNT, IN_PROCESSES, SEED = 1500, 24, 0
 LIMIT, PATIENCE = 10.0, 60.0
 """Seconds of CPU time that a command may take, and seconds by the clock, as others may have the CPU too."""
 MEMORY = 16 * 2**30

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
-from structpred.errors import Interrupted, StructpredError
+from structpred.errors import CodeError, Interrupted, StructpredError
 from structpred.files import described
 from structpred.mistakes import TRACEBACK, printable, told, users_line
 
@@ -70,15 +70,16 @@ def _import_components(names: Sequence[str]) -> None:
 
 def _sentence(error: BaseException) -> str | None:
     """What the user is told; None for an error that no user can mend."""
+    hint = f"; set {TRACEBACK}=1 to see the whole traceback"
     if isinstance(error, StructpredError):
-        return str(error)
+        return f"{error}{hint}" if isinstance(error, CodeError) else str(error)
     if isinstance(error, OSError) and (error.filename is not None or users_line(error) is None):
         _silence_stdout()  # what could not be written is not tried again at exit
         return described(error)
     if isinstance(error, MemoryError | RuntimeError) and _out_of_memory(error):
         return "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers"
     if isinstance(error, SystemExit) or users_line(error) is not None:
-        return f"{told(error)}; set {TRACEBACK}=1 to see the whole traceback"
+        return f"{told(error)}{hint}"
     return None
 
 
