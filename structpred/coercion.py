@@ -32,6 +32,8 @@ class Interval:
 Positive = Annotated[float, Interval(above=0)]
 Fraction = Annotated[float, Interval(least=0, below=1)]
 Count = Annotated[int, Interval(least=1)]
+Few = Annotated[int, Interval(least=1, most=1000)]
+"""Processes, threads, machines or seeds: more is a slip of the finger that would bring the machine down."""
 
 
 def coerce(value: object, hint: Any, where: str) -> object:

@@ -13,13 +13,14 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from structpred import foreign
-from structpred.coercion import Count, Fraction, Interval, Positive, article, coerce, refuse
+from structpred.coercion import Count, Few, Fraction, Interval, Positive, article, coerce, refuse
 from structpred.errors import ConfigError
 from structpred.registry import Registry, nearest
 
 __all__ = [
     "Config",
     "Count",
+    "Few",
     "Fraction",
     "Interval",
     "Json",

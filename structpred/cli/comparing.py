@@ -11,12 +11,12 @@ import tyro
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Few, Imports, Words, folder_to_write
+from structpred.cli.places import Imports, Words, folder_to_write
 from structpred.cli.sources import load_arms
 from structpred.comparison.cluster import cluster
 from structpred.comparison.plan import Plan, PlannedRun
 from structpred.comparison.runner import compare
-from structpred.config import coerce, components
+from structpred.config import Few, coerce, components
 from structpred.display import duration, show_table
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment

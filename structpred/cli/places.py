@@ -5,7 +5,6 @@ from typing import Annotated
 
 import tyro
 
-from structpred.config import Interval
 from structpred.errors import ConfigError
 
 Words = Annotated[
@@ -13,10 +12,6 @@ Words = Annotated[
 ]
 Imports = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="import", metavar="MODULE")]
 RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-
-
-Few = Annotated[int, Interval(least=1, most=1000)]
-"""A number of processes, threads, machines or seeds; more is a slip of the finger that would take the machine along."""
 
 
 def folder_to_write(path: Path) -> None:

@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Few, Imports, Words, folder_to_write
-from structpred.config import coerce
+from structpred.cli.places import Imports, Words, folder_to_write
+from structpred.config import Few, coerce
 from structpred.display import show_table, summary, watching
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment

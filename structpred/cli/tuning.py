@@ -9,11 +9,14 @@ import tyro
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.places import Few, Imports, Words, folder_to_write
+from structpred.cli.places import Imports, Words, folder_to_write
 from structpred.cli.sources import load_spaces
-from structpred.config import Interval, Positive, coerce
-from structpred.errors import ConfigError
+from structpred.config import Few, Interval, Positive, coerce
+from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
+from structpred.tuning import best
+from structpred.tuning.search import Points, Trials
+from structpred.tuning.sentences import conclusion
 from structpred.tuning.spaces import Over, Range, Space, Suggest, Value, ready
 from structpred.tuning.tuner import FIRST_SEED, tune
 
@@ -21,12 +24,12 @@ MAIN_JOB = "structpred.experiments.pronunciation_tuning"
 CHOICES = "one-of:"
 Many = Annotated[int, Interval(least=0, most=1_000_000)]
 OPTIONS: dict[str, Any] = {
-    "trials": Annotated[int, Interval(least=1, most=1_000_000)] | None,
+    "trials": Trials | None,
     "timeout": Positive | None,
     "seeds": Few,
     "finalists": Many,
     "more_seeds": Few,
-    "points": Annotated[int, Interval(least=2, most=1000)],
+    "points": Points,
     "draw": int,
     "workers": Few,
     "lease": Positive,
@@ -109,8 +112,10 @@ class Tune:
             coerce(getattr(self, option), kind, f"--{option.replace('_', '-')}")
         for path in (self.root, self.report):
             folder_to_write(path)
+        space = self._space()
+        best.refuse_others(self.report, best.stems(space if isinstance(space, dict) else [self.study]))
         tuning = tune(
-            self._space(),
+            space,
             trials=self.trials,
             timeout=self.timeout,
             seeds=range(FIRST_SEED, FIRST_SEED + self.seeds),
@@ -129,6 +134,9 @@ class Tune:
         )
         tuning.show(console)
         console.print("Report: " + ", ".join(map(str, tuning.write(self.report))), soft_wrap=True)
+        without = [result for result in tuning.studies.values() if result.best is None]
+        if without:
+            raise RunError(" ".join(sentence for result in without for sentence in conclusion(result)))
 
     def _space(self) -> Space | dict[str, Space]:
         modules = [word for word in self.words if "=" not in word]
@@ -137,6 +145,9 @@ class Tune:
         ranges += [ready(name) for name in self.over or ()]
         if any(word.partition("=")[0] == "seed" for word in self.words):
             raise ConfigError("every trial is run under the study's seeds, so seed cannot be assigned; use --seeds")
+        searched_too = [each.field for each in ranges if each.field in {word.partition("=")[0] for word in fixed}]
+        if searched_too:
+            raise ConfigError(f"{searched_too[0]} is both assigned and searched; leave one of them out")
         if len(modules) > 1 or (modules and ranges):
             raise ConfigError("expected one module with a space, or fields to search, but got both or several modules")
         if ranges:

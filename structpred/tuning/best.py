@@ -3,14 +3,20 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from structpred.errors import ConfigError
 from structpred.files import write_atomically
+from structpred.plain import file_stems
 
 _WRITTEN = "Written by ``structpred tune``."
 _SEAL = re.compile(rb"# SHA-256 of the lines above: ([0-9a-f]{64}); of the JSON beside: ([0-9a-f]{64})\n\Z")
+
+
+def stems(names: Iterable[str]) -> list[str]:
+    """The names of the files, without the suffix, of studies by their names."""
+    return [f"best_{stem}" for stem in file_stems(list(names)).values()]
 
 
 def write(folder: Path, stem: str, *, module: str, config: str) -> tuple[Path, Path]:

@@ -18,6 +18,7 @@ from optuna.distributions import (
 from structpred.config import canonical, encode
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
+from structpred.tuning.search import MOST_TRIALS
 from structpred.tuning.spaces import Space
 
 
@@ -108,6 +109,12 @@ def grid(space: Space, points: int) -> tuple[dict[str, Any], ...]:
     """Every combination of values, of ranges evenly spaced ones; the last parameter changes fastest."""
     _, asked = probed(space)
     values = [_values(distribution, points) for distribution in asked.values()]
+    count = math.prod(map(len, values))
+    if count > MOST_TRIALS:
+        raise ConfigError(
+            f"a grid may have {MOST_TRIALS:,} points, but {' · '.join(str(len(each)) for each in values)} values make "
+            f"{count:,}; lower points, or search fewer fields"
+        )
     return tuple(dict(zip(asked, each, strict=True)) for each in itertools.product(*values))
 
 

@@ -11,7 +11,6 @@ from structpred.comparison.document import Document
 from structpred.comparison.report import write_files
 from structpred.config import encode
 from structpred.experiment import Experiment
-from structpred.plain import file_stems
 from structpred.provenance import environment
 from structpred.tuning import best, contents, source
 from structpred.tuning.analysis import optimum
@@ -65,8 +64,8 @@ class Tuning:
         Raises:
             ConfigError: the folder has a file of one of these names that no report wrote, or that was changed since.
         """
-        stems = file_stems(list(self.studies))
-        modules = {f"best_{stems[name]}": result for name, result in self.studies.items() if result.best is not None}
+        stems = best.stems(self.studies)
+        modules = {stem: each for stem, each in zip(stems, self.studies.values(), strict=True) if each.best is not None}
         best.refuse_others(Path(folder), list(modules))
         written = list(write_files(folder, self.document(), self._record()))
         for stem, result in modules.items():

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from structpred.config import Config, Count, Interval, Positive
+from structpred.config import Config, Few, Interval, Positive
 from structpred.errors import ConfigError
 
-Natural = Annotated[int, Interval(least=0)]
+MOST_TRIALS = 100_000
+"""Every look at a study reads all of its trials."""
+Trials = Annotated[int, Interval(least=1, most=MOST_TRIALS)]
+Points = Annotated[int, Interval(least=2, most=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +28,14 @@ class Search(Config):
         draw: seed of the sampler.
     """
 
-    trials: Count = 20
+    trials: Trials = 20
     timeout: Positive | None = None
     seeds: tuple[int, ...] = (100,)
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    points: Annotated[int, Interval(least=2)] = 10
+    points: Points = 10
     pruner: Literal["median", "hyperband", "none"] = "median"
-    finalists: Natural = 3
-    more_seeds: Count = 3
+    finalists: Annotated[int, Interval(least=0, most=1000)] = 3
+    more_seeds: Few = 3
     draw: int = 0
 
     def check(self) -> None:

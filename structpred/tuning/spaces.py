@@ -44,7 +44,7 @@ class Range:
         choices: the values themselves, instead of a range; names for a family.
 
     Raises:
-        ConfigError: neither a range nor choices, or ends that are no range.
+        ConfigError: neither a range nor choices, or ends that are no range, or a choice twice.
     """
 
     field: str
@@ -55,6 +55,8 @@ class Range:
 
     def __post_init__(self) -> None:
         if self.choices:
+            if len(set(map(repr, self.choices))) < len(self.choices):
+                raise ConfigError(f"{self.field}: expected each choice once, but got {list(self.choices)}")
             if self.low is not None or self.high is not None or self.log:
                 raise ConfigError(f"{self.field}: expected either choices or a range, but got both")
             return
@@ -95,7 +97,8 @@ class Over:
         if not fields or len(set(fields)) < len(fields):
             raise ConfigError(f"expected one field to search or more, each once, but got {fields}")
         for each in self.ranges:
-            assigned(self.base, each.field, each.choices[0] if each.choices else each.low)
+            for value in each.choices or (each.low,):
+                assigned(self.base, each.field, value)
 
     def __call__(self, trial: Suggest) -> Experiment:
         """The base with the trial's values."""

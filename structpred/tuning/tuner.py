@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
-from structpred.config import Count, Positive, coerce
+from structpred.config import Interval, coerce
 from structpred.errors import ConfigError
 from structpred.plain import refuse_unseen
 from structpred.task import loaded
@@ -17,7 +18,7 @@ from structpred.tuning.outcomes import Result
 from structpred.tuning.probe import grid, probed
 from structpred.tuning.processes import Job, run_in_processes
 from structpred.tuning.report import Tuning
-from structpred.tuning.search import Search
+from structpred.tuning.search import Points, Search
 from structpred.tuning.spaces import Space
 from structpred.tuning.storage import default_storage, opened, shared
 from structpred.tuning.studies import MORE_SEEDS, Study
@@ -84,8 +85,9 @@ def tune(
         RunError: the storage cannot be used, or workers failed.
         Interrupted: a signal ended it early.
     """
-    coerce(workers, Count, "workers")
-    coerce(lease, Positive, "lease")
+    coerce(workers, Annotated[int, Interval(least=1, most=256)], "workers")
+    coerce(lease, Annotated[float, Interval(above=0, most=1e6)], "lease")
+    coerce(points, Points, "points")
     spaces = {f"{name}/{each}": one for each, one in space.items()} if isinstance(space, Mapping) else {name: space}
     labels = list(space) if isinstance(space, Mapping) else [name]
     if not spaces:
