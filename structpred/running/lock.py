@@ -21,23 +21,25 @@ def alone(folder: Folder) -> Iterator[None]:
     Raises:
         Busy: another process holds it.
     """
-    before = _everything(folder.path)
     folder.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock(folder))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise Busy(folder.path) from None
+    over = False
     try:
         for half_written in _half_written(folder):
             half_written.unlink(missing_ok=True)
+        before = _everything(folder)
         yield
     except BaseException:
-        if not (folder.checkpoint.exists() or folder.finished or folder.not_finite.exists()):
+        over = not (folder.checkpoint.exists() or folder.finished or folder.not_finite.exists())
+        if over:
             _undo(folder, before)
         raise
     finally:
-        _let_go(folder, lock)
+        _let_go(folder, lock, over=over or folder.finished)
 
 
 def tidy(folder: Folder) -> None:
@@ -53,17 +55,18 @@ def tidy(folder: Folder) -> None:
             if folder.finished:
                 checkpoint.remove(folder.checkpoint)
         finally:
-            _let_go(folder, lock)
+            _let_go(folder, lock, over=folder.finished)
 
 
-def _let_go(folder: Folder, lock: FileLock) -> None:
-    """Release the lock, and remove its file where nobody will train here any more."""
-    with contextlib.suppress(OSError):  # not on Windows, where an open file stays
-        if folder.finished or _everything(folder.path) == {_lock(folder)}:
+def _let_go(folder: Folder, lock: FileLock, *, over: bool) -> None:
+    """Release the lock; where that is the end of it, remove its file, and the folder where nothing is in it."""
+    if over:
+        with contextlib.suppress(OSError):  # not on Windows, where an open file stays
             _lock(folder).unlink()
     lock.release()
-    with contextlib.suppress(OSError):  # there is something in it
-        folder.path.rmdir()
+    if over:
+        with contextlib.suppress(OSError):  # there is something in it
+            folder.path.rmdir()
 
 
 def _lock(folder: Folder) -> Path:
@@ -77,13 +80,12 @@ def _half_written(folder: Folder) -> list[Path]:
 
 def _undo(folder: Folder, before: set[Path]) -> None:
     """Remove what was not there before, and what no attempt can use: what is written ahead of a first checkpoint."""
-    after = _everything(folder.path)
-    ahead = {folder.record, folder.experiment, folder.data, folder.log, folder.progress, _lock(folder)}
-    kept = before - ahead
-    for path in sorted((after if not kept else after - before) - {_lock(folder)}, reverse=True):  # the deepest first
+    ahead = {folder.record, folder.experiment, folder.data, folder.log, folder.progress}
+    useless = _everything(folder) - (before if before - ahead else set())
+    for path in sorted(useless, reverse=True):  # the deepest first
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def _everything(folder: Path) -> set[Path]:
-    return set(folder.rglob("*"))
+def _everything(folder: Folder) -> set[Path]:
+    return {*folder.path.rglob("*")} - {_lock(folder)}

@@ -91,8 +91,7 @@ class Making:
             start.start(self.training.model)
         if conditions.ranks.first:
             log.rewind(self.training.steps, self.training.epoch)
-            for of_a_failure in (folder.not_finite, folder.traceback):
-                of_a_failure.unlink(missing_ok=True)
+            folder.not_finite.unlink(missing_ok=True)
         self.written: dict[str, str] = {}
         self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))  # first: it says whose
         self._write(folder.experiment, experiment.to_json())
@@ -122,6 +121,7 @@ class Making:
         self._write(folder.result, result)
         if self.conditions.ranks.first:
             checkpoint.remove(folder.checkpoint)
+            folder.traceback.unlink(missing_ok=True)  # of an attempt that failed
         self.conditions.ranks.from_first(None)  # the others go on once everything is written
 
     def _run(self) -> None:

@@ -1,7 +1,9 @@
 """Removing runs that were never finished."""
 
 import io
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -66,3 +68,78 @@ def test_clean_removes_nothing_when_nobody_answers(
     assert main(["clean"]) == 2
     assert "nobody answered, so nothing was removed; add --yes" in capsys.readouterr().err
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def like_a_run(path: Path, *, identity: str | None = None, experiment: str = "{}", name: str = "0" * 16) -> Path:
+    """A folder with the two files that say that it is a run, and a file of somebody's."""
+    folder = path / name
+    folder.mkdir(parents=True)
+    record = {"identity": name.ljust(64, "0") if identity is None else identity}
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    (folder / "experiment.json").write_text(experiment, encoding="utf-8")
+    (folder / "precious.txt").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "record",
+    [None, "", "null", "[1]", "{}", '{"identity": 5}', '{"identity": "' + "1" * 64 + '"}', "[" * 100_000, '{"identity": "0000000000000000"}'],
+)  # fmt: skip
+def test_clean_leaves_what_is_no_run_alone(record: str | None, tmp_path: Path) -> None:
+    folder = like_a_run(tmp_path / "runs")
+    (folder / "record.json").unlink()
+    if record is not None:
+        (folder / "record.json").write_text(record, encoding="utf-8")
+    thesis = like_a_run(tmp_path / "runs", name="thesis", identity="thesis" + "0" * 58)
+    assert main(["clean", "--yes"]) == 0
+    assert (folder / "precious.txt").exists()
+    assert (thesis / "precious.txt").exists()
+
+
+def test_clean_goes_on_at_symbolic_links(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    elsewhere = like_a_run(tmp_path / "elsewhere", name="1" * 16)
+    run = like_a_run(tmp_path / "runs", name="2" * 16)
+    (run / "broken").symlink_to(tmp_path / "nowhere")
+    (run / "precious").symlink_to(elsewhere, target_is_directory=True)
+    (tmp_path / "runs" / ("1" * 16)).symlink_to(elsewhere, target_is_directory=True)
+    assert main(["clean", "--yes"]) == 0
+    assert f"Removed {run.name}\nRemoved 1 run," in capsys.readouterr().out
+    assert not run.exists()
+    assert (elsewhere / "precious.txt").exists()
+
+
+@pytest.mark.parametrize("experiment", ["[" * 100_000, "\xff", '{"task": 5}', '{"task": {"type": [1]}, "objective": {"type": "x"}, "seed": {}}'])  # fmt: skip
+def test_clean_shows_a_damaged_experiment_by_question_marks(
+    experiment: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = like_a_run(tmp_path / "runs")
+    (run / "experiment.json").write_text(experiment, encoding="latin-1")
+    assert main(["clean", "--yes"]) == 0
+    assert re.search(rf"{run.name}\t\?\t(\?|x)\t\?\tunfinished", capsys.readouterr().out)
+    assert not run.exists()
+
+
+def test_clean_prints_nothing_that_a_terminal_would_obey(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    node = {"task": {"type": "\x1b[2J\ttsv"}, "objective": {"type": "\x07\u202eml"}, "seed": "\r0"}
+    run = like_a_run(tmp_path / "runs", experiment=json.dumps(node))
+    assert main(["clean", "--older-than", "0", "--yes"]) == 0
+    assert f"{run.name}\t�[2J�tsv\t��ml\t�0\t" in capsys.readouterr().out
+
+
+def test_clean_says_what_could_not_be_removed_and_removes_the_rest(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = (like_a_run(tmp_path / "runs", name=digit * 16) for digit in "12")
+    remove = shutil.rmtree
+
+    def refuse(path: Path) -> None:
+        if path == Path("runs", first.name):
+            raise PermissionError(13, "Permission denied", str(path))
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    assert main(["clean", "--yes"]) == 2
+    shown = capsys.readouterr()
+    assert f"Removed {second.name}\nRemoved 1 run," in shown.out
+    assert f"1 run could not be removed: runs/{first.name} (Permission denied)" in shown.err
+    assert not second.exists()
