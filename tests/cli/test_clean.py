@@ -81,10 +81,20 @@ def like_a_run(path: Path, *, identity: str | None = None, experiment: str = "{}
     return folder
 
 
-@pytest.mark.parametrize(
-    "record",
-    [None, "", "null", "[1]", "{}", '{"identity": 5}', '{"identity": "' + "1" * 64 + '"}', "[" * 100_000, '{"identity": "0000000000000000"}'],
-)  # fmt: skip
+RECORDS = {
+    "none": None,
+    "empty": "",
+    "null": "null",
+    "a list": "[1]",
+    "no identity": "{}",
+    "a number": '{"identity": 5}',
+    "of another folder": f'{{"identity": "{"1" * 64}"}}',
+    "no whole identity": f'{{"identity": "{"0" * 16}"}}',
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_clean_leaves_what_is_no_run_alone(record: str | None, tmp_path: Path) -> None:
     folder = like_a_run(tmp_path / "runs")
     (folder / "record.json").unlink()
@@ -108,7 +118,15 @@ def test_clean_goes_on_at_symbolic_links(capsys: pytest.CaptureFixture[str], tmp
     assert (elsewhere / "precious.txt").exists()
 
 
-@pytest.mark.parametrize("experiment", ["[" * 100_000, "\xff", '{"task": 5}', '{"task": {"type": [1]}, "objective": {"type": "x"}, "seed": {}}'])  # fmt: skip
+DAMAGED = {
+    "deep": "[" * 100_000,
+    "not UTF-8": "\xff",
+    "no task": '{"task": 5}',
+    "no names": '{"task": {"type": [1]}, "objective": {"type": "x"}, "seed": {}}',
+}
+
+
+@pytest.mark.parametrize("experiment", DAMAGED.values(), ids=DAMAGED)
 def test_clean_shows_a_damaged_experiment_by_question_marks(
     experiment: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
