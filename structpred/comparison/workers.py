@@ -136,7 +136,7 @@ def _train(
 
     with _busy:
         try:
-            _train_or_wait(experiment, root, device, ProgressFile(folder), stopping)
+            made = _train_or_wait(experiment, root, device, ProgressFile(folder), stopping)
         except Interrupted:
             if sign is None and stop is None:
                 os._exit(1)  # a pool that ends may have lost the lock of its queues: do not go back to them
@@ -147,20 +147,23 @@ def _train(
             raise
         except (Exception, SystemExit) as error:
             raise _mistake_in_code(error, folder.path) from error
+    if made.path.name != folder.path.name:
+        raise RunError(
+            f"{made.path}: the worker trained this run instead of {folder.path}, because its files of code or data are "
+            "not those of the comparison; start its process again, and let both see the same files"
+        )
 
 
 def _train_or_wait(
     experiment: Experiment, root: Path, device: str, observer: Observer, stopping: Callable[[], bool]
-) -> None:
+) -> Folder:
     """Train, or wait for another process at the same run, such as one that a cluster took for dead."""
     while not stopping():
         try:
-            train(experiment, root=root, device=device, observer=observer, stopping=stopping)
+            return train(experiment, root=root, device=device, observer=observer, stopping=stopping).folder
         except Busy:
             observer(Progress("waiting for another process to train it"))
             time.sleep(WAIT)
-        else:
-            return
     raise Interrupted
 
 

@@ -166,7 +166,8 @@ def test_a_finished_run_of_another_identity_in_the_right_folder_is_refused(run: 
 def built_in(tmp_path: Path) -> Experiment:
     """Nothing in it comes from outside the package, so that fields and versions decide its identity."""
     write_data(tmp_path)
-    return replace(TINY, task=Tsv(**{split: str(tmp_path / f"{split}.tsv") for split in ("train", "dev", "test")}))
+    train_file, dev, test = (str(tmp_path / f"{split}.tsv") for split in ("train", "dev", "test"))
+    return replace(TINY, task=Tsv(train=train_file, dev=dev, test=test))
 
 
 def test_an_older_run_beside_the_experiment_of_another_seed_is_refused(built_in: Experiment, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ def test_counts_of_something_else_are_refused(run: Path) -> None:
 
 
 def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None:
-    folders = []
+    folders: list[Path] = []
     for seed in (0, 1):
         taken = iter(range(3))
         with pytest.raises(RunError, match="interrupted"):
@@ -215,7 +216,7 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("dropout", "draws"), [(0.0, False), (0.3, True)])
 def test_a_run_says_whether_its_steps_drew(dropout: float, draws: bool, tmp_path: Path) -> None:
-    result = train(replace(TINY, model=replace(TINY.model, dropout=dropout)), root=tmp_path).result
+    result = train(replace(TINY, model=Seq2Seq(embedding=4, hidden=8, dropout=dropout)), root=tmp_path).result
     assert (result.processes, result.draws) == (1, draws)
 
 

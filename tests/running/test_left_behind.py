@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from structpred import compare
 from structpred.comparison.plan import ProgressFile
+from structpred.comparison.workers import _train
 from structpred.distributions.protocols import LogProb
 from structpred.errors import RunError
 from structpred.experiment import Experiment
@@ -193,3 +194,9 @@ def test_a_damaged_run_stops_a_comparison_before_it_begins(run: Folder) -> None:
         compare({"tiny": TINY}, seeds=(0, 1), root=run.path.parent)
     assert json.loads(run.record.read_text(encoding="utf-8"))["identity"].startswith(run.path.name)
     assert [path.name for path in run.path.parent.iterdir()] == [run.path.name]
+
+
+def test_a_worker_with_other_code_than_the_comparison_says_so(tmp_path: Path) -> None:
+    """As on a cluster whose workers imported a file before it was edited: their identity is another."""
+    with pytest.raises(RunError, match=r"instead of .*, because its files of code or data are not those of the comp"):
+        _train(TINY, tmp_path, "cpu", Folder(tmp_path / ("0" * 16)), None)

@@ -94,6 +94,8 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_were_killed(tmp_pa
     _, said = again.communicate(timeout=240)
     assert again.returncode == 0, said.decode()
     two = Run.load(folder)
+    assert (two.result.processes, two.result.draws) == (2, False)
+    assert train(TINY, root=folder.parent, device="cpu").result == two.result, "nothing is drawn, so it is one's own"
     for other in (pieces, two):
         assert other.result.steps == 60
         for mine, its in zip(one.result.history, other.result.history, strict=True):
