@@ -77,7 +77,6 @@ class Describe:
       structpred describe rml
       structpred describe edit-distance
       structpred describe trainer
-      structpred describe my-objective --import my_objective.py
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
