@@ -31,6 +31,7 @@ from pathlib import Path
 from structpred import tasks
 from structpred.downloads import VARIABLE
 from structpred.errors import StructpredError
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Stopwatch, report
 from structpred.reading import each_line, read_bytes
 from structpred.tables import Outcome as Row
@@ -500,4 +501,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -284,6 +284,7 @@ def test_a_folder_without_the_files_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("STRUCTPRED_DATA" not in os.environ, reason="set STRUCTPRED_DATA to the folder with conll2000")
+@pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.NewLabelWarning")  # I-LST, in the test part only
 def test_the_shared_task_has_its_published_sizes_and_goes_out_as_it_came_in() -> None:
     splits = Conll2000().load()
     assert [len(splits.train), len(splits.dev), len(splits.test)] == [8043, 893, 2012]
