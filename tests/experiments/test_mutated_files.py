@@ -46,7 +46,8 @@ def test_a_fault_is_seen(read: Callable[[], None], kind: str, monkeypatch: pytes
 
 
 def test_a_damage_can_be_had_again(tmp_path: Path) -> None:
-    content, found = b"a\tb\n" * 50, []
+    content = b"a\tb\n" * 50
+    found: list[list[bytes | None]] = []
     for _ in range(2):
         found.append([])
         for number in range(40):
