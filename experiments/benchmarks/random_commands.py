@@ -215,7 +215,7 @@ def answer(words: Sequence[str]) -> Answer:
 def answer_of_process(words: Sequence[str]) -> Answer:
     """Run a command line as a shell would."""
     began, cpu = time.monotonic(), children_cpu()
-    line = [sys.executable, "-m", "structpred", *map(os.fsencode, words)]
+    line: list[str | bytes] = [sys.executable, "-m", "structpred", *map(os.fsencode, words)]
     done = subprocess.run(line, input=b"ab\n", capture_output=True, timeout=2 * PATIENCE, check=False)
     said = done.stderr.decode("utf-8", "backslashreplace")
     return Answer(done.returncode, said, time.monotonic() - began, children_cpu() - cpu)
@@ -267,7 +267,10 @@ def attack(folder: Path) -> dict[str, float | int | str]:
     lines = Lines(random.Random(SEED), prepare(folder))
     made = [lines.line() for _ in range(COUNT)]
     able = [line for line in made if all("\0" not in word and len(word) < 100_000 for word in line)]
-    answers = [(line, answer(line)) for line in made if restore(folder) is None]
+    answers = []
+    for line in made:
+        answers.append((line, answer(line)))
+        restore(folder)
     processes = [(line, answer_of_process(line)) for line in able[:IN_PROCESSES]]
     faults = [(line, given, wrong) for line, given in (*answers, *processes) if (wrong := fault(given))]
     for line, given, wrong in faults:

@@ -54,6 +54,6 @@ def cluster(address: str, files: Sequence[str] = ()) -> Iterator[Executor]:
             )
         for file in files:
             if file.endswith(".py") and not Path(file).with_name("__init__.py").exists():
-                client.upload_file(file)  # type: ignore[no-untyped-call]
+                client.upload_file(file)
         # pure=False, or a call would be taken for an earlier one with equal arguments
         yield client.get_executor(pure=False)  # type: ignore[no-untyped-call]
