@@ -70,7 +70,11 @@ def test_the_files_of_a_run_are_those_on_the_map() -> None:
     folder = Folder(Path())
     files = [getattr(folder, name) for name, member in vars(Folder).items() if isinstance(member, property)]
     expected = {path.name for path in [*files, *map(folder.predictions, ("dev", "test"))] if isinstance(path, Path)}
-    named = {word for word in in_code_type(MAP) if re.fullmatch(r"[\w.]+\.(jsonl?|pt|npz|tsv)", word)}
+    named = {
+        word
+        for word in in_code_type(MAP)
+        if re.fullmatch(r"[\w.]+\.(jsonl?|pt|npz|tsv)|traceback\.txt|SHA256SUMS", word)
+    }
     assert named == expected
 
 

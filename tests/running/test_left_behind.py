@@ -199,4 +199,4 @@ def test_a_damaged_run_stops_a_comparison_before_it_begins(run: Folder) -> None:
 def test_a_worker_with_other_code_than_the_comparison_says_so(tmp_path: Path) -> None:
     """As on a cluster whose workers imported a file before it was edited: their identity is another."""
     with pytest.raises(RunError, match=r"instead of .*, because its files of code or data are not those of the comp"):
-        _train(TINY, tmp_path, "cpu", Folder(tmp_path / ("0" * 16)), None)
+        _train(TINY, tmp_path, "cpu", Folder(tmp_path / ("0" * 16)), None, None)
