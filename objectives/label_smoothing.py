@@ -20,15 +20,23 @@ Weight = float | Float[Tensor, "batch candidates steps"]
 
 
 def smoothed_cross_entropy(
-    steps: Steps, epsilon: float, prior: Float[Tensor, " symbols"], mass: Literal["all", "others"]
+    steps: Steps,
+    epsilon: float,
+    prior: Float[Tensor, " symbols"],
+    mass: Literal["all", "others"],
+    *,
+    positive: bool = False,
 ) -> Float[Tensor, "batch candidates"]:
     """−Σ_t [(1 − ε) log p_t(y*_t) + ε Σ_v u(v) log p_t(v)], in nats.
+
+    A symbol that gets no mass counts for nothing, also where p forbids it: 0 · log 0 is 0.
 
     Args:
         steps: log p_t(v) along the targets.
         epsilon: ε.
         prior: u over all next symbols, summing to one.
         mass: ``"all"`` takes u as it is, the target included; ``"others"`` renormalises u without the target.
+        positive: True where u is known to be above 0 everywhere, which saves a pass over all symbols.
     """
     to_target: Weight = 1 - epsilon
     spread: Weight = epsilon
@@ -39,7 +47,7 @@ def smoothed_cross_entropy(
         spread = torch.where(alone, 0, epsilon / others)
         to_target = torch.where(alone, 1, 1 - epsilon - share * spread)
     mean: Callable[..., Tensor] = _Expected.apply
-    expected = mean(steps.log_probs, steps.targets, prior, to_target, spread)
+    expected = mean(steps.log_probs, steps.targets, prior, to_target, spread, positive)
     return torch.where(steps.mask, -expected, 0).sum(-1)
 
 
@@ -47,26 +55,37 @@ class _Expected(torch.autograd.Function):
     """a log p(y*) + b Σ_v u(v) log p(v). Tables of all symbols are what costs, so its gradient is written only once."""
 
     @staticmethod
-    def forward(ctx: Any, log_probs: Tensor, targets: Tensor, prior: Tensor, a: Weight, b: Weight) -> Tensor:
+    def forward(
+        ctx: Any, log_probs: Tensor, targets: Tensor, prior: Tensor, a: Weight, b: Weight, positive: bool
+    ) -> Tensor:
         ctx.save_for_backward(targets, prior)
         ctx.weights = a, b
-        return a * log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) + b * (log_probs @ prior)
+        to_target = a * log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        if isinstance(b, float) and b == 0:
+            return to_target
+        mean = (log_probs if positive else torch.where(prior > 0, log_probs, 0)) @ prior
+        return to_target + (b * mean if isinstance(b, float) else torch.where(b == 0, 0, b * mean))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (targets, prior), (a, b), (gradient,) = ctx.saved_tensors, ctx.weights, gradients
         table = (gradient * b).unsqueeze(-1) * prior
         table.scatter_add_(-1, targets.unsqueeze(-1), (gradient * a).unsqueeze(-1))
-        return table, None, None, None, None
+        return table, None, None, None, None, None
 
 
 class Frequencies(nn.Module):
-    """How often each next symbol occurs in training, as a buffer that moves with the model."""
+    """How often each next symbol occurs in training, as a buffer that moves with the model.
+
+    Attributes:
+        positive: True where every symbol occurs; known here, so that no step has to ask a device for it.
+    """
 
     counts: Tensor
 
     def __init__(self, counts: Float[Tensor, " symbols"]) -> None:
         super().__init__()
+        self.positive = bool((counts > 0).all())
         self.register_buffer("counts", counts)
 
 
@@ -105,7 +124,9 @@ class LabelSmoothing(Objective):
     def losses(self, p: StepScores, targets: Sequences, given: Given) -> Losses:
         """The smoothed cross-entropy of each example."""
         steps = p.steps(targets.candidates())
-        losses = smoothed_cross_entropy(steps, self.epsilon, self._prior(steps, given.state), self.mass)
+        positive = not isinstance(given.state, Frequencies) or given.state.positive
+        prior = self._prior(steps, given.state)
+        losses = smoothed_cross_entropy(steps, self.epsilon, prior, self.mass, positive=positive)
         return Losses(losses.squeeze(1))
 
     def _prior(self, steps: Steps, state: nn.Module | None) -> Float[Tensor, " symbols"]:

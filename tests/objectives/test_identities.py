@@ -138,6 +138,24 @@ def test_gradients_of_smoothing_are_those_of_small_differences(mass: Literal["al
     assert torch.autograd.gradgradcheck(loss, logits)
 
 
+@pytest.mark.parametrize("mass", ["all", "others"])
+@pytest.mark.parametrize(("epsilon", "u"), [(0.0, [1 / 3] * 3), (0.3, [0.5, 0.0, 0.5])])
+def test_a_forbidden_symbol_that_gets_no_mass_counts_for_nothing(
+    epsilon: float, u: list[float], mass: Literal["all", "others"]
+) -> None:
+    """0 · log 0 is 0: the values are those of a distribution that barely allows the symbol."""
+    targets = Sequences.of([[0, 2, 0]])
+
+    def loss_and_gradient(lowest: float) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = torch.tensor([[[0.3, lowest, -0.2]] * 3], dtype=torch.float64, requires_grad=True)
+        steps = Factorised(logits.log_softmax(-1), targets.lengths).steps(targets.candidates())
+        loss = smoothed_cross_entropy(steps, epsilon, torch.tensor(u, dtype=torch.float64), mass)
+        return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]
+
+    for forbidden, unlikely in zip(loss_and_gradient(-torch.inf), loss_and_gradient(-200.0), strict=True):
+        torch.testing.assert_close(forbidden, unlikely, rtol=0, atol=1e-12)
+
+
 def test_smoothing_all_the_mass_agrees_with_pytorch() -> None:
     p, targets = tiny_p(V), Sequences.of([[0, 2, 1], [1]])
     steps = p.steps(targets.candidates())
