@@ -93,13 +93,37 @@ def test_a_file_with_a_space_and_assignments_to_it(name: str, returned: str, nam
         (["optimiser.lr=0.1..0.01"], "optimiser.lr: expected a low end below a high one, but got 0.1 and 0.01"),
         (["optimiser.lr=a..b"], "with two numbers, but got 'optimiser.lr=a..b'"),
         (["optimizer.lr=0.1..0.2"], "Experiment has no field 'optimizer'; did you mean 'optimiser'?"),
-        (["optimiser.lr=0.1..0.2", "--trials", "0"], "--trials must be at least 1, but got 0"),
-        (["optimiser.lr=0.1..0.2", "--seeds", "0"], "--seeds must be at least 1, but got 0"),
+        (["optimiser.lr=0.1..0.2", "--trials", "0"], "--trials must be at least 1 and at most 100000, but got 0"),
+        (["optimiser.lr=0.1..0.2", "--seeds", "0"], "--seeds must be at least 1 and at most 1000, but got 0"),
         (["seed=1", "--over", "dropout"], "seed cannot be assigned; use --seeds"),
         (["nowhere", "--over", "dropout"], "expected one module with a space, or fields to search"),
         (["nowhere"], "nowhere cannot be imported"),
         (["structpred.experiments.pronunciation"], "must define space(trial), returning an Experiment, or spaces()"),
         (["--over", "dropout", "--storage", "mysql+nodriver://nobody@nowhere/x"], "is no storage; expected a path, or"),
+        (
+            ["optimiser.lr=0.1..0.2", "--trials", "9" * 30],
+            "--trials must be at least 1 and at most 100000, but got 999",
+        ),
+        (["optimiser.lr=0.1..0.2", "--seeds", "9" * 30], "--seeds must be at least 1 and at most 1000, but got 999"),
+        (["optimiser.lr=0.1..0.2", "--points", "9" * 30], "points must be at least 2 and at most 1000, but got 999"),
+        (["optimiser.lr=0.1..0.2", "--workers", "9" * 30], "workers must be at least 1 and at most 256, but got 999"),
+        (["optimiser.lr=0.1..0.2", "--lease", "1e30"], "lease must be above 0 and at most 1e+06, but got 1e+30"),
+        (["optimiser.lr=0.1..0.2", "--more-seeds", "9" * 30], "more_seeds must be at least 1 and at most 1000"),
+        (["optimiser.lr=0.1..1e999"], "optimiser.lr must be a finite number, but got inf"),
+        (["optimiser.lr=0.1..0.2", "optimiser.lr=0.1"], "optimiser.lr is both assigned and searched"),
+        (["model.hidden=one-of:4,x"], "model.hidden must be a whole number, but got 'x'"),
+        (["model.hidden=one-of:4,4"], "model.hidden: expected each choice once, but got [4, 4]"),
+        (["--over", "dropout", "--study", "a\nb"], "the name of a study must be one line of text"),
+        (["--over", "dropout", "--storage", "train.tsv"], "train.tsv holds something else than a journal of studies"),
+        (["--over", "dropout", "--storage", "/dev/full"], "/dev/full must be a journal file, but it is no regular"),
+        (["--over", "dropout", "--storage", ""], "expected a path or a URL as storage, but got ''"),
+        (
+            [
+                *("optimiser.lr=0.1..0.2", "model.dropout=0..0.5", "trainer.epochs=1..500", "model.embedding=2..2000"),
+                *("--sampler", "grid", "--points", "99"),
+            ],
+            "a grid may have 100,000 points, but 99 · 99 · 99 · 99 values make 96,059,601; lower points",
+        ),
         (["--over", "dropout", "--storage", "grpc://nowhere"], "expected grpc://HOST:PORT, but got grpc://nowhere"),
     ],
 )
@@ -114,3 +138,50 @@ def test_a_space_that_is_not_the_stored_one_is_refused_in_one_line(capsys: pytes
     assert main(["tune", *SMALL, "optimiser.lr=0.001..0.02", *QUICK[:2], "--finalists", "0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "searches optimiser.lr from 0.001 to 0.01, but this one from 0.001 to 0.02" in line
+
+
+FAILING = """
+from dataclasses import dataclass, replace
+from structpred.cli.assignments import experiment
+from structpred.objectives import MaximumLikelihood
+from structpred.registry import objectives
+
+@objectives.register("{name}")
+@dataclass(frozen=True, kw_only=True)
+class Failing(MaximumLikelihood):
+    share: float = 0.5
+
+    def losses(self, p, targets, given):
+        raise ValueError("on purpose")
+
+BASE = replace(experiment({words!r}), objective=Failing())
+
+def space(trial):
+    return replace(BASE, objective=Failing(share=trial.suggest_float("share", 0, 1)))
+"""
+
+
+def test_where_no_trial_finished_the_status_says_so_and_nothing_older_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", *SMALL, "optimiser.lr=0.001..0.01", "--trials", "1", "--finalists", "0"]) == 0
+    assert Path("reports/tuning/best_tuning.py").exists()
+    Path("reports/tuning/best_mine.py").write_text("CAKE = 1\n", encoding="utf-8")
+    capsys.readouterr()
+    Path("failing_space.py").write_text(FAILING.format(words=[*SMALL], name="failing-on-purpose"), encoding="utf-8")
+    assert main(["tune", "failing_space.py", "--trials", "1", "--study", "second"]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("structpred: No trial of second has finished: ValueError: on purpose")
+    assert "No trial of second has finished" in Path("reports/tuning/report.md").read_text(encoding="utf-8")
+    assert [path.name for path in Path("reports/tuning").glob("best_*")] == ["best_mine.py"]
+
+
+def test_a_report_that_would_write_over_a_users_file_is_refused_before_the_search(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mine = Path("reports/tuning/best_tuning.py")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("CAKE = 1\n", encoding="utf-8")
+    assert main(["tune", *SMALL, "optimiser.lr=0.001..0.01", "--trials", "1"]) == 2
+    assert "best_tuning.py was not written by structpred tune, or was changed" in capsys.readouterr().err
+    assert mine.read_text(encoding="utf-8") == "CAKE = 1\n"
+    assert not Path("runs").exists()

@@ -14,7 +14,7 @@ from structpred import Experiment
 from structpred.errors import ConfigError
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
-from structpred.training.optimisers import Adam
+from structpred.training import Adam
 from structpred.tuning import Over, Range, Tuning, source
 from tests.support.studies import fake_runs, quick
 from tests.support.tuning import TINY, rate

@@ -100,7 +100,7 @@ def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"trials": 0}, "trials must be at least 1, but got 0"),
+        ({"trials": 0}, "trials must be at least 1 and at most 100000, but got 0"),
         ({"seeds": ()}, "one seed or more"),
         ({"seeds": (1, 1)}, "each once, but got .1, 1."),
         ({"timeout": -1.0}, "timeout must be above 0"),
