@@ -141,7 +141,7 @@ def test_when_an_arm_fails_the_others_are_finished_and_kept(executor: Executor, 
 
 def test_a_mistake_in_somebodys_code_comes_with_its_traceback(executor: Executor, tmp_path: Path) -> None:
     arms = {"bad": replace(TINY, objective=Breaking(words=False))}
-    place = r"KeyError in line \d+ of .*test_runner\.py: 'surprise' \(traceback in .*traceback\.txt\)"
+    place = r"line \d+ of .*test_runner\.py, failed with KeyError: 'surprise' \(traceback in .*traceback\.txt\)"
     with pytest.raises(RunError, match=place) as caught:
         compare(arms, seeds=(0,), root=tmp_path, executor=executor, console=quiet())
     (place,) = re.findall(r"traceback in (\S+)\)", str(caught.value))
