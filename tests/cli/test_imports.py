@@ -157,7 +157,8 @@ def test_the_traceback_is_shown_where_it_is_asked_for(
     assert main(words) == 2
     (only,) = capsys.readouterr().err.splitlines()
     assert only == (
-        f"structpred: KeyError in line 10 of {place}: 'a key'; set STRUCTPRED_TRACEBACK=1 to see the whole traceback"
+        f"structpred: OwnTask.load, line 10 of {place}, failed with KeyError: 'a key'; "
+        "set STRUCTPRED_TRACEBACK=1 to see the whole traceback"
     )
     monkeypatch.setenv("STRUCTPRED_TRACEBACK", "1")
     assert main(words) == 2
