@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from structpred.downloads import DataSet, Published
-from structpred.metrics import Accuracy, ChunkF1, Metric
+from structpred.metrics import Accuracy, ChunkF1, ConllevalF1, Metric
 from structpred.registry import tasks
 from structpred.task import Splits, Task
 from structpred.tasks.checksums import SHA256
@@ -29,7 +29,7 @@ class Conll2000(Task):
             is read. At the default they may also be downloaded.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
+    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
 
     origin: ClassVar[DataSet] = DataSet(
         title="CoNLL-2000 chunking",

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from structpred.config import Count
 from structpred.errors import DataError
-from structpred.metrics import Accuracy, ChunkF1, Metric
+from structpred.metrics import Accuracy, ChunkF1, ConllevalF1, Metric
 from structpred.reading import Encoding
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
@@ -44,7 +44,7 @@ class Conll(Task):
         encoding: how the files' bytes stand for characters.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
+    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
     additions: ClassVar[tuple[str, ...]] = ("encoding", "hash_lines")
 
     train: str

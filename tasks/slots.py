@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from structpred.config import Count
 from structpred.errors import DataError
-from structpred.metrics import Accuracy, ChunkF1, Metric
+from structpred.metrics import Accuracy, ChunkF1, ConllevalF1, Metric
 from structpred.reading import Line, read_lines
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
@@ -29,7 +29,7 @@ class Slots(Task):
         longest: number of words a line may have.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy())
+    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
 
     train: str
     dev: str
