@@ -15,7 +15,7 @@ from structpred import compare
 from structpred.comparison.plan import ProgressFile
 from structpred.comparison.workers import _train
 from structpred.distributions.protocols import LogProb
-from structpred.errors import RunError
+from structpred.errors import CodeError, RunError
 from structpred.experiment import Experiment
 from structpred.files import described, write_atomically
 from structpred.models import Seq2Seq
@@ -70,7 +70,7 @@ def run(original: Path, tmp_path: Path) -> Folder:
 
 
 def fail(root: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(CodeError):
         train(FAILING, root=root)
 
 
