@@ -110,25 +110,30 @@ def _lexicon(query: str) -> dict[Symbols, list[str]]:
     """The kept words with what the lexicon says of them."""
     words: dict[Symbols, list[str]] = defaultdict(list)
     for word, entry in _rows(query):
+        if not (isinstance(word, str) and isinstance(entry, str) and word and entry.strip()):
+            raise _damaged(f"has {word!r:.40} with {entry!r:.40}, not two texts")
         if LETTERS.issuperset(word):
             words[tuple(word)].append(entry)
     return words
 
 
-def _rows(query: str) -> Iterator[tuple[str, str]]:
+def _rows(query: str) -> Iterator[tuple[object, object]]:
     try:
         with as_file(files("gruut_lang_en") / "lexicon.db") as path:
             yield from _results(query, path)
     except (ModuleNotFoundError, FileNotFoundError):
         raise DataError("the gruut lexicon must be installed, but it is not; pip install gruut-lang-en") from None
-    except sqlite3.Error as error:
-        raise DataError(
-            f"lexicon.db of gruut-lang-en must be a lexicon, but it cannot be read ({error}); "
-            "pip install --force-reinstall gruut-lang-en"
-        ) from None
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise _damaged(f"cannot be read ({error})") from None
 
 
-def _results(query: str, path: Path) -> list[tuple[str, str]]:
+def _results(query: str, path: Path) -> list[tuple[object, object]]:
     # immutable: site-packages may be read-only, and many processes may read at once
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         return connection.execute(query).fetchall()
+
+
+def _damaged(how: str) -> DataError:
+    return DataError(
+        f"lexicon.db of gruut-lang-en must be a lexicon, but it {how}; pip install --force-reinstall gruut-lang-en"
+    )

@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -139,3 +140,18 @@ def test_the_lexicon_is_never_written(tmp_path: Path, monkeypatch: pytest.Monkey
     assert splits.train[0].references == (("b", "ə"), ("b", "i"))
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["lexicon.db"]
+
+
+@pytest.mark.parametrize("row", [(None, "a"), ("a", None), ("", "a"), ("a", " "), (b"\xff", "a"), ("a", 3)])
+def test_a_lexicon_with_anything_but_texts_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: tuple[object, object]
+) -> None:
+    package = tmp_path / "gruut_lang_en"
+    package.mkdir()
+    with closing(sqlite3.connect(package / "lexicon.db")) as connection:
+        connection.execute("CREATE TABLE word_phonemes (id INTEGER, word, pron_order INTEGER, phonemes)")
+        connection.execute("INSERT INTO word_phonemes VALUES (0, ?, 0, ?)", row)
+        connection.commit()
+    monkeypatch.setattr(lexicon, "files", lambda _: package)
+    with pytest.raises(DataError, match=r"^lexicon\.db of gruut-lang-en must .* not two texts; pip"):
+        Pronunciation().load()
