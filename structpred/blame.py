@@ -1,16 +1,23 @@
-"""An error in a user's component, as one sentence that names it; the error itself stays the sentence's cause."""
+"""An error in a user's code, as one sentence with file and line; the error itself stays the sentence's cause."""
 
 import contextlib
 import sys
+import sysconfig
 import traceback
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from types import FrameType
 
-import torch
-
 from structpred.errors import CodeError, StructpredError
+from structpred.registry import foreign_classes
 
-_OURS = {"structpred", "torch", "lightning_fabric", "builtins", *sys.stdlib_module_names}
+TRACEBACK = "STRUCTPRED_TRACEBACK"
+"""The environment variable that shows the traceback of an error beside its sentence."""
+
+_HERE = str(Path(__file__).parent)
+_STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+_INSTALLED = {"site-packages", "dist-packages"}
+_GENERATED = ("<frozen ", "<string>", "<__array_function__", "<attrs ")
 
 
 @contextlib.contextmanager
@@ -37,16 +44,31 @@ def blaming(modules: Collection[str]) -> Iterator[None]:
         raise CodeError(said) from error
 
 
-def foreign(classes: Iterable[type]) -> set[str]:
-    """The modules of classes and their bases that are of a user: neither ours, nor Python's, nor PyTorch's."""
-    names = {base.__module__ for cls in classes for base in cls.__mro__}
-    return {name for name in names if name.partition(".")[0] not in _OURS}
-
-
 def out_of_memory(error: BaseException) -> bool:
     """True where memory was wanted, of a device or of the machine."""
-    wanted = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    torch = sys.modules.get("torch")  # an error of PyTorch's needs it imported; nobody else need wait for that
+    wanted = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
     return wanted or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def users_line(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost line of the traceback that a user wrote: neither ours, nor Python's, nor of an installed library.
+
+    A class that an installed package registered counts as the user's. None where no such line was involved.
+    """
+    registered = {_file_of(cls) for cls in foreign_classes()}
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame for frame in reversed(frames) if frame.filename in registered or _users(frame.filename)), None)
+
+
+def told(error: BaseException) -> str:
+    """Type, file, line and text of an error, preferably of the line that the user wrote."""
+    if isinstance(error, SyntaxError):
+        return f"a syntax error in line {error.lineno} of {error.filename}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = users_line(error) or (frames[-1] if frames else None)
+    place = "" if frame is None else f" in line {frame.lineno} of {frame.filename}"
+    return f"{type(error).__name__}{place}" + (f": {error}" if str(error) else "")
 
 
 def _sentence(error: BaseException, modules: Collection[str]) -> str | None:
@@ -66,3 +88,13 @@ def _sentence(error: BaseException, modules: Collection[str]) -> str | None:
     if isinstance(error, SystemExit):
         return f"{place} tried to end the program by SystemExit({text})"
     return f"{place} failed with {type(error).__name__}" + (f": {text}" if text else "")
+
+
+def _users(filename: str) -> bool:
+    path = Path(filename)
+    library = any(map(path.is_relative_to, (_HERE, *_STANDARD))) or not _INSTALLED.isdisjoint(path.parts)
+    return not filename.startswith(_GENERATED) and not library
+
+
+def _file_of(cls: type) -> str | None:
+    return getattr(sys.modules.get(cls.__module__), "__file__", None)

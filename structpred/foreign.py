@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 UNREADABLE = "unreadable: "
 """How the entry of a class begins whose source could not be read."""
 
-_OURS = {"structpred", "builtins", *sys.stdlib_module_names}
+_OURS = {"structpred", "torch", "lightning_fabric", "builtins", *sys.stdlib_module_names}
 _MAIN = {"__main__", "__mp_main__"}  # the second is what the first is called in a worker process
 
 
@@ -29,25 +29,31 @@ class UnreadableSourceWarning(UserWarning):
     """The source of a component cannot be read, so that an edit of it goes unnoticed."""
 
 
+def is_foreign(cls: type) -> bool:
+    """True for a class of a user or another package: neither ours, nor Python's, nor PyTorch's."""
+    return cls.__module__ in _MAIN or cls.__module__.partition(".")[0] not in _OURS
+
+
+def modules_of(classes: Iterable[type]) -> set[str]:
+    """The modules in which classes from outside the package, and their bases from outside, are defined."""
+    return {base.__module__ for cls in classes for base in cls.__mro__ if is_foreign(base)}
+
+
 def digests(classes: Iterable[type]) -> tuple[str, ...]:
     """What stands in a run's identity for the source of classes and their bases; nothing for those of the package.
 
     Warns of a class whose source cannot be read, such as one typed at the prompt of an older Python.
     """
-    return tuple(dict.fromkeys(_entry(base) for cls in classes for base in cls.__mro__ if _foreign(base)))
+    return tuple(dict.fromkeys(_entry(base) for cls in classes for base in cls.__mro__ if is_foreign(base)))
 
 
 def remember(cls: type) -> None:
     """Take the digest of a class now, as it is defined: once the file is edited, it says no more what is running."""
-    if _foreign(cls):
+    if is_foreign(cls):
         _DIGESTS[cls] = _digest(cls)
 
 
 _DIGESTS: WeakKeyDictionary[type, str | None] = WeakKeyDictionary()
-
-
-def _foreign(cls: type) -> bool:
-    return cls.__module__ in _MAIN or cls.__module__.partition(".")[0] not in _OURS
 
 
 def _entry(cls: type) -> str:

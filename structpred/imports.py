@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from structpred.blame import told
 from structpred.errors import ConfigError, StructpredError
-from structpred.mistakes import told
 from structpred.registry import foreign_classes
 
 

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from structpred.errors import ConfigError
+from structpred.foreign import is_foreign
 
 Class = TypeVar("Class", bound=type)
 
@@ -172,6 +173,4 @@ FAMILIES = (
 
 def foreign_classes() -> tuple[type, ...]:
     """The classes registered so far by others than this package."""
-    return tuple(
-        cls for family in FAMILIES for cls in family.classes() if cls.__module__.partition(".")[0] != "structpred"
-    )
+    return tuple(cls for family in FAMILIES for cls in family.classes() if is_foreign(cls))

@@ -4,8 +4,9 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from structpred.blame import blaming, foreign
+from structpred.blame import blaming
 from structpred.config import Config
+from structpred.foreign import modules_of
 from structpred.metrics import Metric
 from structpred.recordings import Recording, Source
 from structpred.registry import tasks
@@ -112,7 +113,7 @@ def loaded(task: Task) -> Splits:
         ConfigError: the task returns something else than splits of examples.
         CodeError: the task is not the package's own and raised an exception.
     """
-    with blaming(foreign([type(task)])):
+    with blaming(modules_of([type(task)])):
         found: object = task.load()
     what = f"{type(task).__name__}.load"
     if not isinstance(found, Splits):

@@ -110,17 +110,18 @@ def _lexicon(query: str) -> dict[Symbols, list[str]]:
     """The kept words with what the lexicon says of them."""
     words: dict[Symbols, list[str]] = defaultdict(list)
     for word, entry in _rows(query):
-        if not (isinstance(word, str) and isinstance(entry, str) and word and entry.strip()):
-            raise _damaged(f"has {word!r:.40} with {entry!r:.40}, not two texts")
         if LETTERS.issuperset(word):
             words[tuple(word)].append(entry)
     return words
 
 
-def _rows(query: str) -> Iterator[tuple[object, object]]:
+def _rows(query: str) -> Iterator[tuple[str, str]]:
     try:
         with as_file(files("gruut_lang_en") / "lexicon.db") as path:
-            yield from _results(query, path)
+            for word, entry in _results(query, path):
+                if not (isinstance(word, str) and isinstance(entry, str) and word and entry.strip()):
+                    raise _damaged(f"has {word!r:.40} with {entry!r:.40}, not two texts")
+                yield word, entry
     except (ModuleNotFoundError, FileNotFoundError):
         raise DataError("the gruut lexicon must be installed, but it is not; pip install gruut-lang-en") from None
     except (sqlite3.Error, UnicodeDecodeError) as error:

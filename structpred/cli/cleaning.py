@@ -16,6 +16,7 @@ from rich.prompt import Confirm
 from structpred.config import coerce
 from structpred.display import show_table
 from structpred.errors import ConfigError, RunError
+from structpred.plain import plain
 from structpred.running import tidy
 from structpred.runs import Folder
 
@@ -125,13 +126,8 @@ def _names(folder: Folder) -> tuple[str, str, str]:
         found = (experiment["task"]["type"], experiment["objective"]["type"], experiment["seed"])  # type: ignore[index]
     except (KeyError, TypeError, IndexError):  # damaged, and so all the more worth removing
         return "?", "?", "?"
-    task, objective, seed = (_printable(str(each)) if isinstance(each, str | int) else "?" for each in found)
+    task, objective, seed = (plain(str(each))[:60] if isinstance(each, str | int) else "?" for each in found)
     return task, objective, seed
-
-
-def _printable(text: str) -> str:
-    """Short and without what a terminal would obey."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:60])
 
 
 def _size(folder: Folder) -> int:

@@ -16,7 +16,7 @@ from structpred.config import Count, coerce
 from structpred.decoding import Decoding
 from structpred.errors import ConfigError, DataError
 from structpred.files import write_atomically
-from structpred.mistakes import printable
+from structpred.plain import plain
 from structpred.reading import each_line, read_bytes, read_stream
 from structpred.recordings import Source
 from structpred.runs import Run
@@ -155,7 +155,7 @@ class Predict:
                 if self.strict:
                     raise
                 if sys.stderr is not None:
-                    print(f"structpred: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+                    print(f"structpred: {' '.join(plain(str(error)).split())}", file=sys.stderr)
                 yield Input("", error)
 
     def _content(self) -> tuple[bytes, str]:

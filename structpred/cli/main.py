@@ -10,9 +10,10 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
+from structpred.blame import TRACEBACK, out_of_memory, told, users_line
 from structpred.errors import CodeError, Interrupted, StructpredError
 from structpred.files import described
-from structpred.mistakes import TRACEBACK, printable, told, users_line
+from structpred.plain import plain
 
 INTERRUPTED = 130
 LONGEST = 2000
@@ -76,17 +77,11 @@ def _sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or users_line(error) is None):
         _silence_stdout()  # what could not be written is not tried again at exit
         return described(error)
-    if isinstance(error, MemoryError | RuntimeError) and _out_of_memory(error):
+    if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
         return "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers"
     if isinstance(error, SystemExit) or users_line(error) is not None:
         return f"{told(error)}{hint}"
     return None
-
-
-def _out_of_memory(error: Exception) -> bool:
-    from structpred.blame import out_of_memory
-
-    return out_of_memory(error)
 
 
 def _fail(message: str, status: int = 2) -> int:
@@ -102,7 +97,7 @@ def _say(line: str) -> None:
 
 def _one_line(message: str) -> str:
     """Without what a terminal would obey, and no longer than somebody would read."""
-    line = printable(" ".join(message.split()))
+    line = " ".join(plain(message).split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from structpred.blame import told
 from structpred.errors import ConfigError, StructpredError
 from structpred.experiment import Experiment
 from structpred.imports import imported
-from structpred.mistakes import told
 from structpred.tuning.spaces import Space
 
 

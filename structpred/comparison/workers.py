@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
+from structpred.blame import told
 from structpred.comparison.plan import PlannedRun, ProgressFile
 from structpred.errors import Busy, CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
-from structpred.mistakes import told
 from structpred.running import WAIT, train
 from structpred.runs import Folder
 from structpred.training.progress import Observer, Progress

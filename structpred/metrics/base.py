@@ -9,7 +9,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from structpred.blame import blaming, foreign
+from structpred.blame import blaming
+from structpred.foreign import modules_of
 from structpred.protocols import Checkable
 from structpred.returned import described, refuse
 from structpred.vocabulary import Symbols
@@ -95,7 +96,7 @@ def score(metric: Metric, counts: Counts) -> float:
     Raises:
         ConfigError: it makes no finite number of them.
     """
-    with blaming(foreign([type(metric)])):
+    with blaming(modules_of([type(metric)])):
         found: object = metric.score(counts.sum(axis=0))
     if not isinstance(found, numbers.Real) or not math.isfinite(found):
         refuse(
@@ -124,7 +125,7 @@ def counts(
     Raises:
         ConfigError: the metric does not count the same number of finite statistics for every example.
     """
-    with blaming(foreign([type(metric)])):
+    with blaming(modules_of([type(metric)])):
         if isinstance(metric, OfUnknown):
             marked = zip(predictions, references, unknown or [()] * len(predictions), strict=True)
             rows = [metric.counts_of(*each) for each in marked]

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from structpred.blame import blaming, foreign
+from structpred.blame import blaming
 from structpred.decoding import Decode, Decoding
 from structpred.distributions.protocols import NBest
+from structpred.foreign import modules_of
 from structpred.metrics import Counts, Metric, counts, score
 from structpred.recordings import Source
 from structpred.sequences import FlatInputs
@@ -67,7 +68,7 @@ def _by_length(model: nn.Module, inputs: FlatInputs, decode: Callable[[Any], lis
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    users = foreign(type(each) for each in model.modules())
+    users = modules_of(type(each) for each in model.modules())
     order = inputs.lengths.argsort(stable=True)
     results: dict[int, Item] = {}
     for rows in torch.split(order, DECODING_ROWS):

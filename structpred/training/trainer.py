@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 from torch import Tensor, nn
 
-from structpred.blame import blaming, foreign
+from structpred.blame import blaming
 from structpred.config import components
 from structpred.decoding import Decoding
 from structpred.errors import Interrupted
+from structpred.foreign import modules_of
 from structpred.recordings import Source
 from structpred.results import Epoch
 from structpred.returned import waiting
@@ -36,7 +37,7 @@ def users_modules(recipe: Recipe) -> set[str]:
     """Where the components of an experiment are defined that are not the package's own."""
     parts = (recipe.task, recipe.model, recipe.objective, recipe.optimiser)
     classes = {type(each) for part in parts for each in components(part)}
-    return foreign(classes | set(map(type, recipe.task.metrics)) | {recipe.model.distribution})
+    return modules_of(classes | set(map(type, recipe.task.metrics)) | {recipe.model.distribution})
 
 
 class Training:
@@ -72,7 +73,7 @@ class Training:
         self.users = users_modules(recipe)
         with blaming(self.users):
             self.stepper = Stepper(recipe, prepared, self.ranks)
-        self.users |= foreign(type(each) for each in self.stepper.modules.modules())
+        self.users |= modules_of(type(each) for each in self.stepper.modules.modules())
         told = (observer, loggers) if self.ranks.first else (ignore, ())
         self.reporter = Reporter(*told, recipe.trainer.epochs)
         self.resident = prepared.training.to(self.stepper.device)

@@ -15,12 +15,12 @@ from types import FunctionType
 import torch
 from optuna.storages import BaseStorage
 
+from structpred.blame import told
 from structpred.comparison.workers import deaf_children
 from structpred.config import components
 from structpred.errors import ConfigError, Interrupted, RunError, StructpredError
 from structpred.files import described
 from structpred.imports import check_importable, imported, modules_to_import
-from structpred.mistakes import told
 from structpred.tuning.evaluation import Place
 from structpred.tuning.probe import probed
 from structpred.tuning.search import Search

@@ -141,7 +141,7 @@ def test_clean_prints_nothing_that_a_terminal_would_obey(capsys: pytest.CaptureF
     node = {"task": {"type": "\x1b[2J\ttsv"}, "objective": {"type": "\x07\u202eml"}, "seed": "\r0"}
     run = like_a_run(tmp_path / "runs", experiment=json.dumps(node))
     assert main(["clean", "--older-than", "0", "--yes"]) == 0
-    assert f"{run.name}\t�[2J�tsv\t��ml\t�0\t" in capsys.readouterr().out
+    assert f"{run.name}\t\\x1b[2J tsv\t\\x07\\u202eml\t 0\t" in capsys.readouterr().out
 
 
 def test_clean_says_what_could_not_be_removed_and_removes_the_rest(
