@@ -59,6 +59,14 @@ BAD = (
     "latin.tsv", "broken.py", "ends.py", "mine.py", "good.py", "my-mine", "os", "train.tsv/below", "[1,2", "NaN",
     "Infinity", "one-of:", "one-of:1,2", "1..2", "2..1", "0..1:log", "a..b", "1..2:lin",
 )  # fmt: skip
+GOOD = {
+    "--split": "dev", "--beam": "2", "--n-best": "2", "--device": "cpu", "--threads": "1", "--root": "runs",
+    "--report": "reports", "--output": "out", "--objectives": "rml", "--seeds": "1", "--sampler": "random",
+    "--pruner": "none", "--study": "mine", "--draw": "3", "--import": "good.py", "--older-than": "1",
+    "--timeout": "5", "--points": "2", "--more-seeds": "1", "--lease": "9", "--over": "dropout",
+    "seed": "3", "model": "crf", "objective": "rml", "optimiser.lr": "0.01", "model.dropout": "0.1",
+    "trainer.precision": "fp32", "trainer.patience": "null", "trainer.clip": "2", "decoding.beam": "2", "start": "null",
+}  # fmt: skip
 FIELDS = (
     "seed", "start", "model", "task", "objective", "optimiser", "trainer", "decoding", "model.dropout",
     "optimiser.lr",
@@ -125,9 +133,13 @@ class Lines:
     def assignments(self) -> list[str]:
         """Some fields with some values."""
         return [
-            f"{self.chance.choice(FIELDS)}={self.chance.choice((*BAD, *self.names))}"
-            for _ in range(self.chance.choice((0, 1, 1, 2)))
+            f"{name}={self.value(name, (*BAD, *self.names))}"
+            for name in self.chance.choices(FIELDS, k=self.chance.choice((0, 1, 1, 2)))
         ]
+
+    def value(self, name: str, bad: Sequence[str]) -> str:
+        """A value for an option or a field: in half of all cases one that it takes."""
+        return GOOD[name] if name in GOOD and self.chance.random() < 0.5 else self.chance.choice(bad)
 
     def options(self, name: str) -> list[str]:
         """Some options of the command, each with a value where it takes one."""
@@ -139,7 +151,7 @@ class Lines:
         """The option and its value."""
         if option.kind is bool:
             return [flag]
-        value = self.chance.choice(("1", "2", "cpu", "dev", "out", *BAD))
+        value = self.value(flag, BAD)
         return [f"{flag}={value}"] if self.chance.random() < 0.3 else [flag, value]
 
     def changed(self, words: Sequence[str]) -> list[str]:
