@@ -26,7 +26,7 @@ def test_the_classifiers_name_the_versions_that_are_promised() -> None:
     assert [int(each.removeprefix(prefix)) for each in PROJECT["classifiers"] if each.startswith(prefix)] == PROMISED
 
 
-@pytest.mark.parametrize("name", ["Makefile", "CONTRIBUTING.md", ".ci/run"])
+@pytest.mark.parametrize("name", ["Makefile", "CONTRIBUTING.md", "README.md", ".ci/run"])
 def test_documents_name_the_versions_that_are_promised(name: str) -> None:
     spans = re.findall(r"3\.(\d+)\s+to\s+3\.(\d+)", (ROOT / name).read_text(encoding="utf-8"))
     assert {(int(low), int(high)) for low, high in spans} == {(PROMISED[0], PROMISED[-1])}
