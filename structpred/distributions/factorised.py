@@ -170,6 +170,7 @@ def expected_under(
         pairs = torch.where(forbidden_pairs, 0.0, scores.transitions).to(q.dtype)
         with without_autocast(q.device):
             total = total + ((q[:, :-1] @ pairs) * q[:, 1:]).sum((1, 2))
+        if q.device.type != "cpu" or bool(forbidden_pairs.any()):  # to ask another device, it would be waited for
             led_to = (can[:, :-1].float() @ forbidden_pairs.float()) > 0
-        refused = refused | (led_to & can[:, 1:]).any(2).any(1)
+            refused = refused | (led_to & can[:, 1:]).any(2).any(1)
     return total + torch.where(refused, -torch.inf, 0.0)
