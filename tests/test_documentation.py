@@ -36,7 +36,8 @@ def paths_in(document: Path) -> list[str]:
     """Files and folders of this repository that a document names."""
     words = [word for word in in_code_type(document) if re.fullmatch(r"[\w./-]+", word)]
     inside = [word for word in words if word.partition("/")[0] in OURS and "/" in word]
-    return inside + [word for word in words if "/" not in word and word.endswith((".md", ".toml", ".txt"))]
+    at_the_top = [word for word in words if "/" not in word and word.endswith((".md", ".toml", ".txt"))]
+    return inside + [word for word in at_the_top if word not in files_of_a_run()]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -66,16 +67,16 @@ def test_every_method_has_an_entry_and_every_entry_a_method() -> None:
     assert {(family.lower(), name) for family, name in described} == known
 
 
-def test_the_files_of_a_run_are_those_on_the_map() -> None:
+def files_of_a_run() -> set[str]:
+    """The names of everything that a run's folder may hold."""
     folder = Folder(Path())
     files = [getattr(folder, name) for name, member in vars(Folder).items() if isinstance(member, property)]
-    expected = {path.name for path in [*files, *map(folder.predictions, ("dev", "test"))] if isinstance(path, Path)}
-    named = {
-        word
-        for word in in_code_type(MAP)
-        if re.fullmatch(r"[\w.]+\.(jsonl?|pt|npz|tsv)|traceback\.txt|SHA256SUMS", word)
-    }
-    assert named == expected
+    return {path.name for path in [*files, *map(folder.predictions, ("dev", "test"))] if isinstance(path, Path)}
+
+
+def test_the_files_of_a_run_are_those_on_the_map() -> None:
+    form = re.compile(r"[\w.]+\.(jsonl?|pt|npz|tsv|txt)|SHA256SUMS")
+    assert {word for word in in_code_type(MAP) if form.fullmatch(word)} == files_of_a_run()
 
 
 # ---------------------------------------------------------------------------------------------------- constraints
