@@ -17,6 +17,12 @@ TRACEBACK = "STRUCTPRED_TRACEBACK"
 _HERE = str(Path(__file__).parent)
 _STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 _INSTALLED = {"site-packages", "dist-packages"}
+_NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "Storage size calculation overflowed",
+)
+"""How PyTorch's errors without a class of their own begin to say it."""
 _GENERATED = ("<frozen ", "<string>", "<__array_function__", "<attrs ")
 
 
@@ -48,7 +54,7 @@ def out_of_memory(error: BaseException) -> bool:
     """True where memory was wanted, of a device or of the machine."""
     torch = sys.modules.get("torch")  # an error of PyTorch's needs it imported; nobody else need wait for that
     wanted = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
-    return wanted or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return wanted or any(words in str(error) for words in _NO_MEMORY)
 
 
 def users_line(error: BaseException) -> traceback.FrameSummary | None:

@@ -15,6 +15,7 @@ from structpred.cli.places import Imports, Words, folder_to_write
 from structpred.cli.sources import load_arms
 from structpred.comparison.cluster import cluster
 from structpred.comparison.plan import Plan, PlannedRun
+from structpred.comparison.report import refuse_others
 from structpred.comparison.runner import compare
 from structpred.config import Few, coerce, components
 from structpred.display import duration, show_table
@@ -78,6 +79,7 @@ class Compare:
         arms, seeds = self._arms(), range(self.seeds)
         for path in (self.root, self.report):
             folder_to_write(path)
+        refuse_others(self.report)
         if self.dry_run:
             show_plan(Plan.of(arms, seeds, self.baseline, self.root), self.workers, self.device, console)
             return

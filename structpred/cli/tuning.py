@@ -11,6 +11,7 @@ from rich.console import Console
 from structpred.cli import assignments
 from structpred.cli.places import Imports, Words, folder_to_write
 from structpred.cli.sources import load_spaces
+from structpred.comparison.report import refuse_others
 from structpred.config import Few, Interval, Positive, coerce
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
@@ -112,6 +113,7 @@ class Tune:
             coerce(getattr(self, option), kind, f"--{option.replace('_', '-')}")
         for path in (self.root, self.report):
             folder_to_write(path)
+        refuse_others(self.report)
         space = self._space()
         best.refuse_others(self.report, best.stems(space if isinstance(space, dict) else [self.study]))
         tuning = tune(

@@ -1,5 +1,6 @@
 """The report of a comparison, on a terminal and in files."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,14 @@ from structpred.comparison import contents, html, markdown, record, terminal
 from structpred.comparison.document import Document
 from structpred.comparison.findings import Findings
 from structpred.config import Config
+from structpred.errors import ConfigError
 from structpred.files import write_atomically
 from structpred.metrics import Metric
+
+RESULTS, MARKDOWN, HTML = "results.json", "report.md", "report.html"
+
+_KEYS = ({"format", "arms"}, {"format", "studies"}, {"average", "tasks"})
+"""What the results of a comparison, of tuning, and of arms across tasks have in common with those of nobody else."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,36 @@ class Report(Findings):
 
 
 def write_files(folder: Path | str, document: Document, results: str) -> tuple[Path, ...]:
-    """Write a document as ``report.md`` and ``report.html``, and beside them ``results.json``."""
-    files = {"results.json": results, "report.md": markdown.render(document), "report.html": html.render(document)}
+    """Write a document as ``report.md`` and ``report.html``, and beside them ``results.json``.
+
+    Raises:
+        ConfigError: a file that is not from an earlier report would be overwritten; see `refuse_others`.
+    """
+    refuse_others(folder)
+    files = {RESULTS: results, MARKDOWN: markdown.render(document), HTML: html.render(document)}
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     return tuple(write_atomically(place / name, text) for name, text in files.items())
+
+
+def refuse_others(folder: Path | str) -> None:
+    """Refuse a folder whose files of a report's names are not from a report: they would be lost.
+
+    Raises:
+        ConfigError: there is such a file; the message names it.
+    """
+    place = Path(folder)
+    there = [place / name for name in (RESULTS, MARKDOWN, HTML) if (place / name).exists()]
+    if there and not _from_a_report(place / RESULTS):
+        raise ConfigError(
+            f"{there[0]} is not from a report of structpred and would be overwritten; move it away, or name another "
+            "folder for the report"
+        )
+
+
+def _from_a_report(results: Path) -> bool:
+    try:
+        tree = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(tree, dict) and any(keys <= tree.keys() for keys in _KEYS)

@@ -32,6 +32,7 @@ BAD_FILES = {
     "long.txt": b"a" * 5000 + b"\n",
     "tab.txt": b"a\tA\n",
     "broken.py": b"def experiments(:\n",
+    "notes/report.md": b"my own notes\n",
     "failing.py": b"import structpred\n1 / 0\n",
     "nothing.py": b"x = 1\n",
     "later.py": b"def experiments():\n    return undefined\n",
@@ -74,6 +75,8 @@ MISTAKES = {
     "compare --workers 0": "--workers must be at least 1 and at most 1000, but got 0",
     "compare --device gpu": "invalid choice 'gpu'",
     "compare --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
+    "compare --report notes": "notes/report.md is not from a report of structpred and would be overwritten; move it",
+    "tune objective=rml --over edit-rate --report notes": "notes/report.md is not from a report of structpred",
     "compare --report train.tsv/deep": "train.tsv/deep must be a folder, but train.tsv is a file",
     "compare seed=3": "seed cannot be assigned; use --seeds",
     "compare --dry-run --baseline rml": "the baseline must be one of the arms, but got 'rml'; did you mean 'RML'?",
@@ -142,6 +145,7 @@ def test_a_mistake_is_one_line_status_2_and_nothing_left_behind(
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name, content in BAD_FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     before = tree(tmp_path) | tree(trained)
     assert main([str(trained) if word == "RUN" else word for word in words.split()]) == 2

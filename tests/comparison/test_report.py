@@ -265,6 +265,22 @@ def test_the_version_of_the_trainer_is_named_and_a_mixture_is_pointed_out(report
     assert "different versions of Trainer (1 and 2) and cannot be compared" in markdown.render(again.document())
 
 
+@pytest.mark.parametrize("name", ["results.json", "report.md", "report.html"])
+@pytest.mark.parametrize("content", ["my own notes\n", "{}", "[1, 2]", '{"format": 1}'])
+def test_a_file_of_a_users_own_is_never_written_over(report: Report, tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"{name} is not from a report of structpred and would be overwritten; move"):
+        report.write(tmp_path)
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [(name, content)]
+
+
+def test_a_report_replaces_an_earlier_one(report: Report, tmp_path: Path) -> None:
+    written = report.write(tmp_path)
+    (tmp_path / "report.md").write_text("an older one\n", encoding="utf-8")
+    assert report.write(tmp_path) == written
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") != "an older one\n"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_reading_back_gives_the_same_report(case: str, folders: dict[str, Path]) -> None:
     report = CASES[case]
