@@ -105,6 +105,10 @@ def test_no_two_packages_import_each_other() -> None:
     assert ("distributions", "models") not in edges
 
 
+def test_training_never_goes_through_an_environment() -> None:
+    assert {top(one) for one, other in INSIDE if top(other) == "environments"} == {"environments"}
+
+
 def test_no_circle_of_packages() -> None:
     edges = {(top(one), top(other)) for one, other in INSIDE if top(one) and top(one) != top(other)}
     left = {name for edge in edges for name in edge}

@@ -1,0 +1,209 @@
+"""The reward of every prefix of many outputs at once, while they grow."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from structpred.errors import ConfigError
+from structpred.rewards import EditDistance, Hamming, Reward
+from structpred.sequences import Sequences
+
+Rows = Int[np.ndarray, " rows"]
+
+
+@runtime_checkable
+class RunningScore(Protocol):
+    """R(y_≤t) for each of n outputs. References are ids, padded by ``NO_LABEL``, and at least one for each output."""
+
+    def begin(
+        self,
+        rows: Rows,
+        references: Int[np.ndarray, "rows references time"],
+        lengths: Int[np.ndarray, "rows references"],
+    ) -> None:
+        """Start some outputs anew, empty."""
+
+    def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
+        """Add a label to the outputs where ``grows``."""
+
+    def worth(self, wanted: Bool[np.ndarray, " n"], outputs: "Outputs") -> Float[np.ndarray, " n"]:
+        """R of the outputs as they are, as if they ended here; it means nothing where not ``wanted``."""
+
+
+@runtime_checkable
+class Outputs(Protocol):
+    """The outputs so far.
+
+    Attributes:
+        prefix: ``[n, time]``.
+        length: ``[n]``.
+    """
+
+    prefix: Int[np.ndarray, "n time"]
+    length: Int[np.ndarray, " n"]
+
+
+NO_LABEL = -1
+
+
+class RunningEditDistance:
+    """−min_k D(y_≤t, y*_k), by one new row of each table a symbol.
+
+    With E[j] = D(y_≤t, y*_≤j) − j the next row is a running minimum:
+    E'[j] = min over i ≤ j of min(E[i] + 1, E[i−1] − [y_t+1 = y*_i]); deletions cost nothing in E.
+    Tables lie ``[reference time, references, n]``, so that every operation runs over whole batches.
+
+    Args:
+        n: outputs.
+        references: of each.
+        time: labels of the longest reference.
+    """
+
+    def __init__(self, n: int, references: int, time: int) -> None:
+        self.references = np.full((time, references, n), NO_LABEL, np.int32)
+        self.row = np.zeros((time + 1, references, n), np.int32)
+        self.next = np.empty_like(self.row)
+        self.diagonal = np.empty((time, references, n), np.int32)
+        self.equal = np.empty((time, references, n), bool)
+        self.lengths = np.zeros((references, n), np.int64)
+        self.ends = np.zeros((references, n), np.int64)
+        self.score = np.zeros(n)
+
+    def begin(
+        self,
+        rows: Rows,
+        references: Int[np.ndarray, "rows references time"],
+        lengths: Int[np.ndarray, "rows references"],
+    ) -> None:
+        """The row of the empty output: D = j, so E = 0."""
+        self.references[:, :, rows] = references.transpose(2, 1, 0)
+        self.row[:, :, rows] = 0
+        self.lengths[:, rows] = lengths.T
+        _, count, n = self.row.shape
+        self.ends = (self.lengths * count + np.arange(count)[:, None]) * n + np.arange(n)  # cells of the last column
+        self.score[rows] = -lengths.min(1)
+
+    def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
+        """The next row of every table; where nothing grows its score stays, and its output has ended."""
+        np.equal(self.references, labels.astype(np.int32), out=self.equal)
+        np.add(self.row, 1, out=self.next)
+        np.subtract(self.row[:-1], self.equal, out=self.diagonal)
+        np.minimum(self.next[1:], self.diagonal, out=self.next[1:])
+        for j in range(1, len(self.next)):  # several times faster than minimum.accumulate along the first axis
+            np.minimum(self.next[j], self.next[j - 1], out=self.next[j])
+        self.row, self.next = self.next, self.row
+        distances = self.row.ravel()[self.ends] + self.lengths
+        np.copyto(self.score, -distances.min(0), where=grows)
+
+    def worth(self, wanted: Bool[np.ndarray, " n"], outputs: Outputs) -> Float[np.ndarray, " n"]:
+        """Minus the distance to the nearest reference."""
+        del wanted, outputs
+        return self.score
+
+
+class RunningHamming:
+    """−min_k Σ_s≤t [y_s ≠ y*_k,s].
+
+    Args:
+        n: outputs.
+        references: of each.
+        time: labels of the longest reference.
+    """
+
+    def __init__(self, n: int, references: int, time: int) -> None:
+        self.references = np.full((n, references, time), NO_LABEL, np.int64)
+        self.wrong = np.zeros((n, references), np.int64)
+        self.length = np.zeros(n, np.int64)
+        self.rows = np.arange(n)
+
+    def begin(
+        self,
+        rows: Rows,
+        references: Int[np.ndarray, "rows references time"],
+        lengths: Int[np.ndarray, "rows references"],
+    ) -> None:
+        """Nothing is wrong yet."""
+        del lengths
+        self.references[rows] = references
+        self.wrong[rows] = 0
+        self.length[rows] = 0
+
+    def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
+        """One more position."""
+        place = np.minimum(self.length, self.references.shape[2] - 1)
+        wrong = self.references[self.rows, :, place] != labels[:, None]
+        self.wrong += wrong & grows[:, None]
+        self.length += grows
+
+    def worth(self, wanted: Bool[np.ndarray, " n"], outputs: Outputs) -> Float[np.ndarray, " n"]:
+        """Minus the errors so far against the best reference so far."""
+        del wanted, outputs
+        score: Float[np.ndarray, " n"] = (-self.wrong.min(1)).astype(float)
+        return score
+
+
+class Rescored:
+    """Any reward, by its own `score` on the outputs asked for.
+
+    Args:
+        reward: what scores.
+        n: outputs.
+        references: of each.
+        time: labels of the longest reference.
+    """
+
+    def __init__(self, reward: Reward, n: int, references: int, time: int) -> None:
+        self.reward = reward
+        self.references = np.zeros((n, references, time), np.int64)
+        self.lengths = np.zeros((n, references), np.int64)
+        self.score = np.zeros(n)
+
+    def begin(
+        self,
+        rows: Rows,
+        references: Int[np.ndarray, "rows references time"],
+        lengths: Int[np.ndarray, "rows references"],
+    ) -> None:
+        """Take the references."""
+        self.references[rows] = np.maximum(references, 0)
+        self.lengths[rows] = lengths
+
+    def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
+        """Nothing is kept from symbol to symbol."""
+
+    def worth(self, wanted: Bool[np.ndarray, " n"], outputs: Outputs) -> Float[np.ndarray, " n"]:
+        """The reward's own word, as float64.
+
+        Raises:
+            ConfigError: it is not finite.
+        """
+        rows = wanted.nonzero()[0]
+        if not len(rows):
+            return self.score
+        longest = int(outputs.length[rows].max())
+        hypotheses = Sequences(torch.from_numpy(outputs.prefix[rows, :longest]), torch.from_numpy(outputs.length[rows]))
+        targets = Sequences(torch.from_numpy(self.references[rows]), torch.from_numpy(self.lengths[rows]))
+        inside = hypotheses.mask()
+        hypotheses = Sequences(torch.where(inside, hypotheses.labels, 0), hypotheses.lengths)
+        scores = self.reward.score(hypotheses.candidates(), targets)
+        self.score[rows] = scores[:, 0].double().numpy()
+        strange = rows[~np.isfinite(self.score[rows])]
+        if len(strange):
+            ids = outputs.prefix[strange[0], : outputs.length[strange[0]]].tolist()
+            raise ConfigError(
+                f"the reward {type(self.reward).__name__} must be finite, but it gave {self.score[strange[0]]} to the "
+                f"output with the ids {ids}; give such outputs a low reward"
+            )
+        return self.score
+
+
+def running_score(reward: Reward, n: int, references: int, time: int) -> RunningScore:
+    """The fastest way to follow a reward; a subclass of ours may score otherwise, so the class must be the very one."""
+    time = max(1, time)
+    if type(reward) is EditDistance:
+        return RunningEditDistance(n, references, time)
+    if type(reward) is Hamming:
+        return RunningHamming(n, references, time)
+    return Rescored(reward, n, references, time)

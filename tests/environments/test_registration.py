@@ -1,0 +1,91 @@
+"""Registered environments are found without an import of ours, and finding them costs nothing."""
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+import structpred.environments
+from structpred.environments import IDS, SequencePrediction, SequencePredictionVectorEnv
+from structpred.errors import ConfigError
+from structpred.rewards import SentenceBleu
+from structpred.tasks import HiddenMarkov
+
+ROOT = Path(__file__).resolve().parents[2]
+
+BY_NAME = """
+import gymnasium
+
+env = gymnasium.make("structpred.environments:structpred/HiddenMarkov-v0", size=20)
+envs = gymnasium.make_vec("structpred.environments:structpred/HiddenMarkov-v0", num_envs=3, size=20)
+print(type(env.unwrapped).__name__, type(envs).__name__, envs.num_envs, len(env.unwrapped.examples))
+"""
+REGISTERED = """
+import sys
+import time
+import gymnasium
+
+start = time.perf_counter()
+import structpred.environments
+
+took = time.perf_counter() - start
+heavy = {"torch", "optuna", "lightning_fabric", "matplotlib", "structpred.tasks"} & set(sys.modules)
+assert not heavy, heavy
+assert all(id in gymnasium.registry for id in structpred.environments.IDS)
+print(1000 * took)
+"""
+
+
+def python(code: str, folder: Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_id_that_names_the_package_needs_no_import(tmp_path: Path) -> None:
+    assert python(BY_NAME, tmp_path).split() == ["SequencePrediction", "SequencePredictionVectorEnv", "3", "20"]
+
+
+def test_registering_imports_nothing_heavy_and_adds_less_than_twenty_milliseconds(tmp_path: Path) -> None:
+    took = [float(python(REGISTERED, tmp_path)) for _ in range(5)]
+    assert statistics.median(took) < 20
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_every_id_is_registered_with_both_kinds(id: str) -> None:
+    spec = gymnasium.spec(id)
+    for entry, kind in ((spec.entry_point, SequencePrediction), (spec.vector_entry_point, SequencePredictionVectorEnv)):
+        assert isinstance(entry, str)
+        assert gymnasium.envs.registration.load_env_creator(entry) is kind
+    assert spec.kwargs == IDS[id]
+
+
+def test_arguments_pass_through_to_the_task_and_the_environment() -> None:
+    env = gymnasium.make("structpred/HiddenMarkov-v0", size=20, noise=0.1, reward="bleu", split="dev").unwrapped
+    assert isinstance(env, SequencePrediction)
+    assert (env.rules.task, env.rules.reward) == (HiddenMarkov(size=20, noise=0.1), SentenceBleu())
+    assert len(env.examples) == HiddenMarkov().held_out
+    envs = gymnasium.make_vec("structpred/HiddenMarkov-v0", num_envs=2, size=20, autoreset_mode="SameStep")
+    assert isinstance(envs, SequencePredictionVectorEnv)
+    assert envs.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
+    singly = gymnasium.make_vec("structpred/HiddenMarkov-v0", num_envs=2, vectorization_mode="sync", size=20)
+    assert (envs.single_action_space, singly.num_envs) == (singly.single_action_space, 2)
+
+
+def test_a_misspelt_field_is_one_sentence_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"HiddenMarkov.* has no field 'sise'; did you mean 'size'\?"):
+        gymnasium.make("structpred/HiddenMarkov-v0", sise=20)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    assert set(structpred.environments.__all__) <= set(dir(structpred.environments))
+    with pytest.raises(AttributeError, match=r"module 'structpred.environments' has no attribute 'nothing'"):
+        getattr(structpred.environments, "nothing")  # noqa: B009 - as an attribute, mypy would refuse it
