@@ -15,13 +15,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from structpred.environments import IDS
 from structpred.registry import FAMILIES, tasks
 from structpred.runs import Folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
 MAP = ROOT / "docs" / "architecture.md"
-PAGES = [ROOT / "docs" / name for name in ("tasks.md", "training.md", "tuning.md")]
+PAGES = [ROOT / "docs" / name for name in ("tasks.md", "training.md", "tuning.md", "environments.md")]
 DOCUMENTS = [PAPERS, MAP, *PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 OURS = ("structpred", "objectives", "tasks", "experiments", "tests", "docs", ".ci")
 
@@ -35,7 +36,7 @@ def in_code_type(document: Path) -> list[str]:
 def paths_in(document: Path) -> list[str]:
     """Files and folders of this repository that a document names."""
     words = [word for word in in_code_type(document) if re.fullmatch(r"[\w./-]+", word)]
-    inside = [word for word in words if word.partition("/")[0] in OURS and "/" in word]
+    inside = [word for word in words if word.partition("/")[0] in OURS and "/" in word and word not in IDS]
     at_the_top = [word for word in words if "/" not in word and word.endswith((".md", ".toml", ".txt"))]
     return inside + [word for word in at_the_top if word not in files_of_a_run()]
 
@@ -215,7 +216,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SHOWN = [
     replace(block, document=name)
-    for name in ("README.md", "docs/tasks.md", "docs/training.md", "docs/tuning.md")
+    for name in ("README.md", "docs/tasks.md", "docs/training.md", "docs/tuning.md", "docs/environments.md")
     for block in blocks((ROOT / name).read_text(encoding="utf-8"))
 ]
 
