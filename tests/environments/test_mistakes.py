@@ -12,14 +12,12 @@ from gymnasium.error import InvalidAction, ResetNeeded, UnsupportedMode
 from structpred.environments import SequencePrediction, SequencePredictionVectorEnv
 from structpred.errors import ConfigError, DataError
 from structpred.recordings import Recording
-from structpred.registry import rewards, tasks
 from structpred.rewards import EditDistance, FunctionReward, Hamming, Reward
 from structpred.task import Example, Splits
 from structpred.tasks import HiddenMarkov, SpellingVariants
 from tests.support.environments import Readings, TwoReadings
 
 
-@tasks.register("given-examples")
 @dataclass(frozen=True, kw_only=True)
 class Given(Readings):
     """Whatever examples a test wants."""
@@ -35,7 +33,6 @@ def of_examples(*examples: Example) -> Given:
     return type("Given", (Given,), {"examples": examples})()  # type: ignore[no-any-return]
 
 
-@rewards.register("worst-of-all")
 @dataclass(frozen=True, kw_only=True)
 class Strange(EditDistance):
     """A reward that is none where it matters."""
@@ -44,7 +41,6 @@ class Strange(EditDistance):
         return super().score(outputs, references).masked_fill(outputs.lengths > 1, -float("inf"))
 
 
-@rewards.register("tests-same-length")
 @dataclass(frozen=True, kw_only=True)
 class SameLength(Hamming):
     """Another reward for outputs as long as their references."""

@@ -9,14 +9,12 @@ from gymnasium import Env
 from jaxtyping import Int
 
 from structpred.metrics import Metric, SymbolErrorRate
-from structpred.registry import tasks
 from structpred.rewards import Reward
 from structpred.sequences import Sequences
 from structpred.task import Example, Splits, Task
 from structpred.vocabulary import Symbols, Vocabulary
 
 
-@tasks.register("readings")
 @dataclass(frozen=True, kw_only=True)
 class Readings(Task):
     """Words with several readings of different lengths, an empty one among them; the test words hold news."""
@@ -39,7 +37,6 @@ class Readings(Task):
         return "".join(output)
 
 
-@tasks.register("only-one-label")
 @dataclass(frozen=True, kw_only=True)
 class OnlyOneLabel(Readings):
     """Tagging with nothing to choose; one example has two references."""
@@ -49,7 +46,6 @@ class OnlyOneLabel(Readings):
         return Splits(examples, examples, examples, "only one label")
 
 
-@tasks.register("two-readings")
 @dataclass(frozen=True, kw_only=True)
 class TwoReadings(Readings):
     """Tagging with two references."""

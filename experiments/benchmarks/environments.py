@@ -1,0 +1,160 @@
+"""How many symbols a second does a Gymnasium environment take from 256 agents at once, on one thread?
+
+Agents act at random, by actions drawn beforehand; every step pays its increment of the edit distance and hands out
+masks. Beside the environment alone stands what is left of it under Gymnasium's ``RecordEpisodeStatistics``.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from structpred.environments import SequencePredictionVectorEnv
+from structpred.experiments.benchmarks.timing import Stopwatch, report
+from structpred.metrics import Metric, SymbolErrorRate
+from structpred.rewards import EditDistance
+from structpred.task import Example, Splits, Task
+from structpred.vocabulary import Symbols
+
+EPISODES, STEPS, TURNS = 256, 400, 7
+
+REGISTERING = """
+import time
+import gymnasium
+start = time.perf_counter()
+import structpred.environments
+print(1000 * (time.perf_counter() - start))
+import sys
+assert "torch" not in sys.modules
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStrings(Task):
+    """References of random labels, as sources too; every label occurs.
+
+    Attributes:
+        labels: V.
+        longest: labels of the longest reference.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(),)
+
+    labels: int = 40
+    longest: int = 8
+
+    def load(self) -> Splits:
+        """All labels in order, cut into pieces, and then random strings of every length."""
+        generator = np.random.default_rng(0)
+        rows = np.array_split(np.arange(self.labels), -(-self.labels // self.longest))
+        lengths = generator.integers(1, self.longest, 2000, endpoint=True)
+        rows += [generator.integers(0, self.labels, length) for length in lengths]
+        outputs = [tuple(str(label) for label in row) for row in rows]
+        examples = tuple(Example(output, (output,), f"string {i}") for i, output in enumerate(outputs))
+        return Splits(examples, examples[:1], examples[:1], f"random strings {self.labels} {self.longest}")
+
+    def parse(self, text: str) -> Symbols:
+        """Labels between spaces."""
+        return tuple(text.split())
+
+    def render(self, output: Symbols) -> str:
+        """Labels between spaces."""
+        return " ".join(output)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Symbols a second: the median of some turns by the clock, and by the time that the process had a core."""
+
+    wall: float
+    cpu: float
+
+
+def environment(task: Task) -> SequencePredictionVectorEnv:
+    """Agents that decide themselves when their outputs end."""
+    return SequencePredictionVectorEnv(task, EditDistance(), num_envs=EPISODES, paid="increments", fixed_length=False)
+
+
+class Agents:
+    """All that act in one environment, and how long it took.
+
+    Args:
+        env: the environment.
+        steps: actions of each agent in a turn.
+    """
+
+    def __init__(self, env: VectorEnv, steps: int) -> None:
+        self.env = env
+        choices = int(env.single_action_space.n)  # type: ignore[attr-defined]  # a Discrete, as ours always is
+        self.actions = np.random.default_rng(0).integers(0, choices, (steps, EPISODES))
+        self.watches: list[Stopwatch] = []
+        self.symbols = self.actions.size
+
+    def count(self) -> None:
+        """See how many actions are taken: those after the end of an episode begin the next, and are ignored."""
+        self.env.reset(seed=0)
+        overs = [np.logical_or(*self.env.step(row)[2:4]) for row in self.actions]
+        self.symbols = self.actions.size - int(sum(over.sum() for over in overs[:-1]))
+
+    def turn(self) -> None:
+        """The same again by the watch."""
+        self.env.reset(seed=0)
+        watch = Stopwatch()
+        with watch.running():
+            for row in self.actions:
+                self.env.step(row)
+        self.watches.append(watch)
+
+    def speed(self) -> Speed:
+        """Medians."""
+        return Speed(
+            wall=self.symbols / statistics.median(watch.wall for watch in self.watches),
+            cpu=self.symbols / statistics.median(watch.cpu for watch in self.watches),
+        )
+
+
+def speeds(*environments: VectorEnv, turns: int = TURNS, steps: int = STEPS) -> list[Speed]:
+    """Of each environment, which take turns."""
+    groups = [Agents(env, steps) for env in environments]
+    for agents in groups:
+        agents.count()
+    for _ in range(turns):
+        for agents in groups:
+            agents.turn()
+    return [agents.speed() for agents in groups]
+
+
+def registering(turns: int = TURNS) -> float:
+    """Median milliseconds that registering adds to the import of Gymnasium."""
+    command = [sys.executable, "-c", REGISTERING]
+    printed = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(turns)]
+    return statistics.median(map(float, printed))
+
+
+def main() -> None:
+    """Measure a small vocabulary, a large one, and the import."""
+    torch.set_num_threads(1)
+    small, large = RandomStrings(), RandomStrings(labels=7856, longest=25)
+    bare, recorded, wide = speeds(environment(small), RecordEpisodeStatistics(environment(small)), environment(large))
+    figures: dict[str, float | int | str] = {"threads": 1, "episodes": EPISODES}
+    for name, speed in (
+        ("40_labels_length_8", bare),
+        ("40_labels_length_8_recorded", recorded),
+        ("7856_labels_length_25", wide),
+    ):
+        figures[f"symbols_per_second_{name}"] = speed.wall
+        figures[f"symbols_per_core_second_{name}"] = speed.cpu
+    figures["milliseconds_of_registering"] = registering()
+    figures["load_average"] = os.getloadavg()[0]
+    report(figures, "Environments")
+
+
+if __name__ == "__main__":
+    main()
