@@ -8,11 +8,13 @@ import numpy as np
 from gymnasium import spaces
 
 from structpred.coercion import Count, coerce, refuse
-from structpred.config import Config, decode
+from structpred.config import Config, decode, hints
 from structpred.environments.data import EncodedSplit, EncodedTask
 from structpred.environments.running_scores import RunningScore, running_score
 from structpred.errors import ConfigError, DataError
-from structpred.rewards import Hamming, Reward
+from structpred.registry import nearest
+from structpred.rewards import Reward
+from structpred.rewards.base import Incremental
 from structpred.task import Task
 
 Split = Literal["train", "dev", "test"]
@@ -28,6 +30,9 @@ else:
 
 OURS = "SequencePrediction"
 """What arguments belong to, in messages."""
+
+ARGUMENTS = ("reward", "split", "paid", "limit", "fixed_length", "render_mode")
+"""Those that a misspelt one may have meant."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ class Rules:
         wanted: Any = coerce(fixed_length, bool | None, f"{OURS}.fixed_length")
         chosen: Task = _configured(task, Task, "task", fields)
         scored: Reward = _configured(reward, Reward, "reward", {})
-        if scored.same_length and type(scored) is not Hamming and when == "increments":
+        if scored.same_length and when == "increments" and not isinstance(scored, Incremental):
             raise ConfigError(
                 f"{OURS}(paid='increments') needs the reward of every prefix, but {type(scored).__name__} has one only "
-                "for outputs as long as their references; use paid='end' or Hamming()"
+                "for outputs as long as their references, and no `increments`; use paid='end' or Hamming()"
             )
         encoded = EncodedTask.of(chosen)
         fixed = _fixed(encoded, chosen, scored, wanted)
@@ -142,6 +147,7 @@ class Rules:
 def _configured(value: object, family: type[Config], name: str, fields: Mapping[str, Any]) -> Any:
     """A config from itself, its registered name, or the mapping that its JSON is; fields belong to a name."""
     if isinstance(value, str):
+        _check_names(value, family, fields)
         value = {"type": value, **fields}
     elif fields:
         raise ConfigError(
@@ -152,6 +158,18 @@ def _configured(value: object, family: type[Config], name: str, fields: Mapping[
     if not isinstance(made, family):
         refuse(f"{OURS}.{name}", f"a {name} or the name of one", made)
     return made
+
+
+def _check_names(name: str, family: type[Config], fields: Mapping[str, Any]) -> None:
+    """Refuse a keyword that is neither a field of the task nor an argument of the environment."""
+    assert family.family is not None
+    cls = family.family[name]
+    known = [*hints(cls), *ARGUMENTS]
+    for field in fields:
+        if field not in known:
+            raise ConfigError(
+                f"neither {OURS} has an argument nor {cls.__name__} a field {field!r}; {nearest(field, known)}"
+            )
 
 
 def _fixed(encoded: EncodedTask, task: Task, reward: Reward, wanted: bool | None) -> bool:

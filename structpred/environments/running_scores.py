@@ -5,9 +5,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
 
 from structpred.errors import ConfigError
 from structpred.rewards import EditDistance, Hamming, Reward
+from structpred.rewards.base import Incremental
 from structpred.sequences import Sequences
 
 Rows = Int[np.ndarray, " rows"]
@@ -156,7 +159,7 @@ class Rescored:
 
     def __init__(self, reward: Reward, n: int, references: int, time: int) -> None:
         self.reward = reward
-        self.references = np.zeros((n, references, time), np.int64)
+        self.references = np.full((n, references, time), NO_LABEL, np.int64)
         self.lengths = np.zeros((n, references), np.int64)
         self.score = np.zeros(n)
 
@@ -167,7 +170,7 @@ class Rescored:
         lengths: Int[np.ndarray, "rows references"],
     ) -> None:
         """Take the references."""
-        self.references[rows] = np.maximum(references, 0)
+        self.references[rows] = references
         self.lengths[rows] = lengths
 
     def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
@@ -182,13 +185,10 @@ class Rescored:
         rows = wanted.nonzero()[0]
         if not len(rows):
             return self.score
-        longest = int(outputs.length[rows].max())
-        hypotheses = Sequences(torch.from_numpy(outputs.prefix[rows, :longest]), torch.from_numpy(outputs.length[rows]))
-        targets = Sequences(torch.from_numpy(self.references[rows]), torch.from_numpy(self.lengths[rows]))
-        inside = hypotheses.mask()
-        hypotheses = Sequences(torch.where(inside, hypotheses.labels, 0), hypotheses.lengths)
-        scores = self.reward.score(hypotheses.candidates(), targets)
-        self.score[rows] = scores[:, 0].double().numpy()
+        lengths = self.lengths[rows]
+        prefixes = _sequences(outputs.prefix[rows], outputs.length[rows])
+        targets = _sequences(self.references[rows], lengths)
+        self.score[rows] = self._scores(prefixes, targets).double().numpy()
         strange = rows[~np.isfinite(self.score[rows])]
         if len(strange):
             ids = outputs.prefix[strange[0], : outputs.length[strange[0]]].tolist()
@@ -197,6 +197,28 @@ class Rescored:
                 f"output with the ids {ids}; give such outputs a low reward"
             )
         return self.score
+
+    def _scores(self, prefixes: Sequences, targets: Sequences) -> Float[Tensor, " rows"]:
+        """R of every prefix. Where it must be as long as its references, a shorter one is worth what its symbols add.
+
+        What a symbol adds does not depend on those after it, so a reference's will do for them.
+        """
+        if not (self.reward.same_length and isinstance(self.reward, Incremental)):
+            return self.reward.score(prefixes.candidates(), targets)[:, 0]
+        lengths, width = targets.lengths[:, 0], targets.labels.shape[-1]
+        own = torch.arange(width) < prefixes.lengths.unsqueeze(1)
+        labels = torch.where(own, pad(prefixes.labels, (0, width - prefixes.labels.shape[1])), targets.labels[:, 0])
+        filled = Sequences(labels, lengths).candidates()
+        added = self.reward.increments(filled, targets)[:, 0].double()
+        so_far = torch.where(torch.arange(added.shape[1]) < prefixes.lengths.unsqueeze(1), added, 0.0).sum(1)
+        return torch.where(prefixes.lengths == lengths, self.reward.score(filled, targets)[:, 0].double(), so_far)
+
+
+def _sequences(ids: Int[np.ndarray, "*rows time"], lengths: Int[np.ndarray, "*rows"]) -> Sequences:
+    """As tensors, no wider than the longest, with 0 at and beyond each length."""
+    width = int(lengths.max())
+    padded = Sequences(torch.from_numpy(ids[..., :width]), torch.from_numpy(lengths))
+    return Sequences(torch.where(padded.mask(), padded.labels, 0), padded.lengths)
 
 
 def running_score(reward: Reward, n: int, references: int, time: int) -> RunningScore:

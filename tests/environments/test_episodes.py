@@ -229,15 +229,41 @@ def test_what_was_handed_out_is_never_written_to() -> None:
     assert info["action_mask"].tolist() == [1, 1, 1]
 
 
-def test_a_task_and_a_reward_may_be_given_by_name_or_as_json_and_in_a_subclass_the_reward_has_its_own_word() -> None:
+def test_a_task_and_a_reward_may_be_given_by_name_or_as_json() -> None:
     env = SequencePrediction("hidden-markov", {"type": "hamming"}, size=20, held_out=5)
     assert (env.rules.task, env.rules.reward) == (HiddenMarkov(size=20, held_out=5), Hamming())
     assert SequencePrediction({"type": "hidden-markov", "size": 20}, "bleu").rules.task == HiddenMarkov(size=20)
 
-    class Doubled(EditDistance):
-        def score(self, outputs: Any, references: Any) -> Any:
-            return 2 * super().score(outputs, references)
 
+class Doubled(EditDistance):
+    """Scores otherwise than its class does."""
+
+    def score(self, outputs: Any, references: Any) -> Any:
+        return 2 * super().score(outputs, references)
+
+
+class OtherHamming(Hamming):
+    """A reward of outputs as long as their references that the environment knows nothing of."""
+
+
+def test_a_subclass_of_a_reward_has_its_own_word() -> None:
     own = SequencePrediction(Readings(), Doubled(), paid="increments")
     own.reset(options={"example": 1})
     assert own.step(2)[1] == -6.0
+
+
+@both_ways
+def test_other_rewards_of_equal_lengths_are_paid_by_what_each_symbol_adds(paid: str) -> None:
+    known, other = (
+        SequencePredictionVectorEnv(TwoReadings(), reward, num_envs=6, paid=paid)
+        for reward in (Hamming(), OtherHamming())
+    )
+    actions = np.random.default_rng(0)
+    known.reset(seed=0)
+    other.reset(seed=0)
+    paid_out = []
+    for _ in range(30):
+        row = actions.integers(0, 2, 6)
+        paid_out.append(known.step(row)[1])
+        np.testing.assert_array_equal(other.step(row)[1], paid_out[-1])
+    assert np.count_nonzero(paid_out) > 20

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
@@ -81,8 +82,13 @@ def test_arguments_pass_through_to_the_task_and_the_environment() -> None:
 
 
 def test_a_misspelt_field_is_one_sentence_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match=r"HiddenMarkov.* has no field 'sise'; did you mean 'size'\?"):
-        gymnasium.make("structpred/HiddenMarkov-v0", sise=20)
+    message = r"neither SequencePrediction has an argument nor HiddenMarkov a field '{}'; did you mean '{}'\?"
+    for wrong, right in (("sise", "size"), ("spilt", "split")):
+        arguments: dict[str, Any] = {wrong: 20}
+        with pytest.raises(ConfigError, match=message.format(wrong, right)):
+            gymnasium.make("structpred/HiddenMarkov-v0", **arguments)
+        with pytest.raises(ConfigError, match=message.format(wrong, right)):
+            gymnasium.make_vec("structpred/HiddenMarkov-v0", **arguments)
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
