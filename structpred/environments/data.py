@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from structpred.errors import DataError
 from structpred.recordings import Recording
-from structpred.task import Example, Splits, Task
+from structpred.task import Example, Splits, Task, loaded
 from structpred.vocabulary import Vocabularies
 
 
@@ -97,7 +97,7 @@ class EncodedTask:
 
     @classmethod
     def _loaded(cls, task: Task) -> "EncodedTask":
-        splits = task.load()
+        splits = loaded(task)
         examples = (*splits.train, *splits.dev, *splits.test)
         recorded = next((example for example in examples if isinstance(example.source, Recording)), None)
         if recorded is not None:

@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from structpred.errors import ConfigError
+from structpred.blame import blaming
+from structpred.foreign import modules_of
 from structpred.rewards import EditDistance, Hamming, Reward
+from structpred.rewards.asking import increments_of, scores_of
 from structpred.rewards.base import Incremental
 from structpred.sequences import Sequences
 
@@ -158,7 +160,7 @@ class Rescored:
     """
 
     def __init__(self, reward: Reward, n: int, references: int, time: int) -> None:
-        self.reward = reward
+        self.reward, self.modules = reward, modules_of([type(reward)])
         self.references = np.full((n, references, time), NO_LABEL, np.int64)
         self.lengths = np.zeros((n, references), np.int64)
         self.score = np.zeros(n)
@@ -180,7 +182,8 @@ class Rescored:
         """The reward's own word, as float64.
 
         Raises:
-            ConfigError: it is not finite.
+            ConfigError: it is not one finite number for each output.
+            CodeError: the reward is not the package's own and raised an exception.
         """
         rows = wanted.nonzero()[0]
         if not len(rows):
@@ -188,14 +191,8 @@ class Rescored:
         lengths = self.lengths[rows]
         prefixes = _sequences(outputs.prefix[rows], outputs.length[rows])
         targets = _sequences(self.references[rows], lengths)
-        self.score[rows] = self._scores(prefixes, targets).double().numpy()
-        strange = rows[~np.isfinite(self.score[rows])]
-        if len(strange):
-            ids = outputs.prefix[strange[0], : outputs.length[strange[0]]].tolist()
-            raise ConfigError(
-                f"the reward {type(self.reward).__name__} must be finite, but it gave {self.score[strange[0]]} to the "
-                f"output with the ids {ids}; give such outputs a low reward"
-            )
+        with blaming(self.modules):
+            self.score[rows] = self._scores(prefixes, targets).double().numpy()
         return self.score
 
     def _scores(self, prefixes: Sequences, targets: Sequences) -> Float[Tensor, " rows"]:
@@ -204,14 +201,14 @@ class Rescored:
         What a symbol adds does not depend on those after it, so a reference's will do for them.
         """
         if not (self.reward.same_length and isinstance(self.reward, Incremental)):
-            return self.reward.score(prefixes.candidates(), targets)[:, 0]
+            return scores_of(self.reward, prefixes.candidates(), targets)[:, 0]
         lengths, width = targets.lengths[:, 0], targets.labels.shape[-1]
         own = torch.arange(width) < prefixes.lengths.unsqueeze(1)
         labels = torch.where(own, pad(prefixes.labels, (0, width - prefixes.labels.shape[1])), targets.labels[:, 0])
         filled = Sequences(labels, lengths).candidates()
-        added = self.reward.increments(filled, targets)[:, 0].double()
+        added = increments_of(self.reward, filled, targets)[:, 0].double()
         so_far = torch.where(torch.arange(added.shape[1]) < prefixes.lengths.unsqueeze(1), added, 0.0).sum(1)
-        return torch.where(prefixes.lengths == lengths, self.reward.score(filled, targets)[:, 0].double(), so_far)
+        return torch.where(prefixes.lengths == lengths, scores_of(self.reward, filled, targets)[:, 0].double(), so_far)
 
 
 def _sequences(ids: Int[np.ndarray, "*rows time"], lengths: Int[np.ndarray, "*rows"]) -> Sequences:

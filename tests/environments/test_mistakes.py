@@ -10,12 +10,12 @@ import pytest
 from gymnasium.error import InvalidAction, ResetNeeded, UnsupportedMode
 
 from structpred.environments import SequencePrediction, SequencePredictionVectorEnv
-from structpred.errors import ConfigError, DataError
+from structpred.errors import CodeError, ConfigError, DataError
 from structpred.recordings import Recording
 from structpred.rewards import EditDistance, FunctionReward, Hamming, Reward
 from structpred.task import Example, Splits
 from structpred.tasks import HiddenMarkov, SpellingVariants
-from tests.support.environments import Readings, TwoReadings
+from tests.support.environments import Readings, TwoReadings, steps_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,22 @@ class Strange(EditDistance):
 
     def score(self, outputs: Any, references: Any) -> Any:
         return super().score(outputs, references).masked_fill(outputs.lengths > 1, -float("inf"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failing(EditDistance):
+    """A reward with a mistake in it."""
+
+    def score(self, outputs: Any, references: Any) -> Any:
+        return outputs.labels / (1 // 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable(Readings):
+    """A task with a mistake in it."""
+
+    def load(self) -> Splits:
+        raise KeyError("train")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +240,17 @@ def test_a_reward_that_is_not_finite_is_refused() -> None:
     one = SequencePrediction(Readings(), Strange(), paid="increments")
     one.reset(seed=0)
     one.step(0)
-    with pytest.raises(
-        ConfigError, match=r"the reward Strange must be finite, but it gave -inf to the output with the ids \[0, 1\]"
-    ):
+    with pytest.raises(ConfigError, match=r"Strange.score must return numbers that are finite .* but returned -inf"):
         one.step(1)
+
+
+def test_an_error_in_ones_own_code_is_told_with_its_line() -> None:
+    with pytest.raises(
+        CodeError, match=r"Failing.score, line \d+ of .*test_mistakes.py, failed with ZeroDivisionError"
+    ):
+        next(steps_of(SequencePrediction(Readings(), Failing(), paid="increments"), seed=0))
+    with pytest.raises(CodeError, match=r"Unreadable.load, line \d+ of .*test_mistakes.py, failed with KeyError"):
+        SequencePrediction(Unreadable(), EditDistance())
 
 
 def test_a_function_of_ones_own_is_a_reward() -> None:
