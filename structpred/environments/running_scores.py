@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 
 from structpred.blame import blaming
 from structpred.foreign import modules_of
+from structpred.protocols import Checkable
 from structpred.rewards import EditDistance, Hamming, Reward
 from structpred.rewards.asking import increments_of, scores_of
 from structpred.rewards.base import Incremental
@@ -19,7 +20,7 @@ Rows = Int[np.ndarray, " rows"]
 
 
 @runtime_checkable
-class RunningScore(Protocol):
+class RunningScore(Checkable, Protocol):
     """R(y_≤t) for each of n outputs. References are ids, padded by ``NO_LABEL``, and at least one for each output."""
 
     def begin(
@@ -38,7 +39,7 @@ class RunningScore(Protocol):
 
 
 @runtime_checkable
-class Outputs(Protocol):
+class Outputs(Checkable, Protocol):
     """The outputs so far.
 
     Attributes:
