@@ -18,6 +18,7 @@ from rich.console import Console
 from structpred.comparison.runner import compare
 from structpred.experiment import Experiment
 from structpred.experiments.benchmarks.remains import differences, left_behind, of_group, outlived
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report, seconds
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, MaximumLikelihood
@@ -100,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

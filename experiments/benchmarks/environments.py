@@ -17,6 +17,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from structpred.environments import SequencePredictionVectorEnv
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Stopwatch, report
 from structpred.metrics import Metric, SymbolErrorRate
 from structpred.rewards import EditDistance
@@ -157,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

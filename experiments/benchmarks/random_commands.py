@@ -26,6 +26,7 @@ import torch
 
 from structpred.cli.arguments import COMMANDS, Option, command, options_of
 from structpred.cli.main import main as structpred
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report
 from structpred.registry import FAMILIES
 
@@ -316,4 +317,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

@@ -15,6 +15,7 @@ from optuna import load_study
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.experiment import Experiment
+from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
@@ -187,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    standalone(main)

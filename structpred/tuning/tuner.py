@@ -6,7 +6,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from structpred.config import Interval, coerce
+from structpred.config import Few, Interval, coerce
 from structpred.errors import ConfigError
 from structpred.plain import refuse_unseen
 from structpred.task import loaded
@@ -85,7 +85,7 @@ def tune(
         RunError: the storage cannot be used, or workers failed.
         Interrupted: a signal ended it early.
     """
-    coerce(workers, Annotated[int, Interval(least=1, most=256)], "workers")
+    coerce(workers, Few, "workers")
     coerce(lease, Annotated[float, Interval(above=0, most=1e6)], "lease")
     coerce(points, Points, "points")
     spaces = {f"{name}/{each}": one for each, one in space.items()} if isinstance(space, Mapping) else {name: space}

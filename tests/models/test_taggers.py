@@ -160,6 +160,7 @@ def columns_at(path: Path, sentences: int) -> str:
     return str(path)
 
 
+@pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning")
 @pytest.mark.parametrize("kind", TAGGERS)
 def test_a_saved_run_tags_new_sentences(kind: type[Tagger], tmp_path: Path) -> None:
     path = columns_at(tmp_path / "a.txt", 10)
