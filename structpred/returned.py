@@ -65,6 +65,8 @@ def checked(
         refuse(what, f"a tensor {axes} of shape {tuple(shape)}", f"one of shape {tuple(found.shape)}", advice)
     if not found.is_floating_point():
         refuse(what, expected, f"one of {found.dtype}", "convert it by .float()")
+    if found.layout != torch.strided:
+        refuse(what, expected, f"one of layout {found.layout}", "convert it by .to_dense()")
     if found.device != like:
         refuse(what, f"{expected} on {like}", f"one on {found.device}", "compute it where its arguments are")
     if finite and (like.type == "cpu" or _WAITS.get()):

@@ -77,6 +77,7 @@ CHANGES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "-inf": (lambda x: x.masked_fill(x == x, -math.inf), r"finite in single precision, but returned -inf at \[0, 0"),
     "1e300": (lambda x: x.double() * 0 + 1e300, r"finite in single precision, but returned 1e\+300 at \[0, 0"),
     "gradient": (lambda x: x.clone().requires_grad_(), r"without a gradient, but returned a tensor that requires one"),
+    "sparse": (lambda x: x.to_sparse(), r"of floating-point numbers, but returned one of layout torch\.sparse_coo"),
     "elsewhere": (lambda x: x.to("meta"), r"on cpu, but returned one on meta; compute it where"),
 }
 
