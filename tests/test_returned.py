@@ -171,6 +171,10 @@ LOSSES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "nothing": (lambda x: None, r"must return Losses, but returned None"),
     "numbers": (lambda x: Losses(untyped(x.tolist())), r"values, must return a tensor .*, but returned a list"),
     "whole": (lambda x: Losses(x.long()), r"values, must return .*, but returned one of torch\.int64"),
+    "unconnected": (
+        lambda x: Losses(torch.zeros_like(x, requires_grad=True)),
+        r"must return losses with a gradient to the model's weights, but returned values that do not depend on them",
+    ),
     "detached": (lambda x: Losses(x.detach()), r"must return losses with a gradient .*, but returned values without"),
     "diagnostics": (lambda x: Losses(x, untyped([x.detach()])), r"must return a dictionary, but returned a list"),
     "name": (lambda x: Losses(x, untyped({3: x.detach()})), r"diagnostics\[3\], must return a name that is text"),

@@ -107,6 +107,9 @@ class Stepper:
             position: the batch in it.
             steps: those before this one.
             share: of the training that is done.
+
+        Raises:
+            ConfigError: the losses do not depend on any weight.
         """
         trainer, optimiser = self.recipe.trainer, self.recipe.optimiser
         for group in self.optimizer.param_groups:
@@ -114,6 +117,9 @@ class Stepper:
         before = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad()
         scored = self.gradient.of(plan, position, steps, share)
+        if len(scored.losses) and all(each.grad is None for each in self.parameters):
+            what, advice = f"{type(self.recipe.objective).__name__}.losses", "compute them from p"
+            refuse(what, "losses with a gradient to the model's weights", "values that do not depend on them", advice)
         doubtful = self.ranks.add_gradients(self.parameters, ~scored.losses.sum().isfinite())
         norm = self.fabric.clip_gradients(self.step, self.optimizer, max_norm=trainer.clip, error_if_nonfinite=False)
         assert norm is not None
