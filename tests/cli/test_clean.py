@@ -47,6 +47,18 @@ def test_clean_shows_asks_and_removes(
     assert not finished.exists()
 
 
+def test_clean_keeps_a_run_that_holds_something_of_a_users(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    finished, unfinished = two_runs(tmp_path, capsys)
+    (finished / "my_notes.md").write_text("why this run matters\n", encoding="utf-8")
+    (unfinished / ".result.json.0123.unfinished").touch()
+    assert main(["clean", "--yes"]) == 2
+    said = capsys.readouterr()
+    assert "it holds my_notes.md, which no run writes; move that away" in said.err
+    assert (finished / "my_notes.md").exists()
+    assert (finished / "weights.pt").exists()
+    assert not unfinished.exists()
+
+
 def test_clean_keeps_what_is_being_trained_and_shows_what_is_damaged(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -77,7 +89,7 @@ def like_a_run(path: Path, *, identity: str | None = None, experiment: str = "{}
     record = {"identity": name.ljust(64, "0") if identity is None else identity}
     (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
     (folder / "experiment.json").write_text(experiment, encoding="utf-8")
-    (folder / "precious.txt").touch()
+    (folder / "log.jsonl").touch()
     return folder
 
 
@@ -102,20 +114,20 @@ def test_clean_leaves_what_is_no_run_alone(record: str | None, tmp_path: Path) -
         (folder / "record.json").write_text(record, encoding="utf-8")
     thesis = like_a_run(tmp_path / "runs", name="thesis", identity="thesis" + "0" * 58)
     assert main(["clean", "--yes"]) == 0
-    assert (folder / "precious.txt").exists()
-    assert (thesis / "precious.txt").exists()
+    assert (folder / "log.jsonl").exists()
+    assert (thesis / "log.jsonl").exists()
 
 
 def test_clean_goes_on_at_symbolic_links(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     elsewhere = like_a_run(tmp_path / "elsewhere", name="1" * 16)
     run = like_a_run(tmp_path / "runs", name="2" * 16)
-    (run / "broken").symlink_to(tmp_path / "nowhere")
-    (run / "precious").symlink_to(elsewhere, target_is_directory=True)
+    (run / "weights.pt").symlink_to(tmp_path / "nowhere")
+    (run / "tensorboard").symlink_to(elsewhere, target_is_directory=True)
     (tmp_path / "runs" / ("1" * 16)).symlink_to(elsewhere, target_is_directory=True)
     assert main(["clean", "--yes"]) == 0
     assert f"Removed {run.name}\nRemoved 1 run," in capsys.readouterr().out
     assert not run.exists()
-    assert (elsewhere / "precious.txt").exists()
+    assert (elsewhere / "log.jsonl").exists()
 
 
 DAMAGED = {
