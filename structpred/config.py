@@ -148,14 +148,17 @@ def digest(node: Json) -> str:
 Made = TypeVar("Made", bound=Config)
 
 
-def encode(config: Config, *, versions: bool = False, past: Mapping[type, int] | None = None) -> Json:
+def encode(
+    config: Config, *, versions: bool = False, past: Mapping[type, int] | None = None, code: bool = True
+) -> Json:
     """The JSON tree of a config: its registered name as ``type`` where it has one, then its fields.
 
     Args:
         config: what to write.
         versions: also write what decides behaviour beside the fields: each class's version, its sources, and a digest
             of its code where that is from outside the package.
-        past: write that as it was before the digests of code, with these versions of some classes.
+        past: write these versions of some classes instead of the present ones.
+        code: False leaves the digests of code out, as before there were any.
     """
     node: dict[str, Json] = {}
     if config.family is not None:
@@ -164,10 +167,10 @@ def encode(config: Config, *, versions: bool = False, past: Mapping[type, int] |
     for name in hints(type(config)):
         value = getattr(config, name)
         if name not in defaults or value != defaults[name]:
-            node[name] = _encode_value(value, versions, past)
+            node[name] = _encode_value(value, versions, past, code)
     if versions:
         node["version"] = config.version if past is None else past.get(type(config), config.version)
-        node["sources"] = [*config.sources(), *(foreign.digests(config.code()) if past is None else ())]
+        node["sources"] = [*config.sources(), *(foreign.digests(config.code()) if code else ())]
     return node
 
 
@@ -188,11 +191,11 @@ def registered_name(config: Config) -> str:
     return name
 
 
-def _encode_value(value: object, versions: bool, past: Mapping[type, int] | None) -> Json:
+def _encode_value(value: object, versions: bool, past: Mapping[type, int] | None, code: bool) -> Json:
     if isinstance(value, Config):
-        return encode(value, versions=versions, past=past)
+        return encode(value, versions=versions, past=past, code=code)
     if isinstance(value, tuple):
-        return [_encode_value(item, versions, past) for item in value]
+        return [_encode_value(item, versions, past, code) for item in value]
     assert value is None or isinstance(value, bool | int | float | str)
     return value
 

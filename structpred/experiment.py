@@ -84,20 +84,23 @@ class Experiment(Config):
         Args:
             data: digest of the data actually read, `Splits.digest`.
         """
-        return self._identity(data, None)
+        return self._identity(data, None, code=True)
 
-    def past_identities(self, data: str) -> Iterator[str]:
+    def past_identities(self, data: str, *, code: bool) -> Iterator[str]:
         """The identities that the experiment had under earlier versions of its components, and the present ones.
 
-        These know nothing of code from outside the package, as no identity did before there were checksums.
+        Args:
+            data: digest of the data.
+            code: False for identities that know nothing of code from outside the package, as none did before there
+                were checksums.
         """
         classes = list(dict.fromkeys(type(part) for part in components(self) if part.version > 1))
         for versions in itertools.product(*(range(cls.version, 0, -1) for cls in classes)):
-            yield self._identity(data, dict(zip(classes, versions, strict=True)))
+            yield self._identity(data, dict(zip(classes, versions, strict=True)), code=code)
 
-    def _identity(self, data: str, past: Mapping[type, int] | None) -> str:
-        parent = None if self.start is None else self.start._identity(data, past)
-        experiment = encode(replace(self, start=None), versions=True, past=past)
+    def _identity(self, data: str, past: Mapping[type, int] | None, *, code: bool) -> str:
+        parent = None if self.start is None else self.start._identity(data, past, code=code)
+        experiment = encode(replace(self, start=None), versions=True, past=past, code=code)
         assert isinstance(experiment, dict)
         del experiment["start"]  # the parent's identity says more
         return digest({"experiment": experiment, "data": data, "parent": parent})

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from structpred.decoding import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
 from structpred.folders import Folder, named, read_data
+from structpred.foreign import is_foreign
 from structpred.imports import way_back
 from structpred.integrity import Files, damaged
 from structpred.metrics import score
@@ -73,7 +75,9 @@ class Run:
         if result.steps <= result.skipped:
             raise damaged(folder.result, "says that not one step was taken")
         run = cls(folder, _experiment(files, folder, record), result)
-        if not files.checksums:
+        if files.checksums:
+            _warn_of_other_code(run, record)
+        else:
             _check_without_checksums(run, record)
         return run
 
@@ -276,9 +280,31 @@ def _check_without_checksums(run: Run, record: Mapping[str, Any]) -> None:
         raise damaged(run.folder.checksums, "is missing")
     data, experiment = record.get("data"), run.experiment
     known = isinstance(data, str) and _of_the_package(experiment)
-    if known and run.result.identity not in experiment.past_identities(str(data)):
+    if known and run.result.identity not in experiment.past_identities(str(data), code=False):
         raise damaged(run.folder.experiment, f"is of another run than {run.folder.result.name} and its identity")
     _check_scores(run)
+
+
+class OtherCodeWarning(UserWarning):
+    """A run is used with other code than it was trained with."""
+
+
+def _warn_of_other_code(run: Run, record: Mapping[str, Any]) -> None:
+    """Say where components from outside the package have been edited since: their answers may be others too."""
+    classes = {cls for part in components(run.experiment) for cls in part.code() if is_foreign(cls)}
+    if not classes:
+        return
+    try:
+        same = run.result.identity in run.experiment.past_identities(str(record.get("data")), code=True)
+    except (ConfigError, RunError):  # what an identity needs is not here, such as a reward function or a teacher
+        return
+    if not same:
+        warnings.warn(
+            f"{run.folder.path}: the code of {', '.join(sorted(cls.__qualname__ for cls in classes))} is not what this "
+            "run was trained with, so what it predicts may not be what it scored; train it again",
+            OtherCodeWarning,
+            stacklevel=3,
+        )
 
 
 def _of_the_package(experiment: Experiment) -> bool:

@@ -65,6 +65,7 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.filterwarnings("default::structpred.runs.OtherCodeWarning")
 def test_a_run_with_a_component_of_ones_own_is_trained_and_found_again(
     forget: Callable[[], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -83,7 +84,13 @@ def test_a_run_with_a_component_of_ones_own_is_trained_and_found_again(
         assert f"this run was made with test_own_objective: add --import {mine.resolve()}, which runs that code" in said
         assert "test_own_objective" not in sys.modules, "nothing is executed unasked"
         assert main([*words, "--import", str(mine)]) == 0
+        assert capsys.readouterr().err == ""
         forget()
+    mine.write_text(f"{MINE}EDITED = True\n", encoding="utf-8")
+    assert main(["evaluate", str(run), "--import", str(mine)]) == 0
+    assert "is not what this run was trained with, so what it predicts may not be" in line(capsys)
+    forget()
+    mine.write_text(MINE, encoding="utf-8")
     mine.rename(tmp_path / "test_moved_objective.py")
     assert main(["evaluate", str(run)]) == 2
     assert f"{mine.resolve()} is no longer there: add --import FILE" in line(capsys)
