@@ -49,7 +49,9 @@ class JsonLines(Pairs):
 
     def _example(self, line: str, where: str) -> Example:
         try:
-            node = json.loads(line)
+            node = json.loads(line, object_pairs_hook=_object)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
         except (ValueError, RecursionError) as error:
             reason = error if isinstance(error, json.JSONDecodeError) else type(error).__name__
             raise DataError(f"{where} must be a JSON object, but it cannot be parsed ({reason}); mend it") from None
@@ -99,6 +101,15 @@ class JsonLines(Pairs):
 
 
 _NO_TEXT = re.compile("[\0\t\n\r\ud800-\udfff]")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose keys are all different; JSON itself would keep the last of two."""
+    node = dict(pairs)
+    if len(node) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise DataError(f"a JSON object must have each key once, but this one has {twice[:40]!r} twice; mend it")
+    return node
 
 
 def _text(value: object, where: str, side: str) -> str:

@@ -1,6 +1,7 @@
 """Entry point: one line and exit status 2 for a user's mistake."""
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -76,7 +77,8 @@ def _sentence(error: BaseException) -> str | None:
         return f"{error}{hint}" if isinstance(error, CodeError) else str(error)
     if isinstance(error, OSError) and (error.filename is not None or users_line(error) is None):
         _silence_stdout()  # what could not be written is not tried again at exit
-        return described(error)
+        full = error.errno == errno.ENOSPC and error.filename is None  # files are named wherever we write them
+        return f"the standard output: {error.strerror}" if full else described(error)
     if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
         return "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers"
     if isinstance(error, SystemExit) or users_line(error) is not None:

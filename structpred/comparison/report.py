@@ -1,6 +1,7 @@
 """The report of a comparison, on a terminal and in files."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def refuse_others(folder: Path | str) -> None:
         ConfigError: there is such a file; the message names it.
     """
     place = Path(folder)
-    there = [place / name for name in (RESULTS, MARKDOWN, HTML) if (place / name).exists()]
+    there = [place / name for name in (RESULTS, MARKDOWN, HTML) if os.path.lexists(place / name)]
     if there and not _from_a_report(place / RESULTS):
         raise ConfigError(
             f"{there[0]} is not from a report of structpred and would be overwritten; move it away, or name another "

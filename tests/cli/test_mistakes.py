@@ -216,4 +216,4 @@ def test_a_closed_pipe_and_a_full_output() -> None:
         check=True,
     )
     assert run.stdout.splitlines() == ["family\tname\twhat it is", "0", "2"]
-    assert run.stderr == "structpred: No space left on device\n"
+    assert run.stderr == "structpred: the standard output: No space left on device\n"

@@ -79,6 +79,7 @@ def test_a_bad_list_is_named(tmp_path: Path, line: str, expected: str) -> None:
         ("", "a.jsonl line 2 must be a JSON object, but it cannot be parsed (Expecting value"),
         ("[" * 100_000, "a.jsonl line 2 must be a JSON object, but it cannot be parsed (RecursionError)"),
         ("9" * 5000, "a.jsonl line 2 must be a JSON object, but it cannot be parsed (ValueError)"),
+        ('{"source": "a", "source": "c", "target": "b"}', "a.jsonl line 2: a JSON object must have each key once, but"),
         ("[1]", "a.jsonl line 2 must be a JSON object with the key 'source', but it is none"),
         ('{"source": "a"}', "a.jsonl line 2 must be a JSON object with the key 'target', but"),
         ('{"source": 1, "target": "a"}', "a.jsonl line 2: the source must be a text, but it is a number; write it"),
