@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import linecache
 import sys
+import textwrap
 import types
 import warnings
 from collections.abc import Iterable, Iterator
@@ -91,9 +92,21 @@ def _module_source(module: types.ModuleType) -> bytes | None:
 
 def _class_source(cls: type) -> bytes | None:
     try:
-        return inspect.getsource(cls).encode()
-    except (OSError, TypeError):  # in a notebook only functions know the cell that they stand in
-        return next((found for function in _functions(cls) if (found := _around(function, cls.__name__))), None)
+        source = inspect.getsource(cls)
+    except (OSError, TypeError):
+        source = ""
+    if _defines(source, cls.__name__):  # from 3.13 on, lines of the main program's file for whatever was typed
+        return source.encode()
+    # in a notebook only functions know the cell that they stand in
+    return next((found for function in _functions(cls) if (found := _around(function, cls.__name__))), None)
+
+
+def _defines(source: str, name: str) -> bool:
+    try:
+        body = ast.parse(textwrap.dedent(source)).body
+    except (SyntaxError, ValueError):
+        return False
+    return len(body) == 1 and isinstance(body[0], ast.ClassDef) and body[0].name == name
 
 
 def _functions(cls: type) -> Iterator[types.FunctionType]:
