@@ -137,7 +137,7 @@ def _train(
     with _busy:
         try:
             made = _train_or_wait(experiment, root, device, ProgressFile(folder), stopping)
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             if sign is None and stop is None:
                 os._exit(1)  # a pool that ends may have lost the lock of its queues: do not go back to them
             raise

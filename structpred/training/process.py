@@ -26,15 +26,18 @@ def without_subnormals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; a second one stops at once."""
+    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; then a SIGINT stops at once.
+
+    A second SIGTERM adds nothing: from Python 3.13 on, a pool of processes sends two to each worker when one has died.
+    """
     received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield received.is_set
         return
 
     def receive(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if received.is_set():
+        del frame
+        if received.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.set()
 
