@@ -185,7 +185,7 @@ def test_two_thousand_damaged_transcripts_are_read_or_refused(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_an_encoder_decoder_learns_phones_from_sound(tmp_path: Path) -> None:
-    write_corpus(tmp_path / "timit", train=[f"m{number:03}0" for number in range(40)], sentences=8)
+    write_corpus(tmp_path / "timit", train=[f"m{number:03}0" for number in range(24)], sentences=8)
     payoff = EditDistancePayoff(temperature=Temperature(edit_rate=0.03))
     experiment = Experiment(
         task=Timit(folder=str(tmp_path / "timit")),

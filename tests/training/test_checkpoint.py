@@ -1,13 +1,13 @@
 """Checkpoints: whole or not at all, damage noticed, the one before as a fallback; and runs that are killed."""
 
 import errno
+import multiprocessing
 import os
 import random
-import signal
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -150,38 +150,43 @@ HALF_WRITTEN = "*/.checkpoint.pt.*.unfinished"
 LONGER = replace(TINY, trainer=Trainer(epochs=40, batch_tokens=40))
 
 
-def killed(root: Path, kill: Callable[[], bool]) -> bool:
-    """Train in a process of its own until ``kill`` says so; False where it ended before that."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the child uses none of them
-        child = os.fork()
-    if child == 0:
-        try:
-            train(LONGER, root=root, checkpoint_every=0.0)
-        finally:
-            os._exit(0)
-    while not kill():
-        if os.waitpid(child, os.WNOHANG) != (0, 0):
-            return False
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+def train_longer(root: Path, begun: Event) -> None:
+    begun.set()
+    train(LONGER, root=root, checkpoint_every=0.0)
+
+
+def killed(root: Path, wait: float, *, in_a_write: bool) -> bool:
+    """Train in a process of its own and kill it after so many seconds, or once it writes; False where it ended before.
+
+    A server that has no threads forks it: a fork of this process could wait for ever for a lock of one of its threads.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["structpred.running.session"])
+    before, begun = set(root.glob(HALF_WRITTEN)), context.Event()
+    child = context.Process(target=train_longer, args=(root, begun))
+    child.start()
+    try:
+        assert begun.wait(300), "the process never began"
+        end, deadline = time.monotonic() + wait, time.monotonic() + 300
+        while not set(root.glob(HALF_WRITTEN)) - before if in_a_write else time.monotonic() < end:
+            if not child.is_alive():
+                return False
+            assert time.monotonic() < deadline, "the run neither writes nor ends"
+        return True
+    finally:
+        child.kill()
+        child.join()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+@pytest.mark.skipif(
+    "forkserver" not in multiprocessing.get_all_start_methods(), reason="processes cannot be forked here"
+)
 def test_a_run_that_is_killed_at_random_moments_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
     undisturbed = weights(train(LONGER, root=tmp_path / "undisturbed"))
     root = tmp_path / "killed"
     moments = random.Random(0)
     for number in range(8):
-        end = time.monotonic() + moments.uniform(0.0, 0.6)
-        before = set(root.glob(HALF_WRITTEN))
-
-        def kill(end: float = end, before: set[Path] = before, in_a_write: bool = bool(number % 2)) -> bool:
-            if in_a_write:
-                return bool(set(root.glob(HALF_WRITTEN)) - before)
-            return time.monotonic() > end
-
-        assert killed(root, kill), "the run ended too early; give it more epochs"
+        ended_too_early = "the run ended too early; give it more epochs"
+        assert killed(root, moments.uniform(0.0, 0.6), in_a_write=bool(number % 2)), ended_too_early
     assert equal(undisturbed, weights(train(LONGER, root=root)))

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(leases.place() is None, reason="looks for processes in Linux's /proc"),
 ]
-TRIALS = 30
+TRIALS = 18
 FEWER = 12
 """For what does not depend on their number."""
 PATIENCE = 400
