@@ -1,5 +1,6 @@
 """Sentence BLEU as a reward, counted on label ids for a whole batch at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,9 @@ Smoothing = Literal["exp", "floor", "add-k", "none"]
 FLOOR = 0.1
 ADDED = 1.0
 """What takes the place of no match, and what is added to matches and totals; sacrebleu's defaults."""
+
+BLOCK_CELLS = 2**19
+"""Pairs of positions that are compared at once on a CPU."""
 
 
 @rewards.register("bleu")
@@ -44,10 +48,9 @@ class SentenceBleu(Reward):
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """BLEU of each candidate."""
         several = references if references.lengths.ndim == 2 else references.candidates()
-        matches = prefix_matches(outputs, several, self.order)
-        last = outputs.lengths[..., None, None].expand(-1, -1, 1, self.order)
-        whole = matches.gather(2, last)
-        return bleu(whole, outputs.lengths.unsqueeze(-1), several.lengths, self.smoothing).squeeze(-1).float()
+        matches = torch.cat([_matched(*block, self.order).sum(0) for block in _blocks(outputs, several)])
+        lengths = outputs.lengths.unsqueeze(-1)
+        return bleu(matches.unsqueeze(2), lengths, several.lengths, self.smoothing).squeeze(-1).float()
 
     def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """How each symbol changes the BLEU of what is there so far (Bahdanau et al. 2017); the end adds nothing."""
@@ -107,32 +110,47 @@ def prefix_matches(
 ) -> Int[Tensor, "batch candidates prefixes order"]:
     """Clipped n-gram matches of every prefix of every candidate, n = 1..order.
 
-    An n-gram that ends at position i matches if it has occurred there for the k-th time and some reference has it k
-    times or more. So a prefix's matches are those of its positions, and all are counted in one pass.
-
     Args:
         outputs: ``[batch, candidates, time]``.
         references: ``[batch, references, time]``.
         order: the longest n-grams.
     """
-    theirs = _equal(outputs, Sequences(references.labels.unsqueeze(1), references.lengths.unsqueeze(1)))
-    own = _equal(outputs, Sequences(outputs.labels.unsqueeze(2), outputs.lengths.unsqueeze(2))).squeeze(2).tril()
-    in_references, in_output = theirs, own
-    counts = []
-    for _ in range(order):
-        occurrence = in_output.sum(-1)
-        matched = (occurrence > 0) & (occurrence <= in_references.sum(-1).amax(2))
-        counts.append(functional.pad(matched.cumsum(-1), (1, 0)))
-        in_references, in_output = _longer(in_references, theirs), _longer(in_output, own)
-    return torch.stack(counts, -1)
+    matched = torch.cat([_matched(*block, order) for block in _blocks(outputs, references)], 1)
+    return functional.pad(matched.cumsum(0), (0, 0, 0, 0, 0, 0, 1, 0)).permute(1, 2, 0, 3)
 
 
-def _equal(outputs: Sequences, others: Sequences) -> Bool[Tensor, "batch candidates others time other_time"]:
-    """Where a label of an output is one of another sequence's."""
-    same = outputs.labels[:, :, None, :, None] == others.labels[..., None, :]
-    return same & outputs.mask()[:, :, None, :, None] & others.mask()[..., None, :]
+def _blocks(outputs: Sequences, references: Sequences) -> Iterator[tuple[Sequences, Sequences]]:
+    """Some examples at a time, so that on a CPU their tables of pairs stay in the cache."""
+    if outputs.device.type != "cpu" or not len(outputs):
+        yield outputs, references
+        return
+    cells = outputs.labels[0].numel() * (outputs.labels.shape[-1] + references.labels[0].numel())
+    for rows in torch.arange(len(outputs)).split(max(1, BLOCK_CELLS // max(cells, 1))):
+        block = slice(int(rows[0]), int(rows[-1]) + 1)
+        yield outputs.select(block), references.select(block)
 
 
-def _longer(pairs: Bool[Tensor, "*batch time other"], single: Bool[Tensor, "*batch time other"]) -> Tensor:
-    """From pairs of equal n-grams, by their last positions, to pairs of equal (n + 1)-grams."""
-    return functional.pad(pairs[..., :-1, :-1], (1, 0, 1, 0)) & single
+def _matched(outputs: Sequences, references: Sequences, order: int) -> Bool[Tensor, "time batch candidates order"]:
+    """Whether the n-gram that ends at a position matches: it is the k-th like it there, and a reference has k or more.
+
+    Positions come first and outputs last, so that pairs are counted by adding up contiguous rows of bytes.
+    """
+    batch, candidates, time = outputs.labels.shape
+    count_type = torch.uint8 if max(time, references.labels.shape[-1]) < 256 else torch.int32
+    # neither padding equals a label, nor that of the other side
+    labels = torch.where(outputs.mask(), outputs.labels, -1).int().flatten(0, 1).T.contiguous()
+    others = torch.where(references.mask(), references.labels, -2).int().permute(1, 2, 0)
+    others = others.repeat_interleave(candidates, -1)
+    upto = torch.ones(time, time, dtype=torch.bool, device=labels.device).triu().unsqueeze(-1)
+    own = (labels.unsqueeze(1) == labels) & upto  # [other time, time, outputs]
+    theirs = others.unsqueeze(2) == labels  # [references, other time, time, outputs]
+    in_output, in_references = own, theirs
+    found = torch.zeros(time, labels.shape[1], order, dtype=torch.bool, device=labels.device)
+    for n in range(min(order, time)):
+        if n > 0:  # from pairs of equal n-grams, by their last positions, to pairs of equal (n + 1)-grams
+            in_output = in_output[:-1, :-1] & own[n:, n:]
+            in_references = in_references[:, :-1, :-1] & theirs[:, n:, n:]
+        occurrence = in_output.sum(0, dtype=count_type)
+        matched = (occurrence <= in_references.sum(1, dtype=count_type).amax(0)) & (labels[n:] >= 0)
+        found[n:, :, n] = matched
+    return found.view(time, batch, candidates, order)
