@@ -3,11 +3,12 @@
 from structpred.objective import Losses, Objective
 from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline
 from structpred.objectives.candidate_hinge import CandidateHinge
+from structpred.objectives.candidate_pool import CandidatePool
 from structpred.objectives.candidates import Beam, CandidateSet, NBest, Samples
 from structpred.objectives.critics import Learned, RunningMean
 from structpred.objectives.data_noising import DataNoising
 from structpred.objectives.distillation import Distillation
-from structpred.objectives.estimators import Best, Estimator, Exact, Sampled
+from structpred.objectives.estimators import Best, Estimator, Exact, Sampled, SelfNormalised
 from structpred.objectives.expected_reward import ExpectedReward
 from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.objectives.max_margin import MaxMargin
@@ -32,6 +33,7 @@ __all__ = [
     "Beam",
     "Best",
     "CandidateHinge",
+    "CandidatePool",
     "CandidateSet",
     "DataNoising",
     "Decay",
@@ -58,6 +60,7 @@ __all__ = [
     "Sampled",
     "Samples",
     "ScheduledSampling",
+    "SelfNormalised",
     "SoftmaxMargin",
     "Switch",
     "SwitchOut",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -163,7 +163,16 @@ def join(first: Sequences, second: Sequences) -> Sequences:
     ended = None
     if first.ended is not None or second.ended is not None:
         ended = torch.cat([_ended(first), _ended(second)], 1)
-    return Sequences(torch.cat(labels, 1), torch.cat([first.lengths, second.lengths], 1), ended)
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        weights = torch.cat([_weights(first), _weights(second)], 1)
+    return Sequences(torch.cat(labels, 1), torch.cat([first.lengths, second.lengths], 1), ended, weights=weights)
+
+
+def _weights(outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+    if outputs.weights is not None:
+        return outputs.weights
+    return torch.full(outputs.lengths.shape, 1 / max(outputs.lengths.shape[1], 1), device=outputs.device)
 
 
 def _ended(outputs: Sequences) -> Bool[Tensor, "batch candidates"]:

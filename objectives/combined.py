@@ -119,7 +119,8 @@ class Combined(Objective):
                 f"({', '.join(map(str, counts))}), but got {given}; take them from its own `draw`"
             )
         labels, lengths = torch.split(draws.labels, counts, 1), torch.split(draws.lengths, counts, 1)
-        parts = [Sequences(*each) for each in zip(labels, lengths, strict=True)]
+        weights = [None] * len(counts) if draws.weights is None else torch.split(draws.weights, counts, 1)
+        parts = [Sequences(*each[:2], weights=each[2]) for each in zip(labels, lengths, weights, strict=True)]
         return [part if count else None for part, count in zip(parts, counts, strict=True)]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import Config, Count
@@ -16,6 +16,7 @@ from structpred.distributions.protocols import (
     LogProb,
     NBest,
     Sample,
+    WeightedSample,
     cross_entropy,
 )
 from structpred.errors import ConfigError
@@ -115,18 +116,35 @@ class Sampled(Estimator):
     def cross_entropy(self, q: Sample, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
         """−(1/k) Σ log p(y_k|x)."""
         assert draws is not None
-        if self.k == 1 or draws.device.type != "cpu" or not isinstance(p, Distribution) or p.fixed_length:
+        if self.k == 1 or not _worth_merging(p, draws):
             return -p.log_prob(draws).mean(1)
-        outputs, copies = distinct(draws)
-        log_probs = torch.where(copies > 0, p.log_prob(outputs), 0.0)
-        return -(copies * log_probs).sum(1) / self.k
+        outputs, copies = distinct(draws, torch.ones_like(draws.lengths))
+        return _expected(p, outputs, copies) / self.k
 
 
-def distinct(draws: Sequences) -> tuple[Sequences, Int[Tensor, "batch candidates"]]:
-    """Draws with those that came before made empty and cut, so that nothing of them is scored, and how often each came.
+def _worth_merging(p: object, draws: Sequences) -> bool:
+    """Whether equal draws should be scored once: a GPU would have to be waited for, and a tagger gains nothing."""
+    return draws.device.type == "cpu" and isinstance(p, Distribution) and not p.fixed_length
+
+
+def _expected(p: LogProb, outputs: Sequences, weights: Tensor) -> Float[Tensor, " batch"]:
+    """−Σ w log p(y|x); an output of no weight counts for nothing, impossible as it may be."""
+    log_probs = torch.where(weights > 0, p.log_prob(outputs), 0.0)
+    return -(weights * log_probs).sum(1)
+
+
+def distinct(draws: Sequences, weights: Tensor) -> tuple[Sequences, Tensor]:
+    """Draws with those that came before made empty and cut, so that nothing of them is scored.
+
+    Args:
+        draws: ``[batch, candidates, time]``.
+        weights: of each draw, ``[batch, candidates]``.
+
+    Returns:
+        The draws, and at the first of equal ones the sum of their weights; 0 at the others.
 
     >>> draws = Sequences(torch.tensor([[[4, 2], [4, 0], [4, 2]]]), torch.tensor([[2, 1, 2]]))
-    >>> outputs, copies = distinct(draws)
+    >>> outputs, copies = distinct(draws, torch.tensor([[1, 1, 1]]))
     >>> outputs.lengths.tolist(), copies.tolist()
     ([[2, 1, 0]], [[2, 1, 0]])
     """
@@ -135,8 +153,74 @@ def distinct(draws: Sequences) -> tuple[Sequences, Int[Tensor, "batch candidates
     rows = torch.cat([(places // k).unsqueeze(1), draws.lengths.reshape(-1, 1), draws.labels.flatten(0, 1)], 1)
     kinds = torch.unique(rows, dim=0, return_inverse=True)[1]
     first = torch.full_like(places, batch * k).scatter_reduce(0, kinds, places, "amin")
-    copies = torch.where(first[kinds] == places, kinds.bincount()[kinds], 0).view(batch, k)
-    return Sequences(draws.labels, torch.where(copies > 0, draws.lengths, 0), ended=copies > 0), copies
+    totals = torch.zeros(batch * k, dtype=weights.dtype).scatter_add(0, kinds, weights.flatten())
+    kept = (first[kinds] == places).view(batch, k)
+    summed = torch.where(kept, totals[kinds].view(batch, k), 0)
+    return Sequences(draws.labels, torch.where(kept, draws.lengths, 0), ended=kept), summed
+
+
+@estimators.register("self-normalised")
+@dataclass(frozen=True, kw_only=True)
+class SelfNormalised(Estimator):
+    """Σ_i w_i·(−log p(y_i|x)) over ``k`` draws y_i with self-normalised importance weights w_i, for `ReweightedPayoff`.
+
+    The weights of an example sum to one, so that no normaliser of q is needed. The price is a bias of O(1/k) towards
+    the law of the draws; its variance falls as 1/k too (Owen 2013, "Monte Carlo theory, methods and examples", section
+    9.2). A single draw would always weigh 1, whatever its reward, so k is at least 2.
+
+    Attributes:
+        k: draws per example.
+    """
+
+    exact: ClassVar[bool] = False
+
+    k: Count = 5
+
+    def check(self) -> None:
+        """Refuse a single draw."""
+        if self.k < 2:
+            raise ConfigError(
+                f"SelfNormalised.k must be at least 2, but got {self.k}: the weight of a single draw is always 1, so "
+                "the reward would be ignored"
+            )
+
+    @property
+    def verb_of_payoff(self) -> type:
+        """``weighted_sample``."""
+        return WeightedSample
+
+    def need(self, purpose: str) -> Need:
+        """``log_prob``."""
+        return Need(LogProb, purpose)
+
+    @property
+    def drawn(self) -> int:
+        """``k``."""
+        return self.k
+
+    def draw(self, q: WeightedSample, generator: torch.Generator | None) -> Sequences:
+        """``k`` draws with their weights."""
+        return q.weighted_sample(self.k, generator)
+
+    def cross_entropy(self, q: WeightedSample, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
+        """−Σ w_k log p(y_k|x)."""
+        assert draws is not None
+        weights = weights_of(draws)
+        outputs, summed = distinct(draws, weights) if _worth_merging(p, draws) else (draws, weights)
+        return _expected(p, outputs, summed)
+
+
+def weights_of(draws: Sequences) -> Float[Tensor, "batch candidates"]:
+    """The weights of draws that must have them.
+
+    Raises:
+        ConfigError: they have none.
+    """
+    if draws.weights is None:
+        raise ConfigError(
+            "SelfNormalised needs draws with weights, but these have none; take them from the objective's own `draw`"
+        )
+    return draws.weights
 
 
 @estimators.register("best")
@@ -177,7 +261,6 @@ class Best(Estimator):
         """−Σ w_i log p(y_i|x), with w_i ∝ q(y_i) over the best outputs."""
         del draws
         ranked = q.n_best(self.search)
-        weights = ranked.log_probs[:, : self.k].detach().softmax(1)
+        weights = ranked.log_probs[:, : self.k].detach().softmax(1)  # 0 where there are fewer outputs than k
         outputs = Sequences(ranked.outputs.labels[:, : self.k], ranked.outputs.lengths[:, : self.k])
-        log_probs = torch.where(weights > 0, p.log_prob(outputs), 0.0)  # fewer outputs than k leave places empty
-        return -(weights * log_probs).sum(1)
+        return _expected(p, outputs, weights)

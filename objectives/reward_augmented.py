@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from structpred.distributions.protocols import Distribution
+from structpred.distributions.protocols import Distribution, WeightedSample
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Given, Losses, Need, Objective
-from structpred.objectives.estimators import Estimator, Exact, Sampled
-from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, Temperature
+from structpred.objectives.estimators import Estimator, Exact, Sampled, SelfNormalised, weights_of
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, ReweightedPayoff, Temperature
 from structpred.registry import objectives
 from structpred.sequences import Sequences
+from structpred.task import Sizes
 
 
 @objectives.register("rml")
@@ -34,9 +35,9 @@ class RML(Objective):
 
     @classmethod
     def examples(cls) -> tuple["RML", ...]:
-        """By either estimator."""
+        """By each estimator."""
         exact = cls(payoff=HammingPayoff(temperature=Temperature(rescaled=0.8)), estimator=Exact())
-        return cls(), exact
+        return cls(), exact, cls(payoff=ReweightedPayoff(), estimator=SelfNormalised())
 
     @property
     def exact(self) -> bool:
@@ -45,11 +46,19 @@ class RML(Objective):
 
     def check(self) -> None:
         """Refuse a payoff that does not allow the estimator."""
-        if not issubclass(self.payoff.distribution, self.estimator.verb_of_payoff):
-            raise ConfigError(
-                f"RML cannot take {type(self.estimator).__name__}() with {type(self.payoff).__name__}, "
-                "whose distribution can only be drawn from; use estimator=Sampled(k=1), or Exact() with HammingPayoff"
-            )
+        law = self.payoff.distribution
+        if issubclass(law, self.estimator.verb_of_payoff):
+            return
+        if issubclass(law, WeightedSample):
+            how, able = "comes as weighted draws only", "estimator=SelfNormalised(k=5)"
+        elif issubclass(self.estimator.verb_of_payoff, WeightedSample):
+            how, able = "has draws that need no weights", "estimator=Sampled(k=1)"
+        else:
+            how, able = "can only be drawn from", "estimator=Sampled(k=1), or Exact() with HammingPayoff"
+        raise ConfigError(
+            f"RML cannot take {type(self.estimator).__name__}() with {type(self.payoff).__name__}, "
+            f"whose distribution {how}; use {able}"
+        )
 
     def needs(self) -> tuple[Need, ...]:
         """``log_prob``, or ``cross_entropy_from`` where the estimator is exact."""
@@ -64,6 +73,10 @@ class RML(Objective):
                 "decides the length; use HammingPayoff, or a model of free length such as Seq2Seq"
             )
 
+    def state(self, sizes: Sizes) -> None:
+        """None; but the payoff reads and checks now what it needs."""
+        self.payoff.prepare(sizes)
+
     @property
     def drawn(self) -> int:
         """As many as the estimator draws."""
@@ -74,17 +87,47 @@ class RML(Objective):
         return self.estimator.draw(self.payoff.around(targets, labels), generator)
 
     def losses(self, p: Distribution, targets: Sequences, given: Given) -> Losses:
-        """E_q[−log p(y|x)] of each example; the diagnostic is the share of draws that equal the reference."""
+        """E_q[−log p(y|x)] of each example.
+
+        Diagnostics: ``unchanged``, the share of draws that equal the reference; and of weighted draws those of
+        `weight_diagnostics`.
+        """
         q = self.payoff.around(targets, p.labels)
         draws = given.draws if given.draws is not None else self.estimator.draw(q, given.generator)
-        diagnostics = {} if draws is None else {"unchanged": share_unchanged(draws, targets)}
+        diagnostics: dict[str, Tensor] = {}
+        if draws is not None:
+            same = equal_to(draws, targets)
+            diagnostics["unchanged"] = same.double().mean(1)
+            if isinstance(self.estimator, SelfNormalised):
+                diagnostics |= weight_diagnostics(weights_of(draws), same)
         return Losses(self.estimator.cross_entropy(q, p, draws), diagnostics)
 
 
-def share_unchanged(draws: Sequences, targets: Sequences) -> Float[Tensor, " batch"]:
-    """The share of draws ``[batch, candidates, time]`` that equal their target ``[batch, time]``."""
+def equal_to(draws: Sequences, targets: Sequences) -> Bool[Tensor, "batch candidates"]:
+    """Which draws ``[batch, candidates, time]`` equal their target ``[batch, time]``."""
     time = min(draws.labels.shape[-1], targets.labels.shape[-1])
     differ = draws.labels[..., :time] != targets.labels[:, None, :time]
     differ &= targets.mask()[:, None, :time]
-    same = (draws.lengths == targets.lengths.unsqueeze(1)) & ~differ.any(-1)
-    return same.double().mean(1)
+    return (draws.lengths == targets.lengths.unsqueeze(1)) & ~differ.any(-1)
+
+
+def weight_diagnostics(
+    weights: Float[Tensor, "batch candidates"], reference: Bool[Tensor, "batch candidates"]
+) -> dict[str, Float[Tensor, " batch"]]:
+    """What self-normalised weights w say of a proposal.
+
+    ``effective_samples``, 1/Σw², from 1 to k; ``effective_share``, (1/Σw² − 1)/(k − 1), from 0 to 1;
+    ``reference_share``, the weight of draws that equal the reference; ``weight_entropy``, −Σ w ln w, in nats.
+
+    Args:
+        weights: of each draw; those of an example sum to one.
+        reference: which draws equal the reference.
+    """
+    w = weights.double()
+    effective = 1 / w.square().sum(1)
+    return {
+        "effective_samples": effective,
+        "effective_share": (effective - 1) / max(weights.shape[1] - 1, 1),
+        "reference_share": torch.where(reference, w, 0.0).sum(1),
+        "weight_entropy": -torch.xlogy(w, w).sum(1),
+    }

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from structpred.distributions.protocols import LogProb
+from structpred.distributions.protocols import LogProb, Sample
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Given, Losses, Need, Objective
@@ -50,6 +50,14 @@ class SwitchOut(Objective):
     source: Temperature = Temperature(edit_rate=0.1)
     target: Payoff = HammingPayoff(temperature=Temperature(edit_rate=0.1))
     estimator: Sampled = Sampled(k=1)
+
+    def check(self) -> None:
+        """Refuse a payoff whose draws need weights."""
+        if not issubclass(self.target.distribution, Sample):
+            raise ConfigError(
+                f"SwitchOut takes plain draws of its target payoff, but those of {type(self.target).__name__} have "
+                "weights; use HammingPayoff, or RML with estimator=SelfNormalised(k=5)"
+            )
 
     @property
     def exact(self) -> bool:

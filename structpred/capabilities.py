@@ -82,7 +82,7 @@ def _number(notes: list[str], reason: str) -> int:
     return notes.index(reason) + 1
 
 
-def _choices(cls: type[Objective]) -> Iterator[dict[str, Config]]:
+def _choices(cls: type[Config]) -> Iterator[dict[str, Config]]:
     """Values of the fields that take a reward or a payoff: each member of the family in turn."""
     names = {name: family for name, hint in hints(cls).items() if (family := _family(hint)) in CHOICES}
     for picked in product(*(_members(family) for family in names.values() if family is not None)):
@@ -95,13 +95,22 @@ def _family(hint: Any) -> Registry | None:
 
 
 def _members(family: Registry) -> list[Config]:
+    """Each member; one that takes a reward itself under each reward."""
     able = [family[name] for name in family if EXAMPLES.keys() >= set(required(family[name]))]
-    return [cls(**{name: EXAMPLES[name] for name in required(cls)}) for cls in able]
+    return [
+        cls(**{name: EXAMPLES[name] for name in required(cls)} | chosen) for cls in able for chosen in _choices(cls)
+    ]
+
+
+def _named(member: Config) -> str:
+    """The registered name; of a payoff for any reward, that of the reward and behind it its own."""
+    inner = [_named(getattr(member, name)) for name, hint in hints(type(member)).items() if _family(hint) in CHOICES]
+    return f"{', '.join(inner)} ({registered_name(member)})" if inner else registered_name(member)
 
 
 def _row(name: str, cls: type[Objective], chosen: dict[str, Config], specifications: Sequence[Model]) -> Row:
     found = [_way(cls, chosen, model) for model in specifications]
-    reward = ", ".join(registered_name(each) for each in chosen.values()) or "-"
+    reward = ", ".join(map(_named, chosen.values())) or "-"
     return Row(name, reward, tuple(way for way, _ in found), tuple(reason for _, reason in found))
 
 

@@ -149,6 +149,7 @@ spellings = Registry("spelling", "structpred.spellings", home="structpred.models
 objectives = Registry("objective", "structpred.objectives")
 rewards = Registry("reward", "structpred.rewards")
 payoffs = Registry("payoff", "structpred.payoffs")
+base_measures = Registry("base measure", "structpred.base_measures", home="structpred.objectives")
 estimators = Registry("estimator", "structpred.estimators", home="structpred.objectives")
 baselines = Registry("baseline", "structpred.baselines", home="structpred.objectives")
 candidate_sets = Registry("candidate set", "structpred.candidate_sets", home="structpred.objectives")
@@ -163,6 +164,7 @@ FAMILIES = (
     objectives,
     rewards,
     payoffs,
+    base_measures,
     estimators,
     baselines,
     candidate_sets,

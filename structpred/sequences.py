@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from structpred.protocols import Checkable
@@ -24,12 +24,15 @@ class Sequences:
         ended: False where a draw was cut at a length limit before its end came, ``[...]``; None means that all
             ended. A cut sequence stands for all strings that begin with it.
         total: the sum of ``lengths``, where it is known without asking the device for it.
+        weights: the weight of each candidate in an expectation, ``[batch, candidates]``; those of an example sum to
+            one. None weighs all alike.
     """
 
     labels: Int[Tensor, "*batch time"]
     lengths: Int[Tensor, "*batch"]
     ended: Bool[Tensor, "*batch"] | None = None
     total: int | None = None
+    weights: Float[Tensor, "*batch"] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
@@ -52,9 +55,11 @@ class Sequences:
         return [row[:length] for row, length in rows]
 
     @classmethod
-    def from_tensors(cls, labels: Tensor, lengths: Tensor, total: int | None = None) -> "Sequences":
+    def from_tensors(
+        cls, labels: Tensor, lengths: Tensor, total: int | None = None, weights: Tensor | None = None
+    ) -> "Sequences":
         """What `tensors` took apart."""
-        return cls(labels, lengths, total=total)
+        return cls(labels, lengths, total=total, weights=weights)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Labels and lengths, for where only tensors may pass."""
@@ -86,12 +91,14 @@ class Sequences:
     def select(self, rows: Tensor | slice) -> "Sequences":
         """The examples at the given indices along batch."""
         ended = None if self.ended is None else self.ended[rows]
-        return Sequences(self.labels[rows], self.lengths[rows], ended)
+        weights = None if self.weights is None else self.weights[rows]
+        return Sequences(self.labels[rows], self.lengths[rows], ended, weights=weights)
 
     def to(self, device: torch.device | str) -> "Sequences":
         """The same sequences on another device."""
         ended = None if self.ended is None else self.ended.to(device)
-        return Sequences(self.labels.to(device), self.lengths.to(device), ended, self.total)
+        weights = None if self.weights is None else self.weights.to(device)
+        return Sequences(self.labels.to(device), self.lengths.to(device), ended, self.total, weights)
 
 
 @runtime_checkable

@@ -57,7 +57,7 @@ class Arm:
 
 def tokens_scored(plan: EpochPlan) -> int:
     """Target tokens of an epoch, ends included: of the draws where there are any."""
-    lengths = plan.target_lengths if plan.draws is None else plan.draws.lengths
+    lengths = plan.target_lengths if plan.draws is None else plan.draws.outputs.lengths
     return int(lengths.sum()) + len(lengths)
 
 

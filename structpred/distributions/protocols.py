@@ -48,6 +48,14 @@ class Sample(Checkable, Protocol):
 
 
 @runtime_checkable
+class WeightedSample(Checkable, Protocol):
+    """``weighted_sample``: draws from another distribution, with self-normalised importance weights."""
+
+    def weighted_sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` draws with ``weights`` ``[batch, k]`` that sum to one, without gradient."""
+
+
+@runtime_checkable
 class Continuations(Checkable, Protocol):
     """``continuations``: independent exact draws that begin in a given way."""
 

@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from structpred.config import Config
-from structpred.distributions.protocols import Sample
 from structpred.payoffs.temperature import Temperature
 from structpred.registry import payoffs
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
+from structpred.task import Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +19,17 @@ class Payoff(Config):
     Attributes:
         temperature: τ, in any of its conventions.
         distribution: the class of q; objectives are checked against its verbs.
-        keeps_length: True where every draw is as long as its reference, so that a tagger can be trained on it.
     """
 
     family = payoffs
     distribution: ClassVar[type]
-    keeps_length: ClassVar[bool]
 
     temperature: Temperature
+
+    @property
+    @abstractmethod
+    def keeps_length(self) -> bool:
+        """True where every draw is as long as its reference, so that a tagger can be trained on it."""
 
     @property
     @abstractmethod
@@ -38,5 +41,11 @@ class Payoff(Config):
         """τ as it stands in the formula, for V = ``labels``."""
 
     @abstractmethod
-    def around(self, references: Sequences, labels: int) -> Sample:
-        """q around each reference ``[batch, time]``, over the labels 0..``labels``−1 and nothing else."""
+    def around(self, references: Sequences, labels: int) -> Any:
+        """q around each reference ``[batch, time]``, over the labels 0..``labels``−1 and nothing else.
+
+        It is of the class `distribution`.
+        """
+
+    def prepare(self, sizes: Sizes) -> None:
+        """Whatever must be read or checked once before training; nothing here."""

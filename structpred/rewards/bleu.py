@@ -125,8 +125,9 @@ def _blocks(outputs: Sequences, references: Sequences) -> Iterator[tuple[Sequenc
         yield outputs, references
         return
     cells = outputs.labels[0].numel() * (outputs.labels.shape[-1] + references.labels[0].numel())
-    for rows in torch.arange(len(outputs)).split(max(1, BLOCK_CELLS // max(cells, 1))):
-        block = slice(int(rows[0]), int(rows[-1]) + 1)
+    size = max(1, BLOCK_CELLS // max(cells, 1))
+    for start in range(0, len(outputs), size):
+        block = slice(start, start + size)
         yield outputs.select(block), references.select(block)
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.objective import Objective
-from structpred.returned import described, refuse
+from structpred.returned import checked, described, refuse
 from structpred.seeds import generator
 from structpred.sequences import FlatSequences, Inputs, Sequences
 from structpred.training.data import TrainingData
@@ -105,11 +105,9 @@ class EpochPlan:
         chosen = data.first + variant.long()
         self.target_lengths = data.references.lengths[chosen]
         self.chosen = chosen
-        self.draws = draw_ahead(data, chosen, objective, generator(seed, "draws", epoch))
-        self.per_example = 0 if self.draws is None else len(self.draws) // len(data)
         self.resident = resident
-        if self.draws is not None:
-            self.draws = self.draws.to(resident.first.device)
+        draws = draw_ahead(data, chosen, objective, generator(seed, "draws", epoch))
+        self.draws = None if draws is None else draws.to(resident.first.device)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -133,28 +131,50 @@ class EpochPlan:
         """What is gathered by rows in main memory is gathered without waiting for the device."""
         tokens = self._tokens(rows)
         inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
-        return Batch(inputs, targets, self._draws(rows), tokens)
+        return Batch(inputs, targets, None if self.draws is None else self.draws.gather(rows), tokens)
 
-    def _draws(self, rows: Int[Tensor, " batch"]) -> Sequences | None:
-        if self.draws is None:
-            return None
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for a whole epoch.
+
+    Attributes:
+        outputs: as many of each example, end to end.
+        weights: of each, ``[n, candidates]``; None weighs all alike.
+        per_example: how many there are of each example.
+    """
+
+    outputs: FlatSequences
+    weights: Float[Tensor, "n candidates"] | None
+    per_example: int
+
+    def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
+        """Those of the given examples, ``[batch, candidates, time]``."""
         k = self.per_example
-        flat = self.draws.gather((rows.unsqueeze(1) * k + torch.arange(k)).flatten())
-        return Sequences(flat.labels.view(len(rows), k, -1), flat.lengths.view(len(rows), k), total=flat.total)
+        flat = self.outputs.gather((rows.unsqueeze(1) * k + torch.arange(k)).flatten())
+        weights = None if self.weights is None else self.weights[rows.to(self.weights.device, non_blocking=True)]
+        labels, lengths = flat.labels.view(len(rows), k, -1), flat.lengths.view(len(rows), k)
+        return Sequences(labels, lengths, total=flat.total, weights=weights)
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same on another device."""
+        weights = None if self.weights is None else self.weights.to(device)
+        return Draws(self.outputs.to(device), weights, self.per_example)
 
 
 def draw_ahead(
     data: TrainingData, chosen: Int[Tensor, " n"], objective: Objective, source: torch.Generator
-) -> FlatSequences | None:
-    """The draws for a whole epoch, ``k`` sequences an example end to end, made in large blocks; None for none."""
-    blocks = []
+) -> Draws | None:
+    """The draws for a whole epoch, made in large blocks, with their weights if they have any; None for none."""
+    blocks, weights = [], []
     for rows in torch.split(chosen, DRAW_BLOCK):
         drawn = objective.draw(data.references.gather(rows), data.sizes.labels, source)
         _check_drawn(objective, drawn, len(rows))
         if drawn is None:
             return None
         blocks.append(FlatSequences.packed(drawn.flatten()))
-    return FlatSequences.joined(blocks)
+        weights += [] if drawn.weights is None else [drawn.weights.to(torch.get_default_dtype())]
+    return Draws(FlatSequences.joined(blocks), torch.cat(weights) if weights else None, objective.drawn)
 
 
 def _check_drawn(objective: Objective, found: object, examples: int) -> None:
@@ -168,3 +188,5 @@ def _check_drawn(objective: Objective, found: object, examples: int) -> None:
     if tuple(found.lengths.shape) != wanted:
         shape = tuple(found.lengths.shape)
         refuse(what, f"Sequences [batch, candidates, time] of {wanted} outputs", f"{shape} of them", advice)
+    if found.weights is not None:
+        checked(found.weights, wanted, what=f"{what}, weights,", axes="[batch, candidates]", like=found.device)

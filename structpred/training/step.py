@@ -12,7 +12,7 @@ from structpred.sequences import Inputs, Sequences
 from structpred.training.batching import Batch
 
 Plain = tuple[Any, ...]
-"""Tensors, and behind those of outputs how many labels they have in all."""
+"""Tensors, and behind those of outputs how many labels they have in all, and behind that the weights of draws."""
 
 
 class TrainingStep(nn.Module):
@@ -87,5 +87,5 @@ class TrainingStep(nn.Module):
 def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
     """A batch as the first arguments of `TrainingStep.forward`."""
     targets, draws = batch.targets, batch.draws
-    drawn = () if draws is None else (*draws.tensors(), draws.total)
+    drawn = () if draws is None else (*draws.tensors(), draws.total, draws.weights)
     return batch.inputs.tensors(), (*targets.tensors(), targets.total), drawn

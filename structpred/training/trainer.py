@@ -21,6 +21,7 @@ from structpred.training.checkpoint import State
 from structpred.training.collapse import shape_of, warn_of_collapse
 from structpred.training.data import Prepared
 from structpred.training.evaluation import predict, ranking, score_counts, scores
+from structpred.training.importance import warn_of_poor_weights
 from structpred.training.logbook import Logger
 from structpred.training.progress import Observer, ignore
 from structpred.training.ranks import Ranks
@@ -212,6 +213,7 @@ class Training:
         )
         if self.ranks.first:
             warn_of_collapse(self.history, self.recipe.trainer.epochs)
+            warn_of_poor_weights(self.history)
             warn_of_diagnostics(type(self.recipe.objective).__name__, self.history)
         self.reporter.end_epoch(self.history[-1], self.steps)
         self.totals = Totals()

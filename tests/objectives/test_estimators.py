@@ -20,7 +20,7 @@ REPEATED = draws_of([[[0, 1], [0], [0, 1], [], []], [[1, 1, 0], [1, 1, 0], [1, 1
 
 
 def test_equal_draws_of_an_example_are_counted_at_the_first() -> None:
-    outputs, copies = distinct(REPEATED)
+    outputs, copies = distinct(REPEATED, torch.ones_like(REPEATED.lengths))
     assert copies.tolist() == [[2, 1, 0, 2, 0], [5, 0, 0, 0, 0]]
     assert outputs.lengths.tolist() == [[2, 1, 0, 0, 0], [3, 0, 0, 0, 0]]
     assert outputs.ended is not None
@@ -28,7 +28,10 @@ def test_equal_draws_of_an_example_are_counted_at_the_first() -> None:
 
 
 def test_examples_and_lengths_are_kept_apart() -> None:
-    assert distinct(draws_of([[[0], [0, 0]], [[0], [1]]]))[1].tolist() == [[1, 1], [1, 1]], "padding is 0 as well"
+    different = draws_of([[[0], [0, 0]], [[0], [1]]])
+    assert distinct(different, torch.ones_like(different.lengths))[1].tolist() == [[1, 1], [1, 1]], (
+        "padding is 0 as well"
+    )
 
 
 class Spied:
@@ -69,4 +72,4 @@ def test_only_different_draws_are_scored(k: int, scored: int) -> None:
 
 def test_draws_may_be_a_part_of_others() -> None:
     part = Sequences(REPEATED.labels[:, 1:3], REPEATED.lengths[:, 1:3])
-    assert distinct(part)[1].tolist() == [[1, 1], [2, 0]]
+    assert distinct(part, torch.ones_like(part.lengths))[1].tolist() == [[1, 1], [2, 0]]

@@ -1,0 +1,203 @@
+"""A base measure of candidates that a finished run has found."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from structpred.config import Count
+from structpred.distributions.protocols import LogProb, NBest, Sample
+from structpred.errors import ConfigError, RunError
+from structpred.objectives.candidates import join, repeated
+from structpred.payoffs.base_measures import BaseMeasure, Proposals
+from structpred.registry import base_measures
+from structpred.runs import Run
+from structpred.seeds import generator as seeded
+from structpred.sequences import FlatSequences, Sequences
+from structpred.task import Sizes, loaded
+from structpred.training.data import TrainingData
+
+ROWS = 64
+"""Examples whose candidates are looked for together."""
+
+Labels = tuple[int, ...]
+
+
+@base_measures.register("candidate-pool")
+@dataclass(frozen=True, kw_only=True)
+class CandidatePool(BaseMeasure):
+    """μ lives on outputs that a finished run has found for the training examples, in proportion to p(y|x) of that run.
+
+    They are looked for once, when training begins, on the CPU. Of an example each distinct output counts once. Training
+    examples that share a reference share their candidates, each example with the same total mass, so that μ(y|y*)
+    depends on the reference alone.
+
+    Attributes:
+        run: the folder of the run, or the beginning of its name; trained on the same task, with the same symbols.
+        size: outputs asked of the run for each example, before equal ones are merged.
+        search: ``"samples"`` draws them, ``"n-best"`` takes the most probable ones that its search finds.
+        reference: ``"added"`` puts the reference into the pool, with the probability that the run gives it; ``"left
+            out"`` adds nothing, though it may still be found.
+    """
+
+    run: str
+    size: Count = 16
+    search: Literal["samples", "n-best"] = "samples"
+    reference: Literal["added", "left out"] = "added"
+
+    def sources(self) -> tuple[str, ...]:
+        """The identity of the run."""
+        return (Run.load(self.run).result.identity,)
+
+    @property
+    def keeps_length(self) -> bool:
+        """True where the run's inputs decide the length of its outputs; False as long as there is no such run."""
+        try:
+            return bool(Run.load(self.run).experiment.model.distribution.fixed_length)
+        except RunError:
+            return False
+
+    def prepare(self, sizes: Sizes) -> None:
+        """Look for the candidates.
+
+        Raises:
+            RunError: the folder holds no finished run.
+            ConfigError: the run knows other symbols, or its model lacks a verb.
+        """
+        run = Run.load(self.run)
+        if run.sizes.symbols != sizes.symbols:
+            raise ConfigError(
+                f"the run {self.run} of a CandidatePool was trained on other symbols than those of this task, or their "
+                "order differs; train it on the same training examples"
+            )
+        self._pool()
+
+    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+        """Draws from μ itself, with replacement.
+
+        Raises:
+            ConfigError: a reference is none of the training examples that the run has seen.
+        """
+        del labels
+        pool = self._pool()
+        rows = pool.draw(self._segments(pool, references), k, generator).flatten()
+        drawn = pool.outputs.gather(rows)
+        shape = (len(references), k)
+        outputs = Sequences(drawn.labels.view(*shape, -1), drawn.lengths.view(shape)).to(references.device)
+        return Proposals(outputs, torch.zeros(shape, dtype=torch.float64, device=references.device))
+
+    def _segments(self, pool: "Pool", references: Sequences) -> Int[Tensor, " batch"]:
+        keys = [tuple(row) for row in references.tolist()]
+        strange = next((key for key in keys if key not in pool.segments), None)
+        if strange is not None:
+            raise ConfigError(
+                f"CandidatePool has no candidates for the reference {list(strange)[:20]} (as label ids), because it is "
+                f"none of the training examples of {self.run}; make the pool with a run of the same task"
+            )
+        return torch.tensor([pool.segments[key] for key in keys], dtype=torch.long)
+
+    def _pool(self) -> "Pool":
+        run = Run.load(self.run)
+        return _found(run.result.identity, str(run.folder.path), self)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The candidates of every reference, end to end, one segment a reference.
+
+    Attributes:
+        outputs: the candidates.
+        cumulative: of each candidate its segment's number plus the share of the segment's mass up to its end.
+        starts: where each segment starts.
+        sizes: candidates of each segment.
+        segments: the number of each reference's segment.
+    """
+
+    outputs: FlatSequences
+    cumulative: Float[Tensor, " candidates"]
+    starts: Int[Tensor, " references"]
+    sizes: Int[Tensor, " references"]
+    segments: dict[Labels, int]
+
+    @classmethod
+    def of(cls, found: Mapping[Labels, Sequence[tuple[Labels, float]]]) -> "Pool":
+        """From the candidates of each reference with their mass."""
+        outputs = FlatSequences.of([output for candidates in found.values() for output, _ in candidates])
+        cumulative = []
+        for number, candidates in enumerate(found.values()):
+            mass = torch.tensor([share for _, share in candidates], dtype=torch.float64).cumsum(0)
+            cumulative.append(number + mass / mass[-1])
+        sizes = torch.tensor([len(candidates) for candidates in found.values()])
+        segments = {reference: number for number, reference in enumerate(found)}
+        return cls(outputs, torch.cat(cumulative), sizes.cumsum(0) - sizes, sizes, segments)
+
+    def draw(
+        self, segments: Int[Tensor, " batch"], k: int, generator: torch.Generator | None
+    ) -> Int[Tensor, "batch k"]:
+        """``k`` candidates from each of the given segments, in proportion to their mass."""
+        uniform = torch.rand(len(segments), k, generator=generator, dtype=torch.float64)
+        rows = torch.searchsorted(self.cumulative, segments.unsqueeze(1) + uniform, right=True)
+        last = (self.starts + self.sizes - 1)[segments].unsqueeze(1)  # rounding may reach the next segment
+        return rows.clamp(min=self.starts[segments].unsqueeze(1)).minimum(last)
+
+
+@lru_cache(maxsize=4)
+def _found(identity: str, path: str, search: CandidatePool) -> Pool:
+    """The pool of a finished run, which never changes: its identity stands for all that decides it."""
+    run = Run.load(path)
+    law, model = run.experiment.model.distribution, type(run.experiment.model).__name__
+    verb: type = {"samples": Sample, "n-best": NBest}[search.search]
+    if not issubclass(law, verb) or not issubclass(law, LogProb):
+        raise ConfigError(
+            f"CandidatePool(search={search.search!r}) asks the run {path} for {verb.__name__} and log_prob, which "
+            f"{model} does not offer; use another search or another run"
+        )
+    data = TrainingData.of(loaded(run.experiment.task).train, run.codec)
+    source = seeded(run.experiment.seed, f"candidate pool of {identity}", 0)
+    found: dict[Labels, list[tuple[Labels, float]]] = {}
+    for reference, candidates in _of_each(run, data, search, source):
+        found.setdefault(reference, []).extend(candidates)
+    if empty := [reference for reference, candidates in found.items() if not candidates]:
+        raise ConfigError(
+            f"CandidatePool found nothing for {len(empty)} of {len(found)} references, because every draw of {path} "
+            "was cut at its longest length; use reference='added', or search='n-best'"
+        )
+    return Pool.of(found)
+
+
+@torch.no_grad()
+def _of_each(
+    run: Run, data: TrainingData, search: "CandidatePool", source: torch.Generator
+) -> Iterator[tuple[Labels, list[tuple[Labels, float]]]]:
+    """Each reference with the candidates of one of its examples and their shares, which sum to one."""
+    owners = torch.repeat_interleave(torch.arange(len(data)), data.variants)
+    order = data.inputs.lengths[owners].argsort(stable=True)
+    for rows in torch.split(order, ROWS):
+        targets = data.references.gather(rows)
+        p = run.model(data.inputs.gather(owners[rows]))
+        outputs, mask = _candidates(p, targets, search, source)
+        shares = p.log_prob(outputs).double().masked_fill(~mask, -torch.inf).softmax(1)
+        lists, k = outputs.flatten().tolist(), outputs.lengths.shape[1]
+        for row, target in enumerate(targets.tolist()):
+            every = zip(lists[row * k : row * k + k], shares[row].tolist(), mask[row].tolist(), strict=True)
+            yield tuple(target), [(tuple(output), share) for output, share, kept in every if kept and share > 0]
+
+
+def _candidates(
+    p: Any, targets: Sequences, search: "CandidatePool", source: torch.Generator
+) -> tuple[Sequences, Bool[Tensor, "batch candidates"]]:
+    """What is found, the reference first if it is added, and a mask of distinct outputs that are whole."""
+    if search.search == "samples":
+        found = p.sample(search.size, source)
+        mask = torch.ones_like(found.lengths, dtype=torch.bool) if found.ended is None else found.ended
+        found = Sequences(found.labels, found.lengths)
+    else:
+        ranked = p.n_best(search.size)
+        found, mask = ranked.outputs, ranked.log_probs > -torch.inf
+    if search.reference == "added":
+        found, mask = join(targets.candidates(), found), torch.nn.functional.pad(mask, (1, 0), value=True)
+    return found, mask & ~repeated(found, mask)

@@ -1,0 +1,143 @@
+"""Base measures: the μ of q(y|y*) ∝ μ(y|y*) exp(r(y, y*)/τ), and how draws come by it."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from structpred.config import Config
+from structpred.errors import ConfigError
+from structpred.payoffs.base import Payoff
+from structpred.payoffs.hamming import HammingPayoff
+from structpred.payoffs.temperature import Temperature
+from structpred.registry import base_measures
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+
+Substitutes = Literal["all", "batch", "unigram"]
+"""What takes a symbol's place: any label; a label that occurs in the references drawn for together, up to 4,096 of
+them; or the same, as often as it occurs there."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Draws from a proposal g, and what makes them draws from μ.
+
+    Attributes:
+        outputs: ``[batch, candidates, time]``.
+        log_ratio: ln μ(y|y*) − ln g(y|y*), up to a constant of the example, ``[batch, candidates]``, in nats.
+    """
+
+    outputs: Sequences
+    log_ratio: Float[Tensor, "batch candidates"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseMeasure(Config):
+    """A measure μ(y|y*) around a reference that a reward is laid upon. A class of your own needs `propose` and a name.
+
+    Without one there would be nothing to learn from: BLEU is bounded and strings are not, so exp(BLEU/τ) over all
+    strings has almost no mass near the reference.
+    """
+
+    family = base_measures
+
+    @property
+    @abstractmethod
+    def keeps_length(self) -> bool:
+        """True where every output with mass is as long as its reference."""
+
+    @abstractmethod
+    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+        """``k`` independent draws around each reference, with the ratio of μ to the law they come from.
+
+        Args:
+            references: y*, ``[batch, time]``.
+            labels: V.
+            k: draws around each.
+            generator: source of randomness.
+        """
+
+    def prepare(self, sizes: Sizes) -> None:
+        """Whatever must be read or checked once before training."""
+
+
+@base_measures.register("payoff")
+@dataclass(frozen=True, kw_only=True)
+class AroundPayoff(BaseMeasure):
+    """μ is a payoff distribution, such as the exact law of `HammingPayoff` or `EditDistancePayoff`.
+
+    Attributes:
+        payoff: μ, with a temperature of its own.
+        substitutes: what the draws put in the place of a symbol, for a `HammingPayoff` only. With ``"batch"`` and
+            ``"unigram"`` the probability of the substitutes is divided out, so that μ stays the payoff, over the
+            labels that can be drawn.
+    """
+
+    payoff: Payoff = HammingPayoff(temperature=Temperature(edit_rate=0.1))
+    substitutes: Substitutes = "all"
+
+    def check(self) -> None:
+        """Refuse a payoff that has no exact draws, and substitutes where the payoff chooses them itself."""
+        name = type(self.payoff).__name__
+        if not hasattr(self.payoff.distribution, "sample"):
+            raise ConfigError(
+                f"AroundPayoff needs a payoff that can be drawn from, but {name} cannot; use HammingPayoff"
+            )
+        if self.substitutes != "all" and not isinstance(self.payoff, HammingPayoff):
+            raise ConfigError(
+                f"AroundPayoff(substitutes={self.substitutes!r}) works with HammingPayoff, but got {name}; leave "
+                "substitutes out, or use HammingPayoff"
+            )
+
+    @property
+    def keeps_length(self) -> bool:
+        """As the payoff does."""
+        return self.payoff.keeps_length
+
+    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+        """Draws of the payoff; with other substitutes, of the same number of edits."""
+        if isinstance(self.payoff, HammingPayoff) and self.substitutes != "all":
+            return self._substituted(self.payoff, references, labels, k, generator)
+        outputs = self.payoff.around(references, labels).sample(k, generator)
+        return Proposals(outputs, torch.zeros(outputs.lengths.shape, dtype=torch.float64, device=outputs.device))
+
+    def _substituted(
+        self, payoff: HammingPayoff, references: Sequences, labels: int, k: int, generator: torch.Generator | None
+    ) -> Proposals:
+        counts = substitute_counts(references, labels, self.substitutes)
+        own = torch.where(references.mask(), references.labels, 0).unsqueeze(1).expand(-1, k, -1)
+        others = counts.sum() - counts[own]  # weight of all labels but the reference's
+        uniform = torch.rand(own.shape, generator=generator, device=own.device, dtype=torch.float64)
+        changed = (uniform < payoff.around(references, labels).change) & references.mask().unsqueeze(1) & (others > 0)
+        drawn = draw_other(counts, own, generator)
+        new = torch.where(changed, drawn, own)
+        probability = counts[new].clamp(min=1).double() / others.clamp(min=1)  # where the payoff has 1/(V − 1)
+        ratio = -math.log(max(labels - 1, 1)) - probability.log()
+        outputs = Sequences(new, references.lengths.unsqueeze(1).repeat(1, k))
+        return Proposals(outputs, torch.where(changed, ratio, 0.0).sum(-1))
+
+
+def substitute_counts(references: Sequences, labels: int, substitutes: Substitutes) -> Int[Tensor, " labels"]:
+    """How often each label is drawn as a substitute, relative to the others."""
+    if substitutes == "all":
+        return torch.ones(labels, dtype=torch.long, device=references.device)
+    counts = torch.bincount(references.labels[references.mask()], minlength=labels)
+    return (counts > 0).long() if substitutes == "batch" else counts
+
+
+def draw_other(
+    counts: Int[Tensor, " labels"], own: Int[Tensor, "batch candidates time"], generator: torch.Generator | None
+) -> Int[Tensor, "batch candidates time"]:
+    """At each place a label other than the given one, in proportion to the counts; any where there is no other."""
+    cumulative = counts.cumsum(0)
+    total = int(cumulative[-1]) if len(counts) else 0
+    others = total - counts[own]
+    uniform = torch.rand(own.shape, generator=generator, device=own.device, dtype=torch.float64)
+    place = (uniform * others).long().minimum((others - 1).clamp(min=0))  # rounding may reach the end
+    place += torch.where(place >= cumulative[own] - counts[own], counts[own], 0)  # steps over the own label's share
+    return torch.searchsorted(cumulative, place, right=True).clamp(max=max(len(counts) - 1, 0))

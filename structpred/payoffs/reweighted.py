@@ -1,0 +1,109 @@
+"""A payoff for any reward: a named base measure, reweighted by exp(r/τ)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from structpred.errors import ConfigError
+from structpred.payoffs.base import Payoff
+from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure
+from structpred.payoffs.temperature import Temperature
+from structpred.registry import payoffs
+from structpred.rewards.asking import scores_of
+from structpred.rewards.base import Reward
+from structpred.rewards.bleu import SentenceBleu
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+
+
+@dataclass(frozen=True)
+class ReweightedDistribution:
+    """q(y) ∝ μ(y) exp(r(y, y*)/τ), known by weighted draws only.
+
+    Attributes:
+        references: y*, ``[batch, time]``.
+        labels: V.
+        reward: r.
+        temperature: τ, literal.
+        base: μ.
+    """
+
+    references: Sequences
+    labels: int
+    reward: Reward
+    temperature: float
+    base: BaseMeasure
+
+    @torch.no_grad()
+    def weighted_sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
+        """``[batch, k, time]`` independent draws from the base's proposal g, with w_i ∝ μ(y_i)/g(y_i)·exp(r(y_i)/τ).
+
+        The weights of an example sum to one over its draws. Σ_i w_i f(y_i) estimates E_q[f] with a bias of O(1/k).
+
+        Raises:
+            ConfigError: k is 1, where the weight would be 1 whatever the reward; or the reward fails.
+        """
+        if k < 2:
+            raise ConfigError(
+                f"a reweighted payoff needs k of 2 draws or more, but got {k}: a single draw always has the weight 1, "
+                "so the reward would be ignored; use estimator=SelfNormalised(k=5)"
+            )
+        drawn = self.base.propose(self.references, self.labels, k, generator)
+        rewards = scores_of(self.reward, drawn.outputs, self.references).double()
+        weights = (drawn.log_ratio + rewards / self.temperature).softmax(1)
+        return Sequences(drawn.outputs.labels, drawn.outputs.lengths, weights=weights)
+
+
+@payoffs.register("reweighted")
+@dataclass(frozen=True, kw_only=True)
+class ReweightedPayoff(Payoff):
+    """q(y|y*) ∝ μ(y|y*)·exp(r(y, y*)/τ) for any reward r, by self-normalised importance weights.
+
+    It takes an objective with ``estimator=SelfNormalised(k=...)``. The law is that of RML (Norouzi et al. 2016) where μ
+    is uniform; μ is named because every method for rewards such as BLEU has one, mostly unsaid.
+
+    Attributes:
+        reward: r.
+        temperature: τ, literal, in units of the reward: at τ = 0.1 a tenth more BLEU weighs e times as much.
+        base: μ, and what is drawn.
+    """
+
+    distribution: ClassVar[type] = ReweightedDistribution
+
+    reward: Reward = SentenceBleu()  # a field, where other payoffs have a property
+    temperature: Temperature = Temperature(literal=0.1)
+    base: BaseMeasure = AroundPayoff()
+
+    def check(self) -> None:
+        """Refuse conventions of τ that belong to distances, and a reward that the base's outputs may not have."""
+        if self.temperature.literal is None:
+            given = "rescaled" if self.temperature.rescaled is not None else "edit_rate"
+            raise ConfigError(
+                "ReweightedPayoff takes temperature=Temperature(literal=...), in units of its reward, but got "
+                f"{given}, which belongs to distances; give that one to the payoff of its base"
+            )
+        if self.reward.same_length and not self.base.keeps_length:
+            raise ConfigError(
+                f"the reward {type(self.reward).__name__} needs outputs as long as their references, but the base "
+                f"measure {type(self.base).__name__} draws others too; use a base that keeps length, or EditDistance"
+            )
+
+    @property
+    def keeps_length(self) -> bool:
+        """As the base does."""
+        return self.base.keeps_length
+
+    def literal(self, labels: int) -> float:
+        """τ, whatever V is."""
+        del labels
+        assert self.temperature.literal is not None, "checked at construction"
+        return self.temperature.literal
+
+    def around(self, references: Sequences, labels: int) -> ReweightedDistribution:
+        """q around each reference ``[batch, time]``."""
+        return ReweightedDistribution(references, labels, self.reward, self.literal(labels), self.base)
+
+    def prepare(self, sizes: Sizes) -> None:
+        """What the base must read or check once before training."""
+        self.base.prepare(sizes)
