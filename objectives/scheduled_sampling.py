@@ -91,7 +91,9 @@ class ScheduledSampling(Objective):
         """One drawn history for each example; the diagnostic is the share of its symbols that differ."""
         outputs = targets.candidates()
         coins = torch.rand(outputs.labels.shape, generator=given.generator, device=targets.device)
-        history = p.mixed_history(outputs, coins >= self.reference.at(given.moment.share), given.generator)
+        epsilon = self.reference.at(given.moment.share)
+        own = coins >= epsilon
+        history = outputs if epsilon >= 1 else p.mixed_history(outputs, own, given.generator)
         return Losses(
             -p.token_log_probs_given(outputs, history).sum(-1).squeeze(1), {"changed": share_changed(history, outputs)}
         )

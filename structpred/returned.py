@@ -18,17 +18,26 @@ from structpred.errors import ConfigError
 LARGEST = torch.finfo(torch.float32).max
 """What single precision holds."""
 
-_WAITS: ContextVar[bool] = ContextVar("waits", default=False)
+_WAITS: ContextVar[bool | None] = ContextVar("waits", default=None)
+"""Whether a device may be waited for; None where nobody has said, which is outside of training."""
 
 
 @contextlib.contextmanager
 def waiting(wanted: bool = True) -> Iterator[None]:
-    """Look at numbers on a device as well, for the time of a block."""
+    """Look at numbers on a device as well for the time of a block, or do not."""
     before = _WAITS.set(wanted)
     try:
         yield
     finally:
         _WAITS.reset(before)
+
+
+def may_look(device: torch.device) -> bool:
+    """Whether lengths may be compared: in main memory always, on a device unless a step is under way that must not wait.
+
+    Lengths come from the data, which were checked when they were read, so that few steps need to look.
+    """
+    return device.type == "cpu" or _WAITS.get() is not False
 
 
 def refuse(what: str, expected: str, found: str, advice: str) -> NoReturn:

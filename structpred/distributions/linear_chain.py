@@ -148,9 +148,8 @@ class LinearChain:
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` exact draws: forward messages in float64, then label by label from the last."""
-        exact = LinearChain(self.unary.double(), self.transitions.double(), self.lengths)
-        messages = exact._messages()
-        drawn = chain_search.sample(messages.log_alpha(), exact.transitions, k, self.packing, generator)
+        log_alpha = self._messages(torch.float64).log_alpha()
+        drawn = chain_search.sample(log_alpha, self.transitions.double(), k, self.packing, generator)
         return self._outputs(drawn)
 
     @torch.no_grad()
@@ -183,6 +182,7 @@ class LinearChain:
         """Of the results: float64 for float64 scores, otherwise float32."""
         return torch.float64 if self.unary.dtype == torch.float64 else torch.float32
 
+    @cached_property
     def _arithmetic(self) -> torch.dtype | None:
         """The least precision in which scaled messages are exact for these transitions; None where none is."""
         low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # a device is waited for once
@@ -191,10 +191,10 @@ class LinearChain:
         allowed = [torch.float64] if rough or self.dtype == torch.float64 else [torch.float32, torch.float64]
         return next((dtype for dtype in allowed if spread <= widest(dtype)), None)
 
-    def _messages(self) -> ScaledMessages | LogMessages:
-        dtype = self._arithmetic()
-        if dtype is None:
+    def _messages(self, least: torch.dtype = torch.float32) -> ScaledMessages | LogMessages:
+        if self._arithmetic is None:
             return self._log_messages()
+        dtype = torch.promote_types(self._arithmetic, least)
         return ScaledMessages(self.unary.to(dtype), self.transitions.to(dtype), self.packing)
 
     def _log_messages(self) -> LogMessages:
@@ -206,7 +206,7 @@ class LinearChain:
         log Z itself is left to the scores as they are. They round differently, and where an entropy is differentiated
         the marginals of log Z and of the expectation must cancel.
         """
-        dtype = self._arithmetic() or torch.float64
+        dtype = self._arithmetic or torch.float64
         unary, transitions = self.unary.to(dtype), self.transitions.to(dtype)
         peaks, top = unary.detach().amax(-1), transitions.detach().max().clamp(min=torch.finfo(dtype).min)
         counted = inside(self.lengths, unary.shape[1])

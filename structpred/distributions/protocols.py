@@ -13,6 +13,7 @@ from torch import Tensor
 
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
+from structpred.returned import may_look
 from structpred.sequences import Sequences
 
 
@@ -205,6 +206,8 @@ def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], labels: i
             f"an expectation needs distributions over the same labels, but one has {labels} and the other "
             f"{scores.unary.shape[-1]}; build both from one task's sizes"
         )
+    if not may_look(lengths.device):
+        return
     unequal = (scores.lengths != lengths).nonzero().flatten().tolist()
     if unequal:
         first = unequal[0]

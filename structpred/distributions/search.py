@@ -133,7 +133,8 @@ def mixed_history(
     labels, own = torch.where(inside, targets.labels, 0), own & inside
     state = decoder.start(labels.shape[1])
     previous = torch.full_like(targets.lengths, decoder.labels)
-    for time in range(labels.shape[-1] if own.any() else 0):
+    # a device is not asked whether there is anything to draw: it would be waited for
+    for time in range(labels.shape[-1] if own.device.type != "cpu" or own.any() else 0):
         logits, state = decoder.step(previous, state)
         drawn = inverse_cdf(logits[..., :-1], generator)
         previous = labels[..., time] = torch.where(own[..., time], drawn, labels[..., time])

@@ -31,14 +31,14 @@ class EditDistance(Reward):
         """Minus the distance to the nearest reference."""
         several = references if references.lengths.ndim == 2 else references.candidates()
         batch, candidates, count = *outputs.lengths.shape, several.lengths.shape[1]
-        hypotheses, targets = _strings(outputs, several)
+        hypotheses, targets = _strings(_here(outputs), _here(several))
         first = [text for text in hypotheses for _ in range(count)]
         second = [
             text for i in range(batch) for _ in range(candidates) for text in targets[i * count : (i + 1) * count]
         ]
         distances = cpdist(first, second, scorer=Levenshtein.distance, dtype=np.int32, workers=1)
         best = torch.from_numpy(distances).reshape(batch, candidates, count).amin(-1)
-        return -best.to(outputs.device, torch.float32)
+        return -best.to(outputs.device, torch.float32, non_blocking=True)
 
     def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """What each symbol costs of the best score still within reach, Φ_t = −min_j D(y_1..t, y*_1..j).
@@ -62,9 +62,14 @@ def _reachable(outputs: Sequences, references: Sequences) -> Int[Tensor, "batch 
     return table.masked_fill(beyond, torch.iinfo(table.dtype).max).amin(-1)
 
 
+def _here(sequences: Sequences) -> Sequences:
+    """In main memory; a device is waited for twice."""
+    return Sequences(sequences.labels.cpu(), sequences.lengths.cpu())
+
+
 def _strings(*groups: Sequences) -> list[list[str]]:
-    """Each sequence as a string with one character per label, over a code shared by all groups."""
-    labels = [group.labels[group.mask()].cpu().numpy() for group in groups]
+    """Each sequence in main memory as a string with one character per label, over a code shared by all groups."""
+    labels = [group.labels[group.mask()].numpy() for group in groups]
     together = np.concatenate(labels)
     if together.size and (together.min() < 0 or together.max() >= CODE_POINTS):
         together = np.unique(together, return_inverse=True)[1]
