@@ -15,8 +15,21 @@ HERE = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
 
 aten = torch.ops.aten
-WAITS = {aten._local_scalar_dense.default, aten.nonzero.default, aten.masked_select.default}
-"""What the device must be waited for: a number that Python wants, or a shape that depends on numbers."""
+WAITS = {
+    getattr(aten, name)
+    for name in (
+        # numbers that Python wants
+        "_local_scalar_dense", "item", "is_nonzero", "equal", "allclose",
+        # shapes that depend on numbers
+        "nonzero", "nonzero_numpy", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive",
+        "unique_dim_consecutive", "bincount", "histc",
+        # answers of a solver, which are looked at for errors
+        "_linalg_check_errors", "_linalg_eigh", "_linalg_svd", "linalg_eig", "linalg_lstsq", "linalg_pinv",
+    )
+}  # fmt: skip
+"""What the device must be waited for, whatever it is called on."""
+REPEATING = {aten.repeat_interleave.Tensor, aten.repeat_interleave.self_Tensor}
+"""A shape that depends on numbers, unless ``output_size`` says it."""
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 COPIES = {aten.copy_.default, aten._to_copy.default}
 
@@ -58,6 +71,8 @@ class There(torch.Tensor):
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch annotates little of this
     """Computes in main memory, and writes down who waited for the device, by file and function.
 
+    Copies in either direction wait as well, unless they go to the device and are told not to block.
+
     Raises:
         AssertionError: a tensor in main memory meets one on the device.
     """
@@ -73,8 +88,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch anno
         there = any(isinstance(each, There) for each in tensors)
         if there:
             _refuse_what_was_left_behind(function, tensors)
-            if function in WAITS or target == HERE or (function in INDEXING and _by_mask(args[1])):
-                self.waited.append(_who())
+        if _waits(function, args, kwargs, there, target):
+            self.waited.append(_who())
         if target is not None:
             kwargs["device"] = HERE
         numbers, options = tree_map_only(There, lambda each: each.numbers, (args, kwargs))
@@ -86,13 +101,37 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch anno
         return tree_map_only(Tensor, There, result)
 
 
-def _by_mask(indices: Sequence[Tensor | None]) -> bool:
-    return any(each is not None and each.dtype == torch.bool for each in indices)
+def _waits(function: Any, args: Any, kwargs: Any, there: bool, target: torch.device | None) -> bool:
+    """Whether a call on a device that computes would wait for it."""
+    if function in COPIES:
+        return _blocks(args, kwargs, target)
+    if not there:
+        return False
+    if function in REPEATING:
+        return kwargs.get("output_size") is None
+    if function in INDEXING:
+        return any(each is not None and (each.dtype == torch.bool or _left(each)) for each in args[1])
+    return function.overloadpacket in WAITS or target == HERE
+
+
+def _blocks(args: Any, kwargs: Any, target: torch.device | None) -> bool:
+    """Whether a copy crosses to main memory, or to the device without being told not to block."""
+    if len(args) > 1:  # copy_(into, from, non_blocking)
+        into, source = isinstance(args[0], There), isinstance(args[1], There)
+        free = kwargs.get("non_blocking", args[2] if len(args) > 2 else False)
+    else:  # _to_copy(from)
+        source, free = isinstance(args[0], There), kwargs.get("non_blocking", False)
+        into = source if target is None else target == DEVICE
+    return source != into and (source or not free)
+
+
+def _left(tensor: Tensor) -> bool:
+    return not isinstance(tensor, There) and bool(tensor.ndim)
 
 
 def _refuse_what_was_left_behind(function: Any, tensors: Sequence[Tensor]) -> None:
     """Single numbers, copies and indices may be in main memory, as they may with a real device."""
-    left = [each for each in tensors if not isinstance(each, There) and each.ndim]
+    left = [each for each in tensors if _left(each)]
     allowed = function in COPIES or function in INDEXING
     assert allowed or not left, f"{function}: a tensor in main memory meets the device in {_who()}"
 
@@ -113,6 +152,7 @@ def move(module: nn.Module) -> None:
     moved: dict[int, Any] = {}
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            setattr(part, name, moved.setdefault(id(parameter), nn.Parameter(There(parameter.detach()))))
+            there = nn.Parameter(There(parameter.detach()), requires_grad=parameter.requires_grad)
+            setattr(part, name, moved.setdefault(id(parameter), there))
         for name, buffer in list(part.named_buffers(recurse=False)):
             setattr(part, name, moved.setdefault(id(buffer), There(buffer)))

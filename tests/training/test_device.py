@@ -1,29 +1,40 @@
 """The path of a batch on a device, with a stand-in for one: who waits for it, and whose tensors are left behind."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
+from _pytest.mark.structures import ParameterSet
 
+from structpred.capabilities import combinations
+from structpred.config import components, registered_name
+from structpred.distributions import Factorised, LinearChain
+from structpred.distributions.protocols import LocalScores
+from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.models import CRF, LSTMTagger, Seq2Seq, WordEmbedding
+from structpred.models import CRF, LSTMTagger, Model, Seq2Seq, WordEmbedding
+from structpred.objective import Objective
 from structpred.objectives import (
     REINFORCE,
     RML,
-    ExpectedReward,
+    Distillation,
+    Greedy,
     LabelSmoothing,
+    Learned,
     MaximumLikelihood,
-    MaxMargin,
     MinimumRisk,
-    OptimalCompletion,
     RunningMean,
+    Weighted,
+    WeightedSum,
 )
-from structpred.payoffs import HammingPayoff, Temperature
-from structpred.rewards import Hamming
-from structpred.training import Trainer
+from structpred.returned import waiting
+from structpred.rewards import Hamming, SentenceBleu
+from structpred.running import train
+from structpred.sequences import Sequences
+from structpred.training import Trainer, waits
 from structpred.training.batching import EpochPlan
 from structpred.training.care import Care
 from structpred.training.data import Prepared
@@ -39,35 +50,63 @@ TINY = Experiment(
     objective=MaximumLikelihood(),
     trainer=Trainer(batch_tokens=40),
 )
-TAGGER = replace(TINY, model=LSTMTagger(embedding=8, hidden=8, dropout=0.0))
-BY_WORDS = replace(TINY, model=LSTMTagger(inputs=WordEmbedding(), embedding=8, hidden=8, dropout=0.0))
-CHAIN = replace(TINY, model=CRF(embedding=8, hidden=8, dropout=0.0))
-SPREAD = HammingPayoff(temperature=Temperature(edit_rate=0.1))
 
-PACKING = {"structpred/distributions/packing.py", "structpred/distributions/linear_chain.py"}  # leaves padding out
-LENGTHS = {"structpred/distributions/protocols.py", "structpred/rewards/hamming.py"}  # refuses outputs that do not fit
-WORDS = {"structpred/words.py", "structpred/sequences.py"}  # spells each word of a batch once
-DRAWS = {  # asks after every symbol whether all have ended; edit distances are counted by the processor
-    "structpred/distributions/search.py",
-    "structpred/distributions/autoregressive.py",  # where those symbols stand
-    "structpred/rewards/edit_distance.py",
+CALLERS = {  # which function of the project it is that waits, for each reason to
+    "structpred/distributions/packing.py: of": waits.CHAIN,
+    "structpred/distributions/linear_chain.py: _arithmetic": waits.CHAIN,
+    "structpred/distributions/linear_chain.py: expected_score": waits.CHAIN,
+    "structpred/distributions/search.py: roll_out": waits.SYMBOLS,
+    "structpred/distributions/search.py: __init__": waits.SYMBOLS,
+    "structpred/distributions/search.py: drop_finished": waits.SYMBOLS,
+    "structpred/distributions/search.py: ranked": waits.SYMBOLS,
+    "structpred/distributions/autoregressive.py: _cells": waits.SYMBOLS,
+    "structpred/objectives/mixer.py: losses": waits.SYMBOLS,
+    "structpred/rewards/edit_distance.py: _here": waits.EDITS,
+    "structpred/payoffs/hamming.py: _successes": waits.NOISE,
+    "structpred/payoffs/hamming.py: sample": waits.NOISE,
+    "structpred/objectives/critics.py: weights": waits.FIT,
+    "structpred/objectives/critics.py: learn": waits.FIT,
+    "structpred/words.py: gather": waits.WORDS,
+    "structpred/sequences.py: gather": waits.WORDS,
 }
-CRITIC = {"structpred/objectives/critics.py"}  # learns from the steps that there are
-CASES: dict[str, tuple[Experiment, set[str]]] = {
-    "tagger, likelihood": (TAGGER, set()),
-    "tagger, smoothing": (replace(TAGGER, objective=LabelSmoothing()), set()),
-    "tagger, RML": (replace(TAGGER, objective=RML(payoff=SPREAD)), set()),
-    "tagger, expected reward": (replace(TAGGER, objective=ExpectedReward(reward=Hamming())), LENGTHS),
-    "tagger of words": (BY_WORDS, WORDS),
-    "chain, likelihood": (CHAIN, PACKING),
-    "chain, margin": (replace(CHAIN, objective=MaxMargin(reward=Hamming())), PACKING | LENGTHS),
-    "seq2seq, likelihood": (TINY, set()),
-    "seq2seq, smoothing": (replace(TINY, objective=LabelSmoothing()), set()),
-    "seq2seq, RML": (replace(TINY, objective=RML()), set()),
-    "seq2seq, minimum risk": (replace(TINY, objective=MinimumRisk()), DRAWS),
-    "seq2seq, REINFORCE": (replace(TINY, objective=REINFORCE(baseline=RunningMean())), DRAWS | CRITIC),
-    "seq2seq, optimal completion": (replace(TINY, objective=OptimalCompletion()), DRAWS),
+NETWORKS: dict[str, Model] = {
+    "crf": CRF(embedding=8, hidden=8, dropout=0.0),
+    "lstm-tagger": LSTMTagger(embedding=8, hidden=8, dropout=0.0),
+    "seq2seq": Seq2Seq(embedding=8, hidden=8, dropout=0.0, length_ratio=1.0, length_extra=2),
 }
+BASELINES = [
+    REINFORCE(reward=Hamming(), baseline=RunningMean()),
+    REINFORCE(reward=Hamming(), baseline=Learned()),
+    REINFORCE(reward=Hamming(), baseline=Greedy()),
+]
+MADE_OF_OTHERS = [
+    WeightedSum(parts=(Weighted(objective=MaximumLikelihood()), Weighted(objective=LabelSmoothing()))),
+    WeightedSum(
+        parts=(Weighted(objective=MaximumLikelihood()), Weighted(objective=MinimumRisk(reward=SentenceBleu())))
+    ),
+]
+
+
+def every_pair() -> Iterator[ParameterSet]:
+    """What the capability table says works, of our own components, and what it does not go into."""
+    for objective, model in combinations():
+        ours = type(objective).__module__.startswith("structpred.") and registered_name(model) in NETWORKS
+        if ours and "module:function" not in objective.to_json():  # a function of the user's own
+            yield case(objective, NETWORKS[registered_name(model)])
+    for objective in BASELINES:
+        yield case(objective, NETWORKS["lstm-tagger"])
+    for objective in MADE_OF_OTHERS:
+        yield case(objective, NETWORKS["seq2seq"])
+    yield case(MaximumLikelihood(), LSTMTagger(inputs=WordEmbedding(), embedding=8, hidden=8, dropout=0.0))
+
+
+def case(objective: Objective, model: Model) -> ParameterSet:
+    chosen = [registered_name(part) for part in components(objective) if part.family is not None][1:]
+    names = [registered_name(objective), *chosen, "on", registered_name(model)]
+    return pytest.param(objective, model, id=" ".join(names))
+
+
+PAIRS = list(every_pair())
 
 
 @pytest.fixture(autouse=True)
@@ -82,36 +121,85 @@ def stepper_of(experiment: Experiment) -> tuple[Stepper, Prepared]:
     return Stepper(experiment, prepared, Ranks("cpu")), prepared
 
 
-def take_two(stepper: Stepper, experiment: Experiment, prepared: Prepared, device: torch.device) -> Totals:
-    resident, totals = prepared.training.to(device), Totals()
-    plan = EpochPlan(prepared.training, resident, experiment.objective, budget=40, seed=0, epoch=0)
+def epoch(experiment: Experiment, prepared: Prepared, device: torch.device) -> EpochPlan:
+    resident = prepared.training.to(device)
+    return EpochPlan(prepared.training, resident, experiment.objective, budget=40, seed=0, epoch=0)
+
+
+def take_two(stepper: Stepper, plan: EpochPlan) -> Totals:
+    """Half-way through training, as the trainer takes those after which it does not report."""
+    totals = Totals()
     for position in range(2):
-        taken = stepper.take(plan, position, position, 0.0)
+        with waiting(False):
+            taken = stepper.take(plan, position, position, 0.5)
         totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
     return totals
 
 
-@pytest.mark.parametrize(("experiment", "may_wait"), CASES.values(), ids=CASES)
-def test_a_step_mixes_no_devices_and_waits_only_where_it_is_known_to(
-    experiment: Experiment, may_wait: set[str]
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Objective, Model], Objective]:
+    """Gives an objective that needs a teacher one: a run of the same model."""
+    root = tmp_path_factory.mktemp("teachers")
+
+    def with_teacher(objective: Objective, model: Model) -> Objective:
+        if not isinstance(objective, Distillation):
+            return objective
+        lesson = replace(TINY, model=model, trainer=replace(TINY.trainer, epochs=1))
+        return replace(objective, teacher=str(train(lesson, root=root, device="cpu").folder.path))
+
+    return with_teacher
+
+
+@pytest.mark.parametrize(("objective", "model"), PAIRS)
+def test_a_step_mixes_no_devices_and_waits_for_what_is_listed_and_nothing_else(
+    objective: Objective, model: Model, taught: Callable[[Objective, Model], Objective]
 ) -> None:
+    experiment = replace(TINY, model=model, objective=taught(objective, model))
     here, prepared = stepper_of(experiment)
-    expected = take_two(here, experiment, prepared, torch.device("cpu"))
+    expected = take_two(here, epoch(experiment, prepared, torch.device("cpu")))
     there, _ = stepper_of(experiment)
     with Watch() as watch:
         move(there.modules)
-        there.parameters = list(there.modules.parameters())
+        there.parameters = [each for each in there.modules.parameters() if each.requires_grad]
         there.optimizer = experiment.optimiser.build(there.parameters)  # unwrapped
         there.care = Care(DEVICE)
         there.buffers = [] if there.modules.state is None else list(there.modules.state.buffers())
-        totals = take_two(there, experiment, prepared, DEVICE)
-    assert {place.partition(":")[0] for place in watch.waited} <= may_wait, watch.waited
-    assert may_wait != PACKING or len(watch.waited) == 4, "a chain waits for its lengths and for its range, every step"
+        plan = epoch(experiment, prepared, DEVICE)
+        watch.waited.clear()
+        totals = take_two(there, plan)
+    assert {CALLERS.get(place, place) for place in watch.waited} == set(waits.reasons(objective, model)), watch.waited
     assert isinstance(totals.losses, There), "nobody has read the loss"
     assert float(totals.losses.numbers) == pytest.approx(float(expected.losses))
     for mine, its in zip(here.parameters, there.parameters, strict=True):
         assert isinstance(its, There)
         torch.testing.assert_close(its.numbers, mine.detach())
+
+
+def test_what_promises_not_to_wait_is_not_little() -> None:
+    promising = {each.id for each in PAIRS if waits.promises(*each.values)}  # type: ignore[arg-type]
+    assert {
+        "maximum-likelihood on lstm-tagger",
+        "maximum-likelihood on seq2seq",
+        "label-smoothing on seq2seq",
+    } <= promising
+    assert {"rml edit-distance sampled on seq2seq", "expected-reward hamming on lstm-tagger"} <= promising
+
+
+def test_a_chain_waits_twice_whatever_is_asked_of_it_and_once_for_an_expectation() -> None:
+    with Watch() as watch, waiting(False):
+        lengths, labels = torch.tensor([3, 2]).to(DEVICE), torch.zeros(2, 3, dtype=torch.long).to(DEVICE)
+        p = LinearChain(torch.randn(2, 3, 4).to(DEVICE).requires_grad_(), torch.randn(4, 4).to(DEVICE), lengths)
+        watch.waited.clear()
+        p.log_prob(Sequences(labels, lengths).candidates()).sum().backward()
+        p.sample(2)
+        p.argmax()
+        likelihood = sorted(watch.waited)
+        p.entropy()
+    assert likelihood == [
+        "structpred/distributions/linear_chain.py: _arithmetic",
+        "structpred/distributions/packing.py: of",
+    ]
+    assert watch.waited[2:] == ["structpred/distributions/linear_chain.py: expected_score"]
 
 
 def test_a_batch_is_gathered_without_waiting_for_the_device() -> None:
@@ -124,16 +212,64 @@ def test_a_batch_is_gathered_without_waiting_for_the_device() -> None:
     assert all(isinstance(each.targets.labels, There) for each in batches)
 
 
-@pytest.mark.parametrize(
-    "crossing",
-    [float, bool, lambda x: x.sum().item(), lambda x: x.tolist(), lambda x: x.cpu(), lambda x: (x > 0).nonzero(),
-     lambda x: x[x > 0], lambda x: x.masked_select(x > 0)],
-    ids=["float", "bool", "item", "tolist", "cpu", "nonzero", "by a mask", "masked_select"],
-)  # fmt: skip
+WAYS: dict[str, Callable[[torch.Tensor], object]] = {
+    "float": float,
+    "bool": bool,
+    "item": lambda x: x.sum().item(),
+    "tolist": lambda x: x.tolist(),
+    "cpu": lambda x: x.cpu(),
+    "copied into main memory": lambda x: torch.zeros(1).copy_(x),
+    "nonzero": lambda x: (x > 0).nonzero(),
+    "by a mask": lambda x: x[x > 0],
+    "masked_select": lambda x: x.masked_select(x > 0),
+    "equal": lambda x: torch.equal(x, x),
+    "allclose": lambda x: torch.allclose(x, x),
+    "unique": torch.unique,
+    "unique_consecutive": torch.unique_consecutive,
+    "bincount": lambda x: x.long().bincount(),
+    "one_hot": lambda x: torch.nn.functional.one_hot(x.long()),
+    "repeat_interleave": lambda x: x.repeat_interleave(x.long()),
+    "solve": lambda x: torch.linalg.solve(x.expand(1, 1), x),
+    "pinv": lambda x: torch.linalg.pinv(x.expand(1, 1), hermitian=True),
+    "copied from main memory": lambda x: torch.zeros(1).to(x.device),
+    "by indices in main memory": lambda x: x[torch.zeros(1, dtype=torch.long)],
+}
+FREE: dict[str, Callable[[torch.Tensor], object]] = {
+    "copied from main memory without blocking": lambda x: torch.zeros(1).to(x.device, non_blocking=True),
+    "nonzero_static": lambda x: torch.nonzero_static(x, size=1),
+    "repeat_interleave of a known size": lambda x: x.repeat_interleave(x.long(), output_size=1),
+    "where": lambda x: torch.where(x > 0, x, 0.0),
+    "by indices on the device": lambda x: x[x.long() - 1],
+    "another type": lambda x: x.double(),
+}
+
+
+@pytest.mark.parametrize("crossing", WAYS.values(), ids=WAYS)
 def test_the_stand_in_sees_every_way_to_wait(crossing: Callable[[torch.Tensor], object]) -> None:
     with Watch() as watch:
         crossing(torch.ones(1, device=DEVICE))
     assert watch.waited
+
+
+@pytest.mark.parametrize("staying", FREE.values(), ids=FREE)
+def test_the_stand_in_sees_no_wait_where_there_is_none(staying: Callable[[torch.Tensor], object]) -> None:
+    with Watch() as watch:
+        staying(torch.ones(1, device=DEVICE))
+    assert not watch.waited
+
+
+@pytest.mark.parametrize("said", [None, True, False])
+def test_lengths_on_a_device_are_compared_unless_a_step_must_not_wait(said: bool | None) -> None:
+    with Watch(), nullcontext() if said is None else waiting(said):
+        labels, lengths = torch.zeros(1, 2, dtype=torch.long).to(DEVICE), torch.tensor([2]).to(DEVICE)
+        outputs = Sequences(labels, lengths).candidates()
+        p = Factorised(torch.zeros(1, 2, 3).to(DEVICE), lengths)
+        for compare in (
+            lambda: Hamming().score(outputs, Sequences(labels, lengths - 1)),
+            lambda: p.expected_score(LocalScores(p.scores, lengths - 1)),
+        ):
+            with nullcontext() if said is False else pytest.raises(ConfigError, match="in example 0"):
+                compare()
 
 
 def test_the_stand_in_refuses_a_tensor_that_was_left_behind() -> None:

@@ -1,0 +1,58 @@
+"""Which steps promise never to wait for the device, and what the others wait for.
+
+A step that does not wait is queued while the device still works on the ones before it, so that Python costs nothing as
+long as it is the faster of the two. The promise is that of a step under ``structpred.returned.waiting(False)``, as most
+steps of training are; those after which training reports look at numbers in any case.
+"""
+
+from collections.abc import Mapping
+
+from structpred.config import Config, components, registered_name
+from structpred.distributions import Autoregressive, LinearChain
+from structpred.models.base import Model
+from structpred.objective import Objective
+
+CHAIN = "a chain asks for its lengths, for the range of its transitions and whether scores in an expectation forbid any"
+SYMBOLS = "drawing and searching ask after every symbol whether all outputs have ended"
+EDITS = "edit distances are counted by the processor"
+NOISE = "noise on inputs is drawn where it falls, and how often it falls is known only then"
+FIT = "a baseline that learns is fitted to the steps that there are, by a solver whose answer is checked"
+WORDS = "each word of a batch is spelt once, and how many there are is known only then"
+
+OF_PARTS: Mapping[str, str] = {
+    "rewards/edit-distance": EDITS,
+    "baselines/running-mean": FIT,
+    "baselines/learned": FIT,
+    "objectives/switch-out": NOISE,
+    "inputs/words": WORDS,
+}
+"""By family and name of any component of the objective or the model, whatever the others are."""
+
+DRAWING = {"candidate-hinge", "distillation", "minimum-risk", "mixer", "optimal-completion", "reinforce"}
+"""Objectives that draw from a decoder or search it within the step, where they are not exact."""
+
+
+def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
+    """What a step waits for; nothing where it promises not to wait.
+
+    Components from outside the package promise nothing, and nothing is known of them here.
+    """
+    parts = [part for each in (objective, model) for part in components(each) if part.family is not None]
+    names = {_name(part) for part in parts}
+    found = [OF_PARTS[name] for name in OF_PARTS if name in names]
+    drawing = any(isinstance(part, Objective) and not part.exact and registered_name(part) in DRAWING for part in parts)
+    if issubclass(model.distribution, LinearChain):
+        found.append(CHAIN)
+    if issubclass(model.distribution, Autoregressive) and drawing:
+        found.append(SYMBOLS)
+    return tuple(dict.fromkeys(found))
+
+
+def promises(objective: Objective, model: Model) -> bool:
+    """True where a step never waits for the device."""
+    return not reasons(objective, model)
+
+
+def _name(part: Config) -> str:
+    assert part.family is not None
+    return f"{part.family.group.rpartition('.')[2]}/{registered_name(part)}"
