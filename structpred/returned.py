@@ -33,7 +33,7 @@ def waiting(wanted: bool = True) -> Iterator[None]:
 
 
 def may_look(device: torch.device) -> bool:
-    """Whether lengths may be compared: in main memory always, on a device unless a step is under way that must not wait.
+    """Whether lengths may be compared: in main memory always, on a device unless a step must not wait for it.
 
     Lengths come from the data, which were checked when they were read, so that few steps need to look.
     """

@@ -28,6 +28,7 @@ from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Median, report, seconds
+from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Inputs
 from structpred.tasks import Multi30k
@@ -43,16 +44,16 @@ Pair = tuple[float, float]
 """Seconds of ours and of JoeyNMT's for the same work."""
 
 
-def stepper(prepared: Prepared, precision: Precision) -> Stepper:
+def stepper(prepared: Prepared, precision: Precision, model: Seq2Seq = MODEL, device: str = "cpu") -> Stepper:
     """Our network and everything that a step of it takes."""
     experiment = Experiment(
         task=Multi30k(source="en", target="de"),
-        model=MODEL,
+        model=model,
         objective=MaximumLikelihood(),
         optimiser=Adam(),
         trainer=Trainer(precision=precision),
     )
-    return Stepper(experiment, prepared, Ranks("cpu"))
+    return Stepper(experiment, prepared, Ranks(device))
 
 
 def plan_of(prepared: Prepared, *, sort: bool) -> EpochPlan:

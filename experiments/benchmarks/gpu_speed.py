@@ -1,0 +1,272 @@
+"""The parts of the benchmark `gpu` that time what is claimed to be fast: a chain, draws, and training on captions."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from structpred.distributions.forward_backward import ScaledMessages
+from structpred.distributions.next_symbol import inverse_cdf
+from structpred.distributions.search import roll_out
+from structpred.experiments.benchmarks.captions import MODEL, captions
+from structpred.experiments.benchmarks.linear_chain import Problem, step
+from structpred.experiments.benchmarks.on_device import (
+    captured,
+    finish,
+    finished,
+    in_turns,
+    milliseconds,
+    products_per_second,
+    utilisation,
+)
+from structpred.experiments.benchmarks.sampling import by_multinomial
+from structpred.experiments.benchmarks.timing import seconds
+from structpred.experiments.benchmarks.translation import stepper
+from structpred.models import Seq2Seq
+from structpred.objectives import MaximumLikelihood
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
+from structpred.returned import waiting
+from structpred.rewards import EditDistance
+from structpred.sequences import Sequences
+from structpred.task import Example, Sizes, Splits
+from structpred.training.batching import EpochPlan
+from structpred.training.data import Prepared
+from structpred.training.ranks import Precision, processor_has_bf16
+from structpred.training.stepper import Stepper
+
+Figures = dict[str, object]
+
+CHAINS = ((64, 100, 50), (4096, 100, 50))
+"""Batch, length and labels."""
+EAGER_MS, GRAPH_MS, TIMES_PEER = 2.0, 0.4, 20.0
+"""Aims for the first chain: forward and backward take at most so long, and torchcrf so many times as long."""
+DRAWS_PER_SECOND = 1e9
+"""Aim for Hamming draws, in symbols."""
+
+
+def on(problem: Problem, device: torch.device) -> Problem:
+    """The problem on a device, with every output as long as there are positions."""
+    batch, time, labels = problem.unary.shape
+    outputs = torch.randint(labels, (batch, time), generator=torch.Generator().manual_seed(1))
+    targets = Sequences(outputs, torch.full((batch,), time))
+    unary = problem.unary.detach().to(device).requires_grad_()
+    return Problem(problem.crf.to(device), unary, targets.to(device))
+
+
+class FixedChain:
+    """The likelihood of one batch and its gradient, with everything decided beforehand that would wait for the device.
+
+    What training decides in every step, the layout and the precision, is fixed; so the rest can be captured.
+
+    Args:
+        problem: scores, parameters and labels.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.packing = problem, problem.chain().packing
+        crf = problem.crf
+        self.leaves = (problem.unary, crf.transitions, crf.start_transitions, crf.end_transitions)
+        self.gradients: tuple[Tensor, ...] = ()
+
+    def __call__(self) -> None:
+        """Leave the gradient in ``gradients``."""
+        p = self.problem.chain()
+        log_z = ScaledMessages(p.unary, p.transitions, self.packing).log_partition()
+        loss = (log_z - p.score(self.problem.targets.candidates()).squeeze(1)).sum()
+        self.gradients = torch.autograd.grad(loss, self.leaves)
+
+
+def chain(device: torch.device, shapes: tuple[tuple[int, int, int], ...] = CHAINS, repeats: int = 15) -> Figures:
+    """Forward and backward of a chain's likelihood: as training does it, as a CUDA graph, and by torchcrf."""
+    figures: Figures = {"aim_eager_ms": EAGER_MS, "aim_graph_ms": GRAPH_MS, "aim_times_torchcrf": TIMES_PEER}
+    for shape in shapes:
+        name, problem = "x".join(map(str, shape)), on(Problem.random(*shape), device)
+        with torch.no_grad():
+            apart = (problem.log_probs() - problem.their_log_probs()).abs() / problem.their_log_probs().abs()
+            figures[f"largest_difference_from_torchcrf_{name}"] = float(apart.max())
+        ours, theirs = (partial(step, each) for each in (problem.log_probs, problem.their_log_probs))
+        figures[f"eager_ms_{name}"] = milliseconds(ours, device, repeats)
+        turns = in_turns(ours, theirs, device, repeats)
+        if turns is None:
+            figures[f"torchcrf_ms_{name}"] = "does not fit into memory"
+        else:
+            figures |= {f"torchcrf_ms_{name}": 1000 * turns.second, f"times_torchcrf_{name}": turns.ratio}
+        figures |= {f"{key}_{name}": value for key, value in _as_graph(problem, device, repeats).items()}
+    return figures
+
+
+def _as_graph(problem: Problem, device: torch.device, repeats: int) -> Figures:
+    """What a graph takes, and how far its gradient is from that of an ordinary step."""
+    fixed = FixedChain(problem)
+    replay = captured(fixed, device)
+    figures: Figures = {"graph_ms": "none: a processor has no graphs"}
+    if replay is None:
+        fixed()
+    else:
+        figures = {"graph_ms": milliseconds(replay, device, repeats)}
+    found = [each.clone() for each in fixed.gradients]
+    expected = torch.autograd.grad(-problem.log_probs().sum(), fixed.leaves)
+    off = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True)]
+    return figures | {"graph_gradient_error": max(off)}
+
+
+def draws(
+    device: torch.device, batch: int = 2**18, edited: int = 2**15, labels: int = 7856, repeats: int = 10
+) -> Figures:
+    """Draws by Hamming and by edit distance, and symbols drawn by a decoder: 320 outputs over 7,856 labels."""
+    return {
+        "aim_hamming_symbols_per_second": DRAWS_PER_SECOND,
+        **_hamming(device, batch, repeats),
+        **_edited(device, edited, repeats),
+        **_symbols(device, labels, repeats),
+    }
+
+
+def _hamming(device: torch.device, batch: int, repeats: int, *, labels: int = 10_000, time: int = 25) -> Figures:
+    """Draws beside how many symbols are changed, which is known."""
+    source = torch.Generator(device).manual_seed(0)
+    references = Sequences(torch.randint(labels, (batch, time)), torch.full((batch,), time)).to(device)
+    q = HammingPayoff(temperature=Temperature(rescaled=0.85)).around(references, labels)
+    taken = milliseconds(lambda: q.sample(1, source), device, repeats) / 1000
+    changed = (q.sample(1, source).labels.squeeze(1) != references.labels).double().mean()
+    return {
+        "hamming_symbols_per_second": batch * time / taken,
+        "hamming_sequences_per_second": batch / taken,
+        "hamming_share_changed": float(changed),
+        "hamming_share_expected": q.change,
+    }
+
+
+def _edited(device: torch.device, batch: int, repeats: int, *, labels: int = 40, time: int = 10) -> Figures:
+    """Draws on the device and in main memory, where training makes them, and their mean number of edits."""
+    payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
+    figures: Figures = {}
+    outputs = torch.randint(labels, (batch, time), generator=torch.Generator().manual_seed(0))
+    for where, place in (("", device), ("_on_processor", torch.device("cpu"))):
+        references, source = Sequences(outputs, torch.full((batch,), time)).to(place), torch.Generator(place)
+        q = payoff.around(references, labels)
+        taken = milliseconds(partial(q.sample, 1, source), place, repeats) / 1000
+        figures[f"edit_distance_sequences_per_second{where}"] = batch / taken
+        edits = -EditDistance().score(q.sample(1, source), references).double().mean()
+        figures[f"edit_distance_mean_edits{where}"] = float(edits)
+    return figures
+
+
+def _symbols(device: torch.device, labels: int, repeats: int, *, sentences: int = 64, k: int = 5) -> Figures:
+    """Outputs of 25 words from an untrained decoder, and what drawing costs by itself."""
+    torch.manual_seed(0)
+    sizes = Sizes(inputs=100, labels=labels, label_counts=(1,) * labels, references=labels)
+    network, source = MODEL.build(sizes).to(device).eval(), torch.Generator(device).manual_seed(0)
+    inputs = Sequences(torch.randint(100, (sentences, 12)), torch.full((sentences,), 12)).to(device)
+    with torch.no_grad():
+        decoder = network(inputs).decoder
+        decoder = replace(decoder, limits=torch.full((sentences,), 24, device=device))
+        grown = roll_out(decoder, k, lambda logits: inverse_cdf(logits, source))
+        taken = milliseconds(lambda: roll_out(decoder, k, lambda each: inverse_cdf(each, source)), device, repeats)
+        logits, _ = decoder.step(torch.full((sentences, k), labels, device=device), decoder.start(k))
+        ours = milliseconds(lambda: inverse_cdf(logits, source), device, repeats)
+        theirs = milliseconds(lambda: by_multinomial(logits, source), device, repeats)
+    return {
+        "sampling_outputs": sentences * k,
+        "sampling_labels": labels,
+        "sampling_symbols_per_second": sentences * k * grown.labels.shape[-1] / (taken / 1000),
+        "sampling_draw_ms": ours,
+        "sampling_multinomial_ms": theirs,
+    }
+
+
+def sentences(pairs: int) -> tuple[Splits, str]:
+    """Captions where they lie ready, and otherwise invented pairs of about their lengths and numbers of words."""
+    folder = os.environ.get("STRUCTPRED_DATA")
+    if folder is not None and (Path(folder) / "multi30k" / "tok").is_dir():
+        found = captions()
+        return replace(found, train=found.train[:pairs]), "Multi30k, English into German"
+    source = np.random.default_rng(0)
+    train = tuple(
+        Example(_invented(source, 5900), (_invented(source, 7850),), f"invented pair {i}") for i in range(pairs)
+    )
+    return Splits(train, train[:2], train[:2], f"invented {pairs}"), "invented"
+
+
+def _invented(source: np.random.Generator, words: int) -> tuple[str, ...]:
+    """About 12 words, which are distributed as Zipf's law has it."""
+    length = int(np.clip(source.normal(12, 4), 3, 40))
+    ranks = np.exp(source.uniform(0, np.log(words), length)).astype(int)
+    return tuple(f"w{rank}" for rank in ranks.tolist())
+
+
+def translation(
+    device: torch.device,
+    pairs: int = 29_000,
+    model: Seq2Seq = MODEL,
+    budgets: tuple[int, ...] = (1024, 4096, 16384),
+    steps: int = 40,
+    product: int = 8192,
+) -> Figures:
+    """Target tokens a second of training by likelihood in bf16, and how far that is from what matrix products reach."""
+    splits, data = sentences(pairs)
+    prepared = Prepared.of(splits, model)
+    precision: Precision = "bf16" if device.type == "cuda" or processor_has_bf16() else "fp32"
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    peak, each = products_per_second(device, dtype, product), operations_per_token(prepared, model)
+    figures: Figures = {
+        "data": data,
+        "labels": prepared.training.sizes.labels,
+        "precision": precision,
+        "peak_operations_per_second": peak,
+        "operations_per_token": each,
+    }
+    resident = prepared.training.to(device)
+    for budget in budgets:
+        ours = stepper(prepared, precision, model, device.type)
+        plan = EpochPlan(prepared.training, resident, MaximumLikelihood(), budget=budget, seed=0, epoch=0)
+        walk = _steps(ours, plan)
+        for _ in range(5):
+            next(walk)
+        finish(device)
+        tokens: list[int] = []
+        taken = seconds(finished(lambda: tokens.extend(next(walk) for _ in range(steps)), device))  # noqa: B023
+        figures |= {
+            f"tokens_per_second_{budget}": sum(tokens) / taken,
+            f"share_of_peak_{budget}": sum(tokens) / taken * each / peak,
+            f"utilisation_{budget}": utilisation(lambda: [next(walk) for _ in range(10)], device),  # noqa: B023
+        }
+    return figures
+
+
+def _steps(ours: Stepper, plan: EpochPlan) -> Iterator[int]:
+    """Steps over the batches, again and again; yields the target tokens of each."""
+    taken = 0
+    while True:
+        position = taken % len(plan)
+        with waiting(False):
+            ours.take(plan, position, taken, 0.0)
+        taken += 1
+        yield plan.tokens(position)
+
+
+def operations_per_token(prepared: Prepared, model: Seq2Seq, budget: int = 512) -> float:
+    """Floating-point operations of a step's matrix products per target token, counted on the processor in one batch.
+
+    A fused LSTM is not looked into, so it is computed unfused here.
+
+    Args:
+        prepared: the data.
+        model: the network.
+        budget: target tokens of the batch.
+    """
+    data = prepared.training
+    plan = EpochPlan(data, data, MaximumLikelihood(), budget=budget, seed=0, epoch=0)
+    ours = stepper(prepared, "fp32", model)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # which nobody asked for
+        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            ours.take(plan, 0, 0, 0.0)
+    return counter.get_total_flops() / plan.tokens(0)
