@@ -50,9 +50,11 @@ PARTS: Mapping[str, Part] = {
 }
 
 REHEARSED: Mapping[str, Part] = {
-    "agreement": partial(agreement, only=("maximum-likelihood", "rml", "minimum-risk"), size=8),
+    "agreement": partial(
+        agreement, only=("maximum-likelihood", "rml", "scheduled-sampling", "optimal-completion"), size=8
+    ),
     "chain": partial(chain, shapes=((4, 6, 5),), repeats=3),
-    "draws": partial(draws, batch=256, edited=64, labels=50, repeats=3),
+    "draws": partial(draws, batch=256, edited=64, labels=50, sentences=4, repeats=3),
     "translation": partial(
         translation,
         pairs=64,
@@ -76,7 +78,7 @@ REHEARSED: Mapping[str, Part] = {
         experiments={
             name: replace(each, task=replace(each.task, size=24, held_out=4))
             for name, each in RESUMED.items()
-            if isinstance(each.task, Pronunciation | LetterTagging)
+            if isinstance(each.task, LetterTagging)
         },
     ),
 }

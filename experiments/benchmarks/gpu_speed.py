@@ -118,14 +118,28 @@ def _as_graph(problem: Problem, device: torch.device, repeats: int) -> Figures:
 
 
 def draws(
-    device: torch.device, batch: int = 2**18, edited: int = 2**15, labels: int = 7856, repeats: int = 10
+    device: torch.device,
+    batch: int = 2**18,
+    edited: int = 2**15,
+    labels: int = 7856,
+    sentences: int = 64,
+    repeats: int = 10,
 ) -> Figures:
-    """Draws by Hamming and by edit distance, and symbols drawn by a decoder: 320 outputs over 7,856 labels."""
+    """Draws by Hamming and by edit distance, and symbols drawn by a decoder: 320 outputs over 7,856 labels.
+
+    Args:
+        device: where.
+        batch: references of the draws by Hamming, of 25 symbols.
+        edited: references of the draws by edit distance, of 10 symbols.
+        labels: of the decoder.
+        sentences: that it gives five outputs each.
+        repeats: calls that are timed.
+    """
     return {
         "aim_hamming_symbols_per_second": DRAWS_PER_SECOND,
         **_hamming(device, batch, repeats),
         **_edited(device, edited, repeats),
-        **_symbols(device, labels, repeats),
+        **_symbols(device, labels, sentences, repeats),
     }
 
 
@@ -159,7 +173,7 @@ def _edited(device: torch.device, batch: int, repeats: int, *, labels: int = 40,
     return figures
 
 
-def _symbols(device: torch.device, labels: int, repeats: int, *, sentences: int = 64, k: int = 5) -> Figures:
+def _symbols(device: torch.device, labels: int, sentences: int, repeats: int, *, k: int = 5) -> Figures:
     """Outputs of 25 words from an untrained decoder, and what drawing costs by itself."""
     torch.manual_seed(0)
     sizes = Sizes(inputs=100, labels=labels, label_counts=(1,) * labels, references=labels)
@@ -182,7 +196,7 @@ def _symbols(device: torch.device, labels: int, repeats: int, *, sentences: int 
     }
 
 
-def sentences(pairs: int) -> tuple[Splits, str]:
+def pairs_of_sentences(pairs: int) -> tuple[Splits, str]:
     """Captions where they lie ready, and otherwise invented pairs of about their lengths and numbers of words."""
     folder = os.environ.get("STRUCTPRED_DATA")
     if folder is not None and (Path(folder) / "multi30k" / "tok").is_dir():
@@ -211,7 +225,7 @@ def translation(
     product: int = 8192,
 ) -> Figures:
     """Target tokens a second of training by likelihood in bf16, and how far that is from what matrix products reach."""
-    splits, data = sentences(pairs)
+    splits, data = pairs_of_sentences(pairs)
     prepared = Prepared.of(splits, model)
     precision: Precision = "bf16" if device.type == "cuda" or processor_has_bf16() else "fp32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
