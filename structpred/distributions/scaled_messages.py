@@ -207,10 +207,11 @@ def tangent(
     weight = weights.to(past.dtype).index_select(0, packing.examples).unsqueeze(1)
     unary = (past * back.beta).addcmul_(there.alpha, future).mul_(weight)
     weight = weight[first:]
-    # sums over all positions, in which terms far larger than the sum cancel: in float64
+    # sums over all positions, in which terms far larger than the sum cancel: in float64. Sums of blocks in float32, added
+    # up in float64, would be as fast as if there were nothing to mend, but were seen to be wrong by an eighth.
     arriving, before = (arriving * weight).double(), before.double()
-    moved = before.t() @ ((entering[first:] * weight).double() - along.pair_means * arriving)
-    moved += past[packing.previous].double().t() @ arriving
+    entered = (entering[first:] * weight).double().addcmul_(along.pair_means, arriving, value=-1)
+    moved = torch.addmm(before.t() @ entered, past.index_select(0, packing.previous).double().t(), arriving)
     flow = before.t() @ arriving
     pairs = (there.potentials * moved + along.weighted * flow).to(past.dtype)
     return Expectations(packing.unpack(unary), pairs)
