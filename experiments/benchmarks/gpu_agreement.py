@@ -56,7 +56,7 @@ RANDOM = {
 }
 
 
-class Handed(TorchDispatchMode):
+class Handed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch annotates little of this
     """Draws all random numbers in main memory, from a generator of its own, and hands them to whoever asked.
 
     Args:
@@ -67,7 +67,7 @@ class Handed(TorchDispatchMode):
     """
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.generator = torch.Generator().manual_seed(seed)
         self.drawn = 0
 

@@ -119,7 +119,7 @@ def _as_graph(problem: Problem, device: torch.device, repeats: int) -> Figures:
 
 def draws(
     device: torch.device,
-    batch: int = 2**18,
+    batch: int = 2**20,
     edited: int = 2**15,
     labels: int = 7856,
     sentences: int = 64,
@@ -283,4 +283,4 @@ def operations_per_token(prepared: Prepared, model: Seq2Seq, budget: int = 512) 
         warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # which nobody asked for
         with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
             ours.take(plan, 0, 0, 0.0)
-    return counter.get_total_flops() / plan.tokens(0)
+    return float(counter.get_total_flops()) / plan.tokens(0)

@@ -40,7 +40,6 @@ def card(device: torch.device) -> dict[str, float | int | str]:
         "multiprocessors": properties.multi_processor_count,
         "torch": torch.__version__,
         "cuda": str(torch.version.cuda),
-        "cudnn": int(torch.backends.cudnn.version() or 0),
     }
 
 
@@ -83,7 +82,7 @@ def captured(function: Callable[[], object], device: torch.device) -> Callable[[
     """The function as a CUDA graph, which is replayed without Python; None on a processor, which has no graphs."""
     if device.type != "cuda":
         return None
-    side = torch.cuda.Stream(device)
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # PyTorch annotates little of this
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):

@@ -207,8 +207,8 @@ def tangent(
     weight = weights.to(past.dtype).index_select(0, packing.examples).unsqueeze(1)
     unary = (past * back.beta).addcmul_(there.alpha, future).mul_(weight)
     weight = weight[first:]
-    # sums over all positions, in which terms far larger than the sum cancel: in float64. Sums of blocks in float32, added
-    # up in float64, would be as fast as if there were nothing to mend, but were seen to be wrong by an eighth.
+    # sums over all positions, in which terms far larger than the sum cancel: in float64. Blocks summed in float32 and
+    # added up in float64 would take no longer than float32 does, but were seen to be wrong by an eighth.
     arriving, before = (arriving * weight).double(), before.double()
     entered = (entering[first:] * weight).double().addcmul_(along.pair_means, arriving, value=-1)
     moved = torch.addmm(before.t() @ entered, past.index_select(0, packing.previous).double().t(), arriving)

@@ -1,7 +1,7 @@
 """The benchmark of a GPU: its code runs on the processor, and what it reports would be noticed if it were wrong."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ def test_a_pair_that_does_not_fit_is_said_so(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def run(*arguments: str) -> int:
         monkeypatch.setattr("sys.argv", ["gpu", *arguments])
         try:

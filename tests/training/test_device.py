@@ -30,6 +30,7 @@ from structpred.objectives import (
     Weighted,
     WeightedSum,
 )
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.returned import waiting
 from structpred.rewards import Hamming, SentenceBleu
 from structpred.running import train
@@ -190,7 +191,7 @@ def test_a_chain_waits_twice_whatever_is_asked_of_it_and_once_for_an_expectation
         lengths, labels = torch.tensor([3, 2]).to(DEVICE), torch.zeros(2, 3, dtype=torch.long).to(DEVICE)
         p = LinearChain(torch.randn(2, 3, 4).to(DEVICE).requires_grad_(), torch.randn(4, 4).to(DEVICE), lengths)
         watch.waited.clear()
-        p.log_prob(Sequences(labels, lengths).candidates()).sum().backward()
+        torch.autograd.backward(p.log_prob(Sequences(labels, lengths).candidates()).sum())
         p.sample(2)
         p.argmax()
         likelihood = sorted(watch.waited)
@@ -258,16 +259,33 @@ def test_the_stand_in_sees_no_wait_where_there_is_none(staying: Callable[[torch.
     assert not watch.waited
 
 
+@pytest.mark.parametrize("payoff", [HammingPayoff, EditDistancePayoff])
+def test_draws_of_a_payoff_can_be_made_on_a_device(payoff: type[HammingPayoff | EditDistancePayoff]) -> None:
+    here = Sequences.of([[0, 1, 2, 3], [3, 2], []])
+
+    def drawn(references: Sequences) -> Sequences:
+        q = payoff(temperature=Temperature(rescaled=0.8)).around(references, 4)
+        return q.sample(5, torch.Generator().manual_seed(0))
+
+    expected = drawn(here)
+    with Watch():
+        found = drawn(here.to(DEVICE))
+    for mine, its in zip((found.labels, found.lengths), (expected.labels, expected.lengths), strict=True):
+        assert isinstance(mine, There)
+        assert torch.equal(mine.numbers, its)
+
+
 @pytest.mark.parametrize("said", [None, True, False])
 def test_lengths_on_a_device_are_compared_unless_a_step_must_not_wait(said: bool | None) -> None:
     with Watch(), nullcontext() if said is None else waiting(said):
         labels, lengths = torch.zeros(1, 2, dtype=torch.long).to(DEVICE), torch.tensor([2]).to(DEVICE)
         outputs = Sequences(labels, lengths).candidates()
         p = Factorised(torch.zeros(1, 2, 3).to(DEVICE), lengths)
-        for compare in (
+        asked: list[Callable[[], object]] = [
             lambda: Hamming().score(outputs, Sequences(labels, lengths - 1)),
             lambda: p.expected_score(LocalScores(p.scores, lengths - 1)),
-        ):
+        ]
+        for compare in asked:
             with nullcontext() if said is False else pytest.raises(ConfigError, match="in example 0"):
                 compare()
 
