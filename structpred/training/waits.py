@@ -5,12 +5,13 @@ long as it is the faster of the two. The promise is that of a step under ``struc
 steps of training are; those after which training reports look at numbers in any case.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from structpred.config import Config, components, registered_name
+from structpred.config import Config, hints, registered_name
 from structpred.distributions import Autoregressive, LinearChain
 from structpred.models.base import Model
 from structpred.objective import Objective
+from structpred.payoffs import Payoff
 
 CHAIN = "a chain asks for its lengths, for the range of its transitions and whether scores in an expectation forbid any"
 SYMBOLS = "drawing and searching ask after every symbol whether all outputs have ended"
@@ -37,7 +38,7 @@ def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
 
     Components from outside the package promise nothing, and nothing is known of them here.
     """
-    parts = [part for each in (objective, model) for part in components(each) if part.family is not None]
+    parts = [part for each in (objective, model) for part in _asked_within(each) if part.family is not None]
     names = {_name(part) for part in parts}
     found = [OF_PARTS[name] for name in OF_PARTS if name in names]
     drawing = any(isinstance(part, Objective) and not part.exact and registered_name(part) in DRAWING for part in parts)
@@ -51,6 +52,18 @@ def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
 def promises(objective: Objective, model: Model) -> bool:
     """True where a step never waits for the device."""
     return not reasons(objective, model)
+
+
+def _asked_within(config: Config) -> Iterator[Config]:
+    """A config and what is in it, but for payoffs: they are drawn from, and their draws weighed, ahead of the step."""
+    if isinstance(config, Payoff):
+        return
+    yield config
+    for name in hints(type(config)):
+        value = getattr(config, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Config):
+                yield from _asked_within(part)
 
 
 def _name(part: Config) -> str:
