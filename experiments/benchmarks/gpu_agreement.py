@@ -161,7 +161,10 @@ def agreement(device: torch.device, only: Sequence[str] = (), size: int = 64) ->
 
 
 def pairs() -> Iterator[tuple[Objective, Model]]:
-    """What the capability table says works, of the package's own components; a user's own reward is left out."""
+    """What the capability table says works, of the package's own components; a user's own reward is left out.
+
+    So are objectives that are made of others, because they take the steps that their parts do.
+    """
     for objective, model in combinations():
         ours = type(objective).__module__.startswith("structpred.") and registered_name(model) in SMALL
         if ours and "module:function" not in objective.to_json():

@@ -127,7 +127,12 @@ def utilisation(function: Callable[[], object], device: torch.device) -> float |
         return (time.process_time() - cpu) / (time.perf_counter() - wall)
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         wall = seconds(finished(function, device))
-    busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
+    kernels = [
+        event
+        for event in profiler.key_averages()
+        if event.device_type.name == "CUDA" and not event.is_user_annotation  # which spans kernels counted already
+    ]
+    busy = sum(event.self_device_time_total for event in kernels) / 1e6
     return busy / wall if busy else "not measured: the profiler saw no kernel"
 
 
