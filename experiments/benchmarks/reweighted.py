@@ -1,0 +1,73 @@
+"""What does it cost to aim RML at BLEU, by weighted draws, against RML with the Hamming payoff alone?
+
+First how many candidates are drawn and weighted a second, for every base measure that needs no run; then, with
+``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``, training steps on captions with five candidates each,
+drawing and weighting counted in. Both arms draw from the same Hamming payoff and take turns at every step.
+"""
+
+import torch
+
+from structpred.experiments.benchmarks.captions import MODEL, captions, some
+from structpred.experiments.benchmarks.rml_step import Arm, turn
+from structpred.experiments.benchmarks.standalone import standalone
+from structpred.experiments.benchmarks.timing import Median, report, seconds
+from structpred.objectives import RML, Sampled, SelfNormalised
+from structpred.payoffs import (
+    AroundPayoff,
+    BaseMeasure,
+    EditDistancePayoff,
+    HammingPayoff,
+    NGramReplacement,
+    ReweightedPayoff,
+    Temperature,
+)
+from structpred.sequences import Sequences
+
+LABELS, TIME, EXAMPLES, CANDIDATES = 7856, 25, 4096, 5
+"""The labels of Multi30k's German captions; as many examples as training draws for together."""
+HAMMING = HammingPayoff(temperature=Temperature(edit_rate=0.1))
+EDITS = EditDistancePayoff(temperature=Temperature(edit_rate=0.1))
+BASES: dict[str, BaseMeasure] = {
+    "hamming": AroundPayoff(payoff=HAMMING),
+    "hamming_unigram": AroundPayoff(payoff=HAMMING, substitutes="unigram"),
+    "edit_distance": AroundPayoff(payoff=EDITS),
+    "n_grams": NGramReplacement(),
+}
+REPEATS, BATCH_TOKENS, SENTENCES, TURNS = 7, 1024, 128, 9
+
+
+def drawn_and_weighted(base: BaseMeasure) -> float:
+    """Candidates a second: BLEU of each, and its weight."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(LABELS, (EXAMPLES, TIME), generator=generator)
+    q = ReweightedPayoff(base=base).around(Sequences(labels, torch.full((EXAMPLES,), TIME)), LABELS)
+    times = [seconds(lambda: q.weighted_sample(CANDIDATES, generator)) for _ in range(REPEATS + 1)][1:]
+    return EXAMPLES * CANDIDATES / Median.of(times).value
+
+
+def main() -> None:
+    """Measure and report."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    figures: dict[str, float | int | str] = {"threads": 1, "labels": LABELS, "length": TIME, "k": CANDIDATES}
+    for name, base in BASES.items():
+        figures[f"candidates_per_second_{name}"] = drawn_and_weighted(base)
+    data = some(captions(), SENTENCES)
+    arms = {
+        "hamming": Arm(RML(payoff=HAMMING, estimator=Sampled(k=CANDIDATES)), data, MODEL, BATCH_TOKENS),
+        "bleu": Arm(
+            RML(payoff=ReweightedPayoff(base=BASES["hamming"]), estimator=SelfNormalised(k=CANDIDATES)),
+            data,
+            MODEL,
+            BATCH_TOKENS,
+        ),
+    }
+    turns = [turn(arms, epoch) for epoch in range(TURNS + 1)][1:]
+    ratio = Median.of([each["bleu"].cpu / each["hamming"].cpu for each in turns])
+    figures |= {"sentences": SENTENCES, "bleu_to_hamming": ratio.value}
+    figures |= {"bleu_to_hamming_low": ratio.low, "bleu_to_hamming_high": ratio.high}
+    report(figures, "RML with BLEU by weighted draws, and with Hamming; medians")
+
+
+if __name__ == "__main__":
+    standalone(main)
