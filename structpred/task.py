@@ -1,7 +1,8 @@
 """What a task is: examples with references, split, and the metrics that score predictions."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from structpred.blame import blaming
@@ -23,6 +24,7 @@ class Example:
         references: one or more right outputs. Training draws one of them each epoch; scoring takes the closest.
         where: where it was read, such as ``"fre_dev.tsv line 17"``, for messages.
         unknown: for each position whether its word is new, for metrics of those; empty where the task does not say.
+        metadata: what else the task knows of it, by name, for rewards that ask; part of the digest of the data.
     """
 
     # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
@@ -32,6 +34,7 @@ class Example:
     references: tuple[Symbols, ...]
     where: str
     unknown: tuple[bool, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,9 @@ def loaded(task: Task) -> Splits:
             if not isinstance(example, Example) or not _whole(example):
                 expected = "an Example of symbols, which are str, with one reference or more"
                 refuse(f"{what}, {split},", expected, f"{described(example)} as number {number}", "correct it")
+            if not isinstance(example.metadata, Mapping):
+                found_here = f"one with {described(example.metadata)} as number {number}"
+                refuse(f"{what}, {split},", "examples with metadata by name", found_here, "make it a dictionary")
     return found
 
 

@@ -21,23 +21,26 @@ class JsonLines(Pairs):
     """Pairs from files of one JSON object a line, such as ``{"source": "ab", "target": "x y"}``.
 
     The source is a text. The target is a text too, or a list: of texts that are all right, as in ``["x y", "x z"]``, or
-    of the symbols of one output, as in ``["x", "y"]``; ``lists`` says which. Objects may hold more than the two keys.
-    Objects with the same source are one example; a split without a file of its own is held out of ``train``, as `Pairs`
-    describes.
+    of the symbols of one output, as in ``["x", "y"]``; ``lists`` says which. Objects may hold more than the two keys,
+    and the values of those that ``metadata`` names are kept for rewards that ask (`FunctionReward`). Objects with the
+    same source are one example; a split without a file of its own is held out of ``train``, as `Pairs` describes.
 
     Attributes:
         source_key, target_key: the keys of the two sides.
         lists: what a list of texts is, ``"references"`` or ``"symbols"``. None refuses one that may be both, which is
             any but one of texts with spaces between their symbols, or of a single symbol. A list of lists is taken for
             references of symbols.
+        metadata: further keys that every object has, whose values become `Example.metadata` and part of the data's
+            digest.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
-    additions: ClassVar[tuple[str, ...]] = (*Pairs.additions, "lists")
+    additions: ClassVar[tuple[str, ...]] = (*Pairs.additions, "lists", "metadata")
 
     source_key: str = "source"
     target_key: str = "target"
     lists: Literal["references", "symbols"] | None = None
+    metadata: tuple[str, ...] = ()
 
     def examples(self, path: str) -> list[Example]:
         """The examples of one file.
@@ -55,11 +58,12 @@ class JsonLines(Pairs):
         except (ValueError, RecursionError) as error:
             reason = error if isinstance(error, json.JSONDecodeError) else type(error).__name__
             raise DataError(f"{where} must be a JSON object, but it cannot be parsed ({reason}); mend it") from None
-        for key in (self.source_key, self.target_key):
+        for key in (self.source_key, self.target_key, *self.metadata):
             if not isinstance(node, dict) or key not in node:
                 raise DataError(f"{where} must be a JSON object with the key {key!r}, but it is none; name another key")
         source = self.symbols(_text(node[self.source_key], where, "source"), self.source, f"{where}: the source")
-        return Example(source, tuple(self._references(node[self.target_key], where)), where)
+        references = tuple(self._references(node[self.target_key], where))
+        return Example(source, references, where, metadata={key: node[key] for key in self.metadata})
 
     def _references(self, target: object, where: str) -> list[Symbols]:
         if not isinstance(target, list) or not target:

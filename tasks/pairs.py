@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from structpred.config import Count
@@ -126,13 +126,22 @@ class Pairs(Task):
 
 
 def merged(examples: Iterable[Example]) -> list[Example]:
-    """Examples of the same source as one with all their references, in order; equal references are one."""
-    first: dict[Symbols, str] = {}
+    """Examples of the same source as one with all their references, in order; equal references are one.
+
+    Raises:
+        DataError: two of the same source have other metadata.
+    """
+    first: dict[Symbols, Example] = {}
     references: dict[Symbols, dict[Symbols, None]] = defaultdict(dict)  # the inner dict is a set that keeps order
     for example in examples:
-        first.setdefault(example.source, example.where)
+        before = first.setdefault(example.source, example)
+        if example.metadata != before.metadata:
+            raise DataError(
+                f"{example.where} has the source of {before.where}, so that both are one example, but other metadata; "
+                "give them the same, or leave those keys out"
+            )
         references[example.source].update(dict.fromkeys(example.references))
-    return [Example(source, tuple(references[source]), where) for source, where in first.items()]
+    return [replace(example, references=tuple(references[source])) for source, example in first.items()]
 
 
 def hold_out(examples: Sequence[Example], *, parts: int, path: str) -> list[list[Example]]:

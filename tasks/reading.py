@@ -37,7 +37,7 @@ def with_unknown(splits: Splits) -> Splits:
 
 
 def digest_of(*splits: Sequence[Example]) -> str:
-    """SHA-256, in hexadecimal, over the sources and references of the given splits, in order.
+    """SHA-256, in hexadecimal, over the sources, references and metadata of the given splits, in order.
 
     Where the examples were read does not count: a file may move or be named otherwise.
 
@@ -50,8 +50,8 @@ def digest_of(*splits: Sequence[Example]) -> str:
         hashed.update(b",[" if i else b"[")
         for j, example in enumerate(split):
             source = example.source.digest if isinstance(example.source, Recording) else example.source
-            node = [source, example.references]
-            text = json.dumps(node, separators=(",", ":"), ensure_ascii=False)
+            known = [json.dumps(dict(example.metadata), sort_keys=True)] if example.metadata else []
+            text = json.dumps([source, example.references, *known], separators=(",", ":"), ensure_ascii=False)
             hashed.update(f",{text}".encode() if j else text.encode())
         hashed.update(b"]")
     hashed.update(b"]")

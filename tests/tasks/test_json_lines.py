@@ -7,6 +7,7 @@ import pytest
 from structpred.config import encode
 from structpred.errors import DataError
 from structpred.tasks import JsonLines
+from structpred.tasks.reading import digest_of
 from tests.support.damage import outcomes
 
 GOOD = """{"source": "ab", "target": "x y"}
@@ -54,7 +55,52 @@ def test_a_list_that_may_be_two_things_is_refused(tmp_path: Path, target: str, s
 
 
 def test_older_runs_keep_their_identity() -> None:
-    assert "lists" not in str(encode(JsonLines(train="a"), versions=True))
+    known = str(encode(JsonLines(train="a"), versions=True))
+    assert "lists" not in known
+    assert "metadata" not in known
+
+
+KNOWN = """{"source": "ab", "target": "x", "id": 3, "weights": [1, 2.5], "note": "\\ud800"}
+{"source": "c", "target": "y", "id": null, "weights": [], "note": ""}
+{"source": "ab", "target": "z", "id": 3, "weights": [1, 2.5], "note": "\\ud800"}
+"""
+
+
+def test_named_keys_are_kept_as_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(KNOWN, encoding="utf-8")
+    task = JsonLines(train=str(path), metadata=("id", "weights"))
+    first, second = task.examples(str(path))
+    assert (first.metadata, second.metadata) == ({"id": 3, "weights": [1, 2.5]}, {"id": None, "weights": []})
+    assert len(first.references) == 2
+    assert len({first, second}) == 2
+    assert JsonLines(train=str(path)).examples(str(path))[0].metadata == {}
+
+
+def test_metadata_are_part_of_the_digest_of_the_data(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    first.write_text(KNOWN, encoding="utf-8")
+    second.write_text(KNOWN.replace("2.5", "2.25"), encoding="utf-8")
+
+    def digest(path: Path, *keys: str) -> str:
+        return digest_of(JsonLines(train=str(path), metadata=keys).examples(str(path)))
+
+    assert digest(first) == digest(second) != digest(first, "id")
+    assert digest(first, "id", "note") == digest(second, "id", "note")
+    assert digest(first, "weights") != digest(second, "weights")
+
+
+def test_metadata_that_are_missing_or_at_odds_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(KNOWN.replace('"id": null, ', ""), encoding="utf-8")
+    task = JsonLines(train=str(path), metadata=("id",))
+    with pytest.raises(DataError, match=r"^a\.jsonl line 2 must be a JSON object with the key 'id'"):
+        task.examples(str(path))
+    path.write_text(KNOWN.replace('"z", "id": 3', '"z", "id": 4'), encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"^a\.jsonl line 3 has the source of a\.jsonl line 1, .* but other metadata; give"
+    ):
+        task.examples(str(path))
 
 
 @pytest.mark.parametrize(
