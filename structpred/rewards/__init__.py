@@ -4,6 +4,14 @@ from structpred.rewards.base import Reward
 from structpred.rewards.bleu import SentenceBleu
 from structpred.rewards.edit_distance import EditDistance
 from structpred.rewards.function import FunctionReward
+from structpred.rewards.gleu import SentenceGleu
 from structpred.rewards.hamming import Hamming
 
-__all__ = ["EditDistance", "FunctionReward", "Hamming", "Reward", "SentenceBleu"]
+__all__ = [
+    "EditDistance",
+    "FunctionReward",
+    "Hamming",
+    "Reward",
+    "SentenceBleu",
+    "SentenceGleu",
+]

@@ -416,7 +416,9 @@ def test_what_cannot_work_is_refused_in_words() -> None:
         ConfigError, match=r"baseline=LeaveOneOut\(\) compares .* at least 2 samples, but got samples=1"
     ):
         REINFORCE(samples=1)
-    with pytest.raises(ConfigError, match=r"FunctionReward does not; use such a reward \(bleu, edit-distance, hamming"):
+    with pytest.raises(
+        ConfigError, match=r"FunctionReward does not; use such a reward \(bleu, edit-distance, gleu, hamming"
+    ):
         REINFORCE(reward=FunctionReward(function="a:b"), credit="token")
     with pytest.raises(ConfigError, match=r"REINFORCE with the reward Hamming needs outputs as long .* Seq2Seq"):
         Experiment(task=Copying(), model=Seq2Seq(), objective=REINFORCE(reward=Hamming()))
