@@ -26,6 +26,8 @@ class Sequences:
         total: the sum of ``lengths``, where it is known without asking the device for it.
         weights: the weight of each candidate in an expectation, ``[batch, candidates]``; those of an example sum to
             one. None weighs all alike.
+        examples: of references, the index of the example that each is of, ``[batch]`` and in main memory, where a
+            reward asks for it; see `structpred.rewards.Context`.
     """
 
     labels: Int[Tensor, "*batch time"]
@@ -33,6 +35,7 @@ class Sequences:
     ended: Bool[Tensor, "*batch"] | None = None
     total: int | None = None
     weights: Float[Tensor, "*batch"] | None = None
+    examples: Int[Tensor, " n"] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
@@ -56,10 +59,15 @@ class Sequences:
 
     @classmethod
     def from_tensors(
-        cls, labels: Tensor, lengths: Tensor, total: int | None = None, weights: Tensor | None = None
+        cls,
+        labels: Tensor,
+        lengths: Tensor,
+        total: int | None = None,
+        weights: Tensor | None = None,
+        examples: Tensor | None = None,
     ) -> "Sequences":
         """What `tensors` took apart."""
-        return cls(labels, lengths, total=total, weights=weights)
+        return cls(labels, lengths, total=total, weights=weights, examples=examples)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Labels and lengths, for where only tensors may pass."""
@@ -81,7 +89,8 @@ class Sequences:
     def candidates(self) -> "Sequences":
         """``[batch, time]`` as ``[batch, 1, time]``: one candidate per example."""
         ended = None if self.ended is None else self.ended.unsqueeze(1)
-        return Sequences(self.labels.unsqueeze(1), self.lengths.unsqueeze(1), ended, self.total)
+        labels, lengths = self.labels.unsqueeze(1), self.lengths.unsqueeze(1)
+        return Sequences(labels, lengths, ended, self.total, examples=self.examples)
 
     def flatten(self) -> "Sequences":
         """``[batch, candidates, time]`` as ``[batch * candidates, time]``."""
@@ -92,13 +101,14 @@ class Sequences:
         """The examples at the given indices along batch."""
         ended = None if self.ended is None else self.ended[rows]
         weights = None if self.weights is None else self.weights[rows]
-        return Sequences(self.labels[rows], self.lengths[rows], ended, weights=weights)
+        examples = None if self.examples is None else self.examples[rows.cpu() if isinstance(rows, Tensor) else rows]
+        return Sequences(self.labels[rows], self.lengths[rows], ended, weights=weights, examples=examples)
 
     def to(self, device: torch.device | str) -> "Sequences":
         """The same sequences on another device."""
         ended = None if self.ended is None else self.ended.to(device)
         weights = None if self.weights is None else self.weights.to(device)
-        return Sequences(self.labels.to(device), self.lengths.to(device), ended, self.total, weights)
+        return Sequences(self.labels.to(device), self.lengths.to(device), ended, self.total, weights, self.examples)
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from structpred.errors import DataError
 from structpred.recordings import Recording
 from structpred.task import Example, Splits, Task, loaded
-from structpred.vocabulary import Vocabularies
+from structpred.vocabulary import Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class EncodedSplit:
         references: all references of all examples, in order.
         first: index of each example's first reference, ``[n]``.
         variants: number of references of each example, ``[n]``.
+        labels: the symbols of references; those that training does not know come last, and no action writes them.
     """
 
     examples: tuple[Example, ...]
@@ -62,6 +63,7 @@ class EncodedSplit:
     references: Ragged
     first: Int[np.ndarray, " n"]
     variants: Int[np.ndarray, " n"]
+    labels: Vocabulary
 
     def references_of(self, rows: Int[np.ndarray, " batch"], count: int) -> Int[np.ndarray, "batch count"]:
         """The indices of ``count`` references of each example; its first stands for those it does not have."""
@@ -115,7 +117,7 @@ class EncodedTask:
         return cls(splits, vocabularies)
 
     def split(self, name: str) -> EncodedSplit:
-        """One split; input symbols and labels unknown from training become the ids after the last.
+        """One split; input symbols unknown from training become the id after the last, labels the ids after the last.
 
         Raises:
             DataError: the split is empty.
@@ -123,16 +125,18 @@ class EncodedTask:
         examples: tuple[Example, ...] = getattr(self.splits, name)
         if not examples:
             raise DataError(f"the split {name!r} of this task is empty; use another, or check its files")
-        inputs, labels = self.vocabularies.inputs, self.vocabularies.labels
+        inputs, known = self.vocabularies.inputs, self.vocabularies.labels
+        references = [reference for example in examples for reference in example.references]
+        news = {symbol for reference in references for symbol in known.unknown(reference)}
+        labels = Vocabulary((*known.symbols, *sorted(news)))
         variants = np.array([len(example.references) for example in examples], np.int64)
         return EncodedSplit(
             examples=examples,
             sources=Ragged.of([inputs.encode(example.source, unknown=len(inputs)) for example in examples]),
-            references=Ragged.of(
-                [labels.encode(each, unknown=len(labels)) for example in examples for each in example.references]
-            ),
+            references=Ragged.of(list(map(labels.encode, references))),
             first=variants.cumsum() - variants,
             variants=variants,
+            labels=labels,
         )
 
     @cached_property

@@ -13,7 +13,7 @@ from structpred.environments.data import EncodedSplit, EncodedTask
 from structpred.environments.running_scores import RunningScore, running_score
 from structpred.errors import ConfigError, DataError
 from structpred.registry import nearest
-from structpred.rewards import Reward
+from structpred.rewards import Context, Reward, bind
 from structpred.rewards.base import Incremental
 from structpred.task import Task
 
@@ -94,7 +94,9 @@ class Rules:
                 f"symbols, and limit is {most}; leave it out, or set fixed_length=False"
             )
         longest = encoded.longest_source if fixed else most or 2 * encoded.longest_reference + 1
-        return cls(chosen, scored, when, encoded, encoded.split(where), fixed, longest)
+        data = encoded.split(where)
+        bound = bind(scored, Context(chosen, data.labels, data.examples))
+        return cls(chosen, bound, when, encoded, data, fixed, longest)
 
     @property
     def labels(self) -> int:

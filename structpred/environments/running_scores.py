@@ -1,5 +1,6 @@
 """The reward of every prefix of many outputs at once, while they grow."""
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from structpred.blame import blaming
+from structpred.config import components
 from structpred.foreign import modules_of
 from structpred.protocols import Checkable
 from structpred.rewards import EditDistance, Hamming, Reward
@@ -45,10 +47,12 @@ class Outputs(Checkable, Protocol):
     Attributes:
         prefix: ``[n, time]``.
         length: ``[n]``.
+        example: the index of each one's example in the split, ``[n]``.
     """
 
     prefix: Int[np.ndarray, "n time"]
     length: Int[np.ndarray, " n"]
+    example: Int[np.ndarray, " n"]
 
 
 NO_LABEL = -1
@@ -161,7 +165,7 @@ class Rescored:
     """
 
     def __init__(self, reward: Reward, n: int, references: int, time: int) -> None:
-        self.reward, self.modules = reward, modules_of([type(reward)])
+        self.reward, self.modules = reward, modules_of(map(type, components(reward)))
         self.references = np.full((n, references, time), NO_LABEL, np.int64)
         self.lengths = np.zeros((n, references), np.int64)
         self.score = np.zeros(n)
@@ -191,7 +195,7 @@ class Rescored:
             return self.score
         lengths = self.lengths[rows]
         prefixes = _sequences(outputs.prefix[rows], outputs.length[rows])
-        targets = _sequences(self.references[rows], lengths)
+        targets = replace(_sequences(self.references[rows], lengths), examples=torch.from_numpy(outputs.example[rows]))
         with blaming(self.modules):
             self.score[rows] = self._scores(prefixes, targets).double().numpy()
         return self.score

@@ -22,6 +22,7 @@ class Reward(Config):
 
     Attributes:
         decomposes: True where r is a sum over positions; then ``costs`` gives the shortfall of every label at each.
+            This and the next are constants of a class, except of one that is made of other rewards.
         same_length: True where outputs must be as long as their references.
     """
 
@@ -37,6 +38,11 @@ class Reward(Config):
             outputs: ``[batch, candidates, time]``.
             references: ``[batch, time]``, or ``[batch, references, time]`` of which the best counts.
         """
+
+    @property
+    def asks_for_examples(self) -> bool:
+        """True where the references it is given must say which examples they are of (`Sequences.examples`)."""
+        return False
 
 
 @runtime_checkable

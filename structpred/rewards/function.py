@@ -7,34 +7,59 @@ import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from structpred.blame import blaming
+from structpred.config import Interval
 from structpred.errors import ConfigError
 from structpred.registry import rewards
 from structpred.returned import LARGEST, refuse, shortened
-from structpred.rewards.base import Reward
+from structpred.rewards.memory import Memory
+from structpred.rewards.reading import Reading, rows_of
 from structpred.sequences import Sequences
+from structpred.task import Example
 
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+ASKED = ("source", "metadata")
+"""What a function may ask for by keyword."""
+
+Seen = tuple[int, ...] | tuple[str, ...] | str
+"""An output or a reference as a function sees it, but for lists."""
 
 
 @rewards.register("function")
 @dataclass(frozen=True, kw_only=True)
-class FunctionReward(Reward):
-    """r(y, y*) = f(y, y*), for an importable function ``f(output: list[int], reference: list[int]) -> float``.
+class FunctionReward(Reading):
+    """r(y, y*) = f(y, y*), for an importable function ``f(output, reference) -> float``; higher is better.
 
-    Higher is better. The function is called once per candidate and reference, and its source text is part of a run's
-    identity; the source of what it calls is not.
+    The function sees lists of label ids, lists of the task's symbols, or texts as the task renders them. A function
+    with keyword-only parameters named ``source`` or ``metadata``, as in ``f(output, reference, *, source)``, is also
+    given the example's source, a list of symbols or a `structpred.recordings.Recording`, and its `Example.metadata`.
+
+    The function is called once per candidate and reference, of which the best counts. Its source text is part of a
+    run's identity; the source of what it calls is not. It is imported and its parameters are checked where an identity
+    is computed or training begins, never because a saved run names it.
 
     Attributes:
         function: where to import it from, as ``package.module:name``.
+        on: what it sees: ``"ids"``, ``"symbols"`` or ``"text"``.
+        cache: how many of its latest values are remembered, by all that it was given. 0, the default, calls it every
+            time, which is the only choice for a function that depends on anything else, such as a model that is being
+            trained or a generator of random numbers.
     """
 
+    additions: ClassVar[tuple[str, ...]] = ("on", "cache")
+
     function: str
+    on: Literal["ids", "symbols", "text"] = "ids"
+    cache: Annotated[int, Interval(least=0)] = 0
 
     def check(self) -> None:
         """Refuse what cannot be the name of a function; whether it can be imported shows at use."""
@@ -58,11 +83,11 @@ class FunctionReward(Reward):
                 "call it from a function of your own, in a file"
             ) from None
 
-    def resolve(self) -> Callable[[list[int], list[int]], float]:
+    def resolve(self) -> Callable[..., float]:
         """The function itself.
 
         Raises:
-            ConfigError: the module or the name does not exist, or is nothing that can be called.
+            ConfigError: the module or the name does not exist, or is nothing that can be called with what it is given.
         """
         module, _, name = self.function.partition(":")
         try:
@@ -76,27 +101,84 @@ class FunctionReward(Reward):
             ) from error
         if not callable(found):
             raise ConfigError(f"the reward function {self.function!r} must be callable, but is {found!r}")
+        _check_parameters(self.function, found)
         return found
+
+    @property
+    def asks_for_examples(self) -> bool:
+        """True where the function asks for the source or the metadata.
+
+        Raises:
+            ConfigError: it cannot be imported or called.
+        """
+        return bool(asked(self.resolve()))
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """The best value over an example's references.
 
         Raises:
-            ConfigError: the function cannot be imported, or returns something other than a number.
+            ConfigError: the function cannot be imported or returns no finite number, or it is to see more than ids and
+                nothing says which data they come from.
+            CodeError: it raised an exception.
         """
         function = self.resolve()
-        several = references if references.lengths.ndim == 2 else references.candidates()
-        rows, count = outputs.lengths.shape[1], several.lengths.shape[1]
-        hypotheses, targets = outputs.flatten().tolist(), several.flatten().tolist()
-        with blaming({getattr(function, "__module__", ""), self.function.partition(":")[0]}):
-            values = [
-                max(
-                    self._number(function(list(output), list(target)))
-                    for target in targets[i * count : i * count + count]
-                )
-                for i, output in ((index // rows, output) for index, output in enumerate(hypotheses))
-            ]
+        wanted = asked(function)
+        indices = self._indices(references) if wanted else [None] * len(outputs)
+        values = []
+        with blaming(self._modules(function)):
+            for (candidates, targets), index in zip(rows_of(outputs, references), indices, strict=True):
+                given = {} if index is None else self._given(self.context.examples[index], wanted)
+                right = [self._seen(each) for each in targets]
+                for output in map(self._seen, candidates):
+                    values.append(max(self._value(function, (output, each, index), given) for each in right))
         return torch.tensor(values, dtype=torch.float32, device=outputs.device).reshape(outputs.lengths.shape)
+
+    def _value(
+        self, function: Callable[..., float], key: tuple[Seen, Seen, int | None], given: dict[str, Any]
+    ) -> float:
+        """A value by what the function sees; of the example its index tells."""
+        pair = key[:2]
+        return self._memory.value(key, lambda: self._number(function(*map(_handed, pair), **_fresh(given))))
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self.cache)
+
+    def _seen(self, ids: list[int]) -> Seen:
+        if self.on == "ids":
+            return tuple(ids)
+        return self.context.symbols(ids) if self.on == "symbols" else self.context.text(ids)
+
+    def _given(self, example: Example, wanted: tuple[str, ...]) -> dict[str, Any]:
+        known = {"source": example.source, "metadata": MappingProxyType(dict(example.metadata))}
+        return {name: known[name] for name in wanted}
+
+    def _indices(self, references: Sequences) -> list[int]:
+        """Which example each row is of.
+
+        Raises:
+            ConfigError: it is not known.
+        """
+        examples, known = references.examples, len(self.context.examples)
+        if examples is None:
+            raise ConfigError(
+                f"the reward function {self.function!r} asks for the source or the metadata of each example, but "
+                "nothing says which examples the references are of; give references with Sequences.examples, the "
+                "indices in Context.examples"
+            )
+        found: list[int] = examples.tolist()
+        strange = [each for each in found if not 0 <= each < known]
+        if strange or len(found) != len(references):
+            what = f"the example {strange[0]}" if strange else f"{len(found)} examples for {len(references)} rows"
+            raise ConfigError(
+                f"the reward function {self.function!r} asks for the examples of {len(references)} references among "
+                f"{known}, but Sequences.examples names {what}; give one index in Context.examples for each"
+            )
+        return found
+
+    def _modules(self, function: object) -> set[str]:
+        own = {getattr(function, "__module__", ""), self.function.partition(":")[0]}
+        return own if self._context is None else own | self._context.modules
 
     def _number(self, value: object) -> float:
         what, advice = f"the reward function {self.function!r}", "mend it, or give such outputs a low reward"
@@ -109,3 +191,43 @@ class FunctionReward(Reward):
         if not abs(number) <= LARGEST:  # in this order NaN is refused as well
             refuse(what, "a number that is finite in single precision", shortened(repr(value)), advice)
         return number
+
+
+def asked(function: Callable[..., object]) -> tuple[str, ...]:
+    """What a function asks for by keyword-only parameters, of `ASKED`.
+
+    >>> def closeness(output, reference, *, metadata, scale=2.0): ...
+    >>> asked(closeness)
+    ('metadata',)
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some functions that are not written in Python do not tell
+        return ()
+    by_keyword = {name for name, each in parameters.items() if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    return tuple(name for name in ASKED if name in by_keyword)
+
+
+def _check_parameters(name: str, function: Callable[..., object]) -> None:
+    """Refuse a function that cannot be called with an output, a reference and what it asks for."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None, **dict.fromkeys(asked(function)))
+    except TypeError as error:
+        raise ConfigError(
+            f"the reward function {name!r} must take an output and a reference, and may ask for {' and '.join(ASKED)} "
+            f"by keyword-only parameters of these names, but its parameters are {signature} ({error}); mend it"
+        ) from None
+
+
+def _handed(seen: Seen) -> object:
+    """What the function is given: a list of its own, which it may change."""
+    return seen if isinstance(seen, str) else list(seen)
+
+
+def _fresh(given: dict[str, Any]) -> dict[str, Any]:
+    """The same for what it asks for; a recording is no tuple and stays one."""
+    return {name: list(each) if isinstance(each, tuple) else each for name, each in given.items()}

@@ -1,14 +1,44 @@
 """What every reward must satisfy."""
 
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from structpred.rewards import Reward
+from structpred.metrics import Metric
+from structpred.rewards import Context, Reward, bind
 from structpred.rewards.base import Decomposable, Incremental
 from structpred.sequences import Sequences
+from structpred.task import Example, Splits, Task
 from structpred.testing.spaces import as_candidates, strings
+from structpred.vocabulary import Symbols, Vocabulary
 
 LABELS, LONGEST = 2, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Letters(Task):
+    """Renders letters."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+
+    def load(self) -> Splits:
+        """Nothing."""
+        return Splits((), (), (), "letters")
+
+    def parse(self, text: str) -> Symbols:
+        """The letters between spaces."""
+        return tuple(text.split())
+
+    def render(self, output: Symbols) -> str:
+        """Spaces between them."""
+        return " ".join(output)
+
+
+def _known(references: Sequences) -> Sequences:
+    """Of the only example."""
+    return replace(references, examples=torch.zeros(len(references), dtype=torch.long))
 
 
 def check_reward(reward: Reward) -> None:
@@ -16,15 +46,19 @@ def check_reward(reward: Reward) -> None:
 
     One finite number per candidate, higher is better (nothing beats the reference itself); of several references the
     best counts; the order of candidates and what stands in the padding do not matter; costs and increments, where
-    there are any, add up to the reward.
+    there are any, add up to the reward. A reward of symbols or text sees the labels as the letters a and b, and as text
+    with spaces between them.
 
     Raises:
         AssertionError: a property does not hold; the message says which, and for which reference.
     """
+    reward = bind(
+        reward, Context(_Letters(), Vocabulary(("a", "b")), (Example(("x",), (("a",),), "the only example"),))
+    )
     for reference in strings(LABELS, LONGEST):
         shortest, longest = (len(reference),) * 2 if reward.same_length else (0, LONGEST)
         outputs = as_candidates(strings(LABELS, longest, shortest))
-        references = Sequences.of([reference])
+        references = _known(Sequences.of([reference]))
         where = f"{type(reward).__name__}, reference {reference}"
         scores = reward.score(outputs, references)
         assert scores.shape == outputs.lengths.shape, f"{where}: expected one number per candidate, got {scores.shape}"
@@ -40,7 +74,7 @@ def _check_padding_and_order(
     reward: Reward, outputs: Sequences, references: Sequences, scores: Tensor, where: str
 ) -> None:
     wide = [torch.nn.functional.pad(each.labels, (0, 2), value=1) for each in (outputs, references)]
-    padded = reward.score(Sequences(wide[0], outputs.lengths), Sequences(wide[1], references.lengths))
+    padded = reward.score(Sequences(wide[0], outputs.lengths), _known(Sequences(wide[1], references.lengths)))
     assert torch.equal(padded, scores), f"{where}: what stands in the padding must not matter"
     turned = Sequences(outputs.labels.flip(1), outputs.lengths.flip(1))
     assert torch.equal(reward.score(turned, references).flip(1), scores), f"{where}: candidates must not interact"
@@ -49,8 +83,8 @@ def _check_padding_and_order(
 def _check_several(reward: Reward, outputs: Sequences, reference: list[int], scores: Tensor, where: str) -> None:
     other = [1 - label for label in reference] + ([] if reward.same_length else [0])
     both = Sequences.of([reference, other])
-    several = Sequences(both.labels.unsqueeze(0), both.lengths.unsqueeze(0))
-    best = torch.maximum(scores, reward.score(outputs, Sequences.of([other])))
+    several = _known(Sequences(both.labels.unsqueeze(0), both.lengths.unsqueeze(0)))
+    best = torch.maximum(scores, reward.score(outputs, _known(Sequences.of([other]))))
     assert torch.equal(reward.score(outputs, several), best), f"{where}: of several references the best must count"
 
 

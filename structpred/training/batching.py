@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from structpred.objective import Objective
 from structpred.returned import checked, described, refuse
+from structpred.rewards.binding import asks_for_examples
 from structpred.seeds import generator
 from structpred.sequences import FlatSequences, Inputs, Sequences
 from structpred.training.data import TrainingData
@@ -105,6 +106,7 @@ class EpochPlan:
         chosen = data.first + variant.long()
         self.target_lengths = data.references.lengths[chosen]
         self.chosen = chosen
+        self.told = asks_for_examples(objective)
         self.resident = resident
         draws = draw_ahead(data, chosen, objective, generator(seed, "draws", epoch))
         self.draws = None if draws is None else draws.to(resident.first.device)
@@ -131,6 +133,8 @@ class EpochPlan:
         """What is gathered by rows in main memory is gathered without waiting for the device."""
         tokens = self._tokens(rows)
         inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
+        if self.told:
+            targets = replace(targets, examples=rows)
         return Batch(inputs, targets, None if self.draws is None else self.draws.gather(rows), tokens)
 
 
@@ -167,8 +171,10 @@ def draw_ahead(
 ) -> Draws | None:
     """The draws for a whole epoch, made in large blocks, with their weights if they have any; None for none."""
     blocks, weights = [], []
-    for rows in torch.split(chosen, DRAW_BLOCK):
-        drawn = objective.draw(data.references.gather(rows), data.sizes.labels, source)
+    told = asks_for_examples(objective)
+    for rows in torch.split(torch.arange(len(chosen)), DRAW_BLOCK):
+        targets = data.references.gather(chosen[rows])
+        drawn = objective.draw(replace(targets, examples=rows) if told else targets, data.sizes.labels, source)
         _check_drawn(objective, drawn, len(rows))
         if drawn is None:
             return None

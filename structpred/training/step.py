@@ -88,4 +88,4 @@ def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
     """A batch as the first arguments of `TrainingStep.forward`."""
     targets, draws = batch.targets, batch.draws
     drawn = () if draws is None else (*draws.tensors(), draws.total, draws.weights)
-    return batch.inputs.tensors(), (*targets.tensors(), targets.total), drawn
+    return batch.inputs.tensors(), (*targets.tensors(), targets.total, None, targets.examples), drawn

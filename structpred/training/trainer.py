@@ -8,13 +8,14 @@ from dataclasses import asdict
 from torch import Tensor, nn
 
 from structpred.blame import blaming
-from structpred.config import components
+from structpred.config import Config, components
 from structpred.decoding import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
 from structpred.recordings import Source
 from structpred.results import Epoch
 from structpred.returned import waiting
+from structpred.rewards import Context, bind
 from structpred.training.batching import EpochPlan
 from structpred.training.care import Care, NotFinite, described
 from structpred.training.checkpoint import State
@@ -39,6 +40,12 @@ def users_modules(recipe: Recipe) -> set[str]:
     parts = (recipe.task, recipe.model, recipe.objective, recipe.optimiser)
     classes = {type(each) for part in parts for each in components(part)}
     return modules_of(classes | set(map(type, recipe.task.metrics)) | {recipe.model.distribution})
+
+
+def bound(recipe: Recipe, prepared: Prepared) -> Recipe:
+    """The same recipe, whose rewards may read the data if they ask for more than ids."""
+    context = Context(recipe.task, prepared.codec.vocabularies.labels, prepared.splits.train)
+    return bind(recipe, context) if isinstance(recipe, Config) else recipe
 
 
 class Training:
@@ -70,6 +77,7 @@ class Training:
         loggers: Sequence[Logger] = (),
     ) -> None:
         self.ranks = ranks or Ranks(device)
+        recipe = bound(recipe, prepared)
         self.recipe, self.prepared = recipe, prepared
         self.users = users_modules(recipe)
         with blaming(self.users):
