@@ -9,6 +9,7 @@ from structpred.rewards.function import FunctionReward
 from structpred.rewards.gleu import SentenceGleu
 from structpred.rewards.hamming import Hamming
 from structpred.rewards.reading import TextReward
+from structpred.rewards.translation import SentenceChrf, SentenceTer
 
 __all__ = [
     "Context",
@@ -17,7 +18,9 @@ __all__ = [
     "Hamming",
     "Reward",
     "SentenceBleu",
+    "SentenceChrf",
     "SentenceGleu",
+    "SentenceTer",
     "TextReward",
     "bind",
 ]
