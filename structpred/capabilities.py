@@ -11,12 +11,18 @@ from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.payoffs import Temperature
 from structpred.registry import Registry, models, objectives, payoffs, rewards
+from structpred.rewards import EditDistance, Hamming, WeightedReward
 
 CHOICES = (payoffs, rewards)
 """The families that decide which reward an objective aims at."""
 
-EXAMPLES: dict[str, Any] = {"temperature": Temperature(rescaled=0.8), "function": "module:function"}
-"""Values for fields without a default, by field name: only the class matters to what can be combined."""
+EXAMPLES: dict[str, tuple[Any, ...]] = {
+    "temperature": (Temperature(rescaled=0.8),),
+    "function": ("module:function",),
+    "parts": ((WeightedReward(reward=Hamming()),), (WeightedReward(reward=EditDistance()),)),
+}
+"""Values for fields without a default, by field name. Mostly the class alone matters to what can be combined; a sum can
+do what its parts can, so there is one of positions and one of any length."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,8 @@ def _number(notes: list[str], reason: str) -> int:
     return notes.index(reason) + 1
 
 
-def _choices(cls: type[Config]) -> Iterator[dict[str, Config]]:
-    """Values of the fields that take a reward or a payoff: each member of the family in turn."""
+def _choices(cls: type[Config]) -> Iterator[dict[str, tuple[Config, ...]]]:
+    """Values of the fields that take a reward or a payoff: each member of the family in turn, in each of its ways."""
     names = {name: family for name, hint in hints(cls).items() if (family := _family(hint)) in CHOICES}
     for picked in product(*(_members(family) for family in names.values() if family is not None)):
         yield dict(zip(names, picked, strict=True))
@@ -94,12 +100,10 @@ def _family(hint: Any) -> Registry | None:
     return classes[0].family if classes else None
 
 
-def _members(family: Registry) -> list[Config]:
-    """Each member; one that takes a reward itself under each reward."""
+def _members(family: Registry) -> list[tuple[Config, ...]]:
+    """Each member in each of its ways; one that takes a reward itself under each reward."""
     able = [family[name] for name in family if EXAMPLES.keys() >= set(required(family[name]))]
-    return [
-        cls(**{name: EXAMPLES[name] for name in required(cls)} | chosen) for cls in able for chosen in _choices(cls)
-    ]
+    return [tuple(_made(cls, chosen)) for cls in able for chosen in _choices(cls)]
 
 
 def _named(member: Config) -> str:
@@ -108,13 +112,22 @@ def _named(member: Config) -> str:
     return f"{', '.join(inner)} ({registered_name(member)})" if inner else registered_name(member)
 
 
-def _row(name: str, cls: type[Objective], chosen: dict[str, Config], specifications: Sequence[Model]) -> Row:
+def _made(cls: type[Config], chosen: dict[str, tuple[Config, ...]]) -> Iterator[Config]:
+    """One of each way to make it, with the given values."""
+    ways = {name: EXAMPLES[name] for name in required(cls) if name not in chosen} | chosen
+    for values in product(*ways.values()):
+        yield cls(**dict(zip(ways, values, strict=True)))
+
+
+def _row(
+    name: str, cls: type[Objective], chosen: dict[str, tuple[Config, ...]], specifications: Sequence[Model]
+) -> Row:
     found = [_way(cls, chosen, model) for model in specifications]
-    reward = ", ".join(map(_named, chosen.values())) or "-"
+    reward = ", ".join(_named(ways[0]) for ways in chosen.values()) or "-"
     return Row(name, reward, tuple(way for way, _ in found), tuple(reason for _, reason in found))
 
 
-def _way(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple[str, str]:
+def _way(cls: type[Objective], chosen: dict[str, tuple[Config, ...]], model: Model) -> tuple[str, str]:
     """How the pair works over all examples of the objective, or why it does not."""
     if not cls.examples():
         return "as its parts", ""
@@ -123,13 +136,15 @@ def _way(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple
     return " or ".join(sorted(ways)), "" if ways else refusals[0]
 
 
-def _working(cls: type[Objective], chosen: dict[str, Config], model: Model) -> tuple[list[Objective], list[str]]:
+def _working(
+    cls: type[Objective], chosen: dict[str, tuple[Config, ...]], model: Model
+) -> tuple[list[Objective], list[str]]:
     """The examples of an objective that the model can serve, and why it cannot serve the others."""
     working: list[Objective] = []
     refusals: list[str] = []
-    for example in cls.examples():
+    for example, *picked in product(cls.examples(), *chosen.values()):
         try:
-            objective = replace(example, **chosen)
+            objective = replace(example, **dict(zip(chosen, picked, strict=True)))
             objective.check_model(model)
         except ConfigError as error:
             refusals.append(str(error))

@@ -10,6 +10,7 @@ from structpred.rewards.gleu import SentenceGleu
 from structpred.rewards.hamming import Hamming
 from structpred.rewards.reading import TextReward
 from structpred.rewards.translation import SentenceChrf, SentenceTer
+from structpred.rewards.weighted import WeightedReward, WeightedRewards
 
 __all__ = [
     "Context",
@@ -22,5 +23,7 @@ __all__ = [
     "SentenceGleu",
     "SentenceTer",
     "TextReward",
+    "WeightedReward",
+    "WeightedRewards",
     "bind",
 ]

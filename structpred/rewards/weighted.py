@@ -1,0 +1,84 @@
+"""A weighted sum of rewards."""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from structpred.config import Config, Positive
+from structpred.errors import ConfigError
+from structpred.registry import rewards
+from structpred.rewards.asking import costs_of, increments_of, scores_of
+from structpred.rewards.base import Decomposable, Incremental, Reward
+from structpred.sequences import Sequences
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedReward(Config):
+    """A part of a sum.
+
+    Attributes:
+        reward: the part.
+        weight: what it is multiplied by; above 0, so that higher stays better.
+    """
+
+    reward: Reward
+    weight: Positive = 1.0
+
+
+@rewards.register("weighted")
+@dataclass(frozen=True, kw_only=True)
+class WeightedRewards(Reward):
+    """r(y, y*) = Σ_i w_i r_i(y, y*), such as BLEU with a little of a function of one's own.
+
+    It is a sum over positions where all parts are, says what each symbol adds where all parts do, and needs outputs as
+    long as their references where any part does. Each part takes the best of several references for itself.
+
+    Attributes:
+        parts: the rewards with their weights.
+    """
+
+    parts: tuple[WeightedReward, ...]
+
+    def check(self) -> None:
+        """Refuse an empty sum."""
+        if not self.parts:
+            raise ConfigError("WeightedRewards needs one part or more, but got none; give it WeightedReward(reward=…)")
+        own = {
+            "decomposes": all(part.reward.decomposes for part in self.parts),
+            "same_length": any(part.reward.same_length for part in self.parts),
+        }
+        for name, value in own.items():  # a constant of other classes; of a sum its parts decide
+            object.__setattr__(self, name, value)
+
+    def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
+        """The weighted sum of the parts' rewards."""
+        return self._sum([scores_of(part.reward, outputs, references) for part in self.parts])
+
+    def __getattr__(self, name: str) -> Any:
+        """``costs`` and ``increments``, which a sum has where all parts have them (`structpred.protocols`)."""
+        if name == "costs" and all(isinstance(part.reward, Decomposable) for part in self.parts):
+            return self._costs
+        if name == "increments" and all(isinstance(part.reward, Incremental) for part in self.parts):
+            return self._increments
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _costs(self, references: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
+        found = [
+            costs_of(part.reward, references, labels) for part in self.parts if isinstance(part.reward, Decomposable)
+        ]
+        return self._sum(found)
+
+    def _increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
+        found = [
+            increments_of(part.reward, outputs, references)
+            for part in self.parts
+            if isinstance(part.reward, Incremental)
+        ]
+        return self._sum(found)
+
+    def _sum(self, values: list[Tensor]) -> Tensor:
+        return reduce(torch.add, [part.weight * each for part, each in zip(self.parts, values, strict=True)])
