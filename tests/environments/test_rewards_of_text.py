@@ -147,7 +147,7 @@ def test_the_checker_finds_nothing() -> None:
 def test_what_goes_wrong_is_one_sentence() -> None:
     env = SequencePrediction(Readings(), function("failing"), paid="end")
     env.reset(options={"example": 2})
-    with pytest.raises(CodeError, match=r"^failing, line \d+ of .*test_reading_rewards\.py, failed with ZeroDivision"):
+    with pytest.raises(CodeError, match=r"^failing, line \d+ of .*test_rewards_of_text\.py, failed with ZeroDivision"):
         env.step(env.rules.labels)
     env = SequencePrediction(Readings(), function("known"), paid="end")
     env.reset(options={"example": 2})

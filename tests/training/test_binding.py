@@ -276,7 +276,7 @@ SCRIPT = """
 import sys
 import torch
 from structpred import train
-from tests.training.test_reading_rewards import TWO
+from tests.training.test_binding import TWO
 torch.set_num_threads(1)
 train(TWO, root=sys.argv[1], device="cpu", devices=2)
 """
