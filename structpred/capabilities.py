@@ -142,7 +142,7 @@ def _working(
     """The examples of an objective that the model can serve, and why it cannot serve the others."""
     working: list[Objective] = []
     refusals: list[str] = []
-    for example, *picked in product(cls.examples(), *chosen.values()):
+    for example, picked in product(cls.examples(), product(*chosen.values())):
         try:
             objective = replace(example, **dict(zip(chosen, picked, strict=True)))
             objective.check_model(model)

@@ -48,7 +48,7 @@ class SentenceBleu(Reward):
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """BLEU of each candidate."""
         several = references if references.lengths.ndim == 2 else references.candidates()
-        matches = torch.cat([_matched(*block, self.order).sum(0) for block in _blocks(outputs, several)])
+        matches = whole_matches(outputs, several, self.order)
         lengths = outputs.lengths.unsqueeze(-1)
         return bleu(matches.unsqueeze(2), lengths, several.lengths, self.smoothing).squeeze(-1).float()
 
@@ -103,6 +103,17 @@ def _closest(
     choices = references.sort(-1).values[:, None, None]
     nearest = (choices - lengths.unsqueeze(-1)).abs().argmin(-1, keepdim=True)
     return choices.expand(*lengths.shape, -1).gather(-1, nearest).squeeze(-1)
+
+
+def whole_matches(outputs: Sequences, references: Sequences, order: int) -> Int[Tensor, "batch candidates order"]:
+    """Clipped n-gram matches of every candidate, n = 1..order.
+
+    Args:
+        outputs: ``[batch, candidates, time]``.
+        references: ``[batch, references, time]``.
+        order: the longest n-grams.
+    """
+    return torch.cat([_matched(*block, order).sum(0) for block in _blocks(outputs, references)])
 
 
 def prefix_matches(

@@ -1,5 +1,6 @@
 """Sentence GLEU as a reward, counted on label ids for a whole batch at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from structpred.config import Count
 from structpred.registry import rewards
 from structpred.rewards.base import Reward
-from structpred.rewards.bleu import prefix_matches
+from structpred.rewards.bleu import prefix_matches, whole_matches
 from structpred.rewards.credit import added_by_each
 from structpred.sequences import Sequences
 
@@ -31,29 +32,40 @@ class SentenceGleu(Reward):
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """GLEU of each candidate against the best of its references."""
-        every = self._of_prefixes(outputs, references)
-        return every.gather(2, outputs.lengths.unsqueeze(-1)).squeeze(-1)
+        found = [
+            self._share(whole_matches(outputs, each.candidates(), self.order), outputs.lengths, each)
+            for each in _one_by_one(references)
+        ]
+        return torch.stack(found).amax(0)
 
     def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """How each symbol changes the GLEU of what is there so far; the end adds nothing."""
-        every = self._of_prefixes(outputs, references)
-        scores = every.gather(2, outputs.lengths.unsqueeze(-1)).squeeze(-1)
-        return added_by_each(every, scores, outputs)
+        prefixes = torch.arange(outputs.labels.shape[-1] + 1, device=outputs.device).view(1, 1, -1)
+        found = [
+            self._share(prefix_matches(outputs, each.candidates(), self.order), prefixes, each)
+            for each in _one_by_one(references)
+        ]
+        potentials = torch.stack(found).amax(0)
+        scores = potentials.gather(2, outputs.lengths.unsqueeze(-1)).squeeze(-1)
+        return added_by_each(potentials, scores, outputs)
 
-    def _of_prefixes(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates prefixes"]:
-        """GLEU of y_1..t for t = 0..time."""
-        several = references if references.lengths.ndim == 2 else references.candidates()
-        prefixes = torch.arange(outputs.labels.shape[-1] + 1, device=outputs.device)
-        own = ngrams(prefixes, self.order)
-        found = []
-        for labels, lengths in zip(several.labels.unbind(1), several.lengths.unbind(1), strict=True):
-            matches = prefix_matches(outputs, Sequences(labels, lengths).candidates(), self.order).sum(-1)
-            most = torch.maximum(own, ngrams(lengths, self.order).unsqueeze(1)).unsqueeze(1)
-            found.append(matches.double() / most.clamp_min(1))
-        return torch.stack(found).amax(0).float()
+    def _share(
+        self, matches: Int[Tensor, "*outputs order"], lengths: Int[Tensor, "*lengths"], references: Sequences
+    ) -> Float[Tensor, "*outputs"]:
+        """Matches of all orders over the larger number of n-grams, for outputs whose first axis is the batch."""
+        right = ngrams(references.lengths, self.order).view(-1, *[1] * (lengths.ndim - 1))
+        most = torch.maximum(ngrams(lengths, self.order), right)
+        return (matches.sum(-1).double() / most.clamp_min(1)).float()
 
 
-def ngrams(lengths: Int[Tensor, " n"], order: int) -> Int[Tensor, " n"]:
+def _one_by_one(references: Sequences) -> Iterator[Sequences]:
+    """One reference of each example at a time, ``[batch, time]``."""
+    several = references if references.lengths.ndim == 2 else references.candidates()
+    for labels, lengths in zip(several.labels.unbind(1), several.lengths.unbind(1), strict=True):
+        yield Sequences(labels, lengths)
+
+
+def ngrams(lengths: Int[Tensor, "*n"], order: int) -> Int[Tensor, "*n"]:
     """How many n-grams of orders 1 to ``order`` sequences of these lengths have.
 
     >>> ngrams(torch.tensor([0, 1, 3, 9]), 2).tolist()

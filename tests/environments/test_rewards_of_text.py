@@ -35,11 +35,11 @@ class Spaced(Readings):
 
     def load(self) -> Splits:
         found = super().load()
-        parts = {
-            name: tuple(replace(each, metadata={"place": i}) for i, each in enumerate(getattr(found, name)))
-            for name in ("train", "dev", "test")
-        }
-        return replace(found, **parts)
+        train, dev, test = (
+            tuple(replace(each, metadata={"place": i}) for i, each in enumerate(split))
+            for split in (found.train, found.dev, found.test)
+        )
+        return Splits(train, dev, test, found.digest)
 
     def render(self, output: Symbols) -> str:
         return " ".join(output)
