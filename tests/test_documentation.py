@@ -22,7 +22,7 @@ from structpred.runs import Folder
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
 MAP = ROOT / "docs" / "architecture.md"
-PAGES = [ROOT / "docs" / name for name in ("tasks.md", "training.md", "tuning.md", "environments.md")]
+PAGES = [ROOT / "docs" / name for name in ("tasks.md", "rewards.md", "training.md", "tuning.md", "environments.md")]
 DOCUMENTS = [PAPERS, MAP, *PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 OURS = ("structpred", "objectives", "tasks", "experiments", "tests", "docs", ".ci")
 
@@ -216,7 +216,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SHOWN = [
     replace(block, document=name)
-    for name in ("README.md", "docs/tasks.md", "docs/training.md", "docs/tuning.md", "docs/environments.md")
+    for name in ("README.md", *(f"docs/{page.name}" for page in PAGES))
     for block in blocks((ROOT / name).read_text(encoding="utf-8"))
 ]
 
@@ -224,7 +224,8 @@ SHOWN = [
 @pytest.mark.slow
 @pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.document} line {block.line}")
 def test_what_the_documents_show_runs(block: Block, desk: Path) -> None:
-    script = desk / f"{Path(block.document).stem.lower()}_line_{block.line}.py"
+    named = re.match(r"# (\w+\.py)\n", block.code)  # a file that a later block imports
+    script = desk / (named[1] if named else f"{Path(block.document).stem.lower()}_line_{block.line}.py")
     script.write_text(block.code, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, script.name]
