@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -101,7 +101,7 @@ class FunctionReward(Reading):
             ) from error
         if not callable(found):
             raise ConfigError(f"the reward function {self.function!r} must be callable, but is {found!r}")
-        _check_parameters(self.function, found)
+        self._parameters.check(self.function, found)
         return found
 
     @property
@@ -111,7 +111,8 @@ class FunctionReward(Reading):
         Raises:
             ConfigError: it cannot be imported or called.
         """
-        return bool(asked(self.resolve()))
+        self.resolve()
+        return bool(self._parameters.asked)
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """The best value over an example's references.
@@ -121,37 +122,51 @@ class FunctionReward(Reading):
                 nothing says which data they come from.
             CodeError: it raised an exception.
         """
-        function = self.resolve()
-        wanted = asked(function)
+        function, wanted = self.resolve(), self._parameters.asked
         indices = self._indices(references) if wanted else [None] * len(outputs)
+        see = self._seen()
         values = []
         with blaming(self._modules(function)):
             for (candidates, targets), index in zip(rows_of(outputs, references), indices, strict=True):
-                given = {} if index is None else self._given(self.context.examples[index], wanted)
-                right = [self._seen(each) for each in targets]
-                for output in map(self._seen, candidates):
-                    values.append(max(self._value(function, (output, each, index), given) for each in right))
+                call = self._calling(function, None if index is None else self.context.examples[index], wanted)
+                right = [see(each) for each in targets]
+                for output in map(see, candidates):
+                    values.append(max([self._value(call, output, each, index) for each in right]))
         return torch.tensor(values, dtype=torch.float32, device=outputs.device).reshape(outputs.lengths.shape)
 
-    def _value(
-        self, function: Callable[..., float], key: tuple[Seen, Seen, int | None], given: dict[str, Any]
-    ) -> float:
-        """A value by what the function sees; of the example its index tells."""
-        pair = key[:2]
-        return self._memory.value(key, lambda: self._number(function(*map(_handed, pair), **_fresh(given))))
+    def _seen(self) -> Callable[[list[int]], Seen]:
+        """What becomes of ids."""
+        if self.on == "ids":
+            return tuple
+        return self.context.symbols if self.on == "symbols" else self.context.text
+
+    def _calling(
+        self, function: Callable[..., object], example: Example | None, wanted: tuple[str, ...]
+    ) -> Callable[[Seen, Seen], float]:
+        """The function on lists of its own, which it may change, or on texts, and with what it asks for."""
+        own: Callable[[Seen], object] = str if self.on == "text" else list
+        if example is None:
+            return lambda output, right: self._number(function(own(output), own(right)))
+
+        def call(output: Seen, right: Seen) -> float:
+            given = {name: _given(name, example) for name in wanted}
+            return self._number(function(own(output), own(right), **given))
+
+        return call
+
+    def _value(self, call: Callable[[Seen, Seen], float], output: Seen, right: Seen, index: int | None) -> float:
+        """A value, remembered by what the function sees; of the example its index tells."""
+        if not self.cache:
+            return call(output, right)
+        return self._memory.value((output, right, index), lambda: call(output, right))
 
     @cached_property
     def _memory(self) -> Memory:
         return Memory(self.cache)
 
-    def _seen(self, ids: list[int]) -> Seen:
-        if self.on == "ids":
-            return tuple(ids)
-        return self.context.symbols(ids) if self.on == "symbols" else self.context.text(ids)
-
-    def _given(self, example: Example, wanted: tuple[str, ...]) -> dict[str, Any]:
-        known = {"source": example.source, "metadata": MappingProxyType(dict(example.metadata))}
-        return {name: known[name] for name in wanted}
+    @cached_property
+    def _parameters(self) -> "_Parameters":
+        return _Parameters()
 
     def _indices(self, references: Sequences) -> list[int]:
         """Which example each row is of.
@@ -193,41 +208,51 @@ class FunctionReward(Reading):
         return number
 
 
-def asked(function: Callable[..., object]) -> tuple[str, ...]:
-    """What a function asks for by keyword-only parameters, of `ASKED`.
+class _Parameters:
+    """What a function asks for, looked up once: inspecting a signature takes longer than most calls.
 
-    >>> def closeness(output, reference, *, metadata, scale=2.0): ...
-    >>> asked(closeness)
-    ('metadata',)
+    Attributes:
+        function: the last function that was checked.
+        asked: what it asks for, of `ASKED`.
     """
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some functions that are not written in Python do not tell
-        return ()
-    by_keyword = {name for name, each in parameters.items() if each.kind is inspect.Parameter.KEYWORD_ONLY}
-    return tuple(name for name in ASKED if name in by_keyword)
+
+    def __init__(self) -> None:
+        self.function: object = None
+        self.asked: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[type["_Parameters"], tuple[()]]:
+        return _Parameters, ()  # another process imports the function by itself
+
+    def check(self, name: str, function: Callable[..., object]) -> None:
+        """Refuse a function that cannot be called with an output, a reference and what it asks for.
+
+        Raises:
+            ConfigError: its parameters are others.
+        """
+        if function is not self.function:
+            self.asked = _asked(name, function)
+            self.function = function
 
 
-def _check_parameters(name: str, function: Callable[..., object]) -> None:
-    """Refuse a function that cannot be called with an output, a reference and what it asks for."""
+def _asked(name: str, function: Callable[..., object]) -> tuple[str, ...]:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
+    except (TypeError, ValueError):  # some functions that are not written in Python do not tell
+        return ()
+    by_keyword = {each.name for each in signature.parameters.values() if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    found = tuple(name for name in ASKED if name in by_keyword)
     try:
-        signature.bind(None, None, **dict.fromkeys(asked(function)))
+        signature.bind(None, None, **dict.fromkeys(found))
     except TypeError as error:
         raise ConfigError(
             f"the reward function {name!r} must take an output and a reference, and may ask for {' and '.join(ASKED)} "
             f"by keyword-only parameters of these names, but its parameters are {signature} ({error}); mend it"
         ) from None
+    return found
 
 
-def _handed(seen: Seen) -> object:
-    """What the function is given: a list of its own, which it may change."""
-    return seen if isinstance(seen, str) else list(seen)
-
-
-def _fresh(given: dict[str, Any]) -> dict[str, Any]:
-    """The same for what it asks for; a recording is no tuple and stays one."""
-    return {name: list(each) if isinstance(each, tuple) else each for name, each in given.items()}
+def _given(name: str, example: Example) -> object:
+    """The source, a list unless it is a recording, or the metadata, which cannot be written to."""
+    if name == "metadata":
+        return MappingProxyType(dict(example.metadata))
+    return list(example.source) if isinstance(example.source, tuple) else example.source
