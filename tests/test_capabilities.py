@@ -1,0 +1,42 @@
+"""Which reward goes with which objective and model, as the classes themselves say."""
+
+import pytest
+
+from structpred.capabilities import Grid, Row, grid
+from structpred.registry import objectives
+
+NEW = ("chrf", "gleu", "ter", "weighted")
+ANY = ("candidate-hinge", "minimum-risk", "mixer", "reinforce")
+POSITIONS = ("expected-reward", "max-margin", "softmax-margin")
+
+
+@pytest.fixture(scope="module")
+def shown() -> Grid:
+    return grid()
+
+
+def row(shown: Grid, objective: str, reward: str) -> Row:
+    (found,) = (each for each in shown.rows if (each.objective, each.reward) == (objective, reward))
+    return found
+
+
+@pytest.mark.parametrize("objective", ANY)
+@pytest.mark.parametrize("reward", NEW)
+def test_rewards_of_any_length_go_wherever_the_edit_distance_goes(shown: Grid, objective: str, reward: str) -> None:
+    assert row(shown, objective, reward).ways == row(shown, objective, "edit-distance").ways
+    assert "sampled" in row(shown, objective, reward).ways
+
+
+@pytest.mark.parametrize("objective", POSITIONS)
+def test_a_sum_goes_wherever_any_of_its_parts_could_go(shown: Grid, objective: str) -> None:
+    assert row(shown, objective, "weighted").ways == row(shown, objective, "hamming").ways
+    for reward in ("chrf", "gleu", "ter"):
+        found = row(shown, objective, reward)
+        assert found.ways == ("", "", "")
+        assert all("needs a reward that is a sum over positions" in reason for reason in found.reasons)
+
+
+def test_there_is_one_row_for_each_objective_and_reward(shown: Grid) -> None:
+    pairs = [(each.objective, each.reward) for each in shown.rows]
+    assert len(pairs) == len(set(pairs))
+    assert {objective for objective, _ in pairs} == set(objectives)
