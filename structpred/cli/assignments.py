@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from structpred.config import Config, Json, decode, encode, hints
 from structpred.errors import ConfigError
@@ -141,7 +141,9 @@ def _default(cls: type[Config], name: str) -> Json:
 
 
 def _value(text: str, hint: Any) -> Json:
-    """A name for a family, a text where the field takes texts, else a JSON value such as 3, 0.1, true or null."""
+    """A name for a family, a text where the field takes one, else a JSON value such as 3, 0.1, ["a", "b"] or null."""
+    if get_origin(hint) is tuple:
+        return value_of(text)
     accepted = {hint, *get_args(hint)}
     if any(isinstance(each, type) and issubclass(each, Config) and each.family for each in accepted):
         return {"type": text}

@@ -8,13 +8,18 @@ from structpred.cli import assignments
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
-from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
+from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, MinimumRisk
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
-from structpred.tasks import Pronunciation, Tsv
+from structpred.rewards import SentenceChrf, SentenceTer, WeightedReward, WeightedRewards
+from structpred.tasks import JsonLines, Pronunciation, Tsv
 from structpred.training import Adam, Constant, Trainer
 
 TEMPERATURE = "objective.payoff.temperature"
 DEFAULT = Experiment(task=Pronunciation(), model=Seq2Seq(), objective=MaximumLikelihood())
+
+CHRF_AND_TER = WeightedRewards(
+    parts=(WeightedReward(reward=SentenceChrf()), WeightedReward(reward=SentenceTer(normalized=True), weight=2))
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,18 @@ DEFAULT = Experiment(task=Pronunciation(), model=Seq2Seq(), objective=MaximumLik
         (["optimiser.schedule=constant"], replace(DEFAULT, optimiser=Adam(schedule=Constant()))),
         (["task=tsv", "task.train=1"], replace(DEFAULT, task=Tsv(train="1"))),
         (["task=tsv", "task.train=a=b", "task.dev=null"], replace(DEFAULT, task=Tsv(train="a=b"))),
+        (
+            ["task=json-lines", "task.train=a", 'task.metadata=["id", "domain"]'],
+            replace(DEFAULT, task=JsonLines(train="a", metadata=("id", "domain"))),
+        ),
+        (
+            [
+                "objective=minimum-risk",
+                "objective.reward=weighted",
+                'objective.reward.parts=[{"reward": "chrf"}, {"reward": {"type": "ter", "normalized": true}, "weight": 2}]',
+            ],
+            replace(DEFAULT, objective=MinimumRisk(reward=CHRF_AND_TER)),
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
