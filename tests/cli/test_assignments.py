@@ -1,5 +1,6 @@
 """Words such as ``objective.epsilon=0.2``, and what is said about wrong ones."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,8 @@ DEFAULT = Experiment(task=Pronunciation(), model=Seq2Seq(), objective=MaximumLik
 CHRF_AND_TER = WeightedRewards(
     parts=(WeightedReward(reward=SentenceChrf()), WeightedReward(reward=SentenceTer(normalized=True), weight=2))
 )
+
+PARTS = [{"reward": "chrf"}, {"reward": {"type": "ter", "normalized": True}, "weight": 2}]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ CHRF_AND_TER = WeightedRewards(
             [
                 "objective=minimum-risk",
                 "objective.reward=weighted",
-                'objective.reward.parts=[{"reward": "chrf"}, {"reward": {"type": "ter", "normalized": true}, "weight": 2}]',
+                f"objective.reward.parts={json.dumps(PARTS)}",
             ],
             replace(DEFAULT, objective=MinimumRisk(reward=CHRF_AND_TER)),
         ),

@@ -20,6 +20,7 @@ from structpred.models import LSTMTagger, Seq2Seq
 from structpred.objective import Given, Losses, Need, Objective
 from structpred.objectives import (
     REINFORCE,
+    RML,
     CandidateHinge,
     Greedy,
     MaximumLikelihood,
@@ -27,11 +28,12 @@ from structpred.objectives import (
     Mixer,
     Point,
     Samples,
+    SelfNormalised,
     Switch,
     Weighted,
     WeightedSum,
 )
-from structpred.payoffs import HammingPayoff, Temperature
+from structpred.payoffs import HammingPayoff, ReweightedPayoff, Temperature
 from structpred.registry import objectives
 from structpred.rewards import (
     EditDistance,
@@ -141,6 +143,9 @@ OBJECTIVES: dict[str, Made] = {
     "minimum risk": lambda reward: MinimumRisk(reward=reward, candidates=Samples(k=3, reference="added")),
     "candidate hinge": lambda reward: CandidateHinge(reward=reward),
     "mixer": lambda reward: Mixer(reward=reward, start=Point(step=0), end=Point(step=1)),
+    "a payoff for any reward": lambda reward: RML(
+        payoff=ReweightedPayoff(reward=reward), estimator=SelfNormalised(k=3)
+    ),
     "a sum": lambda reward: WeightedSum(
         parts=(Weighted(objective=MaximumLikelihood()), Weighted(objective=MinimumRisk(reward=reward)))
     ),
