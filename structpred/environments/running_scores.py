@@ -16,6 +16,7 @@ from structpred.protocols import Checkable
 from structpred.rewards import EditDistance, Hamming, Reward
 from structpred.rewards.asking import increments_of, scores_of
 from structpred.rewards.base import Incremental
+from structpred.rewards.binding import asks_for_examples
 from structpred.sequences import Sequences
 
 Rows = Int[np.ndarray, " rows"]
@@ -166,6 +167,7 @@ class Rescored:
 
     def __init__(self, reward: Reward, n: int, references: int, time: int) -> None:
         self.reward, self.modules = reward, modules_of(map(type, components(reward)))
+        self.told = asks_for_examples(reward)  # which refuses a function that cannot be called
         self.references = np.full((n, references, time), NO_LABEL, np.int64)
         self.lengths = np.zeros((n, references), np.int64)
         self.score = np.zeros(n)
@@ -195,7 +197,9 @@ class Rescored:
             return self.score
         lengths = self.lengths[rows]
         prefixes = _sequences(outputs.prefix[rows], outputs.length[rows])
-        targets = replace(_sequences(self.references[rows], lengths), examples=torch.from_numpy(outputs.example[rows]))
+        targets = _sequences(self.references[rows], lengths)
+        if self.told:
+            targets = replace(targets, examples=torch.from_numpy(outputs.example[rows]))
         with blaming(self.modules):
             self.score[rows] = self._scores(prefixes, targets).double().numpy()
         return self.score

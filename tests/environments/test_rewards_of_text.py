@@ -53,6 +53,10 @@ def known(output: str, reference: str, *, source: list[str], metadata: Mapping[s
     return as_ids(output, reference) + 100.0 * metadata["place"] + len(source)
 
 
+def three(output: str, reference: str, third: str) -> float:
+    return 0.0
+
+
 def failing(output: str, reference: str) -> float:
     return 1.0 / len(output)
 
@@ -153,5 +157,7 @@ def test_what_goes_wrong_is_one_sentence() -> None:
     env.reset(options={"example": 2})
     with pytest.raises(CodeError, match=r"^known, line \d+ of .*, failed with KeyError: 'place'"):
         env.step(env.rules.labels)
+    with pytest.raises(ConfigError, match=r"^the reward function '.*:three' must take an output and a reference, and"):
+        SequencePrediction(Readings(), function("three"))
     with pytest.raises(ConfigError, match="there is no reward named 'chrff'; did you mean"):
         SequencePrediction(Readings(), "chrff")
