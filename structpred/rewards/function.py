@@ -132,7 +132,11 @@ class FunctionReward(Reading):
                 right = [see(each) for each in targets]
                 for output in map(see, candidates):
                     values.append(max([self._value(call, output, each, index) for each in right]))
-        return torch.tensor(values, dtype=torch.float32, device=outputs.device).reshape(outputs.lengths.shape)
+        return (
+            torch.tensor(values, dtype=torch.float32)
+            .reshape(outputs.lengths.shape)
+            .to(outputs.device, non_blocking=True)
+        )
 
     def _seen(self) -> Callable[[list[int]], Seen]:
         """What becomes of ids."""

@@ -70,7 +70,11 @@ class TextReward(Reading):
             for candidates, targets in rows_of(outputs, references):
                 wanted = tuple(dict.fromkeys(map(text, targets)))
                 values += [self._remembered(text(each), wanted) for each in candidates]
-        return torch.tensor(values, dtype=torch.float32, device=outputs.device).reshape(outputs.lengths.shape)
+        return (
+            torch.tensor(values, dtype=torch.float32)
+            .reshape(outputs.lengths.shape)
+            .to(outputs.device, non_blocking=True)
+        )
 
     def _remembered(self, output: str, references: tuple[str, ...]) -> float:
         return self._memory.value((output, references), lambda: self.value(output, references))

@@ -16,12 +16,16 @@ from structpred.payoffs import Payoff
 CHAIN = "a chain asks for its lengths, for the range of its transitions and whether scores in an expectation forbid any"
 SYMBOLS = "drawing and searching ask after every symbol whether all outputs have ended"
 EDITS = "edit distances are counted by the processor"
+TEXT = "symbols and text are made of labels, and rewards of them computed, by the processor"
 NOISE = "noise on inputs is drawn where it falls, and how often it falls is known only then"
 FIT = "a baseline that learns is fitted to the steps that there are, by a solver whose answer is checked"
 WORDS = "each word of a batch is spelt once, and how many there are is known only then"
 
 OF_PARTS: Mapping[str, str] = {
     "rewards/edit-distance": EDITS,
+    "rewards/chrf": TEXT,
+    "rewards/ter": TEXT,
+    "rewards/function": TEXT,
     "baselines/running-mean": FIT,
     "baselines/learned": FIT,
     "objectives/switch-out": NOISE,
