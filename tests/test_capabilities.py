@@ -32,7 +32,7 @@ def test_a_sum_goes_wherever_any_of_its_parts_could_go(shown: Grid, objective: s
     assert row(shown, objective, "weighted").ways == row(shown, objective, "hamming").ways
     for reward in ("chrf", "gleu", "ter"):
         found = row(shown, objective, reward)
-        assert found.ways == ("", "", "")
+        assert not any(found.ways)
         assert all("needs a reward that is a sum over positions" in reason for reason in found.reasons)
 
 
