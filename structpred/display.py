@@ -1,6 +1,5 @@
 """Progress for people: live bars on a terminal, plain lines elsewhere."""
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
+from structpred.forecast import Forecast
 from structpred.results import RunResult
 from structpred.training.progress import Observer, Progress
 
@@ -132,16 +132,15 @@ class Overview:
         console: where it is shown.
         finished: runs that were finished before.
         total: all runs.
+        forecast: tells how long the rest takes; by default one to which all runs are alike.
     """
 
-    def __init__(self, console: Console, finished: int, total: int) -> None:
+    def __init__(self, console: Console, finished: int, total: int, forecast: Forecast | None = None) -> None:
         self.bars, self.finished, self.total = bars(console), finished, total
         self.overall = self.bars.add_task(f"{total} runs", total=total, completed=finished, details="starting")
+        self.forecast = forecast or Forecast.alike(total - finished)
         self.tasks: dict[str, TaskID] = {}
-        self.began = time.monotonic()
-        self.to_do = float(total - finished)
-        self.before: dict[str, float] = {}
-        self.done: dict[str, float] = {}
+        self.parts: dict[str, float] = {}
 
     def __enter__(self) -> "Overview":
         if _alive(self.bars.console):  # elsewhere bars would end with an empty line
@@ -154,20 +153,21 @@ class Overview:
 
     def update(self, under_way: Mapping[str, Progress]) -> None:
         """Show where the runs under way stand."""
+        self.forecast.update(under_way)
         for name, progress in under_way.items():
             if name not in self.tasks:
                 self.tasks[name] = self.bars.add_task(name, total=1.0, details="")
-                self.to_do -= self.before.setdefault(name, _done_before(progress))
-            self.done[name] = progress.done - self.before[name]
+            self.parts[name] = progress.done
             self.bars.update(self.tasks[name], completed=progress.done, details=details(progress))
         self._update_overall()
 
-    def end(self, name: str, line: str, *, silent: bool = False) -> None:
-        """One run has ended, well or badly."""
+    def end(self, name: str, line: str, *, seconds: float | None = None, silent: bool = False) -> None:
+        """One run has ended; ``seconds`` is what all of it took, where that is known and it ended well."""
         self.finished += 1
-        self.done[name] = 1.0 - self.before.get(name, 0.0)
+        self.forecast.end(name, seconds)
         if name in self.tasks:
             self.bars.remove_task(self.tasks.pop(name))
+        self.parts.pop(name, None)
         self._update_overall()
         if not silent:
             left = f", {self.left()}" if self.left() and self.finished < self.total else ""
@@ -175,19 +175,12 @@ class Overview:
 
     def left(self) -> str:
         """How long the rest should take, in words; empty until there is something to go by."""
-        done = sum(self.done.values())
-        if done < 0.05:
-            return ""
-        return f"about {duration((time.monotonic() - self.began) * max(self.to_do - done, 0.0) / done)} left"
+        seconds = self.forecast.left()
+        return "" if seconds is None else f"about {duration(seconds)} left"
 
     def _update_overall(self) -> None:
-        parts = sum(self.before[name] + self.done[name] for name in self.tasks)
-        self.bars.update(self.overall, completed=self.finished + parts, details=self.left() or "starting")
-
-
-def _done_before(progress: Progress) -> float:
-    """What a run had done before an interruption, by what is first seen of it; at its end it was quick, not resumed."""
-    return progress.done if "training" in progress.phase else 0.0
+        done = self.finished + sum(self.parts.values())
+        self.bars.update(self.overall, completed=done, details=self.left() or "starting")
 
 
 class _Live:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from structpred import display
+from structpred import forecast
 from structpred.display import Overview, details, duration, show_table, sparkline, summary, watching
 from structpred.results import Epoch, RunResult
 from structpred.training.progress import Progress
@@ -25,7 +25,7 @@ def console(*, terminal: bool, width: int = 120) -> tuple[Console, io.StringIO]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(forecast, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
@@ -88,7 +88,7 @@ def test_an_overview_prints_a_line_a_run_with_the_time_left(clock: SimpleNamespa
     with Overview(chosen, finished=1, total=3) as shown:
         shown.update({"a": replace(TRAINING, done=0.0)})
         clock.now = 30.0
-        shown.end("a", "a: dev PER 1.00")
+        shown.end("a", "a: dev PER 1.00", seconds=30.0)
         clock.now = 60.0
         shown.end("b", "b: failed: [no markup]")
     assert text.getvalue().strip().splitlines() == [

@@ -18,9 +18,10 @@ from rich.console import Console
 
 from structpred import compare
 from structpred.cli import assignments, main
+from structpred.comparison.estimate import jobs
 from structpred.comparison.findings import Findings
 from structpred.comparison.plan import Plan
-from structpred.comparison.runner import _run_all
+from structpred.comparison.runner import _run_all, costs
 from structpred.comparison.workers import workers
 from structpred.config import components
 from structpred.errors import ConfigError, Interrupted, RunError
@@ -266,9 +267,18 @@ def test_arms_are_compared_after_equally_long_training(tmp_path: Path) -> None:
 
 def test_starts_are_in_the_estimate(tmp_path: Path) -> None:
     plan = Plan.of(ARMS, (0,), "ML", tmp_path)
-    assert set(plan.seconds("cpu")) == {*ARMS, "start of RML, ML"}
+    assert set(costs([plan], root=tmp_path, workers=1, device="cpu")) == {*ARMS, "start of RML, ML"}
+    after = {job.name: job.after for job in jobs(plan.unfinished)}
+    assert after == {
+        "start of RML, ML, seed 0": None,
+        "RML, seed 0": "start of RML, ML, seed 0",
+        "ML, seed 0": "start of RML, ML, seed 0",
+        "cold, seed 0": None,
+    }
     train(FIRST, root=tmp_path)
-    assert set(plan.seconds("cpu")) == set(ARMS)
+    found = costs([plan], root=tmp_path, workers=1, device="cpu")
+    assert found["start of RML, ML"].seconds == Run.load(plan.starts[0].folder.path).result.seconds
+    assert {job.after for job in jobs(plan.unfinished)} == {None}
 
 
 def test_a_comparison_trains_starts_first_and_each_once(tmp_path: Path) -> None:
@@ -313,7 +323,7 @@ def test_what_starts_from_a_run_that_failed_is_not_trained(monkeypatch: pytest.M
         workers(executor, 1, tmp_path) as chosen,
         pytest.raises(RunError, match=r"^3 of 3 runs did not finish, first start of ML, RML, seed 0: this"),
     ):
-        _run_all(plan, chosen, tmp_path, "cpu", quiet())
+        _run_all([plan], chosen, 1, tmp_path, "cpu", quiet())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -363,7 +373,7 @@ def test_the_command_starts_from_a_run(
 def test_a_dry_run_counts_starts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from structpred.cli.comparing import show_plan
 
-    show_plan(Plan.of(ARMS, (0, 1), "ML", tmp_path), 2, "cpu", Console(width=200))
+    show_plan([Plan.of(ARMS, (0, 1), "ML", tmp_path)], tmp_path, 1, "cpu", Console(width=200))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].startswith("start of RML, ML\t0\t0\t2\tabout")
     assert lines[-1].startswith("8 of 8 runs to do, about")

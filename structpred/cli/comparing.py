@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,18 +12,20 @@ from rich.console import Console
 
 from structpred.cli import assignments
 from structpred.cli.places import Imports, Words, folder_to_write
-from structpred.cli.sources import load_arms
+from structpred.cli.sources import load_panels
 from structpred.comparison.cluster import cluster
-from structpred.comparison.plan import Plan, PlannedRun
-from structpred.comparison.report import refuse_others
-from structpred.comparison.runner import compare
+from structpred.comparison.estimate import jobs
+from structpred.comparison.panels import Panel, PanelsReport, planned
+from structpred.comparison.plan import Plan, unfinished
+from structpred.comparison.report import PICTURE, Report, refuse_others
+from structpred.comparison.runner import compare_panels, costs
 from structpred.config import Few, coerce, components
 from structpred.display import duration, show_table
 from structpred.errors import ConfigError
-from structpred.experiment import Experiment
+from structpred.forecast import Forecast
 from structpred.imports import sources_of
 
-MAIN_JOB = "structpred.experiments.pronunciation"
+MAIN_JOB = "structpred.experiments.five_objectives"
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ class Compare:
     """
 
     words: Words = ()
-    """A module or .py file with experiments() (the main job by default), and assignments made to every arm."""
+    """A module or .py file with experiments() or panels() (the main job by default), and assignments to every arm."""
 
     objectives: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
     """Arms by objective name, each with its defaults, instead of a module."""
 
-    seeds: int = 5
-    """Seeds 0, 1, … for every arm."""
+    seeds: int | None = None
+    """Seeds 0, 1, … for every arm; as many as its panel says by default, else 5."""
 
     baseline: str | None = None
     """The arm that others are compared with; the first by default."""
@@ -72,33 +74,33 @@ class Compare:
 
     def run(self, console: Console) -> None:
         """Plan, run, show and write."""
-        coerce(self.seeds, Few, "--seeds")
+        coerce(self.seeds, Few | None, "--seeds")
         coerce(self.workers, Few | None, "--workers")
         if self.cluster is not None and self.workers is not None:
             raise ConfigError("--cluster has workers of its own, so --workers cannot be given with it; leave one out")
-        arms, seeds = self._arms(), range(self.seeds)
+        panels = self._panels()
         for path in (self.root, self.report):
             folder_to_write(path)
-        refuse_others(self.report)
+        refuse_others(self.report, *(() if "" in panels else (PICTURE,)))
         if self.dry_run:
-            show_plan(Plan.of(arms, seeds, self.baseline, self.root), self.workers, self.device, console)
+            show_plan(list(planned(panels, self.root).values()), self.root, self.workers, self.device, console)
             return
-        files = sources_of(type(part) for arm in arms.values() for part in components(arm))
-        with nullcontext() if self.cluster is None else cluster(self.cluster, files) as executor:
-            report = compare(
-                arms,
-                seeds=seeds,
-                baseline=self.baseline,
-                root=self.root,
-                workers=self.workers,
-                device=self.device,
-                executor=executor,
-            )
+        report = self._compared(panels)
         report.show(console)
         written = report.write(self.report)
         console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)
 
-    def _arms(self) -> dict[str, Experiment]:
+    def _compared(self, panels: Mapping[str, Panel]) -> Report | PanelsReport:
+        parts = (part for panel in panels.values() for arm in panel.arms.values() for part in components(arm))
+        files = sources_of(map(type, parts))
+        with nullcontext() if self.cluster is None else cluster(self.cluster, files) as executor:
+            reports = compare_panels(
+                panels, root=self.root, workers=self.workers, device=self.device, executor=executor
+            )
+        return reports.reports.get("", reports)
+
+    def _panels(self) -> dict[str, Panel]:
+        """The comparisons to make; one without a name unless a module has several."""
         words = [word for word in self.words if "=" in word]
         modules = [word for word in self.words if "=" not in word]
         if any(word.partition("=")[0] == "seed" for word in words):
@@ -107,38 +109,39 @@ class Compare:
             given = " and ".join([*modules, *(self.objectives or ())])
             raise ConfigError(f"expected one module of arms, or --objectives, but got {given}")
         if self.objectives is None:
-            return assignments.arms(words, load_arms(modules[0] if modules else MAIN_JOB))
-        if not self.objectives:
+            panels = load_panels(modules[0] if modules else MAIN_JOB)
+            panels = {name: replace(panel, arms=assignments.arms(words, panel.arms)) for name, panel in panels.items()}
+        elif not self.objectives:
             raise ConfigError("--objectives takes one name or more, but got none; see structpred list objective")
-        return {name: assignments.experiment([f"objective={name}", *words]) for name in self.objectives}
+        else:
+            arms = {name: assignments.experiment([f"objective={name}", *words]) for name in self.objectives}
+            panels = {"": Panel(arms=arms)}
+        return {name: self._asked(panel) for name, panel in panels.items()}
+
+    def _asked(self, panel: Panel) -> Panel:
+        """A panel with the seeds and the baseline of the command line, where they are given."""
+        seeds = panel.seeds if self.seeds is None else range(self.seeds)
+        return replace(panel, seeds=seeds, baseline=self.baseline or panel.baseline)
 
 
-def show_plan(plan: Plan, workers: int | None, device: str, console: Console) -> None:
+def show_plan(plans: Sequence[Plan], root: Path, workers: int | None, device: str, console: Console) -> None:
     """Print what a comparison would run, and how long it should take."""
-    seconds = plan.seconds(device)
-    todo = plan.unfinished
+    cost = costs(plans, root=root, workers=workers, device=device)
+    todo = unfinished(plans)
+    every = list(dict.fromkeys((*(run for plan in plans for run in plan.runs), *todo)))
     states = ("finished", "to be resumed", "to be run")
     rows = []
-    for arm in seconds:
-        found = [run.state for run in dict.fromkeys((*plan.runs, *todo)) if run.arm == arm]
-        rows.append((arm, *(str(found.count(state)) for state in states), f"about {duration(seconds[arm])}"))
+    for label in dict.fromkeys(run.label for run in every):
+        found = [run.state for run in every if run.label == label]
+        takes = f"about {duration(cost[label].seconds)}" if label in cost else "not known"
+        rows.append((label, *(str(found.count(state)) for state in states), takes))
     show_table(console, ("arm", *states, "one run takes"), rows)
     if not todo:
-        console.print(f"All {len(plan.runs)} runs are finished; only the report is left to write")
+        console.print(f"All {len(every)} runs are finished; only the report is left to write")
         return
     processes = min(workers or os.cpu_count() or 1, len(todo))
-    left = max(sum(seconds[run.arm] for run in todo) / processes, _longest(todo, seconds))
+    left = Forecast(jobs(todo), processes, cost).left()
+    takes = "in a time that no rehearsal could tell," if left is None else f"about {duration(left)}"
     noun = "process" if processes == 1 else "processes"
-    total = len(todo) + sum(run.folder.finished for run in plan.runs)
-    console.print(f"{len(todo)} of {total} runs to do, about {duration(left)} on {processes} {noun}")
-
-
-def _longest(todo: Sequence[PlannedRun], seconds: Mapping[str, float]) -> float:
-    """Seconds of the longest chain of runs that have to follow one another."""
-    by_folder = {run.folder: run for run in todo}
-
-    def chain(run: PlannedRun) -> float:
-        before = None if run.ready or run.start is None else by_folder.get(run.start)
-        return seconds[run.arm] + (0.0 if before is None else chain(before))
-
-    return max(map(chain, todo))
+    total = len(todo) + sum(run.folder.finished for run in every)
+    console.print(f"{len(todo)} of {total} runs to do, {takes} on {processes} {noun}")

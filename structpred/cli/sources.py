@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from structpred.blame import told
+from structpred.comparison.panels import Panel
 from structpred.errors import ConfigError, StructpredError
 from structpred.experiment import Experiment
 from structpred.imports import imported
@@ -18,13 +19,36 @@ def load_arms(name: str) -> dict[str, Experiment]:
     """
     make = getattr(imported(name), "experiments", None)
     if not callable(make):
-        raise ConfigError(f"{name} must define experiments(), returning experiments by the names of their arms")
-    made = _called(make, f"{name}: experiments()")
+        raise ConfigError(
+            f"{name} must define experiments(), returning experiments by the names of their arms, or panels(), "
+            "returning several such comparisons"
+        )
+    return _arms(_called(make, f"{name}: experiments()"), f"{name}: experiments() must return")
+
+
+def load_panels(name: str) -> dict[str, Panel]:
+    """The panels that a module or a file returns from its ``panels()``; else its arms as one panel without a name.
+
+    Raises:
+        ConfigError: as `load_arms`, or ``panels()`` returns something else than panels of experiments by name.
+    """
+    make = getattr(imported(name), "panels", None)
+    if not callable(make):
+        return {"": Panel(arms=load_arms(name))}
+    made = _called(make, f"{name}: panels()")
     if not isinstance(made, dict) or not all(
-        isinstance(arm, str) and isinstance(each, Experiment) for arm, each in made.items()
+        isinstance(panel, str) and isinstance(each, Panel) for panel, each in made.items()
     ):
-        raise ConfigError(f"{name}: experiments() must return a dict of names and Experiments, but got {made!r:.80}")
+        raise ConfigError(f"{name}: panels() must return a dict of names and Panels, but got {made!r:.80}")
+    for panel, each in made.items():
+        _arms(each.arms, f"{name}: the arms of the panel {panel!r} must be")
     return made
+
+
+def _arms(made: object, expected: str) -> dict[str, Experiment]:
+    if isinstance(made, dict) and all(isinstance(arm, str) and isinstance(e, Experiment) for arm, e in made.items()):
+        return made
+    raise ConfigError(f"{expected} a dict of names and Experiments, but got {made!r:.80}")
 
 
 def load_spaces(name: str) -> Space | dict[str, Space]:

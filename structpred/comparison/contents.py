@@ -97,6 +97,16 @@ def _difference_plot(report: Findings, metric: Metric) -> Figure:
     return Figure(partial(plots.dot_plot, values, contrasts, _looks(report), label, 0.0), caption)
 
 
+def strip(name: str, report: Findings) -> plots.Strip:
+    """The differences on the primary metric, as one of several drawn together."""
+    metric = report.metrics[0]
+    reference = scores(report.results[report.baseline], "test", metric.name)
+    contrasts = {row.arm: row.contrast.difference for row in report.table(metric) if row.contrast is not None}
+    values = {arm: (scores(report.results[arm], "test", metric.name) - reference).tolist() for arm in contrasts}
+    label = f"test {metric.name} − {report.baseline} (percentage points)"
+    return plots.Strip(name, values, contrasts, label, metric.higher_is_better)
+
+
 def _dots_caption(report: Findings) -> str:
     return "A dot a seed; bar: mean; line: 95 % interval" if len(report.seeds) > 1 else "One seed, no interval"
 

@@ -50,18 +50,21 @@ class Figure:
         draw: makes an ``<svg>`` element without references to anything outside it; drawing is slow, so it waits until
             somebody shows the figure.
         caption: what it shows, also for those who cannot see it.
+        file: the name of a file beside the report that holds it too, so that Markdown can show it; empty for none.
     """
 
     draw: Callable[[], str]
     caption: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it."""
+    """A heading, of level 2 or 3, and what stands below it."""
 
     title: str
     blocks: tuple[Sentences | Table | Figure, ...]
+    level: int = 2
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,9 @@ class Document:
 
     title: str
     sections: tuple[Section, ...]
+
+    @property
+    def pictures(self) -> dict[str, Figure]:
+        """The figures that have files of their own, by the names of these."""
+        blocks = [block for section in self.sections for block in section.blocks]
+        return {block.file: block for block in blocks if isinstance(block, Figure) and block.file}

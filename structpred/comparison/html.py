@@ -16,7 +16,8 @@ _STYLE = """
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 70rem; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.4rem 0 .7rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
+h2 { font-size: 1.3rem; margin: 2.4rem 0 .7rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
+h3 { font-size: 1.08rem; margin: 1.8rem 0 .6rem; }
 p, ul { max-width: 48rem; }
 p.lead { font-size: 1.1rem; font-weight: 600; margin: 0 0 .6rem; }
 ul { margin: 0 0 1rem; padding-left: 1.2rem; }
@@ -66,7 +67,8 @@ def _section(section: Section) -> str:
     figures = "".join(_figure(block) for block in section.blocks if isinstance(block, Figure))
     rest = [_block(block) for block in section.blocks if not isinstance(block, Figure)]
     grid = [f'<div class="figures">\n{figures}</div>'] if figures else []
-    return "\n".join(["<section>", f"<h2>{_escape(section.title)}</h2>", *rest, *grid, "</section>"])
+    heading = f"<h{section.level}>{_escape(section.title)}</h{section.level}>"
+    return "\n".join(["<section>", heading, *rest, *grid, "</section>"])
 
 
 def _figure(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""A document as Markdown; figures are left to the HTML."""
+"""A document as Markdown; figures without a file of their own are left to the HTML."""
 
 import re
 
@@ -13,16 +13,18 @@ def render(document: Document) -> str:
 
 
 def _section(section: Section) -> str:
-    return "\n".join([f"## {_escape(section.title)}\n", *_blocks(section)])
+    return "\n".join([f"{'#' * section.level} {_escape(section.title)}\n", *_blocks(section)])
 
 
 def _blocks(section: Section) -> list[str]:
-    return [_block(block) for block in section.blocks if not isinstance(block, Figure)]
+    return [_block(block) for block in section.blocks if not isinstance(block, Figure) or block.file]
 
 
-def _block(block: Sentences | Table) -> str:
+def _block(block: Sentences | Table | Figure) -> str:
     if isinstance(block, Table):
         return table(block)
+    if isinstance(block, Figure):
+        return f"![{_escape(block.caption)}]({block.file})\n"
     sentences = [_escape(sentence) for sentence in block.sentences]
     lead = [f"**{sentences.pop(0)}**\n\n"] if block.lead else []
     return "".join([*lead, *(f"* {sentence}\n" for sentence in sentences)])

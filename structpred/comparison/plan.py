@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from statistics import median
 
-from structpred.comparison.estimate import rehearsed
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
@@ -29,6 +27,7 @@ class PlannedRun:
         identity: the run's.
         folder: where it is, or will be.
         start: where the run that it starts from is, if any.
+        panel: the name of the comparison among several; empty where there is one.
     """
 
     arm: str
@@ -36,11 +35,17 @@ class PlannedRun:
     identity: str
     folder: Folder
     start: Folder | None = None
+    panel: str = ""
+
+    @property
+    def label(self) -> str:
+        """The arm, and the comparison where there are several."""
+        return f"{self.panel}: {self.arm}" if self.panel else self.arm
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.arm}, seed {self.experiment.seed}"
+        return f"{self.label}, seed {self.experiment.seed}"
 
     @property
     def state(self) -> str:
@@ -84,7 +89,9 @@ class Plan:
     starts: tuple[PlannedRun, ...] = ()
 
     @classmethod
-    def of(cls, arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None, root: Path) -> "Plan":
+    def of(
+        cls, arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None, root: Path, panel: str = ""
+    ) -> "Plan":
         """Check the arms, read the data and look up what is there.
 
         A finished run is taken for an arm's only where its identity is the arm's and one process has trained it.
@@ -100,8 +107,8 @@ class Plan:
         first = next(iter(arms))
         splits = loaded(arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
-        runs = tuple(_planned(arm, experiment, root, splits.digest) for arm, experiment in seeded)
-        starts = _starts(runs, root, splits.digest)
+        runs = tuple(_planned(arm, experiment, root, splits.digest, panel) for arm, experiment in seeded)
+        starts = _starts(runs, root, splits.digest, panel)
         for run in (*runs, *starts):
             if run.folder.finished:
                 run.found()
@@ -119,28 +126,32 @@ class Plan:
                 needed |= set() if run.ready else {run.start}
         return (*starts, *todo)
 
-    def seconds(self, device: str = "auto") -> dict[str, float]:
-        """Estimated seconds of one run of each arm: what its finished runs took, else from a short rehearsal.
 
-        What arms start from has entries of its own, where it is still to be trained.
-        """
-        runs: dict[str, list[PlannedRun]] = {arm: [] for arm in self.arms}
-        for run in (*self.runs, *(run for run in self.unfinished if run in self.starts)):
-            runs.setdefault(run.arm, []).append(run)
-        return {arm: _seconds(each, self.splits, device) for arm, each in runs.items()}
+def unfinished(plans: Sequence[Plan]) -> tuple[PlannedRun, ...]:
+    """What is left to do in several comparisons, each run once: starts first, then the runs seed by seed."""
+    todo = [(plan, run) for plan in plans for run in plan.unfinished]
+    ordered = sorted(todo, key=lambda each: _turn(*each))  # in the order of the plans where turns are equal
+    once: dict[Folder, PlannedRun] = {}
+    for _, run in ordered:
+        once.setdefault(run.folder, run)
+    return tuple(once.values())
 
 
-def _planned(arm: str, experiment: Experiment, root: Path, data: str) -> PlannedRun:
+def _turn(plan: Plan, run: PlannedRun) -> int:
+    return -1 if run in plan.starts else plan.seeds.index(run.experiment.seed)
+
+
+def _planned(arm: str, experiment: Experiment, root: Path, data: str, panel: str) -> PlannedRun:
     identity, start = experiment.identity(data), experiment.start
     folder = None if start is None else _folder(root, start.identity(data))
-    return PlannedRun(arm, experiment, identity, _folder(root, identity), folder)
+    return PlannedRun(arm, experiment, identity, _folder(root, identity), folder, panel)
 
 
 def _folder(root: Path, identity: str) -> Folder:
     return Folder(root / identity[:16])
 
 
-def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedRun, ...]:
+def _starts(runs: Sequence[PlannedRun], root: Path, data: str, panel: str) -> tuple[PlannedRun, ...]:
     """What runs start from, directly or not, without those that are runs of an arm themselves; the oldest first."""
     own = {run.folder for run in runs}
     found: dict[Folder, Experiment] = {}
@@ -151,7 +162,7 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedR
             found[folder] = experiment
             needed_by.setdefault(folder, {}).setdefault(depth, []).append(run.arm)
     return tuple(
-        _planned(_start_name(needed_by[folder]), experiment, root, data)
+        _planned(_start_name(needed_by[folder]), experiment, root, data, panel)
         for folder, experiment in found.items()
         if folder not in own
     )
@@ -160,11 +171,6 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str) -> tuple[PlannedR
 def _start_name(arms: Mapping[int, Sequence[str]]) -> str:
     """Such as ``"start of RML, risk"``; by how many starts lie between."""
     return " and ".join(f"{'start of ' * depth}{', '.join(names)}" for depth, names in arms.items())
-
-
-def _seconds(runs: Sequence[PlannedRun], splits: Splits, device: str) -> float:
-    taken = [Run.load(run.folder.path).result.seconds for run in runs if run.folder.finished]
-    return median(taken) if taken else rehearsed(runs[0].experiment, splits, device)
 
 
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:

@@ -26,6 +26,10 @@ COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2
 _STYLES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 INK, GRID = "#010203", "#040506"  # placeholders that no drawing uses, replaced in the SVG
 _NAME_WIDTH, _NAME_LINES = 24, 3
+_THEMES = (
+    "svg { color: #1d2329; --grid: #e3e7eb; } "
+    "@media (prefers-color-scheme: dark) { svg { color: #e4e8ec; --grid: #2c333a; } }"
+)
 _CLEANING = tuple(
     (re.compile(pattern, re.DOTALL), replacement)
     for pattern, replacement in (
@@ -94,6 +98,68 @@ def _draw_arm(axes: Axes, row: int, values: Sequence[float], interval: Estimate,
         axes.plot([interval.mean], [row], "|", color=colour, markersize=15, markeredgewidth=2.4, zorder=4)
 
 
+@dataclass(frozen=True)
+class Strip:
+    """What one of several axes of `strips` shows.
+
+    Attributes:
+        title: stands above it.
+        values: one difference a seed for every arm.
+        estimates: mean and interval of each.
+        label: what the axis measures, with its unit.
+        higher_is_better: False turns the axis round, so that better is always to the right.
+    """
+
+    title: str
+    values: Mapping[str, Sequence[float]]
+    estimates: Mapping[str, Estimate]
+    label: str
+    higher_is_better: bool
+
+
+def strips(drawn: Sequence[Strip]) -> str:
+    """Differences from a baseline, one below the other: every seed a dot, the mean a bar, its interval a line.
+
+    An axis is logarithmic beyond 1 where the largest difference is more than 8 times the median one: an arm that fails
+    would make all others look the same.
+    """
+    heights = [1.0 + len(strip.values) for strip in drawn]
+    with plain_figure((7.2, 0.9 * len(drawn) + 0.34 * sum(heights)), drawn[0].label) as figure:
+        axes_of = figure.subplots(len(drawn), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for axes, strip in zip(axes_of, drawn, strict=True):
+            style(axes)
+            _draw_strip(axes, strip)
+        return svg(figure)
+
+
+def _draw_strip(axes: Axes, strip: Strip) -> None:
+    colours = looks(list(strip.values))
+    axes.axvline(0.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
+    for row, arm in enumerate(strip.values):
+        _draw_arm(axes, row, strip.values[arm], strip.estimates[arm], colours[arm].colour)
+    axes.set_yticks(range(len(strip.values)), [_wrapped(arm) for arm in strip.values])
+    axes.set_ylim(len(strip.values) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    sizes = [abs(each.mean) for each in strip.estimates.values()]
+    if max(sizes) > 8 * max(float(np.median(sizes)), 0.1):
+        axes.set_xscale("symlog", linthresh=1.0)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(7))
+    axes.margins(x=0.06)
+    if not strip.higher_is_better:
+        axes.invert_xaxis()
+    axes.grid(axis="x", color=GRID, linewidth=0.6)
+    axes.set_title(plain(strip.title), loc="left", color=INK, fontsize=11, fontweight="bold")
+    axes.set_xlabel(f"{plain(strip.label)}; better to the right")
+
+
+def standalone(drawing: str) -> str:
+    """A drawing as a file of its own, which follows the reader's light or dark theme."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" style="font-family: sans-serif" '
+    return drawing.replace("<svg ", head, 1).replace(">", f"><style>{_THEMES}</style>", 1) + "\n"
+
+
 def learning_curves(histories: Mapping[str, Sequence[Sequence[float]]], arms: Mapping[str, Look], label: str) -> str:
     """Mean over seeds by epoch with a band from the lowest to the highest seed.
 
@@ -145,6 +211,15 @@ def _set_scale(axes: Axes, values: np.ndarray) -> str:
 @contextmanager
 def drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, Axes]]:
     """A figure with one empty pair of axes, in our style; texts that tell drawings of a page apart are its ``salt``."""
+    with plain_figure(inches, salt) as figure:
+        axes = figure.add_subplot()
+        style(axes)
+        yield figure, axes
+
+
+@contextmanager
+def plain_figure(inches: tuple[float, float], salt: str) -> Iterator[Figure]:
+    """The same without axes."""
     settings = mpl.rc_context(
         {
             "svg.fonttype": "none",
@@ -157,16 +232,18 @@ def drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, Ax
     with settings, warnings.catch_warnings():
         # The browser's fonts draw the text; what matplotlib's own font lacks only makes the estimated width rough.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        figure = Figure(figsize=inches, layout="constrained")
-        axes = figure.add_subplot()
-        axes.patch.set_visible(False)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(INK)
-        axes.tick_params(which="both", color=INK, labelcolor=INK)
-        axes.xaxis.label.set_color(INK)
-        axes.yaxis.label.set_color(INK)
-        yield figure, axes
+        yield Figure(figsize=inches, layout="constrained")
+
+
+def style(axes: Axes) -> None:
+    """Our lines and colours."""
+    axes.patch.set_visible(False)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(which="both", color=INK, labelcolor=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
 
 
 def svg(figure: Figure) -> str:

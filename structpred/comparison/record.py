@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from structpred import config
 from structpred.comparison.analysis import Contrast
@@ -18,12 +18,26 @@ from structpred.provenance import environment
 from structpred.results import Epoch, RunResult
 
 FORMAT = 1
+Kept = TypeVar("Kept")
 
 
 def encode(report: Findings) -> str:
-    """The text of ``results.json``, indented for people and differences."""
-    tree = {
-        "format": FORMAT,
+    """The text of ``results.json``."""
+    return written({"format": FORMAT, **_tree(report)})
+
+
+def encode_panels(reports: Mapping[str, Findings]) -> str:
+    """The text of ``results.json`` for several comparisons."""
+    return written({"format": FORMAT, "panels": {name: _tree(report) for name, report in reports.items()}})
+
+
+def written(tree: Mapping[str, object]) -> str:
+    """A tree as text, indented for people and differences."""
+    return json.dumps(_without_infinities(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _tree(report: Findings) -> dict[str, object]:
+    return {
         "baseline": report.baseline,
         "seeds": list(report.seeds),
         "metrics": [_metric(metric) for metric in report.metrics],
@@ -33,7 +47,6 @@ def encode(report: Findings) -> str:
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
-    return json.dumps(_without_infinities(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _metric(metric: Metric) -> dict[str, object]:
@@ -60,9 +73,25 @@ def _without_infinities(tree: Any) -> Any:
 
 def decode(file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findings:
     """What `encode` wrote into ``file``; see `Report.read`."""
+    return _readable(file, lambda tree: _decoded(tree, file, kind, metrics))
+
+
+def decode_panels(file: Path, kind: type[Config], metrics: Mapping[str, tuple[Metric, ...]]) -> dict[str, Findings]:
+    """What `encode_panels` wrote into ``file``; see `PanelsReport.read`."""
+
+    def panels(tree: dict[str, Any]) -> dict[str, Findings]:
+        if list(tree["panels"]) != list(metrics):
+            raise RunError(f"{file}: expected the panels {list(metrics)}, but it has {list(tree['panels'])}")
+        return {name: _decoded(node, file, kind, metrics[name]) for name, node in tree["panels"].items()}
+
+    return _readable(file, panels)
+
+
+def _readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
+    """What is read from a file, or one sentence on why it cannot be."""
     tree = _load(file)
     try:
-        return _decoded(tree, file, kind, metrics)
+        return read(tree)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, StructpredError):
             raise

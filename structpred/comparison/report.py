@@ -10,14 +10,17 @@ from rich.console import Console
 from structpred.comparison import contents, html, markdown, record, terminal
 from structpred.comparison.document import Document
 from structpred.comparison.findings import Findings
+from structpred.comparison.plots import standalone
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.files import write_atomically
 from structpred.metrics import Metric
 
 RESULTS, MARKDOWN, HTML = "results.json", "report.md", "report.html"
+PICTURE = "report.svg"
+"""Only beside reports of several panels."""
 
-_KEYS = ({"format", "arms"}, {"format", "studies"}, {"average", "tasks"})
+_KEYS = ({"format", "arms"}, {"format", "panels"}, {"format", "studies"}, {"average", "tasks"})
 """What the results of a comparison, of tuning, and of arms across tasks have in common with those of nobody else."""
 
 
@@ -38,8 +41,12 @@ class Report(Findings):
             RunError: the file cannot be read, is no report, or has other metrics.
             ConfigError: an arm cannot be made by this version of the code.
         """
-        kept = record.decode(Path(file), kind, metrics)
-        return cls(kept.arms, kept.seeds, kept.baseline, kept.results, metrics)
+        return cls.of(record.decode(Path(file), kind, metrics))
+
+    @classmethod
+    def of(cls, findings: Findings) -> "Report":
+        """A report of what was found."""
+        return cls(findings.arms, findings.seeds, findings.baseline, findings.results, findings.metrics)
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
@@ -59,26 +66,31 @@ class Report(Findings):
 
 
 def write_files(folder: Path | str, document: Document, results: str) -> tuple[Path, ...]:
-    """Write a document as ``report.md`` and ``report.html``, and beside them ``results.json``.
+    """Write a document as ``report.md`` and ``report.html``, and beside them ``results.json`` and its pictures.
 
     Raises:
         ConfigError: a file that is not from an earlier report would be overwritten; see `refuse_others`.
     """
-    refuse_others(folder)
-    files = {RESULTS: results, MARKDOWN: markdown.render(document), HTML: html.render(document)}
+    pictures = {name: standalone(figure.draw()) for name, figure in document.pictures.items()}
+    refuse_others(folder, *pictures)
+    files = {RESULTS: results, MARKDOWN: markdown.render(document), HTML: html.render(document), **pictures}
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     return tuple(write_atomically(place / name, text) for name, text in files.items())
 
 
-def refuse_others(folder: Path | str) -> None:
+def refuse_others(folder: Path | str, *pictures: str) -> None:
     """Refuse a folder whose files of a report's names are not from a report: they would be lost.
+
+    Args:
+        folder: where a report is to be written.
+        pictures: names of the files that hold its pictures, if any.
 
     Raises:
         ConfigError: there is such a file; the message names it.
     """
     place = Path(folder)
-    there = [place / name for name in (RESULTS, MARKDOWN, HTML) if os.path.lexists(place / name)]
+    there = [place / name for name in (RESULTS, MARKDOWN, HTML, *pictures) if os.path.lexists(place / name)]
     if there and not _from_a_report(place / RESULTS):
         raise ConfigError(
             f"{there[0]} is not from a report of structpred and would be overwritten; move it away, or name another "

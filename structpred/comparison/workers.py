@@ -11,19 +11,22 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import torch
 
 from structpred.blame import told
+from structpred.comparison.estimate import rehearsed
 from structpred.comparison.plan import PlannedRun, ProgressFile
 from structpred.errors import Busy, CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
+from structpred.forecast import Cost
 from structpred.running import WAIT, train
 from structpred.runs import Folder
+from structpred.task import loaded
 from structpred.training.progress import Observer, Progress
 from structpred.training.tallies import Every
 
@@ -55,6 +58,11 @@ class Workers:
         folder = Folder(run.folder.path.resolve())
         with deaf_children():
             return self.executor.submit(_train, run.experiment, root.resolve(), device, folder, self.sign, self.stop)
+
+    def rehearse(self, run: PlannedRun, device: str) -> Future[Cost]:
+        """Queue a rehearsal of a run: what it should cost."""
+        with deaf_children():
+            return self.executor.submit(_rehearse, run.experiment, device, run.start, self.sign, self.stop)
 
 
 @contextmanager
@@ -124,26 +132,59 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _train(
-    experiment: Experiment, root: Path, device: str, folder: Folder, sign: Path | None, stop: threading.Event | None
-) -> None:
-    """Train one run, unless the comparison has ended in the meantime."""
+def _stopping(sign: Path | None, stop: threading.Event | None) -> Callable[[], bool]:
+    """Tells whether the comparison has ended in the meantime."""
     look = Every(LOOK)
 
     def stopping() -> bool:
         told_to = _asked_to_stop() or (stop is not None and stop.is_set())
         return told_to or (sign is not None and look.due() and not sign.exists())
 
+    return stopping
+
+
+@contextmanager
+def _taking_turns(sign: Path | None, stop: threading.Event | None) -> Iterator[None]:
+    """Have the random state of this process to oneself; one of our own workers that is interrupted is no more."""
     with _busy:
         try:
-            made = _train_or_wait(experiment, root, device, ProgressFile(folder), stopping)
+            yield
         except (Interrupted, KeyboardInterrupt):
             if sign is None and stop is None:
                 os._exit(1)  # a pool that ends may have lost the lock of its queues: do not go back to them
             raise
+
+
+def _rehearse(
+    experiment: Experiment, device: str, start: Folder | None, sign: Path | None, stop: threading.Event | None
+) -> Cost:
+    """What a run should cost on this worker.
+
+    Raises:
+        RunError: it cannot be rehearsed; the run itself will say why.
+    """
+    with _taking_turns(sign, stop):
+        try:
+            began = time.monotonic()
+            splits = loaded(experiment.task)
+            reading = time.monotonic() - began
+            return replace(rehearsed(experiment, splits, device, start, _stopping(sign, stop)), reading=reading)
+        except Interrupted:
+            raise
+        except (Exception, SystemExit) as error:  # of any class, which another process might not be able to read
+            raise RunError(told(error)) from error
+
+
+def _train(
+    experiment: Experiment, root: Path, device: str, folder: Folder, sign: Path | None, stop: threading.Event | None
+) -> None:
+    """Train one run, unless the comparison has ended in the meantime."""
+    with _taking_turns(sign, stop):
+        try:
+            made = _train_or_wait(experiment, root, device, ProgressFile(folder), _stopping(sign, stop))
         except CodeError as error:
             raise _mistake_in_code(error, folder.path) from error
-        except (StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
+        except (Interrupted, StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except (Exception, SystemExit) as error:
             raise _mistake_in_code(error, folder.path) from error

@@ -1,9 +1,10 @@
 """The loop that every objective is trained by."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
@@ -33,6 +34,23 @@ from structpred.training.tallies import Best, Clock, Totals
 from structpred.vocabulary import Symbols
 
 GREEDY = Decoding(beam=1)
+REHEARSED_SHARE = 0.5
+"""The share of training done that rehearsed steps are told: past any warm-up, so that they teach something."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long training takes.
+
+    Attributes:
+        planning: seconds to plan an epoch, draws included.
+        step: seconds a step.
+        steps: steps an epoch.
+    """
+
+    planning: float
+    step: float
+    steps: int
 
 
 def users_modules(recipe: Recipe) -> set[str]:
@@ -134,14 +152,31 @@ class Training:
             self._finish_epoch()
         self.clock.stop()
 
-    def rehearse(self, steps: int) -> int:
-        """Take a few steps that lead nowhere, to see how long they take; returns the steps of one epoch."""
+    def rehearse(self, steps: int, *, most: float = math.inf, stopping: Callable[[], bool] = lambda: False) -> Pace:
+        """Take a few steps, to see how long they take; whoever rehearses throws the training away.
+
+        Args:
+            steps: how many, at most.
+            most: seconds after which no further one is begun.
+            stopping: asked after every step.
+
+        Raises:
+            Interrupted: ``stopping`` said so.
+        """
+        began = time.monotonic()
         plan = self._plan()
+        planned, taken = time.monotonic(), 0
         for number in range(steps):
+            if time.monotonic() - planned > most:
+                break
             self.position = number % len(plan)
-            self._train(plan, share=0.0)
+            self._train(plan, share=REHEARSED_SHARE)
+            taken = number + 1
+            if stopping():
+                raise Interrupted
+        self.totals.loss()  # waits for the device
         self.position = 0
-        return len(plan)
+        return Pace(planned - began, (time.monotonic() - planned) / max(taken, 1), len(plan))
 
     def finished(self) -> bool:
         """True at the end of the budget, or once patience is out; never within an epoch, whose end has its score."""

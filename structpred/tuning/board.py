@@ -73,7 +73,8 @@ class Board:
                 self._overview.update({name: progress})
         elif trial.state.is_finished() and key not in self._told:
             self._told.add(key)
-            self._overview.end(name, f"{name}: {_line(trial)}")
+            taken = None if trial.duration is None else trial.duration.total_seconds()
+            self._overview.end(name, f"{name}: {_line(trial)}", seconds=taken)
 
 
 def _key(slots: Slots, trial: FrozenTrial) -> tuple[str, int]:

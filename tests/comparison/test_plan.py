@@ -1,18 +1,13 @@
-"""What there is to run, and how long it should take."""
+"""What there is to run."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from structpred.comparison import estimate
-from structpred.comparison.estimate import EVALUATION_SHARE, REHEARSAL_STEPS
-from structpred.comparison.plan import Plan, ProgressFile, read_progress
+from structpred.comparison.plan import Plan, ProgressFile, read_progress, unfinished
 from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
@@ -21,7 +16,6 @@ from structpred.running import train
 from structpred.runs import Folder
 from structpred.training import Adam, Trainer
 from structpred.training.progress import Progress
-from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -62,6 +56,24 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
     assert [run.name for run in plan.unfinished] == ["RML, seed 0", "ML, seed 1", "RML, seed 1"]
 
 
+def test_several_comparisons_run_seed_by_seed_after_all_starts_and_what_they_share_once(tmp_path: Path) -> None:
+    warm = {"warm": replace(TINY, start=TINY, objective=RML())}
+    one = Plan.of(ARMS, (0, 1), None, tmp_path, "one")
+    two = Plan.of(warm, (0, 1, 2), None, tmp_path, "two")
+    assert [run.name for run in unfinished([one, two])] == [
+        "two: start of warm, seed 0",  # the runs of ML in the other comparison, too
+        "two: start of warm, seed 1",
+        "two: start of warm, seed 2",
+        "one: RML, seed 0",
+        "two: warm, seed 0",
+        "one: RML, seed 1",
+        "two: warm, seed 1",
+        "two: warm, seed 2",
+    ]
+    train(TINY, root=tmp_path)
+    assert [run.name for run in unfinished([one, two])][:1] == ["two: start of warm, seed 1"]
+
+
 @pytest.mark.parametrize(
     ("arms", "seeds", "baseline", "message"),
     [
@@ -90,43 +102,6 @@ def test_what_cannot_be_compared_is_refused(
 def test_arms_may_differ_in_model_and_optimiser(tmp_path: Path) -> None:
     arms = ARMS | {"faster": replace(TINY, optimiser=Adam(lr=1e-2)), "wider": replace(TINY, model=Seq2Seq(hidden=8))}
     assert len(Plan.of(arms, (0,), None, tmp_path).runs) == 4
-
-
-def test_an_arm_is_estimated_by_its_finished_runs(tmp_path: Path) -> None:
-    taken = train(TINY, root=tmp_path).result.seconds
-    seconds = Plan.of(ARMS, (0, 1), None, tmp_path).seconds("cpu")
-    assert seconds["ML"] == taken
-    assert 0 < seconds["RML"] < 60
-
-
-@pytest.mark.parametrize(
-    ("budget", "epochs", "steps", "most"),
-    [
-        ({}, 2, 400, math.inf),
-        ({"max_steps": 1000}, 2, 400, math.inf),
-        ({"max_steps": 250}, 2, 250, math.inf),
-        ({"max_steps": 3}, 1, 3, math.inf),
-        ({"max_seconds": 7.0}, 2, 400, 7.0),
-        ({"max_seconds": 900.0}, 2, 400, 900.0),
-        ({"max_seconds": 30.0, "max_steps": 3}, 1, 3, 30.0),
-    ],
-    ids=["epochs", "more steps than there are", "steps", "part of an epoch", "seconds", "more seconds", "both"],
-)
-def test_an_arm_is_estimated_by_its_budget_and_planning_is_counted_once_an_epoch(
-    budget: dict[str, Any], epochs: int, steps: int, most: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    clock = SimpleNamespace(now=0.0)
-
-    def rehearse(self: Training, steps: int) -> int:
-        clock.now += 1.0 + 0.1 * steps  # a second to draw for the whole epoch, a tenth for each step
-        return 200
-
-    monkeypatch.setattr(Training, "rehearse", rehearse)
-    monkeypatch.setattr(estimate, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    arms = {arm: replace(each, trainer=replace(each.trainer, **budget)) for arm, each in ARMS.items()}
-    expected = min((1.0 * epochs + 0.1 * steps) * EVALUATION_SHARE, most)
-    assert REHEARSAL_STEPS > 1
-    assert Plan.of(arms, (0,), None, tmp_path).seconds("cpu") == pytest.approx({"ML": expected, "RML": expected})
 
 
 def test_progress_reaches_another_process_through_the_folder(tmp_path: Path) -> None:

@@ -1,0 +1,132 @@
+"""Several comparisons in one report, such as one of taggers and one of encoder-decoders: a panel each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from structpred.comparison import contents, plots, record, terminal
+from structpred.comparison.document import Document, Figure, Section, Sentences
+from structpred.comparison.plan import Plan
+from structpred.comparison.report import PICTURE, Report, write_files
+from structpred.comparison.sentences import joined
+from structpred.config import Config
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.metrics import Metric
+from structpred.plain import refuse_unseen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One comparison among several: arms that share task and budget.
+
+    Attributes:
+        arms: experiments by name; their own seeds are ignored.
+        seeds: the seeds every arm is run under.
+        baseline: the arm that others are compared with; the first by default.
+    """
+
+    arms: Mapping[str, Experiment]
+    seeds: Sequence[int] = tuple(range(5))
+    baseline: str | None = None
+
+
+def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
+    """What each panel has to run, and what is there already; see `Plan.of`.
+
+    Raises:
+        ConfigError: there are no panels, or one of them cannot be compared; the message names it.
+    """
+    if not panels:
+        raise ConfigError("a comparison needs at least one panel, but got none")
+    if list(panels) == [""]:
+        return {"": _plan("", panels[""], root)}
+    plans = {}
+    for name, panel in panels.items():
+        refuse_unseen(name, "the name of a panel")
+        try:
+            plans[name] = _plan(name, panel, root)
+        except ConfigError as error:
+            raise ConfigError(f"panel {name!r}: {error}") from error
+    return plans
+
+
+def _plan(name: str, panel: Panel, root: Path) -> Plan:
+    return Plan.of(panel.arms, panel.seeds, panel.baseline, root, name)
+
+
+@dataclass(frozen=True)
+class PanelsReport:
+    """The reports of several comparisons, shown and written as one.
+
+    Nothing is tested across panels: each has tests, and a correction for the number of its arms, of its own.
+
+    Attributes:
+        reports: one a panel, by its name.
+
+    Raises:
+        ConfigError: there are none.
+    """
+
+    reports: Mapping[str, Report]
+
+    def __post_init__(self) -> None:
+        if not self.reports:
+            raise ConfigError("expected a report of one panel or more, but got none")
+
+    def document(self) -> Document:
+        """Everything that `show` and `write` render."""
+        headlines = tuple(f"{name}: {report.conclusion()[0]}" for name, report in self.reports.items())
+        several = Section("Conclusion", (Sentences(headlines), *self._picture()))
+        panels = tuple(section for name, report in self.reports.items() for section in _sections(name, report))
+        return Document(f"Comparison in {len(self.reports)} panels: {joined(list(self.reports))}", (several, *panels))
+
+    def _picture(self) -> tuple[Figure, ...]:
+        compared = {name: report for name, report in self.reports.items() if len(report.arms) > 1}
+        if not compared:
+            return ()
+        baselines = joined([f"{report.baseline} ({name})" for name, report in compared.items()])
+        caption = (
+            f"Test scores minus those of {baselines} under the same seed, in percentage points. A dot a seed; bar: "
+            "mean; line: 95 % interval; further right is better."
+        )
+        strips = [contents.strip(name, report) for name, report in compared.items()]
+        return (Figure(partial(plots.strips, strips), caption, PICTURE),)
+
+    def show(self, console: Console | None = None) -> None:
+        """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""
+        terminal.show(self.document(), console or Console())
+
+    def write(self, folder: Path | str) -> tuple[Path, ...]:
+        """Write ``results.json``, ``report.md``, ``report.html`` and ``report.svg`` into ``folder``.
+
+        Returns:
+            The paths of the files.
+        """
+        return write_files(folder, self.document(), record.encode_panels(self.reports))
+
+    @classmethod
+    def read(cls, file: Path | str, kind: type[Config], metrics: Mapping[str, tuple[Metric, ...]]) -> "PanelsReport":
+        """The report whose `write` left ``file``.
+
+        Args:
+            file: the ``results.json``.
+            kind: the class of the arms' configs, `Experiment` as a rule.
+            metrics: those of each panel's task, by the panel's name.
+
+        Raises:
+            RunError: the file cannot be read, is no report of these panels, or has other metrics.
+            ConfigError: an arm cannot be made by this version of the code.
+        """
+        kept = record.decode_panels(Path(file), kind, metrics)
+        return cls({name: Report.of(findings) for name, findings in kept.items()})
+
+
+def _sections(name: str, report: Report) -> tuple[Section, ...]:
+    seeds = "one seed" if len(report.seeds) == 1 else f"{len(report.seeds)} seeds"
+    about = f"{len(report.arms)} arms under {seeds}, each compared with {report.baseline}."
+    below = (replace(section, level=3) for section in report.document().sections)
+    return (Section(name, (Sentences((about,)),)), *below)
