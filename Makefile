@@ -29,7 +29,7 @@ help:
 	@echo "(make test PYTHON=python3.12 VENV=.venv-python3.12)."
 
 compare: $(VENV)/.runtime
-	$(VENV)/bin/structpred compare --report reports/pronunciation $(ARGS)
+	$(VENV)/bin/structpred compare --report reports/five_objectives $(ARGS)
 
 # One thread: tensors in tests are small, and threads that wait for each other cost more than they do. Two processes
 # instead; those of a file stay together, as they share what they train.

@@ -1,6 +1,7 @@
 """Does reward-augmented maximum likelihood pronounce English words better than likelihood or label smoothing?
 
-The main job: ``make compare``, or ``structpred compare``. Data are embedded, so nothing is downloaded.
+Run with ``structpred compare structpred.experiments.pronunciation``. Data are embedded, so nothing is downloaded. This
+was the main job before there was `five_objectives`.
 
 Sized for two processor cores and ten minutes: 3,000 training words, a small network, 20 epochs. The edit rate was
 chosen once on dev, with a seed that is not compared (see ``pronunciation_temperature``); ε is the value the literature

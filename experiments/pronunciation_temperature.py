@@ -1,4 +1,4 @@
-"""Which temperature should RML take in the main job? Chosen once, on dev, with a seed that is not compared there.
+"""Which temperature should RML take in `pronunciation`? Chosen once, on dev, with a seed that is not compared there.
 
 Run with ``python -m structpred.experiments.pronunciation_temperature``; the answer stands in ``records/``.
 """

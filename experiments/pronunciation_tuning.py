@@ -1,4 +1,4 @@
-"""Which temperature should RML take in the main job, and can the data tell?
+"""Which temperature should RML take in `pronunciation`, and can the data tell?
 
 Run with ``python -m structpred.experiments.pronunciation_tuning``; data are embedded. 20 trials by TPE over the edit
 rate on a log scale, one seed each, none of those that are compared; then the best three under three more seeds.
@@ -21,7 +21,7 @@ BEST = 0.0066
 
 
 def arm(edit_rate: float) -> Experiment:
-    """The main job by RML at an edit rate."""
+    """`pronunciation` by RML at an edit rate."""
     payoff = EditDistancePayoff(temperature=Temperature(edit_rate=edit_rate))
     return replace(BASE, objective=RML(payoff=payoff))
 

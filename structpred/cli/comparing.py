@@ -34,7 +34,7 @@ class Compare:
 
     Examples:
       structpred compare
-      structpred compare --dry-run trainer.epochs=5
+      structpred compare --dry-run task.size=500
       structpred compare my_arms.py --seeds 10 --baseline ML
       structpred compare --objectives maximum-likelihood rml task=tsv task.train=train.tsv task.dev=dev.tsv
     """

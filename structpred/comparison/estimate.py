@@ -29,7 +29,7 @@ SETTLING, STARTING = 14, 60
 
 What a model draws from itself is as long as references only once it knows when to end; a search needs longer for that.
 """
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds after which no further step of a kind is begun."""
 
 

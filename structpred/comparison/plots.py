@@ -144,14 +144,16 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
     if max(sizes) > 8 * max(float(np.median(sizes)), 0.1):
         axes.set_xscale("symlog", linthresh=1.0)
         axes.xaxis.set_major_formatter(ScalarFormatter())
+        scale = ", logarithmic beyond 1"
     else:
         axes.xaxis.set_major_locator(MaxNLocator(7))
+        scale = ""
     axes.margins(x=0.06)
     if not strip.higher_is_better:
         axes.invert_xaxis()
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.set_title(plain(strip.title), loc="left", color=INK, fontsize=11, fontweight="bold")
-    axes.set_xlabel(f"{plain(strip.label)}; better to the right")
+    axes.set_xlabel(f"{plain(strip.label)}{scale}; better to the right")
 
 
 def standalone(drawing: str) -> str:

@@ -26,13 +26,15 @@ from structpred.files import write_atomically
 from structpred.forecast import Cost
 from structpred.running import WAIT, train
 from structpred.runs import Folder
-from structpred.task import loaded
+from structpred.task import Splits, Task, loaded
 from structpred.training.progress import Observer, Progress
 from structpred.training.tallies import Every
 
 _asked_to_stop: Callable[[], bool] = lambda: False  # noqa: E731 - replaced in our own workers by _begin
 _busy = threading.Lock()
 """Held while a run is trained: runs in threads take turns, because PyTorch's random state is the process's."""
+_last_read: list[tuple[Task, Splits, float]] = []
+"""What the last rehearsal has read: all arms of a comparison share their task."""
 LOOK = 1.0
 """Seconds between looks at whether a comparison on somebody else's executor is still there."""
 
@@ -165,9 +167,7 @@ def _rehearse(
     """
     with _taking_turns(sign, stop):
         try:
-            began = time.monotonic()
-            splits = loaded(experiment.task)
-            reading = time.monotonic() - began
+            splits, reading = _read(experiment.task)
             return replace(rehearsed(experiment, splits, device, start, _stopping(sign, stop)), reading=reading)
         except Interrupted:
             raise
@@ -175,11 +175,21 @@ def _rehearse(
             raise RunError(told(error)) from error
 
 
+def _read(task: Task) -> tuple[Splits, float]:
+    """A task's data and the seconds that reading them takes; the same task as the last one's is not read again."""
+    if not _last_read or _last_read[0][0] != task:
+        began = time.monotonic()
+        splits = loaded(task)
+        _last_read[:] = [(task, splits, time.monotonic() - began)]
+    return _last_read[0][1:]
+
+
 def _train(
     experiment: Experiment, root: Path, device: str, folder: Folder, sign: Path | None, stop: threading.Event | None
 ) -> None:
     """Train one run, unless the comparison has ended in the meantime."""
     with _taking_turns(sign, stop):
+        _last_read.clear()  # rehearsals are over, and the memory is wanted
         try:
             made = _train_or_wait(experiment, root, device, ProgressFile(folder), _stopping(sign, stop))
         except CodeError as error:

@@ -122,6 +122,53 @@ def test_compare_trains_a_users_own_arms_and_writes_the_report(
     assert "All 4 runs are finished" in capsys.readouterr().out
 
 
+PANELS = """
+from dataclasses import replace
+from structpred.cli.assignments import experiment
+from structpred.comparison.panels import Panel
+from structpred.objectives import LabelSmoothing, RML
+
+def panels():
+    base = experiment("task=tsv task.train=train.tsv task.dev=dev.tsv task.test=test.tsv".split())
+    one = {"ML": base, "smoothing": replace(base, objective=LabelSmoothing())}
+    two = {"ML": base, "RML": replace(base, objective=RML())}
+    return {"first": Panel(arms=one, seeds=(0, 1)), "second": Panel(arms=two, seeds=(1,), baseline="RML")}
+"""
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_compare_runs_the_panels_of_a_module_and_writes_one_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "test_own_panels.py").write_text(PANELS, encoding="utf-8")
+    command = ["compare", "test_own_panels.py", *SMALL]
+    assert main([*command, "--dry-run", "--workers", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[:4] for line in lines[1:5]] == [
+        ["first: ML", "0", "0", "2"],
+        ["first: smoothing", "0", "0", "2"],
+        ["second: ML", "0", "0", "1"],
+        ["second: RML", "0", "0", "1"],
+    ]
+    assert re.fullmatch(r"5 of 5 runs to do, about \d+ s on 1 process", lines[5]), "one run is of both panels"
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "# Comparison in 2 panels: first and second" in said.out
+    assert len(re.findall(r"^(first|second): \w+, seed [01]: dev PER .* \([1-5] of 5", said.err, re.MULTILINE)) == 5
+    written = tmp_path / "reports" / "comparison"
+    assert {path.name for path in written.iterdir()} == {"report.md", "report.html", "report.svg", "results.json"}
+    kept = json.loads((written / "results.json").read_text(encoding="utf-8"))["panels"]
+    assert {name: (panel["seeds"], panel["baseline"]) for name, panel in kept.items()} == {
+        "first": ([0, 1], "ML"),
+        "second": ([1], "RML"),
+    }
+    assert main([*command, "--seeds", "1", "--baseline", "ML"]) == 0
+    assert len(re.findall(r"seed 0: dev", capsys.readouterr().err)) == 1, "only RML of the second panel is new"
+    (written / "results.json").unlink()
+    assert main(command) == 2
+    assert "report.md is not from a report of structpred and would be overwritten" in capsys.readouterr().err
+
+
 def test_evaluate_scores_other_data_with_another_search(
     trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

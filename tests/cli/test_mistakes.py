@@ -16,6 +16,12 @@ from tests.support.commands import FILES, SMALL, tree
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
+PRONUNCIATION = "structpred.experiments.pronunciation"
+PANEL = (
+    b"from structpred.comparison.panels import Panel\n"
+    b"from structpred.experiments.pronunciation import experiments\n"
+    b"def panels():\n    return %s\n"
+)
 BAD_FILES = {
     "empty.tsv": b"",
     "one.tsv": b"ab\n",
@@ -39,6 +45,12 @@ BAD_FILES = {
     "number.py": b"def experiments():\n    return 3\n",
     "json.py": b"def experiments():\n    return {}\n",
     "none.py": b"def experiments():\n    return {}\n",
+    "panels_number.py": b"def panels():\n    return 3\n",
+    "panels_arms.py": PANEL % b"{'one': Panel(arms=3)}",
+    "panels_none.py": PANEL % b"{}",
+    "panels_name.py": PANEL % b"{'a\\n': Panel(arms={})}",
+    "panels_empty.py": PANEL % b"{'one': Panel(arms={})}",
+    "panels_seeds.py": PANEL % b"{'one': Panel(arms=experiments(), seeds=(1, 1))}",
 }
 TRAIN = f"train {' '.join(SMALL)} task=tsv task.train=train.tsv"
 MISTAKES = {
@@ -79,8 +91,10 @@ MISTAKES = {
     "tune objective=rml --over edit-rate --report notes": "notes/report.md is not from a report of structpred",
     "compare --report train.tsv/deep": "train.tsv/deep must be a folder, but train.tsv is a file",
     "compare seed=3": "seed cannot be assigned; use --seeds",
-    "compare --dry-run --baseline rml": "the baseline must be one of the arms, but got 'rml'; did you mean 'RML'?",
-    "compare objective=rml": "'ML' and 'smoothing' are the same experiment",
+    "compare --dry-run --baseline ML": "panel 'tagging': the baseline must be one of the arms, but got 'ML'; known",
+    f"compare {PRONUNCIATION} --baseline rml": "the baseline must be one of the arms, but got 'rml'; did you mean 'RM",
+    f"compare {PRONUNCIATION} objective=rml": "'ML' and 'smoothing' are the same experiment",
+    "compare trainer.epochs=5": "panel 'pronunciation': the arms of a comparison share their trainer, but 'ML' and 'M",
     "compare trainer.epochs=0": "trainer.epochs must be at least 1, but got 0",
     "compare --objectives": "--objectives takes one name or more, but got none",
     "compare --objectives rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
@@ -90,7 +104,13 @@ MISTAKES = {
     "compare nowhere.py": "nowhere.py: there is no such file",
     "compare broken.py": "broken cannot be imported, because of a syntax error in line 1 of",
     "compare failing.py": "failing cannot be imported, because of ZeroDivisionError in line 2 of",
-    "compare nothing.py": "nothing.py must define experiments()",
+    "compare nothing.py": "nothing.py must define experiments(), returning experiments by the names of their arms, or",
+    "compare panels_number.py": "panels_number.py: panels() must return a dict of names and Panels, but got 3",
+    "compare panels_arms.py": "panels_arms.py: the arms of the panel 'one' must be a dict of names and Experiments",
+    "compare panels_none.py": "a comparison needs at least one panel, but got none",
+    "compare panels_name.py": "the name of a panel must be one line of text without control characters, but got 'a\\n'",
+    "compare panels_empty.py": "panel 'one': a comparison needs at least one arm, but got none",
+    "compare panels_seeds.py": "panel 'one': a comparison needs one seed or more, each once, but got [1, 1]",
     "compare later.py": "later.py: experiments() failed with NameError in line 2 of",
     "compare number.py": "must return a dict of names and Experiments, but got 3",
     "compare json.py": "json.py has the name of another module",

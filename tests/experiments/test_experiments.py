@@ -1,6 +1,7 @@
 """Every experiment in the repository can be built and trained; there is no list of exceptions."""
 
 import importlib
+import itertools
 import os
 import pkgutil
 from dataclasses import replace
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 from structpred import experiments
-from structpred.comparison.plan import Plan
+from structpred.cli.sources import load_panels
+from structpred.comparison.panels import Panel, planned
 from structpred.errors import Interrupted
 from structpred.experiment import Experiment
+from structpred.experiments import five_objectives, five_objectives_tuning
 from structpred.task import Splits, Task
 from structpred.training.data import Prepared
 from structpred.training.evaluation import predict
@@ -29,6 +32,8 @@ pytestmark = [
 ]
 
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
+MANY = 30
+"""Arms of a module that tries values, which would train the same objectives again and again."""
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
 
 
@@ -38,16 +43,18 @@ def tiny_slice(task: Task) -> Splits:
     return replace(splits, train=splits.train[:48], dev=splits.dev[:4], test=splits.test[:4])
 
 
-def arms_of(module: ModuleType) -> dict[str, Experiment]:
-    made: dict[str, Experiment] = module.experiments()
-    outside = any("$STRUCTPRED_DATA" in each.to_json() or hasattr(each.task, "origin") for each in made.values())
+def panels_of(module: ModuleType) -> dict[str, Panel]:
+    """What a module compares; one panel where it has arms only."""
+    made = load_panels(module.__name__)
+    arms = [arm for panel in made.values() for arm in panel.arms.values()]
+    outside = any("$STRUCTPRED_DATA" in each.to_json() or hasattr(each.task, "origin") for each in arms)
     if outside and "STRUCTPRED_DATA" not in os.environ:
         pytest.skip("its data are not embedded: set STRUCTPRED_DATA to the folder that holds them")
     return made
 
 
 def test_the_folder_is_walked() -> None:
-    assert "structpred.experiments.pronunciation" in QUESTIONS
+    assert "structpred.experiments.five_objectives" in QUESTIONS
     assert len(NAMES) > len(QUESTIONS) > 0
 
 
@@ -59,8 +66,11 @@ def test_importing_does_no_work_but_says_what_is_asked(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
-    arms = arms_of(importlib.import_module(name))
-    for arm, experiment in arms.items():
+    panels = panels_of(importlib.import_module(name))
+    arms = [(arm, each) for panel in panels.values() for arm, each in panel.arms.items()]
+    if len(arms) > MANY:
+        pytest.skip(f"its {len(arms)} arms are those of another module, with other values of one number each")
+    for arm, experiment in arms:
         prepared = Prepared.of(tiny_slice(experiment.task), experiment.model)
         with torch.random.fork_rng():
             training = Training(experiment, prepared, device="cpu", observer=ignore)
@@ -75,8 +85,35 @@ def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_arms_can_be_compared_and_written_down(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    arms = arms_of(importlib.import_module(name))
-    for experiment in arms.values():
+    panels = panels_of(importlib.import_module(name))
+    for experiment in (each for panel in panels.values() for each in panel.arms.values()):
         assert Experiment.from_json(experiment.to_json()) == experiment
-    plan = Plan.of(arms, (0, 1), None, tmp_path_factory.mktemp("runs"))
-    assert len({run.folder.path for run in plan.runs}) == 2 * len(arms)
+    two = {panel: replace(each, seeds=(0, 1)) for panel, each in panels.items()}
+    for plan in planned(two, tmp_path_factory.mktemp("runs")).values():
+        assert len({run.folder.path for run in plan.runs}) == 2 * len(plan.arms)
+
+
+def test_the_main_job_has_the_objectives_of_the_card_on_every_model_that_they_fit() -> None:
+    arms = [arm for panel in five_objectives.panels().values() for arm in panel.arms.values()]
+    found = {(type(arm.model).__name__, type(arm.objective).__name__) for arm in arms}
+    for model in ("LSTMTagger", "CRF", "Seq2Seq"):
+        here = {objective for each, objective in found if each == model}
+        assert here >= {"MaximumLikelihood", "RML", "REINFORCE"}
+        assert here & {"MaxMargin", "CandidateHinge"}
+        assert ("LabelSmoothing" in here) == (model != "CRF"), "a chain has no label smoothing"
+
+
+def test_the_main_job_takes_for_every_arm_one_of_the_four_values_that_were_tried() -> None:
+    for tuned in (*five_objectives.tagging().values(), *five_objectives.pronunciation().values()):
+        assert tuned.chosen in tuned.tried
+        assert [later / earlier for earlier, later in itertools.pairwise(tuned.tried)] == pytest.approx([2.0] * 3)
+    chosen = {arm.to_json() for panel in five_objectives.panels().values() for arm in panel.arms.values()}
+    tried = {arm.to_json() for panel in five_objectives_tuning.panels().values() for arm in panel.arms.values()}
+    assert chosen <= tried
+    assert five_objectives_tuning.SEED not in {seed for p in five_objectives.panels().values() for seed in p.seeds}
+
+
+def test_arms_of_the_main_job_learn_for_equally_many_epochs_and_share_their_start() -> None:
+    arms = five_objectives.panels()["pronunciation"].arms
+    assert {arm.epochs for arm in arms.values()} == {16}
+    assert [arm.start for arm in arms.values() if arm.start] == [five_objectives.START] * 4

@@ -5,10 +5,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from structpred.cli.comparing import Compare
+from structpred.cli.sources import load_panels
 from structpred.experiments.benchmarks.__main__ import benchmarks
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -28,7 +29,7 @@ class Row:
     @property
     def module(self) -> str:
         """Below `structpred.experiments`."""
-        return "pronunciation" if self.command == THE_MAIN_JOB else re.findall(MODULE, self.command)[0]
+        return "five_objectives" if self.command == THE_MAIN_JOB else re.findall(MODULE, self.command)[0]
 
 
 ROWS = [Row(*found) for found in re.findall(r"^\| `([\w/.]+)` \| `([^`]+)`", PAGE, re.MULTILINE)]
@@ -65,21 +66,30 @@ def test_every_module_has_a_record_or_is_said_to_have_none() -> None:
 def test_the_files_are_those_that_are_named(row: Row) -> None:
     folders = [path for path in (RECORDS / row.record).iterdir() if path.is_dir()] or [RECORDS / row.record]
     for folder in folders:
-        assert {path.name for path in folder.iterdir()} == {"results.json", "report.md", "report.html"}, folder
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        files = {"results.json", "report.md", "report.html", *(["report.svg"] if "panels" in results else [])}
+        assert {path.name for path in folder.iterdir()} == files, folder
         if "studies" in results:
             assert all(study["trials"] for study in results["studies"].values())
             continue
-        for comparison in [results["average"], *results["tasks"].values()] if "tasks" in results else [results]:
+        for comparison in comparisons(results):
             assert {"arms", "seeds", "runs", "tests", "environment"} <= set(comparison), folder
+
+
+def comparisons(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that a record holds."""
+    if "tasks" in results:
+        return [results["average"], *results["tasks"].values()]
+    return list(results["panels"].values()) if "panels" in results else [results]
 
 
 @pytest.mark.parametrize("row", COMPARED, ids=lambda row: row.record)
 def test_a_comparison_has_the_seeds_of_its_command(row: Row) -> None:
     asked = re.findall(r"--seeds (\d+)", row.command)
-    count = int(asked[0]) if asked else Compare.seeds
+    panels = load_panels(f"structpred.experiments.{row.module}")
     results = json.loads((RECORDS / row.record / "results.json").read_text(encoding="utf-8"))
-    assert results["seeds"] == list(range(count))
+    seeds = [list(range(int(asked[0]))) if asked else list(panel.seeds) for panel in panels.values()]
+    assert [comparison["seeds"] for comparison in comparisons(results)] == seeds
 
 
 def test_ten_languages_have_the_seeds_of_their_command() -> None:
