@@ -161,7 +161,7 @@ def value_of(text: str) -> Json:
     return value
 
 
-def arms(words: Iterable[str], start: dict[str, Experiment]) -> dict[str, Experiment]:
+def arms(words: Iterable[str], start: Mapping[str, Experiment]) -> dict[str, Experiment]:
     """Every arm with the assignments made to it."""
     chosen = list(words)
     return {name: experiment(chosen, arm) for name, arm in start.items()}

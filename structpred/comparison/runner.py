@@ -169,8 +169,7 @@ def _run_all(
         work.submit_ready()
         _watch(work, len({run.folder for run in runs if run.folder.finished}), console)
     except BaseException as reason:
-        for future in (*work.futures, *work.rehearsals.values()):
-            future.cancel()
+        work.cancel()
         if isinstance(reason, BrokenProcessPool):  # no worker is left to take what became ready
             raise RunError(f"{_reason(reason)}; finished runs are kept") from reason
         raise
@@ -203,6 +202,13 @@ class _Work:
         self.forecast, self._found = Forecast(jobs(runs), count), found
         if len({run.label for run in runs}) > (count or 1):  # else the first runs side by side are of every kind
             self.rehearsals = {run.label: chosen.rehearse(run, device) for run in _new_kinds(runs, found)}
+
+    def cancel(self) -> None:
+        """Take back what no worker has begun."""
+        for rehearsal in self.rehearsals.values():
+            rehearsal.cancel()
+        for future in self.futures:
+            future.cancel()
 
     def hear(self) -> None:
         """Take in what rehearsals have shown, once all are over."""
@@ -245,7 +251,7 @@ def _watch(work: _Work, finished: int, console: Console) -> None:
             pending |= work.submit_ready() if done else set()
 
 
-def _failure(future: Future[None]) -> BaseException | None:
+def _failure(future: Future[None] | Future[Cost]) -> BaseException | None:
     if future.cancelled():
         return RunError("its executor gave it up, as a cluster does whose scheduler has ended")
     return future.exception()

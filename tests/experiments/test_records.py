@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from structpred.cli.sources import load_panels
+from structpred.experiments import five_objectives
 from structpred.experiments.benchmarks.__main__ import benchmarks
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
@@ -90,6 +91,20 @@ def test_a_comparison_has_the_seeds_of_its_command(row: Row) -> None:
     results = json.loads((RECORDS / row.record / "results.json").read_text(encoding="utf-8"))
     seeds = [list(range(int(asked[0]))) if asked else list(panel.seeds) for panel in panels.values()]
     assert [comparison["seeds"] for comparison in comparisons(results)] == seeds
+
+
+@pytest.mark.parametrize("panel", ["tagging", "pronunciation"])
+def test_the_main_job_takes_what_was_best_on_dev_in_the_record_of_its_tuning(panel: str) -> None:
+    record = json.loads((RECORDS / "five_objectives_tuning" / "results.json").read_text(encoding="utf-8"))["panels"]
+    signs = {metric["name"]: 1 if metric["higher_is_better"] else -1 for metric in record[panel]["metrics"]}
+    dev = {arm: runs[0]["scores"]["dev"] for arm, runs in record[panel]["runs"].items()}
+    arms = five_objectives.tagging() if panel == "tagging" else five_objectives.pronunciation()
+    for arm, tuned in arms.items():
+        ranks = {
+            value: [sign * dev[f"{arm}, {tuned.number} {value:g}"][name] for name, sign in signs.items()]
+            for value in tuned.tried
+        }
+        assert max(ranks, key=lambda value: ranks[value]) == tuned.chosen, arm
 
 
 def test_ten_languages_have_the_seeds_of_their_command() -> None:
