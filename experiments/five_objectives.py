@@ -4,7 +4,7 @@ The main job: ``make compare``, or ``structpred compare``. Data are embedded, so
 processor cores and ten minutes, in two panels:
 
 *Tagging*: the sound of every letter of a word, by an LSTM tagger and by the same network under a linear chain (CRF);
-five seeds. *Pronunciation*: all phones of a word by an encoder-decoder; three seeds. What learns from its own outputs
+five seeds. *Pronunciation*: all phones of a word by an encoder-decoder; four seeds. What learns from its own outputs
 is trained there from random weights, and from those that likelihood has reached after 10 of 16 epochs, which every such
 arm of a seed shares; "ML, trained on" goes on from them by likelihood. All arms of a panel train for equally many
 epochs in all. Wherever outputs are drawn or searched for, there are five an example. The reward is minus the number of
@@ -183,7 +183,7 @@ def pronunciation() -> dict[str, Tuned]:
 
 def panels() -> dict[str, Panel]:
     """The two comparisons, by name."""
-    made = {"tagging": (tagging(), 5), "pronunciation": (pronunciation(), 3)}
+    made = {"tagging": (tagging(), 5), "pronunciation": (pronunciation(), 4)}
     return {
         name: Panel(arms={arm: tuned.experiment for arm, tuned in arms.items()}, seeds=range(seeds))
         for name, (arms, seeds) in made.items()

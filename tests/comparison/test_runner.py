@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ import torch
 from rich.console import Console
 
 from structpred import Report, compare
-from structpred.comparison import runner
+from structpred.comparison import runner, workers
+from structpred.comparison.plan import Plan
+from structpred.comparison.runner import costs
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
@@ -28,6 +30,7 @@ from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
+from structpred.task import Splits, Task, loaded
 from structpred.training import Trainer, checkpoint
 from tests.support.tiny import Copying
 
@@ -232,11 +235,11 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
     for victim, number in (("parent", signal.SIGKILL), ("worker", signal.SIGKILL), ("group", signal.SIGINT)):
         process = start(root, script)
         wait_until_both_train(root, process)
-        workers = children(process)
-        assert len(workers) == 2
-        os.kill(workers[0] if victim == "worker" else process.pid, number)
+        helpers = children(process)
+        assert len(helpers) == 2
+        os.kill(helpers[0] if victim == "worker" else process.pid, number)
         if victim == "group":
-            for worker in workers:
+            for worker in helpers:
                 os.kill(worker, number)  # a terminal sends Ctrl-C to all of them
         try:
             _, errors = process.communicate(timeout=240)
@@ -244,7 +247,7 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
             process.kill()
             process.communicate()
             pytest.fail(f"the comparison hangs after the {victim} was killed")
-        assert gone(workers), f"workers outlived the {victim}"
+        assert gone(helpers), f"workers outlived the {victim}"
         assert "Traceback" not in errors
         assert process.returncode == {"parent": -9, "worker": 2, "group": 130}[victim]
         if victim == "worker":
@@ -263,3 +266,37 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
         undisturbed.scores,
         undisturbed.steps,
     )
+
+
+# ------------------------------------------------------------------------------------------------------ rehearsals
+
+
+def test_an_arm_that_cannot_be_rehearsed_has_no_estimate_and_data_are_read_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read: list[Task] = []
+
+    def reading(task: Task) -> Splits:
+        read.append(task)
+        return loaded(task)
+
+    monkeypatch.setattr(workers, "loaded", reading)
+    monkeypatch.setattr(workers, "_last_read", [])
+    arms = {"bad": replace(TINY, objective=Breaking(words=False)), **ARMS}
+    found = costs([Plan.of(arms, (0,), None, tmp_path)], root=tmp_path, workers=1, device="cpu")
+    assert set(found) == set(ARMS)
+    assert read == [TINY.task]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("count", "rehearsed"), [(1, 2), (2, 0)], ids=["one worker", "a worker an arm"])
+def test_arms_are_rehearsed_where_not_all_begin_at_once(
+    count: int, rehearsed: int, executor: Executor, tmp_path: Path
+) -> None:
+    plan = Plan.of(ARMS, (0, 1), None, tmp_path)
+    with workers.workers(executor, count, tmp_path) as chosen:
+        work = runner._Work(plan.unfinished, {}, chosen, count, tmp_path, "cpu")
+        assert len(work.rehearsals) == rehearsed
+        wait(work.rehearsals.values())
+        work.hear()
+    assert set(work.forecast.costs) == (set(ARMS) if rehearsed else set())
