@@ -34,7 +34,7 @@ _asked_to_stop: Callable[[], bool] = lambda: False  # noqa: E731 - replaced in o
 _busy = threading.Lock()
 """Held while a run is trained: runs in threads take turns, because PyTorch's random state is the process's."""
 _last_read: list[tuple[Task, Splits, float]] = []
-"""What the last rehearsal has read: all arms of a comparison share their task."""
+"""The data of the last run or rehearsal: all arms of a comparison share their task."""
 LOOK = 1.0
 """Seconds between looks at whether a comparison on somebody else's executor is still there."""
 
@@ -97,6 +97,7 @@ def workers(given: Executor | None, count: int, root: Path) -> Iterator[Workers]
 def _in_this_process() -> Iterator[Workers]:
     """One thread, so that components need not be importable elsewhere, as those of a notebook are not."""
     stop, threads = threading.Event(), torch.get_num_threads()
+    _last_read.clear()
     pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the data, which this process has read and warned of before
@@ -108,6 +109,7 @@ def _in_this_process() -> Iterator[Workers]:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
+            _last_read.clear()
 
 
 @contextmanager
@@ -189,9 +191,11 @@ def _train(
 ) -> None:
     """Train one run, unless the comparison has ended in the meantime."""
     with _taking_turns(sign, stop):
-        _last_read.clear()  # rehearsals are over, and the memory is wanted
+        if sign is not None:  # somebody else's workers may outlive the comparison, and data may change until the next
+            _last_read.clear()
         try:
-            made = _train_or_wait(experiment, root, device, ProgressFile(folder), _stopping(sign, stop))
+            splits, _ = _read(experiment.task)
+            made = _train_or_wait(experiment, splits, root, device, ProgressFile(folder), _stopping(sign, stop))
         except CodeError as error:
             raise _mistake_in_code(error, folder.path) from error
         except (Interrupted, StructpredError, OSError, MemoryError, torch.OutOfMemoryError):
@@ -206,12 +210,18 @@ def _train(
 
 
 def _train_or_wait(
-    experiment: Experiment, root: Path, device: str, observer: Observer, stopping: Callable[[], bool]
+    experiment: Experiment,
+    splits: Splits,
+    root: Path,
+    device: str,
+    observer: Observer,
+    stopping: Callable[[], bool],
 ) -> Folder:
     """Train, or wait for another process at the same run, such as one that a cluster took for dead."""
     while not stopping():
         try:
-            return train(experiment, root=root, device=device, observer=observer, stopping=stopping).folder
+            run = train(experiment, splits=splits, root=root, device=device, observer=observer, stopping=stopping)
+            return run.folder
         except Busy:
             observer(Progress("waiting for another process to train it"))
             time.sleep(WAIT)

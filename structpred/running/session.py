@@ -13,7 +13,7 @@ from structpred.experiment import Experiment
 from structpred.running.lock import alone, tidy
 from structpred.running.making import Conditions, Making
 from structpred.runs import Folder, Run
-from structpred.task import loaded
+from structpred.task import Splits, loaded
 from structpred.training.logbook import GivenLogger, opened
 from structpred.training.process import signals, without_subnormals
 from structpred.training.progress import Observer, Progress, ignore
@@ -34,6 +34,7 @@ def train(
     stopping: Callable[[], bool] = lambda: False,
     checkpoint_every: float = 30.0,
     loggers: Sequence[GivenLogger] = (),
+    splits: Splits | None = None,
 ) -> Run:
     """Train, choose weights on dev, score dev and test, and leave a run folder named by the run's identity.
 
@@ -53,6 +54,7 @@ def train(
         checkpoint_every: seconds between checkpoints.
         loggers: given numbers as training goes on, beside the run's own log: any of Lightning Fabric's, or what makes
             one of the run's folder, such as `structpred.training.tensorboard.TensorBoard`.
+        splits: the task's data, where the caller has read them; `loaded` reads them by default.
 
     Raises:
         DataError: the task's data cannot be read.
@@ -61,7 +63,7 @@ def train(
         Interrupted: a signal or ``stopping`` ended it early.
     """
     ranks = Ranks(device, devices, nodes)
-    conditions = Conditions(loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
+    conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
     return _Session(Path(root), conditions).run(experiment, observer, tuple(loggers))
 
 
