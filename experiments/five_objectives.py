@@ -6,7 +6,7 @@ processor cores and ten minutes, in two panels:
 *Tagging*: the sound of every letter of a word, by an LSTM tagger and by the same network under a linear chain (CRF);
 five seeds. *Pronunciation*: all phones of a word by an encoder-decoder; four seeds. What learns from its own outputs
 is trained there from random weights, and from those that likelihood has reached after 10 of 16 epochs, which every such
-arm of a seed shares; "ML, trained on" goes on from them by likelihood. All arms of a panel train for equally many
+arm of a seed shares; "ML trained on" goes on from them by likelihood. All arms of a panel train for equally many
 epochs in all. Wherever outputs are drawn or searched for, there are five an example. The reward is minus the number of
 wrong labels on tagging and minus the edit distance on pronunciation.
 
@@ -21,7 +21,7 @@ Expected before the runs that are recorded, and after those of tuning: RML and s
 likelihood on tagging and within one on pronunciation, in either direction; a chain better than the tagger by some
 tenths of a point, a margin no worse than likelihood; what learns from its own outputs fails from random weights (fewer
 than 60 % of labels right, more than 50 % of phones wrong), because hardly any output that it draws is better than
-another; from likelihood it neither gains nor loses a point on "ML, trained on", which in turn is worse than ML.
+another; from likelihood it neither gains nor loses a point on "ML trained on", which in turn is worse than ML.
 """
 
 from collections.abc import Callable
@@ -174,10 +174,10 @@ def pronunciation() -> dict[str, Tuned]:
         "RML Hamming": by_number(SEQ2SEQ, "edit rate", EDIT_RATES, 0.04, rml_hamming),
         "minimum risk": by_rate(SEQ2SEQ, risk, rates, 3e-3),
         "REINFORCE": by_rate(SEQ2SEQ, sampled, rates, 3e-3),
-        "ML, trained on": by_rate(WARM, likelihood, WARM_RATES, 1e-3),
-        "ML, then minimum risk": by_rate(WARM, risk, WARM_RATES, 1e-3),
-        "ML, then REINFORCE": by_rate(WARM, sampled, WARM_RATES, 5e-4),
-        "ML, then candidate hinge": by_number(WARM, "scale", SCALES, 0.5, hinge),
+        "ML trained on": by_rate(WARM, likelihood, WARM_RATES, 1e-3),
+        "ML then minimum risk": by_rate(WARM, risk, WARM_RATES, 1e-3),
+        "ML then REINFORCE": by_rate(WARM, sampled, WARM_RATES, 5e-4),
+        "ML then candidate hinge": by_number(WARM, "scale", SCALES, 0.5, hinge),
     }
 
 

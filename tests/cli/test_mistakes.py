@@ -94,7 +94,7 @@ MISTAKES = {
     "compare --dry-run --baseline ML": "panel 'tagging': the baseline must be one of the arms, but got 'ML'; known",
     f"compare {PRONUNCIATION} --baseline rml": "the baseline must be one of the arms, but got 'rml'; did you mean 'RM",
     f"compare {PRONUNCIATION} objective=rml": "'ML' and 'smoothing' are the same experiment",
-    "compare trainer.epochs=5": "panel 'pronunciation': the arms of a comparison share their trainer, but 'ML' and 'M",
+    "compare trainer.epochs=5": "panel 'pronunciation': the arms of a comparison share their trainer, but 'ML' and ",
     "compare trainer.epochs=0": "trainer.epochs must be at least 1, but got 0",
     "compare --objectives": "--objectives takes one name or more, but got none",
     "compare --objectives rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
