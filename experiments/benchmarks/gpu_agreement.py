@@ -170,8 +170,8 @@ def pairs() -> Iterator[tuple[Objective, Model]]:
     """
     reweighted: set[tuple[type[Objective], str]] = set()
     for objective, model in combinations():
-        ours = type(objective).__module__.startswith("structpred.") and registered_name(model) in SMALL
-        if not ours or "module:function" in objective.to_json():
+        known = all(type(part).__module__.startswith("structpred.") for part in (*components(objective), model))
+        if not known or registered_name(model) not in SMALL or "module:function" in objective.to_json():
             continue
         if any(isinstance(part, ReweightedPayoff) for part in components(objective)):
             if (type(objective), registered_name(model)) in reweighted:

@@ -258,8 +258,8 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
         assert not list(root.glob("*/result.json"))
     arms = {name: replace(arm, trainer=Trainer(epochs=EPOCHS, batch_tokens=40)) for name, arm in ARMS.items()}
     resumed, undisturbed = (
-        compare(arms, seeds=(0,), root=folder, workers=2, console=quiet()).results["ML"][0]
-        for folder in (root, tmp_path / "undisturbed")
+        compare(arms, seeds=(0,), root=folder, workers=count, console=quiet()).results["ML"][0]
+        for folder, count in ((root, 2), (tmp_path / "undisturbed", 1))
     )
     assert (resumed.identity, resumed.scores, resumed.steps) == (
         undisturbed.identity,

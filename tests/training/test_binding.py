@@ -150,7 +150,7 @@ OBJECTIVES: dict[str, Made] = {
         parts=(Weighted(objective=MaximumLikelihood()), Weighted(objective=MinimumRisk(reward=reward)))
     ),
     "one after another": lambda reward: Switch(
-        first=REINFORCE(reward=reward), second=MaximumLikelihood(), at=Point(share=0.5)
+        first=REINFORCE(reward=reward), second=MaximumLikelihood(), at=Point(share=0.75)
     ),
 }
 

@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_weights_of_an_undi
     undisturbed = weights(train(LONGER, root=tmp_path / "undisturbed"))
     root = tmp_path / "killed"
     moments = random.Random(0)
-    for number in range(8):
+    for number in range(6):
         ended_too_early = "the run ended too early; give it more epochs"
         assert killed(root, moments.uniform(0.0, 0.6), in_a_write=bool(number % 2)), ended_too_early
     assert equal(undisturbed, weights(train(LONGER, root=root)))

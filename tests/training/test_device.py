@@ -32,7 +32,7 @@ from structpred.objectives import (
 )
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.returned import waiting
-from structpred.rewards import Context, Hamming, SentenceBleu, bind
+from structpred.rewards import Context, Hamming, Reward, SentenceBleu, bind
 from structpred.running import train
 from structpred.sequences import Sequences
 from structpred.training import Trainer, waits
@@ -92,6 +92,9 @@ MADE_OF_OTHERS = [
 def every_pair() -> Iterator[ParameterSet]:
     """What the benchmark of agreement goes through, and what the capability table does not go into."""
     for objective, model in pairs():
+        rewards = {registered_name(part) for part in components(objective) if isinstance(part, Reward)}
+        if rewards & {"gleu", "ter", "weighted"} and not isinstance(objective, REINFORCE):
+            continue  # asked as the others are; one objective is enough
         yield case(objective, NETWORKS[registered_name(model)])
     for objective in BASELINES:
         yield case(objective, NETWORKS["lstm-tagger"])
@@ -174,7 +177,8 @@ def test_a_step_mixes_no_devices_and_waits_for_what_is_listed_and_nothing_else(
     )
     for mine, its in zip(here.parameters, there.parameters, strict=True):
         assert isinstance(its, There)
-        torch.testing.assert_close(its.numbers, mine.detach())
+        # Adam makes a part of its rate, 1e-3, of the rounding of a gradient near 0
+        torch.testing.assert_close(its.numbers, mine.detach(), rtol=1e-5, atol=1e-4)
 
 
 def test_what_promises_not_to_wait_is_not_little() -> None:

@@ -23,8 +23,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(leases.place() is None, reason="looks for processes in Linux's /proc"),
 ]
-TRIALS = 18
-FEWER = 12
+TRIALS = 14
+FEWER = 10
 """For what does not depend on their number."""
 PATIENCE = 400
 
