@@ -1,9 +1,10 @@
 """A base measure of candidates that a finished run has found."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,7 +23,10 @@ from structpred.task import Sizes, loaded
 from structpred.training.data import TrainingData
 
 ROWS = 64
-"""Examples whose candidates are looked for together."""
+"""Examples whose candidates are looked for together, at most."""
+
+CELLS = 2**22
+"""The same times candidates and labels, at most, which bounds memory."""
 
 Labels = tuple[int, ...]
 
@@ -32,17 +36,21 @@ Labels = tuple[int, ...]
 class CandidatePool(BaseMeasure):
     """μ lives on outputs that a finished run has found for the training examples, in proportion to p(y|x) of that run.
 
-    They are looked for once, when training begins, on the CPU. Of an example each distinct output counts once. Training
-    examples that share a reference share their candidates, each example with the same total mass, so that μ(y|y*)
-    depends on the reference alone.
+    They are looked for once, when training begins, on the CPU, which takes some seconds for every thousand examples;
+    all seeds of an arm share them. Of an example each distinct output counts once. Training examples that share a
+    reference share their candidates, each example with the same total mass, so that μ(y|y*) depends on the reference
+    alone.
 
     Attributes:
-        run: the folder of the run, or the beginning of its name; trained on the same task, with the same symbols.
+        run: the folder of the run, or the beginning of its name; trained on the same task, with the same symbols. It
+            enters a run's identity as it is written.
         size: outputs asked of the run for each example, before equal ones are merged.
         search: ``"samples"`` draws them, ``"n-best"`` takes the most probable ones that its search finds.
         reference: ``"added"`` puts the reference into the pool, with the probability that the run gives it; ``"left
             out"`` adds nothing, though it may still be found.
     """
+
+    _kept: ClassVar["Pool | None"] = None  # an attribute of the instance once it is prepared
 
     run: str
     size: Count = 16
@@ -55,11 +63,15 @@ class CandidatePool(BaseMeasure):
 
     @property
     def keeps_length(self) -> bool:
-        """True where the run's inputs decide the length of its outputs; False as long as there is no such run."""
+        """True where the run's inputs decide the length of its outputs, and as long as the run cannot be loaded.
+
+        So a finished run that was trained on a pool can be loaded where the pool's own run is not; `prepare` says what
+        is missing before anything is trained.
+        """
         try:
             return bool(Run.load(self.run).experiment.model.distribution.fixed_length)
-        except RunError:
-            return False
+        except (RunError, ConfigError):
+            return True
 
     def prepare(self, sizes: Sizes) -> None:
         """Look for the candidates.
@@ -74,7 +86,7 @@ class CandidatePool(BaseMeasure):
                 f"the run {self.run} of a CandidatePool was trained on other symbols than those of this task, or their "
                 "order differs; train it on the same training examples"
             )
-        self._pool()
+        object.__setattr__(self, "_kept", self._pool())  # what happens to the run's folder from now on does not matter
 
     def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
         """Draws from μ itself, with replacement.
@@ -95,12 +107,20 @@ class CandidatePool(BaseMeasure):
         strange = next((key for key in keys if key not in pool.segments), None)
         if strange is not None:
             raise ConfigError(
-                f"CandidatePool has no candidates for the reference {list(strange)[:20]} (as label ids), because it is "
+                f"CandidatePool has no candidates for the reference {self._spelt(strange)}, because it is "
                 f"none of the training examples of {self.run}; make the pool with a run of the same task"
             )
         return torch.tensor([pool.segments[key] for key in keys], dtype=torch.long)
 
+    def _spelt(self, reference: Labels) -> str:
+        """In symbols where the run knows them all."""
+        labels = Run.load(self.run).codec.vocabularies.labels
+        known = all(label < len(labels) for label in reference)
+        return repr(" ".join(labels.decode(reference)) if known else list(reference)[:20])
+
     def _pool(self) -> "Pool":
+        if self._kept is not None:
+            return self._kept
         run = Run.load(self.run)
         return _found(run.result.identity, str(run.folder.path), self)
 
@@ -156,7 +176,13 @@ def _found(identity: str, path: str, search: CandidatePool) -> Pool:
             f"CandidatePool(search={search.search!r}) asks the run {path} for {verb.__name__} and log_prob, which "
             f"{model} does not offer; use another search or another run"
         )
-    data = TrainingData.of(loaded(run.experiment.task).train, run.codec)
+    splits = loaded(run.experiment.task)
+    if splits.digest != json.loads(run.folder.record.read_text(encoding="utf-8")).get("data"):
+        raise ConfigError(
+            f"CandidatePool needs the data that {path} was trained on, but its task reads others now; put the files "
+            "back, or train that run again"
+        )
+    data = TrainingData.of(splits.train, run.codec)
     source = seeded(run.experiment.seed, f"candidate pool of {identity}", 0)
     found: dict[Labels, list[tuple[Labels, float]]] = {}
     for reference, candidates in _of_each(run, data, search, source):
@@ -175,12 +201,18 @@ def _of_each(
 ) -> Iterator[tuple[Labels, list[tuple[Labels, float]]]]:
     """Each reference with the candidates of one of its examples and their shares, which sum to one."""
     owners = torch.repeat_interleave(torch.arange(len(data)), data.variants)
-    order = data.inputs.lengths[owners].argsort(stable=True)
-    for rows in torch.split(order, ROWS):
+    once: dict[tuple[int, Labels], int] = {}  # an example may have a reference twice
+    for row, reference in enumerate(data.references.gather(torch.arange(len(owners))).tolist()):
+        once.setdefault((int(owners[row]), tuple(reference)), row)
+    kept = torch.tensor(list(once.values()), dtype=torch.long)
+    order = kept[data.inputs.lengths[owners[kept]].argsort(stable=True)]
+    for rows in torch.split(order, max(1, min(ROWS, CELLS // (search.size * data.sizes.labels)))):
         targets = data.references.gather(rows)
         p = run.model(data.inputs.gather(owners[rows]))
         outputs, mask = _candidates(p, targets, search, source)
-        shares = p.log_prob(outputs).double().masked_fill(~mask, -torch.inf).softmax(1)
+        # what does not count is made empty, so that nothing of it is scored
+        scored = Sequences(outputs.labels, torch.where(mask, outputs.lengths, 0))
+        shares = p.log_prob(outputs if p.fixed_length else scored).double().masked_fill(~mask, -torch.inf).softmax(1)
         lists, k = outputs.flatten().tolist(), outputs.lengths.shape[1]
         for row, target in enumerate(targets.tolist()):
             every = zip(lists[row * k : row * k + k], shares[row].tolist(), mask[row].tolist(), strict=True)

@@ -147,13 +147,25 @@ def repeated(
     outputs: Sequences, mask: Bool[Tensor, "batch candidates"] | None = None
 ) -> Bool[Tensor, "batch candidates"]:
     """True where an equal output, of those in the mask, stands before; a cut output equals no ended one."""
-    labels = torch.where(outputs.mask(), outputs.labels, -1)  # which tells lengths apart as well
-    if outputs.ended is not None:
-        labels = torch.cat([labels, outputs.ended.long().unsqueeze(-1)], -1)
-    equal = (labels.unsqueeze(2) == labels.unsqueeze(1)).all(-1)  # [batch, candidates, candidates]
+    equal = _equal(outputs)
     if mask is not None:
         equal = equal & mask.unsqueeze(1)
     return equal.tril(-1).any(-1)
+
+
+def first_of_equal(
+    outputs: Sequences,
+) -> tuple[Bool[Tensor, "batch candidates"], Bool[Tensor, "batch candidates candidates"]]:
+    """Which outputs repeat none before them, and which equal which."""
+    equal = _equal(outputs)
+    return ~equal.tril(-1).any(-1), equal
+
+
+def _equal(outputs: Sequences) -> Bool[Tensor, "batch candidates candidates"]:
+    labels = torch.where(outputs.mask(), outputs.labels, -1)  # which tells lengths apart as well
+    if outputs.ended is not None:
+        labels = torch.cat([labels, outputs.ended.long().unsqueeze(-1)], -1)
+    return (labels.unsqueeze(2) == labels.unsqueeze(1)).all(-1)
 
 
 def join(first: Sequences, second: Sequences) -> Sequences:

@@ -10,6 +10,7 @@ from structpred.distributions.protocols import Distribution, WeightedSample
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Given, Losses, Need, Objective
+from structpred.objectives.candidates import first_of_equal
 from structpred.objectives.estimators import Estimator, Exact, Sampled, SelfNormalised, weights_of
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, ReweightedPayoff, Temperature
 from structpred.registry import objectives
@@ -96,10 +97,9 @@ class RML(Objective):
         draws = given.draws if given.draws is not None else self.estimator.draw(q, given.generator)
         diagnostics: dict[str, Tensor] = {}
         if draws is not None:
-            same = equal_to(draws, targets)
-            diagnostics["unchanged"] = same.double().mean(1)
+            diagnostics["unchanged"] = equal_to(draws, targets).double().mean(1)
             if isinstance(self.estimator, SelfNormalised):
-                diagnostics |= weight_diagnostics(weights_of(draws), same)
+                diagnostics |= weight_diagnostics(draws, targets)
         return Losses(self.estimator.cross_entropy(q, p, draws), diagnostics)
 
 
@@ -111,23 +111,23 @@ def equal_to(draws: Sequences, targets: Sequences) -> Bool[Tensor, "batch candid
     return (draws.lengths == targets.lengths.unsqueeze(1)) & ~differ.any(-1)
 
 
-def weight_diagnostics(
-    weights: Float[Tensor, "batch candidates"], reference: Bool[Tensor, "batch candidates"]
-) -> dict[str, Float[Tensor, " batch"]]:
-    """What self-normalised weights w say of a proposal.
+def weight_diagnostics(draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:
+    """What self-normalised weights say of a proposal; w are the weights of distinct outputs, k all draws.
 
     ``effective_samples``, 1/Σw², from 1 to k; ``effective_share``, (1/Σw² − 1)/(k − 1), from 0 to 1;
-    ``reference_share``, the weight of draws that equal the reference; ``weight_entropy``, −Σ w ln w, in nats.
+    ``reference_share``, the weight of the reference; ``weight_entropy``, −Σ w ln w, in nats.
 
     Args:
-        weights: of each draw; those of an example sum to one.
-        reference: which draws equal the reference.
+        draws: ``[batch, candidates, time]`` with weights.
+        targets: ``[batch, time]``.
     """
-    w = weights.double()
+    given, k = weights_of(draws).double(), draws.lengths.shape[1]
+    first, equal = first_of_equal(draws)
+    w = torch.where(first, (equal * given.unsqueeze(1)).sum(2), 0.0)
     effective = 1 / w.square().sum(1)
     return {
         "effective_samples": effective,
-        "effective_share": (effective - 1) / max(weights.shape[1] - 1, 1),
-        "reference_share": torch.where(reference, w, 0.0).sum(1),
+        "effective_share": (effective - 1) / max(k - 1, 1),
+        "reference_share": torch.where(equal_to(draws, targets), given, 0.0).sum(1),
         "weight_entropy": -torch.xlogy(w, w).sum(1),
     }

@@ -6,6 +6,8 @@ memory are checked always.
 """
 
 import contextlib
+import math
+import numbers
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import NoReturn
@@ -80,6 +82,24 @@ def checked(
         refuse(what, f"{expected} on {like}", f"one on {found.device}", "compute it where its arguments are")
     if finite and (like.type == "cpu" or _WAITS.get()):
         _check_finite(found, what)
+    return found
+
+
+def number(value: object, what: str) -> float:
+    """A number that a component returned, once it is sure that it is one and finite in single precision.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    advice = "return a float, and a low one for outputs that have no value"
+    if not isinstance(value, numbers.Real):
+        refuse(what, "a number", shortened(repr(value)), advice)
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number beyond double precision
+        found = math.inf
+    if not abs(found) <= LARGEST:  # in this order NaN is refused as well
+        refuse(what, "a number that is finite in single precision", shortened(repr(value)), advice)
     return found
 
 

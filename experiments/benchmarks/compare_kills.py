@@ -74,6 +74,7 @@ def main() -> None:
     moments, ways = random.Random(0), itertools.cycle(WAYS)
     with tempfile.TemporaryDirectory() as place:
         quiet, disturbed = Path(place, "undisturbed"), Path(place, "killed")
+        disturbed.mkdir()  # the first kill may come before anything is written
         took = seconds(lambda: os.waitpid(begin(quiet), 0))
         groups: list[int] = []
         began = time.monotonic()

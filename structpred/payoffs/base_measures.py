@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from structpred.payoffs.base import Payoff
 from structpred.payoffs.hamming import HammingPayoff
 from structpred.payoffs.temperature import Temperature
 from structpred.registry import base_measures
+from structpred.returned import checked, described, refuse
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 
@@ -32,13 +33,18 @@ class Proposals:
         log_ratio: ln μ(y|y*) − ln g(y|y*), up to a constant of the example, ``[batch, candidates]``, in nats.
     """
 
+    # Users make these, and `proposals_of` says in words what is wrong, so run-time checks in tests leave them alone.
+    __no_type_check__: ClassVar[bool] = True
+
     outputs: Sequences
     log_ratio: Float[Tensor, "batch candidates"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseMeasure(Config):
-    """A measure μ(y|y*) around a reference that a reward is laid upon. A class of your own needs `propose` and a name.
+    """A measure μ(y|y*) around a reference, which a payoff multiplies by exp(r/τ).
+
+    A class of your own needs `keeps_length`, `propose` and a name (``@base_measures.register("mine")``).
 
     Without one there would be nothing to learn from: BLEU is bounded and strings are not, so exp(BLEU/τ) over all
     strings has almost no mass near the reference.
@@ -64,6 +70,35 @@ class BaseMeasure(Config):
 
     def prepare(self, sizes: Sizes) -> None:
         """Whatever must be read or checked once before training."""
+
+
+def proposals_of(
+    base: BaseMeasure, references: Sequences, labels: int, k: int, generator: torch.Generator | None
+) -> Proposals:
+    """`BaseMeasure.propose`, checked.
+
+    Raises:
+        ConfigError: it returns no `Proposals` of ``k`` outputs around each reference, over the labels that there are,
+            as long as the reference if it says so, with a finite ratio each.
+    """
+    what = f"{type(base).__name__}.propose"
+    found: object = base.propose(references, labels, k, generator)
+    if not isinstance(found, Proposals):
+        refuse(what, "Proposals", described(found), "return Proposals(outputs, log_ratio)")
+    outputs, wanted = found.outputs, (len(references), k)
+    if not isinstance(outputs, Sequences) or tuple(outputs.lengths.shape) != wanted:
+        shape = tuple(outputs.lengths.shape) if isinstance(outputs, Sequences) else described(outputs)
+        refuse(f"{what}, outputs,", f"Sequences of {wanted} outputs", f"{shape}", "return k outputs for each reference")
+    what_ratio = f"{what}, log_ratio,"
+    checked(found.log_ratio, wanted, what=what_ratio, axes="[batch, candidates]", like=references.device)
+    if outputs.device.type == "cpu":  # a device would have to be waited for
+        real = outputs.labels[outputs.mask()]
+        if len(real) and not 0 <= int(real.min()) <= int(real.max()) < labels:
+            refuse(f"{what}, outputs,", f"labels from 0 to {labels - 1}", f"{int(real.max())}", "draw no others")
+        if base.keeps_length and not (outputs.lengths == references.lengths.unsqueeze(1)).all():
+            advice = "return outputs of their reference's length, or False from keeps_length"
+            refuse(f"{what}, outputs,", "outputs as long as their references", "others", advice)
+    return found
 
 
 @base_measures.register("payoff")

@@ -7,7 +7,7 @@ import torch
 
 from structpred.errors import ConfigError
 from structpred.payoffs.base import Payoff
-from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure
+from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure, proposals_of
 from structpred.payoffs.temperature import Temperature
 from structpred.registry import payoffs
 from structpred.rewards.asking import scores_of
@@ -15,6 +15,9 @@ from structpred.rewards.base import Reward
 from structpred.rewards.bleu import SentenceBleu
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+
+COLDEST = 1e-30
+"""A lower temperature changes nothing, but quotients overflow."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ class ReweightedDistribution:
                 f"a reweighted payoff needs k of 2 draws or more, but got {k}: a single draw always has the weight 1, "
                 "so the reward would be ignored; use estimator=SelfNormalised(k=5)"
             )
-        drawn = self.base.propose(self.references, self.labels, k, generator)
+        drawn = proposals_of(self.base, self.references, self.labels, k, generator)
         rewards = scores_of(self.reward, drawn.outputs, self.references).double()
-        weights = (drawn.log_ratio + rewards / self.temperature).softmax(1)
+        weights = (drawn.log_ratio + rewards / max(self.temperature, COLDEST)).softmax(1)
         return Sequences(drawn.outputs.labels, drawn.outputs.lengths, weights=weights)
 
 
@@ -65,14 +68,15 @@ class ReweightedPayoff(Payoff):
 
     Attributes:
         reward: r.
-        temperature: τ, literal, in units of the reward: at τ = 0.1 a tenth more BLEU weighs e times as much.
+        temperature: τ, literal, in units of the reward, so choose it with the reward: at τ = 0.2, 0.2 more BLEU weighs
+            e times as much, and one edit less e^5 times.
         base: μ, and what is drawn.
     """
 
     distribution: ClassVar[type] = ReweightedDistribution
 
     reward: Reward = SentenceBleu()  # a field, where other payoffs have a property
-    temperature: Temperature = Temperature(literal=0.1)
+    temperature: Temperature = Temperature(literal=0.2)
     base: BaseMeasure = AroundPayoff()
 
     def check(self) -> None:
@@ -86,7 +90,8 @@ class ReweightedPayoff(Payoff):
         if self.reward.same_length and not self.base.keeps_length:
             raise ConfigError(
                 f"the reward {type(self.reward).__name__} needs outputs as long as their references, but the base "
-                f"measure {type(self.base).__name__} draws others too; use a base that keeps length, or EditDistance"
+                f"measure {type(self.base).__name__} also draws outputs of other lengths; use one that keeps the "
+                "length, or the reward EditDistance"
             )
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from structpred.config import Config, components, hints
+from structpred.errors import ConfigError
 from structpred.rewards.base import Reward
 from structpred.rewards.context import Context
 from structpred.rewards.reading import Reading
@@ -20,7 +21,15 @@ def bind(config: Bound, context: Context) -> Bound:
     Args:
         config: a reward, or what holds rewards, however deep.
         context: the data that ids come from.
+
+    Raises:
+        ConfigError: they are something else.
     """
+    if not isinstance(config, Config) or not isinstance(context, Context):
+        raise ConfigError(
+            "bind takes a reward, or what holds rewards, and a Context, but got "
+            f"{type(config).__name__} and {type(context).__name__}; call bind(reward, Context.of(task))"
+        )
     changed = {}
     for name in hints(type(config)):
         before = getattr(config, name)

@@ -2,12 +2,10 @@
 
 import importlib
 import inspect
-import math
-import numbers
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
@@ -19,7 +17,7 @@ from structpred.blame import blaming
 from structpred.config import Interval
 from structpred.errors import ConfigError
 from structpred.registry import rewards
-from structpred.returned import LARGEST, refuse, shortened
+from structpred.returned import number
 from structpred.rewards.memory import Memory
 from structpred.rewards.reading import Reading, rows_of
 from structpred.sequences import Sequences
@@ -76,7 +74,7 @@ class FunctionReward(Reading):
         """
         function = self.resolve()
         try:
-            return (inspect.getsource(function),)
+            return (_source(function),)
         except (OSError, TypeError):
             raise ConfigError(
                 f"the reward function {self.function!r} has no Python source that could identify a run; "
@@ -97,7 +95,7 @@ class FunctionReward(Reading):
         except (ImportError, AttributeError) as error:
             raise ConfigError(
                 f"the reward function {self.function!r} cannot be imported ({error}); "
-                "put its module on the Python path, name its file with --import on the command line, or mend the name"
+                "put its module on the Python path, name its file with --import on the command line, or correct it"
             ) from error
         if not callable(found):
             raise ConfigError(f"the reward function {self.function!r} must be callable, but is {found!r}")
@@ -200,16 +198,7 @@ class FunctionReward(Reading):
         return own if self._context is None else own | self._context.modules
 
     def _number(self, value: object) -> float:
-        what, advice = f"the reward function {self.function!r}", "mend it, or give such outputs a low reward"
-        if not isinstance(value, numbers.Real):
-            refuse(what, "a number", shortened(repr(value)), advice)
-        try:
-            number = float(value)
-        except OverflowError:  # a whole number beyond double precision
-            number = math.inf
-        if not abs(number) <= LARGEST:  # in this order NaN is refused as well
-            refuse(what, "a number that is finite in single precision", shortened(repr(value)), advice)
-        return number
+        return number(value, f"the reward function {self.function!r}")
 
 
 class _Parameters:
@@ -238,6 +227,12 @@ class _Parameters:
             self.function = function
 
 
+@cache
+def _source(function: Callable[..., object]) -> str:
+    """The text that the function had when it was first asked for: the file may be edited while the function stays."""
+    return inspect.getsource(function)
+
+
 def _asked(name: str, function: Callable[..., object]) -> tuple[str, ...]:
     try:
         signature = inspect.signature(function)
@@ -245,12 +240,17 @@ def _asked(name: str, function: Callable[..., object]) -> tuple[str, ...]:
         return ()
     by_keyword = {each.name for each in signature.parameters.values() if each.kind is inspect.Parameter.KEYWORD_ONLY}
     found = tuple(name for name in ASKED if name in by_keyword)
+    if unheard := [name for name in ASKED if name in signature.parameters and name not in by_keyword]:
+        raise ConfigError(
+            f"the reward function {name!r} has a parameter {unheard[0]!r} that would never be given; put a * before "
+            f"it, as in f(output, reference, *, {unheard[0]}), to be given the example's"
+        )
     try:
         signature.bind(None, None, **dict.fromkeys(found))
     except TypeError as error:
         raise ConfigError(
             f"the reward function {name!r} must take an output and a reference, and may ask for {' and '.join(ASKED)} "
-            f"by keyword-only parameters of these names, but its parameters are {signature} ({error}); mend it"
+            f"by keyword-only parameters of these names, but its parameters are {signature} ({error}); correct them"
         ) from None
     return found
 

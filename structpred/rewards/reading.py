@@ -12,6 +12,7 @@ from torch import Tensor
 
 from structpred.blame import blaming
 from structpred.errors import ConfigError
+from structpred.returned import number
 from structpred.rewards.base import Reward
 from structpred.rewards.context import Context
 from structpred.rewards.memory import Memory
@@ -41,8 +42,8 @@ class Reading(Reward):
         if self._context is None:
             raise ConfigError(
                 f"{type(self).__name__} reads what label ids stand for, but nothing says which data they come from; "
-                "training and environments bind it to theirs, and elsewhere bind(reward, Context.of(task)) of "
-                "structpred.rewards does"
+                "training and environments bind it to theirs; elsewhere, call structpred.rewards.bind(reward, "
+                "Context.of(task))"
             )
         return self._context
 
@@ -77,7 +78,10 @@ class TextReward(Reading):
         )
 
     def _remembered(self, output: str, references: tuple[str, ...]) -> float:
-        return self._memory.value((output, references), lambda: self.value(output, references))
+        def compute() -> float:
+            return number(self.value(output, references), f"{type(self).__name__}.value")
+
+        return self._memory.value((output, references), compute)
 
     @cached_property
     def _memory(self) -> Memory:

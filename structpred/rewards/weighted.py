@@ -54,6 +54,11 @@ class WeightedRewards(Reward):
         for name, value in own.items():  # a constant of other classes; of a sum its parts decide
             object.__setattr__(self, name, value)
 
+    @property
+    def asks_for_examples(self) -> bool:
+        """True where a part asks."""
+        return any(part.reward.asks_for_examples for part in self.parts)
+
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """The weighted sum of the parts' rewards."""
         return self._sum([scores_of(part.reward, outputs, references) for part in self.parts])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from scipy.stats import chi2
 
+from structpred.distributions.protocols import Sample
 from structpred.payoffs import Payoff, Temperature
 from structpred.sequences import Sequences
 from structpred.testing.spaces import as_candidates, strings
@@ -33,6 +34,10 @@ def check_payoff(payoff: Payoff, *, labels: int = 2, longest: int = 7) -> None:
     Raises:
         AssertionError: a property does not hold; the message says which, and for which reference.
     """
+    assert issubclass(payoff.distribution, Sample), (
+        f"{type(payoff).__name__} must offer plain draws for this check, but its distribution has no `sample`; compare "
+        "weighted draws with an enumeration of your own"
+    )
     for reference in REFERENCES:
         where = f"{type(payoff).__name__}, reference {list(reference)}"
         references = Sequences.of([reference])

@@ -26,8 +26,8 @@ def warn_of_poor_weights(history: Sequence[Epoch]) -> None:
     effective = history[-1].diagnostics[f"{prefix}effective_samples"]
     warnings.warn(
         f"importance weights are poor: the effective sample size is {effective:.2f} on average, so of an example's "
-        "draws one has nearly all the weight; raise the payoff's temperature, choose a base measure nearer to the "
-        "payoff, or draw more",
+        "draws one output has nearly all the weight; raise the payoff's temperature, choose a base measure that draws "
+        "more different outputs of high reward, or draw more",
         PoorWeightsWarning,
         stacklevel=2,
     )

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -24,9 +25,11 @@ from structpred.objectives import (
     SwitchOut,
     Weighted,
     WeightedSum,
+    candidate_pool,
 )
 from structpred.objectives.reward_augmented import weight_diagnostics
-from structpred.payoffs import EditDistancePayoff, ReweightedPayoff, Temperature
+from structpred.payoffs import BaseMeasure, EditDistancePayoff, ReweightedPayoff, Temperature
+from structpred.payoffs.base_measures import Proposals
 from structpred.results import Epoch
 from structpred.rewards import EditDistance, Hamming, SentenceBleu
 from structpred.rewards.asking import scores_of
@@ -94,13 +97,16 @@ def test_parts_of_a_sum_keep_their_own_weights() -> None:
 
 
 def test_diagnostics_of_weights_by_hand() -> None:
-    weights = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0]])
-    reference = torch.tensor([[True, False, True, False], [True, True, False, False], [False, True, True, True]])
-    found = {name: values.tolist() for name, values in weight_diagnostics(weights, reference).items()}
-    assert found["effective_samples"] == pytest.approx([2, 4, 1])
-    assert found["effective_share"] == pytest.approx([1 / 3, 1, 0])
-    assert found["reference_share"] == pytest.approx([0.5, 0.5, 0])
-    assert found["weight_entropy"] == pytest.approx([math.log(2), math.log(4), 0])
+    """Copies of an output are one: of the second example's draws three are the reference, of the third all differ."""
+    labels = torch.tensor([[[0], [1], [0], [1]], [[1], [1], [1], [0]], [[0], [1], [2], [3]]])
+    weights = torch.tensor([[0.25, 0.5, 0.25, 0.0], [0.25, 0.25, 0.25, 0.25], [0.0, 1.0, 0.0, 0.0]])
+    draws = Sequences(labels, torch.ones(3, 4, dtype=torch.long), weights=weights)
+    found = {n: v.tolist() for n, v in weight_diagnostics(draws, Sequences.of([[0], [1], [0]])).items()}
+    assert found["effective_samples"] == pytest.approx([2, 1 / (0.75**2 + 0.25**2), 1])
+    assert found["effective_share"] == pytest.approx([1 / 3, 0.2, 0])
+    assert found["reference_share"] == pytest.approx([0.5, 0.75, 0])
+    entropy = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    assert found["weight_entropy"] == pytest.approx([math.log(2), entropy, 0])
 
 
 def epoch(number: int, share: float | None, name: str = "") -> Epoch:
@@ -221,14 +227,14 @@ def test_a_pool_of_other_symbols_or_of_no_run_or_of_other_references_is_refused(
     pool = CandidatePool(run=str(run.folder.path))
     with pytest.raises(ConfigError, match="was trained on other symbols than those of this task"):
         pool.prepare(replace(run.sizes, symbols="others"))
-    with pytest.raises(ConfigError, match=r"no candidates for the reference \[0, 0, 0, 0, 0, 0\] .* of the same task"):
+    with pytest.raises(ConfigError, match=r"no candidates for the reference 'a a a a a a', .* of the same task"):
         pool.propose(Sequences.of([[0] * 6]), 2, 2, None)
     with pytest.raises(RunError, match="expected the folder of a run"):
         CandidatePool(run=str(tmp_path / "absent")).prepare(run.sizes)
     payoff = ReweightedPayoff(base=pool)
     with pytest.raises(ConfigError, match="use HammingPayoff, or a model of free length"):
         Experiment(task=Copying(), model=LSTMTagger(), objective=RML(payoff=payoff, estimator=SelfNormalised()))
-    with pytest.raises(ConfigError, match="but the base measure CandidatePool draws others too"):
+    with pytest.raises(ConfigError, match="but the base measure CandidatePool also draws outputs"):
         ReweightedPayoff(reward=Hamming(), base=pool)
 
 
@@ -252,3 +258,87 @@ def test_a_pool_of_a_tagger_keeps_the_length(run: Run, tmp_path: Path) -> None:
     assert pool.keeps_length
     payoff = ReweightedPayoff(reward=Hamming(), temperature=Temperature(literal=1), base=pool)
     train(replace(tagger, objective=RML(payoff=payoff, estimator=SelfNormalised(k=2))), root=tmp_path)
+
+
+def test_a_run_is_loaded_though_the_run_of_its_pool_is_gone(run: Run, tmp_path: Path) -> None:
+    tagger = replace(run.experiment, model=LSTMTagger(embedding=4, hidden=4))
+    teacher = train(tagger, root=tmp_path / "teachers").folder.path
+    payoff = ReweightedPayoff(reward=Hamming(), base=CandidatePool(run=str(teacher), size=4))
+    student = replace(tagger, objective=RML(payoff=payoff, estimator=SelfNormalised(k=2)))
+    folder = train(student, root=tmp_path / "students").folder.path
+    teacher.rename(tmp_path / "elsewhere")
+    assert Run.load(folder).experiment == student
+    with pytest.raises(RunError, match="expected the folder of a run"):
+        train(student, root=tmp_path / "others")
+
+
+def test_a_pool_of_data_that_have_changed_is_refused(tmp_path: Path) -> None:
+    from structpred.tasks import Tsv
+
+    for name, words in {"train": "ab ba aab bba abab", "dev": "bb", "test": "aa"}.items():
+        (tmp_path / name).write_text("".join(f"{w}\t{' '.join(w.upper())}\n" for w in words.split()), encoding="utf-8")
+    task = Tsv(train=str(tmp_path / "train"), dev=str(tmp_path / "dev"), test=str(tmp_path / "test"))
+    model = Seq2Seq(embedding=4, hidden=4)
+    experiment = Experiment(task=task, model=model, objective=MaximumLikelihood(), trainer=Trainer(epochs=1))
+    found = train(experiment, root=tmp_path / "runs")
+    with (tmp_path / "train").open("a", encoding="utf-8") as file:
+        file.write("bab\tB A B\n")
+    with pytest.raises(ConfigError, match=r"needs the data that .* was trained on, but its task reads others now"):
+        CandidatePool(run=str(found.folder.path)).prepare(found.sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated(BaseMeasure):
+    """Proposes whatever it was told."""
+
+    found: ClassVar[object] = None
+
+    @property
+    def keeps_length(self) -> bool:
+        return True
+
+    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+        return self.found  # type: ignore[return-value]  # what is wrong is what is tested
+
+
+OUTPUTS = Sequences(torch.tensor([[[0, 1, 1]] * 2, [[1, 0, 0]] * 2]), torch.tensor([[3, 3], [1, 1]]))
+OTHERS = Sequences(OUTPUTS.labels, torch.ones_like(OUTPUTS.lengths))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, r"Stated\.propose must return Proposals, but returned None"),
+        (
+            Proposals(OUTPUTS, torch.zeros(2)),
+            r"log_ratio, must return a tensor \[batch, candidates\] of shape \(2, 2\)",
+        ),
+        (Proposals(OUTPUTS, torch.full((2, 2), torch.nan)), "log_ratio, must return numbers that are finite"),
+        (
+            Proposals(OUTPUTS.select(slice(1)), torch.zeros(1, 2)),
+            r"Sequences of \(2, 2\) outputs, but returned \(1, 2\)",
+        ),
+        (
+            Proposals(replace(OUTPUTS, labels=OUTPUTS.labels + 1), torch.zeros(2, 2)),
+            "labels from 0 to 1, but returned 2",
+        ),
+        (Proposals(OTHERS, torch.zeros(2, 2)), "outputs as long as their references, but returned others"),
+    ],
+)
+def test_what_a_base_measure_returns_is_checked(found: object, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stated, "found", found)
+    q = ReweightedPayoff(base=Stated()).around(TARGETS, 2)
+    with pytest.raises(ConfigError, match=said):
+        q.weighted_sample(2)
+
+
+def test_an_example_that_has_a_reference_twice_counts_once_in_its_pool(run: Run) -> None:
+    pool = CandidatePool(run=str(run.folder.path), size=2, search="n-best")
+    search = replace(pool, reference="left out")
+    data = TrainingData.of(EXAMPLES[:1] * 1, run.codec)
+    twice = replace(EXAMPLES[0], references=EXAMPLES[0].references * 3)
+    several = TrainingData.of([twice], run.codec)
+    found, again = (
+        list(candidate_pool._of_each(run, each, search, torch.Generator().manual_seed(0))) for each in (data, several)
+    )
+    assert found == again

@@ -234,7 +234,7 @@ def test_where_one_label_is_all_there_is_nothing_is_substituted() -> None:
         (lambda: ReweightedPayoff(temperature=Temperature(edit_rate=0.1)), r"literal=\.\.\.\).* but got edit_rate"),
         (
             lambda: ReweightedPayoff(reward=Hamming(), base=AroundPayoff(payoff=EXACT_EDITS)),
-            "Hamming needs outputs as long as their references, but the base measure AroundPayoff draws others",
+            "Hamming needs outputs as long as their references, but the base measure AroundPayoff also draws",
         ),
         (
             lambda: AroundPayoff(payoff=EXACT_EDITS, substitutes="unigram"),

@@ -1,8 +1,10 @@
 """A function of one's own on ids, symbols and text, with what it asks for and what it remembers."""
 
+import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,8 +200,8 @@ def test_a_recording_is_given_as_it_is() -> None:
 
 
 def test_only_keyword_only_parameters_ask() -> None:
-    assert not reward(not_asking).asks_for_examples
-    assert reward(not_asking).score(OUTPUTS, Sequences.of([[0, 1], [2]])).sum() == 0
+    with pytest.raises(ConfigError, match=r"has a parameter 'source' that would never be given; put a \* before it"):
+        reward(not_asking).resolve()
     assert reward(of_metadata).asks_for_examples
     assert not FunctionReward(function="operator:eq").asks_for_examples
 
@@ -216,7 +218,7 @@ def test_other_parameters_are_refused_before_training(function: Callable[..., ob
     made = reward(function)
     expected = (
         rf"^the reward function '{HERE}:{function.__name__}' must take an output and a reference, and may ask for "
-        rf"source and metadata by keyword-only parameters of these names, but .*{words}.*; mend it$"
+        rf"source and metadata by keyword-only parameters of these names, but .*{words}.*; correct them$"
     )
     for use in (made.resolve, made.sources, lambda: made.asks_for_examples, lambda: made.score(OUTPUTS, TARGETS)):
         with pytest.raises(ConfigError, match=expected):
@@ -244,7 +246,7 @@ def test_without_data_it_says_what_is_missing(made: FunctionReward) -> None:
         made.score(OUTPUTS, TARGETS)
     assert str(caught.value) == (
         "FunctionReward reads what label ids stand for, but nothing says which data they come from; training and "
-        "environments bind it to theirs, and elsewhere bind(reward, Context.of(task)) of structpred.rewards does"
+        "environments bind it to theirs; elsewhere, call structpred.rewards.bind(reward, Context.of(task))"
     )
 
 
@@ -367,3 +369,16 @@ def test_binding_reaches_every_reward_and_copies_nothing_else() -> None:
     assert bound.score(OUTPUTS, TARGETS).tolist() == [[0 + 1 + 10, -6 + 1 + 10], [8 + 1 - 5, -6 + 1 - 5]]
     with pytest.raises(ConfigError, match="FunctionReward reads what label ids stand for"):
         mixed.score(OUTPUTS, TARGETS)
+
+
+def test_the_source_is_that_of_the_function_which_runs_though_its_file_is_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "edited_rewards.py"
+    file.write_text("def first(output, reference):\n    return 0.0\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = FunctionReward(function="edited_rewards:first")
+    before = made.sources()
+    file.write_text("def first(output, reference):\n    return 1.0 if output else 0.5\n", encoding="utf-8")
+    os.utime(file, (0, 0))
+    assert made.sources() == FunctionReward(function="edited_rewards:first").sources() == before
