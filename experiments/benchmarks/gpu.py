@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 
+from structpred.comparison.record import without_infinities
 from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.experiments.benchmarks.gpu_agreement import agreement
 from structpred.experiments.benchmarks.gpu_runs import PACKED, RESUMED, packing, resume
@@ -102,8 +103,9 @@ def measure(parts: Mapping[str, Part], device: torch.device, to: Path | None) ->
     for name, part in parts.items():
         try:
             figures = part(device)
-        except (StructpredError, RuntimeError, AssertionError) as error:  # the others are worth having all the same
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 - the other parts are worth having all the same
+            if not isinstance(error, StructpredError):
+                traceback.print_exc()
             figures, failed = {"failed": f"{type(error).__name__}: {error}"}, True
         _tell({"part": name, **figures}, to)
         everything |= {f"{name}_{key}": value for key, value in figures.items() if not isinstance(value, list)}
@@ -126,7 +128,7 @@ def chosen(names: list[str], parts: Mapping[str, Part]) -> dict[str, Part]:
 
 
 def _tell(figures: Mapping[str, object], to: Path | None) -> None:
-    line = json.dumps(dict(figures), ensure_ascii=False)
+    line = json.dumps(without_infinities(dict(figures)), ensure_ascii=False, allow_nan=False)
     print(line, flush=True)
     if to is not None:
         _append(to, f"{line}\n")

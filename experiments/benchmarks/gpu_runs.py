@@ -82,6 +82,8 @@ def packing(
         if before and rate < GROWING * before:
             return figures | {"ended": f"at {count} runs, whose throughput is {rate / before:.2f} × that before"}
         before = rate
+    if len(counts) == 1:
+        return figures | {"ended": "no growth was measured, for want of other numbers of runs"}
     return figures | {"ended": f"at {counts[-1]} runs, while throughput was growing still"}
 
 

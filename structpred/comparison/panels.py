@@ -44,6 +44,10 @@ def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
     Raises:
         ConfigError: there are no panels, or one of them cannot be compared; the message names it.
     """
+    if not isinstance(panels, Mapping) or not all(isinstance(each, Panel) for each in panels.values()):
+        raise ConfigError(
+            "a comparison needs panels by their names, as in {'tagging': Panel(arms=...)}, but got others"
+        )
     if not panels:
         raise ConfigError("a comparison needs at least one panel, but got none")
     if list(panels) == [""]:
@@ -84,9 +88,10 @@ class PanelsReport:
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
         headlines = tuple(f"{name}: {report.conclusion()[0]}" for name, report in self.reports.items())
+        number = "1 panel" if len(self.reports) == 1 else f"{len(self.reports)} panels"
         several = Section("Conclusion", (Sentences(headlines), *self._picture()))
         panels = tuple(section for name, report in self.reports.items() for section in _sections(name, report))
-        return Document(f"Comparison in {len(self.reports)} panels: {joined(list(self.reports))}", (several, *panels))
+        return Document(f"Comparison in {number}: {joined(list(self.reports))}", (several, *panels))
 
     def _picture(self) -> tuple[Figure, ...]:
         compared = {name: report for name, report in self.reports.items() if len(report.arms) > 1}

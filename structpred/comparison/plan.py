@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+from structpred.coercion import article, coerce
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
@@ -103,6 +104,7 @@ class Plan:
                 tasks or budgets, or a baseline that is no arm.
             DataError: the task's data cannot be read.
         """
+        seeds = _listed(seeds)
         _check(arms, seeds, baseline)
         first = next(iter(arms))
         splits = loaded(arms[first].task)
@@ -174,10 +176,7 @@ def _start_name(arms: Mapping[int, Sequence[str]]) -> str:
 
 
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:
-    if not arms:
-        raise ConfigError("a comparison needs at least one arm, but got none")
-    for arm in arms:
-        refuse_unseen(arm, "the name of an arm")
+    _check_kinds(arms, baseline)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"a comparison needs one seed or more, each once, but got {list(seeds)}")
     if baseline is not None and baseline not in arms:
@@ -190,6 +189,37 @@ def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str |
             raise ConfigError(f"the arms {one!r} and {other!r} are the same experiment; leave one out or change it")
     for other in arms:
         _check_shared(first, arms[first], other, arms[other])
+
+
+def _check_kinds(arms: Mapping[str, Experiment], baseline: str | None) -> None:
+    if not isinstance(arms, Mapping):
+        raise ConfigError(f"a comparison needs experiments by the names of their arms, but got {_kind(arms)}")
+    if not arms:
+        raise ConfigError("a comparison needs at least one arm, but got none")
+    for arm, experiment in arms.items():
+        refuse_unseen(arm, "the name of an arm")
+        if not isinstance(experiment, Experiment):
+            raise ConfigError(f"the arm {arm!r} must be an Experiment, but is {_kind(experiment)}")
+    if not isinstance(baseline, str | None):
+        raise ConfigError(f"the baseline must be the name of an arm, but is {_kind(baseline)}")
+
+
+def _listed(seeds: object) -> tuple[int, ...]:
+    """Seeds as whole numbers.
+
+    Raises:
+        ConfigError: they are something else.
+    """
+    try:
+        given: tuple[object, ...] = tuple(seeds)  # type: ignore[arg-type]  # whatever a user gave
+    except TypeError:
+        raise ConfigError(f"seeds must be several, such as range(5), but are {_kind(seeds)}") from None
+    return tuple(coerce(seed, int, "a seed") for seed in given)  # type: ignore[misc]  # which makes them whole numbers
+
+
+def _kind(value: object) -> str:
+    """What something is, for a message."""
+    return "None" if value is None else article(type(value).__name__)
 
 
 def _check_shared(first: str, one: Experiment, other: str, another: Experiment) -> None:

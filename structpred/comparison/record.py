@@ -33,7 +33,7 @@ def encode_panels(reports: Mapping[str, Findings]) -> str:
 
 def written(tree: Mapping[str, object]) -> str:
     """A tree as text, indented for people and differences."""
-    return json.dumps(_without_infinities(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(without_infinities(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _tree(report: Findings) -> dict[str, object]:
@@ -62,12 +62,12 @@ def _test(contrast: Contrast) -> dict[str, object]:
     return {**asdict(contrast), "seeds_needed": None if untested else seeds_text(contrast.seeds_needed)}
 
 
-def _without_infinities(tree: Any) -> Any:
-    """JSON has no NaN: a diverged loss becomes null, and is read back as NaN."""
+def without_infinities(tree: Any) -> Any:
+    """A tree of values that JSON can hold; it has no NaN: a diverged loss becomes null, and is read back as NaN."""
     if isinstance(tree, Mapping):
-        return {key: _without_infinities(value) for key, value in tree.items()}
+        return {key: without_infinities(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [_without_infinities(value) for value in tree]
+        return [without_infinities(value) for value in tree]
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 

@@ -20,7 +20,8 @@ RESULTS, MARKDOWN, HTML = "results.json", "report.md", "report.html"
 PICTURE = "report.svg"
 """Only beside reports of several panels."""
 
-_KEYS = ({"format", "arms"}, {"format", "panels"}, {"format", "studies"}, {"average", "tasks"})
+PANELS = {"format", "panels"}
+_KEYS = ({"format", "arms"}, PANELS, {"format", "studies"}, {"average", "tasks"})
 """What the results of a comparison, of tuning, and of arms across tasks have in common with those of nobody else."""
 
 
@@ -76,6 +77,8 @@ def write_files(folder: Path | str, document: Document, results: str) -> tuple[P
     files = {RESULTS: results, MARKDOWN: markdown.render(document), HTML: html.render(document), **pictures}
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
+    if PICTURE not in files and _report(place / RESULTS).keys() >= PANELS:
+        (place / PICTURE).unlink(missing_ok=True)  # that of the report which this one replaces
     return tuple(write_atomically(place / name, text) for name, text in files.items())
 
 
@@ -89,18 +92,22 @@ def refuse_others(folder: Path | str, *pictures: str) -> None:
     Raises:
         ConfigError: there is such a file; the message names it.
     """
-    place = Path(folder)
-    there = [place / name for name in (RESULTS, MARKDOWN, HTML, *pictures) if os.path.lexists(place / name)]
-    if there and not _from_a_report(place / RESULTS):
+    place, report = Path(folder), _report(Path(folder) / RESULTS)
+    known = any(keys <= report.keys() for keys in _KEYS)
+    ours = {*([RESULTS, MARKDOWN, HTML] if known else []), *([PICTURE] if report.keys() >= PANELS else [])}
+    names = [name for name in (RESULTS, MARKDOWN, HTML, *pictures) if name not in ours]
+    there = [place / name for name in names if os.path.lexists(place / name)]
+    if there:
         raise ConfigError(
             f"{there[0]} is not from a report of structpred and would be overwritten; move it away, or name another "
             "folder for the report"
         )
 
 
-def _from_a_report(results: Path) -> bool:
+def _report(results: Path) -> dict[str, object]:
+    """What is kept of a report; empty where there is none."""
     try:
         tree = json.loads(results.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(tree, dict) and any(keys <= tree.keys() for keys in _KEYS)
+        return {}
+    return tree if isinstance(tree, dict) else {}

@@ -61,7 +61,7 @@ def compare(
         DataError: the task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    panel = Panel(arms=arms, seeds=tuple(seeds), baseline=baseline)
+    panel = Panel(arms=arms, seeds=seeds, baseline=baseline)
     return _compared({"": panel}, Path(root), workers, device, executor, console)[""]
 
 

@@ -2,12 +2,16 @@
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -85,12 +89,46 @@ def test_panels_share_workers_starts_and_runs_and_are_what_single_comparisons_ar
     ],
     ids=["none", "a blank name", "one without a name", "no arm", "no such baseline", "no seed", "other budgets"],
 )
-def test_what_cannot_be_compared_is_refused_by_the_panels_name(
-    panels: dict[str, Panel], message: str, tmp_path: Path
-) -> None:
+def test_what_cannot_be_compared_is_refused_by_the_panels_name(panels: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         planned(panels, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+OTHERS = "a comparison needs panels by their names, as in {'tagging': Panel(arms=...)}, but got others"
+WRONG = {  # by the Python that makes them
+    "[Panel(arms=ARMS)]": OTHERS,
+    "{'x': 3}": OTHERS,
+    "{'x': Panel(arms=[1])}": "panel 'x': a comparison needs experiments by the names of their arms, but got a list",
+    "{'x': Panel(arms={'a': None})}": "panel 'x': the arm 'a' must be an Experiment, but is None",
+    "{'x': Panel(arms=ARMS, seeds=2)}": "panel 'x': seeds must be several, such as range(5), but are a int",
+    "{'x': Panel(arms=ARMS, seeds=([0],))}": "panel 'x': a seed must be a whole number, but got [0]",
+    "{'x': Panel(arms=ARMS, baseline=3)}": "panel 'x': the baseline must be the name of an arm, but is a int",
+}
+TRIED = """
+import sys
+from pathlib import Path
+from structpred.comparison.panels import Panel, planned
+from structpred.errors import ConfigError
+from tests.comparison.test_panels import TINY
+
+ARMS = {"ML": TINY}
+for made in sys.argv[1:]:
+    try:
+        planned(eval(made), Path("runs"))
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_values_of_other_kinds_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    """In a process of its own, where nothing but the code itself checks types."""
+    command = [sys.executable, "-c", TRIED, *WRONG]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.splitlines() == list(WRONG.values())
 
 
 def test_a_report_of_nothing_is_refused() -> None:
@@ -204,3 +242,20 @@ def test_the_strip_of_a_report_is_its_differences(report: PanelsReport) -> None:
     strip = contents.strip("x", report.reports["other"])
     assert strip.values["RML"] == pytest.approx(np.array(BETTER[:3]) - ML[:3])
     assert (strip.title, strip.label, strip.higher_is_better) == ("x", "test PER − ML (percentage points)", False)
+
+
+def test_a_picture_of_somebody_else_is_left_alone_and_one_of_an_earlier_report_goes(
+    report: PanelsReport, tmp_path: Path
+) -> None:
+    single = next(iter(report.reports.values()))
+    single.write(tmp_path)
+    (tmp_path / "report.svg").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"report\.svg is not from a report of structpred and would be overwritten"):
+        report.write(tmp_path)
+    single.write(tmp_path)
+    assert (tmp_path / "report.svg").read_text(encoding="utf-8") == "mine"
+    (tmp_path / "report.svg").unlink()
+    report.write(tmp_path)
+    assert (tmp_path / "report.svg").exists()
+    single.write(tmp_path)
+    assert not (tmp_path / "report.svg").exists(), "it shows what is not there any more"
