@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -227,20 +228,52 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("readme")
 
 
-SHOWN = [
-    replace(block, document=name)
-    for name in ("README.md", *(f"docs/{page.name}" for page in PAGES))
-    for block in blocks((ROOT / name).read_text(encoding="utf-8"))
-]
+def script_of(block: Block) -> str:
+    """The name of its file; a block may name one that a later block imports."""
+    named = re.match(r"# (\w+\.py)\n", block.code)
+    return named[1] if named else f"{Path(block.document).stem.lower()}_line_{block.line}.py"
+
+
+def processes(shown: list[Block]) -> Iterator[list[Block]]:
+    """Blocks that run in one process: those of a document one after another, but one with workers of its own alone."""
+    for _, found in groupby(shown, lambda block: block.document):
+        together: list[Block] = []
+        for block in found:
+            if "__main__" in block.code:
+                yield from ([together] if together else [])
+                yield [block]
+                together = []
+            else:
+                together.append(block)
+        yield from ([together] if together else [])
+
+
+SHOWN = list(
+    processes(
+        [
+            replace(block, document=name)
+            for name in ("README.md", *(f"docs/{page.name}" for page in PAGES))
+            for block in blocks((ROOT / name).read_text(encoding="utf-8"))
+        ]
+    )
+)
+ONE_AFTER_ANOTHER = """
+import runpy
+import sys
+
+for script in sys.argv[1:]:
+    print(script, flush=True)
+    runpy.run_path(script, run_name="__main__")
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", SHOWN, ids=lambda block: f"{block.document} line {block.line}")
-def test_what_the_documents_show_runs(block: Block, desk: Path) -> None:
-    named = re.match(r"# (\w+\.py)\n", block.code)  # a file that a later block imports
-    script = desk / (named[1] if named else f"{Path(block.document).stem.lower()}_line_{block.line}.py")
-    script.write_text(block.code, encoding="utf-8")
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: f"{shown[0].document} from line {shown[0].line}")
+def test_what_the_documents_show_runs(shown: list[Block], desk: Path) -> None:
+    scripts = [script_of(block) for block in shown]
+    for script, block in zip(scripts, shown, strict=True):
+        (desk / script).write_text(block.code, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, script.name]
+    command = [sys.executable, *(scripts if len(scripts) == 1 else ["-c", ONE_AFTER_ANOTHER, *scripts])]
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, f"{block.document} line {block.line}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
+    assert done.returncode == 0, f"{shown[0].document}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
