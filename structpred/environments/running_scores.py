@@ -16,7 +16,7 @@ from structpred.protocols import Checkable
 from structpred.rewards import EditDistance, Hamming, Reward
 from structpred.rewards.asking import increments_of, scores_of
 from structpred.rewards.base import Incremental
-from structpred.rewards.binding import asks_for_examples
+from structpred.rewards.reading import asks_for_examples
 from structpred.sequences import Sequences
 
 Rows = Int[np.ndarray, " rows"]

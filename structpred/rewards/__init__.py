@@ -1,14 +1,13 @@
 """Rewards: one number per candidate, higher is better."""
 
 from structpred.rewards.base import Reward
-from structpred.rewards.binding import bind
 from structpred.rewards.bleu import SentenceBleu
 from structpred.rewards.context import Context
 from structpred.rewards.edit_distance import EditDistance
 from structpred.rewards.function import FunctionReward
 from structpred.rewards.gleu import SentenceGleu
 from structpred.rewards.hamming import Hamming
-from structpred.rewards.reading import TextReward
+from structpred.rewards.reading import TextReward, bind
 from structpred.rewards.translation import SentenceChrf, SentenceTer
 from structpred.rewards.weighted import WeightedReward, WeightedRewards
 

@@ -18,8 +18,7 @@ from structpred.config import Interval
 from structpred.errors import ConfigError
 from structpred.registry import rewards
 from structpred.returned import number
-from structpred.rewards.memory import Memory
-from structpred.rewards.reading import Reading, rows_of
+from structpred.rewards.reading import Memory, Reading, rows_of
 from structpred.sequences import Sequences
 from structpred.task import Example
 

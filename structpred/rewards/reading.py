@@ -1,22 +1,56 @@
-"""Rewards that read what ids stand for: symbols, or the text that a task makes of them."""
+"""Rewards that read what ids stand for, symbols or the text that a task makes of them: how they come by the data."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from structpred.blame import blaming
+from structpred.config import Config, components, hints
 from structpred.errors import ConfigError
 from structpred.returned import number
 from structpred.rewards.base import Reward
 from structpred.rewards.context import Context
-from structpred.rewards.memory import Memory
 from structpred.sequences import Sequences
+
+
+class Memory:
+    """Values by what they were computed from; of more than ``size`` those used longest ago are forgotten.
+
+    It belongs to one process: a copy or a pickled one is empty.
+
+    Args:
+        size: how many values are kept; 0 keeps none.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.values: OrderedDict[Hashable, float] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type["Memory"], tuple[int]]:
+        return Memory, (self.size,)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def value(self, key: Hashable, compute: Callable[[], float]) -> float:
+        """The value of a key, computed where it is not known."""
+        if not self.size:
+            return compute()
+        if key in self.values:
+            self.values.move_to_end(key)
+            return self.values[key]
+        found = self.values[key] = compute()
+        if len(self.values) > self.size:
+            self.values.popitem(last=False)
+        return found
+
 
 REMEMBERED = 2**16
 """How many values a reward of texts remembers: outputs recur from step to step, the likelier they are the more."""
@@ -100,3 +134,53 @@ def rows_of(outputs: Sequences, references: Sequences) -> Iterator[tuple[list[li
     each, count = outputs.lengths.shape[1], several.lengths.shape[1]
     for i in range(len(outputs)):
         yield candidates[i * each : (i + 1) * each], targets[i * count : (i + 1) * count]
+
+
+Bound = TypeVar("Bound", bound=Config)
+
+
+def bind(config: Bound, context: Context) -> Bound:
+    """The same reward, or an objective or payoff that holds rewards, where each of them may read the data.
+
+    What is bound equals what is not, and has the same JSON and the same identity. A config without a reward that reads
+    more than ids is returned as it is.
+
+    Args:
+        config: a reward, or what holds rewards, however deep.
+        context: the data that ids come from.
+
+    Raises:
+        ConfigError: they are something else.
+    """
+    if not isinstance(config, Config) or not isinstance(context, Context):
+        raise ConfigError(
+            "bind takes a reward, or what holds rewards, and a Context, but got "
+            f"{type(config).__name__} and {type(context).__name__}; call bind(reward, Context.of(task))"
+        )
+    changed = {}
+    for name in hints(type(config)):
+        before = getattr(config, name)
+        after = _bound(before, context)
+        if after is not before:
+            changed[name] = after
+    if not changed and not isinstance(config, Reading):
+        return config
+    made = replace(config, **changed)
+    if isinstance(made, Reading):
+        made.attach(context)
+    return made
+
+
+def asks_for_examples(config: Config) -> bool:
+    """True where a reward in it wants to know which example each reference is of (`Sequences.examples`)."""
+    return any(part.asks_for_examples for part in components(config) if isinstance(part, Reward))
+
+
+def _bound(value: object, context: Context) -> object:
+    """The value itself where nothing in it was bound, so that `bind` sees that."""
+    if isinstance(value, Config):
+        return bind(value, context)
+    if isinstance(value, tuple):
+        items = tuple(_bound(each, context) for each in value)
+        return items if any(one is not other for one, other in zip(items, value, strict=True)) else value
+    return value

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from structpred.objective import Objective
 from structpred.returned import checked, described, refuse
-from structpred.rewards.binding import asks_for_examples
+from structpred.rewards.reading import asks_for_examples
 from structpred.seeds import generator
 from structpred.sequences import FlatSequences, Inputs, Sequences
 from structpred.training.data import TrainingData

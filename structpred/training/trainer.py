@@ -23,11 +23,10 @@ from structpred.training.checkpoint import State
 from structpred.training.collapse import shape_of, warn_of_collapse
 from structpred.training.data import Prepared
 from structpred.training.evaluation import predict, ranking, score_counts, scores
-from structpred.training.importance import warn_of_poor_weights
 from structpred.training.logbook import Logger
 from structpred.training.progress import Observer, ignore
 from structpred.training.ranks import Ranks
-from structpred.training.reporting import Reporter, warn_of_diagnostics
+from structpred.training.reporting import Reporter, warn_of_diagnostics, warn_of_poor_weights
 from structpred.training.settings import Recipe
 from structpred.training.stepper import Stepper
 from structpred.training.tallies import Best, Clock, Totals

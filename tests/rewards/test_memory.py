@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from structpred.rewards.memory import Memory
+from structpred.rewards.reading import Memory
 
 
 def asked_of(memory: Memory, keys: str) -> str:

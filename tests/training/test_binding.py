@@ -46,7 +46,7 @@ from structpred.rewards import (
     WeightedRewards,
 )
 from structpred.rewards.asking import scores_of
-from structpred.rewards.binding import asks_for_examples
+from structpred.rewards.reading import asks_for_examples
 from structpred.running import train
 from structpred.runs import Run
 from structpred.sequences import Sequences
