@@ -146,26 +146,27 @@ class Beam(CandidateSet):
 def repeated(
     outputs: Sequences, mask: Bool[Tensor, "batch candidates"] | None = None
 ) -> Bool[Tensor, "batch candidates"]:
-    """True where an equal output, of those in the mask, stands before; a cut output equals no ended one."""
-    equal = _equal(outputs)
+    """True where an equal output, of those in the mask, stands before."""
+    equal = equal_pairs(outputs)
     if mask is not None:
         equal = equal & mask.unsqueeze(1)
     return equal.tril(-1).any(-1)
 
 
-def first_of_equal(
-    outputs: Sequences,
-) -> tuple[Bool[Tensor, "batch candidates"], Bool[Tensor, "batch candidates candidates"]]:
-    """Which outputs repeat none before them, and which equal which."""
-    equal = _equal(outputs)
-    return ~equal.tril(-1).any(-1), equal
-
-
-def _equal(outputs: Sequences) -> Bool[Tensor, "batch candidates candidates"]:
+def equal_pairs(outputs: Sequences) -> Bool[Tensor, "batch candidates candidates"]:
+    """Which outputs of an example equal which; a cut output equals no ended one."""
     labels = torch.where(outputs.mask(), outputs.labels, -1)  # which tells lengths apart as well
     if outputs.ended is not None:
         labels = torch.cat([labels, outputs.ended.long().unsqueeze(-1)], -1)
     return (labels.unsqueeze(2) == labels.unsqueeze(1)).all(-1)
+
+
+def equal_to(outputs: Sequences, targets: Sequences) -> Bool[Tensor, "batch candidates"]:
+    """Which outputs ``[batch, candidates, time]`` equal their target ``[batch, time]``."""
+    time = min(outputs.labels.shape[-1], targets.labels.shape[-1])
+    differ = outputs.labels[..., :time] != targets.labels[:, None, :time]
+    differ &= targets.mask()[:, None, :time]
+    return (outputs.lengths == targets.lengths.unsqueeze(1)) & ~differ.any(-1)
 
 
 def join(first: Sequences, second: Sequences) -> Sequences:

@@ -21,6 +21,7 @@ from structpred.distributions.protocols import (
 )
 from structpred.errors import ConfigError
 from structpred.objective import Need
+from structpred.objectives.candidates import equal_pairs, equal_to
 from structpred.registry import estimators
 from structpred.sequences import Sequences
 
@@ -53,6 +54,13 @@ class Estimator(Config):
     @abstractmethod
     def cross_entropy(self, q: Any, p: Any, draws: Sequences | None) -> Float[Tensor, " batch"]:
         """The expectation, in nats, one per example."""
+
+    def diagnostics(self, draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:
+        """What is worth watching of draws of q around the targets, by name.
+
+        ``unchanged``, the share of draws that equal their target.
+        """
+        return {"unchanged": equal_to(draws, targets).double().mean(1)}
 
 
 @estimators.register("exact")
@@ -148,15 +156,10 @@ def distinct(draws: Sequences, weights: Tensor) -> tuple[Sequences, Tensor]:
     >>> outputs.lengths.tolist(), copies.tolist()
     ([[2, 1, 0]], [[2, 1, 0]])
     """
-    batch, k = draws.lengths.shape
-    places = torch.arange(batch * k)
-    rows = torch.cat([(places // k).unsqueeze(1), draws.lengths.reshape(-1, 1), draws.labels.flatten(0, 1)], 1)
-    kinds = torch.unique(rows, dim=0, return_inverse=True)[1]
-    first = torch.full_like(places, batch * k).scatter_reduce(0, kinds, places, "amin")
-    totals = torch.zeros(batch * k, dtype=weights.dtype).scatter_add(0, kinds, weights.flatten())
-    kept = (first[kinds] == places).view(batch, k)
-    summed = torch.where(kept, totals[kinds].view(batch, k), 0)
-    return Sequences(draws.labels, torch.where(kept, draws.lengths, 0), ended=kept), summed
+    equal = equal_pairs(draws)
+    first = ~equal.tril(-1).any(-1)
+    summed = torch.where(first, (equal * weights.unsqueeze(1)).sum(-1), 0)
+    return Sequences(draws.labels, torch.where(first, draws.lengths, 0), ended=first), summed
 
 
 @estimators.register("self-normalised")
@@ -208,6 +211,23 @@ class SelfNormalised(Estimator):
         weights = weights_of(draws)
         outputs, summed = distinct(draws, weights) if _worth_merging(p, draws) else (draws, weights)
         return _expected(p, outputs, summed)
+
+    def diagnostics(self, draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:
+        """Also what the weights say of the draws; w are those of distinct outputs, k all draws.
+
+        ``effective_samples``, 1/Σw², from 1 to k; ``effective_share``, (1/Σw² − 1)/(k − 1), from 0 to 1;
+        ``reference_share``, the weight of the reference; ``weight_entropy``, −Σ w ln w, in nats.
+        """
+        given = weights_of(draws).double()
+        w = distinct(draws, given)[1]
+        effective = 1 / w.square().sum(1)
+        return {
+            **super().diagnostics(draws, targets),
+            "effective_samples": effective,
+            "effective_share": (effective - 1) / (draws.lengths.shape[1] - 1),
+            "reference_share": torch.where(equal_to(draws, targets), given, 0.0).sum(1),
+            "weight_entropy": -torch.xlogy(w, w).sum(1),
+        }
 
 
 def weights_of(draws: Sequences) -> Float[Tensor, "batch candidates"]:

@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
 from structpred.distributions.protocols import Distribution, WeightedSample
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Given, Losses, Need, Objective
-from structpred.objectives.candidates import first_of_equal
-from structpred.objectives.estimators import Estimator, Exact, Sampled, SelfNormalised, weights_of
+from structpred.objectives.estimators import Estimator, Exact, Sampled, SelfNormalised
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, ReweightedPayoff, Temperature
 from structpred.registry import objectives
 from structpred.sequences import Sequences
@@ -88,46 +85,8 @@ class RML(Objective):
         return self.estimator.draw(self.payoff.around(targets, labels), generator)
 
     def losses(self, p: Distribution, targets: Sequences, given: Given) -> Losses:
-        """E_q[−log p(y|x)] of each example.
-
-        Diagnostics: ``unchanged``, the share of draws that equal the reference; and of weighted draws those of
-        `weight_diagnostics`.
-        """
+        """E_q[−log p(y|x)] of each example, with the estimator's diagnostics of its draws."""
         q = self.payoff.around(targets, p.labels)
         draws = given.draws if given.draws is not None else self.estimator.draw(q, given.generator)
-        diagnostics: dict[str, Tensor] = {}
-        if draws is not None:
-            diagnostics["unchanged"] = equal_to(draws, targets).double().mean(1)
-            if isinstance(self.estimator, SelfNormalised):
-                diagnostics |= weight_diagnostics(draws, targets)
+        diagnostics = {} if draws is None else self.estimator.diagnostics(draws, targets)
         return Losses(self.estimator.cross_entropy(q, p, draws), diagnostics)
-
-
-def equal_to(draws: Sequences, targets: Sequences) -> Bool[Tensor, "batch candidates"]:
-    """Which draws ``[batch, candidates, time]`` equal their target ``[batch, time]``."""
-    time = min(draws.labels.shape[-1], targets.labels.shape[-1])
-    differ = draws.labels[..., :time] != targets.labels[:, None, :time]
-    differ &= targets.mask()[:, None, :time]
-    return (draws.lengths == targets.lengths.unsqueeze(1)) & ~differ.any(-1)
-
-
-def weight_diagnostics(draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:
-    """What self-normalised weights say of a proposal; w are the weights of distinct outputs, k all draws.
-
-    ``effective_samples``, 1/Σw², from 1 to k; ``effective_share``, (1/Σw² − 1)/(k − 1), from 0 to 1;
-    ``reference_share``, the weight of the reference; ``weight_entropy``, −Σ w ln w, in nats.
-
-    Args:
-        draws: ``[batch, candidates, time]`` with weights.
-        targets: ``[batch, time]``.
-    """
-    given, k = weights_of(draws).double(), draws.lengths.shape[1]
-    first, equal = first_of_equal(draws)
-    w = torch.where(first, (equal * given.unsqueeze(1)).sum(2), 0.0)
-    effective = 1 / w.square().sum(1)
-    return {
-        "effective_samples": effective,
-        "effective_share": (effective - 1) / max(k - 1, 1),
-        "reference_share": torch.where(equal_to(draws, targets), given, 0.0).sum(1),
-        "weight_entropy": -torch.xlogy(w, w).sum(1),
-    }

@@ -27,7 +27,6 @@ from structpred.objectives import (
     WeightedSum,
     candidate_pool,
 )
-from structpred.objectives.reward_augmented import weight_diagnostics
 from structpred.payoffs import BaseMeasure, EditDistancePayoff, ReweightedPayoff, Temperature
 from structpred.payoffs.base_measures import Proposals
 from structpred.results import Epoch
@@ -101,7 +100,7 @@ def test_diagnostics_of_weights_by_hand() -> None:
     labels = torch.tensor([[[0], [1], [0], [1]], [[1], [1], [1], [0]], [[0], [1], [2], [3]]])
     weights = torch.tensor([[0.25, 0.5, 0.25, 0.0], [0.25, 0.25, 0.25, 0.25], [0.0, 1.0, 0.0, 0.0]])
     draws = Sequences(labels, torch.ones(3, 4, dtype=torch.long), weights=weights)
-    found = {n: v.tolist() for n, v in weight_diagnostics(draws, Sequences.of([[0], [1], [0]])).items()}
+    found = {n: v.tolist() for n, v in SelfNormalised(k=4).diagnostics(draws, Sequences.of([[0], [1], [0]])).items()}
     assert found["effective_samples"] == pytest.approx([2, 1 / (0.75**2 + 0.25**2), 1])
     assert found["effective_share"] == pytest.approx([1 / 3, 0.2, 0])
     assert found["reference_share"] == pytest.approx([0.5, 0.75, 0])
