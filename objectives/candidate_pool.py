@@ -1,6 +1,5 @@
 """A base measure of candidates that a finished run has found."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -177,7 +176,7 @@ def _found(identity: str, path: str, search: CandidatePool) -> Pool:
             f"{model} does not offer; use another search or another run"
         )
     splits = loaded(run.experiment.task)
-    if splits.digest != json.loads(run.folder.record.read_text(encoding="utf-8")).get("data"):
+    if splits.digest != run.data:
         raise ConfigError(
             f"CandidatePool needs the data that {path} was trained on, but its task reads others now; put the files "
             "back, or train that run again"
@@ -204,8 +203,8 @@ def _of_each(
     once: dict[tuple[int, Labels], int] = {}  # an example may have a reference twice
     for row, reference in enumerate(data.references.gather(torch.arange(len(owners))).tolist()):
         once.setdefault((int(owners[row]), tuple(reference)), row)
-    kept = torch.tensor(list(once.values()), dtype=torch.long)
-    order = kept[data.inputs.lengths[owners[kept]].argsort(stable=True)]
+    single = torch.tensor(list(once.values()), dtype=torch.long)
+    order = single[data.inputs.lengths[owners[single]].argsort(stable=True)]
     for rows in torch.split(order, max(1, min(ROWS, CELLS // (search.size * data.sizes.labels)))):
         targets = data.references.gather(rows)
         p = run.model(data.inputs.gather(owners[rows]))

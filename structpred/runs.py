@@ -165,6 +165,11 @@ class Run:
         return scores(metrics, score_counts(metrics, examples, outputs))
 
     @cached_property
+    def data(self) -> str:
+        """The digest of the data that the run read."""
+        return str(Files(self.folder.path).json(self.folder.record.name).get("data"))
+
+    @cached_property
     def codec(self) -> Codec:
         """From symbols to tensors and back."""
         return Codec(read_data(self.folder)[0], self.experiment.model.encoder())

@@ -19,6 +19,7 @@ from structpred.payoffs import (
     HammingPayoff,
     NGramReplacement,
     ReweightedPayoff,
+    Substitution,
     Temperature,
 )
 from structpred.sequences import Sequences
@@ -29,7 +30,7 @@ HAMMING = HammingPayoff(temperature=Temperature(edit_rate=0.1))
 EDITS = EditDistancePayoff(temperature=Temperature(edit_rate=0.1))
 BASES: dict[str, BaseMeasure] = {
     "hamming": AroundPayoff(payoff=HAMMING),
-    "hamming_unigram": AroundPayoff(payoff=HAMMING, substitutes="unigram"),
+    "hamming_unigram": Substitution(temperature=HAMMING.temperature, substitutes="unigram"),
     "edit_distance": AroundPayoff(payoff=EDITS),
     "n_grams": NGramReplacement(),
 }

@@ -1,7 +1,7 @@
 """Payoff distributions: q(y|y*) around a reference."""
 
 from structpred.payoffs.base import Payoff
-from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure
+from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure, Substitution
 from structpred.payoffs.edit_distance import EditDistancePayoff
 from structpred.payoffs.hamming import HammingPayoff
 from structpred.payoffs.ngram_replacement import NGramReplacement
@@ -18,5 +18,6 @@ __all__ = [
     "Payoff",
     "PublishedEditDistancePayoff",
     "ReweightedPayoff",
+    "Substitution",
     "Temperature",
 ]

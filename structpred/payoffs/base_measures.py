@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.config import Config
+from structpred.distributions.protocols import Sample
 from structpred.errors import ConfigError
 from structpred.payoffs.base import Payoff
 from structpred.payoffs.hamming import HammingPayoff
@@ -104,29 +105,20 @@ def proposals_of(
 @base_measures.register("payoff")
 @dataclass(frozen=True, kw_only=True)
 class AroundPayoff(BaseMeasure):
-    """μ is a payoff distribution, such as the exact law of `HammingPayoff` or `EditDistancePayoff`.
+    """μ is a payoff distribution, such as the exact law of `HammingPayoff` or `EditDistancePayoff`, and is drawn from.
 
     Attributes:
         payoff: μ, with a temperature of its own.
-        substitutes: what the draws put in the place of a symbol, for a `HammingPayoff` only. With ``"batch"`` and
-            ``"unigram"`` the probability of the substitutes is divided out, so that μ stays the payoff, over the
-            labels that can be drawn.
     """
 
     payoff: Payoff = HammingPayoff(temperature=Temperature(edit_rate=0.1))
-    substitutes: Substitutes = "all"
 
     def check(self) -> None:
-        """Refuse a payoff that has no exact draws, and substitutes where the payoff chooses them itself."""
-        name = type(self.payoff).__name__
-        if not hasattr(self.payoff.distribution, "sample"):
+        """Refuse a payoff that has no plain draws."""
+        if not issubclass(self.payoff.distribution, Sample):
+            name = type(self.payoff).__name__
             raise ConfigError(
                 f"AroundPayoff needs a payoff that can be drawn from, but {name} cannot; use HammingPayoff"
-            )
-        if self.substitutes != "all" and not isinstance(self.payoff, HammingPayoff):
-            raise ConfigError(
-                f"AroundPayoff(substitutes={self.substitutes!r}) works with HammingPayoff, but got {name}; leave "
-                "substitutes out, or use HammingPayoff"
             )
 
     @property
@@ -135,22 +127,41 @@ class AroundPayoff(BaseMeasure):
         return self.payoff.keeps_length
 
     def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
-        """Draws of the payoff; with other substitutes, of the same number of edits."""
-        if isinstance(self.payoff, HammingPayoff) and self.substitutes != "all":
-            return self._substituted(self.payoff, references, labels, k, generator)
+        """Draws of the payoff."""
         outputs = self.payoff.around(references, labels).sample(k, generator)
         return Proposals(outputs, torch.zeros(outputs.lengths.shape, dtype=torch.float64, device=outputs.device))
 
-    def _substituted(
-        self, payoff: HammingPayoff, references: Sequences, labels: int, k: int, generator: torch.Generator | None
-    ) -> Proposals:
+
+@base_measures.register("substitution")
+@dataclass(frozen=True, kw_only=True)
+class Substitution(BaseMeasure):
+    """μ is the Hamming payoff over the labels that can be drawn, whatever the probability of a substitute.
+
+    Draws change each position as often as the payoff does and take a substitute v with probability s(v)/(1 − s(y*_t)),
+    which is divided out.
+
+    Attributes:
+        temperature: of the Hamming payoff, in any of its conventions.
+        substitutes: s: uniform over ``"all"`` labels or over those of the ``"batch"``, or ``"unigram"`` frequencies.
+    """
+
+    temperature: Temperature = Temperature(edit_rate=0.1)
+    substitutes: Substitutes = "unigram"
+
+    @property
+    def keeps_length(self) -> bool:
+        """True."""
+        return True
+
+    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+        """Draws with as many edits as the payoff's, and what their substitutes are worth."""
         counts = substitute_counts(references, labels, self.substitutes)
         own = torch.where(references.mask(), references.labels, 0).unsqueeze(1).expand(-1, k, -1)
         others = counts.sum() - counts[own]  # weight of all labels but the reference's
+        change = HammingPayoff(temperature=self.temperature).around(references, labels).change
         uniform = torch.rand(own.shape, generator=generator, device=own.device, dtype=torch.float64)
-        changed = (uniform < payoff.around(references, labels).change) & references.mask().unsqueeze(1) & (others > 0)
-        drawn = draw_other(counts, own, generator)
-        new = torch.where(changed, drawn, own)
+        changed = (uniform < change) & references.mask().unsqueeze(1) & (others > 0)
+        new = torch.where(changed, draw_other(counts, own, generator), own)
         probability = counts[new].clamp(min=1).double() / others.clamp(min=1)  # where the payoff has 1/(V − 1)
         ratio = -math.log(max(labels - 1, 1)) - probability.log()
         outputs = Sequences(new, references.lengths.unsqueeze(1).repeat(1, k))

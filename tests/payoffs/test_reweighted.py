@@ -20,6 +20,7 @@ from structpred.payoffs import (
     NGramReplacement,
     Payoff,
     ReweightedPayoff,
+    Substitution,
     Temperature,
 )
 from structpred.payoffs.ngram_replacement import log_density
@@ -32,7 +33,8 @@ LABELS = 4
 REFERENCE, OTHER = (0, 1, 1, 0), (2, 0, 1)
 """Drawn for together: the labels that occur are 0, 1 and 2, three, three times and once; 3 does not."""
 TAU = 0.4
-EXACT_HAMMING = HammingPayoff(temperature=Temperature(edit_rate=0.4))
+EDITED = Temperature(edit_rate=0.4)
+EXACT_HAMMING = HammingPayoff(temperature=EDITED)
 EXACT_EDITS = EditDistancePayoff(temperature=Temperature(literal=0.2))
 """Strings of more than 7 labels have less than one part in 10,000 of its mass."""
 
@@ -68,13 +70,16 @@ def measure(base: BaseMeasure) -> dict[Word, float]:
     if isinstance(base, NGramReplacement):
         found = replaced(base.longest, base.substitutes)
         return found if base.density == "kept" else dict.fromkeys(found, 1.0)
+    if isinstance(base, Substitution):
+        cost = 1 / HammingPayoff(temperature=base.temperature).literal(LABELS)
+        able = [label for label, share in enumerate(shares(base.substitutes)) if share > 0]
+        outputs = itertools.product(able, repeat=len(REFERENCE))
+        return {word: math.exp(-cost * sum(map(int.__ne__, word, REFERENCE))) for word in outputs}
     assert isinstance(base, AroundPayoff)
     cost = 1 / base.payoff.literal(LABELS)
     if isinstance(base.payoff, EditDistancePayoff):
         return {word: math.exp(-cost * editdistance.eval(word, REFERENCE)) for n in range(8) for word in words(n)}
-    able = [label for label, share in enumerate(shares(base.substitutes)) if share > 0]
-    outputs = itertools.product(able, repeat=len(REFERENCE))
-    return {word: math.exp(-cost * sum(map(int.__ne__, word, REFERENCE))) for word in outputs}
+    return {word: math.exp(-cost * sum(map(int.__ne__, word, REFERENCE))) for word in words(len(REFERENCE))}
 
 
 TABLE = torch.tensor([[0.0, 0.7, 1.1, 2.0], [0.9, 0.0, 0.3, 1.2], [1.4, 0.1, 0.6, 0.8], [0.0, 0.5, 0.4, 1.9]]).double()
@@ -99,8 +104,9 @@ def reweighted(base: BaseMeasure, reward: Reward) -> dict[Word, float]:
 
 BASES = {
     "Hamming": AroundPayoff(payoff=EXACT_HAMMING),
-    "Hamming of the batch": AroundPayoff(payoff=EXACT_HAMMING, substitutes="batch"),
-    "Hamming by unigrams": AroundPayoff(payoff=EXACT_HAMMING, substitutes="unigram"),
+    "Hamming by any label": Substitution(temperature=EDITED, substitutes="all"),
+    "Hamming of the batch": Substitution(temperature=EDITED, substitutes="batch"),
+    "Hamming by unigrams": Substitution(temperature=EDITED, substitutes="unigram"),
     "edit distance": AroundPayoff(payoff=EXACT_EDITS),
     "n-grams": NGramReplacement(longest=3),
     "n-grams of the batch": NGramReplacement(longest=2, substitutes="batch"),
@@ -214,8 +220,8 @@ def test_draws_around_other_lengths_keep_to_their_own_reference(base: BaseMeasur
     if base.keeps_length:
         assert torch.equal(drawn.outputs.lengths, references.lengths.unsqueeze(1).expand(-1, 200))
         assert (drawn.log_ratio[0] == drawn.log_ratio[0, 0]).all(), "an empty reference has one output"
-    if isinstance(base, NGramReplacement) or base.substitutes != "all":  # type: ignore[attr-defined]
-        allowed = {0, 1, 2} if base.substitutes != "all" else {0, 1, 2, 3}  # type: ignore[attr-defined]
+    if isinstance(base, NGramReplacement | Substitution):
+        allowed = {0, 1, 2} if base.substitutes != "all" else {0, 1, 2, 3}
         assert set(drawn.outputs.labels[drawn.outputs.mask()].tolist()) <= allowed
     again = base.propose(references, LABELS, 200, generator())
     assert torch.equal(drawn.outputs.labels, again.outputs.labels)
@@ -223,7 +229,7 @@ def test_draws_around_other_lengths_keep_to_their_own_reference(base: BaseMeasur
 
 def test_where_one_label_is_all_there_is_nothing_is_substituted() -> None:
     references = Sequences.of([[2, 2], [2]])
-    drawn = AroundPayoff(payoff=EXACT_HAMMING, substitutes="unigram").propose(references, LABELS, 50, generator())
+    drawn = Substitution(temperature=EDITED, substitutes="unigram").propose(references, LABELS, 50, generator())
     assert (drawn.outputs.labels[drawn.outputs.mask()] == 2).all()
     assert (drawn.log_ratio == 0).all()
 
@@ -235,10 +241,6 @@ def test_where_one_label_is_all_there_is_nothing_is_substituted() -> None:
         (
             lambda: ReweightedPayoff(reward=Hamming(), base=AroundPayoff(payoff=EXACT_EDITS)),
             "Hamming needs outputs as long as their references, but the base measure AroundPayoff also draws",
-        ),
-        (
-            lambda: AroundPayoff(payoff=EXACT_EDITS, substitutes="unigram"),
-            r"AroundPayoff\(substitutes='unigram'\) works with HammingPayoff, but got EditDistancePayoff",
         ),
         (lambda: AroundPayoff(payoff=ReweightedPayoff()), "that can be drawn from, but ReweightedPayoff cannot"),
         (lambda: NGramReplacement(longest=0), r"NGramReplacement\.longest must be at least 1"),
