@@ -3,12 +3,12 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from structpred.coercion import article, coerce
+from structpred.coercion import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
@@ -193,15 +193,15 @@ def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str |
 
 def _check_kinds(arms: Mapping[str, Experiment], baseline: str | None) -> None:
     if not isinstance(arms, Mapping):
-        raise ConfigError(f"a comparison needs experiments by the names of their arms, but got {_kind(arms)}")
+        refuse("the arms of a comparison", "Experiments by name", arms)
     if not arms:
         raise ConfigError("a comparison needs at least one arm, but got none")
     for arm, experiment in arms.items():
         refuse_unseen(arm, "the name of an arm")
         if not isinstance(experiment, Experiment):
-            raise ConfigError(f"the arm {arm!r} must be an Experiment, but is {_kind(experiment)}")
+            refuse(f"the arm {arm!r}", "an Experiment", experiment)
     if not isinstance(baseline, str | None):
-        raise ConfigError(f"the baseline must be the name of an arm, but is {_kind(baseline)}")
+        refuse("the baseline", "the name of an arm", baseline)
 
 
 def _listed(seeds: object) -> tuple[int, ...]:
@@ -210,16 +210,10 @@ def _listed(seeds: object) -> tuple[int, ...]:
     Raises:
         ConfigError: they are something else.
     """
-    try:
-        given: tuple[object, ...] = tuple(seeds)  # type: ignore[arg-type]  # whatever a user gave
-    except TypeError:
-        raise ConfigError(f"seeds must be several, such as range(5), but are {_kind(seeds)}") from None
-    return tuple(coerce(seed, int, "a seed") for seed in given)  # type: ignore[misc]  # which makes them whole numbers
-
-
-def _kind(value: object) -> str:
-    """What something is, for a message."""
-    return "None" if value is None else article(type(value).__name__)
+    if not isinstance(seeds, Iterable):
+        refuse("seeds", "several whole numbers, such as range(5)", seeds)
+    assert isinstance(seeds, Iterable)
+    return tuple(coerce(seed, int, "a seed") for seed in seeds)  # type: ignore[misc]  # `coerce` makes them so
 
 
 def _check_shared(first: str, one: Experiment, other: str, another: Experiment) -> None:

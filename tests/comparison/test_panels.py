@@ -99,11 +99,11 @@ OTHERS = "a comparison needs panels by their names, as in {'tagging': Panel(arms
 WRONG = {  # by the Python that makes them
     "[Panel(arms=ARMS)]": OTHERS,
     "{'x': 3}": OTHERS,
-    "{'x': Panel(arms=[1])}": "panel 'x': a comparison needs experiments by the names of their arms, but got a list",
-    "{'x': Panel(arms={'a': None})}": "panel 'x': the arm 'a' must be an Experiment, but is None",
-    "{'x': Panel(arms=ARMS, seeds=2)}": "panel 'x': seeds must be several, such as range(5), but are a int",
+    "{'x': Panel(arms=[1])}": "panel 'x': the arms of a comparison must be Experiments by name, but got [1]",
+    "{'x': Panel(arms={'a': None})}": "panel 'x': the arm 'a' must be an Experiment, but got None",
+    "{'x': Panel(arms=ARMS, seeds=2)}": "panel 'x': seeds must be several whole numbers, such as range(5), but got 2",
     "{'x': Panel(arms=ARMS, seeds=([0],))}": "panel 'x': a seed must be a whole number, but got [0]",
-    "{'x': Panel(arms=ARMS, baseline=3)}": "panel 'x': the baseline must be the name of an arm, but is a int",
+    "{'x': Panel(arms=ARMS, baseline=3)}": "panel 'x': the baseline must be the name of an arm, but got 3",
 }
 TRIED = """
 import sys
