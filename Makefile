@@ -32,9 +32,9 @@ compare: $(VENV)/.runtime
 	$(VENV)/bin/structpred compare --report reports/five_objectives $(ARGS)
 
 # One thread: tensors in tests are small, and threads that wait for each other cost more than they do. Two processes
-# instead; those of a file stay together, as they share what they train.
+# instead; those of a file stay together, as they share what they train, and `tests/conftest.py` says in which order.
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) ruff format --check .
