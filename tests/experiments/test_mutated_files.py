@@ -8,7 +8,8 @@ import pytest
 
 from structpred.errors import DataError
 from structpred.experiments.benchmarks import mutated_files
-from structpred.experiments.benchmarks.mutated_files import Outcome, damage, readers, survived
+from structpred.experiments.benchmarks.damage import damage
+from structpred.experiments.benchmarks.mutated_files import Outcome, readers, survived
 
 READERS = readers()
 
