@@ -141,7 +141,7 @@ def _who() -> str:
     frame: Any = sys._getframe()
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and not {"tests", ".venv"} & set(path.parts):
+        if path.is_relative_to(ROOT) and not {"tests", "site-packages"} & set(path.relative_to(ROOT).parts):
             return f"{path.relative_to(ROOT)}: {frame.f_code.co_name}"
         frame = frame.f_back
     return "PyTorch"
