@@ -25,7 +25,7 @@ PACKED = Experiment(
     task=Pronunciation(size=3000, held_out=50),
     model=Seq2Seq(embedding=96, hidden=192),
     objective=MaximumLikelihood(),
-    trainer=Trainer(epochs=10_000, batch_tokens=384, max_seconds=15),
+    trainer=Trainer(epochs=10_000, batch_tokens=384, max_seconds=10),
 )
 """The size of the main job's runs, ended by the clock."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from structpred.distributions import fused_chain
 from structpred.distributions.forward_backward import ScaledMessages
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.search import roll_out
@@ -78,7 +79,8 @@ class FixedChain:
     def __call__(self) -> None:
         """Leave the gradient in ``gradients``."""
         p = self.problem.chain()
-        log_z = ScaledMessages(p.unary, p.transitions, self.packing).log_partition()
+        fused = fused_chain.fits(p.unary, p.transitions)
+        log_z = p.log_partition() if fused else ScaledMessages(p.unary, p.transitions, self.packing).log_partition()
         loss = (log_z - p.score(self.problem.targets.candidates()).squeeze(1)).sum()
         self.gradients = torch.autograd.grad(loss, self.leaves)
 

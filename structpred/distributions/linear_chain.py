@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.decoding import Decoding
-from structpred.distributions import chain_search
+from structpred.distributions import chain_search, fused_chain
 from structpred.distributions.fixed_length import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
 from structpred.distributions.forward_backward import ScaledMessages
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
@@ -79,11 +79,11 @@ class LinearChain:
 
     def log_partition(self) -> Float[Tensor, " batch"]:
         """log Z = log Σ_y exp(score(y)), in nats; 0 for the empty output."""
-        return self._messages().log_partition().to(self.dtype)
+        return self._log_z().to(self.dtype)
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """score(y) − log Z, in nats; −inf for an output of another length. Both are taken in float64."""
-        log_probs = self._exact_score(outputs) - self._messages().log_partition().unsqueeze(1)
+        log_probs = self._exact_score(outputs) - self._log_z().unsqueeze(1)
         return impossible_elsewhere(log_probs, outputs, self.lengths).to(self.dtype)
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates time"]:
@@ -121,7 +121,9 @@ class LinearChain:
             ConfigError: q's lengths or labels are not those of this distribution.
         """
         scores, shift = self._centred()
-        return (self._messages().log_partition() - shift - q.expected_score(scores)).to(self.dtype)
+        # of a chain the expectation comes from these messages too, and both then round alike
+        log_z = self._messages().log_partition() if isinstance(q, LinearChain) else self._log_z()
+        return (log_z - shift - q.expected_score(scores)).to(self.dtype)
 
     def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
         """Σ_t ⟨p_t, u_t⟩ + Σ_t ⟨P_t, T⟩, with p and P the marginals of labels and of neighbours; 0 · (−inf) = 0.
@@ -162,7 +164,7 @@ class LinearChain:
     def n_best(self, k: int) -> Ranked:
         """The ``k`` most probable outputs, exactly, in float64."""
         outputs, scores = chain_search.k_best(self.unary.double(), self.transitions.double(), k, self.packing)
-        return Ranked(self._outputs(outputs), (scores - self._messages().log_partition().unsqueeze(1)).to(self.dtype))
+        return Ranked(self._outputs(outputs), (scores - self._log_z().unsqueeze(1)).to(self.dtype))
 
     def decode(self, decoding: Decoding) -> Sequences:
         """``[batch, time]``: the most probable output, or the most probable label at each position."""
@@ -190,6 +192,14 @@ class LinearChain:
         rough = torch.get_float32_matmul_precision() != "highest"
         allowed = [torch.float64] if rough or self.dtype == torch.float64 else [torch.float32, torch.float64]
         return next((dtype for dtype in allowed if spread <= widest(dtype)), None)
+
+    def _log_z(self) -> Float[Tensor, " batch"]:
+        """log Z in float64."""
+        if fused_chain.fits(self.unary, self.transitions):
+            return fused_chain.log_partition(
+                self.unary, self.transitions, self.lengths, lambda u, t: LinearChain(u, t, self.lengths)._messages()
+            )
+        return self._messages().log_partition()
 
     def _messages(self, least: torch.dtype = torch.float32) -> ScaledMessages | LogMessages:
         if self._arithmetic is None:

@@ -52,12 +52,13 @@ def inverse_cdf(
     """One draw per row from softmax(logits), by inverting the cumulative distribution; exact but for rounding.
 
     Scores in half precision are taken at their word: their exponentials and sums are in float32 or better.
-    Many times faster than ``torch.multinomial`` where symbols are many: these are summed in blocks, a block is drawn
-    first and then a symbol of it. What has no probability is never drawn.
+    On a CPU many times faster than ``torch.multinomial`` where symbols are many: these are summed in blocks, a block is
+    drawn first and then a symbol of it. A GPU sums whole rows in less time than it takes to start the kernels for that.
+    What has no probability is never drawn.
     """
     symbols = logits.shape[-1]
     uniform = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device, dtype=torch.float64)
-    if symbols <= BLOCK:
+    if symbols <= BLOCK or logits.is_cuda:
         cumulative = at_least_float(logits).softmax(-1).cumsum(-1, dtype=torch.float64)
         return _place(cumulative, uniform * cumulative[..., -1:]).squeeze(-1)
     table = _symbols_first(logits)

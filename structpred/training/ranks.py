@@ -1,7 +1,9 @@
 """The devices of a run and the processes at work on it: one by default, several of the same command otherwise."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -56,13 +58,14 @@ class Ranks:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
         several = self.devices * self.nodes > 1
-        fabric = Fabric(
-            accelerator=self.device,
-            strategy="ddp" if several else "auto",
-            devices=self.devices,
-            num_nodes=self.nodes,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-        )
+        with _without_hints():
+            fabric = Fabric(
+                accelerator=self.device,
+                strategy="ddp" if several else "auto",
+                devices=self.devices,
+                num_nodes=self.nodes,
+                precision="bf16-mixed" if precision == "bf16" else "32-true",
+            )
         if several:
             fabric.launch()
         if precision == "bf16" and fabric.device.type == "cpu" and not processor_has_bf16():
@@ -122,6 +125,18 @@ class Ranks:
 def in_first() -> bool:
     """False in a process that a launcher has started beside the first, also before it knows of the others."""
     return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK"))
+
+
+@contextmanager
+def _without_hints() -> Iterator[None]:
+    """Silence what Lightning logs about matrix cores and precision, which every worker would print once more."""
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def processor_has_bf16() -> bool:

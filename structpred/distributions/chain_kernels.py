@@ -1,0 +1,204 @@
+"""log Z of a linear chain and its gradient on CUDA, each as one Triton kernel.
+
+A recursion over time launches several kernels for every position, and on a GPU a step of training costs what the
+launches cost. Here a program takes one output from its first position to its last: ``[labels, labels]`` scores stay in
+registers, and nothing is padded, packed or decided on the host, so that the device is never waited for.
+
+With u the scores of labels and T those of pairs, and messages shifted to have a maximum of 0 at every position:
+
+    a_t(j) = u_t(j) + ln Σ_i exp(a_t−1(i) + T_ij)       log Z = ln Σ_j exp(a_n(j)) + all that was shifted, in float64
+    b_t−1(i) = ln Σ_j exp(T_ij + u_t(j) + b_t(j))       p_t = softmax(a_t + b_t)
+    P_t(i, j) = p_t−1(i) exp(T_ij + u_t(j) + b_t(j) − b_t−1(i))
+
+Logarithms make any range of transitions exact, forbidden ones included, at the price of one exponential per pair. Where
+the range is what `structpred.distributions.scaled_messages` allows in float32, exp(T) is taken once instead.
+This module imports Triton, which PyTorch brings along on a machine with a GPU; `structpred.distributions.fused_chain`
+says when it may be imported.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from structpred.distributions.log_space import IMPOSSIBLE
+from structpred.distributions.scaled_messages import widest
+
+LOWEST = tl.constexpr(IMPOSSIBLE)
+WIDEST = tl.constexpr(widest(torch.float32))
+PROGRAMS = 1056
+"""At most so many programs, eight for each multiprocessor of an H100; each adds up its own pair marginals."""
+
+
+def forward(unary: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """log Z and the messages.
+
+    Args:
+        unary: u, ``[batch, time, labels]``, float32.
+        transitions: T, ``[labels, labels]``, float32.
+        lengths: ``[batch]``.
+
+    Returns:
+        log Z, ``[batch]``, in float64: 0 for an empty output, −inf where every output is forbidden, NaN for a length
+        beyond ``time``; and a, ``[batch, time, labels]``, which means nothing beyond a length.
+    """
+    batch, time, labels = unary.shape
+    log_z = torch.empty(batch, dtype=torch.float64, device=unary.device)
+    alpha = torch.empty_like(unary)
+    if batch:
+        width = triton.next_power_of_2(max(labels, 2))
+        _forward[(min(batch, PROGRAMS),)](
+            unary, transitions, lengths, alpha, log_z, batch, time, labels, WIDTH=width, num_warps=max(1, width // 32)
+        )
+    return log_z, alpha
+
+
+def backward(
+    unary: Tensor, transitions: Tensor, lengths: Tensor, alpha: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradient of Σ_b w_b log Z_b.
+
+    Args:
+        unary: as in `forward`.
+        transitions: likewise.
+        lengths: likewise.
+        alpha: the messages that `forward` returned.
+        weights: w, ``[batch]``, float32.
+
+    Returns:
+        w_b p_t(v), ``[batch, time, labels]``, 0 beyond each length; and Σ_b w_b Σ_t P_t(i, j), ``[labels, labels]``.
+    """
+    batch, time, labels = unary.shape
+    if not batch:
+        return torch.zeros_like(unary), torch.zeros_like(transitions)
+    marginals = torch.empty_like(unary)
+    programs = min(batch, PROGRAMS)
+    pairs = torch.empty(programs, labels, labels, device=unary.device)
+    width = triton.next_power_of_2(max(labels, 2))
+    # the other way round, [to, from], because sums along the first axis of a table are the faster ones
+    transposed = transitions.t().contiguous()
+    _backward[(programs,)](
+        unary, transposed, lengths, alpha, weights, marginals, pairs, batch, time, labels,
+        WIDTH=width, num_warps=max(1, width * width // 1024),
+    )  # fmt: skip
+    return marginals, pairs.sum(0).t()
+
+
+def _kernel(function: Callable[..., Any]) -> Any:
+    """Compiled by Triton, which needs the function itself where a type checker at run time has wrapped it."""
+    return triton.jit(inspect.unwrap(function))
+
+
+@_kernel
+def _scores(unary, row, labels, WIDTH: tl.constexpr):
+    """u_t less its maximum, and the maximum."""
+    label = tl.arange(0, WIDTH)
+    u = tl.load(unary + row + label, mask=label < labels, other=LOWEST)
+    u = tl.where(u == float("-inf"), LOWEST, u)
+    peak = tl.max(u, 0)
+    return u - peak, peak
+
+
+@_kernel
+def _table(transitions, labels, WIDTH: tl.constexpr):
+    """exp(T − c), c and True, or T, 0 and False where T is too wide for that; 0 or impossible beyond the labels."""
+    label = tl.arange(0, WIDTH)
+    inside = (label < labels)[:, None] & (label < labels)[None, :]
+    pairs = tl.load(transitions + label[:, None] * labels + label[None, :], mask=inside, other=LOWEST)
+    pairs = tl.where(pairs == float("-inf"), LOWEST, pairs)
+    high = tl.max(tl.max(pairs, 0), 0)
+    low = tl.min(tl.min(tl.where(inside, pairs, high), 0), 0)
+    narrow = high - low <= WIDEST
+    return tl.where(narrow, tl.exp(pairs - high), pairs), tl.where(narrow, high, 0.0), narrow
+
+
+@_kernel
+def _forward(unary, transitions, lengths, alpha, log_z, batch, time, labels, WIDTH: tl.constexpr):
+    label = tl.arange(0, WIDTH)
+    table, centre, narrow = _table(transitions, labels, WIDTH)
+    size = tl.full((), 1, tl.int64) * time * labels
+    for example in range(tl.program_id(0), batch, tl.num_programs(0)):
+        length = tl.load(lengths + example)
+        end = tl.minimum(length, time).to(tl.int32)
+        start = example * size
+        a, peak = _scores(unary, start, tl.where(end > 0, labels, 0), WIDTH)
+        total = peak.to(tl.float64)
+        tl.store(alpha + start + label, a, mask=(label < labels) & (end > 0))
+        for t in range(1, end):
+            u, peak = _scores(unary, start + t * labels, labels, WIDTH)
+            if narrow:
+                a = _log(tl.sum(tl.exp(a)[:, None] * table, 0)) + u
+            else:
+                moved = a[:, None] + table
+                highest = tl.max(moved, 0)
+                a = tl.log(tl.sum(tl.exp(moved - highest[None, :]), 0)) + highest + u
+            shift = tl.max(a, 0)
+            a -= shift
+            total += shift.to(tl.float64) + peak.to(tl.float64) + centre.to(tl.float64)
+            tl.store(alpha + start + t * labels + label, a, mask=label < labels)
+        result = total + tl.log(tl.sum(tl.exp(a.to(tl.float64)), 0))
+        result = tl.where(total > LOWEST / 2, result, float("-inf"))
+        result = tl.where(length > 0, result, 0.0)
+        tl.store(log_z + example, tl.where(length > time, float("nan"), result))
+
+
+@_kernel
+def _backward(
+    unary, transposed, lengths, alpha, weights, marginals, pair_marginals, batch, time, labels, WIDTH: tl.constexpr
+):
+    label = tl.arange(0, WIDTH)
+    table, _, narrow = _table(transposed, labels, WIDTH)
+    flow = tl.zeros((WIDTH, WIDTH), dtype=tl.float32)
+    size = tl.full((), 1, tl.int64) * time * labels
+    for example in range(tl.program_id(0), batch, tl.num_programs(0)):
+        end = tl.minimum(tl.load(lengths + example), time).to(tl.int32)
+        weight = tl.load(weights + example)
+        start = example * size
+        for t in range(end, time):
+            tl.store(marginals + start + t * labels + label, tl.zeros((WIDTH,), tl.float32), mask=label < labels)
+        p = _marginal(alpha, start + (end - 1) * labels, tl.zeros((WIDTH,), tl.float32), weight, end > 0, labels, WIDTH)
+        tl.store(marginals + start + (end - 1) * labels + label, p, mask=(label < labels) & (end > 0))
+        b = tl.zeros((WIDTH,), dtype=tl.float32)
+        for back in range(1, end):
+            row = start + (end - back) * labels
+            u, _ = _scores(unary, row, labels, WIDTH)
+            ahead = u + b
+            if narrow:
+                moved = tl.exp(ahead - tl.max(ahead, 0))[:, None] + tl.zeros_like(table)
+                mass = tl.sum(moved * table, 0)
+                b = _log(mass)
+            else:
+                moved = ahead[:, None] + table
+                highest = tl.max(moved, 0)
+                moved = tl.exp(moved - highest[None, :])
+                mass = tl.sum(moved, 0)
+                b = tl.log(mass) + highest
+            b -= tl.max(b, 0)
+            p = _marginal(alpha, row - labels, b, weight, True, labels, WIDTH)
+            tl.store(marginals + row - labels + label, p, mask=label < labels)
+            flow += moved * tl.where(mass == 0, 0.0, p / tl.where(mass == 0, 1.0, mass))[None, :]
+    if narrow:
+        flow *= table
+    inside = (label < labels)[:, None] & (label < labels)[None, :]
+    cell = (tl.full((), 1, tl.int64) * tl.program_id(0) * labels + label[:, None]) * labels + label[None, :]
+    tl.store(pair_marginals + cell, flow, mask=inside)
+
+
+@_kernel
+def _log(masses):
+    """ln, finite at the 0 of what is beyond the labels."""
+    return tl.log(tl.where(masses == 0, 1e-37, masses))
+
+
+@_kernel
+def _marginal(alpha, row, b, weight, there, labels, WIDTH: tl.constexpr):
+    """The weight times softmax(a + b)."""
+    label = tl.arange(0, WIDTH)
+    a = tl.load(alpha + row + label, mask=(label < labels) & there, other=LOWEST)
+    joint = tl.where(label < labels, a + b, LOWEST)
+    p = tl.exp(joint - tl.max(joint, 0))
+    return p * (weight / tl.sum(p, 0))
