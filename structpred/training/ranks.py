@@ -58,7 +58,7 @@ class Ranks:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
         several = self.devices * self.nodes > 1
-        with _without_hints():
+        with without_hints():
             fabric = Fabric(
                 accelerator=self.device,
                 strategy="ddp" if several else "auto",
@@ -128,8 +128,8 @@ def in_first() -> bool:
 
 
 @contextmanager
-def _without_hints() -> Iterator[None]:
-    """Silence what Lightning logs about matrix cores and precision, which every worker would print once more."""
+def without_hints() -> Iterator[None]:
+    """Silence Lightning's hints about matrix cores and precision, which every worker would print again."""
     logger = logging.getLogger("lightning_fabric")
     level = logger.level
     logger.setLevel(logging.WARNING)

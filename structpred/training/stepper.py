@@ -17,7 +17,7 @@ from structpred.training.care import Care, give_back, step_unless
 from structpred.training.checkpoint import State
 from structpred.training.data import Prepared
 from structpred.training.gradient import Gradient, Scored
-from structpred.training.ranks import Ranks
+from structpred.training.ranks import Ranks, without_hints
 from structpred.training.settings import Recipe
 from structpred.training.step import TrainingStep, plain
 
@@ -82,7 +82,8 @@ class Stepper:
         self.model = self.modules.model
         self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
         step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
-        self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
+        with without_hints():
+            self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
         torch.manual_seed(self._stream("dropout"))
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
         self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)

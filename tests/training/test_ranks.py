@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_info
 
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -22,6 +23,7 @@ from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.batching import EpochPlan
 from structpred.training.data import Prepared
 from structpred.training.ranks import Ranks
+from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -104,3 +106,19 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_were_killed(tmp_pa
     lines = [json.loads(line) for line in two.folder.log.read_text(encoding="utf-8").splitlines()]
     assert [line["epoch"] for line in lines if "dev/PER" in line] == [each.epoch for each in two.result.history]
     assert not list(folder.glob("checkpoint*"))
+
+
+def test_the_engine_gives_no_hints_about_the_device(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hinting(accelerator: object, device: torch.device) -> None:
+        rank_zero_info("You are using a device that has Tensor Cores.")
+
+    monkeypatch.setattr("lightning_fabric.accelerators.CPUAccelerator.setup_device", hinting)
+    monkeypatch.setattr("structpred.training.ranks.processor_has_bf16", lambda: True)
+    with caplog.at_level("INFO"):
+        Ranks("cpu").fabric("bf16")
+        Training(TINY, Prepared.of(TINY.task.load(), TINY.model), device="cpu")
+    assert not caplog.records
+    rank_zero_info("heard again")
+    assert [each.message for each in caplog.records] == ["heard again"]
