@@ -24,7 +24,8 @@ from pathlib import Path
 
 import torch
 
-from structpred.cli.arguments import COMMANDS, Option, command, options_of
+from structpred.cli.arguments import Argument, arguments_of
+from structpred.cli.commands import COMMANDS
 from structpred.cli.main import main as structpred
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report
@@ -144,11 +145,11 @@ class Lines:
 
     def options(self, name: str) -> list[str]:
         """Some options of the command, each with a value where it takes one."""
-        known = {flag: option for flag, option in options_of(command(name)).items() if flag not in NEVER}
+        known = {each.flag: each for each in arguments_of(COMMANDS[name]) if each.flag and each.flag not in NEVER}
         chosen = self.chance.sample([*known], min(len(known), self.chance.choice((0, 1, 1, 2, 3))))
         return [word for flag in chosen for word in self.option(flag, known[flag])]
 
-    def option(self, flag: str, option: Option) -> list[str]:
+    def option(self, flag: str, option: Argument) -> list[str]:
         """The option and its value."""
         if option.kind is bool:
             return [flag]

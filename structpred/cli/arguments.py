@@ -1,24 +1,32 @@
-"""From the words of a command line to a command: help with examples, and mistakes in one line."""
+"""From the words of a command line to a command: argparse, given a command's fields.
 
-import ast
-import contextlib
-import importlib.resources
-import io
-import itertools
-import pkgutil
+A command is a frozen dataclass. Its docstring says what it does and ends with examples; each field is made by `option`
+or `positional`, which hold the help. Values are converted by the field's type, so limits stand in the type.
+"""
+
+import argparse
+import inspect
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib import metadata
-from typing import Any, Protocol, get_args, get_type_hints, runtime_checkable
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, NoReturn, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
-import tyro
 from rich.console import Console
 
-from structpred.coercion import refuse
+from structpred.coercion import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.registry import nearest
+
+HELP = ("-h", "--help")
+NUMBERS = {
+    int: (re.compile(r"[+-]?[0-9]{1,1000}"), "a whole number"),
+    float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
+}
+"""How the values of options are written: Python would also take 1_000, inf and digits of other scripts."""
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
 @runtime_checkable
@@ -29,200 +37,227 @@ class Command(Checkable, Protocol):
         """Do it; results go to the console."""
 
 
-COMMANDS = {
-    "compare": "structpred.cli.comparing:Compare",
-    "train": "structpred.cli.training:Train",
-    "tune": "structpred.cli.tuning:Tune",
-    "evaluate": "structpred.cli.inference:Evaluate",
-    "predict": "structpred.cli.inference:Predict",
-    "list": "structpred.cli.catalogue:List",
-    "describe": "structpred.cli.catalogue:Describe",
-    "clean": "structpred.cli.cleaning:Clean",
-}
-"""The class of each command; its module is imported only when the command is used, as most need PyTorch."""
-HELP = ("-h", "--help")
-VERSION = "--version"
-NUMBERS = {
-    int: (re.compile(r"[+-]?[0-9]{1,1000}"), "a whole number"),
-    float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
-}
-"""How the values of options are written: Python would also take 1_000, inf and digits of other scripts."""
+def option(default: object, says: str, *, flag: str = "", metavar: str = "", again: bool = False) -> Any:
+    """A field that is given as ``--field VALUE``.
+
+    Args:
+        default: its value where the option is not given.
+        says: the help.
+        flag: the option's name where it is not the field's.
+        metavar: what stands for the value in the help; by default its type.
+        again: it may be given several times, with one value each.
+    """
+    return field(default=default, metadata={"says": says, "flag": flag, "metavar": metavar, "again": again})
 
 
-OTHER_NAMES = {"imports": "import"}
-"""Options whose fields could not bear their names."""
+def positional(says: str, *, metavar: str, default: object = MISSING) -> Any:
+    """A field whose value stands by itself; it must be given unless it has a default."""
+    return field(default=default, metadata={"says": says, "metavar": metavar})
 
 
 @dataclass(frozen=True)
-class Option:
-    """One option of a command.
+class Argument:
+    """How a field is written on the command line.
 
     Attributes:
-        kind: the type of its value; bool for one that takes none.
+        field: the field's name.
+        flag: such as ``--seeds``; empty where the value stands by itself.
+        hint: the field's type, with its limits.
+        kind: the type of one value; bool for an option without one.
         many: it takes several values, up to the next option.
         again: it may be given several times.
+        metavar: what stands for a value in the help.
+        says: the help, with the default.
+        required: it must be given.
     """
 
-    kind: type
+    field: str
+    flag: str
+    hint: Any
+    kind: Any
     many: bool
     again: bool
+    metavar: str
+    says: str
+    required: bool
+
+    @classmethod
+    def of(cls, owner: "Field[Any]", hint: Any) -> "Argument":
+        """The argument that a field of a command stands for."""
+        marks, kind = owner.metadata, _kind(hint)
+        flag = "" if "flag" not in marks else f"--{marks['flag'] or owner.name.replace('_', '-')}"
+        shown = owner.default if isinstance(owner.default, str | int | float | Path) else ""
+        default = f" (default: {shown})" if flag and kind is not bool and str(shown) else ""
+        choices = f"{{{','.join(get_args(kind))}}}" if get_origin(kind) is Literal else ""
+        again = marks.get("again", False)
+        return cls(
+            field=owner.name,
+            flag=flag,
+            hint=hint,
+            kind=kind,
+            many=not again and _is_tuple(hint),
+            again=again,
+            metavar=marks["metavar"] or choices or METAVARS.get(kind, ""),
+            says=marks["says"] + default,
+            required=owner.default is MISSING,
+        )
 
     @property
     def takes_next(self) -> bool:
         """True where the word after it is its value, whatever that looks like."""
-        return self.kind is not bool and not self.many
+        return bool(self.flag) and self.kind is not bool and not self.many
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Tell argparse; values stay text, and what is not given has no value."""
+        shared: dict[str, Any] = {"default": argparse.SUPPRESS, "help": self.says.replace("%", "%%")}
+        if not self.flag:
+            nargs = "*" if self.many else None if self.required else "?"
+            parser.add_argument(self.field, nargs=nargs, metavar=self.metavar, **shared)
+        elif self.kind is bool:
+            parser.add_argument(self.flag, dest=self.field, action=_Once, nargs=0, **shared)
+        elif self.again:
+            parser.add_argument(self.flag, dest=self.field, action="append", metavar=self.metavar, **shared)
+        else:
+            nargs = "*" if self.many else None
+            parser.add_argument(self.flag, dest=self.field, action=_Once, nargs=nargs, metavar=self.metavar, **shared)
+
+    def value(self, given: str | bool | list[str]) -> object:
+        """What was given as the field has it.
+
+        Raises:
+            ConfigError: it is empty, or not of the field's type or within its limits.
+        """
+        if isinstance(given, bool):
+            return given
+        values = [given] if isinstance(given, str) else given
+        if not all(values):
+            raise ConfigError(f"{self._name} needs a value, but it is empty; write one, or leave {self._name} out")
+        if self.kind is Path:
+            return Path(values[0])
+        made = [_number(self._name, self.kind, each) if self.kind in NUMBERS else each for each in values]
+        return coerce(tuple(made) if _is_tuple(self.hint) else made[0], self.hint, self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.flag or self.metavar.strip("[]")
 
 
-def command(name: str) -> type[Command]:
-    """The class of one of the `COMMANDS`."""
-    cls: type[Command] = pkgutil.resolve_name(COMMANDS[name])
-    return cls
+def _is_tuple(hint: Any) -> bool:
+    return any(get_origin(each) is tuple for each in (hint, *get_args(hint)))
 
 
-def parse(arguments: Sequence[str]) -> Command | None:
-    """The command to run, or None once help was printed.
+def _kind(hint: Any) -> Any:
+    """The type of one value: without limits, without None, and of what a tuple holds."""
+    if get_origin(hint) in (None, Literal):
+        return hint
+    if get_origin(hint) in (Annotated, tuple):
+        return _kind(get_args(hint)[0])
+    (kind,) = (each for each in get_args(hint) if each is not NoneType)
+    return _kind(kind)
+
+
+def _number(name: str, kind: Any, text: str) -> int | float:
+    form, expected = NUMBERS[kind]
+    number: int | float = kind(text) if form.fullmatch(text) else refuse(name, expected, text)
+    return number
+
+
+class _Once(argparse.Action):
+    """Keep the value, and refuse a second one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            raise ConfigError(f"{option_string} of {parser.prog.split()[-1]} is given twice; leave one out")
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes are raised instead of printed."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def arguments_of(cls: type[Command]) -> list[Argument]:
+    """The arguments of a command, in the order of its fields."""
+    hints = get_type_hints(cls, include_extras=True)
+    return [Argument.of(each, hints[each.name]) for each in fields(cls)]  # type: ignore[arg-type]  # a dataclass
+
+
+def parsed(name: str, cls: type[Command], words: Sequence[str]) -> Command:
+    """The command that words after its name ask for; assignments may stand anywhere among the options.
 
     Raises:
-        ConfigError: no such command or option, or a value that an option cannot take.
+        ConfigError: no such option, or a value that an option cannot take.
     """
-    if not arguments:
-        raise ConfigError(f"expected a command, one of {', '.join(COMMANDS)}; see structpred --help")
-    name, *words = arguments
-    if name in HELP:
-        print(overview())
-        return None
-    if name == VERSION:
-        print(f"structpred {metadata.version('structpred')}")
-        return None
-    if name not in COMMANDS:
-        if name.startswith("-"):
-            raise ConfigError(
-                f"expected a command before {name!r}, one of {', '.join(COMMANDS)}; see structpred --help"
-            )
-        raise ConfigError(f"there is no command {name!r}; {nearest(name, [*COMMANDS, HELP[1], VERSION])}")
-    if any(word in HELP for word in words):
-        print(help_of(name))
-        return None
-    return _parse(name, words)
+    arguments = arguments_of(cls)
+    _check(name, words, {each.flag for each in arguments if each.flag})
+    assigned, rest = _assignments(words, arguments) if any(each.field == "words" for each in arguments) else ([], words)
+    parser = _parser(name, cls, arguments)
+    try:
+        given, left = parser.parse_known_intermixed_args(rest)
+    except argparse.ArgumentError as error:
+        parser.error(f"{error.argument_name}: {error.message}" if error.argument_name else error.message)
+    if left:
+        parser.error(f"there is no place for {left[0]!r:.80}")
+    values = vars(given)
+    if assigned:
+        values["words"] = [*values.get("words", ()), *assigned]
+    return cls(**{each.field: each.value(values[each.field]) for each in arguments if each.field in values})
 
 
-def overview() -> str:
-    """What ``structpred --help`` prints."""
-    lines = ["structpred: which training objective should a structured-prediction model use?", "", "Commands:"]
-    parts = {name: _parts(_docstring(name)) for name in COMMANDS}
-    lines += [f"  {name:<10}{description}" for name, (description, _) in parts.items()]
-    lines += ["", "Examples:"]
-    lines += [examples[0] for _, examples in parts.values()]
-    return "\n".join([*lines, "", "More on each: structpred COMMAND --help"])
-
-
-def help_of(name: str) -> str:
+def help_of(name: str, cls: type[Command]) -> str:
     """What ``structpred NAME --help`` prints."""
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        _tyro(name, ["--help"])
-    return "\n".join([shown.getvalue().rstrip(), "", "Examples:", *_parts(_docstring(name))[1]])
+    shown = _parser(name, cls, arguments_of(cls)).format_help()
+    return "\n".join([shown, "Examples:", *described(cls)[1]])
 
 
-def _parse(name: str, words: Sequence[str]) -> Command:
-    """Assignments may stand anywhere among the options; tyro takes the rest."""
-    cls = command(name)
-    options = options_of(cls)
-    _check(name, words, options)
-    takes_assignments = "words" in get_type_hints(cls)
-    assigned: list[str] = []
-    rest: list[str] = []
+def described(cls: type[Command]) -> tuple[str, list[str]]:
+    """What a command does, and its examples, one a line."""
+    description, _, examples = (inspect.getdoc(cls) or "").partition("Examples:")
+    return description.strip(), [line.rstrip() for line in examples.splitlines() if line.strip()]
+
+
+def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> argparse.ArgumentParser:
+    alone = [each.metavar for each in arguments if not each.flag]
+    parser = _Parser(
+        prog=f"structpred {name}",
+        usage=" ".join([f"structpred {name} [OPTIONS]", *alone]),
+        description=described(cls)[0],
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    for each in arguments:
+        each.add_to(parser)
+    return parser
+
+
+def _check(name: str, words: Sequence[str], flags: set[str]) -> None:
+    """Refuse words that no command takes, and unknown options."""
     for before, word in zip(["", *words], words, strict=False):
-        is_value = before in options and options[before].takes_next
-        is_assignment = "=" in word and not word.startswith("-") and not is_value
-        (assigned if is_assignment and takes_assignments else rest).append(word)
-    given: Any = _tyro(name, rest)
-    parsed: Command = replace(given, words=given.words + tuple(assigned)) if assigned else given
-    return parsed
-
-
-def _check(name: str, words: Sequence[str], options: Mapping[str, Option]) -> None:
-    """Refuse unknown and repeated options, and values that are empty or no numbers where numbers are asked for."""
-    seen: set[str] = set()
-    for word, after in itertools.zip_longest(words, words[1:]):
+        if not word and before in flags:
+            raise ConfigError(f"{before} needs a value, but it is empty; write one, or leave {before} out")
         if not word or "\0" in word:
             raise ConfigError(
                 f"an argument of {name} is empty or holds a null character; leave it out or write a value"
             )
-        flag, equals, value = word.partition("=")
-        if not flag.startswith("--"):
-            continue
-        if flag not in options:
-            raise ConfigError(f"there is no option {flag} of {name}; {nearest(flag, list(options))}")
-        if flag in seen and not options[flag].again:
-            raise ConfigError(f"{flag} of {name} is given twice; leave one out")
-        seen.add(flag)
-        _check_value(flag, value if equals else after, options[flag])
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag not in flags:
+            raise ConfigError(f"there is no option {flag} of {name}; {nearest(flag, sorted(flags))}")
 
 
-def _check_value(flag: str, value: str | None, option: Option) -> None:
-    if option.kind is bool or value is None:  # tyro says what is missing
-        return
-    if not value:
-        raise ConfigError(f"{flag} needs a value, but it is empty; write one, or leave {flag} out")
-    if option.kind in NUMBERS and not value.startswith("--"):
-        form, expected = NUMBERS[option.kind]
-        if not form.fullmatch(value):
-            refuse(flag, expected, value)
-
-
-def options_of(cls: type[Command]) -> dict[str, Option]:
-    """Every option by the name it has on the command line."""
-    found = {}
-    for name, hint in get_type_hints(cls, include_extras=True).items():
-        marks = [str(mark) for mark in getattr(hint, "__metadata__", ())]
-        if "Positional" not in " ".join(marks):
-            found[f"--{OTHER_NAMES.get(name, name).replace('_', '-')}"] = _option(get_type_hints(cls)[name], marks)
-    return found
-
-
-def _option(hint: Any, marks: Sequence[str]) -> Option:
-    kinds = [each for each in (get_args(hint) or (hint,)) if each in (bool, int, float)]
-    again = "UseAppendAction" in " ".join(marks)
-    return Option(kind=kinds[0] if kinds else str, many=not again and hint == tuple[str, ...] | None, again=again)
-
-
-def _tyro(name: str, words: Sequence[str]) -> Command:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parsed: Command = tyro.cli(
-                command(name),
-                prog=f"structpred {name}",
-                description=_parts(_docstring(name))[0],
-                args=list(words),
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-            )
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise ConfigError(f"{_unboxed(said.getvalue())}; see structpred {name} --help") from None
-    return parsed
-
-
-def _unboxed(box: str) -> str:
-    """The first paragraph of the box that tyro draws around a mistake."""
-    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
-    body = [line for line in lines if not line.startswith("─ ")]
-    rule = next((i for i, line in enumerate(body) if line.startswith("──")), len(body))
-    return " ".join(" ".join(body[:rule]).split()).rstrip(".")
-
-
-def _docstring(name: str) -> str:
-    """A command's docstring, read from its source: whoever asks which commands there are need not wait for PyTorch."""
-    module, _, cls = COMMANDS[name].partition(":")
-    source = importlib.resources.files("structpred.cli").joinpath(f"{module.rpartition('.')[2]}.py")
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls)
-    return ast.get_docstring(found) or ""
-
-
-def _parts(docstring: str) -> tuple[str, list[str]]:
-    """What a command does, and its examples, one a line."""
-    description, _, examples = docstring.partition("Examples:")
-    return description.strip(), [line.rstrip() for line in examples.splitlines() if line.strip()]
+def _assignments(words: Sequence[str], arguments: Iterable[Argument]) -> tuple[list[str], list[str]]:
+    """Words such as ``seed=1``, apart from the others: argparse would take them for values of an option with many."""
+    expecting = {each.flag for each in arguments if each.takes_next}
+    assigned: list[str] = []
+    rest: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        is_assignment = "=" in word and not word.startswith("-") and before not in expecting
+        (assigned if is_assignment else rest).append(word)
+    return assigned, rest

@@ -2,15 +2,14 @@
 
 import inspect
 import shlex
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import tyro
 from rich.console import Console
 from rich.text import Text
 
 from structpred.capabilities import Grid, grid
-from structpred.cli.places import Imports
+from structpred.cli.commands import Describe, List
 from structpred.comparison.document import Column, Table
 from structpred.comparison.markdown import table as markdown_table
 from structpred.config import Config, Interval, hints, registered_name
@@ -21,38 +20,16 @@ from structpred.experiment import Experiment
 from structpred.registry import FAMILIES, nearest
 
 
-@dataclass(frozen=True)
-class List:
-    """List every task, model, objective, reward and payoff that is installed, with the names to use.
-
-    Examples:
-      structpred list
-      structpred list objective
-      structpred list --grid
-    """
-
-    family: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[FAMILY]")] = None
-    """Only this family; all by default."""
-
-    grid: bool = False
-    """Which objective works on which model under which reward, exactly or by sampling, and why the rest cannot."""
-
-    markdown: bool = False
-    """The grid as Markdown, for a document."""
-
-    imports: Imports = ()
-    """Import this module or .py file first, for components of your own; may be given several times."""
-
-    def run(self, console: Console) -> None:
-        """Print a table."""
-        if self.grid or self.markdown:
-            return show_grid(console, grid(), markdown=self.markdown)
-        families = {registry.family: registry for registry in FAMILIES}
-        if self.family is not None and self.family not in families:
-            raise ConfigError(f"there is no family named {self.family!r}; {nearest(self.family, list(families))}")
-        chosen = [families[self.family]] if self.family else FAMILIES
-        rows = [(registry.family, name, _first_line(registry[name])) for registry in chosen for name in registry]
-        return show_table(console, ("family", "name", "what it is"), rows)
+def show_list(given: List, console: Console) -> None:
+    """Print a table of names."""
+    if given.grid or given.markdown:
+        return show_grid(console, grid(), markdown=given.markdown)
+    families = {registry.family: registry for registry in FAMILIES}
+    if given.family is not None and given.family not in families:
+        raise ConfigError(f"there is no family named {given.family!r}; {nearest(given.family, list(families))}")
+    chosen = [families[given.family]] if given.family else FAMILIES
+    rows = [(registry.family, name, _first_line(registry[name])) for registry in chosen for name in registry]
+    return show_table(console, ("family", "name", "what it is"), rows)
 
 
 def show_grid(console: Console, shown: Grid, *, markdown: bool) -> None:
@@ -69,34 +46,16 @@ def show_grid(console: Console, shown: Grid, *, markdown: bool) -> None:
         console.file.write(f"[{number}] {reason}\n")
 
 
-@dataclass(frozen=True)
-class Describe:
-    """Explain one task, model, objective, reward or payoff: what it computes, its fields and their defaults.
-
-    Examples:
-      structpred describe rml
-      structpred describe edit-distance
-      structpred describe trainer
-    """
-
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """A name from `structpred list`, or that of a class or of settings such as trainer, in whatever case."""
-
-    imports: Imports = ()
-    """Import this module or .py file first, for components of your own; may be given several times."""
-
-    def run(self, console: Console) -> None:
-        """Print every family's class of that name."""
-        for name, family, cls in _named(self.name):
-            console.print(
-                Text(f"{name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True
-            )
-            console.print(Text(f"{inspect.getdoc(cls) or ''}\n"), soft_wrap=True)
-            if isinstance(origin := getattr(cls, "origin", None), DataSet):
-                console.print(Text(f"Licence: {origin.licence}\nCite: {origin.citation}\n"), soft_wrap=True)
-            rows = [(field.name, _kind(hints(cls)[field.name]), _shown(field.default)) for field in fields(cls)]
-            if rows:
-                show_table(console, ("field", "type", "default"), rows)
+def describe(given: Describe, console: Console) -> None:
+    """Print every family's class of that name."""
+    for name, family, cls in _named(given.name):
+        console.print(Text(f"{name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True)
+        console.print(Text(f"{inspect.getdoc(cls) or ''}\n"), soft_wrap=True)
+        if isinstance(origin := getattr(cls, "origin", None), DataSet):
+            console.print(Text(f"Licence: {origin.licence}\nCite: {origin.citation}\n"), soft_wrap=True)
+        rows = [(field.name, _kind(hints(cls)[field.name]), _shown(field.default)) for field in fields(cls)]
+        if rows:
+            show_table(console, ("field", "type", "default"), rows)
 
 
 def _named(wanted: str) -> list[tuple[str, str, type[Config]]]:

@@ -6,14 +6,13 @@ import os
 import shutil
 import stat
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.prompt import Confirm
 
-from structpred.config import coerce
+from structpred.cli.commands import Clean
 from structpred.display import show_table
 from structpred.errors import ConfigError, RunError
 from structpred.plain import plain
@@ -24,56 +23,35 @@ from structpred.training import checkpoint
 BUSY = "a process is training it"
 
 
-@dataclass(frozen=True)
-class Clean:
-    """Remove run folders; shows them with their sizes and asks first. Other folders are left alone.
+def run(given: Clean, console: Console) -> None:
+    """Show, ask, remove."""
+    runs = _runs(given.root)
+    for folder in runs:
+        tidy(folder)
+    chosen = [folder for folder in runs if _matches(given, folder)]
+    if not chosen:
+        console.print("Nothing to remove")
+        return
+    sizes = {folder.path: _size(folder) for folder in chosen}
+    rows = [_row(folder, sizes[folder.path]) for folder in chosen]
+    show_table(console, ("run", "task", "objective", "seed", "state", "size", "last touched"), rows)
+    if given.yes or _agreed(f"Remove {_counted(len(chosen))} ({_megabytes(sum(sizes.values()))})?", console):
+        kept = {folder.path: reason for folder in chosen if (reason := _remove(folder, console))}
+        removed = [path for path in sizes if path not in kept]
+        console.print(f"Removed {_counted(len(removed))}, {_megabytes(sum(sizes[path] for path in removed))}")
+        if failures := [f"{path} ({reason})" for path, reason in kept.items() if reason != BUSY]:
+            raise RunError(f"{_counted(len(failures))} could not be removed: {', '.join(failures)}")
 
-    Examples:
-      structpred clean
-      structpred clean --older-than 30
-      structpred clean --unfinished --yes
-    """
 
-    root: Path = Path("runs")
-    """The folder of run folders."""
+def _runs(root: Path) -> list[Folder]:
+    if not root.is_dir():
+        raise RunError(f"{root}: there is no such folder; name the folder of run folders with --root")
+    return [Folder(path) for path in sorted(root.iterdir()) if _is_run(path)]
 
-    older_than: float = 0.0
-    """Only runs untouched for so many days."""
 
-    unfinished: bool = False
-    """Only runs that were not finished."""
-
-    yes: bool = False
-    """Do not ask."""
-
-    def run(self, console: Console) -> None:
-        """Show, ask, remove."""
-        coerce(self.older_than, float, "--older-than")
-        runs = self._runs()
-        for folder in runs:
-            tidy(folder)
-        chosen = [folder for folder in runs if self._matches(folder)]
-        if not chosen:
-            console.print("Nothing to remove")
-            return
-        sizes = {folder.path: _size(folder) for folder in chosen}
-        rows = [_row(folder, sizes[folder.path]) for folder in chosen]
-        show_table(console, ("run", "task", "objective", "seed", "state", "size", "last touched"), rows)
-        if self.yes or _agreed(f"Remove {_counted(len(chosen))} ({_megabytes(sum(sizes.values()))})?", console):
-            kept = {folder.path: reason for folder in chosen if (reason := _remove(folder, console))}
-            removed = [path for path in sizes if path not in kept]
-            console.print(f"Removed {_counted(len(removed))}, {_megabytes(sum(sizes[path] for path in removed))}")
-            if failures := [f"{path} ({reason})" for path, reason in kept.items() if reason != BUSY]:
-                raise RunError(f"{_counted(len(failures))} could not be removed: {', '.join(failures)}")
-
-    def _runs(self) -> list[Folder]:
-        if not self.root.is_dir():
-            raise RunError(f"{self.root}: there is no such folder; name the folder of run folders with --root")
-        return [Folder(path) for path in sorted(self.root.iterdir()) if _is_run(path)]
-
-    def _matches(self, folder: Folder) -> bool:
-        old = time.time() - _touched(folder) >= self.older_than * 86400
-        return old and not (self.unfinished and folder.finished)
+def _matches(given: Clean, folder: Folder) -> bool:
+    old = time.time() - _touched(folder) >= given.older_than * 86400
+    return old and not (given.unfinished and folder.finished)
 
 
 def _is_run(path: Path) -> bool:

@@ -54,7 +54,7 @@ def _run(arguments: Sequence[str]) -> None:
     """Imports are made here, where Ctrl-C is one line already: those of a command that trains take seconds."""
     from rich.console import Console
 
-    from structpred.cli.arguments import parse
+    from structpred.cli.commands import parse
 
     command = parse(arguments)
     if command is not None:

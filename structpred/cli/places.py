@@ -1,17 +1,8 @@
-"""Arguments that several commands share, and checks of paths before any work is done."""
+"""Checks of paths before any work is done."""
 
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from structpred.errors import ConfigError
-
-Words = Annotated[
-    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[FIELD=VALUE ...]", help_behavior_hint="")
-]
-Imports = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="import", metavar="MODULE")]
-RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 def folder_to_write(path: Path) -> None:

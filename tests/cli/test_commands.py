@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from structpred.cli import main
-from structpred.cli.arguments import command
+from structpred.cli.commands import COMMANDS
 from structpred.comparison import runner
 from structpred.comparison.workers import workers
 from structpred.runs import Run
@@ -50,7 +50,7 @@ def test_a_dry_run_shows_runs_and_time_and_leaves_nothing(capsys: pytest.Capture
 
 def test_assignments_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(command("compare"), "run", lambda self, console: seen.append(self))
+    monkeypatch.setattr(COMMANDS["compare"], "run", lambda self, console: seen.append(self))
     words = [
         "a=1",
         "arms.py",
@@ -67,7 +67,7 @@ def test_assignments_may_stand_anywhere(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     assert main(["compare", *words]) == 0
     (given,) = seen
-    assert isinstance(given, command("compare"))
+    assert isinstance(given, COMMANDS["compare"])
     found = {name: str(value) for name, value in vars(given).items()}
     assert found["words"] == "('arms.py', 'a=1', 'b=2', 'c=3', 'd=4')"
     assert (found["report"], found["objectives"], found["seeds"]) == ("out=1", "('x',)", "2")

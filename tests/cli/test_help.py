@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 
 from structpred.cli import main
-from structpred.cli.arguments import COMMANDS, command
+from structpred.cli.commands import COMMANDS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -37,8 +37,8 @@ def test_help_of_a_command_shows_its_examples_one_a_line(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_examples_in_the_help_are_understood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
-    monkeypatch.setattr(command(name), "run", lambda self, console: ran.append(self))
-    documented = inspect.getdoc(command(name)) or ""  # Python 3.13 takes the indentation away, others keep it
+    monkeypatch.setattr(COMMANDS[name], "run", lambda self, console: ran.append(self))
+    documented = inspect.getdoc(COMMANDS[name]) or ""  # Python 3.13 takes the indentation away, others keep it
     examples = [line for line in documented.splitlines() if line.startswith("  structpred")]
     for line in examples:
         assert main(line.split()[1:]) == 0, line

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from structpred.cli import main
-from structpred.cli.arguments import command
+from structpred.cli.commands import COMMANDS
 from tests.support.commands import FILES, SMALL, tree
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -67,7 +67,7 @@ MISTAKES = {
     "train --threads 100000": "--threads must be at least 1 and at most 1000, but got 100000",
     "train --devices 100000": "--devices must be at least 1 and at most 1000, but got 100000",
     f"train model.hidden={2**63}": "model.hidden must be a whole number of at most 64 bits, but got 92233720368",
-    f"{TRAIN} --import": "Missing value for argument '--import'",
+    f"{TRAIN} --import": "--import: expected one argument; see structpred train --help",
     "compare --seeds 1_0": "--seeds must be a whole number, but got '1_0'",
     "compare --seeds ٣": "--seeds must be a whole number, but got '٣'",
     "compare --seeds -1": "--seeds must be at least 1 and at most 1000, but got -1",
@@ -82,10 +82,10 @@ MISTAKES = {
     "describe objective": "'objective' is a whole family; see structpred list objective",
     "train --rot x": "there is no option --rot of train; did you mean '--root'?",
     "compare --seeds x": "--seeds must be a whole number, but got 'x'",
-    "compare --seeds": "Missing value for argument '--seeds'",
+    "compare --seeds": "--seeds: expected one argument; see structpred compare --help",
     "compare --seeds 0": "--seeds must be at least 1 and at most 1000, but got 0",
     "compare --workers 0": "--workers must be at least 1 and at most 1000, but got 0",
-    "compare --device gpu": "invalid choice 'gpu'",
+    "compare --device gpu": "--device must be one of 'auto', 'cpu', 'cuda', but got 'gpu'",
     "compare --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
     "compare --report notes": "notes/report.md is not from a report of structpred and would be overwritten; move it",
     "tune objective=rml --over edit-rate --report notes": "notes/report.md is not from a report of structpred",
@@ -133,11 +133,11 @@ MISTAKES = {
     "train task=tsv task.train=long.tsv": "long.tsv line 1: the source must have at most 400 symbols, but it has 5000",
     "train task=tsv task.train=few.tsv": "few.tsv must have more than 2 sources",
     f"{TRAIN} --root train.tsv": "train.tsv must be a folder, but train.tsv is a file",
-    "evaluate": "Missing from structpred evaluate: RUN",
+    "evaluate": "the following arguments are required: RUN; see structpred evaluate --help",
     "evaluate nowhere": "nowhere: expected the folder of a run, but there is no experiment.json in it",
     "evaluate RUN model.hidden=4": "only the task of a finished run may be assigned to, but got 'model.hidden=4'",
     "evaluate RUN --beam 0": "--beam must be at least 1, but got 0",
-    "evaluate RUN --split tset": "invalid choice 'tset'",
+    "evaluate RUN --split tset": "--split must be one of 'train', 'dev', 'test', but got 'tset'; did you mean 'test'?",
     "evaluate RUN task.test=three.tsv": "three.tsv line 1 must be a source, a tab and a target",
     "predict RUN nowhere.txt": "nowhere.txt must be a text file that can be read, but there is no such file",
     "predict RUN empty.txt": "empty.txt must hold at least one line, but it is empty",
@@ -152,7 +152,10 @@ MISTAKES = {
     "predict RUN train.tsv --output nowhere/out.txt": "nowhere/out.txt must stand in a folder, but there is no nowhere",
     "predict RUN train.tsv --output .": ". must be a file, but it is a folder",
     "list objectve": "there is no family named 'objectve'; did you mean 'objective'?",
-    "describe": "Missing from structpred describe: NAME",
+    "describe rml crf": "there is no place for 'crf'; see structpred describe --help",
+    "clean --yes=no": "--yes: ignored explicit argument 'no'; see structpred clean --help",
+    "clean -y": "there is no place for '-y'; see structpred clean --help",
+    "describe": "the following arguments are required: NAME; see structpred describe --help",
     "describe rlm": "nothing is named 'rlm'; did you mean 'rml'?",
     "clean --root nowhere": "nowhere: there is no such folder",
     "clean --older-than soon": "--older-than must be a number, but got 'soon'",
@@ -218,7 +221,7 @@ def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], m
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command("list"), "run", lambda self, console: warnings.warn("two\nlines", stacklevel=1))
+    monkeypatch.setattr(COMMANDS["list"], "run", lambda self, console: warnings.warn("two\nlines", stacklevel=1))
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert main(["list"]) == 0

@@ -184,13 +184,13 @@ import sys
 from dataclasses import replace
 from structpred import Trainer, compare
 from structpred.cli import main
-from structpred.cli.arguments import command
+from structpred.cli.commands import COMMANDS
 from tests.comparison.test_runner import ARMS, EPOCHS
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores Ctrl-C
     arms = {name: replace(arm, trainer=Trainer(epochs=EPOCHS, batch_tokens=40)) for name, arm in ARMS.items()}
-    command("compare").run = lambda self, console: compare(arms, seeds=(0,), root=sys.argv[1], workers=2)
+    COMMANDS["compare"].run = lambda self, console: compare(arms, seeds=(0,), root=sys.argv[1], workers=2)
     raise SystemExit(main(["compare"]))
 """
 EPOCHS = 150

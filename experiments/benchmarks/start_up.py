@@ -1,0 +1,55 @@
+"""How long does Python take to import structpred, and each command to print its help? Aims: 0.3 and 0.5 CPU-seconds.
+
+CPU-seconds of whole processes, as the system counts them, so that what else the machine does counts less; the median of
+nine. A process that imports nothing is measured too, as is one that imports PyTorch. The last line is one JSON object.
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from structpred.cli.commands import COMMANDS
+from structpred.experiments.benchmarks.standalone import standalone
+from structpred.experiments.benchmarks.timing import report
+
+TURNS = 9
+IMPORT, HELP = 0.3, 0.5
+"""CPU-seconds that importing the package and a command's help may take."""
+
+
+def cpu_seconds(arguments: Sequence[str]) -> float:
+    """CPU-seconds of one Python process, from its start to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def median(arguments: Sequence[str]) -> float:
+    """The median of `TURNS` processes after one that fills the caches of the disk."""
+    return statistics.median([cpu_seconds(arguments) for _ in range(TURNS + 1)][1:])
+
+
+def main() -> None:
+    """Measure every command and compare with the aims."""
+    commands = {name: median(["-m", "structpred", name, "--help"]) for name in COMMANDS}
+    slowest = max(commands, key=lambda name: commands[name])
+    package = median(["-c", "import structpred"])
+    figures: dict[str, float | str] = {
+        "python_alone": median(["-c", "pass"]),
+        "import_structpred": package,
+        "help": median(["-m", "structpred", "--help"]),
+        "version": median(["-m", "structpred", "--version"]),
+        "help_of_the_slowest_command": commands[slowest],
+        "slowest_command": slowest,
+        "import_torch": median(["-c", "import torch"]),
+    }
+    report(figures, "CPU-seconds of a process, median of 9")
+    assert package < IMPORT
+    assert commands[slowest] < HELP
+
+
+if __name__ == "__main__":
+    standalone(main)

@@ -1,0 +1,356 @@
+"""Every command with its arguments; what it does is in a module of its own, imported only once it runs.
+
+PyTorch takes seconds to import, and help needs none of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from structpred.cli.arguments import HELP, Command, described, help_of, option, parsed, positional
+from structpred.coercion import Count, Few, Positive
+from structpred.errors import ConfigError
+from structpred.registry import nearest
+
+VERSION = "--version"
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def _words(says: str) -> Any:
+    return positional(says, metavar="[FIELD=VALUE ...]", default=())
+
+
+def _run() -> Any:
+    return positional("The run's folder, or the beginning of its identity.", metavar="RUN")
+
+
+def _root() -> Any:
+    return option(Path("runs"), "The folder of run folders.")
+
+
+def _device() -> Any:
+    return option("auto", "Where to train.")
+
+
+def _imports() -> Any:
+    says = "Import this module or .py file first, for components of your own; may be given several times."
+    return option((), says, flag="import", metavar="MODULE", again=True)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Run several objectives under several seeds and report which is better.
+
+    Examples:
+      structpred compare
+      structpred compare --dry-run task.size=500
+      structpred compare my_arms.py --seeds 10 --baseline ML
+      structpred compare --objectives maximum-likelihood rml task=tsv task.train=train.tsv task.dev=dev.tsv
+    """
+
+    words: tuple[str, ...] = _words(
+        "A module or .py file with experiments() or panels() (the main job by default), and assignments to every arm."
+    )
+    objectives: tuple[str, ...] | None = option(
+        None, "Arms by objective name, each with its defaults, instead of a module.", metavar="NAME"
+    )
+    seeds: Few | None = option(
+        None, "Seeds 0, 1, … for every arm; as many as its panel says by default, or 5 where it does not."
+    )
+    baseline: str | None = option(None, "The arm that others are compared with; the first by default.", metavar="ARM")
+    workers: Few | None = option(None, "Processes; one for each CPU by default.")
+    cluster: str | None = option(
+        None,
+        "Train on the workers of this dask cluster, such as tcp://10.0.0.1:8786; they must see the same --root.",
+        metavar="ADDRESS",
+    )
+    device: Device = _device()
+    root: Path = _root()
+    report: Path = option(Path("reports/comparison"), "Where report.md, report.html and results.json go.")
+    dry_run: bool = option(False, "Show what would run and how long it should take, and stop.")
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Plan, run, show and write."""
+        from structpred.cli.comparing import run
+
+        run(self, console)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one experiment; a finished run is used again, an interrupted one resumes.
+
+    Examples:
+      structpred train
+      structpred train objective=rml objective.payoff.temperature.rescaled=0.8
+      structpred train task=tsv task.train=train.tsv task.dev=dev.tsv trainer.epochs=40 seed=1
+      structpred train --start runs/3f0c… objective=rml optimiser.lr=0.0005
+    """
+
+    words: tuple[str, ...] = _words(
+        "Assignments: task=NAME, model=NAME, objective=NAME, and fields by dotted name; see `structpred describe NAME`."
+    )
+    start: Path | None = option(
+        None,
+        "Start from the weights of this finished run, with its settings where nothing else is assigned.",
+        metavar="RUN",
+    )
+    device: Device = _device()
+    devices: Few = option(
+        1, "How many on each machine, with a process each; the batch of a step is shared out between them."
+    )
+    nodes: Few = option(
+        1, "How many machines; start the same command on each by torchrun or SLURM, with a --root that all of them see."
+    )
+    threads: Few = option(
+        1, "CPU threads; more rarely pays on small models, and hurts when other processes are running."
+    )
+    logger: Literal["tensorboard"] | None = option(
+        None, "Log also for TensorBoard, into the run's folder; see it by tensorboard --logdir runs."
+    )
+    root: Path = _root()
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Train and print the scores and the folder."""
+        from structpred.cli.training import run
+
+        run(self, console)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search for the best values of some fields on dev; the same command goes on, and several share the trials.
+
+    Examples:
+      structpred tune
+      structpred tune objective=rml --over edit-rate --trials 30 --workers 2
+      structpred tune objective=label-smoothing objective.epsilon=0.01..0.4:log optimiser.lr=0.001..0.01:log
+      structpred tune my_space.py --sampler grid --points 7 --storage postgresql://tuner@host/studies
+    """
+
+    words: tuple[str, ...] = _words(
+        "A module or .py file with space(trial) or spaces(), or assignments; FIELD=LOW..HIGH, FIELD=LOW..HIGH:log and "
+        "FIELD=one-of:A,B are searched."
+    )
+    over: tuple[str, ...] | None = option(
+        None,
+        "Ready ranges: edit-rate, rescaled, smoothing, sharpness, learning-rate, dropout, or the field of one.",
+        metavar="NAME",
+    )
+    trials: int | None = option(
+        None, "Trials in all, over all workers and restarts; 20 by default, or as many as a grid has points."
+    )
+    timeout: Positive | None = option(
+        None, "Start no trial once workers have been at work for this many seconds in all, pauses left out."
+    )
+    seeds: Few = option(1, "Every trial is run under this many seeds; they begin at 100, those of a comparison at 0.")
+    finalists: int = option(3, "This many of the best trials are run under more seeds in the end.")
+    more_seeds: Few = option(3, "How many more.")
+    sampler: Literal["tpe", "random", "grid"] = option("tpe", "Who proposes values.")
+    points: int = option(10, "Values of each range in a grid.")
+    pruner: Literal["median", "hyperband", "none"] = option(
+        "median", "Who stops trials early, by the dev metric after each epoch of the first seed."
+    )
+    draw: int = option(0, "Seed of the sampler.")
+    study: str = option("tuning", "The study's name in the storage.", metavar="NAME")
+    storage: str | None = option(
+        None,
+        "A journal file, or the URL of a database or a gRPC proxy; tuning.journal among the runs by default.",
+        metavar="PLACE",
+    )
+    workers: Few = option(1, "Processes.")
+    lease: Positive = option(
+        60.0, "Seconds of silence after which another machine's worker counts as dead and its trial is put back."
+    )
+    device: Device = _device()
+    root: Path = _root()
+    report: Path = option(Path("reports/tuning"), "Where the report and the best experiment go.")
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Search, show and write."""
+        from structpred.cli.tuning import run
+
+        run(self, console)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a run again, also on other data or with another search.
+
+    Examples:
+      structpred evaluate runs/3f0c…
+      structpred evaluate runs/3f0c… --beam 10 --split dev
+      structpred evaluate runs/3f0c… task.test=other.tsv
+    """
+
+    path: Path = _run()
+    words: tuple[str, ...] = _words("Assignments to the task, such as task.test=other.tsv.")
+    split: Literal["train", "dev", "test"] = option("test", "Which part.")
+    beam: Count | None = option(None, "Width of the beam; the run's own by default.")
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Predict, score and print."""
+        from structpred.cli.inference import evaluate
+
+        evaluate(self, console)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Outputs for inputs, one a line, from a file or the standard input.
+
+    An input that cannot be read gets an empty line, or no row of an n-best list; the standard error says why, and the
+    exit status is 2.
+
+    Examples:
+      structpred predict runs/3f0c… words.txt
+      structpred predict runs/3f0c… words.txt --output outputs.txt
+      echo newcomer | structpred predict runs/3f0c… --n-best 3
+    """
+
+    path: Path = _run()
+    file: Path | None = positional("Inputs, one a line; the standard input by default.", metavar="[FILE]", default=None)
+    n_best: Count | None = option(
+        None,
+        "Print the best outputs of each input with log-probabilities: input, output and log p, tab-separated; a tab or "
+        "a backslash in a text is written as \\t or \\\\.",
+    )
+    beam: Count | None = option(None, "Width of the beam; the run's own by default.")
+    keep_unknown: bool = option(False, "Read symbols unknown from training as unknown instead of refusing them.")
+    strict: bool = option(False, "Stop at the first input that cannot be read, and write nothing.")
+    output: Path | None = option(None, "Write here instead of to the standard output.")
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Read everything, predict everything, then write."""
+        from structpred.cli.inference import predict
+
+        del console
+        predict(self)
+
+
+@dataclass(frozen=True)
+class List:
+    """List every task, model, objective, reward and payoff that is installed, with the names to use.
+
+    Examples:
+      structpred list
+      structpred list objective
+      structpred list --grid
+    """
+
+    family: str | None = positional("Only this family; all by default.", metavar="[FAMILY]", default=None)
+    grid: bool = option(
+        False,
+        "Which objective works on which model under which reward, exactly or by sampling, and why the rest cannot.",
+    )
+    markdown: bool = option(False, "The grid as Markdown, for a document.")
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Print a table."""
+        from structpred.cli.catalogue import show_list
+
+        show_list(self, console)
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Explain one task, model, objective, reward or payoff: what it computes, its fields and their defaults.
+
+    Examples:
+      structpred describe rml
+      structpred describe edit-distance
+      structpred describe trainer
+    """
+
+    name: str = positional(
+        "A name from `structpred list`, or that of a class or of settings such as trainer, in whatever case.",
+        metavar="NAME",
+    )
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Print every family's class of that name."""
+        from structpred.cli.catalogue import describe
+
+        describe(self, console)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Remove run folders; shows them with their sizes and asks first. Other folders are left alone.
+
+    Examples:
+      structpred clean
+      structpred clean --older-than 30
+      structpred clean --unfinished --yes
+    """
+
+    root: Path = _root()
+    older_than: float = option(0.0, "Only runs untouched for this many days.")
+    unfinished: bool = option(False, "Only runs that were not finished.")
+    yes: bool = option(False, "Do not ask.")
+
+    def run(self, console: Console) -> None:
+        """Show, ask, remove."""
+        from structpred.cli.cleaning import run
+
+        run(self, console)
+
+
+COMMANDS: dict[str, type[Command]] = {
+    "compare": Compare,
+    "train": Train,
+    "tune": Tune,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "list": List,
+    "describe": Describe,
+    "clean": Clean,
+}
+
+
+def parse(arguments: Sequence[str]) -> Command | None:
+    """The command to run, or None once help was printed.
+
+    Raises:
+        ConfigError: no such command or option, or a value that an option cannot take.
+    """
+    if not arguments:
+        raise ConfigError(f"expected a command, one of {', '.join(COMMANDS)}; see structpred --help")
+    name, *words = arguments
+    if name in HELP:
+        print(overview())
+        return None
+    if name == VERSION:
+        print(f"structpred {metadata.version('structpred')}")
+        return None
+    if name not in COMMANDS:
+        if name.startswith("-"):
+            raise ConfigError(
+                f"expected a command before {name!r}, one of {', '.join(COMMANDS)}; see structpred --help"
+            )
+        raise ConfigError(f"there is no command {name!r}; {nearest(name, [*COMMANDS, HELP[1], VERSION])}")
+    if any(word in HELP for word in words):
+        print(help_of(name, COMMANDS[name]))
+        return None
+    return parsed(name, COMMANDS[name], words)
+
+
+def overview() -> str:
+    """What ``structpred --help`` prints."""
+    lines = ["structpred: which training objective should a structured-prediction model use?", "", "Commands:"]
+    parts = {name: described(cls) for name, cls in COMMANDS.items()}
+    lines += [f"  {name:<10}{description.splitlines()[0]}" for name, (description, _) in parts.items()]
+    lines += ["", "Examples:"]
+    lines += [examples[0] for _, examples in parts.values()]
+    return "\n".join([*lines, "", "More on each: structpred COMMAND --help"])
