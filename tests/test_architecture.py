@@ -15,7 +15,7 @@ FLOORS = (
     "frames metrics task reading downloads tables results files integrity seeds decoding provenance imports",
     "distributions rewards",
     "payoffs models objective training",
-    "experiment running runs folders forecast display",
+    "experiment running runs folders report forecast display",
     "comparison environments capabilities testing",
     "tuning",
     "cli",

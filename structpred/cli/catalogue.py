@@ -10,14 +10,14 @@ from rich.text import Text
 
 from structpred.capabilities import Grid, grid
 from structpred.cli.commands import Describe, List
-from structpred.comparison.document import Column, Table
-from structpred.comparison.markdown import table as markdown_table
 from structpred.config import Config, Interval, hints, registered_name
 from structpred.display import show_table
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.registry import FAMILIES, nearest
+from structpred.report.document import Column, Table
+from structpred.report.markdown import table as markdown_table
 
 
 def show_list(given: List, console: Console) -> None:

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from structpred.comparison import contents, terminal
+from structpred.comparison import contents
 from structpred.comparison.analysis import Contrast, contrast, scores
-from structpred.comparison.document import Column, Document, Section, Sentences, Table
 from structpred.comparison.record import encode
 from structpred.comparison.report import Report, write_files
 from structpred.comparison.statistics import estimate, fixed
 from structpred.config import digest
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
+from structpred.report import terminal
+from structpred.report.document import Column, Document, Section, Sentences, Table
 from structpred.results import RunResult
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]

@@ -4,12 +4,12 @@ from functools import partial
 
 from structpred.comparison import plots
 from structpred.comparison.analysis import Row, scores
-from structpred.comparison.document import Column, Document, Figure, Section, Sentences, Table, Tone
 from structpred.comparison.findings import Findings
 from structpred.comparison.sentences import joined
 from structpred.comparison.statistics import LEVEL, fixed
 from structpred.metrics import Metric
 from structpred.provenance import environment
+from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
 from structpred.results import RunResult
 
 _NAMED = 4  # arms that a title names; more are counted

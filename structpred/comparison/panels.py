@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from rich.console import Console
 
-from structpred.comparison import contents, plots, record, terminal
-from structpred.comparison.document import Document, Figure, Section, Sentences
+from structpred.comparison import contents, plots, record
 from structpred.comparison.plan import Plan
 from structpred.comparison.report import PICTURE, Report, write_files
 from structpred.comparison.sentences import joined
@@ -18,6 +17,8 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
 from structpred.plain import refuse_unseen
+from structpred.report import terminal
+from structpred.report.document import Document, Figure, Section, Sentences
 
 
 @dataclass(frozen=True, kw_only=True)

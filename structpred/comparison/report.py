@@ -7,14 +7,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from structpred.comparison import contents, html, markdown, record, terminal
-from structpred.comparison.document import Document
+from structpred.comparison import contents, record
 from structpred.comparison.findings import Findings
 from structpred.comparison.plots import standalone
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.files import write_atomically
 from structpred.metrics import Metric
+from structpred.report import html, markdown, terminal
+from structpred.report.document import Document
 
 RESULTS, MARKDOWN, HTML = "results.json", "report.md", "report.html"
 PICTURE = "report.svg"

@@ -14,10 +14,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from structpred.comparison import analysis, html, markdown, record
+from structpred.comparison import analysis, record
 from structpred.comparison.report import Report
 from structpred.errors import ConfigError, RunError
 from structpred.metrics import SymbolErrorRate, WordErrorRate
+from structpred.report import html, markdown
 from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
 HOSTILE = 'a <b>&"|_x_*$\\frac$ [red] 漢字\n# new\x00\x1b[31m\u202e'

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from optuna.distributions import FloatDistribution
 from scipy import stats
 
-from structpred.comparison.document import Figure
 from structpred.metrics import SymbolErrorRate
 from structpred.objectives import RML
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
+from structpred.report.document import Figure
 from structpred.tuning import Outcome, Result
 from structpred.tuning.analysis import noise, not_worse, optimum, position, threshold
 from structpred.tuning.contents import document

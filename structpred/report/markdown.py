@@ -2,8 +2,8 @@
 
 import re
 
-from structpred.comparison.document import Document, Figure, Section, Sentences, Table
 from structpred.plain import plain
+from structpred.report.document import Document, Figure, Section, Sentences, Table
 
 
 def render(document: Document) -> str:
