@@ -13,13 +13,13 @@ from structpred.comparison import contents
 from structpred.comparison.analysis import Contrast, contrast, scores
 from structpred.comparison.record import encode
 from structpred.comparison.report import Report, write_files
-from structpred.comparison.statistics import estimate, fixed
 from structpred.config import digest
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.report import terminal
 from structpred.report.document import Column, Document, Section, Sentences, Table
 from structpred.results import RunResult
+from structpred.statistics import estimate, fixed
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from structpred.comparison.statistics import (
+from structpred.results import RunResult
+from structpred.statistics import (
     LEVEL,
     Estimate,
     PairedTest,
@@ -17,7 +18,6 @@ from structpred.comparison.statistics import (
     paired_test,
     seeds_needed,
 )
-from structpred.results import RunResult
 
 Verdict = Literal["better", "worse", "no difference shown", "same in every seed", "one seed: no claim"]
 

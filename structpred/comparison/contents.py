@@ -6,11 +6,11 @@ from structpred.comparison import plots
 from structpred.comparison.analysis import Row, scores
 from structpred.comparison.findings import Findings
 from structpred.comparison.sentences import joined
-from structpred.comparison.statistics import LEVEL, fixed
 from structpred.metrics import Metric
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
 from structpred.results import RunResult
+from structpred.statistics import LEVEL, fixed
 
 _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}

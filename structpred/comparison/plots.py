@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from structpred.comparison.statistics import Estimate
 from structpred.plain import plain
+from structpred.statistics import Estimate
 
 # Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
 COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")

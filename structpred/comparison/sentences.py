@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from structpred.comparison.analysis import Contrast, Row
-from structpred.comparison.statistics import LEVEL, MOST_SEEDS, fixed
 from structpred.metrics import Metric
 from structpred.results import RunResult
+from structpred.statistics import LEVEL, MOST_SEEDS, fixed
 
 _NAMED = 4  # arms that the headline names; more are counted
 

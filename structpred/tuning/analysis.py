@@ -9,7 +9,7 @@ import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 from scipy import special
 
-from structpred.comparison.statistics import LEVEL
+from structpred.statistics import LEVEL
 from structpred.tuning.outcomes import Outcome, Result
 
 Verdict = Literal["interior", "tied", "few", "at the edge", "outermost", "cannot tell", "no noise known"]

@@ -6,9 +6,9 @@ from functools import partial
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from structpred.comparison.statistics import estimate, fixed
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
+from structpred.statistics import estimate, fixed
 from structpred.tuning import plots
 from structpred.tuning.analysis import not_worse, optimum
 from structpred.tuning.outcomes import Outcome, Result, conventions

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from structpred.comparison.plots import COLOURS, GRID, INK, drawing, svg
-from structpred.comparison.statistics import estimate
 from structpred.plain import plain
+from structpred.statistics import estimate
 from structpred.tuning.analysis import Optimum
 from structpred.tuning.outcomes import Outcome, Result
 from structpred.tuning.wording import short

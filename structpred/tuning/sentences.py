@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from structpred.comparison.sentences import joined
-from structpred.comparison.statistics import LEVEL, fixed
 from structpred.config import leaves
+from structpred.statistics import LEVEL, fixed
 from structpred.tuning.analysis import Optimum, noise, optimum
 from structpred.tuning.outcomes import Outcome, Result, conventions
 from structpred.tuning.search import Search

@@ -21,12 +21,12 @@ from rich.console import Console
 from structpred.comparison import contents, plots
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.runner import compare, compare_panels
-from structpred.comparison.statistics import estimate
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.report import html, markdown
+from structpred.statistics import estimate
 from structpred.training import Trainer
 from tests.support.reports import METRICS, ML, NEAR, Trial, a_report
 from tests.support.reports import RML as BETTER

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from structpred.comparison.statistics import (
+from structpred.statistics import (
     MOST_SEEDS,
     Estimate,
     detectable_difference,
