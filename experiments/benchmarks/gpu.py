@@ -27,7 +27,6 @@ from pathlib import Path
 
 import torch
 
-from structpred.comparison.record import without_infinities
 from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.experiments.benchmarks.gpu_agreement import agreement
 from structpred.experiments.benchmarks.gpu_runs import PACKED, RESUMED, packing, resume
@@ -36,6 +35,7 @@ from structpred.experiments.benchmarks.on_device import card, require_cuda
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report
 from structpred.models import Seq2Seq, SymbolEmbedding
+from structpred.report.files import without_infinities
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Trainer
 

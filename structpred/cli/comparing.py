@@ -16,13 +16,14 @@ from structpred.comparison.cluster import cluster
 from structpred.comparison.estimate import jobs
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
-from structpred.comparison.report import PICTURE, Report, refuse_others
+from structpred.comparison.report import Report
 from structpred.comparison.runner import compare_panels, costs
 from structpred.config import components
 from structpred.display import duration, show_table
 from structpred.errors import ConfigError
 from structpred.forecast import Forecast
 from structpred.imports import sources_of
+from structpred.report.files import PICTURE, refuse_others
 
 MAIN_JOB = "structpred.experiments.five_objectives"
 

@@ -10,10 +10,10 @@ from structpred.cli import assignments
 from structpred.cli.commands import Tune
 from structpred.cli.places import folder_to_write
 from structpred.cli.sources import load_spaces
-from structpred.comparison.report import refuse_others
 from structpred.config import Interval, coerce
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
+from structpred.report.files import refuse_others
 from structpred.tuning import best
 from structpred.tuning.search import Points, Trials
 from structpred.tuning.sentences import conclusion

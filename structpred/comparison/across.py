@@ -12,12 +12,13 @@ from rich.console import Console
 from structpred.comparison import contents
 from structpred.comparison.analysis import Contrast, contrast, scores
 from structpred.comparison.record import encode
-from structpred.comparison.report import Report, write_files
+from structpred.comparison.report import Report
 from structpred.config import digest
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.report import terminal
 from structpred.report.document import Column, Document, Section, Sentences, Table
+from structpred.report.files import write_files
 from structpred.results import RunResult
 from structpred.statistics import estimate, fixed
 

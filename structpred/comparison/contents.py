@@ -5,10 +5,10 @@ from functools import partial
 from structpred.comparison import plots
 from structpred.comparison.analysis import Row, scores
 from structpred.comparison.findings import Findings
-from structpred.comparison.sentences import joined
 from structpred.metrics import Metric
 from structpred.provenance import environment
-from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
+from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone, joined
+from structpred.report.drawing import Look, looks
 from structpred.results import RunResult
 from structpred.statistics import LEVEL, fixed
 
@@ -126,8 +126,8 @@ def _curves(report: Findings, metric: Metric) -> tuple[Figure, ...]:
     return (Figure(draw, caption),)
 
 
-def _looks(report: Findings) -> dict[str, plots.Look]:
-    return plots.looks(list(report.arms))
+def _looks(report: Findings) -> dict[str, Look]:
+    return looks(list(report.arms))
 
 
 def _differences(report: Findings) -> Table | Sentences:

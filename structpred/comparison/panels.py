@@ -10,15 +10,15 @@ from rich.console import Console
 
 from structpred.comparison import contents, plots, record
 from structpred.comparison.plan import Plan
-from structpred.comparison.report import PICTURE, Report, write_files
-from structpred.comparison.sentences import joined
+from structpred.comparison.report import Report
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
 from structpred.plain import refuse_unseen
 from structpred.report import terminal
-from structpred.report.document import Document, Figure, Section, Sentences
+from structpred.report.document import Document, Figure, Section, Sentences, joined
+from structpred.report.files import PICTURE, write_files
 
 
 @dataclass(frozen=True, kw_only=True)

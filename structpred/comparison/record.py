@@ -15,6 +15,7 @@ from structpred.config import Config
 from structpred.errors import RunError, StructpredError
 from structpred.metrics import Metric
 from structpred.provenance import environment
+from structpred.report.files import written
 from structpred.results import Epoch, RunResult
 
 FORMAT = 1
@@ -29,11 +30,6 @@ def encode(report: Findings) -> str:
 def encode_panels(reports: Mapping[str, Findings]) -> str:
     """The text of ``results.json`` for several comparisons."""
     return written({"format": FORMAT, "panels": {name: _tree(report) for name, report in reports.items()}})
-
-
-def written(tree: Mapping[str, object]) -> str:
-    """A tree as text, indented for people and differences."""
-    return json.dumps(without_infinities(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _tree(report: Findings) -> dict[str, object]:
@@ -60,15 +56,6 @@ def _tests(report: Findings, metric: Metric) -> dict[str, object]:
 def _test(contrast: Contrast) -> dict[str, object]:
     untested = contrast.p is None
     return {**asdict(contrast), "seeds_needed": None if untested else seeds_text(contrast.seeds_needed)}
-
-
-def without_infinities(tree: Any) -> Any:
-    """A tree of values that JSON can hold; it has no NaN: a diverged loss becomes null, and is read back as NaN."""
-    if isinstance(tree, Mapping):
-        return {key: without_infinities(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [without_infinities(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def decode(file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findings:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from structpred.comparison.analysis import Contrast, Row
 from structpred.metrics import Metric
+from structpred.report.document import joined
 from structpred.results import RunResult
 from structpred.statistics import LEVEL, MOST_SEEDS, fixed
 
@@ -105,12 +106,3 @@ def probability_text(p: float | None) -> str:
     if p is None:
         return "no test"
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
-
-
-def joined(names: Sequence[str], last: str = "and") -> str:
-    """Names as a sentence lists them.
-
-    >>> joined(["ML", "RML", "smoothing"])
-    'ML, RML and smoothing'
-    """
-    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

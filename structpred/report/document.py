@@ -1,6 +1,6 @@
 """A report as headings, sentences, tables and figures; Markdown, HTML and the terminal render the same document."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,3 +79,12 @@ class Document:
         """The figures that have files of their own, by the names of these."""
         blocks = [block for section in self.sections for block in section.blocks]
         return {block.file: block for block in blocks if isinstance(block, Figure) and block.file}
+
+
+def joined(names: Sequence[str], last: str = "and") -> str:
+    """Names as a sentence lists them.
+
+    >>> joined(["ML", "RML", "smoothing"])
+    'ML, RML and smoothing'
+    """
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from structpred.comparison.plots import COLOURS, GRID, INK, drawing, svg
 from structpred.plain import plain
+from structpred.report.drawing import COLOURS, GRID, INK, drawing, svg
 from structpred.statistics import estimate
 from structpred.tuning.analysis import Optimum
 from structpred.tuning.outcomes import Outcome, Result

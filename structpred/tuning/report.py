@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from structpred.comparison.report import write_files
 from structpred.config import encode
 from structpred.experiment import Experiment
 from structpred.provenance import environment
 from structpred.report import terminal
 from structpred.report.document import Document
+from structpred.report.files import write_files
 from structpred.tuning import best, contents, source
 from structpred.tuning.analysis import optimum
 from structpred.tuning.outcomes import Outcome, Result, conventions

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from structpred.comparison.sentences import joined
 from structpred.config import leaves
+from structpred.report.document import joined
 from structpred.statistics import LEVEL, fixed
 from structpred.tuning.analysis import Optimum, noise, optimum
 from structpred.tuning.outcomes import Outcome, Result, conventions

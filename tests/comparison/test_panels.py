@@ -26,6 +26,7 @@ from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.report import html, markdown
+from structpred.report.drawing import standalone
 from structpred.statistics import estimate
 from structpred.training import Trainer
 from tests.support.reports import METRICS, ML, NEAR, Trial, a_report
@@ -175,7 +176,7 @@ def test_better_is_to_the_right_and_a_failure_leaves_the_others_apart() -> None:
         values = {arm: [each if higher_is_better else -each for each in seeds] for arm, seeds in (gains | more).items()}
         estimates = {arm: estimate(np.array(seeds)) for arm, seeds in values.items()}
         text = plots.strips([plots.Strip("panel", values, estimates, "points", higher_is_better)])
-        root = ElementTree.fromstring(plots.standalone(text))
+        root = ElementTree.fromstring(standalone(text))
         space = "{http://www.w3.org/2000/svg}"
         dots = [float(use.get("x", "")) for use in root.iter(f"{space}use") if "opacity: 0.55" in use.get("style", "")]
         places = [np.mean(dots[2 * i : 2 * i + 2]) for i in range(len(values))]

@@ -1,0 +1,115 @@
+"""Drawings as SVG in one style.
+
+Drawn by matplotlib's object interface: no pyplot, no figure registry, no display. Texts stay texts, and ink and grid
+take the colours of the page around them, so that one drawing serves light and dark pages.
+"""
+
+import io
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from structpred.plain import plain
+
+# Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
+COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")
+_STYLES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+INK, GRID = "#010203", "#040506"  # placeholders that no drawing uses, replaced in the SVG
+_NAME_WIDTH, _NAME_LINES = 24, 3
+_THEMES = (
+    "svg { color: #1d2329; --grid: #e3e7eb; } "
+    "@media (prefers-color-scheme: dark) { svg { color: #e4e8ec; --grid: #2c333a; } }"
+)
+_CLEANING = tuple(
+    (re.compile(pattern, re.DOTALL), replacement)
+    for pattern, replacement in (
+        (r"^.*?<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 role="img">'),  # no prologue, name spaces, fixed size
+        (r"<metadata>.*?</metadata>\s*", ""),
+        (r"<defs>\s*<style.*?</style>\s*</defs>\s*", ""),  # it would style the whole page
+        (r"\bxlink:href=", "href="),
+        (r'\sid="(?![mp][0-9a-f]{10}")[^"]*"', ""),  # figure_1 and its like, the same in every drawing
+        (r"font-family: [^;\"]*; ", ""),  # the page's font
+        (INK, "currentColor"),
+        (GRID, "var(--grid, #8884)"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The colour and the line style of an arm, the same in every plot."""
+
+    colour: str
+    style: str | tuple[int, tuple[int, ...]]
+
+
+def looks(arms: Sequence[str]) -> dict[str, Look]:
+    """A look for every arm; 40 arms before two look the same."""
+    return {arm: Look(COLOURS[i % len(COLOURS)], _STYLES[i % len(_STYLES)]) for i, arm in enumerate(arms)}
+
+
+@contextmanager
+def drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one empty pair of axes, in our style; texts that tell drawings of a page apart are its ``salt``."""
+    with plain_figure(inches, salt) as figure:
+        axes = figure.add_subplot()
+        style(axes)
+        yield figure, axes
+
+
+@contextmanager
+def plain_figure(inches: tuple[float, float], salt: str) -> Iterator[Figure]:
+    """The same without axes."""
+    settings = mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": plain(salt),  # ids inside the drawing: the same each time, others in other drawings
+            "text.parse_math": False,
+            "font.family": "sans-serif",
+            "font.size": 10.0,
+        }
+    )
+    with settings, warnings.catch_warnings():
+        # The browser's fonts draw the text; what matplotlib's own font lacks only makes the estimated width rough.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        yield Figure(figsize=inches, layout="constrained")
+
+
+def style(axes: Axes) -> None:
+    """Our lines and colours."""
+    axes.patch.set_visible(False)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(which="both", color=INK, labelcolor=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an element to stand inside a page."""
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
+    text = stream.getvalue()
+    for pattern, replacement in _CLEANING:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+def wrapped(name: str) -> str:
+    """A name of users on up to three lines, as an axis or a legend has room for it."""
+    return "\n".join(textwrap.wrap(plain(name), _NAME_WIDTH, max_lines=_NAME_LINES, placeholder=" …"))
+
+
+def standalone(drawing: str) -> str:
+    """A drawing as a file of its own, which follows the reader's light or dark theme."""
+    head = '<svg xmlns="http://www.w3.org/2000/svg" style="font-family: sans-serif" '
+    return drawing.replace("<svg ", head, 1).replace(">", f"><style>{_THEMES}</style>", 1) + "\n"
