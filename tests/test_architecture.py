@@ -11,9 +11,9 @@ OUTER = ("objectives", "tasks", "experiments")
 
 # Lowest first. A name is a module or a package of structpred; those of one floor may import each other, one way.
 FLOORS = (
-    "errors plain protocols foreign registry coercion config blame returned sequences vocabulary recordings words "
-    "frames metrics task reading downloads tables results files integrity seeds decoding provenance imports "
-    "statistics",
+    "errors plain protocols foreign registry coercion config assignment blame returned sequences vocabulary "
+    "recordings words frames metrics task reading downloads tables results files integrity seeds decoding provenance "
+    "imports statistics",
     "distributions rewards",
     "payoffs models objective training",
     "experiment running runs folders report forecast display",

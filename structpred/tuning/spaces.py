@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from structpred.config import Config, decode, hints
+from structpred.assignment import assigned
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.protocols import Checkable
@@ -98,41 +98,11 @@ class Over:
             raise ConfigError(f"expected one field to search or more, each once, but got {fields}")
         for each in self.ranges:
             for value in each.choices or (each.low,):
-                assigned(self.base, each.field, value)
+                assigned(self.base, {each.field: value})
 
     def __call__(self, trial: Suggest) -> Experiment:
         """The base with the trial's values."""
-        made: Experiment = self.base
-        for each in self.ranges:
-            made = assigned(made, each.field, each.suggest(trial))
-        return made
-
-
-def assigned(experiment: Experiment, field: str, value: Value) -> Experiment:
-    """The experiment with another value of a field by its dotted name; what excludes it becomes None.
-
-    Raises:
-        ConfigError: there is no such field, or it cannot take the value.
-    """
-    made = _assigned(experiment, field.split("."), value, field)
-    assert isinstance(made, Experiment)
-    return made
-
-
-def _assigned(config: Config, path: Sequence[str], value: Value, name: str) -> Config:
-    known = hints(type(config))
-    first, *deeper = path
-    if first not in known:
-        raise ConfigError(f"{name}: {type(config).__name__} has no field {first!r}; {nearest(first, list(known))}")
-    changes: dict[str, Any] = dict.fromkeys(config.alternatives) if first in config.alternatives else {}
-    if deeper:
-        inner = getattr(config, first)
-        if not isinstance(inner, Config):
-            raise ConfigError(f"{name}: {first!r} of {type(config).__name__} has no fields of its own")
-        changes[first] = _assigned(inner, deeper, value, name)
-    else:
-        changes[first] = decode(value, known[first], name)
-    return replace(config, **changes)
+        return assigned(self.base, {each.field: each.suggest(trial) for each in self.ranges})
 
 
 READY = {

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from optuna.distributions import FloatDistribution
 from scipy import stats
 
+from structpred.assignment import assigned
 from structpred.metrics import SymbolErrorRate
 from structpred.objectives import RML
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
@@ -22,7 +23,6 @@ from structpred.tuning.contents import document
 from structpred.tuning.outcomes import conventions
 from structpred.tuning.search import Search
 from structpred.tuning.sentences import budget, conclusion, notes
-from structpred.tuning.spaces import assigned
 from tests.support.studies import shown_of
 from tests.support.tuning import TEMPERED, TINY
 
@@ -31,7 +31,7 @@ def outcome(number: int, tau: float, scores: Sequence[float], state: str = "fini
     return Outcome(
         number=number,
         parameters={"tau": tau},
-        experiment=assigned(TEMPERED, "objective.payoff.temperature.edit_rate", tau),
+        experiment=assigned(TEMPERED, {"objective.payoff.temperature.edit_rate": tau}),
         state=state,
         scores=dict(enumerate(scores)),
         fresh=tuple(scores),

@@ -6,6 +6,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
+from structpred.assignment import assigned
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, MinimumRisk
@@ -13,7 +14,7 @@ from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.training import Adam
 from structpred.tuning import Over, Range, Suggest, spaces
 from structpred.tuning.probe import described, grid, probed, signature
-from structpred.tuning.spaces import READY, assigned, ready
+from structpred.tuning.spaces import READY, ready
 from tests.support.tuning import TEMPERED, TINY, rate
 
 RESCALED = replace(TINY, objective=RML(payoff=EditDistancePayoff(temperature=Temperature(rescaled=0.8))))
@@ -36,7 +37,7 @@ def test_ready_spaces_set_the_field_of_the_objective(space: Over, value: float, 
 
 def test_ready_spaces_of_the_optimiser_and_the_model() -> None:
     assert spaces.learning_rate(TINY)(FixedTrial({"optimiser.lr": 0.002})).optimiser == Adam(lr=0.002)
-    assert spaces.dropout(TINY)(FixedTrial({"model.dropout": 0.4})) == assigned(TINY, "model.dropout", 0.4)
+    assert spaces.dropout(TINY)(FixedTrial({"model.dropout": 0.4})) == assigned(TINY, {"model.dropout": 0.4})
 
 
 def test_ready_ranges_go_by_name_and_by_field() -> None:
@@ -50,7 +51,7 @@ def test_several_fields_and_names_of_a_family_are_searched_together() -> None:
     space = Over(TINY, (objective, Range(field="model.embedding", low=4, high=16)))
     made = space(FixedTrial({"objective": "label-smoothing", "model.embedding": 7}))
     assert made.objective == LabelSmoothing()
-    assert made == assigned(assigned(TINY, "objective", "label-smoothing"), "model.embedding", 7)
+    assert made == assigned(TINY, {"objective": "label-smoothing", "model.embedding": 7})
     experiment, asked = probed(space)
     assert experiment.objective == MaximumLikelihood()
     assert asked["model.embedding"] == IntDistribution(4, 16)
