@@ -18,7 +18,7 @@ from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.report import terminal
 from structpred.report.document import Column, Document, Section, Sentences, Table
-from structpred.report.files import write_files
+from structpred.report.files import write_files, written
 from structpred.results import RunResult
 from structpred.statistics import estimate, fixed
 
@@ -143,7 +143,7 @@ class Across:
             "tasks": {task: json.loads(encode(_without_history(report))) for task, report in self.reports.items()},
             "published": self.published,
         }
-        return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return written(tree)
 
 
 def _without_history(report: Report) -> Report:

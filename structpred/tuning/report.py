@@ -1,6 +1,5 @@
 """What tuning found, on a terminal and in files."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from structpred.experiment import Experiment
 from structpred.provenance import environment
 from structpred.report import terminal
 from structpred.report.document import Document
-from structpred.report.files import write_files
+from structpred.report.files import write_files, written
 from structpred.tuning import best, contents, source
 from structpred.tuning.analysis import optimum
 from structpred.tuning.outcomes import Outcome, Result, conventions
@@ -67,7 +66,7 @@ class Tuning:
         stems = best.stems(self.studies)
         modules = {stem: each for stem, each in zip(stems, self.studies.values(), strict=True) if each.best is not None}
         best.refuse_others(Path(folder), list(modules))
-        written = list(write_files(folder, self.document(), self._record()))
+        files = list(write_files(folder, self.document(), self._record()))
         for stem, result in modules.items():
             text = source.module(
                 result.experiment,
@@ -76,9 +75,9 @@ class Tuning:
                 budget=budget((result,))[0],
                 seeds=(*result.search.seeds, *result.search.later_seeds),
             )
-            written += best.write(Path(folder), stem, module=text, config=f"{result.experiment.to_json()}\n")
+            files += best.write(Path(folder), stem, module=text, config=f"{result.experiment.to_json()}\n")
         best.remove_others(Path(folder), list(modules))
-        return tuple(written)
+        return tuple(files)
 
     def _record(self) -> str:
         results = list(self.studies.values())
@@ -88,7 +87,7 @@ class Tuning:
             "conclusion": [sentence for result in results for sentence in conclusion(result)],
             "environment": asdict(environment()),
         }
-        return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+        return written(tree)
 
 
 def _study(result: Result) -> dict[str, object]:
