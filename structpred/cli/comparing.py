@@ -84,19 +84,21 @@ def show_plan(plans: Sequence[Plan], root: Path, workers: int | None, device: st
     cost = costs(plans, root=root, workers=workers, device=device)
     todo = unfinished(plans)
     every = list(dict.fromkeys((*(run for plan in plans for run in plan.runs), *todo)))
+    costs_of = {run.folder: cost[run.label] for run in every if run.label in cost}  # panels may share runs
     states = ("finished", "to be resumed", "to be run")
     rows = []
     for label in dict.fromkeys(run.label for run in every):
-        found = [run.state for run in every if run.label == label]
-        takes = f"about {duration(cost[label].seconds)}" if label in cost else "not known"
-        rows.append((label, *(str(found.count(state)) for state in states), takes))
+        runs = [run for run in every if run.label == label]
+        known = next((costs_of[run.folder] for run in runs if run.folder in costs_of), None)
+        takes = "not known" if known is None else f"about {duration(known.seconds)}"
+        rows.append((label, *(str(sum(run.state == state for run in runs)) for state in states), takes))
     show_table(console, ("arm", *states, "one run takes"), rows)
+    total = len({run.folder for run in every})
     if not todo:
-        console.print(f"All {len(every)} runs are finished; only the report is left to write")
+        console.print(f"All {total} runs are finished; only the report is left to write")
         return
     processes = min(workers or os.cpu_count() or 1, len(todo))
     left = Forecast(jobs(todo), processes, cost).left()
     takes = "in a time that no rehearsal could tell," if left is None else f"about {duration(left)}"
     noun = "process" if processes == 1 else "processes"
-    total = len(todo) + sum(run.folder.finished for run in every)
     console.print(f"{len(todo)} of {total} runs to do, {takes} on {processes} {noun}")

@@ -30,11 +30,15 @@ def load_panels(name: str) -> dict[str, Panel]:
     """The panels that a module or a file returns from its ``panels()``; else its arms as one panel without a name.
 
     Raises:
-        ConfigError: as `load_arms`, or ``panels()`` returns something else than panels of experiments by name.
+        ConfigError: as `load_arms`; or there are both functions, or ``panels()`` returns something else than panels of
+            experiments by name.
     """
-    make = getattr(imported(name), "panels", None)
+    module = imported(name)
+    make = getattr(module, "panels", None)
     if not callable(make):
         return {"": Panel(arms=load_arms(name))}
+    if getattr(getattr(module, "experiments", None), "__module__", None) == module.__name__:  # its own, not imported
+        raise ConfigError(f"{name} defines both panels() and experiments(), but one of them is compared; leave one out")
     made = _called(make, f"{name}: panels()")
     if not isinstance(made, dict) or not all(
         isinstance(panel, str) and isinstance(each, Panel) for panel, each in made.items()

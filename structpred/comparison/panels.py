@@ -60,7 +60,21 @@ def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
             plans[name] = _plan(name, panel, root)
         except ConfigError as error:
             raise ConfigError(f"panel {name!r}: {error}") from error
+    _refuse_equal_labels(plans)
     return plans
+
+
+def _refuse_equal_labels(plans: Mapping[str, Plan]) -> None:
+    """Costs and progress are told by label, such as ``"tagging: RML"``."""
+    panel_of: dict[str, str] = {}
+    for name, plan in plans.items():
+        for label in dict.fromkeys(run.label for run in plan.runs):
+            if label in panel_of:
+                raise ConfigError(
+                    f"the panels {panel_of[label]!r} and {name!r} have arms that are both shown as {label!r}; "
+                    "rename one of them"
+                )
+            panel_of[label] = name
 
 
 def _plan(name: str, panel: Panel, root: Path) -> Plan:
@@ -99,9 +113,11 @@ class PanelsReport:
         if not compared:
             return ()
         baselines = joined([f"{report.baseline} ({name})" for name, report in compared.items()])
+        several = any(len(report.seeds) > 1 for report in compared.values())
+        marks = "A dot a seed; bar: mean; line: 95 % interval" if several else "One seed, no interval"
         caption = (
-            f"Test scores minus those of {baselines} under the same seed, in percentage points. A dot a seed; bar: "
-            "mean; line: 95 % interval; further right is better."
+            f"Test scores minus those of {baselines} under the same seed, in percentage points. {marks}; "
+            "further right is better."
         )
         strips = [contents.strip(name, report) for name, report in compared.items()]
         return (Figure(partial(plots.strips, strips), caption, PICTURE),)
@@ -137,6 +153,7 @@ class PanelsReport:
 
 def _sections(name: str, report: Report) -> tuple[Section, ...]:
     seeds = "one seed" if len(report.seeds) == 1 else f"{len(report.seeds)} seeds"
-    about = f"{len(report.arms)} arms under {seeds}, each compared with {report.baseline}."
+    several = f"{len(report.arms)} arms under {seeds}, each compared with {report.baseline}."
+    about = several if len(report.arms) > 1 else f"1 arm under {seeds}."
     below = (replace(section, level=3) for section in report.document().sections)
     return (Section(name, (Sentences((about,)),)), *below)

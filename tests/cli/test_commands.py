@@ -150,6 +150,7 @@ def test_compare_runs_the_panels_of_a_module_and_writes_one_report(
         ["second: ML", "0", "0", "1"],
         ["second: RML", "0", "0", "1"],
     ]
+    assert all(re.fullmatch(r"about \d+ s", line.split("\t")[4]) for line in lines[1:5]), "also what panels share"
     assert re.fullmatch(r"5 of 5 runs to do, about \d+ s on 1 process", lines[5]), "one run is of both panels"
     assert main(command) == 0
     said = capsys.readouterr()
@@ -164,6 +165,8 @@ def test_compare_runs_the_panels_of_a_module_and_writes_one_report(
     }
     assert main([*command, "--seeds", "1", "--baseline", "ML"]) == 0
     assert len(re.findall(r"seed 0: dev", capsys.readouterr().err)) == 1, "only RML of the second panel is new"
+    assert main([*command, "--dry-run"]) == 0
+    assert "All 5 runs are finished" in capsys.readouterr().out, "and one is of both panels"
     (written / "results.json").unlink()
     assert main(command) == 2
     assert "report.md is not from a report of structpred and would be overwritten" in capsys.readouterr().err

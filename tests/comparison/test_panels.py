@@ -26,6 +26,7 @@ from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.report import html, markdown
+from structpred.report.document import Figure
 from structpred.report.drawing import standalone
 from structpred.statistics import estimate
 from structpred.training import Trainer
@@ -87,9 +88,22 @@ def test_panels_share_workers_starts_and_runs_and_are_what_single_comparisons_ar
             PANELS | {"x": replace(PANELS["cold"], seeds=())},
             r"^panel 'x': a comparison needs one seed or more, .*\[\]",
         ),
+        (
+            {"a": Panel(arms={"b: c": TINY}), "a: b": Panel(arms={"c": TINY})},
+            "^the panels 'a' and 'a: b' have arms that are both shown as 'a: b: c'; rename one",
+        ),
         ({"mixed": Panel(arms={"a": TINY, "b": WARM})}, "^panel 'mixed': the arms of a comparison share their trainer"),
     ],
-    ids=["none", "a blank name", "one without a name", "no arm", "no such baseline", "no seed", "other budgets"],
+    ids=[
+        "none",
+        "a blank name",
+        "one without a name",
+        "no arm",
+        "no such baseline",
+        "no seed",
+        "equal labels",
+        "other budgets",
+    ],
 )
 def test_what_cannot_be_compared_is_refused_by_the_panels_name(panels: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -195,6 +209,18 @@ def test_better_is_to_the_right_and_a_failure_leaves_the_others_apart() -> None:
 def test_one_arm_has_no_picture(tmp_path: Path) -> None:
     alone = PanelsReport({"one": a_report(ML=ML), "two": a_report(ML=NEAR)})
     assert [file.name for file in alone.write(tmp_path)] == ["results.json", "report.md", "report.html"]
+    assert "1 arm under " in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_caption_of_one_seed_promises_no_interval(report: PanelsReport) -> None:
+    one = PanelsReport({"one": a_report(ML=ML[:1], RML=NEAR[:1])})
+    several, single = (
+        [block.caption for block in each.document().sections[0].blocks if isinstance(block, Figure)]
+        for each in (report, one)
+    )
+    assert "95 % interval" in several[0]
+    assert "One seed, no interval" in single[0]
+    assert "95 %" not in single[0]
 
 
 def test_reading_back_gives_the_same_report(report: PanelsReport, tmp_path: Path) -> None:
