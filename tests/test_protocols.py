@@ -70,7 +70,7 @@ def checked_at_run_time() -> list[type]:
     found = set()
     for package in (structpred, objectives):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if module.name.endswith("__main__"):
+            if module.name.endswith(("__main__", "chain_kernels")):  # which runs, and which needs Triton
                 continue
             for member in vars(importlib.import_module(module.name)).values():
                 if inspect.isclass(member) and is_protocol(member) and member.__module__.startswith("structpred"):
