@@ -3,22 +3,19 @@
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from structpred.distributions.forward_backward import ScaledMessages
+from structpred.distributions.log_space import LogMessages
+
+Messages = ScaledMessages | LogMessages
+
 LABELS = 128
 """The most labels whose table of pairs fits into the registers of one program."""
-
-
-class Messages(Protocol):
-    """What is asked where a gradient is to be differentiated again."""
-
-    def log_partition(self) -> Tensor:
-        """log Z, twice differentiable."""
-        ...
 
 
 def fits(unary: Float[Tensor, "batch time labels"], transitions: Float[Tensor, "labels labels"]) -> bool:
