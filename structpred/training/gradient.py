@@ -4,10 +4,10 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor
 
 from structpred.blame import out_of_memory
@@ -48,7 +48,7 @@ class Gradient:
         pieces: how many to begin with.
     """
 
-    def __init__(self, fabric: Fabric, step: _FabricModule, ranks: Ranks, pieces: int) -> None:
+    def __init__(self, fabric: Fabric, step: Any, ranks: Ranks, pieces: int) -> None:
         self.fabric, self.step, self.ranks, self.pieces = fabric, step, ranks, pieces
         self.warned = False
 
