@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric.utilities.rank_zero import rank_zero_info
+from lightning_utilities.core.rank_zero import rank_zero_info
 
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
