@@ -1,6 +1,35 @@
 """What a finished run leaves behind for reports: plain numbers, read back from its folder."""
 
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from structpred.protocols import Checkable
+
+
+@runtime_checkable
+class Measure(Checkable, Protocol):
+    """What a report has to know of a metric; every `structpred.metrics.Metric` is one."""
+
+    @property
+    def name(self) -> str:
+        """Short name, such as ``"PER"``."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Which way is up."""
+
+    @property
+    def signature(self) -> str:
+        """Everything that could change the number."""
+
+
+@dataclass(frozen=True)
+class KeptMeasure:
+    """A metric as a ``results.json`` describes it."""
+
+    name: str
+    higher_is_better: bool
+    signature: str
 
 
 @dataclass(frozen=True)

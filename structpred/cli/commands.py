@@ -238,6 +238,28 @@ class Predict:
 
 
 @dataclass(frozen=True)
+class RenderReport:
+    """Write the report of a comparison or of tuning anew, with its HTML and pictures, from its results.json.
+
+    Examples:
+      structpred report reports/comparison/results.json --to elsewhere
+      structpred report experiments/records/five_objectives
+    """
+
+    results: Path = positional("A results.json, or the folder that holds it.", metavar="RESULTS")
+    to: Path | None = option(
+        None, "The folder to write; by default the one in reports that is called like the folder of the results."
+    )
+    imports: tuple[str, ...] = _imports()
+
+    def run(self, console: Console) -> None:
+        """Read and write."""
+        from structpred.cli.reporting import run
+
+        run(self, console)
+
+
+@dataclass(frozen=True)
 class List:
     """List every task, model, objective, reward and payoff that is installed, with the names to use.
 
@@ -313,6 +335,7 @@ COMMANDS: dict[str, type[Command]] = {
     "tune": Tune,
     "evaluate": Evaluate,
     "predict": Predict,
+    "report": RenderReport,
     "list": List,
     "describe": Describe,
     "clean": Clean,

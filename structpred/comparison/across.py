@@ -5,21 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from structpred.comparison import contents
 from structpred.comparison.analysis import Contrast, contrast, scores
-from structpred.comparison.record import encode
+from structpred.comparison.record import encode, findings, readable
 from structpred.comparison.report import Report
-from structpred.config import digest
+from structpred.config import Config, digest
 from structpred.errors import ConfigError
-from structpred.metrics import Metric
 from structpred.report import terminal
 from structpred.report.document import Column, Document, Section, Sentences, Table
-from structpred.report.files import write_files, written
-from structpred.results import RunResult
+from structpred.report.files import FORMAT, write_files, written
+from structpred.results import Measure, RunResult
 from structpred.statistics import estimate, fixed
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -81,7 +81,7 @@ class Across:
         }
         return replace(first, results=results)
 
-    def over_tasks(self, metric: Metric) -> dict[str, Contrast]:
+    def over_tasks(self, metric: Measure) -> dict[str, Contrast]:
         """Every arm against the baseline with the task, not the seed, as the unit: means over seeds, paired by task."""
         means = {
             arm: np.array([_test_scores(report, arm, metric).mean() for report in self.reports.values()])
@@ -104,7 +104,7 @@ class Across:
         same = all(_settings_of(self.reports[other]) == shown for other in others)
         return () if same else (f"Arms have settings of their own for each task; those shown are of {first}.",)
 
-    def _section(self, metric: Metric) -> Section:
+    def _section(self, metric: Measure) -> Section:
         arms, last = list(self.average.arms), {"macro-average": self.average}
         known = {who: scores[metric.name] for who, scores in self.published.items() if metric.name in scores}
         means = {who: float(np.mean([scores[task] for task in self.reports])) for who, scores in known.items()}
@@ -120,7 +120,7 @@ class Across:
         blocks = (Table(columns, tuple(rows)), Sentences(self._claims(metric)))
         return Section(f"Test {metric.name} of every task", blocks)
 
-    def _claims(self, metric: Metric) -> tuple[str, ...]:
+    def _claims(self, metric: Measure) -> tuple[str, ...]:
         """What may be said of tasks in general."""
         baseline, tasks = self.average.baseline, len(self.reports)
         return tuple(
@@ -137,8 +137,25 @@ class Across:
         """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all."""
         return write_files(folder, self.document(), self._record())
 
+    @classmethod
+    def read(cls, file: Path | str, kind: type[Config]) -> "Across":
+        """The reports whose `write` left ``file``; their average and its tests are computed anew.
+
+        Raises:
+            RunError: the file cannot be read, or holds no such report.
+            ConfigError: an arm cannot be made by this version of the code.
+        """
+        place = Path(file)
+
+        def read(tree: dict[str, Any]) -> "Across":
+            tasks = {task: Report.of(findings(node, place, kind)) for task, node in tree["tasks"].items()}
+            return cls(tasks, tree.get("published", {}))
+
+        return readable(place, read)
+
     def _record(self) -> str:
         tree = {
+            "format": FORMAT,
             "average": json.loads(encode(self.average)),
             "tasks": {task: json.loads(encode(_without_history(report))) for task, report in self.reports.items()},
             "published": self.published,
@@ -163,7 +180,7 @@ def _shape(report: Report) -> tuple[list[str], tuple[int, ...], str, list[str]]:
     return list(report.arms), report.seeds, report.baseline, [metric.name for metric in report.metrics]
 
 
-def _test_scores(report: Report, arm: str, metric: Metric) -> np.ndarray:
+def _test_scores(report: Report, arm: str, metric: Measure) -> np.ndarray:
     return scores(report.results[arm], "test", metric.name)
 
 

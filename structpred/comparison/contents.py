@@ -5,11 +5,10 @@ from functools import partial
 from structpred.comparison import plots
 from structpred.comparison.analysis import Row, scores
 from structpred.comparison.findings import Findings
-from structpred.metrics import Metric
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
-from structpred.results import RunResult
+from structpred.results import Measure, RunResult
 from structpred.statistics import LEVEL, fixed
 
 _NAMED = 4  # arms that a title names; more are counted
@@ -35,18 +34,18 @@ def _title(report: Findings) -> str:
     return f"Comparison of {f'{len(report.arms)} arms' if several else joined(list(report.arms))}"
 
 
-def _metric_section(report: Findings, metric: Metric) -> Section:
+def _metric_section(report: Findings, metric: Measure) -> Section:
     primary = metric is report.metrics[0]
     role = "primary metric" if primary else "supporting metric"
     table = _score_table(report, metric, costs=primary)
     return Section(f"{metric.name}, {role}, {_direction(metric)}", (table, *_figures(report, metric)))
 
 
-def _direction(metric: Metric) -> str:
+def _direction(metric: Measure) -> str:
     return "higher is better" if metric.higher_is_better else "lower is better"
 
 
-def _score_table(report: Findings, metric: Metric, *, costs: bool) -> Table:
+def _score_table(report: Findings, metric: Measure, *, costs: bool) -> Table:
     rows = report.table(metric)
     columns = [Column("arm", numeric=False), Column(f"dev {metric.name} (%)"), Column(f"test {metric.name} (%)")]
     columns += [Column("test − baseline"), Column("p (Holm)"), Column("verdict on test", numeric=False)]
@@ -72,13 +71,13 @@ def _cost(seconds: float, relative: float | None) -> str:
     return f"{seconds:,.1f}" if relative is None else f"{seconds:,.1f} (×{relative:.2f})"
 
 
-def _figures(report: Findings, metric: Metric) -> tuple[Figure, ...]:
+def _figures(report: Findings, metric: Measure) -> tuple[Figure, ...]:
     score_plot, curves = _score_plot(report, metric), _curves(report, metric)
     difference_plot = (_difference_plot(report, metric),) if len(report.arms) > 1 else ()
     return (score_plot, *difference_plot, *curves)
 
 
-def _score_plot(report: Findings, metric: Metric) -> Figure:
+def _score_plot(report: Findings, metric: Measure) -> Figure:
     rows = report.table(metric)
     values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
     baseline = next(row.test.mean for row in rows if row.contrast is None)
@@ -88,7 +87,7 @@ def _score_plot(report: Findings, metric: Metric) -> Figure:
     return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, baseline), caption)
 
 
-def _difference_plot(report: Findings, metric: Metric) -> Figure:
+def _difference_plot(report: Findings, metric: Measure) -> Figure:
     reference = scores(report.results[report.baseline], "test", metric.name)
     contrasts = {row.arm: row.contrast.difference for row in report.table(metric) if row.contrast is not None}
     values = {arm: (scores(report.results[arm], "test", metric.name) - reference).tolist() for arm in contrasts}
@@ -111,7 +110,7 @@ def _dots_caption(report: Findings) -> str:
     return "A dot a seed; bar: mean; line: 95 % interval" if len(report.seeds) > 1 else "One seed, no interval"
 
 
-def _curves(report: Findings, metric: Metric) -> tuple[Figure, ...]:
+def _curves(report: Findings, metric: Measure) -> tuple[Figure, ...]:
     histories = {
         arm: [
             [epoch.dev[metric.name] for epoch in run.history if metric.name in epoch.dev] for run in report.results[arm]
@@ -172,7 +171,7 @@ def _test_notes(report: Findings) -> tuple[str, ...]:
     )
 
 
-def _signature(report: Findings, metric: Metric) -> str:
+def _signature(report: Findings, metric: Measure) -> str:
     runs = [run for arm in report.arms for run in report.results[arm]]
     found = dict.fromkeys(run.signatures.get(metric.name, "not recorded") for run in runs)
     warning = "" if len(found) == 1 else " — the runs were scored in different ways and cannot be compared strictly"
@@ -207,7 +206,7 @@ def _runs(report: Findings) -> Table:
     return Table(tuple(columns), cells)
 
 
-def _run_cells(run: RunResult, metrics: tuple[Metric, ...]) -> tuple[str, ...]:
+def _run_cells(run: RunResult, metrics: tuple[Measure, ...]) -> tuple[str, ...]:
     found = [fixed(run.scores[split][metric.name]) for metric in metrics for split in ("dev", "test")]
     return (
         *found,

@@ -9,9 +9,8 @@ from structpred.comparison import sentences
 from structpred.comparison.analysis import Row, rows
 from structpred.config import Config, leaves
 from structpred.errors import ConfigError, RunError
-from structpred.metrics import Metric
 from structpred.registry import nearest
-from structpred.results import RunResult
+from structpred.results import Measure, RunResult
 
 START = "start."
 """Before the fields of the experiment that an arm starts from."""
@@ -37,7 +36,7 @@ class Findings:
     seeds: tuple[int, ...]
     baseline: str
     results: Mapping[str, tuple[RunResult, ...]]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Measure, ...]
 
     def __post_init__(self) -> None:
         if self.baseline not in self.arms:
@@ -63,7 +62,7 @@ class Findings:
                     if score is None or not np.isfinite(score):
                         raise RunError(f"{arm}, seed {seed}: expected a finite {split} {metric.name}, but got {score}")
 
-    def table(self, metric: Metric | None = None) -> tuple[Row, ...]:
+    def table(self, metric: Measure | None = None) -> tuple[Row, ...]:
         """One row an arm, in their order, on one metric; the first by default."""
         chosen = metric or self.metrics[0]
         in_order = {arm: self.results[arm] for arm in self.arms}

@@ -14,11 +14,11 @@ from structpred.comparison.report import Report
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.metrics import Metric
 from structpred.plain import refuse_unseen
 from structpred.report import terminal
 from structpred.report.document import Document, Figure, Section, Sentences, joined
 from structpred.report.files import PICTURE, write_files
+from structpred.results import Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +135,15 @@ class PanelsReport:
         return write_files(folder, self.document(), record.encode_panels(self.reports))
 
     @classmethod
-    def read(cls, file: Path | str, kind: type[Config], metrics: Mapping[str, tuple[Metric, ...]]) -> "PanelsReport":
+    def read(
+        cls, file: Path | str, kind: type[Config], metrics: Mapping[str, tuple[Measure, ...]] | None = None
+    ) -> "PanelsReport":
         """The report whose `write` left ``file``.
 
         Args:
             file: the ``results.json``.
             kind: the class of the arms' configs, `Experiment` as a rule.
-            metrics: those of each panel's task, by the panel's name.
+            metrics: those of each panel's task, by the panel's name; as the file describes them by default.
 
         Raises:
             RunError: the file cannot be read, is no report of these panels, or has other metrics.

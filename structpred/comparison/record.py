@@ -13,12 +13,10 @@ from structpred.comparison.findings import Findings
 from structpred.comparison.sentences import seeds_text
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
-from structpred.metrics import Metric
 from structpred.provenance import environment
-from structpred.report.files import written
-from structpred.results import Epoch, RunResult
+from structpred.report.files import FORMAT, results_in, written
+from structpred.results import Epoch, KeptMeasure, Measure, RunResult
 
-FORMAT = 1
 Kept = TypeVar("Kept")
 
 
@@ -45,11 +43,11 @@ def _tree(report: Findings) -> dict[str, object]:
     }
 
 
-def _metric(metric: Metric) -> dict[str, object]:
+def _metric(metric: Measure) -> dict[str, object]:
     return {"name": metric.name, "higher_is_better": metric.higher_is_better, "signature": metric.signature}
 
 
-def _tests(report: Findings, metric: Metric) -> dict[str, object]:
+def _tests(report: Findings, metric: Measure) -> dict[str, object]:
     return {row.arm: _test(row.contrast) for row in report.table(metric) if row.contrast is not None}
 
 
@@ -58,25 +56,28 @@ def _test(contrast: Contrast) -> dict[str, object]:
     return {**asdict(contrast), "seeds_needed": None if untested else seeds_text(contrast.seeds_needed)}
 
 
-def decode(file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findings:
+def decode(file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None) -> Findings:
     """What `encode` wrote into ``file``; see `Report.read`."""
-    return _readable(file, lambda tree: _decoded(tree, file, kind, metrics))
+    return readable(file, lambda tree: findings(tree, file, kind, metrics))
 
 
-def decode_panels(file: Path, kind: type[Config], metrics: Mapping[str, tuple[Metric, ...]]) -> dict[str, Findings]:
+def decode_panels(
+    file: Path, kind: type[Config], metrics: Mapping[str, tuple[Measure, ...]] | None = None
+) -> dict[str, Findings]:
     """What `encode_panels` wrote into ``file``; see `PanelsReport.read`."""
 
     def panels(tree: dict[str, Any]) -> dict[str, Findings]:
-        if list(tree["panels"]) != list(metrics):
+        if metrics is not None and list(tree["panels"]) != list(metrics):
             raise RunError(f"{file}: expected the panels {list(metrics)}, but it has {list(tree['panels'])}")
-        return {name: _decoded(node, file, kind, metrics[name]) for name, node in tree["panels"].items()}
+        of = metrics or dict.fromkeys(tree["panels"])
+        return {name: findings(node, file, kind, of[name]) for name, node in tree["panels"].items()}
 
-    return _readable(file, panels)
+    return readable(file, panels)
 
 
-def _readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
+def readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
     """What is read from a file, or one sentence on why it cannot be."""
-    tree = _load(file)
+    tree = results_in(file)
     try:
         return read(tree)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
@@ -85,23 +86,17 @@ def _readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
         raise RunError(f"{file} holds no report ({type(error).__name__}: {error}); write the report again") from error
 
 
-def _decoded(tree: dict[str, Any], file: Path, kind: type[Config], metrics: tuple[Metric, ...]) -> Findings:
-    names = [metric["name"] for metric in tree["metrics"]]
-    if names != [metric.name for metric in metrics]:
+def findings(
+    tree: dict[str, Any], file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None
+) -> Findings:
+    """One comparison of a file, from its part of the tree; see `Report.read`."""
+    kept = tuple(KeptMeasure(**metric) for metric in tree["metrics"])
+    names = [metric.name for metric in kept]
+    if metrics is not None and names != [metric.name for metric in metrics]:
         raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
     arms = {arm: kind.from_json(json.dumps(node)) for arm, node in tree["arms"].items()}
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
-    return Findings(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics)
-
-
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{file} cannot be read as a report: {error}") from None
-    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        raise RunError(f"{file}: expected a results.json of format {FORMAT}; write the report again")
-    return tree
+    return Findings(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept)
 
 
 def _run(node: dict[str, Any]) -> RunResult:

@@ -8,10 +8,10 @@ from rich.console import Console
 from structpred.comparison import contents, record
 from structpred.comparison.findings import Findings
 from structpred.config import Config
-from structpred.metrics import Metric
 from structpred.report import terminal
 from structpred.report.document import Document
 from structpred.report.files import write_files
+from structpred.results import Measure
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Report(Findings):
     """Findings that can be shown and written; see `Findings` for the fields and what they must agree in."""
 
     @classmethod
-    def read(cls, file: Path | str, kind: type[Config], metrics: tuple[Metric, ...]) -> "Report":
+    def read(cls, file: Path | str, kind: type[Config], metrics: tuple[Measure, ...] | None = None) -> "Report":
         """The report whose `write` left ``file``; its tests are computed anew from the scores.
 
         Args:
             file: the ``results.json``.
             kind: the class of the arms' configs, `Experiment` as a rule.
-            metrics: the task's metrics; their names must be the file's.
+            metrics: the task's metrics, whose names must be the file's; as the file describes them by default.
 
         Raises:
             RunError: the file cannot be read, is no report, or has other metrics.

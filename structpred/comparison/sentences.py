@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from structpred.comparison.analysis import Contrast, Row
-from structpred.metrics import Metric
 from structpred.report.document import joined
-from structpred.results import RunResult
+from structpred.results import Measure, RunResult
 from structpred.statistics import LEVEL, MOST_SEEDS, fixed
 
 _NAMED = 4  # arms that the headline names; more are counted
 
 
-def conclusion(rows: Sequence[Row], baseline: str, metric: Metric, seeds: int) -> tuple[str, ...]:
+def conclusion(rows: Sequence[Row], baseline: str, metric: Measure, seeds: int) -> tuple[str, ...]:
     """The conclusion on the primary metric: a headline, then one sentence or two for every compared arm."""
     compared = [row for row in rows if row.contrast is not None]
     if not compared:
@@ -37,7 +36,7 @@ def skips(results: Mapping[str, Sequence[RunResult]], seeds: Sequence[int]) -> t
     return tuple(told)
 
 
-def _headline(compared: Sequence[Row], baseline: str, metric: Metric) -> str:
+def _headline(compared: Sequence[Row], baseline: str, metric: Measure) -> str:
     where = f"On test {metric.name}, at the {100 * LEVEL:.0f} % level"
     findings = []
     for verdict in ("better", "worse"):
@@ -57,7 +56,7 @@ def _subject(arms: Sequence[str], compared: int) -> str:
     return f"{joined(arms)} {'is' if len(arms) == 1 else 'are'}"
 
 
-def _sentence(row: Row, reference: Row, metric: Metric, seeds: int) -> str:
+def _sentence(row: Row, reference: Row, metric: Measure, seeds: int) -> str:
     contrast = row.contrast
     assert contrast is not None
     if contrast.verdict == "same in every seed":

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, RunError
 from structpred.files import write_atomically
 from structpred.report import html, markdown
 from structpred.report.document import Document
 from structpred.report.drawing import standalone
 
+FORMAT = 1
+"""Of every results.json."""
 RESULTS, MARKDOWN, HTML = "results.json", "report.md", "report.html"
 PICTURE = "report.svg"
 """Only beside reports of several panels."""
@@ -67,6 +69,24 @@ def _report(results: Path) -> dict[str, object]:
     except (OSError, ValueError, RecursionError):
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+def results_in(file: Path) -> dict[str, Any]:
+    """What a ``results.json`` holds.
+
+    Raises:
+        RunError: it cannot be read, or no report wrote it.
+    """
+    if not file.is_file():
+        raise RunError(f"{file}: there is no such file; name a {RESULTS}, or the folder that holds one")
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} cannot be read as a report: {error}") from None
+    known = isinstance(tree, dict) and any(keys <= tree.keys() for keys in _KEYS)
+    if not known or tree.get("format", FORMAT) != FORMAT:
+        raise RunError(f"{file}: expected a {RESULTS} of format {FORMAT}; write the report again")
+    return tree
 
 
 def written(tree: Mapping[str, object]) -> str:

@@ -11,8 +11,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from structpred.config import components
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.metrics import Metric
 from structpred.payoffs.base import Payoff
+from structpred.results import Measure
 from structpred.task import loaded
 from structpred.training.data import Prepared
 from structpred.tuning.probe import probed
@@ -77,7 +77,7 @@ class Result:
     """
 
     name: str
-    metric: Metric
+    metric: Measure
     search: Search
     distributions: Mapping[str, BaseDistribution]
     outcomes: tuple[Outcome, ...]

@@ -1,22 +1,17 @@
 """What tuning found, on a terminal and in files."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from structpred.config import encode
 from structpred.experiment import Experiment
-from structpred.provenance import environment
 from structpred.report import terminal
 from structpred.report.document import Document
-from structpred.report.files import write_files, written
-from structpred.tuning import best, contents, source
-from structpred.tuning.analysis import optimum
-from structpred.tuning.outcomes import Outcome, Result, conventions
-from structpred.tuning.sentences import budget, conclusion
-
-FORMAT = 1
+from structpred.report.files import write_files
+from structpred.tuning import best, contents, record, source
+from structpred.tuning.outcomes import Result
+from structpred.tuning.sentences import budget
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,17 @@ class Tuning:
         """Everything that `show` and `write` render."""
         return contents.document(tuple(self.studies.values()), self.importances)
 
+    @classmethod
+    def read(cls, file: Path | str) -> "Tuning":
+        """The report whose `write` left ``file``, as far as the file goes: see `structpred.tuning.record`.
+
+        Raises:
+            RunError: the file cannot be read, or holds no report of tuning.
+            ConfigError: an experiment cannot be made by this version of the code.
+        """
+        studies, importances = record.decode(Path(file))
+        return cls(studies, importances, str(file))
+
     def show(self, console: Console | None = None) -> None:
         """Print the report: coloured tables on a terminal, Markdown into a file or a pipe."""
         terminal.show(self.document(), console or Console())
@@ -66,7 +72,7 @@ class Tuning:
         stems = best.stems(self.studies)
         modules = {stem: each for stem, each in zip(stems, self.studies.values(), strict=True) if each.best is not None}
         best.refuse_others(Path(folder), list(modules))
-        files = list(write_files(folder, self.document(), self._record()))
+        files = list(write_files(folder, self.document(), record.encode(self.studies, self.importances)))
         for stem, result in modules.items():
             text = source.module(
                 result.experiment,
@@ -78,42 +84,3 @@ class Tuning:
             files += best.write(Path(folder), stem, module=text, config=f"{result.experiment.to_json()}\n")
         best.remove_others(Path(folder), list(modules))
         return tuple(files)
-
-    def _record(self) -> str:
-        results = list(self.studies.values())
-        tree = {
-            "format": FORMAT,
-            "studies": {name: _study(result) for name, result in self.studies.items()},
-            "conclusion": [sentence for result in results for sentence in conclusion(result)],
-            "environment": asdict(environment()),
-        }
-        return written(tree)
-
-
-def _study(result: Result) -> dict[str, object]:
-    found = {name: optimum(result, name) for name in result.numeric()}
-    return {
-        "name": result.name,
-        "metric": result.metric.name,
-        "search": encode(result.search),
-        "labels": result.labels,
-        "best": None if result.best is None else encode(result.experiment),
-        "tied": [each.number for each in result.tied] if len(result.tied) > 1 else [],
-        "optima": {name: asdict(each) for name, each in found.items() if each is not None},
-        "trials": [_trial(result, each) for each in result.outcomes],
-        "given up": result.given_up,
-    }
-
-
-def _trial(result: Result, each: Outcome) -> dict[str, object]:
-    tempered = None if each.experiment is None else conventions(each.experiment, result.labels)
-    return {
-        "number": each.number,
-        "parameters": dict(each.parameters),
-        "temperature": None if tempered is None else asdict(tempered),
-        "state": each.state,
-        "scores": {str(seed): score for seed, score in each.scores.items()},
-        "epochs": {str(epoch): score for epoch, score in each.epochs.items()},
-        "reason": each.reason,
-        "seconds": each.seconds,
-    }

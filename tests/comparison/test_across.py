@@ -12,6 +12,7 @@ from scipy import stats
 from structpred.comparison.across import Across
 from structpred.comparison.report import Report
 from structpred.errors import ConfigError
+from structpred.report import markdown
 from tests.support.reports import METRICS, ML, NEAR, RML, Method, Trial, a_report
 
 PER, WER = METRICS
@@ -90,3 +91,11 @@ def test_settings_of_one_task_alone_are_said_to_be_so(across: Across, tmp_path: 
     tuned = dict.fromkeys(other.arms, Trial(method=Method(temperature=0.7)))
     Across({"one": across.reports["one"], "two": replace(other, arms=tuned)}).write(tmp_path / "tuned")
     assert said in (tmp_path / "tuned" / "report.md").read_text(encoding="utf-8")
+
+
+def test_reading_back_gives_the_same_report(across: Across, tmp_path: Path) -> None:
+    across.write(tmp_path)
+    again = Across.read(tmp_path / "results.json", Trial)
+    assert again.reports.keys() == across.reports.keys()
+    assert again.published == across.published
+    assert markdown.render(again.document()) == (tmp_path / "report.md").read_text(encoding="utf-8")

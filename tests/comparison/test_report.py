@@ -318,7 +318,7 @@ def test_a_diverged_loss_is_kept_as_nothing(report: Report, tmp_path: Path) -> N
 
 def test_reading_what_is_no_report_is_refused(report: Report, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
-    with pytest.raises(RunError, match="cannot be read as a report"):
+    with pytest.raises(RunError, match=r"results.json: there is no such file; name a results.json, or the folder"):
         Report.read(file, Trial, METRICS)
     file.write_text('{"format": 1')
     with pytest.raises(RunError, match="cannot be read as a report"):

@@ -1,0 +1,68 @@
+"""Reports made anew from their results."""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from structpred.cli import main
+from structpred.cli.reporting import document_of
+from structpred.report.document import Figure
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+RECORDS = Path(__file__).resolve().parents[2] / "experiments" / "records"
+FOLDERS = sorted(file.parent.relative_to(RECORDS) for file in RECORDS.rglob("results.json"))
+QUICK = {"slots", "sigmorphon_tuning/tuning"}
+
+
+def told(text: str) -> list[str]:
+    """A report without what names the process that wrote it."""
+    return [line for line in text.splitlines() if not line.startswith("* Report made with")]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if str(name) in QUICK else [pytest.mark.slow]) for name in FOLDERS], ids=str
+)
+def test_every_record_is_rendered_from_its_results_alone(name: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(
+        RECORDS / name, "kept", ignore=lambda folder, files: {file for file in files if file != "results.json"}
+    )
+    assert main(["report", "kept"]) == 0
+    files = [Path("reports/kept") / file for file in ("results.json", "report.md", "report.html", "report.svg")]
+    written = [file for file in files if file.name != "report.svg" or (RECORDS / name / "report.svg").exists()]
+    assert capsys.readouterr().out == f"Report: {', '.join(map(str, written))}\n"
+    assert files[0].read_bytes() == (RECORDS / name / "results.json").read_bytes()
+    page = files[2].read_text(encoding="utf-8")
+    root = ElementTree.fromstring(page.partition("\n")[2])
+    figures = [each for part in document_of(files[0]).sections for each in part.blocks if isinstance(each, Figure)]
+    assert len(list(root.iter("svg"))) == len(figures) > 0
+
+
+@pytest.mark.parametrize("name", ["five_objectives", "pronunciation"])
+def test_the_text_is_the_one_that_was_written_with_the_results(name: str) -> None:
+    assert main(["report", str(RECORDS / name / "results.json"), "--to", "there"]) == 0
+    again = Path("there/report.md").read_text(encoding="utf-8")
+    assert told(again) == told((RECORDS / name / "report.md").read_text(encoding="utf-8"))
+
+
+def test_a_record_of_tuning_keeps_its_trials_and_its_conclusion() -> None:
+    results = RECORDS / "pronunciation_tuning" / "results.json"
+    lead = json.loads(results.read_text(encoding="utf-8"))["conclusion"][0]
+    assert main(["report", str(results), "--to", "there"]) == 0
+    text = Path("there/report.md").read_text(encoding="utf-8")
+    assert lead.partition(",")[0] in text.replace("\\", "")
+    table = text.partition("## Trials of pronunciation")[2]
+    assert "τ literal" in table
+    assert table.count("| finished |") == 20
+
+
+def test_files_of_a_users_own_are_not_written_over(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("notes").mkdir()
+    Path("notes/report.md").write_text("my own notes\n", encoding="utf-8")
+    with contextlib.redirect_stdout(None):
+        assert main(["report", str(RECORDS / "pronunciation"), "--to", "notes"]) == 2
+    assert "notes/report.md is not from a report of structpred" in capsys.readouterr().err
+    assert [path.name for path in Path("notes").iterdir()] == ["report.md"]
