@@ -80,7 +80,7 @@ def results_in(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise RunError(f"{file}: there is no such file; name a {RESULTS}, or the folder that holds one")
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file} cannot be read as a report: {error}") from None
     known = isinstance(tree, dict) and any(keys <= tree.keys() for keys in _KEYS)
