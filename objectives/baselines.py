@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from structpred.config import Config
 from structpred.decoding import Decode, Decoding
-from structpred.objective import Need
+from structpred.objective import ObjectivePart
 from structpred.registry import baselines
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -54,7 +53,7 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline(Config):
+class Baseline(ObjectivePart):
     """A way to guess the return of a sample without looking at it.
 
     Attributes:
@@ -63,11 +62,6 @@ class Baseline(Config):
 
     family = baselines
     least_samples: ClassVar[int] = 1
-
-    def needs(self, purpose: str) -> tuple[Need, ...]:
-        """The verbs of p that it uses."""
-        del purpose
-        return ()
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """What it learns from one step for the next; None for nothing."""
@@ -123,9 +117,8 @@ class Greedy(Baseline):
     The published code decodes without dropout; any output chosen without looking at the sample will do.
     """
 
-    def needs(self, purpose: str) -> tuple[Need, ...]:
-        """``decode``."""
-        return (Need(Decode, f"{purpose} with baseline=Greedy()", "baseline=LeaveOneOut()"),)
+    requires = (Decode,)
+    instead = "baseline=LeaveOneOut()"
 
     def values(self, group: Group, state: nn.Module | None) -> Returns:
         """The greedy output's returns, 0 after its end."""

@@ -1,7 +1,7 @@
 """Margins over a candidate set."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,8 +10,7 @@ from torch import Tensor
 from structpred.config import Interval, Positive
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
-from structpred.models import Model
-from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.candidates import CandidateSet, NBest
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
@@ -72,17 +71,16 @@ class CandidateHinge(Objective):
         scale: c, nats that one unit of reward is worth.
     """
 
+    requires = (LogProb,)
+    draws_in_step = True
+    exact: ClassVar[bool] = False  # the search does not see every output
+
     reward: Reward = EditDistance()
     candidates: CandidateSet = NBest()
     against: Literal["reference", "best"] = "reference"
     violations: Violations = "worst"
     length_penalty: Annotated[float, Interval(least=0)] = 0.0
     scale: Positive = 1.0
-
-    @property
-    def exact(self) -> bool:
-        """False: the search does not see every output."""
-        return False
 
     def check(self) -> None:
         """Refuse to measure from a reference that is not in the set."""
@@ -93,18 +91,9 @@ class CandidateHinge(Objective):
                 f"{chosen}(reference='left out') does not add it; use reference='added' or against='best'"
             )
 
-    def needs(self) -> tuple[Need, ...]:
-        """``log_prob``, and what the candidates need."""
-        return (Need(LogProb, "CandidateHinge"), *self.candidates.needs("CandidateHinge"))
-
-    def check_model(self, model: Model) -> None:
-        """Refuse also a reward of outputs as long as their references where the model decides the length."""
-        super().check_model(model)
-        check_reward(self.reward, model, "CandidateHinge")
-
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The violation of each example; the diagnostic is the share of candidates that violate."""
-        found = self.candidates.draw(p, targets, given.generator)
+        found = self.candidates.draw(p, targets, context.generator)
         scores = p.log_prob(found.outputs) / (found.outputs.lengths + 1.0) ** self.length_penalty
         rewards = self.scale * scores_of(self.reward, found.outputs, targets).to(scores.dtype)
         gold = torch.zeros_like(targets.lengths)  # the reference comes first

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from structpred.config import Config, Count, Interval
+from structpred.config import Count, Interval
 from structpred.distributions import protocols
 from structpred.distributions.protocols import Ranked, Sample
-from structpred.objective import Need
+from structpred.objective import ObjectivePart
 from structpred.protocols import Checkable
 from structpred.registry import candidate_sets
 from structpred.sequences import Sequences
@@ -32,7 +32,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidateSet(Config):
+class CandidateSet(ObjectivePart):
     """A way to choose candidates under p, without gradient.
 
     Attributes:
@@ -49,26 +49,16 @@ class CandidateSet(Config):
     duplicates: Literal["merged", "kept"] = "merged"
     reference: Literal["added", "left out"] = "added"
 
-    @property
-    @abstractmethod
-    def verb(self) -> type:
-        """The protocol that p must offer."""
-
     @abstractmethod
     def find(self, p: Any, generator: torch.Generator | None) -> Candidates:
         """``k`` outputs under p."""
-
-    def needs(self, purpose: str) -> tuple[Need, ...]:
-        """The verb that p must offer, for whoever wants candidates."""
-        others = [f"{name}()" for name in ("Samples", "NBest") if name != type(self).__name__]
-        return (Need(self.verb, f"{purpose} with {type(self).__name__}()", f"candidates={' or '.join(others)}"),)
 
     @torch.no_grad()
     def draw(self, p: Any, targets: Sequences, generator: torch.Generator | None) -> Candidates:
         """The candidates of each example.
 
         Args:
-            p: offers the verb.
+            p: offers the verbs that the set requires.
             targets: the references, ``[batch, time]``.
             generator: source of draws.
         """
@@ -86,10 +76,8 @@ class CandidateSet(Config):
 class Samples(CandidateSet):
     """``k`` independent draws from p."""
 
-    @property
-    def verb(self) -> type:
-        """``sample``."""
-        return Sample
+    requires = (Sample,)
+    instead = "candidates=NBest()"
 
     def find(self, p: Sample, generator: torch.Generator | None) -> Candidates:
         """``k`` draws."""
@@ -102,10 +90,8 @@ class Samples(CandidateSet):
 class NBest(CandidateSet):
     """The ``k`` most probable outputs that p's own search finds: exactly those on a tagger or a chain."""
 
-    @property
-    def verb(self) -> type:
-        """``n_best``."""
-        return protocols.NBest
+    requires = (protocols.NBest,)
+    instead = "candidates=Samples()"
 
     def find(self, p: protocols.NBest, generator: torch.Generator | None) -> Candidates:
         """The ``k`` best; fewer where there are fewer."""
@@ -130,12 +116,10 @@ class Beam(CandidateSet):
         length_penalty: outputs are ranked by log p / (length + 1)^penalty; at 0 the set is that of `NBest`.
     """
 
-    length_penalty: Annotated[float, Interval(least=0)] = 0.0
+    requires = (BeamSearch,)
+    instead = "candidates=Samples() or NBest()"
 
-    @property
-    def verb(self) -> type:
-        """``beam``."""
-        return BeamSearch
+    length_penalty: Annotated[float, Interval(least=0)] = 0.0
 
     def find(self, p: BeamSearch, generator: torch.Generator | None) -> Candidates:
         """The ``k`` best the beam finds; fewer where there are fewer."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.objective import Given, Losses, Moment, Need, Objective, losses_of
+from structpred.objective import Losses, Objective, Requirement, StepContext, losses_of
 from structpred.objectives.candidates import join
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
@@ -36,17 +36,19 @@ class Combined(Objective):
     A part that counts for nothing at some time is not computed then.
     """
 
+    requires = ()  # its parts say what p must offer
+
     @abstractmethod
     def members(self) -> dict[str, Objective]:
         """The parts by name."""
 
     @abstractmethod
-    def weights(self, moment: Moment) -> tuple[float, ...]:
+    def weights(self, context: StepContext) -> tuple[float, ...]:
         """The weight of each part, not below 0 and not all of them 0."""
 
-    def needs(self) -> tuple[Need, ...]:
-        """What any part needs."""
-        return tuple(dict.fromkeys(need for part in self.members().values() for need in part.needs()))
+    def requirements(self) -> tuple[Requirement, ...]:
+        """What any part requires."""
+        return tuple(dict.fromkeys(each for part in self.members().values() for each in part.requirements()))
 
     def check_model(self, model: Model) -> None:
         """Refuse what any part refuses."""
@@ -95,15 +97,15 @@ class Combined(Objective):
         present = {number: state for number, state in states.items() if state is not None}
         return nn.ModuleDict(present) if present else None
 
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
-        """The weighted sum of the parts' losses at this moment."""
-        members, weights = self.members(), self.weights(given.moment)
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
+        """The weighted sum of the parts' losses at this point in training."""
+        members, weights = self.members(), self.weights(context)
         counting = [number for number, weight in enumerate(weights) if weight > 0]
-        draws = self._split(given.draws)
+        draws = self._split(context.draws)
         found = {}
         for number in counting:
             name, part = list(members.items())[number]
-            own = replace(given, draws=draws[number], state=_at(given.state, number))
+            own = replace(context, draws=draws[number], state=_at(context.state, number))
             found[name] = losses_of(part, p, targets, own)
         return weighted(found, [weights[number] for number in counting])
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from structpred.config import Fraction
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
-from structpred.objective import Need
 from structpred.objectives.baselines import Baseline, Group, Returns
 from structpred.registry import baselines
 from structpred.task import Sizes
@@ -110,11 +109,10 @@ class RunningMean(Fitted):
 class Learned(Fitted):
     """A linear critic of 1, the reference's length, log p(y*|x) and the number of steps taken."""
 
-    size: ClassVar[int] = 4
+    requires = (LogProb,)
+    instead = "baseline=LeaveOneOut()"
 
-    def needs(self, purpose: str) -> tuple[Need, ...]:
-        """``log_prob``."""
-        return (Need(LogProb, f"{purpose} with baseline=Learned()", "baseline=LeaveOneOut()"),)
+    size: ClassVar[int] = 4
 
     def features(self, group: Group) -> Float[Tensor, "batch steps features"]:
         """1, m, log p(y*|x) and t."""

@@ -1,7 +1,7 @@
 """Data noising."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from structpred.config import Fraction
 from structpred.distributions.protocols import Distribution, TokenLogProbsGiven
 from structpred.errors import ConfigError
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.label_smoothing import Frequencies
 from structpred.objectives.scheduled_sampling import INSTEAD, share_changed
 from structpred.registry import objectives
@@ -58,17 +58,12 @@ class DataNoising(Objective):
         noise: what a symbol is replaced by: a draw by ``"unigram"`` frequencies in training, or a ``"uniform"`` one.
     """
 
+    requires = (TokenLogProbsGiven,)
+    instead = INSTEAD
+    exact: ClassVar[bool] = False  # histories are drawn
+
     rate: Fraction = 0.1
     noise: Literal["unigram", "uniform"] = "unigram"
-
-    @property
-    def exact(self) -> bool:
-        """False: histories are drawn."""
-        return False
-
-    def needs(self) -> tuple[Need, ...]:
-        """``token_log_probs_given``."""
-        return (Need(TokenLogProbsGiven, "DataNoising", INSTEAD),)
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """The unigram frequencies of the labels."""
@@ -76,10 +71,10 @@ class DataNoising(Objective):
             return None
         return Frequencies(torch.tensor(sizes.label_counts, dtype=torch.get_default_dtype()))
 
-    def losses(self, p: AnyHistory, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: AnyHistory, targets: Sequences, context: StepContext) -> Losses:
         """One noisy history for each example; the diagnostic is the share of its symbols that differ."""
         outputs = targets.candidates()
-        history = noised(outputs, self.rate, self._weights(p.labels, targets.device, given.state), given.generator)
+        history = noised(outputs, self.rate, self._weights(p.labels, targets.device, context.state), context.generator)
         losses = -p.token_log_probs_given(outputs, history).sum(-1).squeeze(1)
         return Losses(losses, {"changed": share_changed(history, outputs)})
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from structpred.config import Positive
 from structpred.distributions.protocols import Distribution, Steps, StepScores
 from structpred.errors import ConfigError
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, Requirement, StepContext
 from structpred.objectives.estimators import Estimator, Exact, Sampled
 from structpred.registry import objectives
 from structpred.runs import Run
@@ -107,6 +107,10 @@ class Distillation(Objective):
         temperature: T, which softens both distributions of a next symbol.
     """
 
+    requires = ()  # what is compared, and the estimator, say what p must offer
+    draws_in_step = True
+    learns_from = "teacher"
+
     teacher: str
     per: Literal["position", "sequence"] = "position"
     estimator: Estimator = Exact()
@@ -143,11 +147,11 @@ class Distillation(Objective):
         """The identity of the teacher's run."""
         return (Run.load(self.teacher).result.identity,)
 
-    def needs(self) -> tuple[Need, ...]:
-        """``steps``, or what the estimator needs."""
+    def requirements(self) -> tuple[Requirement, ...]:
+        """``steps``, or what the estimator requires."""
         if self.per == "position":
-            return (Need(StepScores, "Distillation(per='position')", "per='sequence'"),)
-        return (self.estimator.need("Distillation(per='sequence')"),)
+            return (Requirement(StepScores, "Distillation(per='position')", "per='sequence'"),)
+        return super().requirements()
 
     def state(self, sizes: Sizes) -> Teacher:
         """The teacher.
@@ -162,7 +166,7 @@ class Distillation(Objective):
                 f"the teacher {self.teacher} was trained on other symbols than those of this task, or their order "
                 "differs; train it on the same training examples, with inputs that are read alike"
             )
-        verb = StepScores if self.per == "position" else self.estimator.verb_of_payoff
+        verb = StepScores if self.per == "position" else self.estimator.requires_of_payoff
         if not issubclass(run.experiment.model.distribution, verb):
             raise ConfigError(
                 f"Distillation(per={self.per!r}) with {type(self.estimator).__name__}() asks the teacher for "
@@ -171,24 +175,24 @@ class Distillation(Objective):
             )
         return Teacher(run)
 
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The cross-entropy of each example; per position the divergence, what is left to learn, is a diagnostic."""
-        q = self._teacher(p, given)
+        q = self._teacher(p, context)
         if self.per == "sequence":
-            draws = self.estimator.draw(q, given.generator)
+            draws = self.estimator.draw(q, context.generator)
             return Losses(self.estimator.cross_entropy(q, p, draws))
         outputs = targets.candidates()
         found = per_position(q.steps(outputs), p.steps(outputs), self.temperature)
         return Losses(found.cross_entropy.squeeze(1), {"divergence": found.divergence.squeeze(1)})
 
-    def _teacher(self, p: Distribution, given: Given) -> Any:
+    def _teacher(self, p: Distribution, context: StepContext) -> Any:
         """q for the inputs that p has read."""
-        if not isinstance(given.state, Teacher) or given.inputs is None:
+        if not isinstance(context.state, Teacher) or context.inputs is None:
             raise ConfigError(
                 "Distillation needs its teacher and what p was conditioned on: pass state=objective.state(sizes) and "
                 "inputs="
             )
-        q = given.state(given.inputs)
+        q = context.state(context.inputs)
         if q.fixed_length != p.fixed_length:
             decides = {True: "leaves the length to the input", False: "decides the length itself"}
             raise ConfigError(

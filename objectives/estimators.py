@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from structpred.config import Config, Count
+from structpred.config import Count
 from structpred.distributions.protocols import (
     CrossEntropy,
     Distribution,
@@ -20,27 +20,24 @@ from structpred.distributions.protocols import (
     cross_entropy,
 )
 from structpred.errors import ConfigError
-from structpred.objective import Need
+from structpred.objective import ObjectivePart
 from structpred.objectives.candidates import equal_pairs, equal_to
 from structpred.registry import estimators
 from structpred.sequences import Sequences
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimator(Config):
-    """A way to compute E_q[−log p(y|x)]."""
+class Estimator(ObjectivePart):
+    """A way to compute E_q[−log p(y|x)].
+
+    Attributes:
+        exact: True where nothing is drawn or searched for.
+        requires_of_payoff: the verb that q must offer.
+    """
 
     family = estimators
     exact: ClassVar[bool]
-
-    @property
-    @abstractmethod
-    def verb_of_payoff(self) -> type:
-        """The protocol that q must offer."""
-
-    @abstractmethod
-    def need(self, purpose: str) -> Need:
-        """The verb that p must offer."""
+    requires_of_payoff: ClassVar[type]
 
     @property
     def drawn(self) -> int:
@@ -68,16 +65,10 @@ class Estimator(Config):
 class Exact(Estimator):
     """In closed form: no draws, no variance. Both distributions must allow it."""
 
+    requires = (CrossEntropy,)
+    instead = "estimator=Sampled(k=1)"
+    requires_of_payoff = ExpectedScore
     exact: ClassVar[bool] = True
-
-    @property
-    def verb_of_payoff(self) -> type:
-        """``expected_score``."""
-        return ExpectedScore
-
-    def need(self, purpose: str) -> Need:
-        """``cross_entropy_from``."""
-        return Need(CrossEntropy, f"{purpose} with Exact()", "estimator=Sampled(k=1)")
 
     def draw(self, q: ExpectedScore, generator: torch.Generator | None) -> None:
         """Nothing."""
@@ -99,18 +90,11 @@ class Sampled(Estimator):
         k: draws per example; the paper takes one.
     """
 
+    requires = (LogProb,)
+    requires_of_payoff = Sample
     exact: ClassVar[bool] = False
 
     k: Count = 1
-
-    @property
-    def verb_of_payoff(self) -> type:
-        """``sample``."""
-        return Sample
-
-    def need(self, purpose: str) -> Need:
-        """``log_prob``."""
-        return Need(LogProb, purpose)
 
     @property
     def drawn(self) -> int:
@@ -175,6 +159,8 @@ class SelfNormalised(Estimator):
         k: draws per example.
     """
 
+    requires = (LogProb,)
+    requires_of_payoff = WeightedSample
     exact: ClassVar[bool] = False
 
     k: Count = 5
@@ -186,15 +172,6 @@ class SelfNormalised(Estimator):
                 f"SelfNormalised.k must be at least 2, but got {self.k}: the weight of a single draw is always 1, so "
                 "the reward would be ignored"
             )
-
-    @property
-    def verb_of_payoff(self) -> type:
-        """``weighted_sample``."""
-        return WeightedSample
-
-    def need(self, purpose: str) -> Need:
-        """``log_prob``."""
-        return Need(LogProb, purpose)
 
     @property
     def drawn(self) -> int:
@@ -255,6 +232,8 @@ class Best(Estimator):
         search: outputs searched for, which is the width of the beam where q is searched by one; at least ``k``.
     """
 
+    requires = (LogProb,)
+    requires_of_payoff = NBest
     exact: ClassVar[bool] = False
 
     k: Count = 1
@@ -264,15 +243,6 @@ class Best(Estimator):
         """Refuse to take more outputs than are searched for."""
         if self.search < self.k:
             raise ConfigError(f"Best.search must be at least k, {self.k}, but got {self.search}; raise it")
-
-    @property
-    def verb_of_payoff(self) -> type:
-        """``n_best``."""
-        return NBest
-
-    def need(self, purpose: str) -> Need:
-        """``log_prob``."""
-        return Need(LogProb, purpose)
 
     def draw(self, q: NBest, generator: torch.Generator | None) -> None:
         """Nothing: the outputs are searched for in the step."""

@@ -6,7 +6,7 @@ from typing import Annotated, Protocol, runtime_checkable
 from structpred.config import Interval
 from structpred.distributions.protocols import Distribution, Entropy, Expected, ExpectedScore, LocalScores
 from structpred.errors import ConfigError
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
 from structpred.rewards.asking import costs_of, scores_of
@@ -35,6 +35,9 @@ class ExpectedReward(Objective):
         temperature: τ as it stands in the formula; 0 is the plain expected reward.
     """
 
+    requires = (ExpectedScore, Entropy)
+    instead = INSTEAD
+
     reward: Reward = Hamming()
     temperature: Annotated[float, Interval(least=0)] = 0.0
 
@@ -47,13 +50,9 @@ class ExpectedReward(Objective):
                 f"use such a reward ({', '.join(able)}), or {INSTEAD}"
             )
 
-    def needs(self) -> tuple[Need, ...]:
-        """``expected_score`` and ``entropy``."""
-        return (Need(ExpectedScore, "ExpectedReward", INSTEAD), Need(Entropy, "ExpectedReward", INSTEAD))
-
-    def losses(self, p: Closed, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Closed, targets: Sequences, context: StepContext) -> Losses:
         """−E_p[r] − τ H(p) of each example; diagnostics: the expected reward, and the entropy in nats."""
-        del given
+        del context
         assert isinstance(self.reward, Decomposable), "refused at construction"
         costs = costs_of(self.reward, targets, p.labels)
         best = scores_of(self.reward, targets.candidates(), targets).squeeze(1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from structpred.config import Fraction
 from structpred.distributions.protocols import Steps, StepScores
 from structpred.errors import ConfigError
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -105,14 +105,12 @@ class LabelSmoothing(Objective):
             2021); ``"others"`` over the symbols other than the target (fairseq since 2021).
     """
 
+    requires = (StepScores,)
+    instead = "RML with HammingPayoff and estimator=Exact() (which smooths whole outputs)"
+
     epsilon: Fraction = 0.1
     prior: Literal["uniform", "unigram"] = "uniform"
     mass: Literal["all", "others"] = "all"
-
-    def needs(self) -> tuple[Need, ...]:
-        """``steps``."""
-        instead = "RML with HammingPayoff and estimator=Exact() (which smooths whole outputs)"
-        return (Need(StepScores, "LabelSmoothing", instead),)
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """The unigram frequencies of the labels and, last, of the end."""
@@ -121,11 +119,11 @@ class LabelSmoothing(Objective):
         counts = torch.tensor([*sizes.label_counts, sizes.references], dtype=torch.get_default_dtype())
         return Frequencies(counts)
 
-    def losses(self, p: StepScores, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: StepScores, targets: Sequences, context: StepContext) -> Losses:
         """The smoothed cross-entropy of each example."""
         steps = p.steps(targets.candidates())
-        positive = not isinstance(given.state, Frequencies) or given.state.positive
-        prior = self._prior(steps, given.state)
+        positive = not isinstance(context.state, Frequencies) or context.state.positive
+        prior = self._prior(steps, context.state)
         losses = smoothed_cross_entropy(steps, self.epsilon, prior, self.mass, positive=positive)
         return Losses(losses.squeeze(1))
 

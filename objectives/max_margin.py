@@ -9,7 +9,7 @@ from torch import Tensor
 from structpred.config import Positive
 from structpred.distributions.protocols import Argmax, Distribution, Score, Tilt
 from structpred.errors import ConfigError
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
 from structpred.rewards.asking import costs_of, scores_of
@@ -69,6 +69,9 @@ class MaxMargin(Objective):
         scale: c, nats of score that one unit of reward is worth.
     """
 
+    requires = (Tilt, Argmax, Score)
+    instead = INSTEAD
+
     reward: Reward = Hamming()
     scale: Positive = 1.0
 
@@ -76,13 +79,9 @@ class MaxMargin(Objective):
         """Refuse a reward that is no sum over positions."""
         check_decomposes(self.reward, "MaxMargin")
 
-    def needs(self) -> tuple[Need, ...]:
-        """``tilt``, ``argmax`` and ``score``."""
-        return tuple(Need(verb, "MaxMargin", INSTEAD) for verb in (Tilt, Argmax, Score))
-
-    def losses(self, p: CostAugmented, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """The hinge of each example; diagnostics: what ỹ falls short in reward, and 1 where the loss is above 0."""
-        del given
+        del context
         augmented = p.tilt(local_costs(self.reward, self.scale, targets, p.labels))
         worst = augmented.argmax()
         values = margin(augmented, worst, targets)

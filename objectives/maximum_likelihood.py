@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from structpred.distributions.protocols import LogProb
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 
@@ -13,11 +13,9 @@ from structpred.sequences import Sequences
 class MaximumLikelihood(Objective):
     """−log p(y*|x), in nats: cross-entropy from a point mass, the τ → 0 limit of RML."""
 
-    def needs(self) -> tuple[Need, ...]:
-        """``log_prob``."""
-        return (Need(LogProb, "MaximumLikelihood"),)
+    requires = (LogProb,)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         """−log p(y*|x) of each example."""
-        del given
+        del context
         return Losses(-p.log_prob(targets.candidates()).squeeze(1))

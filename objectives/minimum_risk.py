@@ -1,7 +1,7 @@
 """Minimum risk over a candidate set."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,8 +9,7 @@ from torch import Tensor
 
 from structpred.config import Positive
 from structpred.distributions.protocols import LogProb
-from structpred.models import Model
-from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.candidates import CandidateSet, Samples
 from structpred.objectives.diagnostics import guards
 from structpred.registry import objectives
@@ -45,27 +44,17 @@ class MinimumRisk(Objective):
             100 samples of long sentences, which makes Q nearly flat; the gradient shrinks with α too.
     """
 
+    requires = (LogProb,)
+    draws_in_step = True
+    exact: ClassVar[bool] = False  # the set does not hold every output
+
     reward: Reward = EditDistance()
     candidates: CandidateSet = Samples(reference="left out")
     sharpness: Positive = 1.0
 
-    @property
-    def exact(self) -> bool:
-        """False: the set does not hold every output."""
-        return False
-
-    def needs(self) -> tuple[Need, ...]:
-        """``log_prob``, and what the candidates need."""
-        return (Need(LogProb, "MinimumRisk"), *self.candidates.needs("MinimumRisk"))
-
-    def check_model(self, model: Model) -> None:
-        """Refuse a reward of outputs as long as their references, too."""
-        super().check_model(model)
-        check_reward(self.reward, model, "MinimumRisk")
-
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The risk of each example, with the guards and the reward under Q, ``expected``, as diagnostics."""
-        found = self.candidates.draw(p, targets, given.generator)
+        found = self.candidates.draw(p, targets, context.generator)
         q = renormalised(p.log_prob(found.outputs), found.mask, self.sharpness)
         rewards = scores_of(self.reward, found.outputs, targets).to(q.dtype)
         expected = (q * rewards).sum(1)

@@ -1,7 +1,7 @@
 """MIXER: likelihood for the beginning of an output, expected reward for the rest."""
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -10,8 +10,7 @@ from torch import Tensor
 from structpred.config import Interval
 from structpred.distributions.protocols import Continuations, TokenLogProbs
 from structpred.errors import ConfigError
-from structpred.models import Model
-from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.diagnostics import guards
 from structpred.objectives.schedule import Point, moved
 from structpred.registry import objectives
@@ -59,15 +58,15 @@ class Mixer(Objective):
         end: the point from which every symbol is the model's own; of one unit with ``start``.
     """
 
+    requires = (Continuations, TokenLogProbs)
+    instead = "REINFORCE mixed with MaximumLikelihood"
+    draws_in_step = True
+    exact: ClassVar[bool] = False  # continuations are drawn
+
     reward: Reward = EditDistance()
     k: Annotated[int, Interval(least=2)] = 4
     start: Point = Point(share=0.25)
     end: Point = Point(share=0.75)
-
-    @property
-    def exact(self) -> bool:
-        """False: continuations are drawn."""
-        return False
 
     def check(self) -> None:
         """Refuse an end that is not after the start."""
@@ -77,18 +76,9 @@ class Mixer(Objective):
                 "steps or two shares"
             )
 
-    def needs(self) -> tuple[Need, ...]:
-        """``continuations`` and ``token_log_probs``."""
-        return (Need(Continuations, "Mixer", "REINFORCE mixed with MaximumLikelihood"), Need(TokenLogProbs, "Mixer"))
-
-    def check_model(self, model: Model) -> None:
-        """Refuse a reward of outputs as long as their references, too."""
-        super().check_model(model)
-        check_reward(self.reward, model, "Mixer")
-
-    def losses(self, p: Continued, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Continued, targets: Sequences, context: StepContext) -> Losses:
         """−log p of the forced steps, less the mean reward with the gradient of E[r] in the free ones."""
-        share = moved(given.moment, self.start, self.end)
+        share = moved(context, self.start, self.end)
         forced = forced_steps(targets.lengths, share)
         references = p.token_log_probs(targets.candidates()).squeeze(1)
         steps = torch.arange(references.shape[1], device=targets.device)
@@ -98,7 +88,7 @@ class Mixer(Objective):
         if not free.any():
             return Losses(-likelihood, shown)
         prefixes = Sequences(targets.labels, forced.minimum(targets.lengths))
-        draws = p.continuations(prefixes, self.k, given.generator)
+        draws = p.continuations(prefixes, self.k, context.generator)
         rewards = scores_of(self.reward, draws, targets).to(likelihood.dtype)
         log_probs = p.token_log_probs(draws)
         own = torch.arange(log_probs.shape[-1], device=targets.device) >= forced.view(-1, 1, 1)

@@ -1,7 +1,7 @@
 """Optimal completion distillation."""
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +11,7 @@ from structpred.config import Count, Interval
 from structpred.distributions.protocols import Distribution, Sample, Steps, StepScores
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.rewards.edit_table import prefix_distances
 from structpred.sequences import Sequences
@@ -83,17 +83,12 @@ class OptimalCompletion(Objective):
         k: outputs drawn for each example.
     """
 
+    requires = (Sample, StepScores)
+    draws_in_step = True
+    exact: ClassVar[bool] = False  # prefixes are drawn
+
     temperature: Annotated[float, Interval(least=0)] = 0.0
     k: Count = 1
-
-    @property
-    def exact(self) -> bool:
-        """False: prefixes are drawn."""
-        return False
-
-    def needs(self) -> tuple[Need, ...]:
-        """``sample`` and ``steps``."""
-        return (Need(Sample, "OptimalCompletion"), Need(StepScores, "OptimalCompletion"))
 
     def check_model(self, model: Model) -> None:
         """Refuse a model whose input decides the length: an edit distance would insert and delete there."""
@@ -105,12 +100,12 @@ class OptimalCompletion(Objective):
             )
         super().check_model(model)
 
-    def losses(self, p: Roaming, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Roaming, targets: Sequences, context: StepContext) -> Losses:
         """The divergence along ``k`` drawn outputs.
 
         Diagnostics, as means over their steps: the number of optimal symbols, and the share of steps that took one.
         """
-        steps = p.steps(outputs := p.sample(self.k, given.generator))
+        steps = p.steps(outputs := p.sample(self.k, context.generator))
         excess = excess_edits(outputs, targets, p.labels)
         optimal = excess == 0
         followed = optimal.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from structpred.distributions.protocols import Argmax, Score
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.max_margin import INSTEAD, Searched, margin
 from structpred.registry import objectives
 from structpred.sequences import Sequences
@@ -18,12 +18,11 @@ class Perceptron(Objective):
     algorithm steps on one example at a time at a fixed rate and averages its weights; here the trainer steps.
     """
 
-    def needs(self) -> tuple[Need, ...]:
-        """``argmax`` and ``score``."""
-        return tuple(Need(verb, "Perceptron", INSTEAD) for verb in (Argmax, Score))
+    requires = (Argmax, Score)
+    instead = INSTEAD
 
-    def losses(self, p: Searched, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Searched, targets: Sequences, context: StepContext) -> Losses:
         """The shortfall in score of each reference; the diagnostic is 1 where it is not predicted."""
-        del given
+        del context
         values = margin(p, p.argmax(), targets)
         return Losses(values, {"violated": (values.detach() > 0).to(values.dtype)})

@@ -1,7 +1,7 @@
 """REINFORCE: the gradient of the expected reward, estimated from the model's own outputs."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from structpred.config import Count, Interval
 from structpred.distributions.protocols import Distribution, LogProb, Sample, TokenLogProbs
 from structpred.errors import ConfigError
-from structpred.models import Model
-from structpred.objective import Given, Losses, Need, Objective, check_reward
+from structpred.objective import Losses, Objective, Requirement, StepContext
 from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Returns, fitted
 from structpred.objectives.diagnostics import guards
 from structpred.registry import objectives, rewards
@@ -58,17 +57,16 @@ class REINFORCE(Objective):
         ml_weight: w, how much maximum likelihood is mixed in.
     """
 
+    requires = (Sample, LogProb)
+    draws_in_step = True
+    exact: ClassVar[bool] = False  # outputs are drawn
+
     reward: Reward = EditDistance()
     samples: Count = 4
     baseline: Baseline = LeaveOneOut()
     credit: Literal["sequence", "token"] = "sequence"
     entropy: Annotated[float, Interval(least=0)] = 0.0
     ml_weight: Annotated[float, Interval(least=0)] = 0.0
-
-    @property
-    def exact(self) -> bool:
-        """False: outputs are drawn."""
-        return False
 
     @classmethod
     def examples(cls) -> tuple[Objective, ...]:
@@ -90,30 +88,24 @@ class REINFORCE(Objective):
                 f"{type(self.reward).__name__} does not; use such a reward ({', '.join(able)}) or credit='sequence'"
             )
 
-    def needs(self) -> tuple[Need, ...]:
-        """``sample``, ``log_prob``, where credit goes to tokens ``token_log_probs``, and what the baseline needs."""
-        tokens = (Need(TokenLogProbs, "REINFORCE with credit='token'", "credit='sequence'"),)
-        own = (Need(Sample, "REINFORCE"), Need(LogProb, "REINFORCE"))
-        return (*own, *(tokens if self.credit == "token" else ()), *self.baseline.needs("REINFORCE"))
-
-    def check_model(self, model: Model) -> None:
-        """Refuse a reward of outputs as long as their references, too."""
-        super().check_model(model)
-        check_reward(self.reward, model, "REINFORCE")
+    def requirements(self) -> tuple[Requirement, ...]:
+        """Also ``token_log_probs`` where credit goes to tokens."""
+        tokens = (Requirement(TokenLogProbs, "REINFORCE with credit='token'", "credit='sequence'"),)
+        return (*super().requirements(), *(tokens if self.credit == "token" else ()))
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """What the baseline learns."""
         return self.baseline.state(sizes)
 
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The loss of each example, with the guards among its diagnostics."""
-        samples: Sequences = p.sample(self.samples, given.generator)
+        samples: Sequences = p.sample(self.samples, context.generator)
         log_probs = self._log_probs(p, samples)
         group = self._group(p, samples, log_probs.detach(), targets)
-        baseline = self.baseline.values(group, given.state)
+        baseline = self.baseline.values(group, context.state)
         loss = surrogate(log_probs, group.returns - baseline)
         loss = loss - loss.detach() - group.returns[..., 0].mean(1)
-        self.baseline.learn(group, given.state)
+        self.baseline.learn(group, context.state)
         if self.ml_weight:
             loss = loss - self.ml_weight * p.log_prob(targets.candidates()).squeeze(1)
         found = guards(samples, group.rewards, targets) | {"entropy": -log_probs.detach().sum(-1).mean(1)}

@@ -7,7 +7,7 @@ import torch
 from structpred.distributions.protocols import Distribution, WeightedSample
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.estimators import Estimator, Exact, Sampled, SelfNormalised
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, ReweightedPayoff, Temperature
 from structpred.registry import objectives
@@ -28,6 +28,8 @@ class RML(Objective):
         estimator: how the expectation is computed; the paper draws one output per input per step.
     """
 
+    requires = ()  # its estimator says what p must offer
+
     payoff: Payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
     estimator: Estimator = Sampled(k=1)
 
@@ -45,11 +47,11 @@ class RML(Objective):
     def check(self) -> None:
         """Refuse a payoff that does not allow the estimator."""
         law = self.payoff.distribution
-        if issubclass(law, self.estimator.verb_of_payoff):
+        if issubclass(law, self.estimator.requires_of_payoff):
             return
         if issubclass(law, WeightedSample):
             how, able = "comes as weighted draws only", "estimator=SelfNormalised(k=5)"
-        elif issubclass(self.estimator.verb_of_payoff, WeightedSample):
+        elif issubclass(self.estimator.requires_of_payoff, WeightedSample):
             how, able = "has draws that need no weights", "estimator=Sampled(k=1)"
         else:
             how, able = "can only be drawn from", "estimator=Sampled(k=1), or Exact() with HammingPayoff"
@@ -57,10 +59,6 @@ class RML(Objective):
             f"RML cannot take {type(self.estimator).__name__}() with {type(self.payoff).__name__}, "
             f"whose distribution {how}; use {able}"
         )
-
-    def needs(self) -> tuple[Need, ...]:
-        """``log_prob``, or ``cross_entropy_from`` where the estimator is exact."""
-        return (self.estimator.need("RML"),)
 
     def check_model(self, model: Model) -> None:
         """Refuse a payoff whose draws differ in length on a model whose input decides the length."""
@@ -84,9 +82,9 @@ class RML(Objective):
         """What the estimator draws from q around the targets."""
         return self.estimator.draw(self.payoff.around(targets, labels), generator)
 
-    def losses(self, p: Distribution, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Distribution, targets: Sequences, context: StepContext) -> Losses:
         """E_q[−log p(y|x)] of each example, with the estimator's diagnostics of its draws."""
         q = self.payoff.around(targets, p.labels)
-        draws = given.draws if given.draws is not None else self.estimator.draw(q, given.generator)
+        draws = context.draws if context.draws is not None else self.estimator.draw(q, context.generator)
         diagnostics = {} if draws is None else self.estimator.diagnostics(draws, targets)
         return Losses(self.estimator.cross_entropy(q, p, draws), diagnostics)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from structpred.config import Config, Interval
 from structpred.errors import ConfigError
-from structpred.objective import Moment, Objective
+from structpred.objective import Objective, StepContext
 from structpred.objectives.combined import Combined
 from structpred.registry import objectives
 
@@ -37,14 +37,14 @@ class Point(Config):
         assert self.share is not None, "Point holds exactly one of the two"
         return self.share
 
-    def of(self, moment: Moment) -> float:
-        """A moment in the unit of this point."""
-        return float(moment.step if self.step is not None else moment.share)
+    def of(self, context: StepContext) -> float:
+        """How far training has got, in the unit of this point."""
+        return float(context.step if self.step is not None else context.share)
 
 
-def moved(moment: Moment, start: Point, end: Point) -> float:
+def moved(context: StepContext, start: Point, end: Point) -> float:
     """How much of the way from start to end has been gone, linearly: 0 before it, 1 after it."""
-    way = (start.of(moment) - start.place) / (end.place - start.place)
+    way = (start.of(context) - start.place) / (end.place - start.place)
     return min(max(way, 0.0), 1.0)
 
 
@@ -87,9 +87,9 @@ class Switch(_FirstAndSecond):
 
     at: Point
 
-    def weights(self, moment: Moment) -> tuple[float, ...]:
+    def weights(self, context: StepContext) -> tuple[float, ...]:
         """All for the one or for the other."""
-        return (0.0, 1.0) if self.at.of(moment) >= self.at.place else (1.0, 0.0)
+        return (0.0, 1.0) if self.at.of(context) >= self.at.place else (1.0, 0.0)
 
 
 @objectives.register("anneal")
@@ -115,7 +115,7 @@ class Anneal(_FirstAndSecond):
                 "use Switch to change at once"
             )
 
-    def weights(self, moment: Moment) -> tuple[float, ...]:
+    def weights(self, context: StepContext) -> tuple[float, ...]:
         """1 − s and s."""
-        second = moved(moment, self.start, self.end)
+        second = moved(context, self.start, self.end)
         return 1 - second, second

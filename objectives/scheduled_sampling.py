@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from torch import Tensor
 from structpred.config import Config, Interval
 from structpred.distributions.protocols import MixedHistory, TokenLogProbsGiven
 from structpred.errors import ConfigError
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 
@@ -76,24 +76,19 @@ class ScheduledSampling(Objective):
         reference: ε, the probability of the reference's symbol, over the course of training.
     """
 
+    requires = (TokenLogProbsGiven, MixedHistory)
+    instead = INSTEAD
+    exact: ClassVar[bool] = False  # histories are drawn
+
     reference: Decay = Decay()
 
-    @property
-    def exact(self) -> bool:
-        """False: histories are drawn."""
-        return False
-
-    def needs(self) -> tuple[Need, ...]:
-        """``token_log_probs_given`` and ``mixed_history``."""
-        return tuple(Need(verb, "ScheduledSampling", INSTEAD) for verb in (TokenLogProbsGiven, MixedHistory))
-
-    def losses(self, p: FreeHistory, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: FreeHistory, targets: Sequences, context: StepContext) -> Losses:
         """One drawn history for each example; the diagnostic is the share of its symbols that differ."""
         outputs = targets.candidates()
-        coins = torch.rand(outputs.labels.shape, generator=given.generator, device=targets.device)
-        epsilon = self.reference.at(given.moment.share)
+        coins = torch.rand(outputs.labels.shape, generator=context.generator, device=targets.device)
+        epsilon = self.reference.at(context.share)
         own = coins >= epsilon
-        history = outputs if epsilon >= 1 else p.mixed_history(outputs, own, given.generator)
+        history = outputs if epsilon >= 1 else p.mixed_history(outputs, own, context.generator)
         return Losses(
             -p.token_log_probs_given(outputs, history).sum(-1).squeeze(1), {"changed": share_changed(history, outputs)}
         )

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from structpred.config import Positive
 from structpred.distributions.protocols import Distribution, LogProb, Tilt
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.max_margin import check_decomposes, local_costs
 from structpred.registry import objectives
 from structpred.rewards import Hamming, Reward
@@ -32,6 +32,9 @@ class SoftmaxMargin(Objective):
         scale: c, nats of score that one unit of reward is worth.
     """
 
+    requires = (Tilt, LogProb)
+    instead = 'CandidateHinge(violations="softmax") (the same over a candidate set)'
+
     reward: Reward = Hamming()
     scale: Positive = 1.0
 
@@ -39,13 +42,8 @@ class SoftmaxMargin(Objective):
         """Refuse a reward that is no sum over positions."""
         check_decomposes(self.reward, "SoftmaxMargin")
 
-    def needs(self) -> tuple[Need, ...]:
-        """``tilt`` and ``log_prob``."""
-        instead = 'CandidateHinge(violations="softmax") (the same over a candidate set)'
-        return (Need(Tilt, "SoftmaxMargin", instead), Need(LogProb, "SoftmaxMargin"))
-
-    def losses(self, p: CostAugmented, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """−log p̃(y*) of each example."""
-        del given
+        del context
         tilted = p.tilt(local_costs(self.reward, self.scale, targets, p.labels))
         return Losses(-tilted.log_prob(targets.candidates()).squeeze(1))

@@ -1,14 +1,14 @@
 """SwitchOut: payoff noise on both sides."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from structpred.distributions.protocols import LogProb, Sample
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.estimators import Sampled
 from structpred.objectives.reward_augmented import RML
 from structpred.payoffs import HammingPayoff, Payoff, Temperature
@@ -47,6 +47,9 @@ class SwitchOut(Objective):
         estimator: how many draws are made of it.
     """
 
+    requires = (LogProb,)
+    exact: ClassVar[bool] = False  # both sides are drawn
+
     source: Temperature = Temperature(edit_rate=0.1)
     target: Payoff = HammingPayoff(temperature=Temperature(edit_rate=0.1))
     estimator: Sampled = Sampled(k=1)
@@ -58,15 +61,6 @@ class SwitchOut(Objective):
                 f"SwitchOut takes plain draws of its target payoff, but those of {type(self.target).__name__} have "
                 "weights; use HammingPayoff, or RML with estimator=SelfNormalised(k=5)"
             )
-
-    @property
-    def exact(self) -> bool:
-        """False: both sides are drawn."""
-        return False
-
-    def needs(self) -> tuple[Need, ...]:
-        """``log_prob``."""
-        return (Need(LogProb, "SwitchOut"),)
 
     def check_model(self, model: Model) -> None:
         """Refuse inputs that are not symbols of a closed vocabulary, and a target noise that the model cannot take."""
@@ -102,9 +96,9 @@ class SwitchOut(Objective):
         """Draws of ŷ around the targets."""
         return self._clean().draw(targets, labels, generator)
 
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The mean of −log p(ŷ|x̂) over the draws of ŷ; p has read x̂. The diagnostic is that of `RML`."""
-        return self._clean().losses(p, targets, given)
+        return self._clean().losses(p, targets, context)
 
     def _clean(self) -> RML:
         """The same noise on the target's side alone."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from structpred.config import Config, Positive, registered_name
 from structpred.errors import ConfigError
-from structpred.objective import Moment, Objective
+from structpred.objective import Objective, StepContext
 from structpred.objectives.combined import Combined
 from structpred.registry import objectives
 
@@ -62,7 +62,7 @@ class WeightedSum(Combined):
         """The parts by name."""
         return {part.label: part.objective for part in self.parts}
 
-    def weights(self, moment: Moment) -> tuple[float, ...]:
+    def weights(self, context: StepContext) -> tuple[float, ...]:
         """The same at any time."""
-        del moment
+        del context
         return tuple(part.weight for part in self.parts)

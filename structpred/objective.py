@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Config, required
+from structpred.config import Config, hints, required
 from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.registry import models, objectives, rewards
@@ -34,41 +34,35 @@ class Losses:
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Moment:
-    """When in training a step is taken.
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """What an objective may use besides p and the targets.
 
     Attributes:
-        step: optimiser steps taken before it.
-        share: share of the training done before it, 0 to 1.
+        step: optimizer steps taken before this one.
+        share: share of the training done before this step, 0 to 1.
+        draws: what `Objective.draw` drew for these targets; None where it has to draw now.
+        state: what `Objective.state` made; None for an objective that has none.
+        generator: source of every draw in the step.
+        inputs: what p was conditioned on, for objectives with a network of their own.
     """
 
     step: int = 0
     share: float = 0.0
-
-
-START = Moment()
-
-
-@dataclass(frozen=True)
-class Given:
-    """What an objective is handed besides p and the targets; see `Objective.__call__`."""
-
     draws: Sequences | None = None
     state: nn.Module | None = None
     generator: torch.Generator | None = None
-    moment: Moment = START
     inputs: Inputs | None = None
 
 
 @dataclass(frozen=True)
-class Need:
+class Requirement:
     """A verb that the model's distribution must offer.
 
     Attributes:
         protocol: the verb, from `structpred.distributions.protocols`.
         purpose: who needs it, for the message, such as ``"RML with Exact()"``.
-        instead: what to do where it is missing, such as ``"use estimator=Sampled(k=1)"``; may be empty.
+        instead: what to use where it is missing, such as ``"estimator=Sampled(k=1)"``; may be empty.
     """
 
     protocol: type
@@ -77,49 +71,88 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObjectivePart(Config):
+    """A choice within an objective that uses verbs of p itself, such as an estimator or a baseline.
+
+    Attributes:
+        requires: the verbs of p that it uses, from `structpred.distributions.protocols`.
+        instead: what to choose on a model that lacks one of them, for the message.
+    """
+
+    requires: ClassVar[tuple[type, ...]] = ()
+    instead: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Objective(Config):
-    """A training objective. A class of your own needs `needs`, `losses` and a name.
+    """A training objective. A class of your own needs `requires`, `losses` and a name.
 
     It holds settings only: what it learns or counts lives in the module that `state` makes, and what it draws from
     q can be drawn ahead of the step by `draw`, because q knows no model.
+
+    Attributes:
+        requires: the verbs of p that `losses` uses, from `structpred.distributions.protocols`; those that its fields
+            use are added by `requirements`.
+        instead: what to use on a model that lacks one of them, for the message; may be empty.
+        draws_in_step: True where a step draws outputs from a decoder or searches it, unless the objective is `exact`.
+        learns_from: the name of the field that holds the folder of a finished run; empty where there is none.
     """
 
     family = objectives
+    requires: ClassVar[tuple[type, ...]]
+    instead: ClassVar[str] = ""
+    draws_in_step: ClassVar[bool] = False
+    learns_from: ClassVar[str] = ""
 
     @abstractmethod
-    def needs(self) -> tuple[Need, ...]:
-        """The verbs it uses."""
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
+        """One loss per example.
 
-    @abstractmethod
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
-        """One loss per example; ``p`` offers the verbs that `needs` names, and each class types it so."""
+        Args:
+            p: the model's distribution; it offers the verbs that the objective requires, and each class types it so.
+            targets: the references, ``[batch, time]``.
+            context: draws, state, generator and the point in training.
+        """
 
     def __call__(
         self,
         p: object,
         targets: Sequences,
         *,
+        step: int = 0,
+        share: float = 0.0,
         draws: Sequences | None = None,
         state: nn.Module | None = None,
         generator: torch.Generator | None = None,
-        moment: Moment = START,
         inputs: Inputs | None = None,
     ) -> Losses:
-        """One loss per example.
-
-        Args:
-            p: the model's distribution.
-            targets: the references, ``[batch, time]``.
-            draws: what `draw` drew for these targets; drawn now when None.
-            state: what `state` made; None for an objective that has none.
-            generator: source of every draw.
-            moment: when in training this is.
-            inputs: what p was conditioned on, for objectives with a network of their own.
+        """`losses`, checked, with the fields of a `StepContext` as arguments.
 
         Raises:
             ConfigError: what `losses` returns is not one loss for each example, or a diagnostic is none.
         """
-        return losses_of(self, p, targets, Given(draws, state, generator, moment, inputs))
+        context = StepContext(step=step, share=share, draws=draws, state=state, generator=generator, inputs=inputs)
+        return losses_of(self, p, targets, context)
+
+    def requirements(self) -> tuple[Requirement, ...]:
+        """What p must offer: the verbs in `requires`, then those that the parts among its fields require.
+
+        Raises:
+            ConfigError: the class does not say what it requires.
+        """
+        name, stated = type(self).__name__, getattr(self, "requires", None)
+        if not isinstance(stated, tuple):
+            raise ConfigError(
+                f"{name} must name the verbs of p that it uses as a class attribute, as in requires = (LogProb,) from "
+                "structpred.distributions.protocols, which took the place of the method needs(); add it"
+            )
+        own = [Requirement(protocol, name, self.instead) for protocol in stated]
+        parts = [part for part in self._fields() if isinstance(part, ObjectivePart)]
+        return tuple(own) + tuple(
+            Requirement(protocol, f"{name} with {type(part).__name__}()", part.instead)
+            for part in parts
+            for protocol in part.requires
+        )
 
     def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
         """Draws of q around ``targets`` ``[batch, candidates, time]``, made ahead of the step; None for none."""
@@ -163,17 +196,23 @@ class Objective(Config):
         return True
 
     def check_model(self, model: Model) -> None:
-        """Refuse a model whose distribution lacks a verb, naming both sides and what would work.
+        """Refuse a model that lacks a verb or does not fit the reward, naming both sides and what would work.
 
         Raises:
             ConfigError: the pairing cannot work.
         """
-        for need in self.needs():
-            if not issubclass(model.distribution, need.protocol):
-                raise ConfigError(_refusal(need, model))
+        for requirement in self.requirements():
+            if not issubclass(model.distribution, requirement.protocol):
+                raise ConfigError(_refusal(requirement, model))
+        for part in self._fields():
+            if isinstance(part, Reward):
+                check_reward(part, model, type(self).__name__)
+
+    def _fields(self) -> list[object]:
+        return [getattr(self, name) for name in hints(type(self))]
 
 
-def losses_of(objective: Objective, p: object, targets: Sequences, given: Given) -> Losses:
+def losses_of(objective: Objective, p: object, targets: Sequences, context: StepContext) -> Losses:
     """`Objective.losses`, checked; objectives that are made of others ask them by this.
 
     Numbers that are not finite are let through: training skips such a step and counts it.
@@ -182,7 +221,7 @@ def losses_of(objective: Objective, p: object, targets: Sequences, given: Given)
         ConfigError: it is not one loss for each example, or a diagnostic is not one detached number for each.
     """
     what = f"{type(objective).__name__}.losses"
-    found: object = objective.losses(p, targets, given)
+    found: object = objective.losses(p, targets, context)
     if not isinstance(found, Losses):
         refuse(what, "Losses", described(found), "return Losses(values), one value for each example and not reduced")
     shape, like = tuple(targets.lengths.shape), targets.device
@@ -222,12 +261,12 @@ def check_reward(reward: Reward, model: Model, purpose: str) -> None:
         )
 
 
-def _refusal(need: Need, model: Model) -> str:
-    verb = next(name for name in vars(need.protocol) if not name.startswith("_"))
-    able = [name for name in models if issubclass(models[name].distribution, need.protocol)]  # type: ignore[attr-defined]
-    ways = [need.instead] if need.instead else []
+def _refusal(requirement: Requirement, model: Model) -> str:
+    verb = next(name for name in vars(requirement.protocol) if not name.startswith("_"))
+    able = [name for name in models if issubclass(models[name].distribution, requirement.protocol)]  # type: ignore[attr-defined]
+    ways = [requirement.instead] if requirement.instead else []
     ways += [f"a model that offers it: {', '.join(able)}"] if able else []
     return (
-        f"{need.purpose} needs `{verb}`, which the {model.distribution.__name__} distribution of "
+        f"{requirement.purpose} needs `{verb}`, which the {model.distribution.__name__} distribution of "
         f"{type(model).__name__} does not offer; use {' or '.join(ways) or 'another objective'}"
     )

@@ -13,7 +13,7 @@ from structpred.errors import CodeError, ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric, WordErrorRate
 from structpred.models import LSTMTagger, Seq2Seq
-from structpred.objective import Given, Losses
+from structpred.objective import Losses, StepContext
 from structpred.objectives import MaximumLikelihood, MinimumRisk
 from structpred.registry import models, objectives, rewards, tasks
 from structpred.rewards import EditDistance, FunctionReward
@@ -65,9 +65,9 @@ class FailingReward(EditDistance):
 class FailingObjective(MaximumLikelihood):
     where: str = "losses"
 
-    def losses(self, p: Any, targets: Any, given: Given) -> Losses:
+    def losses(self, p: Any, targets: Any, context: StepContext) -> Losses:
         helper("losses", self.where)
-        return super().losses(p, targets, given)
+        return super().losses(p, targets, context)
 
     def draw(self, targets: Any, labels: int, generator: torch.Generator) -> None:
         helper("draw", self.where)

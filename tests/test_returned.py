@@ -18,7 +18,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import WordErrorRate, counts, score
 from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import (
     REINFORCE,
     CandidateHinge,
@@ -191,10 +191,9 @@ class Returning(Objective):
 
     form: str
 
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "Returning"),)
+    requires = (LogProb,)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Any:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Any:
         return LOSSES[self.form][0](-p.log_prob(targets.candidates()).squeeze(1))
 
 
@@ -217,8 +216,8 @@ def test_a_diagnostic_that_is_not_finite_is_told_once() -> None:
 class Telling(MaximumLikelihood):
     """Maximum likelihood with an odd number beside it."""
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
-        values = super().losses(p, targets, given).values
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
+        values = super().losses(p, targets, context).values
         return Losses(values, {"odd": values.detach() * math.nan, "even": values.detach()})
 
 

@@ -26,7 +26,7 @@ from structpred.experiment import Experiment
 from structpred.experiments.benchmarks.on_device import waits_counted
 from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
 from structpred.objective import Objective
-from structpred.objectives import Distillation, MaximumLikelihood
+from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import ReweightedPayoff
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
@@ -249,10 +249,10 @@ def _prepared(model: Model, size: int) -> Prepared:
 
 def _with_teacher(objective: Objective, model: Model, folder: Path, size: int) -> Objective:
     """An objective that learns from a finished run gets one, of the same model."""
-    if not isinstance(objective, Distillation):
+    if not objective.learns_from:
         return objective
     lesson = replace(_experiment(MaximumLikelihood(), model, size), trainer=Trainer(epochs=1, batch_tokens=128))
-    return replace(objective, teacher=str(train(lesson, root=folder, device="cpu").folder.path))
+    return replace(objective, **{objective.learns_from: str(train(lesson, root=folder, device="cpu").folder.path)})
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.objective import Given, Losses, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.sequences import Sequences
 from structpred.testing.spaces import (
     Dictated,
@@ -196,8 +196,8 @@ def _losses(
         torch.manual_seed(0)
         state = objective.state(sizes_of(LABELS))
     generator = torch.Generator().manual_seed(seed)
-    given = Given(draws=draws, state=state, generator=generator, inputs=inputs)
-    return objective.losses(p, targets, given)  # not checked: what is wrong is for this kit to say
+    context = StepContext(draws=draws, state=state, generator=generator, inputs=inputs)
+    return objective.losses(p, targets, context)  # not checked: what is wrong is for this kit to say
 
 
 def _gradient(loss: Tensor, network: nn.Module) -> tuple[Tensor, ...]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from structpred.models.base import Model
-from structpred.objective import Moment, Objective
+from structpred.objective import Objective
 from structpred.returned import refuse
 from structpred.sequences import Inputs, Sequences
 from structpred.training.batching import Batch
@@ -51,7 +51,7 @@ class TrainingStep(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Losses ``[batch]`` and diagnostics by name, for the fields of a `Batch`.
 
-        The first three are what `plain` makes of a batch, ``step`` and ``share`` are those of a `Moment`.
+        The first three are what `plain` makes of a batch, ``step`` and ``share`` are those of a `StepContext`.
 
         Raises:
             ConfigError: the network returns no distribution of its model's class, or the objective no losses that
@@ -62,10 +62,11 @@ class TrainingStep(nn.Module):
         losses = self.objective(
             self._distribution(given),
             Sequences.from_tensors(*targets),
+            step=step,
+            share=share,
             draws=Sequences.from_tensors(*draws) if draws else None,
             state=self.state,
             generator=self.generator,
-            moment=Moment(step, share),
             inputs=given,
         )
         if torch.is_grad_enabled() and not losses.values.requires_grad:

@@ -28,13 +28,9 @@ OF_PARTS: Mapping[str, str] = {
     "rewards/function": TEXT,
     "baselines/running-mean": FIT,
     "baselines/learned": FIT,
-    "objectives/switch-out": NOISE,
     "inputs/words": WORDS,
 }
 """By family and name of any component of the objective or the model, whatever the others are."""
-
-DRAWING = {"candidate-hinge", "distillation", "minimum-risk", "mixer", "optimal-completion", "reinforce"}
-"""Objectives that draw from a decoder or search it within the step, where they are not exact."""
 
 
 def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
@@ -45,7 +41,10 @@ def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
     parts = [part for each in (objective, model) for part in _asked_within(each) if part.family is not None]
     names = {_name(part) for part in parts}
     found = [OF_PARTS[name] for name in OF_PARTS if name in names]
-    drawing = any(isinstance(part, Objective) and not part.exact and registered_name(part) in DRAWING for part in parts)
+    stepped = [part for part in parts if isinstance(part, Objective)]
+    drawing = any(part.draws_in_step and not part.exact for part in stepped)
+    if any(part.corrupts for part in stepped):
+        found.append(NOISE)
     if issubclass(model.distribution, LinearChain):
         found.append(CHAIN)
     if issubclass(model.distribution, Autoregressive) and drawing:

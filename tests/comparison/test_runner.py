@@ -25,7 +25,7 @@ from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.runs import Folder, Run
@@ -121,10 +121,9 @@ class Breaking(Objective):
 
     words: bool = True
 
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "Breaking"),)
+    requires = (LogProb,)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         if self.words:
             raise RunError("this went wrong; do that")
         raise KeyError("surprise")

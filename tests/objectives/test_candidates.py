@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from structpred.distributions import LinearChain
+from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
+from structpred.objectives import MinimumRisk
 from structpred.objectives.candidates import Beam, Candidates, CandidateSet, NBest, Samples, join, repeated
 from structpred.sequences import Sequences
 from tests.support.tiny import as_candidates, tiny_p
@@ -87,11 +89,12 @@ def test_a_beam_may_rank_by_length_and_is_otherwise_an_n_best_list() -> None:
     assert longer.outputs.lengths.sum() > plain.outputs.lengths.sum()
 
 
-def test_needs_name_the_verb_and_what_would_do_instead() -> None:
-    (need,) = Beam().needs("MinimumRisk")
-    assert (need.purpose, need.instead) == ("MinimumRisk with Beam()", "candidates=Samples() or NBest()")
-    assert issubclass(LinearChain, Samples().needs("x")[0].protocol)
-    assert not issubclass(LinearChain, need.protocol)
+def test_requirements_name_the_verb_and_what_would_do_instead() -> None:
+    own, beam = MinimumRisk(candidates=Beam()).requirements()
+    assert (own.protocol, own.purpose, own.instead) == (LogProb, "MinimumRisk", "")
+    assert (beam.purpose, beam.instead) == ("MinimumRisk with Beam()", "candidates=Samples() or NBest()")
+    assert issubclass(LinearChain, MinimumRisk().requirements()[1].protocol)
+    assert not issubclass(LinearChain, beam.protocol)
 
 
 def test_wrong_choices_are_refused() -> None:

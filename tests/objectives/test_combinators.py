@@ -13,7 +13,7 @@ from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
-from structpred.objective import Given, Losses, Moment, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import (
     RML,
     Anneal,
@@ -62,13 +62,12 @@ class Noisy(Objective):
 
     symbol: int = 0
 
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "Noisy"),)
+    requires = (LogProb,)
 
     def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
         return Sequences(torch.full_like(inputs.labels, self.symbol), inputs.lengths)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         return Losses(-p.log_prob(targets.candidates()).squeeze(1))
 
 
@@ -160,7 +159,9 @@ def test_sums_may_be_parts() -> None:
 def test_a_sum_is_exact_where_its_parts_are_and_needs_what_they_need() -> None:
     assert not SUM.exact
     assert WeightedSum(parts=(Weighted(objective=ML), Weighted(objective=UNIGRAM))).exact
-    assert {need.purpose for need in SUM.needs()} == {"MaximumLikelihood", "RML", "LabelSmoothing"}
+    assert {each.purpose for each in SUM.requirements()} == {
+        "MaximumLikelihood", "RML with Sampled()", "LabelSmoothing",
+    }  # fmt: skip
 
 
 def test_states_are_trained_and_saved_with_the_run() -> None:
@@ -226,13 +227,8 @@ def test_draws_that_do_not_add_up_are_refused() -> None:
 def test_a_switch_is_exactly_at_its_point(at: Point) -> None:
     switch, p = Switch(first=ML, second=ONE, at=at), tiny_p(LABELS)
     draws = switch.draw(TARGETS, LABELS, torch.Generator().manual_seed(0))
-    for moment, active in [
-        (Moment(2, 0.4999), "first"),
-        (Moment(3, 0.5), "second"),
-        (Moment(9, 1.0), "second"),
-        (Moment(), "first"),
-    ]:
-        found = switch(p, TARGETS, draws=draws, moment=moment)
+    for step, share, active in [(2, 0.4999, "first"), (3, 0.5, "second"), (9, 1.0, "second"), (0, 0.0, "first")]:
+        found = switch(p, TARGETS, draws=draws, step=step, share=share)
         expected = (switch.first if active == "first" else switch.second)(
             p, TARGETS, draws=draws if active == "second" else None
         )
@@ -247,7 +243,7 @@ def test_a_part_that_does_not_count_is_not_computed() -> None:
         def corrupts(self) -> bool:
             return False
 
-        def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+        def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
             pytest.fail("it was computed")
 
     switch = Switch(first=ML, second=Failing(), at=Point(step=1))
@@ -259,13 +255,13 @@ def test_annealing_moves_the_weight_linearly() -> None:
     anneal = Anneal(first=ML, second=UNIGRAM, start=Point(step=10), end=Point(step=20))
     for step, second in [(0, 0.0), (10, 0.0), (11, 0.1), (15, 0.5), (20, 1.0), (99, 1.0)]:
         p = module(INPUTS)
-        found = anneal(p, TARGETS, moment=Moment(step=step), state=anneal.state(SIZES)).values
+        found = anneal(p, TARGETS, step=step, state=anneal.state(SIZES)).values
         one, other = ML(p, TARGETS).values, UNIGRAM(p, TARGETS, state=UNIGRAM.state(SIZES)).values
         expected = (1 - second) * one + second * other
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
         torch.testing.assert_close(gradient(found, module), gradient(expected, module), rtol=0, atol=1e-12)
     by_share = replace(anneal, start=Point(share=0.2), end=Point(share=0.6))
-    assert by_share.weights(Moment(share=0.3)) == pytest.approx((0.75, 0.25))
+    assert by_share.weights(StepContext(share=0.3)) == pytest.approx((0.75, 0.25))
 
 
 def test_means_of_diagnostics_are_over_the_examples_that_have_them() -> None:

@@ -13,7 +13,7 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import LSTMTagger, Seq2Seq
-from structpred.objective import Losses, Moment
+from structpred.objective import Losses
 from structpred.objectives import MaximumLikelihood, Mixer, Point
 from structpred.objectives.mixer import advantages, forced_steps
 from structpred.rewards import EditDistance, Hamming
@@ -86,7 +86,7 @@ def test_the_expected_gradient_is_that_of_likelihood_and_reward_by_enumeration(r
     weights = free_log_probs(many, draws, forced).sum(1).exp().detach()
     references = Sequences(target.labels.expand(len(pairs), -1), target.lengths.expand(len(pairs)))
     p: Any = Dictated(many, draws)
-    found: Losses = MIXER(p, references, moment=Moment(step=step))
+    found: Losses = MIXER(p, references, step=step)
     if forced <= len(reference):
         assert weights.sum().item() == pytest.approx(1, abs=1e-9)
     estimated = gradient((weights * found.values).sum() / weights.sum(), module)
@@ -103,14 +103,14 @@ def test_the_expected_gradient_is_that_of_likelihood_and_reward_by_enumeration(r
 
 def test_before_its_start_it_is_maximum_likelihood() -> None:
     p = tiny_seq2seq(V)(INPUTS)
-    found = MIXER(p, Sequences.of([[0, 1]]), moment=Moment(step=0))
+    found = MIXER(p, Sequences.of([[0, 1]]), step=0)
     torch.testing.assert_close(found.values, MaximumLikelihood()(p, Sequences.of([[0, 1]])).values, rtol=0, atol=0)
     assert found.diagnostics["free"].item() == 0
 
 
 def test_after_its_end_the_loss_is_the_mean_cost_of_the_models_own_outputs() -> None:
     p, target = tiny_seq2seq(V).eval()(INPUTS), Sequences.of([[0, 1]])
-    found = MIXER(p, target, moment=Moment(step=10), generator=torch.Generator().manual_seed(1))
+    found = MIXER(p, target, step=10, generator=torch.Generator().manual_seed(1))
     draws = p.sample(2, torch.Generator().manual_seed(1))
     expected = -EditDistance().score(draws, target).double().mean(1)
     torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)

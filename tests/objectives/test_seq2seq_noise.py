@@ -14,7 +14,7 @@ from structpred.distributions import Autoregressive
 from structpred.errors import ConfigError
 from structpred.models import CRF, LSTMTagger, Seq2Seq, WordEmbedding
 from structpred.models.seq2seq import Seq2SeqModule
-from structpred.objective import Moment, Objective
+from structpred.objective import Objective
 from structpred.objectives import DataNoising, Decay, MaximumLikelihood, Sampled, ScheduledSampling, SwitchOut
 from structpred.objectives.data_noising import noised
 from structpred.objectives.switch_out import switched
@@ -234,7 +234,7 @@ def test_the_inverse_sigmoid_is_the_published_one() -> None:
 
 def test_the_share_of_training_decides() -> None:
     objective = ScheduledSampling(reference=Decay(first=1.0, last=0.0))
-    early, late = (gradients(objective, moment=Moment(share=share))[0] for share in (0.0, 1.0))
+    early, late = (gradients(objective, share=share)[0] for share in (0.0, 1.0))
     close(early, gradients(MaximumLikelihood())[0])
     assert abs(early[0] - late[0]) > 1e-6
 

@@ -17,7 +17,6 @@ from structpred.objective import Objective
 from structpred.objectives import (
     REINFORCE,
     Anneal,
-    Distillation,
     MaximumLikelihood,
     MinimumRisk,
     Point,
@@ -107,10 +106,10 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
     root = tmp_path_factory.mktemp("teachers")
 
     def with_teacher(objective: Objective, model: Model) -> Objective:
-        if not isinstance(objective, Distillation):
+        if not objective.learns_from:
             return objective
         lesson = replace(experiment_of(MaximumLikelihood(), model), trainer=Trainer(epochs=8, batch_tokens=128))
-        return replace(objective, teacher=str(train(lesson, root=root).folder.path))
+        return replace(objective, **{objective.learns_from: str(train(lesson, root=root).folder.path)})
 
     return with_teacher
 

@@ -20,7 +20,7 @@ from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.integrity import CHECKSUMS
 from structpred.models import Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
 from structpred.running import train
@@ -235,10 +235,9 @@ def test_a_run_of_two_processes_is_taken_for_one_of_one_only_where_nothing_is_dr
 @objectives.register("test-never-finite")
 @dataclass(frozen=True, kw_only=True)
 class NeverFinite(Objective):
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "NeverFinite"),)
+    requires = (LogProb,)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         return Losses(p.log_prob(targets.candidates()).squeeze(1) * torch.inf)
 
 

@@ -19,7 +19,7 @@ from structpred.errors import CodeError, RunError
 from structpred.experiment import Experiment
 from structpred.files import described, write_atomically
 from structpred.models import Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
 from structpred.running import tidy, train
@@ -41,10 +41,9 @@ TINY = Experiment(
 @objectives.register("test-mistaken")
 @dataclass(frozen=True, kw_only=True)
 class Mistaken(Objective):
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "Mistaken"),)
+    requires = (LogProb,)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         raise ZeroDivisionError
 
 

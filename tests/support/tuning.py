@@ -10,7 +10,7 @@ from pathlib import Path
 from structpred import Experiment, Trainer
 from structpred.distributions.protocols import LogProb
 from structpred.models import Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.registry import objectives
@@ -70,10 +70,9 @@ class Failing(Objective):
 
     how: str = "not"
 
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "Failing"),)
+    requires = (LogProb,)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         if self.how == "memory":
             raise MemoryError
         if self.how == "code":

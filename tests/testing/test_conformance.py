@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from structpred.distributions import Factorised
 from structpred.distributions.protocols import LogProb, Sample
 from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, PublishedEditDistancePayoff, Temperature
 from structpred.rewards import EditDistance, Hamming, Reward
@@ -66,10 +66,9 @@ class Planted(Objective):
     def exact(self) -> bool:
         return self.fault not in ("own sample", "none")
 
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "Planted"), Need(Sample, "Planted"))
+    requires = (LogProb, Sample)
 
-    def losses(self, p: Probed, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: Probed, targets: Sequences, context: StepContext) -> Losses:
         log_prob = p.log_prob(targets.candidates()).squeeze(1)
         if self.fault == "reduced":
             return Losses((-log_prob).mean().unsqueeze(0))
@@ -83,7 +82,7 @@ class Planted(Objective):
             return Losses(-log_prob * torch.rand(len(targets), dtype=torch.float64))
         if self.fault == "stopped":
             return Losses(-log_prob * log_prob.detach())
-        outputs = p.sample(2, given.generator)
+        outputs = p.sample(2, context.generator)
         rewards = length_reward(outputs)
         baseline = rewards.flip(1) if self.fault == "none" else rewards.mean(1, keepdim=True)
         return Losses(-((rewards - baseline) * p.log_prob(outputs)).mean(1))

@@ -17,7 +17,7 @@ from structpred.config import encode
 from structpred.errors import CodeError, ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import LSTMTagger, Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import (
     REINFORCE,
     RML,
@@ -179,8 +179,7 @@ class DrawingByReward(Objective):
 
     reward: Reward
 
-    def needs(self) -> tuple[Need, ...]:
-        return ()
+    requires = ()
 
     @property
     def drawn(self) -> int:
@@ -191,8 +190,8 @@ class DrawingByReward(Objective):
         scores_of(self.reward, drawn, targets)
         return drawn
 
-    def losses(self, p: Any, targets: Sequences, given: Given) -> Losses:
-        return Losses(-p.log_prob(given.draws).mean(1))
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
+        return Losses(-p.log_prob(context.draws).mean(1))
 
 
 def test_rewards_are_bound_where_draws_are_made_ahead_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from structpred.distributions.protocols import LogProb
 from structpred.errors import Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.results import Epoch
@@ -75,17 +75,16 @@ class SometimesInfinite(Objective):
     every: int = 3
     gradient_only: bool = False
 
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "SometimesInfinite"),)
+    requires = (LogProb,)
 
     def state(self, sizes: Sizes) -> nn.Module:
         return Counter()
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
-        assert isinstance(given.state, Counter)
-        given.state.calls += 1
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
+        assert isinstance(context.state, Counter)
+        context.state.calls += 1
         losses = -p.log_prob(targets.candidates()).squeeze(1)
-        if (given.moment.step + 1) % self.every == 0:
+        if (context.step + 1) % self.every == 0:
             losses = losses + (losses - losses.detach()).sqrt() if self.gradient_only else losses * math.nan
         return Losses(losses, {"loss": losses.detach()})
 
@@ -145,10 +144,10 @@ class Hungry(MaximumLikelihood):
 
     room: int = 4
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         if len(targets) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
-        return super().losses(p, targets, given)
+        return super().losses(p, targets, context)
 
 
 def test_a_batch_that_does_not_fit_is_split_until_it_does(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from structpred.objective import Objective
 from structpred.objectives import (
     REINFORCE,
     RML,
-    Distillation,
     Greedy,
     LabelSmoothing,
     Learned,
@@ -145,10 +144,10 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Objective, Mod
     root = tmp_path_factory.mktemp("teachers")
 
     def with_teacher(objective: Objective, model: Model) -> Objective:
-        if not isinstance(objective, Distillation):
+        if not objective.learns_from:
             return objective
         lesson = replace(TINY, model=model, trainer=replace(TINY.trainer, epochs=1))
-        return replace(objective, teacher=str(train(lesson, root=root, device="cpu").folder.path))
+        return replace(objective, **{objective.learns_from: str(train(lesson, root=root, device="cpu").folder.path)})
 
     return with_teacher
 

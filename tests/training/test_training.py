@@ -20,7 +20,7 @@ from structpred.errors import DataError, Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.models import Seq2Seq
-from structpred.objective import Given, Losses, Need, Objective
+from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.running import train
@@ -228,10 +228,9 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
 @objectives.register("test-infinite")
 @dataclass(frozen=True, kw_only=True)
 class Infinite(Objective):
-    def needs(self) -> tuple[Need, ...]:
-        return (Need(LogProb, "Infinite"),)
+    requires = (LogProb,)
 
-    def losses(self, p: LogProb, targets: Sequences, given: Given) -> Losses:
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
         return Losses(p.log_prob(targets.candidates()).squeeze(1) * math.inf)
 
 
