@@ -54,18 +54,24 @@ def per_position(teacher: Steps, student: Steps, temperature: float = 1.0) -> Pe
 
 
 class Teacher(nn.Module):
-    """The network of a finished run: its weights stay, and it has no dropout. Called on inputs, it returns q(·|x).
+    """A trained network: its weights stay, and it has no dropout. Called on inputs, it returns q(·|x).
 
     Args:
-        run: the finished run.
+        network: returns q when called on inputs.
+        reads: the class of its inputs.
+        name: where it comes from, for messages.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, network: nn.Module, reads: type, name: str) -> None:
         super().__init__()
-        self.name = str(run.folder.path)
-        self.reads = run.codec.read(()).padded
-        self.network = run.model.requires_grad_(False)
+        self.name, self.reads = name, reads
+        self.network = network.requires_grad_(False)
         self.train()
+
+    @classmethod
+    def of(cls, run: Run) -> "Teacher":
+        """The network of a finished run."""
+        return cls(run.model, run.codec.read(()).padded, str(run.folder.path))
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stay in evaluation mode."""
@@ -173,7 +179,7 @@ class Distillation(Objective):
                 f"{verb.__name__}, which {type(run.experiment.model).__name__} of {self.teacher} does not offer; use "
                 "per='sequence' with Sampled(k=1)"
             )
-        return Teacher(run)
+        return Teacher.of(run)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The cross-entropy of each example; per position the divergence, what is left to learn, is a diagnostic."""

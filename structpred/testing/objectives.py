@@ -1,6 +1,8 @@
 """What every objective must satisfy, on every model it can serve."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,27 +28,37 @@ from structpred.testing.spaces import (
 LABELS = 2
 INPUTS = ((0, 1), (2,), (1, 1))
 
+POINTS = ((0, 0.0), (100, 0.75))
+"""Steps and shares of the training done at which losses are looked at: an objective may change over training."""
+
 Exactly = Callable[[Tensor, Sequences, Sequences], Tensor]
 """From log p(y) ``[outputs]``, all outputs ``[1, outputs, time]`` and the reference ``[1, time]`` to a loss."""
+
+
+StateFor = Callable[[Model], nn.Module | None]
+"""From a model to the objective's state on it."""
 
 
 def check_objective(
     objective: Objective,
     *,
     models: Mapping[str, Model] | None = None,
+    state: StateFor | None = None,
     samples: int | None = None,
     exactly: Exactly | None = None,
 ) -> tuple[str, ...]:
     """Check an objective on every tiny model that it does not refuse.
 
-    Losses are ``[batch]``, finite, repeat themselves under the same generator and follow a permuted batch; padding
-    changes nothing; diagnostics are detached; where nothing is drawn in the step the gradient is that of finite
-    differences (float64). With ``exactly`` and ``samples`` the gradient expected over all tuples of so many outputs
-    must equal that of ``exactly`` to 1e-9.
+    Losses are ``[batch]``, finite, repeat themselves under the same generator and follow a permuted batch, early and
+    late in training; padding changes nothing; diagnostics are detached; where nothing is drawn in the step the gradient
+    is that of finite differences (float64). With ``exactly`` and ``samples`` the gradient expected over all tuples of
+    so many outputs must equal that of ``exactly`` to 1e-9.
 
     Args:
         objective: what to check.
         models: specifications by name; our own ones, tiny, by default.
+        state: makes the objective's state for a model, where `Objective.state` needs more than sizes, such as a
+            finished run; by default that method does.
         samples: how many outputs the objective draws from p for each example.
         exactly: the loss that the objective estimates, from the log-probabilities of all outputs.
 
@@ -60,9 +72,12 @@ def check_objective(
     assert able, f"{objective} refuses every model it was tried on: pass one that it can serve as models={{...}}"
     for name, model in able.items():
         where = f"{type(objective).__name__} on {name}"
-        _check_losses(objective, model, where)
-        _check_padding_and_order(objective, model, where)
-        _check_gradient(objective, model, where)
+        make: StateFor = state or (lambda _: objective.state(sizes_of(LABELS)))
+        case = _Case(objective, model, make)
+        for point in POINTS:
+            _check_losses(case, *point, where)
+        _check_padding_and_order(case, where)
+        _check_gradient(case, where)
         if exactly is not None and samples is not None:
             _check_expectation(objective, model, samples, exactly, where)
     return tuple(able)
@@ -95,7 +110,8 @@ def expected_gradient(
     many = network(repeated(inputs, count))
     weights = log_probs_of(many, tuples).sum(1).exp()
     references = repeated(target, count)
-    losses = _losses(objective, Dictated(many, tuples), references, repeated(inputs, count))
+    state = _made(lambda: objective.state(sizes_of(p.labels)))
+    losses = _losses(objective, Dictated(many, tuples), references, repeated(inputs, count), state=state)
     return _gradient((weights * losses.values).sum(), network)
 
 
@@ -111,11 +127,50 @@ def _check_expectation(objective: Objective, model: Model, samples: int, exactly
         assert worst < 1e-9, f"{where}: the expected gradient is off by {worst:.3g}, so the estimator is biased"
 
 
-def _check_losses(objective: Objective, model: Model, where: str) -> None:
-    inputs = Sequences.of(INPUTS)
-    targets, network = targets_for(model, inputs, LABELS), built(model, LABELS)
-    found = _losses(objective, network(inputs), targets, inputs)
-    again = _losses(objective, network(inputs), targets, inputs)
+@dataclass(frozen=True)
+class _Case:
+    """An objective on one model, and what both are tried on.
+
+    Attributes:
+        objective: the objective.
+        model: the specification of the model.
+        make: makes the objective's state.
+    """
+
+    objective: Objective
+    model: Model
+    make: StateFor
+
+    @cached_property
+    def inputs(self) -> Sequences:
+        """A few examples."""
+        return Sequences.of(INPUTS)
+
+    @cached_property
+    def targets(self) -> Sequences:
+        """Their references."""
+        return targets_for(self.model, self.inputs, LABELS)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """In float64."""
+        return built(self.model, LABELS)
+
+    @cached_property
+    def drawn(self) -> Sequences | None:
+        """What the objective draws ahead of the step."""
+        return self.objective.draw(self.targets, LABELS, torch.Generator().manual_seed(2))
+
+    def losses(self, p: Any, targets: Sequences, inputs: Sequences, **given: Any) -> Losses:
+        """The objective as the trainer calls it, everything random starting anew."""
+        return _losses(self.objective, p, targets, inputs, state=_made(lambda: self.make(self.model)), **given)
+
+
+def _check_losses(case: _Case, step: int, share: float, where: str) -> None:
+    when = {"step": step, "share": share}
+    p, where = case.network(case.inputs), f"{where}, step {step}"
+    found = case.losses(p, case.targets, case.inputs, **when)
+    again = case.losses(case.network(case.inputs), case.targets, case.inputs, **when)
     shape = tuple(found.values.shape)
     assert shape == (len(INPUTS),), f"{where}: expected one loss per example, [{len(INPUTS)}], but got shape {shape}"
     assert torch.isfinite(found.values).all(), f"{where}: losses must be finite, but got {found.values.tolist()}"
@@ -123,30 +178,32 @@ def _check_losses(objective: Objective, model: Model, where: str) -> None:
     for name, values in found.diagnostics.items():
         assert not values.requires_grad, f"{where}: the diagnostic {name!r} must be detached"
         assert values.shape == found.values.shape, f"{where}: the diagnostic {name!r} must be one number per example"
-    gradients = _gradient(found.values.sum(), network)
+    gradients = _gradient(found.values.sum(), case.network)
     assert all(torch.isfinite(each).all() for each in gradients), f"{where}: gradients must be finite"
 
 
-def _check_padding_and_order(objective: Objective, model: Model, where: str) -> None:
+def _check_padding_and_order(case: _Case, where: str) -> None:
     """With draws of p and q that belong to the example; an objective that flips coins of its own is left out."""
-    inputs = Sequences.of(INPUTS)
-    targets, network = targets_for(model, inputs, LABELS), built(model, LABELS)
-    order = torch.tensor([2, 0, 1])
-    drawn = objective.draw(targets, LABELS, torch.Generator().manual_seed(2))
+    order, every = torch.tensor([2, 0, 1]), torch.arange(3)
 
-    def losses(rows: Tensor, references: Sequences, seed: int = 1) -> Tensor:
-        p = _Fixed(network(inputs.select(rows)), rows)
+    def losses(rows: Tensor, references: Sequences, drawn: Sequences | None, seed: int = 1) -> Tensor:
+        p, inputs = _Fixed(case.network(case.inputs.select(rows)), rows), case.inputs.select(rows)
         draws = None if drawn is None else drawn.select(rows)
-        return _losses(objective, p, references.select(rows), inputs.select(rows), draws=draws, seed=seed).values
+        return case.losses(p, references.select(rows), inputs, draws=draws, seed=seed).values
 
-    straight = losses(torch.arange(3), targets)
-    if not torch.equal(straight, losses(torch.arange(3), targets, seed=2)):
+    straight = losses(every, case.targets, case.drawn)
+    if not torch.equal(straight, losses(every, case.targets, case.drawn, seed=2)):
         return
-    permuted = losses(order, targets)
-    wide = Sequences(torch.nn.functional.pad(targets.labels, (0, 2), value=1), targets.lengths)
-    padded = losses(torch.arange(3), wide)
+    permuted = losses(order, case.targets, case.drawn)
+    padded = losses(every, _widened(case.targets), None if case.drawn is None else _widened(case.drawn))
     assert _close(permuted, straight[order]), f"{where}: permuting the batch must permute the losses"
     assert _close(padded, straight), f"{where}: what stands in the padding must not matter"
+
+
+def _widened(sequences: Sequences) -> Sequences:
+    """The same with garbage beyond the ends."""
+    labels = torch.where(sequences.mask(), sequences.labels, 1)
+    return replace(sequences, labels=torch.nn.functional.pad(labels, (0, 2), value=1))
 
 
 class _Fixed:
@@ -166,20 +223,32 @@ class _Fixed:
         return Sequences(torch.where(inside, labels, 0), lengths)
 
 
-def _check_gradient(objective: Objective, model: Model, where: str) -> None:
-    """Finite differences, where the loss is a function of p and not of draws from it."""
-    if not objective.exact:
+def _check_gradient(case: _Case, where: str) -> None:
+    """Finite differences, where the loss is a function of p and not of draws within the step."""
+    if not case.objective.exact and _draws_in_step(case):
         return
-    inputs = Sequences.of(INPUTS)
-    targets, network = targets_for(model, inputs, LABELS), built(model, LABELS)
-    names = [name for name, _ in network.named_parameters()]
+    names = [name for name, _ in case.network.named_parameters()]
 
     def values(*parameters: Tensor) -> Tensor:
-        p = torch.func.functional_call(network, dict(zip(names, parameters, strict=True)), inputs)
-        return _losses(objective, p, targets, inputs).values
+        p = torch.func.functional_call(case.network, dict(zip(names, parameters, strict=True)), case.inputs)
+        return case.losses(p, case.targets, case.inputs, draws=case.drawn).values
 
-    right = torch.autograd.gradcheck(values, tuple(network.parameters()), fast_mode=True, raise_exception=False)
+    right = torch.autograd.gradcheck(values, tuple(case.network.parameters()), fast_mode=True, raise_exception=False)
     assert right, f"{where}: the gradient is not that of finite differences"
+
+
+def _draws_in_step(case: _Case) -> bool:
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    p = case.network(case.inputs)
+    case.losses(p, case.targets, case.inputs, draws=case.drawn, generator=generator)
+    return not torch.equal(before, generator.get_state())
+
+
+def _made(make: Callable[[], nn.Module | None]) -> nn.Module | None:
+    with torch.random.fork_rng(), double_precision():
+        torch.manual_seed(0)
+        return make()
 
 
 def _losses(
@@ -188,16 +257,14 @@ def _losses(
     targets: Sequences,
     inputs: Sequences,
     *,
-    draws: Sequences | None = None,
+    state: nn.Module | None,
+    generator: torch.Generator | None = None,
     seed: int = 1,
+    **given: Any,
 ) -> Losses:
-    """The objective as the trainer calls it, everything random starting anew."""
-    with torch.random.fork_rng(), double_precision():
-        torch.manual_seed(0)
-        state = objective.state(sizes_of(LABELS))
-    generator = torch.Generator().manual_seed(seed)
-    context = StepContext(draws=draws, state=state, generator=generator, inputs=inputs)
-    return objective.losses(p, targets, context)  # not checked: what is wrong is for this kit to say
+    """Not checked: what is wrong is for this kit to say."""
+    source = generator or torch.Generator().manual_seed(seed)
+    return objective.losses(p, targets, StepContext(state=state, generator=source, inputs=inputs, **given))
 
 
 def _gradient(loss: Tensor, network: nn.Module) -> tuple[Tensor, ...]:

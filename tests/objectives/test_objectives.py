@@ -1,22 +1,22 @@
-"""Every objective: shape, differentiability, determinism, invariance; each on every distribution it can serve."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Every objective passes the published checks on every model it can serve, and refuses the others."""
 
 import pytest
 import torch
 
-from structpred.distributions import Factorised
+from structpred.models import Model
 from structpred.objective import Objective
 from structpred.objectives import (
     REINFORCE,
     RML,
     Anneal,
     Beam,
+    Best,
     CandidateHinge,
     DataNoising,
+    Distillation,
     Exact,
     ExpectedReward,
+    Greedy,
     LabelSmoothing,
     Learned,
     MaximumLikelihood,
@@ -24,74 +24,72 @@ from structpred.objectives import (
     MinimumRisk,
     Mixer,
     NBest,
+    OptimalCompletion,
     Perceptron,
     Point,
     Sampled,
     ScheduledSampling,
+    SelfNormalised,
     SoftmaxMargin,
     Switch,
     SwitchOut,
     Weighted,
     WeightedSum,
 )
-from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
+from structpred.objectives.distillation import Teacher
+from structpred.payoffs import (
+    EditDistancePayoff,
+    HammingPayoff,
+    PublishedEditDistancePayoff,
+    ReweightedPayoff,
+    Temperature,
+)
+from structpred.registry import objectives
 from structpred.sequences import Sequences
-from structpred.task import Sizes
+from structpred.testing import check_objective
+from structpred.testing.spaces import built
 from tests.support.tiny import tiny_seq2seq
 
-LABELS = 3
-SIZES = Sizes(inputs=3, labels=LABELS, label_counts=(5, 1, 2), references=4)
-TARGETS = [[0, 1, 2], [2], [], [1, 1]]
 TAU = Temperature(literal=0.5)
+EVERY, TAGGERS, CHAIN = ("crf", "lstm-tagger", "seq2seq"), ("crf", "lstm-tagger"), ("crf",)
+FREE, STEPPED = ("seq2seq",), ("lstm-tagger", "seq2seq")
 
 
-def factorised(targets: Sequences) -> Factorised:
-    torch.manual_seed(0)
-    logits = torch.randn(len(TARGETS), 3, LABELS, dtype=torch.float64)[: len(targets)]
-    return Factorised(logits.log_softmax(-1), targets.lengths)
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    objective: Objective
-    free: bool = True
-    fixed: bool = True
-
-
-CASES = [
-    Case("maximum likelihood", MaximumLikelihood()),
-    Case("smoothing", LabelSmoothing(epsilon=0.1)),
-    Case("smoothing, others", LabelSmoothing(epsilon=0.2, mass="others")),
-    Case("smoothing, unigram", LabelSmoothing(epsilon=0.2, prior="unigram")),
-    Case("smoothing, unigram, others", LabelSmoothing(epsilon=0.2, prior="unigram", mass="others")),
-    Case("RML, edit distance", RML(payoff=EditDistancePayoff(temperature=TAU)), fixed=False),
-    Case(
-        "RML, edit distance, 3 draws",
-        RML(payoff=EditDistancePayoff(temperature=TAU), estimator=Sampled(k=3)),
-        fixed=False,
-    ),
-    Case("RML, published", RML(payoff=PublishedEditDistancePayoff(temperature=TAU)), fixed=False),
-    Case("RML, Hamming", RML(payoff=HammingPayoff(temperature=TAU))),
-    Case("RML, Hamming, exact", RML(payoff=HammingPayoff(temperature=TAU), estimator=Exact()), free=False),
-    Case("max-margin", MaxMargin(), free=False),
-    Case("softmax-margin", SoftmaxMargin(), free=False),
-    Case("perceptron", Perceptron(), free=False),
-    Case("candidate hinge", CandidateHinge()),
-    Case("candidate hinge, sum", CandidateHinge(violations="sum", against="best", length_penalty=1.0)),
-    Case("candidate softmax-margin", CandidateHinge(violations="softmax")),
-    Case("expected reward", ExpectedReward(), free=False),
-    Case("expected reward, regularised", ExpectedReward(temperature=0.5), free=False),
-    Case("minimum risk, n-best", MinimumRisk(candidates=NBest(k=4))),
-    Case("minimum risk, beam", MinimumRisk(candidates=Beam(k=3, reference="left out")), fixed=False),
-    Case("minimum risk, samples", MinimumRisk(), free=False),  # draws belong to the batch: see their own tests
-    Case("REINFORCE", REINFORCE(), free=False),
-    Case("REINFORCE, credit for tokens", REINFORCE(credit="token", baseline=Learned(), ml_weight=0.5), free=False),
-    Case("scheduled sampling, at the start", ScheduledSampling(), fixed=False),
-    Case("data noising, without noise", DataNoising(rate=0.0), fixed=False),
-    Case("SwitchOut", SwitchOut()),
-    Case(
-        "weighted sum",
+CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
+    "maximum likelihood": (MaximumLikelihood(), EVERY),
+    "smoothing": (LabelSmoothing(epsilon=0.1), STEPPED),
+    "smoothing, others": (LabelSmoothing(epsilon=0.2, mass="others"), STEPPED),
+    "smoothing, unigram": (LabelSmoothing(epsilon=0.2, prior="unigram"), STEPPED),
+    "smoothing, unigram, others": (LabelSmoothing(epsilon=0.2, prior="unigram", mass="others"), STEPPED),
+    "RML, edit distance": (RML(payoff=EditDistancePayoff(temperature=TAU)), FREE),
+    "RML, edit distance, 3 draws": (RML(payoff=EditDistancePayoff(temperature=TAU), estimator=Sampled(k=3)), FREE),
+    "RML, published": (RML(payoff=PublishedEditDistancePayoff(temperature=TAU)), FREE),
+    "RML, Hamming": (RML(payoff=HammingPayoff(temperature=TAU)), EVERY),
+    "RML, Hamming, exact": (RML(payoff=HammingPayoff(temperature=TAU), estimator=Exact()), TAGGERS),
+    "RML, reweighted": (RML(payoff=ReweightedPayoff(), estimator=SelfNormalised(k=3)), EVERY),
+    "max-margin": (MaxMargin(), TAGGERS),
+    "softmax-margin": (SoftmaxMargin(), TAGGERS),
+    "perceptron": (Perceptron(), TAGGERS),
+    "candidate hinge": (CandidateHinge(), EVERY),
+    "candidate hinge, sum": (CandidateHinge(violations="sum", against="best", length_penalty=1.0), EVERY),
+    "candidate softmax-margin": (CandidateHinge(violations="softmax"), EVERY),
+    "distillation, per position": (Distillation(teacher="given"), STEPPED),
+    "distillation, per sequence": (Distillation(teacher="given", per="sequence"), TAGGERS),
+    "distillation, sampled": (Distillation(teacher="given", per="sequence", estimator=Sampled(k=2)), EVERY),
+    "distillation, best": (Distillation(teacher="given", per="sequence", estimator=Best()), EVERY),
+    "expected reward": (ExpectedReward(), TAGGERS),
+    "expected reward, regularised": (ExpectedReward(temperature=0.5), TAGGERS),
+    "minimum risk, n-best": (MinimumRisk(candidates=NBest(k=4)), EVERY),
+    "minimum risk, beam": (MinimumRisk(candidates=Beam(k=3, reference="left out")), FREE),
+    "minimum risk, samples": (MinimumRisk(), EVERY),
+    "optimal completion": (OptimalCompletion(k=2), FREE),
+    "REINFORCE": (REINFORCE(), EVERY),
+    "REINFORCE, credit for tokens": (REINFORCE(credit="token", baseline=Learned(), ml_weight=0.5), EVERY),
+    "REINFORCE, greedy baseline": (REINFORCE(baseline=Greedy(), entropy=0.1), EVERY),
+    "scheduled sampling": (ScheduledSampling(), FREE),
+    "data noising": (DataNoising(rate=0.3), FREE),
+    "SwitchOut": (SwitchOut(), EVERY),
+    "weighted sum": (
         WeightedSum(
             parts=(
                 Weighted(objective=MaximumLikelihood(), weight=0.3),
@@ -99,84 +97,35 @@ CASES = [
                 Weighted(objective=RML(payoff=HammingPayoff(temperature=TAU), estimator=Sampled(k=2)), weight=2),
             )
         ),
+        STEPPED,
     ),
-    Case("switch", Switch(first=MaximumLikelihood(), second=LabelSmoothing(), at=Point(step=1))),
-    Case("anneal", Anneal(first=LabelSmoothing(), second=RML(), start=Point(share=0), end=Point(share=1)), fixed=False),
-    Case("MIXER, at the start", Mixer(), fixed=False),
-]
-FREE = [pytest.param(case.objective, id=case.name) for case in CASES if case.free]
-FIXED = [pytest.param(case.objective, id=case.name) for case in CASES if case.fixed]
+    "switch": (Switch(first=MaximumLikelihood(), second=LabelSmoothing(), at=Point(step=1)), STEPPED),
+    "anneal": (Anneal(first=LabelSmoothing(), second=RML(), start=Point(share=0), end=Point(share=1)), FREE),
+    "MIXER": (Mixer(), FREE),
+}
+"""Every objective in each of its ways, and the tiny models of the kit that it serves."""
 
 
-def losses(objective: Objective, p: object, targets: Sequences, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    result = objective(p, targets, state=objective.state(SIZES), generator=generator)
-    assert result.values.shape == (len(targets),)
-    assert torch.isfinite(result.values).all()
-    for name, values in result.diagnostics.items():
-        assert values.shape == (len(targets),), name
-        assert not values.requires_grad, name
-    return result.values
+def teacher_for(model: Model) -> Teacher:
+    """Another network of the same model as a teacher, without a run that trained it."""
+    return Teacher(built(model, seed=7), Sequences, "given")
 
 
-@pytest.mark.parametrize("objective", FREE)
-def test_on_an_autoregressive_model_it_is_differentiable_and_repeats_itself(objective: Objective) -> None:
-    module, targets = tiny_seq2seq(LABELS).eval(), Sequences.of(TARGETS)
-    inputs = Sequences.of([[0, 1], [2], [1, 1, 0], []])
-    first = losses(objective, module(inputs), targets)
-    torch.testing.assert_close(losses(objective, module(inputs), targets), first, rtol=0, atol=0)
-    gradients = torch.autograd.grad(first.sum(), list(module.parameters()))
-    assert all(torch.isfinite(each).all() for each in gradients)
+@pytest.mark.parametrize(("objective", "models"), CASES.values(), ids=CASES)
+def test_it_has_what_every_objective_must_have(objective: Objective, models: tuple[str, ...]) -> None:
+    state = teacher_for if isinstance(objective, Distillation) else None
+    assert check_objective(objective, state=state) == models
 
 
-@pytest.mark.parametrize("objective", FIXED)
-def test_on_a_factorised_model_it_repeats_itself(objective: Objective) -> None:
-    targets = Sequences.of(TARGETS)
-    first = losses(objective, factorised(targets), targets)
-    torch.testing.assert_close(losses(objective, factorised(targets), targets), first, rtol=0, atol=0)
+def test_every_objective_has_a_case() -> None:
+    ours = {objectives[name] for name in objectives if objectives[name].__module__.startswith("structpred.")}
+    assert {type(objective) for objective, _ in CASES.values()} == ours
 
 
-@pytest.mark.parametrize("objective", FREE)
-def test_permuting_the_batch_permutes_the_losses_and_padding_changes_nothing(objective: Objective) -> None:
-    module, targets = tiny_seq2seq(LABELS).eval(), Sequences.of(TARGETS)
-    inputs = Sequences.of([[0, 1], [2], [1, 1, 0], []])
-    state, order = objective.state(SIZES), torch.tensor([2, 0, 3, 1])
-    draws = objective.draw(targets, LABELS, torch.Generator().manual_seed(1))
-    expected = objective(module(inputs), targets, draws=draws, state=state).values
-    permuted = objective(
-        module(inputs.select(order)),
-        targets.select(order),
-        draws=None if draws is None else draws.select(order),
-        state=state,
-    )
-    torch.testing.assert_close(permuted.values, expected[order], rtol=0, atol=1e-12)
-    garbage = Sequences(torch.nn.functional.pad(targets.labels, (0, 2), value=1), targets.lengths)
-    if draws is not None:
-        draws = Sequences(torch.nn.functional.pad(draws.labels, (0, 3), value=2), draws.lengths)
-    padded = objective(module(inputs), garbage, draws=draws, state=state).values
-    torch.testing.assert_close(padded, expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("objective", FREE)
-def test_gradients_are_those_of_finite_differences(objective: Objective) -> None:
-    module, targets = tiny_seq2seq(2), Sequences.of([[0, 1], []])
-    state = objective.state(Sizes(inputs=3, labels=2, label_counts=(5, 1), references=4))
-    draws = objective.draw(targets, 2, torch.Generator().manual_seed(1))
-    names = [name for name, _ in module.named_parameters()]
-
-    def values(*parameters: torch.Tensor) -> torch.Tensor:
-        weights = dict(zip(names, parameters, strict=True))
-        p = torch.func.functional_call(module, weights, Sequences.of([[0, 1], [2]]))
-        return objective(p, targets, draws=draws, state=state).values
-
-    assert torch.autograd.gradcheck(values, tuple(module.parameters()), fast_mode=True)
-
-
-@pytest.mark.parametrize("make", [lambda k: RML(estimator=Sampled(k=k))])
-def test_draws_made_ahead_are_those_made_in_the_step(make: Callable[[int], Objective]) -> None:
-    objective, targets = make(2), Sequences.of([[0, 1], [2, 2, 1]])
-    p = tiny_seq2seq(LABELS).eval()(Sequences.of([[0], [1, 2]]))
-    draws = objective.draw(targets, LABELS, torch.Generator().manual_seed(3))
+def test_draws_made_ahead_are_those_made_in_the_step() -> None:
+    objective, targets = RML(estimator=Sampled(k=2)), Sequences.of([[0, 1], [2, 2, 1]])
+    p = tiny_seq2seq(3).eval()(Sequences.of([[0], [1, 2]]))
+    draws = objective.draw(targets, 3, torch.Generator().manual_seed(3))
     ahead = objective(p, targets, draws=draws)
     within = objective(p, targets, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(ahead.values, within.values, rtol=0, atol=0)
