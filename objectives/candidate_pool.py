@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Count
+from structpred.config import Count, digest
 from structpred.distributions.protocols import LogProb, NBest, Sample
 from structpred.errors import ConfigError, RunError
 from structpred.objectives.candidates import join, repeated
@@ -41,7 +41,8 @@ class CandidatePool(BaseMeasure):
     alone.
 
     Attributes:
-        run: the folder of the run, or the beginning of its name; trained on the same task, with the same symbols. It
+        run: the folder of the run, or the beginning of its name; trained on the same task, with the same labels; it
+            may read its inputs in another way. It
             enters a run's identity as it is written.
         size: outputs asked of the run for each example, before equal ones are merged.
         search: ``"samples"`` draws them, ``"n-best"`` takes the most probable ones that its search finds.
@@ -77,12 +78,12 @@ class CandidatePool(BaseMeasure):
 
         Raises:
             RunError: the folder holds no finished run.
-            ConfigError: the run knows other symbols, or its model lacks a verb.
+            ConfigError: the run knows other labels, or its model lacks a verb.
         """
         run = Run.load(self.run)
-        if run.sizes.symbols != sizes.symbols:
+        if digest(list(run.codec.vocabularies.labels.symbols)) != sizes.label_symbols:
             raise ConfigError(
-                f"the run {self.run} of a CandidatePool was trained on other symbols than those of this task, or their "
+                f"the run {self.run} of a CandidatePool was trained on other labels than those of this task, or their "
                 "order differs; train it on the same training examples"
             )
         object.__setattr__(self, "_kept", self._pool())  # what happens to the run's folder from now on does not matter

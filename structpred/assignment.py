@@ -77,13 +77,15 @@ def _assign(node: Json, hint: Any, path: list[str], value_for: Callable[[Any], J
     value = value_for(known[field])
     if field in cls.alternatives and value is not None:
         node.update(dict.fromkeys(cls.alternatives))
-    node[field] = {"type": value} if isinstance(value, str) and takes_family(known[field]) else value
+    family = family_of(known[field])
+    node[field] = family.named(value) if isinstance(value, str) and family is not None else value
 
 
-def takes_family(hint: Any) -> bool:
-    """True for the type of a field that holds an object of some family, which has a name."""
+def family_of(hint: Any) -> type[Config] | None:
+    """The class of the objects that a field holds, by its type, where they belong to a family and have names."""
     accepted = () if get_origin(hint) is tuple else (hint, *get_args(hint))
-    return any(isinstance(each, type) and issubclass(each, Config) and each.family for each in accepted)
+    found = (each for each in accepted if isinstance(each, type) and issubclass(each, Config) and each.family)
+    return next(found, None)
 
 
 def _class(node: Json, hint: Any) -> type[Config]:

@@ -55,8 +55,20 @@ def coerce(value: object, hint: Any, where: str) -> object:
     if hint in _COERCE:
         return _COERCE[hint](value, where)
     if is_dataclass(hint) and isinstance(hint, type):
-        return value if isinstance(value, hint) else refuse(where, article(hint.__name__), value)
+        return _instance(value, hint, where)
     raise TypeError(f"{where} has type {hint}, which a Config cannot hold; see structpred.config")
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _instance(value: object, hint: Any, where: str) -> object:
+    """An instance of a class, or what `structpred.config.Config.accept` makes one of."""
+    made = value if isinstance(value, hint) else getattr(hint, "accept", _as_it_is)(value)
+    if isinstance(value, type) and issubclass(value, hint):
+        raise ConfigError(f"{where} must be {article(hint.__name__)}, but got the class; write {value.__name__}()")
+    return made if isinstance(made, hint) else refuse(where, article(hint.__name__), value)
 
 
 def refuse(where: str, expected: str, value: object) -> Any:

@@ -83,6 +83,16 @@ class Config:
     def check(self) -> None:
         """Refuse combinations of fields that cannot work, by raising `ConfigError`."""
 
+    @classmethod
+    def accept(cls, value: object) -> object:
+        """What a field of this class makes of a value that is none; the value itself where it makes nothing of it."""
+        return value
+
+    @classmethod
+    def named(cls, text: str) -> Json:
+        """The JSON tree that a text stands for where a member of this family is wanted: the one registered so."""
+        return {"type": text}
+
     def sources(self) -> tuple[str, ...]:
         """What besides the fields decides how this object behaves, such as the source of a user's function."""
         return ()
@@ -217,7 +227,7 @@ def decode(node: Json, hint: Any, where: str) -> object:
 
 def _decode_config(node: Json, hint: type[Config], where: str) -> Config:
     if isinstance(node, str) and hint.family is not None:
-        node = {"type": node}
+        node = hint.named(node)
     if not isinstance(node, dict):
         refuse(where, f"the fields of {article(hint.__name__)}", node)
     assert isinstance(node, dict)

@@ -6,7 +6,7 @@ import inspect
 import shlex
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -92,6 +92,44 @@ def check_importable(needed: Iterable[type | FunctionType], who: str) -> None:
                 f"{who} cannot import {one.__qualname__}, because {reason}; put it into a .py file and import it from "
                 "there, or use one worker, which runs in this process"
             )
+
+
+def importable_name(one: Callable[..., object], what: str) -> str:
+    """``module:name``, by which a function or another callable can be imported again.
+
+    Args:
+        one: the callable.
+        what: what it is, for the message, such as ``"a reward"``.
+
+    Raises:
+        ConfigError: it has no such name, as a lambda, a closure or a bound method has none.
+    """
+    module, name = getattr(one, "__module__", None), getattr(one, "__qualname__", None) or _global_name(one)
+    if name is not None and "<lambda>" in name:
+        why = "a lambda has no name"
+    elif name is not None and "<locals>" in name:
+        why = f"{name.rpartition('.')[2]} is defined inside a function"
+    elif name is None or not _is(one, module, name):
+        why = f"{name or type(one).__name__} is not what {module}:{name} is" if name else f"{one!r:.60} has no name"
+    else:
+        return f"{module}:{name}"
+    raise ConfigError(
+        f"{what} must be importable, so that saved runs and other processes find it again, but {why}; define it by def "
+        "at the top level of a .py file, and pass it or its name, as in 'my_module:my_function'"
+    )
+
+
+def _global_name(one: object) -> str | None:
+    """The name that an object has in the module of its class."""
+    module = sys.modules.get(type(one).__module__)
+    return next((name for name, value in vars(module).items() if value is one), None) if module else None
+
+
+def _is(one: object, module: str | None, name: str) -> bool:
+    found: object = sys.modules.get(module or "")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is one
 
 
 def _not_importable(one: type | FunctionType) -> str:

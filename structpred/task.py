@@ -66,6 +66,7 @@ class Sizes:
         references: number of training references; each has one end.
         characters: number of distinct characters that input symbols are spelt with.
         symbols: digest of all vocabularies, so that a trained network can be refused where symbols differ.
+        label_symbols: digest of the labels alone, for whoever takes over outputs and no inputs.
     """
 
     inputs: int
@@ -74,6 +75,7 @@ class Sizes:
     references: int
     characters: int = 0
     symbols: str = ""
+    label_symbols: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, get_args, get_origin
 
-from structpred.assignment import assign, made, takes_family
+from structpred.assignment import assign, family_of, made
 from structpred.config import Config, Json, encode
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -107,7 +107,7 @@ def _value(text: str, hint: Any) -> Json:
         return None
     accepted = {hint, *get_args(hint)}
     is_text = str in accepted or isinstance(next(iter(get_args(hint)), None), str)
-    return text if is_text or takes_family(hint) else value_of(text)
+    return text if is_text or family_of(hint) is not None else value_of(text)
 
 
 def value_of(text: str) -> Json:

@@ -59,7 +59,7 @@ class Episodes:
         self.score[rows] = 0.0  # so that the first increment pays for the empty prefix too
         references = split.references_of(examples, self.variants)
         ids = split.references.gather(references, self.references_width, NO_LABEL)
-        self.running.begin(rows, ids, split.references.lengths[references])
+        self.running.begin(rows, ids, split.references.lengths[references], split.variants[examples])
 
     def step(
         self, actions: Int[np.ndarray, " n"], active: Bool[np.ndarray, " n"]

@@ -31,8 +31,9 @@ class RunningScore(Checkable, Protocol):
         rows: Rows,
         references: Int[np.ndarray, "rows references time"],
         lengths: Int[np.ndarray, "rows references"],
+        counts: Rows,
     ) -> None:
-        """Start some outputs anew, empty."""
+        """Start some outputs anew, empty; of the references of each, the first ``counts`` are its own."""
 
     def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
         """Add a label to the outputs where ``grows``."""
@@ -87,8 +88,10 @@ class RunningEditDistance:
         rows: Rows,
         references: Int[np.ndarray, "rows references time"],
         lengths: Int[np.ndarray, "rows references"],
+        counts: Rows,
     ) -> None:
         """The row of the empty output: D = j, so E = 0."""
+        del counts  # another of the same reference is no nearer
         self.references[:, :, rows] = references.transpose(2, 1, 0)
         self.row[:, :, rows] = 0
         self.lengths[:, rows] = lengths.T
@@ -134,9 +137,11 @@ class RunningHamming:
         rows: Rows,
         references: Int[np.ndarray, "rows references time"],
         lengths: Int[np.ndarray, "rows references"],
+        counts: Rows,
     ) -> None:
         """Nothing is wrong yet."""
         del lengths
+        del counts  # another of the same reference is no nearer
         self.references[rows] = references
         self.wrong[rows] = 0
         self.length[rows] = 0
@@ -170,6 +175,7 @@ class Rescored:
         self.told = asks_for_examples(reward)  # which refuses a function that cannot be called
         self.references = np.full((n, references, time), NO_LABEL, np.int64)
         self.lengths = np.zeros((n, references), np.int64)
+        self.counts = np.ones(n, np.int64)
         self.score = np.zeros(n)
 
     def begin(
@@ -177,10 +183,12 @@ class Rescored:
         rows: Rows,
         references: Int[np.ndarray, "rows references time"],
         lengths: Int[np.ndarray, "rows references"],
+        counts: Rows,
     ) -> None:
         """Take the references."""
         self.references[rows] = references
         self.lengths[rows] = lengths
+        self.counts[rows] = counts
 
     def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
         """Nothing is kept from symbol to symbol."""
@@ -192,16 +200,14 @@ class Rescored:
             ConfigError: it is not one finite number for each output.
             CodeError: the reward is not the package's own and raised an exception.
         """
-        rows = wanted.nonzero()[0]
-        if not len(rows):
-            return self.score
-        lengths = self.lengths[rows]
-        prefixes = _sequences(outputs.prefix[rows], outputs.length[rows])
-        targets = _sequences(self.references[rows], lengths)
-        if self.told:
-            targets = replace(targets, examples=torch.from_numpy(outputs.example[rows]))
-        with blaming(self.modules):
-            self.score[rows] = self._scores(prefixes, targets).double().numpy()
+        for count in np.unique(self.counts[wanted]):  # a reward that pools references must see none twice
+            rows = (wanted & (self.counts == count)).nonzero()[0]
+            prefixes = _sequences(outputs.prefix[rows], outputs.length[rows])
+            targets = _sequences(self.references[rows, :count], self.lengths[rows, :count])
+            if self.told:
+                targets = replace(targets, examples=torch.from_numpy(outputs.example[rows]))
+            with blaming(self.modules):
+                self.score[rows] = self._scores(prefixes, targets).double().numpy()
         return self.score
 
     def _scores(self, prefixes: Sequences, targets: Sequences) -> Float[Tensor, " rows"]:

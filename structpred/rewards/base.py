@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from structpred.config import Config
+from structpred.config import Config, Json
 from structpred.protocols import Checkable
 from structpred.registry import rewards
 from structpred.sequences import Sequences
@@ -24,11 +24,30 @@ class Reward(Config):
         decomposes: True where r is a sum over positions; then ``costs`` gives the shortfall of every label at each.
             This and the next are constants of a class, except of one that is made of other rewards.
         same_length: True where outputs must be as long as their references.
+        pools_references: True where several references count together, as in BLEU, and not the best one of them.
     """
 
     family = rewards
     decomposes: ClassVar[bool] = False
     same_length: ClassVar[bool] = False
+    pools_references: ClassVar[bool] = False
+
+    @classmethod
+    def accept(cls, value: object) -> object:
+        """A function becomes the reward that calls it, `structpred.rewards.FunctionReward`.
+
+        Raises:
+            ConfigError: it cannot be imported by its name, as a lambda cannot.
+        """
+        if not callable(value) or isinstance(value, type):
+            return value
+        made: object = rewards["function"](function=value)
+        return made
+
+    @classmethod
+    def named(cls, text: str) -> Json:
+        """A name with a colon is that of a function: ``"my_rewards:overlap"``."""
+        return {"type": "function", "function": text} if ":" in text else super().named(text)
 
     @abstractmethod
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -36,7 +55,11 @@ class Reward(Config):
 
         Args:
             outputs: ``[batch, candidates, time]``.
-            references: ``[batch, time]``, or ``[batch, references, time]`` of which the best counts.
+            references: ``[batch, time]``, or ``[batch, references, time]`` of which the best counts, unless the class
+                says that it `pools_references`.
+
+        Returns:
+            Scores in any floating-point type; float64 is kept up to the division by a temperature.
         """
 
     @property

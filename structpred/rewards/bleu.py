@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,15 +42,17 @@ class SentenceBleu(Reward):
             2014, methods 3, 1 and 2).
     """
 
+    pools_references: ClassVar[bool] = True
+
     order: Count = 4
     smoothing: Smoothing = "exp"
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
-        """BLEU of each candidate."""
+        """BLEU of each candidate, in float64."""
         several = references if references.lengths.ndim == 2 else references.candidates()
         matches = whole_matches(outputs, several, self.order)
         lengths = outputs.lengths.unsqueeze(-1)
-        return bleu(matches.unsqueeze(2), lengths, several.lengths, self.smoothing).squeeze(-1).float()
+        return bleu(matches.unsqueeze(2), lengths, several.lengths, self.smoothing).squeeze(-1)
 
     def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """How each symbol changes the BLEU of what is there so far (Bahdanau et al. 2017); the end adds nothing."""
@@ -58,7 +60,7 @@ class SentenceBleu(Reward):
         matches = prefix_matches(outputs, several, self.order)
         lengths = torch.arange(matches.shape[2], device=outputs.device).expand(matches.shape[:3])
         potentials = bleu(matches, lengths, several.lengths, self.smoothing).float()
-        return added_by_each(potentials, self.score(outputs, references), outputs)
+        return added_by_each(potentials, self.score(outputs, references).float(), outputs)
 
 
 def bleu(

@@ -3,10 +3,13 @@
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
-from types import MappingProxyType
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -16,6 +19,7 @@ from torch import Tensor
 from structpred.blame import blaming
 from structpred.config import Interval
 from structpred.errors import ConfigError
+from structpred.imports import importable_name
 from structpred.registry import rewards
 from structpred.returned import number
 from structpred.rewards.reading import Memory, Reading, rows_of
@@ -45,7 +49,8 @@ class FunctionReward(Reading):
     is computed or training begins, never because a saved run names it.
 
     Attributes:
-        function: where to import it from, as ``package.module:name``.
+        function: the function, or where to import it from, as ``package.module:name``. One that has no such name, as a
+            lambda or a closure, is refused.
         on: what it sees: ``"ids"``, ``"symbols"`` or ``"text"``.
         cache: how many of its latest values are remembered, by all that it was given. 0, the default, calls it every
             time, which is the only choice for a function that depends on anything else, such as a model that is being
@@ -54,9 +59,15 @@ class FunctionReward(Reading):
 
     additions: ClassVar[tuple[str, ...]] = ("on", "cache")
 
-    function: str
+    function: str  # a function that is given instead is replaced by its name
     on: Literal["ids", "symbols", "text"] = "ids"
     cache: Annotated[int, Interval(least=0)] = 0
+
+    def __post_init__(self) -> None:
+        given: object = self.function
+        if callable(given):
+            object.__setattr__(self, "function", importable_name(given, "a reward function"))
+        super().__post_init__()
 
     def check(self) -> None:
         """Refuse what cannot be the name of a function; whether it can be imported shows at use."""
@@ -69,11 +80,11 @@ class FunctionReward(Reading):
         """The function's source text.
 
         Raises:
-            ConfigError: it cannot be imported, or is not written in Python.
+            ConfigError: it cannot be imported, is not written in Python, or its file was edited since.
         """
         function = self.resolve()
         try:
-            return (_source(function),)
+            return (_source(function, self.function),)
         except (OSError, TypeError):
             raise ConfigError(
                 f"the reward function {self.function!r} has no Python source that could identify a run; "
@@ -130,7 +141,7 @@ class FunctionReward(Reading):
                 for output in map(see, candidates):
                     values.append(max([self._value(call, output, each, index) for each in right]))
         return (
-            torch.tensor(values, dtype=torch.float32)
+            torch.tensor(values, dtype=torch.float64)
             .reshape(outputs.lengths.shape)
             .to(outputs.device, non_blocking=True)
         )
@@ -227,9 +238,45 @@ class _Parameters:
 
 
 @cache
-def _source(function: Callable[..., object]) -> str:
-    """The text that the function had when it was first asked for: the file may be edited while the function stays."""
+def _source(function: Callable[..., object], name: str) -> str:
+    """The text of a function that was imported, or of the module of another callable, whose settings count as well.
+
+    It is kept from the first time on: the file may be edited while the function stays.
+
+    Raises:
+        ConfigError: the file was edited between the import and now, so that its text is not what runs.
+        OSError, TypeError: there is no text.
+    """
+    plain = inspect.unwrap(function)
+    if not inspect.isroutine(plain) and not inspect.isclass(plain):
+        return inspect.getsource(sys.modules[name.partition(":")[0]])
+    if not _is_what_runs(plain):
+        raise ConfigError(
+            f"the file of the reward function {name!r} was edited after it was imported, so that its text is not what "
+            "runs and cannot identify a run; start the program again"
+        )
     return inspect.getsource(function)
+
+
+def _is_what_runs(function: Callable[..., object]) -> bool:
+    """True unless a function's file, compiled now, has no such code; a file that is rewritten on import is trusted."""
+    code = getattr(function, "__code__", None)
+    module = sys.modules.get(function.__module__)
+    if code is None or type(getattr(module, "__loader__", None)) is not SourceFileLoader:
+        return True
+    try:
+        whole = compile(Path(code.co_filename).read_bytes(), code.co_filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return any(each == code for each in _codes(whole))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those within it."""
+    yield code
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _codes(each)
 
 
 def _asked(name: str, function: Callable[..., object]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class SentenceGleu(Reward):
     order: Count = 4
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
-        """GLEU of each candidate against the best of its references."""
+        """GLEU of each candidate against the best of its references, in float64."""
         found = [
             self._share(whole_matches(outputs, each.candidates(), self.order), outputs.lengths, each)
             for each in _one_by_one(references)
@@ -45,7 +45,7 @@ class SentenceGleu(Reward):
             self._share(prefix_matches(outputs, each.candidates(), self.order), prefixes, each)
             for each in _one_by_one(references)
         ]
-        potentials = torch.stack(found).amax(0)
+        potentials = torch.stack(found).amax(0).float()
         scores = potentials.gather(2, outputs.lengths.unsqueeze(-1)).squeeze(-1)
         return added_by_each(potentials, scores, outputs)
 
@@ -55,7 +55,7 @@ class SentenceGleu(Reward):
         """Matches of all orders over the larger number of n-grams, for outputs whose first axis is the batch."""
         right = ngrams(references.lengths, self.order).view(-1, *[1] * (lengths.ndim - 1))
         most = torch.maximum(ngrams(lengths, self.order), right)
-        return (matches.sum(-1).double() / most.clamp_min(1)).float()
+        return matches.sum(-1).double() / most.clamp_min(1)
 
 
 def _one_by_one(references: Sequences) -> Iterator[Sequences]:

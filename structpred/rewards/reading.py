@@ -86,7 +86,7 @@ class Reading(Reward):
 class TextReward(Reading):
     """A reward of an output's text, as the task renders it. A class of your own needs `value` and a name.
 
-    Values are computed once and remembered, the latest 65,536 of them. References that are rendered alike are one.
+    Values are computed once and remembered, the latest 65,536 of them.
     """
 
     @abstractmethod
@@ -103,10 +103,10 @@ class TextReward(Reading):
         values = []
         with blaming(self.context.modules):
             for candidates, targets in rows_of(outputs, references):
-                wanted = tuple(dict.fromkeys(map(text, targets)))
+                wanted = tuple(map(text, targets))
                 values += [self._remembered(text(each), wanted) for each in candidates]
         return (
-            torch.tensor(values, dtype=torch.float32)
+            torch.tensor(values, dtype=torch.float64)
             .reshape(outputs.lengths.shape)
             .to(outputs.device, non_blocking=True)
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
@@ -64,6 +64,8 @@ class SentenceTer(TextReward):
         asian_support: treat Chinese and Japanese characters as words, with ``normalized`` or without ``punctuation``.
         case_sensitive: whether letter case counts.
     """
+
+    pools_references: ClassVar[bool] = True
 
     normalized: bool = False
     punctuation: bool = True

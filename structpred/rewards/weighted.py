@@ -50,6 +50,7 @@ class WeightedRewards(Reward):
         own = {
             "decomposes": all(part.reward.decomposes for part in self.parts),
             "same_length": any(part.reward.same_length for part in self.parts),
+            "pools_references": len(self.parts) > 1 or self.parts[0].reward.pools_references,
         }
         for name, value in own.items():  # a constant of other classes; of a sum its parts decide
             object.__setattr__(self, name, value)

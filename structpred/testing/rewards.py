@@ -45,8 +45,9 @@ def check_reward(reward: Reward) -> None:
     """Check a reward on all outputs and references of up to three labels out of two.
 
     One finite number per candidate, higher is better (nothing beats the reference itself); of several references the
-    best counts; the order of candidates and what stands in the padding do not matter; costs and increments, where
-    there are any, add up to the reward. A reward of symbols or text sees the labels as the letters a and b, and as text
+    best counts, unless the class says that it `pools_references`: then their order does not matter, and one given twice
+    is that one; the order of candidates and what stands in the padding do not matter; costs and increments, where there
+    are any, add up to the reward. A reward of symbols or text sees the labels as the letters a and b, and as text
     with spaces between them.
 
     Raises:
@@ -84,8 +85,27 @@ def _check_several(reward: Reward, outputs: Sequences, reference: list[int], sco
     other = [1 - label for label in reference] + ([] if reward.same_length else [0])
     both = Sequences.of([reference, other])
     several = _known(Sequences(both.labels.unsqueeze(0), both.lengths.unsqueeze(0)))
+    if reward.pools_references:
+        _check_pooled(reward, outputs, several, reference, scores, where)
+        return
     best = torch.maximum(scores, reward.score(outputs, _known(Sequences.of([other]))))
-    assert torch.equal(reward.score(outputs, several), best), f"{where}: of several references the best must count"
+    assert torch.equal(reward.score(outputs, several), best), (
+        f"{where}: of several references the best must count, or the class must say pools_references = True"
+    )
+
+
+def _check_pooled(
+    reward: Reward, outputs: Sequences, several: Sequences, reference: list[int], scores: Tensor, where: str
+) -> None:
+    """Whatever references are worth together, their order says nothing, and one given twice is that one."""
+    found = reward.score(outputs, several)
+    assert found.shape == scores.shape, f"{where}: expected one number per candidate, got {found.shape}"
+    assert torch.isfinite(found).all(), f"{where}: rewards must be finite"
+    turned = _known(Sequences(several.labels.flip(1), several.lengths.flip(1)))
+    assert torch.equal(reward.score(outputs, turned), found), f"{where}: the order of references must not matter"
+    twice = Sequences.of([reference, reference])
+    same = reward.score(outputs, _known(Sequences(twice.labels.unsqueeze(0), twice.lengths.unsqueeze(0))))
+    assert torch.allclose(same, scores), f"{where}: a reference given twice must be worth what it is alone"
 
 
 def _check_sums(

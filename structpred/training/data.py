@@ -135,6 +135,7 @@ def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
         references=len(references),
         characters=len(vocabularies.characters),
         symbols=digest([list(side.symbols) for side in sides]),
+        label_symbols=digest(list(vocabularies.labels.symbols)),
     )
 
 

@@ -31,12 +31,15 @@ from tests.support.environments import Readings, TwoReadings, steps_of
 
 
 class Spaced(Readings):
-    """TER counts words; metadata are the place in the split."""
+    """TER counts words, and some first references twice; metadata are the place in the split."""
 
     def load(self) -> Splits:
         found = super().load()
         train, dev, test = (
-            tuple(replace(each, metadata={"place": i}) for i, each in enumerate(split))
+            tuple(
+                replace(each, references=each.references + each.references[: i % 2], metadata={"place": i})
+                for i, each in enumerate(split)
+            )
             for split in (found.train, found.dev, found.test)
         )
         return Splits(train, dev, test, found.digest)
@@ -68,7 +71,7 @@ def function(name: str, on: Any = "text", **fields: Any) -> FunctionReward:
 def texts_of(env: SequencePrediction, observation: Mapping[str, Any], example: int) -> tuple[str, tuple[str, ...]]:
     prefix = observation["prefix"][: observation["prefix_length"][0]]
     output = env.vocabularies.labels.decode(prefix.tolist())
-    return " ".join(output), tuple(dict.fromkeys(map(" ".join, env.examples[example].references)))
+    return " ".join(output), tuple(map(" ".join, env.examples[example].references))
 
 
 @pytest.mark.parametrize("paid", ["end", "increments"])

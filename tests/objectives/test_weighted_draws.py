@@ -222,10 +222,11 @@ def test_training_on_a_pool_goes_through_and_has_its_identity(run: Run, tmp_path
     assert pool.sources() == (run.result.identity,)
 
 
-def test_a_pool_of_other_symbols_or_of_no_run_or_of_other_references_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_pool_of_other_labels_or_of_no_run_or_of_other_references_is_refused(run: Run, tmp_path: Path) -> None:
     pool = CandidatePool(run=str(run.folder.path))
-    with pytest.raises(ConfigError, match="was trained on other symbols than those of this task"):
-        pool.prepare(replace(run.sizes, symbols="others"))
+    with pytest.raises(ConfigError, match="was trained on other labels than those of this task"):
+        pool.prepare(replace(run.sizes, label_symbols="others"))
+    pool.prepare(replace(run.sizes, symbols="others"))  # how others read their inputs does not matter
     with pytest.raises(ConfigError, match=r"no candidates for the reference 'a a a a a a', .* of the same task"):
         pool.propose(Sequences.of([[0] * 6]), 2, 2, None)
     with pytest.raises(RunError, match="expected the folder of a run"):

@@ -24,7 +24,7 @@ from structpred.payoffs import (
     Temperature,
 )
 from structpred.payoffs.ngram_replacement import log_density
-from structpred.rewards import EditDistance, Hamming, Reward, SentenceBleu
+from structpred.rewards import EditDistance, FunctionReward, Hamming, Reward, SentenceBleu, SentenceGleu
 from structpred.sequences import Sequences
 from tests.support.tiny import as_candidates
 
@@ -37,6 +37,12 @@ EDITED = Temperature(edit_rate=0.4)
 EXACT_HAMMING = HammingPayoff(temperature=EDITED)
 EXACT_EDITS = EditDistancePayoff(temperature=Temperature(literal=0.2))
 """Strings of more than 7 labels have less than one part in 10,000 of its mass."""
+
+
+def nearly_one(output: list[int], reference: list[int]) -> float:
+    """Rewards that single precision cannot tell apart."""
+    del reference
+    return 1 + 1e-9 * output.count(0)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -261,3 +267,21 @@ def test_a_single_draw_is_refused() -> None:
 def test_a_payoff_comes_back_from_its_json(base: BaseMeasure) -> None:
     payoff: Payoff = ReweightedPayoff(reward=EditDistance(), temperature=Temperature(literal=2), base=base)
     assert Payoff.from_json(payoff.to_json()) == payoff
+
+
+def test_rewards_keep_double_precision_until_the_temperature_has_divided_them() -> None:
+    reward = FunctionReward(function=f"{__name__}:nearly_one")
+    payoff = ReweightedPayoff(
+        reward=reward, temperature=Temperature(literal=1e-9), base=AroundPayoff(payoff=EXACT_HAMMING)
+    )
+    drawn = payoff.around(Sequences.of([REFERENCE]), LABELS).weighted_sample(20, generator())
+    zeros = torch.tensor([[row.count(0) for row in drawn.flatten().tolist()]], dtype=torch.float64)
+    assert len(set(zeros[0].tolist())) > 2
+    assert drawn.weights is not None
+    torch.testing.assert_close(drawn.weights, zeros.softmax(1), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("reward", [SentenceBleu(), SentenceGleu()])
+def test_rewards_that_are_no_whole_numbers_are_scored_in_double_precision(reward: Reward) -> None:
+    target = Sequences.of([REFERENCE])
+    assert reward.score(as_candidates([[0, 1, 3, 0]]), target).dtype == torch.float64

@@ -90,7 +90,7 @@ def test_what_each_symbol_adds_is_the_difference_of_prefixes() -> None:
     outputs, references = [some_rows(source, 2) for _ in range(20)], [some_rows(source, 1) for _ in range(20)]
     reward = SentenceBleu()
     added = reward.increments(padded(outputs), padded(references))
-    torch.testing.assert_close(added.sum(-1), reward.score(padded(outputs), padded(references)))
+    torch.testing.assert_close(added.sum(-1).double(), reward.score(padded(outputs), padded(references)))
     for i, rows in enumerate(outputs):
         for j, row in enumerate(rows):
             prefixes = [expected(row[:t], references[i], "exp") if t else 0.0 for t in range(len(row) + 1)]

@@ -1,5 +1,7 @@
 """A function of one's own on ids, symbols and text, with what it asks for and what it remembers."""
 
+import functools
+import importlib
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from structpred.cli import assignments
 from structpred.config import encode
 from structpred.errors import CodeError, ConfigError
+from structpred.objectives import MinimumRisk
 from structpred.recordings import Recording
 from structpred.registry import rewards
 from structpred.rewards import Context, FunctionReward, Reward, WeightedReward, WeightedRewards, bind
@@ -158,7 +162,7 @@ def reward(function: Callable[..., object], **fields: Any) -> FunctionReward:
 )
 def test_it_sees_ids_symbols_or_text(on: Any, seen: list[Any], scores: list[list[float]]) -> None:
     found = bind(reward(watched, on=on), CONTEXT).score(OUTPUTS, TARGETS)
-    assert (found.tolist(), found.dtype, seen) == (scores, torch.float32, SEEN)
+    assert (found.tolist(), found.dtype, seen) == (scores, torch.float64, SEEN)
 
 
 def test_of_several_references_the_best_counts() -> None:
@@ -382,3 +386,85 @@ def test_the_source_is_that_of_the_function_which_runs_though_its_file_is_edited
     file.write_text("def first(output, reference):\n    return 1.0 if output else 0.5\n", encoding="utf-8")
     os.utime(file, (0, 0))
     assert made.sources() == FunctionReward(function="edited_rewards:first").sources() == before
+
+
+@pytest.mark.parametrize("edit", ["def first(output, reference):\n    return 1.0\n", "# moved\n{}", "def ("])
+def test_a_file_that_was_edited_between_its_import_and_its_first_use_is_refused(
+    edit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = "def first(output, reference):\n    return 0.0\n"
+    name = f"edited_before_use_{len(edit)}"
+    file = tmp_path / f"{name}.py"
+    file.write_text(before, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = FunctionReward(function=importlib.import_module(name).first)
+    file.write_text(edit.format(before), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"^the file of the reward function '{name}:first' was edited after it was"):
+        made.sources()
+    file.write_text(before + "\n\nother = 3\n", encoding="utf-8")
+    assert made.sources() == (before,), "what was edited is not the function"
+
+
+# ------------------------------------------------------------------------------------------------ given as a function
+
+
+class Counting:
+    """A callable with settings of its own."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, output: list[int], reference: list[int]) -> float:
+        return self.weight * len(output)
+
+    def method(self, output: list[int], reference: list[int]) -> float:
+        return self(output, reference)
+
+    @staticmethod
+    def static(output: list[int], reference: list[int]) -> float:
+        return float(len(output))
+
+
+COUNTING = Counting(0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [(watched, "watched"), (Counting.static, "Counting.static"), (COUNTING, "COUNTING")]
+)
+def test_whatever_can_be_imported_and_called_is_a_reward(given: Any, name: str) -> None:
+    objective = MinimumRisk(reward=given)
+    assert objective.reward == FunctionReward(function=f"{HERE}:{name}") == FunctionReward(function=given)
+    assert MinimumRisk.from_json(objective.to_json()) == objective
+    assert objective.reward.score(OUTPUTS, TARGETS).shape == (2, 2)
+    assert "class Counting:" in FunctionReward(function=COUNTING).sources()[0], "whose settings are in its module"  # type: ignore[arg-type]  # it is replaced by its name
+
+
+def a_closure() -> Callable[..., float]:
+    def inner(output: list[int], reference: list[int]) -> float:
+        return 0.0
+
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda output, reference: 0.0, "a reward function must be importable, so that .*, but a lambda has no name; "),
+        (a_closure(), r"but inner is defined inside a function; define it by def at the top level of a \.py file"),
+        (COUNTING.method, r"but Counting\.method is not what .*:Counting\.method is; define"),
+        (functools.partial(watched), r"but functools\.partial\(.* has no name; .* as in 'my_module:my_function'$"),
+        (Counting(2.0), "has no name; define"),
+        (FunctionReward, r"MinimumRisk\.reward must be a Reward, but got the class; write FunctionReward\(\)$"),
+        (Counting, r"MinimumRisk\.reward must be a Reward, but got <class"),
+        ("watched", r"MinimumRisk\.reward must be a Reward, but got 'watched'$"),
+    ],
+)
+def test_what_cannot_be_imported_again_is_refused_with_the_way_out(given: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        MinimumRisk(reward=given)
+
+
+def test_on_the_command_line_a_name_with_a_colon_is_a_function() -> None:
+    words = [f"objective.reward={HERE}:watched", "objective.reward.on=text"]
+    made = assignments.experiment(["objective=minimum-risk", *words])
+    assert made.objective == MinimumRisk(reward=reward(watched, on="text"))

@@ -9,7 +9,6 @@ import torch
 
 from structpred.rewards import SentenceGleu
 from structpred.sequences import Sequences
-from structpred.testing import check_reward
 
 OUTPUT = "It is a guide to action which ensures that the military always obeys the commands of the party"
 FIRST = "It is a guide to action that ensures that the military will forever heed Party commands"
@@ -50,7 +49,7 @@ def test_the_same_as_the_definition(order: int, references: int) -> None:
         [max(definition(output, target, order) for target in right) for output in rows]
         for rows, right in zip(outputs, targets, strict=True)
     ]
-    torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_what_each_symbol_adds_is_the_difference_of_prefixes() -> None:
     outputs, references = [some_rows(source, 2) for _ in range(20)], [some_rows(source, 2) for _ in range(20)]
     reward = SentenceGleu()
     added = reward.increments(padded(outputs), padded(references))
-    torch.testing.assert_close(added.sum(-1), reward.score(padded(outputs), padded(references)))
+    torch.testing.assert_close(added.sum(-1).double(), reward.score(padded(outputs), padded(references)))
     for i, rows in enumerate(outputs):
         for j, row in enumerate(rows):
             prefixes = [max(definition(row[:t], each, 4) for each in references[i]) for t in range(len(row) + 1)]
@@ -78,8 +77,3 @@ def test_what_each_symbol_adds_is_the_difference_of_prefixes() -> None:
                 [b - a for a, b in itertools.pairwise(prefixes)], abs=1e-6
             )
             assert not added[i, j, len(row) :].any()
-
-
-def test_it_has_what_every_reward_must_have() -> None:
-    check_reward(SentenceGleu())
-    check_reward(SentenceGleu(order=1))

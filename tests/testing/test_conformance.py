@@ -13,7 +13,19 @@ from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, PublishedEditDistancePayoff, Temperature
-from structpred.rewards import EditDistance, Hamming, Reward
+from structpred.registry import rewards
+from structpred.rewards import (
+    EditDistance,
+    FunctionReward,
+    Hamming,
+    Reward,
+    SentenceBleu,
+    SentenceChrf,
+    SentenceGleu,
+    SentenceTer,
+    WeightedReward,
+    WeightedRewards,
+)
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
 from structpred.testing import check_model, check_objective, check_payoff, check_reward
@@ -30,9 +42,40 @@ def test_our_models_pass(name: str) -> None:
     check_model(tiny_models()[name])
 
 
-@pytest.mark.parametrize("reward", [Hamming(), EditDistance()], ids=lambda reward: type(reward).__name__)
+def agreement(output: str, reference: str) -> float:
+    """How many characters agree, on whatever it sees."""
+    return float(sum(one == other for one, other in zip(output, reference, strict=False)))
+
+
+def weighted(*parts: Reward) -> WeightedRewards:
+    return WeightedRewards(parts=tuple(WeightedReward(reward=each, weight=0.5 + i) for i, each in enumerate(parts)))
+
+
+REWARDS: tuple[Reward, ...] = (
+    Hamming(),
+    EditDistance(),
+    SentenceBleu(),
+    SentenceBleu(order=2, smoothing="add-k"),
+    SentenceGleu(),
+    SentenceGleu(order=1),
+    SentenceChrf(),
+    SentenceChrf(word_order=2, whitespace=True),
+    SentenceTer(),
+    FunctionReward(function=f"{__name__}:agreement", on="text"),
+    weighted(EditDistance()),
+    weighted(Hamming(), weighted(Hamming(), Hamming())),
+    weighted(EditDistance(), SentenceBleu(), SentenceTer()),
+)
+
+
+@pytest.mark.parametrize("reward", REWARDS, ids=lambda reward: type(reward).__name__)
 def test_our_rewards_pass(reward: Reward) -> None:
     check_reward(reward)
+
+
+def test_every_reward_is_among_them() -> None:
+    ours = {rewards[name] for name in rewards if rewards[name].__module__.startswith("structpred.")}
+    assert {type(reward) for reward in REWARDS} == ours
 
 
 @pytest.mark.parametrize(
@@ -160,6 +203,33 @@ def test_a_faulty_reward_is_told_what_is_wrong(fault: str, message: str) -> None
 
 def test_a_sound_reward_of_one_s_own_passes() -> None:
     check_reward(PlantedReward(fault="none"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledReward(Reward):
+    """Minus the difference from the mean length of the references, with a fault chosen by name."""
+
+    pools_references: ClassVar[bool] = True
+
+    fault: str
+
+    def score(self, outputs: Sequences, references: Sequences) -> Tensor:
+        several = references if references.lengths.ndim == 2 else references.candidates()
+        lengths = several.lengths.double()
+        middle = {"first": lengths[:, :1], "sum": lengths.sum(1, keepdim=True)}.get(
+            self.fault, lengths.mean(1, keepdim=True)
+        )
+        return -(outputs.lengths - middle).abs()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("first", "the order of references must not matter"), ("sum", "given twice must be worth what it is alone")],
+)
+def test_a_reward_that_pools_references_passes_if_it_is_sound(fault: str, message: str) -> None:
+    check_reward(PooledReward(fault="none"))
+    with pytest.raises(AssertionError, match=message):
+        check_reward(PooledReward(fault=fault))
 
 
 @dataclass(frozen=True)
