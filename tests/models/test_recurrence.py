@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from structpred.models import recurrence
-from structpred.models.recurrence import Alike, stepped, unrolled
+from structpred.models import encoder
+from structpred.models.encoder import Alike, stepped, unrolled
 
 RAGGED = [[1], [0, 0], [3, 3, 3], [7, 1, 4, 4, 0, 2], [1, 2, 3, 4, 5, 6, 7]]
 
@@ -27,7 +27,7 @@ def given(lstm: nn.LSTM, rows: int, steps: int) -> tuple[Tensor, tuple[Tensor, T
 def test_outputs_and_gradients_are_those_of_one_call_over_all_steps(
     monkeypatch: pytest.MonkeyPatch, lengths: list[int], layers: int, worth: int
 ) -> None:
-    monkeypatch.setattr(recurrence, "WORTH", worth)
+    monkeypatch.setattr(encoder, "WORTH", worth)
     lstm, steps = network(layers), max(lengths) + 1
     inputs, state = given(lstm, len(lengths), steps)
     inside = torch.arange(steps) < torch.tensor(lengths).unsqueeze(1)

@@ -9,7 +9,7 @@ from scipy import stats
 from structpred.decoding import Decoding
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.errors import ConfigError
-from structpred.models import Seq2Seq, decoder
+from structpred.models import Seq2Seq, seq2seq
 from structpred.sequences import Sequences
 from structpred.training.ranks import processor_has_bf16
 from tests.support.tiny import as_candidates, strings, tiny_p, tiny_seq2seq
@@ -207,7 +207,7 @@ def test_probabilities_are_at_least_float32_under_autocast() -> None:
 def test_sharing_what_prefixes_have_in_common_changes_nothing(layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for shared in (0.0, 2.0):  # never, and always
-        monkeypatch.setattr(decoder, "SHARED", shared)
+        monkeypatch.setattr(seq2seq, "SHARED", shared)
         p = tiny_p(3, decoder_layers=layers)
         found.append((p.beam(4), p.sample(20, torch.Generator().manual_seed(0)).labels))
     (alone, drawn), (together, again) = found

@@ -13,8 +13,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.experiment import Experiment
 from structpred.metrics import SymbolErrorRate
 from structpred.models import CRF, CharacterCNN, LSTMTagger, WordEmbedding
-from structpred.models.crf import CRFModule
-from structpred.models.lstm_tagger import Tagger
+from structpred.models.taggers import CRFModule, Tagger
 from structpred.objectives import MaximumLikelihood
 from structpred.running import train
 from structpred.runs import Run

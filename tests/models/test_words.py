@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from structpred.models import CharacterCNN, WordEmbedding
-from structpred.models.lstm_tagger import Tagger
-from structpred.models.spelling import ConvolvedCharacters
-from structpred.models.words import WordTable
+from structpred.models.taggers import Tagger
+from structpred.models.words import ConvolvedCharacters, WordTable
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.vocabulary import Vocabularies

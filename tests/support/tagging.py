@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from structpred.models import CRF, LSTMTagger
-from structpred.models.lstm_tagger import Tagger
+from structpred.models.taggers import Tagger
 from structpred.task import Sizes
 from tests.support.tiny import double_precision
 

@@ -1,13 +1,15 @@
-"""A bidirectional LSTM that labels every position by itself."""
+"""Taggers of fixed length over a bidirectional LSTM: one that labels every position by itself, and a chain."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import torchcrf
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from structpred.config import Count, Fraction, Interval
 from structpred.distributions.factorised import Factorised
+from structpred.distributions.linear_chain import LinearChain
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError
 from structpred.models.base import Model
@@ -87,3 +89,40 @@ class LabelScores(nn.Module):
         """Scores at the inputs' positions; that of the end mark, which makes an empty input an input too, is cut."""
         scores: Tensor = self.output(self.encoder(inputs).memory[:, :-1])
         return scores
+
+
+@models.register("crf")
+@dataclass(frozen=True, kw_only=True)
+class CRF(Tagger):
+    """A bidirectional LSTM under a linear chain (Huang, Xu and Yu 2015, arXiv 1508.01991).
+
+    The score of an output is the sum of its labels' scores, of a learned score for each pair of neighbours and of
+    one for its first and its last label.
+    """
+
+    distribution: ClassVar[type[Distribution]] = LinearChain
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        """The network for the given numbers of input symbols and labels."""
+        return CRFModule(LabelScores(self, sizes), sizes.labels)
+
+
+class CRFModule(nn.Module):
+    """The network of `CRF`; called on inputs, it returns p(·|x).
+
+    Args:
+        scores: the scores of labels.
+        labels: their number.
+    """
+
+    def __init__(self, scores: LabelScores, labels: int) -> None:
+        super().__init__()
+        self.scores = scores
+        self.chain = torchcrf.CRF(labels, batch_first=True)  # holds the parameters; the algorithms are ours
+
+    def forward(self, inputs: Inputs) -> LinearChain:
+        """p(·|x) for inputs ``[batch, time]``."""
+        chain = self.chain
+        return LinearChain.with_ends(
+            self.scores(inputs), chain.transitions, chain.start_transitions, chain.end_transitions, inputs.lengths
+        )
