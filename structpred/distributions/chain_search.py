@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from structpred.distributions.layout import Packing
 from structpred.distributions.next_symbol import inverse_cdf
-from structpred.distributions.packing import Packing
 
 
 def viterbi(

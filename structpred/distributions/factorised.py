@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from structpred.decoding import Decoding
-from structpred.distributions.fixed_length import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
+from structpred.distributions.layout import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
 from structpred.distributions.precision import at_least_float, without_autocast
 from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, Steps, refuse_others
 from structpred.sequences import Sequences

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from structpred.decoding import Decoding
 from structpred.distributions import chain_search, fused_chain
-from structpred.distributions.fixed_length import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
 from structpred.distributions.forward_backward import ScaledMessages
+from structpred.distributions.layout import Packing, chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
-from structpred.distributions.packing import Packing
 from structpred.distributions.precision import at_least_float
 from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, refuse_others
 from structpred.distributions.scaled_messages import widest

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.distributions.fixed_length import inside
-from structpred.distributions.packing import Packing
+from structpred.distributions.layout import Packing, inside
 
 IMPOSSIBLE = -1e30
 """Stands for −inf inside the recursions: no sum of scores comes near it, exp() of it is 0, and where −inf − (−inf)

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from structpred.distributions.packing import Packing
+from structpred.distributions.layout import Packing
 
 
 def widest(dtype: torch.dtype) -> float:

@@ -6,9 +6,8 @@ from typing import ClassVar
 import torch
 
 from structpred.errors import ConfigError
-from structpred.payoffs.base import Payoff
+from structpred.payoffs.base import Payoff, Temperature
 from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure, proposals_of
-from structpred.payoffs.temperature import Temperature
 from structpred.registry import payoffs
 from structpred.rewards.asking import scores_of
 from structpred.rewards.base import Reward

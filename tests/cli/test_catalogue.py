@@ -41,7 +41,7 @@ def test_describe_everything_that_is_listed(capsys: pytest.CaptureFixture[str]) 
         ("editdistancepayoff", "edit-distance (payoff, structpred.payoffs.edit_distance:EditDistancePayoff)"),
         ("trainer", "Trainer (settings, structpred.training.settings:Trainer)"),
         ("Experiment", "Experiment (settings, structpred.experiment:Experiment)"),
-        ("temperature", "Temperature (settings, structpred.payoffs.temperature:Temperature)"),
+        ("temperature", "Temperature (settings, structpred.payoffs.base:Temperature)"),
     ],
 )
 def test_describe_takes_names_of_classes_and_of_settings(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from structpred.distributions import Factorised, LinearChain, fused_chain
+from structpred.distributions.layout import Packing
 from structpred.distributions.log_space import log_messages
-from structpred.distributions.packing import Packing
 from tests.distributions.chains import KINDS, chain, generator
 
 interpreted = os.environ.get("TRITON_INTERPRET") == "1"

@@ -1,6 +1,6 @@
 import torch
 
-from structpred.distributions.packing import Packing
+from structpred.distributions.layout import Packing
 
 PACKING = Packing.of(torch.tensor([1, 0, 3, 2]), time=4)
 

@@ -23,7 +23,7 @@ from structpred.payoffs import (
     Substitution,
     Temperature,
 )
-from structpred.payoffs.ngram_replacement import log_density
+from structpred.payoffs.base_measures import log_density
 from structpred.rewards import EditDistance, FunctionReward, Hamming, Reward, SentenceBleu, SentenceGleu
 from structpred.sequences import Sequences
 from tests.support.tiny import as_candidates

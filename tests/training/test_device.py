@@ -52,7 +52,7 @@ TINY = Experiment(
 )
 
 CALLERS = {  # which function of the project it is that waits, for each reason to
-    "structpred/distributions/packing.py: of": waits.CHAIN,
+    "structpred/distributions/layout.py: of": waits.CHAIN,
     "structpred/distributions/linear_chain.py: _arithmetic": waits.CHAIN,
     "structpred/distributions/linear_chain.py: expected_score": waits.CHAIN,
     "structpred/distributions/search.py: roll_out": waits.SYMBOLS,
@@ -201,8 +201,8 @@ def test_a_chain_waits_twice_whatever_is_asked_of_it_and_once_for_an_expectation
         likelihood = sorted(watch.waited)
         p.entropy()
     assert likelihood == [
+        "structpred/distributions/layout.py: of",
         "structpred/distributions/linear_chain.py: _arithmetic",
-        "structpred/distributions/packing.py: of",
     ]
     assert watch.waited[2:] == ["structpred/distributions/linear_chain.py: expected_score"]
 
