@@ -13,14 +13,15 @@ export PIP_NO_INPUT := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help compare test lint types check other-python bench clean
+.PHONY: help compare test quick lint types docs check other-python bench clean
 
 help:
 	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
 	@echo "make test      every test, the slow ones too"
 	@echo "make lint      formatting, lint and spelling"
 	@echo "make types     static types"
-	@echo "make check     lint, types and tests: what a change must pass"
+	@echo "make docs      the documentation site, in site/; a warning fails"
+	@echo "make check     lint, types, docs and tests: what a change must pass"
 	@echo "make bench     measured speed of what is claimed to be fast; says what it cannot measure here, and why"
 	@echo "make clean     remove .venv, caches and build folders; runs/ and reports/ stay"
 	@echo
@@ -44,7 +45,10 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(RUN) mypy
 
-check: lint types test
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict $(ARGS)
+
+check: lint types docs test
 
 # Prints the newest Python of another version than that of .venv, in PATH or of pyenv, whose shims in PATH may not run.
 other-python:
@@ -62,7 +66,7 @@ bench: $(VENV)/.runtime
 	$(RUN) structpred.experiments.benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-python* build dist *.egg-info .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-python* build dist site *.egg-info .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find structpred objectives tasks experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .runtime and .dev say what is installed. .sound is missing while an installation is under way, so that one which was

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import structpred
 from structpred.environments import IDS
 from structpred.registry import FAMILIES, tasks
 from structpred.runs import Folder
@@ -26,7 +28,10 @@ MAP = ROOT / "docs" / "architecture.md"
 PAGES = [
     ROOT / "docs" / name
     for name in (
+        "index.md",
+        "quick_start.md",
         "python.md",
+        "payoffs.md",
         "tasks.md",
         "rewards.md",
         "training.md",
@@ -92,6 +97,46 @@ def files_of_a_run() -> set[str]:
 def test_the_files_of_a_run_are_those_on_the_map() -> None:
     form = re.compile(r"[\w.]+\.(jsonl?|pt|npz|tsv|txt)|SHA256SUMS")
     assert {word for word in in_code_type(MAP) if form.fullmatch(word)} == files_of_a_run()
+
+
+# ----------------------------------------------------------------------------------------------------------- site
+
+READ = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "experiments" / "records" / "README.md",
+]
+
+
+@pytest.mark.parametrize("document", READ, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_repository_lead_to_what_git_holds(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s#]+)[)#\s]", document.read_text(encoding="utf-8"))
+    inside = [link for link in links if not re.match(r"[a-z]+:", link)]
+    assert [link for link in inside if not (document.parent / link).exists()] == []
+    assert [link for link in inside if link.endswith(".html")] == [], "HTML of reports is not in git"
+
+
+def test_every_page_of_the_site_is_in_its_navigation_once() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = re.findall(r"^ +- ([\w/]+\.md)$", navigation, flags=re.MULTILINE)
+    assert sorted(pages) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_python_api_on_the_site_has_every_public_name() -> None:
+    shown = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = [pkgutil.resolve_name(name) for name in shown]
+    within = [getattr(each, name) for each in found if isinstance(each, ModuleType) for name in vars(each)]
+    for name in structpred.__all__:
+        assert any(getattr(structpred, name) is each for each in [*found, *within]), name
+
+
+def test_the_citation_is_of_this_version_and_of_the_paper() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"\nversion: {version}\n" in text
+    assert "\n  - name: The structpred authors\n" in text
+    assert "Reward Augmented Maximum Likelihood for Neural Structured Prediction" in text
+    assert "arXiv:1609.00150" in text
 
 
 # ---------------------------------------------------------------------------------------------------- constraints
