@@ -18,6 +18,7 @@ export PIP_NO_INPUT := 1
 help:
 	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
 	@echo "make test      every test, the slow ones too"
+	@echo "make quick     those that are not slow, and of each sweep three cases: two minutes on one core"
 	@echo "make lint      formatting, lint and spelling"
 	@echo "make types     static types"
 	@echo "make docs      the documentation site, in site/; a warning fails"
@@ -36,6 +37,10 @@ compare: $(VENV)/.runtime
 # instead; those of a file stay together, as they share what they train, and `tests/conftest.py` says in which order.
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# While one works. Shapes and types are not checked at run time (the option is empty), which would double the time.
+quick: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(RUN) pytest --quick --jaxtyping-packages= $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) ruff format --check .

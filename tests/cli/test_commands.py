@@ -38,6 +38,7 @@ def test_train_prints_scores_and_the_folder_and_trains_once(capsys: pytest.Captu
     assert "epoch" not in again.err
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_runs_and_time_and_leaves_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     before = tree(tmp_path)
     assert main(["compare", "--dry-run", *FILES, *SMALL, "--seeds", "2", "--objectives", "rml", "label-smoothing"]) == 0
@@ -136,6 +137,7 @@ def panels():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_one_thread")
 def test_compare_runs_the_panels_of_a_module_and_writes_one_report(
     capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -207,6 +207,7 @@ print(sorted(compare({{"a": base}}, seeds=(0,), workers=1).results))
 """
 
 
+@pytest.mark.slow
 def test_what_was_typed_at_a_prompt_is_trained_by_one_worker_and_refused_for_two(tmp_path: Path) -> None:
     script = PROMPT.format(words=[*FILES, *SMALL])
     done = subprocess.run(

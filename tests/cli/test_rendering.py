@@ -15,7 +15,7 @@ from structpred.report.document import Figure
 pytestmark = pytest.mark.usefixtures("own_folder")
 RECORDS = Path(__file__).resolve().parents[2] / "experiments" / "records"
 FOLDERS = sorted(file.parent.relative_to(RECORDS) for file in RECORDS.rglob("results.json"))
-QUICK = {"slots", "sigmorphon_tuning/tuning"}
+QUICK = {"slots", "sigmorphon_tuning/against_ML"}
 
 
 def told(text: str) -> list[str]:
@@ -41,7 +41,7 @@ def test_every_record_is_rendered_from_its_results_alone(name: Path, capsys: pyt
     assert len(list(root.iter("svg"))) == len(figures) > 0
 
 
-@pytest.mark.parametrize("name", ["five_objectives", "pronunciation"])
+@pytest.mark.parametrize("name", [pytest.param("five_objectives", marks=pytest.mark.slow), "pronunciation"])
 def test_the_text_is_the_one_that_was_written_with_the_results(name: str) -> None:
     assert main(["report", str(RECORDS / name / "results.json"), "--to", "there"]) == 0
     again = Path("there/report.md").read_text(encoding="utf-8")

@@ -51,6 +51,7 @@ def test_ranges_are_told_from_values(word: str, expected: Range | None) -> None:
     assert searched(word) == expected
 
 
+@pytest.mark.slow
 def test_fields_go_by_dotted_name_and_ready_ranges_by_theirs(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tune", "objective=rml", *SMALL, "optimiser.lr=0.001..0.01:log", "--over", "edit-rate", *QUICK]
     assert main(words) == 0

@@ -59,6 +59,7 @@ def executor() -> Iterator[Executor]:
         yield threads
 
 
+@pytest.mark.slow
 def test_panels_share_workers_starts_and_runs_and_are_what_single_comparisons_are(
     executor: Executor, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ for made in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_values_of_other_kinds_are_refused_in_a_sentence(tmp_path: Path) -> None:
     """In a process of its own, where nothing but the code itself checks types."""
     command = [sys.executable, "-c", TRIED, *WRONG]

@@ -138,6 +138,7 @@ def test_a_constant_difference_says_what_would_show_it() -> None:
     assert six.table()[1].verdict == "better"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arms", "tolerance"), [(1, 0.012), (3, 0.012)])
 def test_false_alarms_stay_near_the_level(arms: int, tolerance: float) -> None:
     """Under the null, a family of arms holds any claim in 5 % of comparisons, or fewer where Holm is conservative.

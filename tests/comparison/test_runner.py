@@ -95,6 +95,7 @@ def test_a_second_call_uses_finished_runs_and_a_larger_one_adds_to_them(executor
     assert said(console).count("seed 1") == 2
 
 
+@pytest.mark.slow
 def test_threads_take_turns_so_that_results_do_not_depend_on_them(executor: Executor, tmp_path: Path) -> None:
     one = compare(ARMS, seeds=(0, 1), root=tmp_path / "one", executor=executor, console=quiet())
     with ThreadPoolExecutor(4) as many:

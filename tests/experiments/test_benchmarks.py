@@ -83,6 +83,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     torch.set_flush_denormal(False)  # which a benchmark sets for its process
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_data")
 @pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning")
 @pytest.mark.parametrize("benchmark", [sampling, translation_start], ids=["here", "in a process of its own"])

@@ -35,6 +35,9 @@ NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f
 MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
+SLOW = (".five_objectives", ".five_objectives_tuning", ".pronunciation", ".pronunciation_temperature", ".warm_start")
+"""Modules with embedded data and many arms, or with a network that takes seconds for two steps."""
+FEW = [pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ()) for name in QUESTIONS]
 
 
 @cache
@@ -64,7 +67,7 @@ def test_importing_does_no_work_but_says_what_is_asked(name: str) -> None:
     assert "?" in (module.__doc__ or "") or hasattr(module, "__path__") or not hasattr(module, "main")
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", FEW)
 def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
     panels = panels_of(importlib.import_module(name))
     arms = [(arm, each) for panel in panels.values() for arm, each in panel.arms.items()]
@@ -83,7 +86,7 @@ def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
         assert len(predict(training.model, prepared.codec, sources, GREEDY)) == len(sources), arm
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", FEW)
 def test_the_arms_can_be_compared_and_written_down(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     panels = panels_of(importlib.import_module(name))
     for experiment in (each for panel in panels.values() for each in panel.arms.values()):

@@ -35,11 +35,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
+@pytest.mark.slow
 def test_every_part_can_be_rehearsed_and_written_down(rehearsed: dict[str, dict[str, Any]]) -> None:
     assert list(rehearsed) == list(gpu.PARTS)
     assert json.loads(json.dumps(rehearsed)) == rehearsed
 
 
+@pytest.mark.slow
 def test_a_processor_agrees_with_itself_and_every_way_to_draw_is_told_apart(
     rehearsed: dict[str, dict[str, Any]],
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_run_resumes_bit_by_bit_on_a_processor(rehearsed: dict[str, dict[str, 
     assert set(rehearsed["resume"].values()) == {"bit-exact"}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_forgets_something_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     load = checkpoint.load
 

@@ -231,6 +231,7 @@ def test_too_high_a_temperature_names_the_largest(temperature: Temperature, word
         EditDistancePayoff(temperature=temperature).around(Sequences.of([[0]]), 40)
 
 
+@pytest.mark.slow
 def test_hopeless_acceptance_is_given_up_with_the_rate_and_a_way_out() -> None:
     payoff = EditDistancePayoff(temperature=Temperature(rescaled=1.25))
     with pytest.raises(
@@ -296,7 +297,7 @@ def test_json_gives_an_equal_payoff_back() -> None:
 
 
 @pytest.mark.parametrize("reference", [(), (0,), (0, 1), (0, 1, 1, 0, 1, 0)], ids=str)
-@pytest.mark.parametrize("near", [0.8, 0.986, 0.995])
+@pytest.mark.parametrize("near", [0.8, 0.986, pytest.param(0.995, marks=pytest.mark.slow)])
 def test_draws_follow_the_law_near_the_limit(reference: tuple[int, ...], near: float) -> None:
     """V·a is almost 1. The normaliser comes from the automaton, as strings are too many to be listed.
 

@@ -246,6 +246,7 @@ BOTH = WeightedRewards(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reward", [BOTH, function(watching, cache=20)])
 def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(reward: Reward, tmp_path: Path) -> None:
     experiment = replace(TINY, objective=MinimumRisk(reward=reward))

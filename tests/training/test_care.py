@@ -161,6 +161,7 @@ def test_a_batch_that_does_not_fit_is_split_until_it_does(tmp_path: Path) -> Non
         train(replace(TINY, objective=Hungry(room=0)), root=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [MaximumLikelihood(), RML()])
 def test_a_batch_in_pieces_gives_the_losses_of_the_whole(objective: Objective) -> None:
     losses = []

@@ -113,6 +113,7 @@ def test_the_threshold_is_students_one_sided_and_corrected_for_all_trials() -> N
     assert threshold(one, other, seen, 19) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_where_nothing_differs_something_is_called_worse_in_one_study_of_twenty_at_most() -> None:
     # The best here is chosen by the very scores that are compared, so that the rate may exceed 5 %; with fresh seeds,
     # as finalists have, it must not. 400 studies: a rate of 5 % gives more than 33 (8.25 %) once in 300 times.
