@@ -51,6 +51,7 @@ class Config:
         alternatives: optional fields of which exactly one must be given.
         additions: fields that came after runs had been made; they enter a run's identity once they are given, so that
             runs from before then are still found.
+        outside: fields that decide nothing of what a run does, so that they never enter its identity.
         version: raised when the meaning of the class changes, so that older runs are not taken for new ones.
 
     Raises:
@@ -61,6 +62,7 @@ class Config:
     version: ClassVar[int] = 1
     alternatives: ClassVar[tuple[str, ...]] = ()
     additions: ClassVar[tuple[str, ...]] = ()
+    outside: ClassVar[tuple[str, ...]] = ()
     # Constructors take what `coerce` can mend, so jaxtyping's run-time checks in tests leave them alone.
     __no_type_check__: ClassVar[bool] = True
 
@@ -176,6 +178,8 @@ def encode(
     defaults = {field.name: field.default for field in fields(config) if versions and field.name in config.additions}
     for name in hints(type(config)):
         value = getattr(config, name)
+        if versions and name in config.outside:
+            continue
         if name not in defaults or value != defaults[name]:
             node[name] = _encode_value(value, versions, past, code)
     if versions:
@@ -215,6 +219,8 @@ def decode(node: Json, hint: Any, where: str) -> object:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return coerce(decode(node, arguments[0], where), hint, where)
+    if origin is tuple and isinstance(node, str) and getattr(arguments[0], "family", None) is not None:
+        node = [each.strip() for each in node.split(",")]
     if origin is tuple and isinstance(node, list):
         return tuple(decode(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(node))
     if origin in (Union, types.UnionType) and node is not None:

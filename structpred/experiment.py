@@ -3,11 +3,13 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from structpred.config import Config, components, digest, encode
 from structpred.decoding import Decoding
 from structpred.distributions.protocols import Marginals
 from structpred.errors import ConfigError
+from structpred.metrics import Metric
 from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.task import Task
@@ -30,6 +32,9 @@ class Experiment(Config):
         trainer: the budget.
         decoding: how outputs are predicted once training is over; during training the dev set is decoded greedily.
         seed: decides initial weights, data order, dropout and draws, each by a stream of its own.
+        metrics: how results are reported, the first one deciding what is concluded; by default as the task says. They
+            change nothing of a run and its identity: the task's own metrics choose the checkpoint, and what a finished
+            run was not scored by is computed from the predictions that it keeps.
         start: an experiment whose finished weights training starts from, on the same task with the same model; its
             seed is always this one's. Everything else starts afresh. None starts from random weights.
 
@@ -38,6 +43,8 @@ class Experiment(Config):
             message names both.
     """
 
+    outside: ClassVar[tuple[str, ...]] = ("metrics",)
+
     task: Task
     model: Model
     objective: Objective
@@ -45,10 +52,12 @@ class Experiment(Config):
     trainer: Trainer = Trainer()
     decoding: Decoding = Decoding()
     seed: int = 0
+    metrics: tuple[Metric, ...] = ()
     start: "Experiment | None" = None
 
     def check(self) -> None:
-        """Refuse an objective or a decoding that the model cannot serve, and a start that does not fit."""
+        """Refuse an objective or a decoding that the model cannot serve, and metrics or a start that do not fit."""
+        _check_names(self.task, self.metrics)
         self.objective.check_model(self.model)
         if self.decoding.rule == "hamming" and not issubclass(self.model.distribution, Marginals):
             raise ConfigError(
@@ -62,6 +71,17 @@ class Experiment(Config):
                 raise ConfigError(f"an experiment may start from at most {MOST_STARTS} others, one after the other")
             _check_start(self, self.start)
             object.__setattr__(self, "start", replace(self.start, seed=self.seed))
+
+    @property
+    def reported(self) -> tuple[Metric, ...]:
+        """The metrics that results are reported by: the chosen ones, or the task's own."""
+        return self.metrics or self.task.metrics
+
+    @property
+    def scored(self) -> tuple[Metric, ...]:
+        """The metrics that a run is scored by: the task's own, then the chosen ones that are not among them."""
+        own = self.task.metrics
+        return (*own, *(metric for metric in self.metrics if metric.name not in {each.name for each in own}))
 
     @property
     def epochs(self) -> int:
@@ -104,6 +124,19 @@ class Experiment(Config):
         assert isinstance(experiment, dict)
         del experiment["start"]  # the parent's identity says more
         return digest({"experiment": experiment, "data": data, "parent": parent})
+
+
+def _check_names(task: Task, chosen: tuple[Metric, ...]) -> None:
+    """Refuse two metrics of one name, by which reports and run folders know them."""
+    for number, metric in enumerate(chosen):
+        twin = next((each for each in (*task.metrics, *chosen[:number]) if each.name == metric.name), None)
+        if metric in chosen[:number]:
+            raise ConfigError(f"Experiment.metrics must name each metric once, but {metric.name} comes twice")
+        if twin is not None and twin.signature != metric.signature:
+            raise ConfigError(
+                f"Experiment.metrics holds {metric}, but {metric.name} is already the name of {twin}, and reports know "
+                "metrics by their names; leave it out, or use a subclass with another name"
+            )
 
 
 def _check_start(experiment: Experiment, start: Experiment) -> None:

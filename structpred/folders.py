@@ -71,6 +71,11 @@ class Folder:
         return self.path / f"{split}.predictions.tsv"
 
     @property
+    def outputs(self) -> Path:
+        """The label ids of the same outputs, as ``split/labels`` and ``split/lengths`` arrays, for other metrics."""
+        return self.path / "outputs.npz"
+
+    @property
     def traceback(self) -> Path:
         """Where a mistake in the code of a component was, if there was one."""
         return self.path / "traceback.txt"

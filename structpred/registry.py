@@ -149,6 +149,7 @@ spellings = Registry("spelling", "structpred.spellings", home="structpred.models
 objectives = Registry("objective", "structpred.objectives")
 rewards = Registry("reward", "structpred.rewards")
 payoffs = Registry("payoff", "structpred.payoffs")
+metrics = Registry("metric", "structpred.metrics")
 base_measures = Registry("base measure", "structpred.base_measures", home="structpred.objectives")
 estimators = Registry("estimator", "structpred.estimators", home="structpred.objectives")
 baselines = Registry("baseline", "structpred.baselines", home="structpred.objectives")
@@ -164,6 +165,7 @@ FAMILIES = (
     objectives,
     rewards,
     payoffs,
+    metrics,
     base_measures,
     estimators,
     baselines,

@@ -4,7 +4,7 @@ import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,17 @@ from structpred.folders import Folder, named, read_data
 from structpred.foreign import is_foreign
 from structpred.imports import way_back
 from structpred.integrity import Files, damaged
-from structpred.metrics import score
+from structpred.metrics import Metric, score
 from structpred.recordings import Source, spelt
 from structpred.results import Epoch, RunResult
-from structpred.task import Example, Sizes
+from structpred.tables import read_predictions
+from structpred.task import Example, Sizes, Splits, loaded
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Codec
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
+from structpred.vocabulary import Symbols, Vocabulary
 
-__all__ = ["Folder", "Run", "named", "not_finite", "trained_by"]
+__all__ = ["Folder", "Run", "decoded_outputs", "encoded", "named", "not_finite", "trained_by"]
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,82 @@ class Run:
             )
         return source
 
-    def evaluate(self, examples: Sequence[Example], *, decoding: Decoding | None = None) -> dict[str, float]:
-        """Every metric of the task on other examples, in percent."""
+    def predictions(self, split: str) -> list[Symbols]:
+        """What was predicted for ``"dev"`` or ``"test"`` by the chosen weights at the end of training, in order.
+
+        Runs from before outputs were kept as label ids have texts only: then it is looked for the labels that the task
+        renders so.
+
+        Raises:
+            RunError: a file is damaged, or a text cannot be taken apart without doubt.
+        """
+        path, labels = self.folder.outputs, self.codec.vocabularies.labels
+        if path.name in Files(self.folder.path).checksums:
+            arrays = _arrays(path)
+            try:
+                return decoded_outputs(arrays[f"{split}/labels"], arrays[f"{split}/lengths"], labels)
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise damaged(path, f"must hold the outputs for {split}, but holds something else") from None
+        rows = read_predictions(self.folder.predictions(split))
+        return [self._taken_apart(row.prediction, labels) for row in rows]
+
+    def _taken_apart(self, text: str, labels: Vocabulary) -> Symbols:
+        """The labels that a text was rendered from."""
+        render, known = self.experiment.task.render, set(labels.symbols)
+        ways = dict.fromkeys([(), (text,), tuple(text), tuple(text.split(" ")), tuple(text.split())])
+        found = [symbols for symbols in ways if known.issuperset(symbols) and render(symbols) == text]
+        if len(found) != 1:
+            raise RunError(
+                f"{self.folder.path}: this run keeps its outputs as text only, and it cannot be told which labels "
+                f"{text!r} was made of, so no other metric can be computed; move the folder away and train it again"
+            )
+        return found[0]
+
+    def reported_by(self, metrics: Sequence[Metric], splits: Splits | None = None) -> "Run":
+        """The same run with scores by these metrics; those it was not scored by are computed from `predictions`.
+
+        Args:
+            metrics: the metrics.
+            splits: the data of its task, where the caller has read them.
+
+        Raises:
+            RunError: the data are others now, or a file of the run is damaged.
+        """
+        known, own = self.result.signatures, {each.name for each in self.experiment.task.metrics}
+        # by the task's own it was scored when it was trained, with the libraries that there were then
+        missing = [
+            each
+            for each in metrics
+            if each.name not in known or (each.name not in own and known[each.name] != each.signature)
+        ]
+        if not missing:
+            return self
+        splits = splits or loaded(self.experiment.task)
+        if splits.digest != self.data:
+            raise RunError(
+                f"{self.folder.path}: {missing[0].name} cannot be computed, because the task reads other data now than "
+                "the run did; put the files back, or train the run again"
+            )
+        found = {}
+        for split in ("dev", "test"):
+            examples, outputs = getattr(splits, split), self.predictions(split)
+            if len(examples) != len(outputs):
+                raise damaged(
+                    self.folder.predictions(split), f"holds {len(outputs)} outputs for {len(examples)} examples"
+                )
+            by_metric = scores(missing, score_counts(missing, examples, outputs))
+            found[split] = self.result.scores[split] | by_metric
+        signatures = known | {each.name: each.signature for each in missing}
+        return replace(self, result=replace(self.result, scores=found, signatures=signatures))
+
+    def evaluate(
+        self, examples: Sequence[Example], *, decoding: Decoding | None = None, metrics: Sequence[Metric] = ()
+    ) -> dict[str, float]:
+        """Other examples predicted and scored, in percent, by the given metrics or those of the experiment."""
         sources = [example.source for example in examples]
         outputs = predict(self.model, self.codec, sources, decoding or self.experiment.decoding)
-        metrics = self.experiment.task.metrics
-        return scores(metrics, score_counts(metrics, examples, outputs))
+        chosen = metrics or self.experiment.reported
+        return scores(chosen, score_counts(chosen, examples, outputs))
 
     @cached_property
     def data(self) -> str:
@@ -216,6 +288,25 @@ class Run:
         return [
             self.read(text, keep_unknown=keep_unknown, where=place) for text, place in zip(texts, places, strict=True)
         ]
+
+
+def encoded(outputs: Sequence[Symbols], labels: Vocabulary) -> dict[str, np.ndarray]:
+    """Outputs as label ids, one after another, and their lengths; `decoded_outputs` reads them.
+
+    >>> encoded([("b", "a"), ()], Vocabulary(("a", "b")))
+    {'labels': array([1, 0], dtype=int32), 'lengths': array([2, 0], dtype=int32)}
+    """
+    flat = [label for output in outputs for label in labels.encode(output)]
+    return {"labels": np.array(flat, np.int32), "lengths": np.array([len(output) for output in outputs], np.int32)}
+
+
+def decoded_outputs(ids: np.ndarray, lengths: np.ndarray, labels: Vocabulary) -> list[Symbols]:
+    """What `encoded` encoded.
+
+    >>> decoded_outputs(np.array([1, 0]), np.array([2, 0]), Vocabulary(("a", "b")))
+    [('b', 'a'), ()]
+    """
+    return [labels.decode(row.tolist()) for row in np.split(ids, lengths.cumsum()[:-1])] if len(lengths) else []
 
 
 def trained_by(place: Path, processes: int, now: int, *, draws: bool) -> None:
@@ -318,16 +409,21 @@ def _of_the_package(experiment: Experiment) -> bool:
     return all(part.__module__.startswith("structpred.") and part.sources is Config.sources for part in parts)
 
 
-def _check_scores(run: Run) -> None:
-    """Compare the scores with the counts that they were made of, for metrics that still count the same way."""
-    path = run.folder.counts
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a file of a run."""
     try:
-        with np.load(io.BytesIO(Files(run.folder.path).read(path.name)), allow_pickle=False) as arrays:
-            counts = {name: arrays[name] for name in arrays.files}
+        with np.load(io.BytesIO(Files(path.parent).read(path.name)), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except RunError:
         raise
     except Exception as error:  # as many kinds as there are ways to damage an archive
-        raise damaged(path, "cannot be read as counts") from error
+        raise damaged(path, f"cannot be read as {path.stem}") from error
+
+
+def _check_scores(run: Run) -> None:
+    """Compare the scores with the counts that they were made of, for metrics that still count the same way."""
+    path = run.folder.counts
+    counts = _arrays(path)
     metrics = [each for each in run.experiment.task.metrics if run.result.signatures.get(each.name) == each.signature]
     for split, told in run.result.scores.items():
         for metric in metrics:

@@ -279,6 +279,11 @@ def script_of(block: Block) -> str:
     return named[1] if named else f"{Path(block.document).stem.lower()}_line_{block.line}.py"
 
 
+def imported_by_others(script: str, shown: list[Block]) -> bool:
+    """True for a file that another block imports, which runs it; twice it would register its names twice."""
+    return any(re.search(rf"^(from|import) {script.removesuffix('.py')}\b", block.code, re.M) for block in shown)
+
+
 def processes(shown: list[Block]) -> Iterator[list[Block]]:
     """Blocks that run in one process: those of a document one after another, but one with workers of its own alone."""
     for _, found in groupby(shown, lambda block: block.document):
@@ -318,6 +323,7 @@ def test_what_the_documents_show_runs(shown: list[Block], desk: Path) -> None:
     scripts = [script_of(block) for block in shown]
     for script, block in zip(scripts, shown, strict=True):
         (desk / script).write_text(block.code, encoding="utf-8")
+    scripts = [script for script in scripts if not imported_by_others(script, shown)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, *(scripts if len(scripts) == 1 else ["-c", ONE_AFTER_ANOTHER, *scripts])]
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=600)

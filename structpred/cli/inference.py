@@ -20,22 +20,28 @@ from structpred.runs import Run
 from structpred.tables import escaped
 from structpred.task import Splits, loaded
 from structpred.training.data import warn_of_unknown
-from structpred.training.evaluation import n_best
+from structpred.training.evaluation import check_metrics, n_best
 from structpred.training.evaluation import predict as predictions
 
 
 def evaluate(given: Evaluate, console: Console) -> None:
     """Predict, score and print."""
     for word in given.words:
-        if not word.startswith("task."):
-            raise ConfigError(f"only the task of a finished run may be assigned to, but got {word!r}; use task.…")
+        if not word.startswith(("task.", "metrics=")):
+            raise ConfigError(
+                f"only the task and the metrics of a finished run may be assigned to, but got {word!r}; use task.… or "
+                "metrics="
+            )
     run = Run.load(given.path)
-    task = assignments.experiment(given.words, run.experiment).task
-    examples = getattr(loaded(task), given.split)
+    wanted = assignments.experiment(given.words, run.experiment)
+    examples = getattr(loaded(wanted.task), given.split)
+    check_metrics(wanted.metrics, Splits((), (), examples, ""), wanted.task)
     warn_of_unknown(Splits((), (), examples, ""), run.codec)
-    found = run.evaluate(examples, decoding=None if given.beam is None else Decoding(beam=given.beam))
+    found = run.evaluate(
+        examples, decoding=None if given.beam is None else Decoding(beam=given.beam), metrics=wanted.reported
+    )
     show_scores({given.split: found}, console)
-    for metric in task.metrics:
+    for metric in wanted.reported:
         console.print(metric.signature, soft_wrap=True)
 
 

@@ -38,7 +38,9 @@ def run(given: Train, console: Console) -> None:
         finished = _train(given, experiment, follow)
     if "testing" in phases:  # it was trained just now
         errors.print(summary(finished.result), soft_wrap=True)
-    show_scores(finished.result.scores, console)
+    wanted = [metric.name for metric in experiment.reported]
+    shown = {split: {name: each[name] for name in wanted} for split, each in finished.result.scores.items()}
+    show_scores(shown, console)
     console.print(f"Run: {finished.folder.path}", soft_wrap=True)
 
 

@@ -15,6 +15,7 @@ from structpred.plain import refuse_unseen
 from structpred.registry import nearest
 from structpred.runs import Folder, Run
 from structpred.task import Splits, loaded
+from structpred.training.evaluation import check_metrics
 from structpred.training.progress import Progress
 
 
@@ -108,6 +109,7 @@ class Plan:
         _check(arms, seeds, baseline)
         first = next(iter(arms))
         splits = loaded(arms[first].task)
+        check_metrics(arms[first].metrics, splits, arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
         runs = tuple(_planned(arm, experiment, root, splits.digest, panel) for arm, experiment in seeded)
         starts = _starts(runs, root, splits.digest, panel)
@@ -218,6 +220,11 @@ def _listed(seeds: object) -> tuple[int, ...]:
 
 def _check_shared(first: str, one: Experiment, other: str, another: Experiment) -> None:
     """Refuse arms of different tasks or budgets: what an arm starts from counts as trained."""
+    if one.metrics != another.metrics:
+        raise ConfigError(
+            f"the arms of a comparison share their metrics, but {first!r} and {other!r} differ in them; give all arms "
+            "the same"
+        )
     mine, theirs = (replace(each.trainer, epochs=each.epochs) for each in (one, another))
     if one.task == another.task and mine == theirs:
         return

@@ -150,12 +150,12 @@ def _new_kinds(todo: Sequence[PlannedRun], found: Container[str]) -> list[Planne
 
 def _reported(plan: Plan) -> Report:
     results: dict[str, list[RunResult]] = {arm: [] for arm in plan.arms}
+    metrics = next(iter(plan.arms.values())).reported
     for run in plan.runs:
-        results[run.arm].append(run.found().result)
+        results[run.arm].append(run.found().reported_by(metrics, plan.splits).result)
     for run in (*plan.runs, *plan.starts):
         if run.folder.finished:
             tidy(run.folder)
-    metrics = next(iter(plan.arms.values())).task.metrics
     return Report(plan.arms, plan.seeds, plan.baseline, {arm: tuple(runs) for arm, runs in results.items()}, metrics)
 
 

@@ -4,14 +4,17 @@ import math
 import numbers
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from structpred.blame import blaming
+from structpred.config import Config
 from structpred.foreign import modules_of
 from structpred.protocols import Checkable
+from structpred.registry import metrics
 from structpred.returned import described, refuse
 from structpred.vocabulary import Symbols
 
@@ -19,20 +22,27 @@ Counts = Float[np.ndarray, "examples statistics"]
 Totals = Float[np.ndarray, " statistics"]
 
 
-@runtime_checkable
-class Metric(Checkable, Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Metric(Config):
     """Statistics of each example, and a number made of their sums over examples.
 
-    Whatever resamples examples or compares two models on the same ones needs the statistics and nothing else. Most
-    metrics are one sum over another and inherit `score` from `Ratio`.
+    Whatever resamples examples or compares two models on the same ones needs the statistics and nothing else. A class
+    of your own needs `name`, `higher_is_better`, `signature`, `counts` and `score`, and a name to be chosen by
+    (``@metrics.register("mine")``); one that is a sum over another inherits `score` from `Ratio`.
 
     Attributes:
-        name: short name, such as ``"PER"``.
+        name: short name for tables, such as ``"PER"``.
         higher_is_better: which way is up.
     """
 
+    family = metrics
     name: ClassVar[str]
     higher_is_better: ClassVar[bool]
+
+    @classmethod
+    def accept(cls, value: object) -> object:
+        """A text is the name that a metric without settings is registered under."""
+        return metrics[value]() if isinstance(value, str) else value
 
     @property
     @abstractmethod
@@ -65,7 +75,8 @@ class OfUnknown(Checkable, Protocol):
         """
 
 
-class Ratio:
+@dataclass(frozen=True, kw_only=True)
+class Ratio(Metric):
     """A metric of two statistics: 100 · Σ numerators / Σ denominators.
 
     Where the denominators sum to 0 the errors, if there are any, count as though there were one thing to get right,

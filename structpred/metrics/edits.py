@@ -8,6 +8,7 @@ import rapidfuzz
 from rapidfuzz.distance import Levenshtein
 
 from structpred.metrics.base import Ratio
+from structpred.registry import metrics
 from structpred.vocabulary import Symbols
 
 
@@ -17,7 +18,8 @@ def closest(prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[int, 
     return min(found, key=lambda pair: (pair[0], -pair[1]))
 
 
-@dataclass(frozen=True)
+@metrics.register("per")
+@dataclass(frozen=True, kw_only=True)
 class SymbolErrorRate(Ratio):
     """Edits per reference symbol, in percent, against the closest reference; micro-averaged.
 
@@ -39,7 +41,8 @@ class SymbolErrorRate(Ratio):
         return float(edits), float(length)
 
 
-@dataclass(frozen=True)
+@metrics.register("wer")
+@dataclass(frozen=True, kw_only=True)
 class WordErrorRate(Ratio):
     """The share of outputs that equal none of their references, in percent (WER of the pronunciation literature)."""
 
@@ -56,7 +59,8 @@ class WordErrorRate(Ratio):
         return float(prediction not in references), 1.0
 
 
-@dataclass(frozen=True)
+@metrics.register("sigmorphon-per")
+@dataclass(frozen=True, kw_only=True)
 class SigmorphonErrorRate(Ratio):
     """PER as the evaluation script of SIGMORPHON 2020, task 1, computes it; use it beside that task's table only.
 

@@ -9,10 +9,12 @@ from seqeval.scheme import IOB2, Tokens
 
 from structpred.errors import DataError
 from structpred.metrics.base import Ratio
+from structpred.registry import metrics
 from structpred.vocabulary import Symbols
 
 
-@dataclass(frozen=True)
+@metrics.register("acc")
+@dataclass(frozen=True, kw_only=True)
 class Accuracy(Ratio):
     """The share of positions with the right label, in percent; micro-averaged.
 
@@ -35,7 +37,8 @@ class Accuracy(Ratio):
         return _best([_right_positions(prediction, reference) for reference in references])
 
 
-@dataclass(frozen=True)
+@metrics.register("oov-acc")
+@dataclass(frozen=True, kw_only=True)
 class UnknownAccuracy(Ratio):
     """Accuracy on the positions whose word does not occur in the training data, in percent; micro-averaged.
 
@@ -64,7 +67,8 @@ class UnknownAccuracy(Ratio):
         return _best([_right_at(positions, prediction, reference) for reference in references])
 
 
-@dataclass(frozen=True)
+@metrics.register("f1")
+@dataclass(frozen=True, kw_only=True)
 class ChunkF1(Ratio):
     """F1 of chunks (noun phrases, names, …) written as IOB2 tags, in percent; micro-averaged over kinds.
 
@@ -95,7 +99,8 @@ class ChunkF1(Ratio):
         return _best_f1(chunks, prediction, references)
 
 
-@dataclass(frozen=True)
+@metrics.register("conlleval-f1")
+@dataclass(frozen=True, kw_only=True)
 class ConllevalF1(Ratio):
     """F1 of chunks as conlleval computes it, the script of the CoNLL shared tasks of 2000 to 2003, in percent.
 

@@ -8,14 +8,16 @@ import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from structpred.metrics.base import Totals
+from structpred.metrics.base import Metric, Totals
+from structpred.registry import metrics
 from structpred.vocabulary import Symbols
 
 Tokens = Literal["13a", "none", "intl", "char"]
 
 
-@dataclass(frozen=True)
-class Bleu:
+@metrics.register("bleu")
+@dataclass(frozen=True, kw_only=True)
+class Bleu(Metric):
     """Corpus BLEU of symbols joined by spaces, in percent (Papineni et al. 2002; sacrebleu: Post 2018).
 
     Attributes:
@@ -49,8 +51,9 @@ class Bleu:
         return float(self._theirs._compute_score_from_stats(totals.astype(int).tolist()).score)
 
 
-@dataclass(frozen=True)
-class Chrf:
+@metrics.register("chrf")
+@dataclass(frozen=True, kw_only=True)
+class Chrf(Metric):
     """Corpus chrF of symbols joined by spaces, in percent: character 6-grams, β = 2 (Popović 2015)."""
 
     name: ClassVar[str] = "chrF"

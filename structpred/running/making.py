@@ -2,8 +2,8 @@
 
 import io
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
 from structpred.recordings import spelt
 from structpred.results import RunResult
-from structpred.runs import Folder, Run, not_finite, trained_by
+from structpred.runs import Folder, Run, encoded, not_finite, trained_by
 from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
@@ -93,8 +93,9 @@ class Making:
             log.rewind(self.training.steps, self.training.epoch)
             folder.not_finite.unlink(missing_ok=True)
         self.written: dict[str, str] = {}
+        self.outputs: dict[str, dict[str, np.ndarray]] = {}
         self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))  # first: it says whose
-        self._write(folder.experiment, experiment.to_json())
+        self._write(folder.experiment, replace(experiment, metrics=()).to_json())  # others may read it by others
         self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
 
     def train(self) -> None:
@@ -116,6 +117,7 @@ class Making:
         training.clock.stop()
         self._write(folder.weights, _bytes_of(weights))
         self._write(folder.counts, _bytes_of_arrays(counts))
+        self._write(folder.outputs, _bytes_of_arrays(self.outputs))
         result = json.dumps(asdict(self._result(counts, tokens_per_second)), ensure_ascii=False)
         self._write(folder.checksums, written(self.written | {folder.result.name: sha256(result.encode())}))
         self._write(folder.result, result)
@@ -185,7 +187,8 @@ class Making:
         sources = [example.source for example in examples]
         outputs = self.training.predict(sources, self.experiment.decoding)
         self._write(self.folder.predictions(split), self._table(examples, outputs))
-        return score_counts(self.experiment.task.metrics, examples, outputs)
+        self.outputs[split] = encoded(outputs, self.prepared.codec.vocabularies.labels)
+        return score_counts(self.experiment.scored, examples, outputs)
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
         render = self.experiment.task.render
@@ -199,8 +202,8 @@ class Making:
         assert training.best is not None
         return RunResult(
             identity=self.identity,
-            scores={split: scores(self.experiment.task.metrics, each) for split, each in counts.items()},
-            signatures={metric.name: metric.signature for metric in self.experiment.task.metrics},
+            scores={split: scores(self.experiment.scored, each) for split, each in counts.items()},
+            signatures={metric.name: metric.signature for metric in self.experiment.scored},
             best_epoch=training.best.epoch,
             steps=training.steps,
             seconds=training.clock.wall,
@@ -216,6 +219,7 @@ class Making:
 
     def _record(self) -> dict[str, object]:
         data, start = self.prepared.splits.digest, self.experiment.start
+        parts = list(components(replace(self.experiment, metrics=())))
         return {
             "identity": self.identity,
             "data": data,
@@ -224,8 +228,8 @@ class Making:
             "checksums": self.folder.checksums.name,  # so that their loss is noticed; older runs have none
             **asdict(environment()),
             **asdict(commit()),
-            "modules": sorted({type(part).__module__ for part in components(self.experiment)}),
-            "imports": sources_of(type(part) for part in components(self.experiment)),
+            "modules": sorted({type(part).__module__ for part in parts}),
+            "imports": sources_of(map(type, parts)),
         }
 
 
@@ -235,7 +239,7 @@ def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def _bytes_of_arrays(counts: dict[str, dict[str, Counts]]) -> bytes:
+def _bytes_of_arrays(counts: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {f"{split}/{name}": each for split, by in counts.items() for name, each in by.items()}
     np.savez_compressed(buffer, **arrays)

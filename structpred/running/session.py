@@ -14,6 +14,7 @@ from structpred.running.lock import alone, tidy
 from structpred.running.making import Conditions, Making
 from structpred.runs import Folder, Run
 from structpred.task import Splits, loaded
+from structpred.training.evaluation import check_metrics
 from structpred.training.logbook import GivenLogger, opened
 from structpred.training.process import signals, without_subnormals
 from structpred.training.progress import Observer, Progress, ignore
@@ -58,12 +59,14 @@ def train(
 
     Raises:
         DataError: the task's data cannot be read.
+        ConfigError: a chosen metric does not fit the task.
         Busy: another process is at this run.
         RunError: training cannot go on, or the run is there already and cannot be believed; see `Run.found`.
         Interrupted: a signal or ``stopping`` ended it early.
     """
     ranks = Ranks(device, devices, nodes)
     conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
+    check_metrics(experiment.metrics, conditions.splits, experiment.task)
     return _Session(Path(root), conditions).run(experiment, observer, tuple(loggers))
 
 
@@ -83,7 +86,7 @@ class _Session:
         if found and ranks.first:
             tidy(folder)
         observer(Progress("done", done=1.0))
-        return run
+        return run.reported_by(experiment.metrics, self.conditions.splits) if experiment.metrics else run
 
     def _make(
         self,

@@ -11,11 +11,12 @@ from torch import nn
 from structpred.blame import blaming
 from structpred.decoding import Decode, Decoding
 from structpred.distributions.protocols import NBest
+from structpred.errors import ConfigError, StructpredError
 from structpred.foreign import modules_of
-from structpred.metrics import Counts, Metric, counts, score
+from structpred.metrics import Counts, Metric, OfUnknown, counts, score
 from structpred.recordings import Source
 from structpred.sequences import FlatInputs
-from structpred.task import Example
+from structpred.task import Example, Splits, Task
 from structpred.training.data import Codec
 from structpred.vocabulary import Symbols
 
@@ -91,6 +92,25 @@ def score_counts(
 def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:
     """The number each metric makes of its counts, by its name."""
     return {metric.name: score(metric, counts[metric.name]) for metric in metrics}
+
+
+def check_metrics(metrics: Sequence[Metric], splits: Splits, task: Task) -> None:
+    """Refuse metrics that cannot score a task, by scoring its references as though they had been predicted.
+
+    Raises:
+        ConfigError: one fails, counts words that the task does not mark as new, or makes no finite number.
+    """
+    examples = (*splits.dev, *splits.test)
+    right = [example.references[0] for example in examples]
+    for metric in metrics:
+        misfit = f"the metric {metric.name} does not fit the task {type(task).__name__}"
+        way_out = "choose another (structpred list metric)"
+        if isinstance(metric, OfUnknown) and not any(any(example.unknown) for example in examples):
+            raise ConfigError(f"{misfit}, which marks no word of dev or test as new; {way_out}")
+        try:
+            scores([metric], score_counts([metric], examples, right))
+        except StructpredError as error:
+            raise ConfigError(f"{misfit} ({error}); {way_out}") from error
 
 
 def ranking(metrics: Sequence[Metric], found: Mapping[str, float]) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from structpred.config import Config, Count, Fraction, Positive
+from structpred.metrics import Metric
 from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.protocols import Checkable
@@ -87,6 +88,9 @@ class Recipe(Checkable, Protocol):
 
     @property
     def trainer(self) -> Trainer: ...  # noqa: D102
+
+    @property
+    def scored(self) -> tuple[Metric, ...]: ...  # noqa: D102
 
     @property
     def seed(self) -> int: ...  # noqa: D102

@@ -56,7 +56,7 @@ def users_modules(recipe: Recipe) -> set[str]:
     """Where the components of an experiment are defined that are not the package's own."""
     parts = (recipe.task, recipe.model, recipe.objective, recipe.optimiser)
     classes = {type(each) for part in parts for each in components(part)}
-    return modules_of(classes | set(map(type, recipe.task.metrics)) | {recipe.model.distribution})
+    return modules_of(classes | set(map(type, recipe.scored)) | {recipe.model.distribution})
 
 
 def bound(recipe: Recipe, prepared: Prepared) -> Recipe:
@@ -245,7 +245,8 @@ class Training:
         """Score the dev set, keep the weights if they are the best, and begin the next epoch."""
         metrics, dev = self.recipe.task.metrics, self.prepared.splits.dev
         predictions = self.predict([each.source for each in dev], GREEDY)
-        found = scores(metrics, score_counts(metrics, dev, predictions))
+        scored = self.recipe.scored
+        found = scores(scored, score_counts(scored, dev, predictions))
         self.totals = Totals.of(self.ranks.gather(self.totals.numbers()))
         self._report(self.recipe.trainer.share(self.epoch + 1, self.steps))
         self.epoch, self.position = self.epoch + 1, 0

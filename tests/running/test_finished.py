@@ -39,8 +39,8 @@ TINY = Experiment(
     trainer=Trainer(epochs=1, batch_tokens=40),
 )
 FILES = (
-    "experiment.json", "data.json", "record.json", "weights.pt", "counts.npz", "dev.predictions.tsv",
-    "test.predictions.tsv", "result.json", CHECKSUMS,
+    "experiment.json", "data.json", "record.json", "weights.pt", "counts.npz", "outputs.npz",
+    "dev.predictions.tsv", "test.predictions.tsv", "result.json", CHECKSUMS,
 )  # fmt: skip
 
 
