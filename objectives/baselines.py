@@ -124,13 +124,13 @@ class Greedy(Baseline):
         """The greedy output's returns, 0 after its end."""
         del state
         returns = group.returns_of(group.p.decode(Decoding(beam=1)).candidates())
-        return fitted(returns, group.returns.shape[-1]).to(group.returns.dtype)
+        return pad_or_trim(returns, group.returns.shape[-1]).to(group.returns.dtype)
 
     def diagnostics(self, group: Group, values: Returns) -> dict[str, Float[Tensor, " batch"]]:
         """``gap``: by how much the mean sample earns more than the greedy output; far below 0 before learning."""
         return {"gap": (group.rewards - values[..., 0]).mean(1)}
 
 
-def fitted(values: Float[Tensor, "batch candidates given"], steps: int) -> Returns:
+def pad_or_trim(values: Float[Tensor, "batch candidates given"], steps: int) -> Returns:
     """Padded with zeros or cut to ``steps``."""
     return pad(values, (0, max(0, steps - values.shape[-1])))[..., :steps]

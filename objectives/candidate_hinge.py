@@ -29,6 +29,9 @@ def margins(
         scores: s, in nats.
         rewards: r, in nats.
         gold: which candidate is ŷ.
+
+    >>> margins(torch.tensor([[-1.0, -2.0, -0.5]]), torch.tensor([[0.0, -1.0, -3.0]]), torch.tensor([0])).tolist()
+    [[0.0, 0.0, 3.5]]
     """
     augmented = scores - rewards
     return augmented - augmented.gather(1, gold.unsqueeze(1))
@@ -43,6 +46,10 @@ def violation(
         margins: what `margins` returns.
         mask: True at candidates that belong to the set.
         violations: which of the three.
+
+    >>> apart = torch.tensor([[0.0, -2.0, 3.5]])
+    >>> [violation(apart, apart == apart, each).item() for each in ("worst", "sum")]
+    [3.5, 3.5]
     """
     inside = margins.masked_fill(~mask, -torch.inf)
     if violations == "worst":

@@ -9,7 +9,7 @@ from structpred.sequences import Sequences
 
 
 @torch.no_grad()
-def guards(
+def collapse_diagnostics(
     outputs: Sequences,
     rewards: Float[Tensor, "batch candidates"],
     targets: Sequences,

@@ -11,7 +11,7 @@ from structpred.config import Positive
 from structpred.distributions.protocols import LogProb
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.candidates import CandidateSet, Samples
-from structpred.objectives.diagnostics import guards
+from structpred.objectives.diagnostics import collapse_diagnostics
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.asking import scores_of
@@ -21,7 +21,12 @@ from structpred.sequences import Sequences
 def renormalised(
     log_probs: Float[Tensor, "batch candidates"], mask: Bool[Tensor, "batch candidates"], sharpness: float
 ) -> Float[Tensor, "batch candidates"]:
-    """Q_i ∝ p_i^α over the set: a softmax of α log p, which is not exponentiated before; 0 outside the mask."""
+    """Q_i ∝ p_i^α over the set: a softmax of α log p, which is not exponentiated before; 0 outside the mask.
+
+    >>> kept = torch.tensor([[True, True, False]])
+    >>> [round(share, 4) for share in renormalised(torch.tensor([[0.2, 0.6, 0.2]]).log(), kept, 1.0)[0].tolist()]
+    [0.25, 0.75, 0.0]
+    """
     return torch.where(mask, sharpness * log_probs, -torch.inf).softmax(-1)
 
 
@@ -53,10 +58,10 @@ class MinimumRisk(Objective):
     sharpness: Positive = 1.0
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
-        """The risk of each example, with the guards and the reward under Q, ``expected``, as diagnostics."""
+        """The risk of each example, with `collapse_diagnostics` and the reward under Q, ``expected``."""
         found = self.candidates.draw(p, targets, context.generator)
         q = renormalised(p.log_prob(found.outputs), found.mask, self.sharpness)
         rewards = scores_of(self.reward, found.outputs, targets).to(q.dtype)
         expected = (q * rewards).sum(1)
-        shown = guards(found.outputs, rewards, targets, found.mask) | {"expected": expected.detach()}
+        shown = collapse_diagnostics(found.outputs, rewards, targets, found.mask) | {"expected": expected.detach()}
         return Losses(-expected, shown)

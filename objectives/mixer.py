@@ -11,7 +11,7 @@ from structpred.config import Interval
 from structpred.distributions.protocols import Continuations, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives.diagnostics import guards
+from structpred.objectives.diagnostics import collapse_diagnostics
 from structpred.objectives.schedule import Point, moved
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
@@ -25,12 +25,19 @@ def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " 
     Args:
         lengths: m, labels of each reference.
         share: s, the share of the steps that the model takes by itself.
+
+    >>> forced_steps(torch.tensor([3, 0]), 0.5).tolist()
+    [2, 1]
     """
     return lengths + 1 - ((lengths + 1) * share).long()
 
 
 def advantages(rewards: Float[Tensor, "batch candidates"]) -> Float[Tensor, "batch candidates"]:
-    """r_i − mean_{j≠i} r_j: a baseline that leaves the own draw out, and so no bias in."""
+    """r_i − mean_{j≠i} r_j: a baseline that leaves the own draw out, and so no bias in.
+
+    >>> advantages(torch.tensor([[1.0, 0.0, 2.0]])).tolist()
+    [[0.0, -1.5, 1.5]]
+    """
     apart = rewards - rewards[:, :1]  # so that equal rewards have none whatever the rounding
     return apart - (apart.sum(1, keepdim=True) - apart) / (apart.shape[1] - 1)
 
@@ -95,4 +102,4 @@ class Mixer(Objective):
         chosen = torch.where(own & free.view(-1, 1, 1), log_probs, 0.0).sum(-1)
         gradient = (advantages(rewards) * chosen).mean(1)
         expected = torch.where(free, rewards.mean(1), 0.0) + gradient - gradient.detach()
-        return Losses(-likelihood - expected, shown | guards(draws, rewards, targets))
+        return Losses(-likelihood - expected, shown | collapse_diagnostics(draws, rewards, targets))

@@ -30,6 +30,9 @@ def excess_edits(
         outputs: y, ``[batch, candidates, time]``; the result has time + 1 steps.
         references: y*, ``[batch, time]``.
         labels: V; the end is the last of the V + 1 symbols.
+
+    >>> excess_edits(Sequences.of([[0]]).candidates(), Sequences.of([[0, 1]]), 2).tolist()
+    [[[[0, 1, 2], [1, 0, 1]]]]
     """
     distances = prefix_distances(outputs, references)
     columns = torch.arange(distances.shape[-1], device=distances.device)
@@ -46,17 +49,25 @@ def excess_edits(
 def optimal_policy(
     excess: Float[Tensor, "batch candidates steps symbols"], temperature: float
 ) -> Float[Tensor, "batch candidates steps symbols"]:
-    """π(v) ∝ exp(−excess(v)/τ); at τ = 0 uniform over the symbols without excess, of which there is always one."""
+    """π(v) ∝ exp(−excess(v)/τ); at τ = 0 uniform over the symbols without excess, of which there is always one.
+
+    >>> optimal_policy(torch.tensor([[[[0.0, 1.0, 0.0]]]]), 0.0).tolist()
+    [[[[0.5, 0.0, 0.5]]]]
+    """
     if temperature:
         return (-excess / temperature).softmax(-1)
     optimal = (excess == 0).to(excess.dtype)
     return optimal / optimal.sum(-1, keepdim=True)
 
 
-def distillation(policy: Float[Tensor, "batch candidates steps symbols"], steps: Steps) -> Float[Tensor, " batch"]:
+def policy_divergence(policy: Float[Tensor, "batch candidates steps symbols"], steps: Steps) -> Float[Tensor, " batch"]:
     """Σ_t KL(π_t ‖ p_t) of each candidate, in nats, averaged over candidates; 0 where p follows π at every step.
 
     The cross-entropy −Σ_t Σ_v π_t(v) log p_t(v) is this plus Σ_t H(π_t), which has no gradient.
+
+    >>> steps = Steps(torch.tensor([[[[0.5, 0.5]]]]).log(), torch.tensor([[[0]]]), torch.tensor([[[True]]]))
+    >>> round(policy_divergence(torch.tensor([[[[1.0, 0.0]]]]), steps).item(), 4)  # ln 2
+    0.6931
     """
     log_ratio = torch.where(policy > 0, policy.log() - steps.log_probs, 0.0)
     return torch.where(steps.mask, (policy * log_ratio).sum(-1), 0.0).sum(-1).mean(1)
@@ -110,7 +121,7 @@ class OptimalCompletion(Objective):
         optimal = excess == 0
         followed = optimal.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
         return Losses(
-            distillation(optimal_policy(excess.to(steps.log_probs.dtype), self.temperature), steps),
+            policy_divergence(optimal_policy(excess.to(steps.log_probs.dtype), self.temperature), steps),
             {"optimal": _mean(optimal.sum(-1), steps.mask), "followed": _mean(followed, steps.mask)},
         )
 

@@ -11,8 +11,8 @@ from structpred.config import Count, Interval
 from structpred.distributions.protocols import Distribution, LogProb, Sample, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
-from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Returns, fitted
-from structpred.objectives.diagnostics import guards
+from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Returns, pad_or_trim
+from structpred.objectives.diagnostics import collapse_diagnostics
 from structpred.registry import objectives, rewards
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.asking import increments_of, scores_of
@@ -27,12 +27,19 @@ def surrogate(log_probs: Returns, advantages: Returns) -> Float[Tensor, " batch"
     Args:
         log_probs: log p of what was drawn, with gradient; 0 at steps that a sample does not have.
         advantages: returns less a baseline, without gradient.
+
+    >>> surrogate(torch.tensor([[[-1.0], [-2.0]]]), torch.tensor([[[0.5], [-0.5]]])).tolist()
+    [-0.25]
     """
     return -(advantages * log_probs).sum(-1).mean(1)
 
 
 def still_to_come(increments: Float[Tensor, "batch candidates steps"]) -> Returns:
-    """R_t = Σ_s≥t r_s: a symbol has no part in what was earned before it."""
+    """R_t = Σ_s≥t r_s: a symbol has no part in what was earned before it.
+
+    >>> still_to_come(torch.tensor([[[1.0, 0.0, 2.0]]])).tolist()
+    [[[3.0, 2.0, 2.0]]]
+    """
     return increments.flip(-1).cumsum(-1).flip(-1)
 
 
@@ -98,7 +105,7 @@ class REINFORCE(Objective):
         return self.baseline.state(sizes)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
-        """The loss of each example, with the guards among its diagnostics."""
+        """The loss of each example, with `collapse_diagnostics` among its diagnostics."""
         samples: Sequences = p.sample(self.samples, context.generator)
         log_probs = self._log_probs(p, samples)
         group = self._group(p, samples, log_probs.detach(), targets)
@@ -108,13 +115,13 @@ class REINFORCE(Objective):
         self.baseline.learn(group, context.state)
         if self.ml_weight:
             loss = loss - self.ml_weight * p.log_prob(targets.candidates()).squeeze(1)
-        found = guards(samples, group.rewards, targets) | {"entropy": -log_probs.detach().sum(-1).mean(1)}
+        found = collapse_diagnostics(samples, group.rewards, targets) | {"entropy": -log_probs.detach().sum(-1).mean(1)}
         return Losses(loss, found | self.baseline.diagnostics(group, baseline))
 
     def _log_probs(self, p: Any, outputs: Sequences) -> Returns:
         """log p of each symbol, or of the whole output as a single step; one step at least."""
         scored: Tensor = p.token_log_probs(outputs) if self.credit == "token" else p.log_prob(outputs).unsqueeze(-1)
-        return fitted(scored, max(1, scored.shape[-1]))
+        return pad_or_trim(scored, max(1, scored.shape[-1]))
 
     @torch.no_grad()
     def _group(self, p: Distribution, samples: Sequences, log_probs: Returns, targets: Sequences) -> Group:
@@ -130,7 +137,7 @@ class REINFORCE(Objective):
             p=p,
             targets=targets,
             rewards=earned[..., 0],
-            returns=fitted(earned, steps) - self.entropy * still_to_come(log_probs),
+            returns=pad_or_trim(earned, steps) - self.entropy * still_to_come(log_probs),
             mask=steps_of(samples, p.fixed_length, steps) if self.credit == "token" else mask,
             returns_of=returns_of,
         )

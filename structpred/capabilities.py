@@ -130,10 +130,19 @@ def _row(
 def _way(cls: type[Objective], chosen: dict[str, tuple[Config, ...]], model: Model) -> tuple[str, str]:
     """How the pair works over all examples of the objective, or why it does not."""
     if not cls.examples():
-        return "as its parts", ""
+        needed = ", ".join(required(cls))
+        unknown = f"{cls.__name__} needs a value for {needed}; its classmethod examples() can give one of each kind"
+        return ("as its parts", "") if _made_of_objectives(cls) else ("", unknown)
     working, refusals = _working(cls, chosen, model)
     ways = {"exact" if objective.exact else "sampled" for objective in working}
     return " or ".join(sorted(ways)), "" if ways else refusals[0]
+
+
+def _made_of_objectives(cls: type[Config]) -> bool:
+    """True where a field, or a field of one without a family, takes an objective."""
+    parts = [each for hint in hints(cls).values() for each in (hint, *get_args(hint)) if isinstance(each, type)]
+    configs = [each for each in parts if issubclass(each, Config)]
+    return any(issubclass(each, Objective) or (each.family is None and _made_of_objectives(each)) for each in configs)
 
 
 def _working(

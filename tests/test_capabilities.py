@@ -1,8 +1,11 @@
 """Which reward goes with which objective and model, as the classes themselves say."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from structpred.capabilities import Grid, Row, grid
+from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
 
 NEW = ("chrf", "gleu", "ter", "weighted")
@@ -34,6 +37,24 @@ def test_a_sum_goes_wherever_any_of_its_parts_could_go(shown: Grid, objective: s
         found = row(shown, objective, reward)
         assert not any(found.ways)
         assert all("needs a reward that is a sum over positions" in reason for reason in found.reasons)
+
+
+@objectives.register("test-scaled")
+@dataclass(frozen=True, kw_only=True)
+class Scaled(MaximumLikelihood):
+    """Likelihood times a number that has no default."""
+
+    scale: float
+
+
+def test_an_objective_that_cannot_be_made_without_values_says_so(shown: Grid) -> None:
+    found = row(shown, "test-scaled", "-")
+    assert set(found.ways) == {""}
+    assert set(found.reasons) == {
+        "Scaled needs a value for scale; its classmethod examples() can give one of each kind"
+    }
+    for name in ("weighted-sum", "switch", "anneal"):
+        assert set(row(shown, name, "-").ways) == {"as its parts"}
 
 
 def test_there_is_one_row_for_each_objective_and_reward(shown: Grid) -> None:

@@ -80,6 +80,24 @@ class Secretive(Noisy):
         return targets.candidates()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Silent(Objective):
+    """Does not say what it requires."""
+
+    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
+        return Losses(-p.log_prob(targets.candidates()).squeeze(1))
+
+
+@pytest.mark.parametrize("requires", [None, LogProb, "log_prob"])
+def test_an_objective_that_does_not_say_what_it_requires_is_told_how(
+    requires: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if requires is not None:
+        monkeypatch.setattr(Silent, "requires", requires, raising=False)
+    with pytest.raises(ConfigError, match=r"^Silent must name the verbs of p .* as in requires = \(LogProb,\) "):
+        Silent().check_model(Seq2Seq())
+
+
 def parts_by_hand(module: nn.Module, draws: Sequences) -> dict[str, Losses]:
     """Every part on its own, with its share of the draws."""
     p = module(INPUTS)

@@ -13,7 +13,7 @@ from structpred.distributions.protocols import Steps
 from structpred.errors import ConfigError
 from structpred.models import CRF, LSTMTagger, Seq2Seq
 from structpred.objectives import MaximumLikelihood, OptimalCompletion
-from structpred.objectives.optimal_completion import distillation, excess_edits, optimal_policy
+from structpred.objectives.optimal_completion import excess_edits, optimal_policy, policy_divergence
 from structpred.sequences import Sequences
 from tests.support.tiny import as_candidates, strings, tiny_p, tiny_seq2seq
 
@@ -185,15 +185,15 @@ def test_the_loss_is_zero_where_p_follows_the_targets() -> None:
     for temperature in (0.0, 0.5):
         policy = optimal_policy(excess.double(), temperature)
         follows = Steps(policy.log(), torch.zeros(1, 2, 3, dtype=torch.long), torch.ones(1, 2, 3).bool())
-        close(distillation(policy, follows), torch.zeros(1, dtype=torch.float64))
+        close(policy_divergence(policy, follows), torch.zeros(1, dtype=torch.float64))
 
 
 def test_the_loss_is_the_divergence_and_not_the_cross_entropy() -> None:
     uniform = torch.full((1, 1, 1, 2), math.log(0.5), dtype=torch.float64)
     steps = Steps(uniform, torch.zeros(1, 1, 1, dtype=torch.long), torch.ones(1, 1, 1, dtype=torch.bool))
     both, one = (torch.tensor([[[each]]], dtype=torch.float64) for each in ([0.5, 0.5], [1.0, 0.0]))
-    close(distillation(both, steps), torch.zeros(1, dtype=torch.float64))
-    close(distillation(one, steps), torch.tensor([math.log(2)], dtype=torch.float64))
+    close(policy_divergence(both, steps), torch.zeros(1, dtype=torch.float64))
+    close(policy_divergence(one, steps), torch.tensor([math.log(2)], dtype=torch.float64))
 
 
 def test_diagnostics_count_optimal_symbols_and_the_steps_that_took_one() -> None:
