@@ -1,7 +1,7 @@
 """Takes what the pages link to outside docs/ into the site: records, modules, the licence.
 
-A page is read on the site and in the repository alike, so its links are relative to the repository. What they lead to is
-copied to ``repository/`` of the site, Markdown as pages, and so is whatever those pages link to.
+A page is read on the site and in the repository alike, so its links are relative to the repository. What they lead to
+is copied to ``repository/`` of the site, Markdown as pages, and so is whatever those pages link to.
 """
 
 import posixpath
