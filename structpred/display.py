@@ -161,7 +161,7 @@ class Overview:
             self.bars.update(self.tasks[name], completed=progress.done, details=details(progress))
         self._update_overall()
 
-    def end(self, name: str, line: str, *, seconds: float | None = None, silent: bool = False) -> None:
+    def end(self, name: str, line: str, *, seconds: float | None = None) -> None:
         """One run has ended; ``seconds`` is what all of it took, where that is known and it ended well."""
         self.finished += 1
         self.forecast.end(name, seconds)
@@ -169,9 +169,8 @@ class Overview:
             self.bars.remove_task(self.tasks.pop(name))
         self.parts.pop(name, None)
         self._update_overall()
-        if not silent:
-            left = f", {self.left()}" if self.left() and self.finished < self.total else ""
-            self.bars.console.print(Text(f"{line} ({self.finished} of {self.total}{left})"), soft_wrap=True)
+        left = f", {self.left()}" if self.left() and self.finished < self.total else ""
+        self.bars.console.print(Text(f"{line} ({self.finished} of {self.total}{left})"), soft_wrap=True)
 
     def left(self) -> str:
         """How long the rest should take, in words; empty until there is something to go by."""

@@ -17,6 +17,7 @@ FLOORS = (
     "distributions rewards",
     "payoffs models objective training",
     "experiment running runs folders report forecast display",
+    "engine",
     "comparison environments capabilities testing",
     "tuning",
     "cli",

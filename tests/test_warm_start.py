@@ -22,8 +22,8 @@ from structpred.comparison.estimate import jobs
 from structpred.comparison.findings import Findings
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import _run_all, costs
-from structpred.comparison.workers import workers
 from structpred.config import components
+from structpred.engine import open_engine
 from structpred.errors import ConfigError, Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
@@ -294,7 +294,7 @@ def test_a_comparison_trains_starts_first_and_each_once(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from structpred.comparison import runner
+    from structpred.engine import driver
 
     def interrupt(*arguments: object, **options: object) -> None:
         deadline = time.monotonic() + 120
@@ -303,7 +303,7 @@ def test_an_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, ThreadPoolExecutor(1) as executor:
-        patched.setattr(runner, "wait", interrupt)
+        patched.setattr(driver, "wait", interrupt)
         with pytest.raises(KeyboardInterrupt):
             compare(ARMS, seeds=(0,), baseline="ML", root=tmp_path, executor=executor, console=quiet())
     assert Plan.of(ARMS, (0,), "ML", tmp_path).unfinished
@@ -320,10 +320,10 @@ def test_what_starts_from_a_run_that_failed_is_not_trained(monkeypatch: pytest.M
     plan = Plan.of({"ML": ARMS["ML"], "RML": SECOND}, (0,), None, tmp_path)
     with (
         ThreadPoolExecutor(1) as executor,
-        workers(executor, 1, tmp_path) as chosen,
+        open_engine([], root=tmp_path, device="cpu", workers=1, executor=executor) as engine,
         pytest.raises(RunError, match=r"^3 of 3 runs did not finish, first start of ML, RML, seed 0: this"),
     ):
-        _run_all([plan], chosen, 1, tmp_path, "cpu", quiet())
+        _run_all([plan], engine, 1, quiet())
     assert list(tmp_path.iterdir()) == []
 
 

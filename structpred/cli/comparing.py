@@ -12,7 +12,6 @@ from structpred.cli import assignments
 from structpred.cli.commands import Compare
 from structpred.cli.places import folder_to_write
 from structpred.cli.sources import load_panels
-from structpred.comparison.cluster import cluster
 from structpred.comparison.estimate import jobs
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
@@ -20,6 +19,7 @@ from structpred.comparison.report import Report
 from structpred.comparison.runner import compare_panels, costs
 from structpred.config import components
 from structpred.display import duration, show_table
+from structpred.engine import cluster
 from structpred.errors import ConfigError
 from structpred.forecast import Forecast
 from structpred.imports import sources_of

@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import median
 
 import torch
 
-from structpred.comparison.plan import PlannedRun, read_progress
+from structpred.comparison.plan import PlannedRun
 from structpred.decoding import Decoding
+from structpred.engine.progress import read_progress
 from structpred.experiment import Experiment
 from structpred.forecast import Cost, Job
 from structpred.runs import Folder, Run
@@ -55,6 +57,18 @@ def _done(run: PlannedRun) -> float:
     """The share that an interrupted attempt has done."""
     progress = read_progress(run.folder) if run.state == "to be resumed" else None
     return progress.done if progress is not None and progress.phase == "training" else 0.0
+
+
+def rehearse(
+    splits: Splits,
+    reading: float,
+    stopping: Callable[[], bool],
+    experiment: Experiment,
+    device: str,
+    start: Folder | None,
+) -> Cost:
+    """What a run should cost, as `structpred.engine.Engine.call` asks a worker for it; see `rehearsed`."""
+    return replace(rehearsed(experiment, splits, device, start, stopping), reading=reading)
 
 
 def rehearsed(

@@ -1,10 +1,7 @@
 """What a comparison has to run, and what is there already."""
 
-import contextlib
-import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -16,7 +13,6 @@ from structpred.registry import nearest
 from structpred.runs import Folder, Run
 from structpred.task import Splits, loaded
 from structpred.training.evaluation import check_metrics
-from structpred.training.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -238,30 +234,3 @@ def _check_shared(first: str, one: Experiment, other: str, another: Experiment) 
         f"the arms of a comparison share their {field}, but {first!r} and {other!r} differ in it{epochs}; "
         "compare them in two comparisons"
     )
-
-
-class ProgressFile:
-    """An observer that leaves a run's progress in its folder, for whoever watches from another process."""
-
-    def __init__(self, folder: Folder) -> None:
-        self.path = folder.progress
-        self._written = 0.0
-
-    def __call__(self, progress: Progress) -> None:
-        """Write it, at most once a second."""
-        now = time.monotonic()
-        if now - self._written >= 1.0 or progress.phase in ("testing", "done"):
-            self._written = now
-            # No `write_atomically`: waiting for the disk costs time. Nor need a run end because this cannot be written.
-            beside = self.path.with_name(".progress.unfinished")
-            with contextlib.suppress(OSError):
-                beside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-                beside.replace(self.path)
-
-
-def read_progress(folder: Folder) -> Progress | None:
-    """The progress a run last wrote, if any."""
-    try:
-        return Progress(**json.loads(folder.progress.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):  # not there yet, or left by another version
-        return None

@@ -1,27 +1,23 @@
 """Run every arm under every seed, side by side, and report."""
 
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rich.console import Console
 
-from structpred.comparison.estimate import jobs, known
+from structpred.comparison.estimate import jobs, known, rehearse
 from structpred.comparison.panels import Panel, PanelsReport, planned
-from structpred.comparison.plan import Plan, PlannedRun, read_progress, unfinished
+from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
-from structpred.comparison.workers import Workers
-from structpred.comparison.workers import workers as open_workers
-from structpred.config import Count, coerce, components
+from structpred.config import Count, coerce
 from structpred.display import Overview, duration, scores
-from structpred.errors import RunError, StructpredError
+from structpred.engine import Engine, Handle, open_engine
+from structpred.errors import RunError
 from structpred.experiment import Experiment
-from structpred.files import described
 from structpred.forecast import Cost, Forecast
-from structpred.imports import check_importable
 from structpred.results import RunResult
 from structpred.running import tidy
 from structpred.training.data import Codec, warn_of_unknown
@@ -52,7 +48,7 @@ def compare(
         root: the folder of run folders.
         workers: processes; one a processor by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        executor: run on this instead of processes of our own, such as that of `structpred.comparison.cluster`; it must
+        executor: run on this instead of processes of our own, such as that of `structpred.engine.cluster`; it must
             see the same files, and its workers should have one thread each.
         console: where progress is shown; the standard error by default.
 
@@ -107,8 +103,10 @@ def _compared(
         for plan in plans.values():
             first = next(iter(plan.arms.values()))
             warn_of_unknown(plan.splits, Codec.of(plan.splits.train, first.model.encoder()))
-        with _crew(todo, workers, executor, root) as (chosen, count):
-            _run_all(list(plans.values()), chosen, count, root, device, console or Console(stderr=True))
+        count = _processes(workers, todo)
+        with _engine(todo, count, root, device, executor) as engine:
+            shown = console or Console(stderr=True)
+            _run_all(list(plans.values()), engine, count if executor is None else None, shown)
     return {name: _reported(plan) for name, plan in plans.items()}
 
 
@@ -121,23 +119,25 @@ def costs(plans: Sequence[Plan], *, root: Path, workers: int | None, device: str
     todo = unfinished(plans)
     if all(run.label in found for run in todo):
         return found
-    with _crew(todo, workers, None, root) as (chosen, _):
-        rehearsals = {run.label: chosen.rehearse(run, device) for run in _new_kinds(todo, found)}
+    with _engine(todo, _processes(workers, todo), root, device) as engine:
+        rehearsals = {run.label: _rehearse(engine, run) for run in _new_kinds(todo, found)}
         wait(rehearsals.values())
         return found | _shown(rehearsals)
 
 
-@contextmanager
-def _crew(
-    todo: Sequence[PlannedRun], workers: int | None, executor: Executor | None, root: Path
-) -> Iterator[tuple[Workers, int | None]]:
-    """Workers for the runs, and how many there are; None for somebody else's executor, which does not say."""
-    count = min(workers or os.cpu_count() or 1, len(todo))
-    if executor is None and count > 1:
-        parts = [type(part) for run in todo for part in components(run.experiment)]
-        check_importable(dict.fromkeys(parts), f"{count} worker processes")
-    with open_workers(executor, count, root) as chosen:
-        yield chosen, count if executor is None else None
+def _processes(workers: int | None, todo: Sequence[PlannedRun]) -> int:
+    return min(workers or os.cpu_count() or 1, len(todo))
+
+
+def _engine(
+    todo: Sequence[PlannedRun], workers: int, root: Path, device: str, executor: Executor | None = None
+) -> AbstractContextManager[Engine]:
+    experiments = [run.experiment for run in todo]
+    return open_engine(experiments, root=root, device=device, workers=workers, executor=executor)
+
+
+def _rehearse(engine: Engine, run: PlannedRun) -> "Future[Cost]":
+    return engine.call(rehearse, run.experiment.task, run.experiment, engine.device, run.start)
 
 
 def _new_kinds(todo: Sequence[PlannedRun], found: Container[str]) -> list[PlannedRun]:
@@ -159,56 +159,41 @@ def _reported(plan: Plan) -> Report:
     return Report(plan.arms, plan.seeds, plan.baseline, {arm: tuple(runs) for arm, runs in results.items()}, metrics)
 
 
-def _run_all(
-    plans: Sequence[Plan], chosen: Workers, count: int | None, root: Path, device: str, console: Console
-) -> None:
-    """Start what is unfinished and show it until all is done."""
+def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: Console) -> None:
+    """Start what is unfinished and show it until all is done.
+
+    Args:
+        plans: the comparisons.
+        engine: trains the runs.
+        count: how many workers there are; None for somebody else's executor, which does not say.
+        console: where progress is shown.
+    """
     runs = [run for plan in plans for run in plan.runs]
-    work = _Work(unfinished(plans), known(runs), chosen, count, root, device)
-    try:
-        work.submit_ready()
-        _watch(work, len({run.folder for run in runs if run.folder.finished}), console)
-    except BaseException as reason:
-        work.cancel()
-        if isinstance(reason, BrokenProcessPool):  # no worker is left to take what became ready
-            raise RunError(f"{_reason(reason)}; finished runs are kept") from reason
-        raise
-    failures = {run.name: error for future, run in work.futures.items() if (error := _failure(future))}
+    work = _Work(unfinished(plans), known(runs), engine, count)
+    work.submit_ready()
+    failures = _watch(work, len({run.folder for run in runs if run.folder.finished}), console)
     if failures:
-        name, error = next(iter(failures.items()))
+        name, failure = next(iter(failures.items()))
         waiting = len(work.waiting)
         raise RunError(
-            f"{len(failures) + waiting} of {len(work.futures) + waiting} runs did not finish, first {name}: "
-            f"{_reason(error)}; finished runs are kept, and the same command goes on from here"
-        ) from error
+            f"{len(failures) + waiting} of {len(work.submitted) + waiting} runs did not finish, first {name}: "
+            f"{failure}; finished runs are kept, and the same command goes on from here"
+        )
 
 
 class _Work:
     """The runs to do: those given to workers, and those that wait for the run they start from."""
 
     def __init__(
-        self,
-        runs: Sequence[PlannedRun],
-        found: Mapping[str, Cost],
-        chosen: Workers,
-        count: int | None,
-        root: Path,
-        device: str,
+        self, runs: Sequence[PlannedRun], found: Mapping[str, Cost], engine: Engine, count: int | None
     ) -> None:
-        self.chosen, self.root, self.device = chosen, root, device
+        self.engine = engine
         self.waiting = list(runs)
-        self.futures: dict[Future[None], PlannedRun] = {}
+        self.submitted: dict[Handle, PlannedRun] = {}
         self.rehearsals: dict[str, Future[Cost]] = {}
         self.forecast, self._found = Forecast(jobs(runs), count), found
         if len({run.label for run in runs}) > (count or 1):  # else the first runs side by side are of every kind
-            self.rehearsals = {run.label: chosen.rehearse(run, device) for run in _new_kinds(runs, found)}
-
-    def cancel(self) -> None:
-        """Take back what no worker has begun."""
-        for rehearsal in self.rehearsals.values():
-            rehearsal.cancel()
-        for future in self.futures:
-            future.cancel()
+            self.rehearsals = {run.label: _rehearse(engine, run) for run in _new_kinds(runs, found)}
 
     def hear(self) -> None:
         """Take in what rehearsals have shown, once all are over."""
@@ -216,55 +201,39 @@ class _Work:
             return
         self.forecast.costs = {**self._found, **_shown(self.rehearsals)}
 
-    def submit_ready(self) -> set[Future[None]]:
+    def submit_ready(self) -> None:
         """Give workers what may be trained now."""
         ready = [run for run in self.waiting if run.ready]
         self.waiting = [run for run in self.waiting if run not in ready]
-        submitted = {self.chosen.submit(run, self.root, self.device): run for run in ready}
-        self.futures |= submitted
-        return set(submitted)
+        self.submitted |= {self.engine.submit(run.experiment, run.folder): run for run in ready}
 
 
-def _shown(rehearsals: Mapping[str, Future[Cost]]) -> dict[str, Cost]:
+def _shown(rehearsals: Mapping[str, "Future[Cost]"]) -> dict[str, Cost]:
     """What those rehearsals have shown that did not fail."""
-    return {label: future.result() for label, future in rehearsals.items() if _failure(future) is None}
+    done = {label: future for label, future in rehearsals.items() if not future.cancelled()}
+    return {label: future.result() for label, future in done.items() if future.exception() is None}
 
 
-def _watch(work: _Work, finished: int, console: Console) -> None:
-    """Show all runs until they are done: bars on a terminal, else a line as each one ends."""
-    total, pending = finished + len(work.futures) + len(work.waiting), set(work.futures)
+def _watch(work: _Work, finished: int, console: Console) -> dict[str, str]:
+    """Show all runs until they are done, bars on a terminal, else a line as each one ends; returns the failures."""
+    total, failures = finished + len(work.submitted) + len(work.waiting), dict[str, str]()
     with Overview(console, finished, total, work.forecast) as shown:
-        while pending:
-            done, pending = wait(pending, timeout=0.5, return_when="FIRST_COMPLETED")
+        while work.engine.under_way:
+            ended = work.engine.wait(0.5)
             work.hear()
-            under_way = {work.futures[future] for future in pending}  # not all executors say which ones are running
-            shown.update({run.name: progress for run in under_way if (progress := read_progress(run.folder))})
-            for future in done:
-                run, error = work.futures[future], _failure(future)
-                if error is not None:
-                    silent = isinstance(error, BrokenProcessPool)
-                    shown.end(run.name, f"{run.name}: failed: {_reason(error)}", silent=silent)
+            # not all executors say which runs they are at
+            under_way = {work.submitted[each].name: each.progress() for each in work.engine.under_way}
+            shown.update({name: progress for name, progress in under_way.items() if progress is not None})
+            for handle in ended:
+                run = work.submitted[handle]
+                assert handle.outcome is not None
+                if failure := handle.outcome.failure:
+                    failures[run.name] = failure
+                    shown.end(run.name, f"{run.name}: failed: {failure}")
                     continue
                 result = run.found().result
                 line = f"dev {scores(result.scores['dev'])} after {duration(result.seconds)}"
                 shown.end(run.name, f"{run.name}: {line}", seconds=result.seconds)
-            pending |= work.submit_ready() if done else set()
-
-
-def _failure(future: Future[None] | Future[Cost]) -> BaseException | None:
-    if future.cancelled():
-        return RunError("its executor gave it up, as a cluster does whose scheduler has ended")
-    return future.exception()
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, BrokenProcessPool):
-        return (
-            "a worker process died; if it was for want of memory, try fewer workers, and a script that compares needs "
-            'if __name__ == "__main__":'
-        )
-    if isinstance(error, OSError):
-        return described(error)
-    if isinstance(error, StructpredError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+            if ended:
+                work.submit_ready()
+    return failures

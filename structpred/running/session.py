@@ -70,6 +70,27 @@ def train(
     return _Session(Path(root), conditions).run(experiment, observer, tuple(loggers))
 
 
+def when_free(training: Callable[[], Run], *, waiting: Callable[[], None], stopping: Callable[[], bool]) -> Run:
+    """What a call of `train` returns, once no other process is training the same run.
+
+    Args:
+        training: the call.
+        waiting: called before each wait.
+        stopping: asked before each wait.
+
+    Raises:
+        Interrupted: ``stopping`` returned True.
+    """
+    while True:
+        try:
+            return training()
+        except Busy:
+            waiting()
+            if stopping():
+                raise Interrupted from None
+            time.sleep(WAIT)
+
+
 @dataclass(frozen=True)
 class _Session:
     """Where and how a run is trained, and before it the run that it starts from."""
@@ -113,14 +134,12 @@ class _Session:
         """The finished run that training starts from, if any; waits while another process is training it."""
         if experiment.start is None:
             return None
-        while True:
-            try:
-                return self.run(experiment.start, _OfStart(observer))
-            except Busy:
-                observer(Progress("waiting for another process to train its start"))
-                if self.conditions.stopping():
-                    raise Interrupted from None
-                time.sleep(WAIT)
+        start = experiment.start
+        return when_free(
+            lambda: self.run(start, _OfStart(observer)),
+            waiting=lambda: observer(Progress("waiting for another process to train its start")),
+            stopping=self.conditions.stopping,
+        )
 
     def _stopping_also_when(self, signalled: Callable[[], bool]) -> "_Session":
         stopping = self.conditions.stopping

@@ -8,8 +8,8 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from structpred.comparison.plan import read_progress
 from structpred.display import Overview, duration
+from structpred.engine.progress import read_progress
 from structpred.runs import Folder
 from structpred.tuning.evaluation import RUN
 from structpred.tuning.outcomes import STATES

@@ -14,7 +14,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FixedTrial, TrialState
 
-from structpred.comparison.plan import ProgressFile
+from structpred.engine.progress import ProgressFile
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
 from structpred.metrics import Metric

@@ -16,8 +16,8 @@ import torch
 from optuna.storages import BaseStorage
 
 from structpred.blame import told
-from structpred.comparison.workers import deaf_children
 from structpred.config import components
+from structpred.engine.executors import ignore_sigint_in_children as deaf_children
 from structpred.errors import ConfigError, Interrupted, RunError, StructpredError
 from structpred.files import described
 from structpred.imports import check_importable, imported, modules_to_import

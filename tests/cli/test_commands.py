@@ -6,14 +6,14 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from structpred.cli import main
 from structpred.cli.commands import COMMANDS
-from structpred.comparison import runner
-from structpred.comparison.workers import workers
+from structpred.engine import driver
 from structpred.runs import Run
 from tests.support.commands import FILES, SMALL, tree
 
@@ -97,7 +97,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as executor:
-        monkeypatch.setattr(runner, "open_workers", lambda given, count, root: workers(executor, count, root))
+        monkeypatch.setattr(driver, "local_executor", lambda count: nullcontext(executor))
         yield
 
 

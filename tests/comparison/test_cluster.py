@@ -23,8 +23,8 @@ from rich.console import Console
 
 from structpred import Report, compare
 from structpred.cli import main
-from structpred.comparison import cluster as module
-from structpred.comparison.cluster import NoWorkers, cluster
+from structpred.engine import clusters
+from structpred.engine.clusters import NoWorkers, cluster
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
@@ -152,7 +152,7 @@ class GivesUp(Executor):
 
 
 def test_runs_that_an_executor_gives_up_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"2 of 2 runs did not finish, first .*gave it up, as a cluster does"):
+    with pytest.raises(RunError, match=r"2 of 2 runs did not finish, first .*the executor cancelled this run; is the"):
         compare(ARMS, seeds=(0,), root=tmp_path, executor=GivesUp(), console=quiet())
 
 
@@ -165,7 +165,7 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_where_no_scheduler_answers_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    monkeypatch.setattr(clusters, "PATIENCE", 0.5)
     with closing(create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(RunError, match=rf"127\.0\.0\.1:{port}: no scheduler"), cluster(f"tcp://127.0.0.1:{port}"):

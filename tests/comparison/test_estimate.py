@@ -68,7 +68,7 @@ def test_an_arm_is_estimated_by_its_finished_runs(tmp_path: Path) -> None:
 def test_an_interrupted_run_is_estimated_by_the_rest(tmp_path: Path) -> None:
     taken = iter(range(100))
     experiment = replace(TINY, trainer=Trainer(epochs=40, batch_tokens=40))
-    from structpred.comparison.plan import ProgressFile
+    from structpred.engine.progress import ProgressFile
 
     plan = Plan.of({"ML": experiment}, (0,), None, tmp_path)
     with pytest.raises(Interrupted):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from structpred.comparison.plan import Plan, ProgressFile, read_progress, unfinished
+from structpred.comparison.plan import Plan, unfinished
+from structpred.engine.progress import ProgressFile, read_progress
 from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq

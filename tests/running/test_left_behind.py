@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from filelock import FileLock
 
 from structpred import compare
-from structpred.comparison.plan import ProgressFile
-from structpred.comparison.workers import _train
 from structpred.distributions.protocols import LogProb
+from structpred.engine.progress import ProgressFile
+from structpred.engine.worker import Request, train_run
 from structpred.errors import CodeError, RunError
 from structpred.experiment import Experiment
 from structpred.files import described, write_atomically
@@ -197,5 +198,7 @@ def test_a_damaged_run_stops_a_comparison_before_it_begins(run: Folder) -> None:
 
 def test_a_worker_with_other_code_than_the_comparison_says_so(tmp_path: Path) -> None:
     """As on a cluster whose workers imported a file before it was edited: their identity is another."""
-    with pytest.raises(RunError, match=r"instead of .*, because its files of code or data are not those of the comp"):
-        _train(TINY, tmp_path, "cpu", Folder(tmp_path / ("0" * 16)), None, None)
+    permit = tmp_path / "permit"
+    permit.touch()
+    outcome = train_run(Request(TINY, tmp_path, "cpu", Folder(tmp_path / ("0" * 16)), permit))
+    assert re.search("instead of .*, because its files of code or data are not those of the driver", outcome.failure)

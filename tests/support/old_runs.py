@@ -1,9 +1,9 @@
 """What the runs in ``tests/data/runs_before_the_house`` are of: they were written at commit f27aadf.
 
-Written there by ``compare`` of ``ARMS`` under two seeds and of each of ``OTHERS`` under one, and by ``tune`` of `rate` on
-a grid of three points, into a journal and into SQLite (kept as SQL). ``interrupted.journal`` holds a study of five
-trials, one of them finished, whose worker was killed within the second. Nothing here may change: a run that is no longer
-found is a broken promise.
+Written there by ``compare`` of ``ARMS`` under two seeds and of each of ``OTHERS`` under one, and by ``tune`` of `rate`
+on a grid of three points, into a journal and into SQLite (kept as SQL). ``interrupted.journal`` holds a study of five
+trials, one of them finished, whose worker was killed within the second. Nothing here may change: a run that is no
+longer found is a broken promise.
 """
 
 from dataclasses import replace

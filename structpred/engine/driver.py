@@ -1,0 +1,198 @@
+"""Drive runs on an executor: submit them, watch their folders, resume those whose worker died, cancel."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from structpred.blame import told
+from structpred.config import components
+from structpred.engine.executors import WorkerDied, WorkerLost, ignore_sigint_in_children, local_executor
+from structpred.engine.permits import Permits, permits
+from structpred.engine.progress import read_progress
+from structpred.engine.worker import Outcome, Request, call, train_run
+from structpred.errors import StructpredError
+from structpred.experiment import Experiment
+from structpred.files import described
+from structpred.folders import Folder
+from structpred.imports import check_importable
+from structpred.task import Task
+from structpred.training.progress import Progress
+
+TRIES = 5
+"""A run fails once this many workers in a row have died during it without training an epoch further."""
+
+
+@dataclass(eq=False)
+class Handle:
+    """A run that was submitted.
+
+    Attributes:
+        request: what was asked for.
+        future: the present attempt.
+        outcome: how it ended; None until then.
+        cancelled: it is not wanted any more, and its outcome says so.
+    """
+
+    request: Request
+    future: "Future[Outcome]"
+    outcome: Outcome | None = None
+    cancelled: bool = False
+    deaths: int = 0
+    reached: int = 0
+
+    @property
+    def folder(self) -> Folder:
+        """The run's folder."""
+        return self.request.folder
+
+    def progress(self) -> Progress | None:
+        """What the run last said of itself, if anything."""
+        return read_progress(self.folder)
+
+
+@dataclass
+class Engine:
+    """Runs on an executor, for one driver.
+
+    Args:
+        executor: where they are trained; any of `concurrent.futures`, also one that somebody else made.
+        issued: the permits that say which runs are wanted.
+        root: the folder of run folders.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """
+
+    executor: Executor
+    issued: Permits
+    root: Path
+    device: str
+    under_way: list[Handle] = field(default_factory=list)
+    calls: "list[Future[Any]]" = field(default_factory=list)
+
+    def submit(self, experiment: Experiment, folder: Folder) -> Handle:
+        """Queue a run whose folder is to be ``folder``."""
+        folder.progress.unlink(missing_ok=True)  # an interrupted attempt's, which would be shown as this one's
+        place = Folder(folder.path.resolve())  # workers may have been started elsewhere
+        request = Request(experiment, self.root.resolve(), self.device, place, self.issued.issue().resolve())
+        handle = Handle(request, self._begin(request))
+        self.under_way.append(handle)
+        return handle
+
+    def call(self, function: Callable[..., Any], task: Task, *arguments: object) -> "Future[Any]":
+        """Queue a call of a function that needs a task's data; see `structpred.engine.worker.call`."""
+        with ignore_sigint_in_children():
+            future = self.executor.submit(call, function, self.issued.issue().resolve(), task, *arguments)
+        self.calls.append(future)
+        return future
+
+    def cancel(self, handle: Handle) -> None:
+        """Withdraw a run: one under way writes a checkpoint and ends."""
+        handle.cancelled = True
+        handle.request.permit.unlink(missing_ok=True)
+        handle.future.cancel()
+
+    def wait(self, timeout: float) -> list[Handle]:
+        """The runs that have ended since the last call; waits for one of them, but not longer than ``timeout`` seconds.
+
+        A run whose worker died resumes on another one, unless `TRIES` workers in a row got no epoch further.
+        """
+        if not self.under_way:
+            time.sleep(timeout)
+        wait([handle.future for handle in self.under_way], timeout, FIRST_COMPLETED)
+        for handle in self.under_way:
+            if handle.future.done():
+                self._take(handle)
+        ended = [handle for handle in self.under_way if handle.outcome is not None]
+        self.under_way = [handle for handle in self.under_way if handle.outcome is None]
+        for handle in ended:
+            handle.request.permit.unlink(missing_ok=True)
+        return ended
+
+    def _begin(self, request: Request) -> "Future[Outcome]":
+        with ignore_sigint_in_children():
+            return self.executor.submit(train_run, request)
+
+    def _take(self, handle: Handle) -> None:
+        """Take in how an attempt ended."""
+        outcome = _outcome(handle.future)
+        if handle.cancelled:
+            handle.outcome = Outcome(stopped=True)
+        elif isinstance(outcome, WorkerLost):
+            self._resume(handle, str(outcome))
+        elif outcome.stopped:  # by a signal, as a cluster sends one that needs the machine for something else
+            self._resume(handle, "a worker was told to end")
+        else:
+            handle.outcome = outcome
+
+    def _resume(self, handle: Handle, how: str) -> None:
+        reached = _epochs(handle.folder)
+        handle.deaths = 1 if reached > handle.reached else handle.deaths + 1
+        handle.reached = max(reached, handle.reached)
+        if handle.deaths >= TRIES:
+            handle.outcome = Outcome(f"{TRIES} workers died while they ran it, perhaps for want of memory")
+            return
+        warnings.warn(f"{how}; {handle.folder.path.name} resumes from its last checkpoint", WorkerDied, stacklevel=4)
+        handle.future = self._begin(handle.request)
+
+
+def _outcome(future: "Future[Outcome]") -> Outcome | WorkerLost:
+    """How an attempt ended; an executor's own exception as a sentence."""
+    if future.cancelled():
+        return Outcome("the executor cancelled this run; is the dask scheduler still up?", machine=True)
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, WorkerLost):
+        return error
+    if isinstance(error, OSError):
+        return Outcome(described(error), machine=True)
+    return Outcome(str(error) if isinstance(error, StructpredError) else told(error), machine=True)
+
+
+def _epochs(folder: Folder) -> int:
+    progress = read_progress(folder)
+    return 0 if progress is None else progress.epoch
+
+
+@contextmanager
+def open_engine(
+    experiments: list[Experiment], *, root: Path, device: str, workers: int, executor: Executor | None = None
+) -> Iterator[Engine]:
+    """An engine for the time of a block; when the block fails, runs under way write a checkpoint and end.
+
+    Args:
+        experiments: some of those to be run, with a component of every class.
+        root: the folder of run folders.
+        device: where to train.
+        workers: processes of our own; one worker is a thread of this process.
+        executor: instead of processes of our own.
+
+    Raises:
+        ConfigError: several workers cannot import a component.
+    """
+    if executor is None and workers > 1:
+        parts = [type(part) for experiment in experiments for part in components(experiment)]
+        check_importable(dict.fromkeys(parts), f"{workers} worker processes")
+    with _executor(executor, workers) as chosen, permits(root) as issued:
+        engine = Engine(chosen, issued, root, device)
+        try:
+            yield engine
+        except BaseException:
+            for handle in engine.under_way:
+                engine.cancel(handle)
+            for future in engine.calls:
+                future.cancel()
+            raise
+
+
+@contextmanager
+def _executor(given: Executor | None, workers: int) -> Iterator[Executor]:
+    if given is not None:
+        yield given
+        return
+    with local_executor(workers) as own:
+        yield own
