@@ -1,8 +1,8 @@
-"""Tuning: Optuna searches, any number of processes share the trials, and every trial is an ordinary run."""
+"""Tuning: Optuna searches, an engine trains, and every trial is an ordinary run."""
 
+from structpred.engine import WorkerDied
 from structpred.tuning import spaces
 from structpred.tuning.outcomes import Outcome, Result
-from structpred.tuning.processes import WorkerDied
 from structpred.tuning.report import Tuning
 from structpred.tuning.spaces import Over, Range, Space, Suggest
 from structpred.tuning.tuner import tune

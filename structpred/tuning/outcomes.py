@@ -17,8 +17,8 @@ from structpred.task import loaded
 from structpred.training.data import Prepared
 from structpred.tuning.probe import probed
 from structpred.tuning.search import Search
-from structpred.tuning.slots import REASON, given_up
 from structpred.tuning.studies import Study
+from structpred.tuning.trials import DIED, REASON, given_up
 
 STATES = {
     TrialState.COMPLETE: "finished",
@@ -72,8 +72,9 @@ class Result:
         search: budget and rules.
         distributions: what was searched.
         outcomes: the trials that count, in the order of their slots.
-        given_up: trials that were put back because their worker died or was interrupted.
+        given_up: trials that were put back because their worker or driver died or was interrupted.
         labels: V, which the conventions of temperatures need.
+        total: how many trials there are to be.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Result:
     outcomes: tuple[Outcome, ...]
     given_up: int
     labels: int
+    total: int = 0
 
     @classmethod
     def of(cls, study: Study) -> "Result":
@@ -93,7 +95,7 @@ class Result:
         outcomes = tuple(_outcome(study, trial, scores[trial.number], later) for trial in trials)
         lost = given_up(study.main.trials())
         labels = Prepared.of(loaded(experiment.task), experiment.model).training.sizes.labels
-        return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels)
+        return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels, len(study.main))
 
     @property
     def finished(self) -> tuple[Outcome, ...]:
@@ -168,7 +170,7 @@ def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float], late
         scores=scores,
         fresh=tuple(score for seed, score in scores.items() if seed in later) or tuple(scores.values()),
         epochs=trial.intermediate_values,
-        reason=str(trial.user_attrs.get(REASON, "")),
+        reason=str(trial.user_attrs.get(REASON, DIED if trial.state == TrialState.FAIL else "")),
         seconds=0.0 if ended is None else (ended - started).total_seconds(),
     )
 

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from structpred.seeds import stream
 from structpred.tuning.search import Search
-from structpred.tuning.slots import SLOT
+from structpred.tuning.trials import SLOT
 
 
 def sampler(search: Search) -> BaseSampler:

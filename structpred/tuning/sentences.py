@@ -118,7 +118,7 @@ def _budget(search: Search) -> str:
 
 def _spent(result: Result) -> str:
     states = [f"{count} {state}" for state in ("finished", "pruned", "failed") if (count := result.count(state))]
-    left = result.count("running") + result.count("waiting")
+    left = max(result.total, len(result.outcomes)) - sum(map(result.count, ("finished", "pruned", "failed")))
     unfinished = f"; {left} not run to their end" if left else ""
     put_back = f"; {result.given_up} put back after a worker had died or been stopped" if result.given_up else ""
     return f"{result.name}: {joined(states) if states else 'no trial'}{unfinished}{put_back}."

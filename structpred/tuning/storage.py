@@ -50,7 +50,7 @@ def opened(place: str) -> Iterator[BaseStorage]:
 
 
 def open_storage(place: str) -> BaseStorage:
-    """A storage that several processes may open at once, but for SQLite.
+    """A storage that studies are kept in.
 
     Args:
         place: the path of a journal file; or ``sqlite:///FILE``, ``postgresql://…``, ``mysql+pymysql://…`` as
@@ -73,9 +73,20 @@ def open_storage(place: str) -> BaseStorage:
         raise ConfigError(f"{_shown(place)} needs a package that is not installed: pip install {needed}") from error
 
 
-def shared(place: str) -> bool:
-    """True where several processes may use it: SQLite locks whole files and gives up under load."""
-    return _scheme(place) != "sqlite"
+def file_of(place: str) -> Path | None:
+    """The file of a journal or of an SQLite database; None for a database elsewhere, or in memory."""
+    scheme = _scheme(place)
+    if scheme is None:
+        return Path(place)
+    return _sqlite_file(place) if scheme == "sqlite" else None
+
+
+def _sqlite_file(url: str) -> Path | None:
+    try:
+        name = make_url(url).database
+    except (ArgumentError, ValueError):
+        return None  # which is said when it is opened
+    return None if not name or name == ":memory:" or name.startswith("file:") else Path(name)
 
 
 def _scheme(place: str) -> str | None:
@@ -143,13 +154,9 @@ def _refuse_another_file(url: str) -> None:
         ConfigError: the file is no database of studies, or stands in no folder.
         RunError: it cannot be read.
     """
-    try:
-        name = make_url(url).database
-    except (ArgumentError, ValueError):
-        return  # which is said when it is opened
-    if not name or name == ":memory:" or name.startswith("file:"):
+    path = _sqlite_file(url)
+    if path is None:
         return
-    path = Path(name)
     if not path.parent.is_dir():
         raise ConfigError(f"{url} must stand in a folder, but there is no {path.parent}; make it first")
     if path.is_dir():

@@ -1,7 +1,9 @@
 """A study: one search space on one task, kept in a storage under a name."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +18,13 @@ from structpred.task import loaded
 from structpred.tuning import samplers
 from structpred.tuning.probe import grid, probed, signature
 from structpred.tuning.search import Search
-from structpred.tuning.slots import SCORES, Slots, owners
 from structpred.tuning.spaces import Space
+from structpred.tuning.trials import SCORES, TrialQueue, owners
 
 SIGNATURE = "structpred"
 """The attribute of a study that says what it searches."""
+SECONDS = "seconds"
+"""The attribute of a study with the seconds that were spent on it."""
 MORE_SEEDS = ", more seeds"
 """After the name of a study: the study of its finalists."""
 
@@ -41,7 +45,7 @@ class Study:
     name: str
     space: Space
     search: Search
-    main: Slots
+    main: TrialQueue
     storage: BaseStorage
     metric: Metric
 
@@ -68,10 +72,10 @@ class Study:
             pruner=samplers.pruner(search, experiment.trainer.epochs),
         )
         _refuse_another_space(opened, mine)
-        return cls(name, space, search, Slots(opened, _fixed(space, search)), storage, metric)
+        return cls(name, space, search, TrialQueue(opened, _fixed(space, search)), storage, metric)
 
     @cached_property
-    def more(self) -> Slots:
+    def more(self) -> TrialQueue:
         """The finalists under more seeds; to be asked for only once the main trials are over."""
         study = optuna.create_study(
             storage=self.storage,
@@ -84,11 +88,20 @@ class Study:
         fixed = [
             {"trial": trial.number, "seed": seed} for seed in self.search.later_seeds for trial in self.finalists()
         ]
-        return Slots(study, fixed)
+        return TrialQueue(study, fixed)
 
-    def queues(self) -> list[Slots]:
-        """Its slots, those of its finalists too once they are known."""
+    def queues(self) -> list[TrialQueue]:
+        """Its trials, and once these are over its finalists under more seeds."""
         return [self.main, self.more] if self.search.finalists and self.main.over() else [self.main]
+
+    def seconds(self) -> float:
+        """Seconds that its driver has counted while a trial was running, over all restarts."""
+        stored: float | None = self.main.study.user_attrs.get(SECONDS)
+        return _seconds_of_earlier_versions(self.main.trials()) if stored is None else stored
+
+    def save_seconds(self, seconds: float) -> None:
+        """Keep them for the next driver."""
+        self.main.study.set_user_attr(SECONDS, seconds)
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that count, in the order of their slots."""
@@ -118,6 +131,16 @@ class Study:
             if extra.state == TrialState.COMPLETE and extra.params["trial"] in found:
                 found[extra.params["trial"]][extra.params["seed"]] = _value(extra)
         return found
+
+
+def _seconds_of_earlier_versions(trials: Sequence[FrozenTrial]) -> float:
+    """Seconds during which at least one trial was running that ended well, by the clocks of its workers."""
+    done = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    total, reached = 0.0, datetime.min
+    for start, end in sorted((t.datetime_start, t.datetime_complete) for t in done if t.datetime_start):
+        total += max((end - max(start, reached)).total_seconds(), 0.0)
+        reached = max(reached, end)
+    return total
 
 
 def _scores(trial: FrozenTrial) -> dict[int, float]:

@@ -1,28 +1,31 @@
 """Search for the best experiment of a space, on one machine or on many, until the budget is spent."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
 
 from structpred.config import Few, Interval, coerce
+from structpred.engine import open_engine
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
 from structpred.task import loaded
 from structpred.training.data import Codec, warn_of_unknown
-from structpred.tuning.board import Board
+from structpred.training.process import signals
+from structpred.tuning.claims import claimed
 from structpred.tuning.contents import importances_of
-from structpred.tuning.evaluation import Place
 from structpred.tuning.outcomes import Result
 from structpred.tuning.probe import grid, probed
-from structpred.tuning.processes import Job, run_in_processes
 from structpred.tuning.report import Tuning
+from structpred.tuning.runner import ExecutionContext, StudyRunner
 from structpred.tuning.search import Points, Search
 from structpred.tuning.spaces import Space
-from structpred.tuning.storage import default_storage, opened, shared
+from structpred.tuning.storage import default_storage, opened
 from structpred.tuning.studies import MORE_SEEDS, Study
-from structpred.tuning.workers import work
 
 TRIALS = 20
 FIRST_SEED = 100
@@ -46,19 +49,22 @@ def tune(
     root: str | Path = "runs",
     workers: int = 1,
     device: str = "auto",
+    executor: Executor | None = None,
     lease: float = 60.0,
     console: Console | None = None,
 ) -> Tuning:
     """Find the best experiment of a space by the task's first metric on dev.
 
-    The same call goes on where it was stopped, whatever stopped it; several calls on one storage, on one machine or on
-    many, share the trials. Every trial is trained by `structpred.train`, so that finished runs are used again and
-    interrupted ones go on. With several workers the script needs the usual ``if __name__ == "__main__":``.
+    The same call resumes where it was stopped, whatever stopped it. Every trial is trained by `structpred.train`, so
+    that finished runs are used again and interrupted ones resume. A study has one driver at a time: a second call on it
+    waits until the first has ended. More machines take part through ``executor``. With several workers the script needs
+    the usual ``if __name__ == "__main__":``.
 
     Args:
         space: a function from a trial to an `Experiment`; or several by name, with a study and the same budget each.
-        trials: how many in all, over all workers, calls and restarts; 20 by default, or as many as a grid has points.
-        timeout: no trial starts once workers have been at work for so many seconds in all, pauses left out.
+        trials: how many in all, over all calls and restarts; 20 by default, or as many as a grid has points.
+        timeout: no trial starts once trials have been running for this many seconds in all, pauses left out, by the
+            clock of the process that drives the study.
         seeds: each trial is run under all of them, and their mean is optimised. Later ones are left out once the
             first ones are on average worse than half of the finished trials. They are others than those of a
             comparison, which begin at 0.
@@ -72,18 +78,20 @@ def tune(
         storage: a journal file or a URL, see `structpred.tuning.storage.open_storage`; ``tuning.journal`` beside the
             runs by default.
         root: the folder of run folders.
-        workers: processes of one thread each; one works in this process.
+        workers: trials at once, each in a process of one thread; one is trained in a thread of this process.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        lease: seconds of silence after which a worker counts as dead and its trial is put back; one on this machine
-            is noticed at once.
+        executor: train on this instead of processes of our own, such as that of `structpred.engine.cluster`; it must
+            see the same files. ``workers`` is still the number of trials at once.
+        lease: seconds of silence after which the driver of a study in a database counts as dead, and a waiting one
+            takes over; with a journal or SQLite that happens at once.
         console: where progress is shown, if it is a terminal; the standard error by default.
 
     Raises:
         ConfigError: a space that cannot be searched, a name with control characters, another space than that of the
             stored study, or a budget that cannot be.
         DataError: the task's data cannot be read.
-        RunError: the storage cannot be used, or workers failed.
-        Interrupted: a signal ended it early.
+        RunError: the storage cannot be used, or the machine failed.
+        Interrupted: SIGINT or SIGTERM ended it early; runs under way have written a checkpoint.
     """
     coerce(workers, Few, "workers")
     coerce(lease, Annotated[float, Interval(above=0, most=1e6)], "lease")
@@ -108,29 +116,25 @@ def tune(
         draw=draw,
     )
     place = default_storage(Path(root)) if storage is None else str(storage)
-    if workers > 1 and not shared(place):
-        raise ConfigError(
-            f"SQLite serves one process only, but got {place} for {workers} workers; use a journal file, PostgreSQL or "
-            "MySQL, or one worker"
-        )
-    job = Job(spaces, search, place, Path(root), device, lease)
-    with opened(place) as kept:
-        studies = job.studies(kept)
-        _run(job, studies, workers, console or Console(stderr=True))
+    console = console or Console(stderr=True)
+
+    def opened_studies() -> list[Study]:
+        return [Study.open(each, space, search, kept) for each, space in spaces.items()]
+
+    with opened(place) as kept, signals() as stopping:
+        studies = opened_studies()
+        waiting = partial(console.print, soft_wrap=True, markup=False, highlight=False)
+        names = [study.main.study for study in studies]
+        with claimed(place, names, lease, waiting=waiting, stopping=stopping) as lost:
+            studies = opened_studies()  # another driver may have begun them meanwhile
+            if not all(queue.over() for study in studies for queue in study.queues()):
+                first = [_warned_of_unknown(study.space) for study in studies]
+                options = {"root": Path(root), "device": device, "workers": workers, "executor": executor}
+                with open_engine(first, **options) as engine:
+                    context = ExecutionContext(engine, stopping)
+                    StudyRunner(studies, context, console, lost).run(workers)
         results = {label: Result.of(study) for label, study in zip(labels, studies, strict=True)}
         return Tuning(results, {study.name: importances_of(study.main.study) for study in studies}, place)
-
-
-def _run(job: Job, studies: Sequence[Study], workers: int, console: Console) -> None:
-    for study in studies:
-        _warn_of_unknown(study.space)
-    with Board(studies, job.root, console) as board:
-        if workers > 1:
-            for study in studies:
-                study.main.fill()  # before several processes do it at once
-            run_in_processes(job, workers, board.refresh)
-        else:
-            work(studies, Place(job.root, job.device, lambda: False, board.refresh), job.lease)
 
 
 def _trials(trials: int | None, sampler: str, points: int, spaces: Mapping[str, Space]) -> int:
@@ -139,8 +143,9 @@ def _trials(trials: int | None, sampler: str, points: int, spaces: Mapping[str, 
     return max(len(grid(space, points)) for space in spaces.values()) if sampler == "grid" else TRIALS
 
 
-def _warn_of_unknown(space: Space) -> None:
-    """Here and once: workers are quiet."""
+def _warned_of_unknown(space: Space) -> Experiment:
+    """The experiment in the middle of a space; warns of its data here, as workers are quiet."""
     experiment, _ = probed(space)
     splits = loaded(experiment.task)
     warn_of_unknown(splits, Codec.of(splits.train, experiment.model.encoder()))
+    return experiment

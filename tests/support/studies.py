@@ -2,9 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -13,7 +11,10 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from structpred import Experiment, Tuning, tune
-from structpred.tuning import Space, evaluation
+from structpred.engine import driver
+from structpred.engine.worker import Outcome, Request
+from structpred.results import RunResult
+from structpred.tuning import Space, runner
 from structpred.tuning.storage import open_storage
 
 
@@ -31,20 +32,20 @@ def never(*arguments: object, **options: object) -> None:
     raise AssertionError("a finished run was run again")
 
 
-@dataclass
-class FakeRun:
-    result: Any
-
-
 def fake_runs(monkeypatch: pytest.MonkeyPatch, score: Callable[[Experiment], float]) -> list[Experiment]:
     """Trials end at once with a score of our choice; returns what was run, as it is run."""
     ran: list[Experiment] = []
 
-    def run(self: evaluation.Training) -> FakeRun:
-        ran.append(self.experiment)
-        return FakeRun(SimpleNamespace(scores={"dev": {"PER": score(self.experiment)}}))
+    def run(request: Request) -> Outcome:
+        ran.append(request.experiment)
+        return Outcome()
 
-    monkeypatch.setattr(evaluation.Training, "run", run)
+    def result(handle: driver.Handle) -> RunResult:
+        scores = {"dev": {"PER": score(handle.request.experiment)}}
+        return RunResult("", scores, {}, 1, 1, 0.0, 0.0, 0.0, "cpu", history=())
+
+    monkeypatch.setattr(driver, "train_run", run)
+    monkeypatch.setattr(runner, "result_of", result)
     return ran
 
 

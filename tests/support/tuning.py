@@ -39,6 +39,11 @@ def longer(trial: Suggest) -> Experiment:
     return replace(rate(trial), trainer=Trainer(epochs=15, batch_tokens=40))
 
 
+def longest(trial: Suggest) -> Experiment:
+    """The same, too long to end before somebody looks."""
+    return replace(rate(trial), trainer=Trainer(epochs=2000, batch_tokens=40))
+
+
 SCRIPT = """
 import sys
 from structpred import tune
@@ -46,12 +51,12 @@ from tests.support.tuning import longer
 
 if __name__ == "__main__":
     storage, root, trials = sys.argv[1:]
-    tune(longer, trials=int(trials), finalists=0, pruner="none", workers=2, storage=storage, root=root, lease=20)
+    tune(longer, trials=int(trials), finalists=0, pruner="none", workers=2, storage=storage, root=root, lease=6)
 """
 
 
 def start(folder: Path, storage: str, trials: int) -> subprocess.Popen[str]:
-    """Two workers in processes of their own, below another one."""
+    """A driver in a process of its own, with two workers."""
     script = folder / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -1,29 +1,30 @@
 """Seeds, finalists, pruning, time and interruptions."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from rich.console import Console
 
 from structpred import Experiment, Trainer
+from structpred.engine import open_engine, worker
 from structpred.errors import Busy, Interrupted
 from structpred.metrics import SymbolErrorRate
-from structpred.running import train
+from structpred.running import session, train
 from structpred.runs import Folder
-from structpred.tuning import Over, Range, evaluation, samplers, spaces
-from structpred.tuning.evaluation import Place, hopeless
-from structpred.tuning.lease import LEASE
+from structpred.tuning import Over, Range, Space, runner, samplers, spaces
+from structpred.tuning.runner import ExecutionContext, StudyRunner, hopeless
 from structpred.tuning.search import Search
-from structpred.tuning.slots import INTERRUPTED, LOST, VOID
 from structpred.tuning.storage import opened
-from structpred.tuning.studies import Study
-from structpred.tuning.workers import work, worked
+from structpred.tuning.studies import SECONDS, Study
+from structpred.tuning.trials import INTERRUPTED, VOID
 from tests.support.studies import fake_runs, quick, shown_of, trials_of
-from tests.support.tuning import TINY, longer, rate
+from tests.support.tuning import TINY, longest, rate
 
 
 def test_the_mean_over_seeds_is_optimised_and_hopeless_trials_skip_the_later_ones(
@@ -63,42 +64,64 @@ def test_finalists_run_under_more_seeds_which_choose_the_best(tmp_path: Path, mo
     assert len(trials_of(tmp_path, "tuning, more seeds")) == 6
 
 
+@dataclass
+class PruneAfter(optuna.pruners.BasePruner):
+    """Prunes after one epoch, whatever it was like."""
+
+    epoch: int
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        return trial.last_step == self.epoch
+
+
 class PruneThird(optuna.pruners.BasePruner):
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         return bool(trial.user_attrs["slot"] == 2)
 
 
 def test_a_pruned_trial_ends_with_a_checkpoint_after_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: PruneThird())
-    outcomes = quick(rate, tmp_path, pruner="median").studies["tuning"].outcomes
-    assert [each.state for each in outcomes] == ["finished", "finished", "pruned", "finished"]
-    assert list(outcomes[2].epochs) == [1]
-    assert outcomes[2].reason == "pruned after epoch 1"
-    run = Folder(tmp_path / "runs" / trials_of(tmp_path)[2].user_attrs["run"])
+    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: PruneAfter(2))
+    (outcome,) = quick(longest, tmp_path, trials=1, pruner="median").studies["tuning"].outcomes
+    assert (outcome.state, outcome.reason, list(outcome.epochs)) == ("pruned", "pruned after epoch 2", [1, 2])
+    run = Folder(tmp_path / "runs" / trials_of(tmp_path)[0].user_attrs["run"])
     assert run.checkpoint.exists()
     assert not run.finished
 
 
-def test_a_pruned_trial_stands_by_the_epoch_that_pruned_it_whatever_its_run_had_reached(
+def test_what_is_pruned_does_not_depend_on_how_soon_the_driver_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with opened(str(tmp_path / "runs" / "tuning.journal")) as storage:
-        study = Study.open("tuning", longer, Search(trials=1, pruner="none", finalists=0), storage)
+    """These runs have ended before anybody looks at their first epoch."""
+    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: PruneThird())
+    monkeypatch.setattr(runner, "LOOK", 60.0)
+    outcomes = quick(rate, tmp_path, pruner="median").studies["tuning"].outcomes
+    assert [each.state for each in outcomes] == ["finished", "finished", "pruned", "finished"]
+    assert list(outcomes[2].epochs) == [1]
+    assert outcomes[2].reason == "pruned after epoch 1"
+
+
+def interrupt(root: Path, space: Space, after: int) -> None:
+    """Begin a study of one trial, and interrupt it once it has reported some epochs."""
+    with opened(str(root / "runs" / "tuning.journal")) as storage:
+        study = Study.open("tuning", space, Search(trials=1, pruner="none", finalists=0), storage)
 
         def stopping() -> bool:
             trials = study.main.trials()
-            return bool(trials) and len(trials[0].intermediate_values) >= 4
+            return bool(trials) and len(trials[0].intermediate_values) >= after
 
-        with pytest.raises(Interrupted):
-            work([study], Place(tmp_path / "runs", "auto", stopping, lambda: None), 60.0)
+        with open_engine([], root=root / "runs", device="auto", workers=1) as engine, pytest.raises(Interrupted):
+            StudyRunner([study], ExecutionContext(engine, stopping), Console(quiet=True)).run(1)
 
-    class AfterTwo(optuna.pruners.BasePruner):
-        def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-            return trial.last_step == 2
 
-    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: AfterTwo())
-    (outcome,) = quick(longer, tmp_path, trials=1, pruner="median").studies["tuning"].outcomes
-    assert (outcome.state, outcome.reason, list(outcome.epochs)) == ("pruned", "pruned after epoch 2", [1, 2])
+def test_replayed_epochs_of_a_resumed_trial_are_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(tmp_path, longest, after=4)
+    reached = len(trials_of(tmp_path)[0].intermediate_values)
+    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: PruneAfter(2))
+    monkeypatch.setattr(PruneAfter, "prune", lambda self, study, trial: trial.last_step > 1)
+    (outcome,) = quick(longest, tmp_path, trials=1, pruner="median").studies["tuning"].outcomes
+    assert outcome.state == "pruned"
+    assert len(outcome.epochs) > reached, "every epoch from the second on would be pruned, had it been judged"
+    assert outcome.reason == f"pruned after epoch {max(outcome.epochs)}"
 
 
 @pytest.mark.slow
@@ -114,62 +137,65 @@ def test_pruners_stop_some_trials_of_a_longer_study(tmp_path: Path, name: str) -
 
 
 def test_an_interrupted_trial_is_put_back_and_reports_all_its_epochs(tmp_path: Path) -> None:
-    with opened(str(tmp_path / "runs" / "tuning.journal")) as storage:
-        study = Study.open("tuning", longer, Search(trials=1, pruner="none", finalists=0), storage)
+    def space(trial: spaces.Suggest) -> Experiment:
+        return replace(rate(trial), trainer=Trainer(epochs=150, batch_tokens=40))
 
-        def stopping() -> bool:
-            trials = study.main.trials()
-            return bool(trials) and len(trials[0].intermediate_values) >= 4
-
-        with pytest.raises(Interrupted):
-            work([study], Place(tmp_path / "runs", "auto", stopping, lambda: None), 60.0)
+    interrupt(tmp_path, space, after=4)
     first = trials_of(tmp_path)[0]
     assert (first.state, first.user_attrs[VOID]) == (TrialState.FAIL, INTERRUPTED)
-    result = quick(longer, tmp_path, trials=1).studies["tuning"]
+    result = quick(space, tmp_path, trials=1).studies["tuning"]
     assert result.given_up == 1
     assert result.outcomes[0].parameters == first.params
     epochs = result.outcomes[0].epochs
-    assert list(epochs) == list(range(1, 16))
+    assert list(epochs) == list(range(1, 151))
     assert {epoch: epochs[epoch] for epoch in first.intermediate_values} == first.intermediate_values
     assert "1 put back after a worker had died or been stopped" in shown_of(result.name, result)
 
 
 def test_no_trial_starts_once_the_time_is_up_over_all_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("structpred.tuning.workers.worked", lambda trials: float(sum(bool(t.params) for t in trials)))
-    fake_runs(monkeypatch, lambda experiment: 1.0)
+    """A clock that moves on by a second with each run, and on which nothing else takes any time."""
+    ran = fake_runs(monkeypatch, lambda experiment: 1.0)
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: float(len(ran))))
     result = quick(rate, tmp_path, trials=9, timeout=3.0, finalists=2).studies["tuning"]
-    assert (result.count("finished"), result.count("waiting")) == (3, 6)
+    assert (result.count("finished"), len(result.outcomes)) == (3, 3)
+    assert "6 not run to their end" in shown_of("tuning", result)
     again = quick(rate, tmp_path, trials=9, timeout=5.0).studies["tuning"]
     assert again.count("finished") == 5
     assert "4 not run to their end" in shown_of("tuning", again)
 
 
-def test_time_is_what_at_least_one_worker_was_at_work() -> None:
+def test_time_is_what_one_driver_counts_and_studies_of_earlier_versions_have_that_of_their_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     noon = datetime(2026, 1, 1, 12)
 
-    def trial(start: float, end: float, **fields: Any) -> FrozenTrial:
-        made = create_trial(value=None if fields else 1.0, **fields)
+    def trial(start: float, end: float, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+        made = create_trial(value=1.0 if state == TrialState.COMPLETE else None, state=state)
         made.datetime_start, made.datetime_complete = noon + timedelta(seconds=start), noon + timedelta(seconds=end)
         return made
 
-    died = {VOID: LOST, LEASE: {"at": (noon + timedelta(seconds=130)).timestamp()}}
-    found = trial(100, 90000, state=TrialState.FAIL, user_attrs=died)
-    assert worked([trial(0, 10), trial(5, 20), trial(6, 8), trial(50, 60)]) == pytest.approx(30)
-    assert worked([trial(0, 10), found]) == pytest.approx(40), "until its last sign of life, not until it was found"
-    assert worked([create_trial(state=TrialState.WAITING)]) == 0
+    with opened(str(tmp_path / "journal")) as storage:
+        study = Study.open("tuning", rate, Search(), storage)
+        assert study.seconds() == 0
+        for span in ((0, 10), (5, 20), (6, 8), (50, 60)):
+            study.main.study.add_trial(trial(*span))
+        study.main.study.add_trial(trial(100, 90000, TrialState.FAIL))  # ends when somebody found that it was dead
+        study.main.study.add_trial(create_trial(state=TrialState.WAITING))
+        assert study.seconds() == pytest.approx(30)
+        study.main.study.set_user_attr(SECONDS, 7.0)
+        assert study.seconds() == 7.0
 
 
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    real = train
 
     def busy_once(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
             raise Busy(tmp_path)
-        return real(*arguments, **options)
+        return train(*arguments, **options)
 
-    monkeypatch.setattr(evaluation, "train", busy_once)
-    monkeypatch.setattr(evaluation, "WAIT", 0.01)
+    monkeypatch.setattr(worker, "train", busy_once)
+    monkeypatch.setattr(session, "WAIT", 0.01)
     assert quick(rate, tmp_path, trials=1).studies["tuning"].count("finished") == 1
     assert len(calls) == 2

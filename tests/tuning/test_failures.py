@@ -1,6 +1,6 @@
 """Failing trials, and what is refused in words."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,15 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from structpred.errors import ConfigError
-from structpred.tuning import Over, Range, Space, evaluation, spaces
+from structpred.engine import worker
+from structpred.errors import ConfigError, RunError
+from structpred.objectives import MaximumLikelihood
+from structpred.registry import objectives
+from structpred.tuning import Over, Range, Space, spaces
 from structpred.tuning.search import Search
-from structpred.tuning.slots import INTERRUPTED, VOID
 from structpred.tuning.storage import opened
 from structpred.tuning.studies import Study
+from structpred.tuning.trials import INTERRUPTED, VOID
 from tests.support.studies import quick, shown, trials_of
 from tests.support.tuning import TEMPERED, TINY, Failing, longer, rate
 
@@ -57,8 +60,8 @@ def test_a_full_disk_is_the_machines_trouble_and_the_trial_is_put_back(
         raise OSError(28, "No space left on device", "runs")
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "train", full)
-        with pytest.raises(OSError, match="No space left"):
+        patched.setattr(worker, "train", full)
+        with pytest.raises(RunError, match="runs: No space left on device; finished trials are kept, and the same"):
             quick(rate, tmp_path)
     (first, *_) = trials_of(tmp_path)
     assert first.user_attrs[VOID] == INTERRUPTED
@@ -117,9 +120,14 @@ def test_budgets_that_cannot_be_are_refused(tmp_path: Path, options: dict[str, A
         quick(rate, tmp_path, **options)
 
 
-def test_a_space_that_cannot_be_sent_to_workers_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="define it at the top of a module, or use one worker"):
-        quick(lambda trial: rate(trial), tmp_path, workers=2)
+def test_components_that_workers_cannot_import_and_no_space_are_refused(tmp_path: Path) -> None:
+    @objectives.register("test-local-to-a-function")
+    @dataclass(frozen=True, kw_only=True)
+    class Local(MaximumLikelihood):
+        """Defined where no other process finds it."""
+
+    with pytest.raises(ConfigError, match=r"2 worker processes cannot import .*Local, because it is defined inside"):
+        quick(lambda trial: replace(rate(trial), objective=Local()), tmp_path, workers=2)
     with pytest.raises(ConfigError, match="expected one space to tune or more"):
         quick({}, tmp_path)
 
@@ -130,8 +138,6 @@ def test_storages_that_cannot_be_used_are_refused_in_words(tmp_path: Path) -> No
         quick(rate, tmp_path, storage=tmp_path / "text")
     with pytest.raises(ConfigError, match="must be a journal file, but it is a folder"):
         quick(rate, tmp_path, storage=tmp_path)
-    with pytest.raises(ConfigError, match="SQLite serves one process only"):
-        quick(rate, tmp_path, storage="sqlite:///s.db", workers=2)
     with pytest.raises(ConfigError, match=r"strange://a:\*\*\*@b is no storage"):
         quick(rate, tmp_path, storage="strange://a:secret@b")
     with pytest.raises(ConfigError, match="expected grpc://HOST:PORT"):
@@ -146,6 +152,8 @@ def test_half_a_line_at_the_end_of_a_journal_is_forgotten(tmp_path: Path) -> Non
     assert quick(rate, tmp_path).studies == first.studies
 
 
-def test_a_database_serves_one_worker(tmp_path: Path) -> None:
-    tuning = quick(rate, tmp_path, storage=f"sqlite:///{tmp_path}/s.db", finalists=1, more_seeds=1)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_database_serves_several_workers(workers: int, tmp_path: Path) -> None:
+    options = {"finalists": 1, "more_seeds": 1, "workers": workers}
+    tuning = quick(rate, tmp_path, storage=f"sqlite:///{tmp_path}/s.db", **options)
     assert len(tuning.studies["tuning"].finished) == 4

@@ -12,15 +12,11 @@ import pytest
 from rich.console import Console
 
 from structpred import Experiment
+from structpred.engine import driver
 from structpred.errors import ConfigError
 from structpred.objectives import MaximumLikelihood
 from structpred.training.progress import Progress
-from structpred.tuning import Over, Range, evaluation, spaces
-from structpred.tuning.evaluation import Place
-from structpred.tuning.search import Search
-from structpred.tuning.storage import opened
-from structpred.tuning.studies import Study
-from structpred.tuning.workers import work
+from structpred.tuning import Over, Range, spaces
 from tests.support.studies import fake_runs, never, quick, shown, trials_of
 from tests.support.tiny import Copying
 from tests.support.tuning import TEMPERED, TINY, rate
@@ -43,7 +39,7 @@ def test_the_same_call_trains_nothing_and_a_larger_one_only_the_rest(
 ) -> None:
     first = quick(rate, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "train", never)
+        patched.setattr(driver, "train_run", never)
         assert quick(rate, tmp_path).studies == first.studies
     larger = quick(rate, tmp_path, trials=6).studies["tuning"].outcomes
     assert larger[:4] == first.studies["tuning"].outcomes
@@ -124,11 +120,15 @@ def test_nothing_is_said_where_there_is_no_terminal_and_bars_are_drawn_on_one(tm
     assert "(6 of 6)" in terminal.file.getvalue()
 
 
-def test_the_evaluation_tells_of_progress(tmp_path: Path) -> None:
-    told: list[int] = []
-    with opened(str(tmp_path / "journal")) as storage:
-        study = Study.open("tuning", rate, Search(trials=1, finalists=0), storage)
-        work([study], Place(tmp_path / "runs", "auto", lambda: False, lambda: told.append(1)), 60.0)
-    assert told
+def test_a_trial_leaves_its_progress_in_the_folder_of_its_run(tmp_path: Path) -> None:
+    quick(rate, tmp_path, trials=1)
     (written,) = (tmp_path / "runs").glob("*/progress.json")
     assert Progress(**json.loads(written.read_text(encoding="utf-8"))).phase == "done"
+
+
+def test_a_space_need_not_be_importable_by_worker_processes(tmp_path: Path) -> None:
+    tuning = quick(lambda trial: rate(trial), tmp_path, workers=2)
+    assert tuning.studies["tuning"].count("finished") == 4
+    alone = quick(rate, tmp_path / "alone")
+    found = [{(e.parameters["lr"], e.mean) for e in each.studies["tuning"].outcomes} for each in (tuning, alone)]
+    assert found[0] == found[1], "random points and their scores do not depend on the number of workers"
