@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from structpred.engine.executors import WorkerLost
+from structpred.engine.executors import WorkerLost, answer
 from structpred.errors import ConfigError, RunError
 
 P = ParamSpec("P")
@@ -179,19 +179,21 @@ def _settle(future: "Future[Any]", job: Any) -> None:
 
     if future.cancelled() or not future.set_running_or_notify_cancel():
         return
+    where = f"its log is {job.paths.stderr}"
     try:
-        future.set_result(job.result())
-    except FailedJobError as error:
-        future.set_exception(RunError(f"SLURM job {job.job_id} failed: {str(error).strip().splitlines()[-1]}"))
+        succeeded, value = pickle.loads(job.result())
+    except FailedJobError:
+        future.set_exception(RunError(f"SLURM job {job.job_id} could not begin; {where}"))
     except UncompletedJobError:
-        future.set_exception(WorkerLost(f"SLURM job {job.job_id} ended early; its log is {job.paths.stderr}"))
+        future.set_exception(WorkerLost(f"SLURM job {job.job_id} ended early; {where}"))
     except Exception as error:  # noqa: BLE001 - whatever it is, the future must end
         future.set_exception(error)
+    else:
+        future.set_result(value) if succeeded else future.set_exception(value)
 
 
-def _call(path: Sequence[str], call: bytes) -> Any:
+def _call(path: Sequence[str], call: bytes) -> bytes:
     """What a job does: call a function, with the modules that its submitter can import."""
     sys.path.extend(each for each in path if each not in sys.path)
     torch.set_num_threads(1)
-    function, args, kwargs = pickle.loads(call)
-    return function(*args, **kwargs)
+    return answer(call)

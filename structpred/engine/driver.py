@@ -160,7 +160,7 @@ def _epochs(folder: Folder) -> int:
 
 @contextmanager
 def open_engine(
-    experiments: list[Experiment], *, root: Path, device: str, workers: int, executor: Executor | None = None
+    experiments: list[Experiment], root: Path, device: str, workers: int, executor: Executor | None = None
 ) -> Iterator[Engine]:
     """An engine for the time of a block; when the block fails, runs under way write a checkpoint and end.
 

@@ -140,10 +140,11 @@ def _serve(pipe: Connection, parent: int) -> None:
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe, or is dead
         pipe.send_bytes(b"ready")
         while True:
-            pipe.send_bytes(_answer(pipe.recv_bytes()))
+            pipe.send_bytes(answer(pipe.recv_bytes()))
 
 
-def _answer(call: bytes) -> bytes:
+def answer(call: bytes) -> bytes:
+    """Make a pickled call; returns, pickled, whether it succeeded, and its value or a `RunError` that says why not."""
     try:
         function, args, kwargs = pickle.loads(call)
         return pickle.dumps((True, function(*args, **kwargs)))

@@ -136,8 +136,9 @@ class Study:
 def _seconds_of_earlier_versions(trials: Sequence[FrozenTrial]) -> float:
     """Seconds during which at least one trial was running that ended well, by the clocks of its workers."""
     done = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    spans = [(t.datetime_start, t.datetime_complete) for t in done if t.datetime_start and t.datetime_complete]
     total, reached = 0.0, datetime.min
-    for start, end in sorted((t.datetime_start, t.datetime_complete) for t in done if t.datetime_start):
+    for start, end in sorted(spans):
         total += max((end - max(start, reached)).total_seconds(), 0.0)
         reached = max(reached, end)
     return total

@@ -129,8 +129,7 @@ def tune(
             studies = opened_studies()  # another driver may have begun them meanwhile
             if not all(queue.over() for study in studies for queue in study.queues()):
                 first = [_warned_of_unknown(study.space) for study in studies]
-                options = {"root": Path(root), "device": device, "workers": workers, "executor": executor}
-                with open_engine(first, **options) as engine:
+                with open_engine(first, Path(root), device, workers, executor) as engine:
                     context = ExecutionContext(engine, stopping)
                     StudyRunner(studies, context, console, lost).run(workers)
         results = {label: Result.of(study) for label, study in zip(labels, studies, strict=True)}

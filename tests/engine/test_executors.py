@@ -1,0 +1,107 @@
+"""Processes that die alone, with their parent, or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from structpred.engine.executors import ProcessExecutor, WorkerLost, local_executor
+from structpred.errors import RunError
+from tests.support.processes import alive
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+class Unreadable(Exception):
+    """An exception that no other process can read."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+@pytest.mark.slow
+def test_calls_are_made_in_processes_and_a_death_fails_one_call_only() -> None:
+    with ProcessExecutor(2) as executor:
+        assert os.getpid() not in {executor.submit(os.getpid).result() for _ in range(2)}
+        assert list(executor.map(square, range(5))) == [0, 1, 4, 9, 16]
+        lost, kept = executor.submit(kill_oneself), executor.submit(square, 5)
+        with pytest.raises(WorkerLost, match="a worker process died during a run with exit code -9"):
+            lost.result()
+        assert kept.result() == 25
+        assert executor.submit(square, 6).result() == 36, "another process replaces it"
+        for kind, said in (
+            ("unreadable", "Unreadable in line .*: 1 and 2"),
+            ("ours", "expected"),
+            ("exit", "SystemExit"),
+        ):
+            with pytest.raises(RunError, match=said):
+                executor.submit(fail, kind).result()
+        pids = {executor.submit(os.getpid).result() for _ in range(4)}
+    assert not any(map(alive, pids)), "they end with the executor"
+
+
+def kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(kind: str) -> None:
+    raise {"unreadable": Unreadable(1, 2), "ours": RunError("expected"), "exit": SystemExit(3)}[kind]
+
+
+UNGUARDED = """
+from structpred.engine.executors import ProcessExecutor
+from tests.engine.test_executors import square
+
+with ProcessExecutor(2) as executor:
+    print(executor.submit(square, 3).exception())
+"""
+ORPHANS = """
+import os, sys, time
+from structpred.engine.executors import ProcessExecutor
+from tests.engine.test_executors import square
+
+if __name__ == "__main__":
+    executor = ProcessExecutor(2)
+    busy, idle = executor.submit(time.sleep, 1.0), executor.submit(os.getpid)
+    print(idle.result(), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def run(script: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    (folder / "script.py").write_text(script, encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(folder / "script.py")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    ended = run(UNGUARDED, tmp_path)
+    assert 'exit code 1; a script that starts worker processes needs if __name__ == "__main__":' in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in Linux's /proc")
+def test_processes_die_with_their_parent(tmp_path: Path) -> None:
+    ended = run(ORPHANS, tmp_path)
+    assert ended.returncode == -signal.SIGKILL
+    worker, until = int(ended.stdout), time.monotonic() + 30
+    while alive(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def test_one_worker_is_a_thread_of_this_process() -> None:
+    with local_executor(1) as executor:
+        assert isinstance(executor, ThreadPoolExecutor)
+        assert executor.submit(os.getpid).result() == os.getpid()
+        assert executor.submit(threading.get_ident).result() != threading.get_ident()
