@@ -127,13 +127,13 @@ class JobExecutor(Executor):
 
     def __init__(self, jobs: Any) -> None:
         self._jobs, self._closing = jobs, threading.Event()
-        self._waiting: dict[_JobFuture[Any], Any] = {}
+        self._waiting: dict[JobFuture[Any], Any] = {}
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """Submit a job; function, arguments and result are pickled."""
-        future = _JobFuture[T]()
+        future = JobFuture[T]()
         with self._lock:
             future.job = self._jobs.submit(_call, sys.path, pickle.dumps((fn, args, kwargs)))
             self._waiting[future] = future.job
@@ -160,7 +160,7 @@ class JobExecutor(Executor):
             time.sleep(POLL)
 
 
-class _JobFuture(Future[T]):
+class JobFuture(Future[T]):
     """The future of a job; cancelling it cancels the job."""
 
     job: Any = None

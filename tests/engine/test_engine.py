@@ -80,11 +80,16 @@ def test_a_cancelled_run_writes_a_checkpoint_and_another_one_goes_on(tmp_path: P
 
 
 def test_a_block_that_fails_ends_its_runs(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), open_engine([], root=tmp_path, device="cpu", workers=1) as engine:
-        handle = engine.submit(ENDLESS, folder_of(ENDLESS, tmp_path))
-        wait_for(lambda: read_epochs(handle.folder, "PER"))
-        raise KeyboardInterrupt
-    assert handle.folder.checkpoint.exists(), "leaving the block waits for the worker"
+    def interrupt() -> None:
+        with open_engine([], root=tmp_path, device="cpu", workers=1) as engine:
+            engine.submit(ENDLESS, folder)
+            wait_for(lambda: read_epochs(folder, "PER"))
+            raise KeyboardInterrupt
+
+    folder = folder_of(ENDLESS, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert folder.checkpoint.exists(), "leaving the block waits for the worker"
 
 
 class Dying(Executor):
@@ -150,11 +155,7 @@ class OutOfMemory(RuntimeError):
         (MemoryError(), "out of memory", False),
         (OutOfMemory(), "out of memory: DefaultCPUAllocator: can't allocate memory", False),
         (OSError(28, "No space left on device", "x"), "x: No space left on device", True),
-        (
-            CodeError("Mine.losses, line 3 of mine.py, failed"),
-            "Mine.losses, line 3 of mine.py, failed (traceback in ",
-            False,
-        ),
+        (CodeError("line 3 of mine.py failed"), "line 3 of mine.py failed (traceback in ", False),
         (ZeroDivisionError("by zero"), "ZeroDivisionError", False),
         (SystemExit(1), "SystemExit", False),
     ],

@@ -61,7 +61,7 @@ from structpred.engine.executors import ProcessExecutor
 from tests.engine.test_executors import square
 
 with ProcessExecutor(2) as executor:
-    print(executor.submit(square, 3).exception())
+    print(executor.submit(square, 3).result())
 """
 ORPHANS = """
 import os, sys, time
@@ -86,7 +86,7 @@ def run(script: str, folder: Path) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.slow
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     ended = run(UNGUARDED, tmp_path)
-    assert 'exit code 1; a script that starts worker processes needs if __name__ == "__main__":' in ended.stdout
+    assert 'exit code 1; a script that starts worker processes needs if __name__ == "__main__":' in ended.stderr
 
 
 @pytest.mark.slow

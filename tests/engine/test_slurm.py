@@ -65,15 +65,18 @@ def test_a_job_that_ends_early_is_submitted_again_and_one_that_is_cancelled_ends
     with (
         slurm(tmp_path / "jobs", cluster="local") as executor,
         open_engine([], root=tmp_path / "runs", device="cpu", workers=1, executor=executor) as engine,
-        pytest.warns(WorkerDied, match=r"SLURM job \d+ ended early; .* resumes from its last checkpoint"),
     ):
         long = engine.submit(LONG, folder_of(LONG, tmp_path / "runs"))
         endless = engine.submit(ENDLESS, folder_of(ENDLESS, tmp_path / "runs"))
         wait_for(lambda: read_epochs(long.folder, "PER") and read_epochs(endless.folder, "PER"))
-        (submission,) = (int(path.parent.name) for path in (tmp_path / "jobs").glob("*/*_submitted.pkl") if mine(path))
-        os.kill(submission, signal.SIGTERM)
+        assert isinstance(long.future, clusters.JobFuture)
+        controller = int(long.future.job.job_id)
+        (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text(encoding="utf-8").split()
+        os.kill(int(task), signal.SIGKILL)
         engine.cancel(endless)
-        assert ended(engine, long, endless) == [Outcome(), Outcome(stopped=True)]
+        with pytest.warns(WorkerDied, match=r"SLURM job \d+ ended early; .* resumes from its last checkpoint"):
+            outcomes = ended(engine, long, endless)
+        assert outcomes == [Outcome(), Outcome(stopped=True)]
     assert endless.folder.checkpoint.exists()
 
 
@@ -86,12 +89,14 @@ def test_without_submitit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_where_there_is_no_slurm_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RunError, match="SLURM cannot be used here .*; run this where `srun` works"), cluster("slurm"):
+    with pytest.raises(RunError, match=r"SLURM cannot be used here .*; run this where `srun` works"), cluster("slurm"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_parameter_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="parameters of SLURM jobs are those of submitit, but .*minutes"):
-        with slurm(tmp_path, cluster="local", minutes=3):
-            pass
+    with (
+        pytest.raises(ConfigError, match=r"parameters of SLURM jobs are those of submitit, but .*minutes"),
+        slurm(tmp_path, cluster="local", minutes=3),
+    ):
+        pass
