@@ -1,6 +1,7 @@
 """Does a comparison that is killed twenty times end as one that is not, and is nothing left behind?
 
-Its own process is killed, or one of its workers, or all of them at once, and the same comparison begun again at once.
+Its own process is killed, or one of its workers before it, or all of them at once, and the same comparison is begun
+again at once.
 """
 
 import itertools
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from structpred.comparison.runner import compare
 from structpred.experiment import Experiment
-from structpred.experiments.benchmarks.remains import differences, left_behind, of_group, outlived
+from structpred.experiments.benchmarks.remains import differences, left_behind, outlived, workers_of
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report, seconds
 from structpred.models import Seq2Seq
@@ -27,7 +28,7 @@ from structpred.training import Trainer
 
 KILLS = 20
 SEEDS = range(2)
-WAYS = ("the comparison", "one of its workers", "all at once")
+WAYS = ("the comparison", "one of its workers, which is replaced, and then the comparison", "all at once")
 BASE = Experiment(
     task=Pronunciation(size=600, held_out=50),
     model=Seq2Seq(embedding=16, hidden=32, dropout=0.2),
@@ -50,22 +51,17 @@ def begin(root: Path) -> int:
     return child
 
 
-def kill(child: int, way: str) -> None:
+def kill(child: int, way: str, pause: float) -> None:
     """Kill, and wait for the comparison's own process to be gone."""
-    workers = [process for process in of_group(child) if process != child and b"spawn_main" in command(process)]
+    workers = workers_of(child)
+    if way == WAYS[1] and workers:
+        os.kill(workers[0], signal.SIGKILL)
+        time.sleep(pause)
     if way == "all at once":
         os.killpg(child, signal.SIGKILL)
     else:
-        os.kill(workers[0] if way == "one of its workers" and workers else child, signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-
-
-def command(process: int) -> bytes:
-    """How it was called; nothing once it has ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def main() -> None:
@@ -82,8 +78,8 @@ def main() -> None:
             child = begin(disturbed)
             groups.append(child)
             time.sleep(moments.uniform(0.0, took / 5))
-            kill(child, way)
-        unfinished = sum(not (path / "result.json").exists() for path in disturbed.iterdir())
+            kill(child, way, moments.uniform(0.0, took / 5))
+        unfinished = sum(not (path / "result.json").exists() for path in disturbed.glob("[!.]*"))
         last = begin(disturbed)
         os.waitpid(last, 0)
         figures: dict[str, float | int | str] = {

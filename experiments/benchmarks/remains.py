@@ -58,6 +58,19 @@ def of_group(group: int) -> list[int]:
     return found
 
 
+def workers_of(group: int) -> list[int]:
+    """The worker processes of the command that leads a group."""
+    return [process for process in of_group(group) if process != group and b"spawn_main" in _command(process)]
+
+
+def _command(process: int) -> bytes:
+    """How it was called; nothing once it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def outlived(groups: list[int], patience: float = 60.0) -> list[int]:
     """The processes of these groups that have not ended by themselves after so many seconds."""
     deadline = time.monotonic() + patience

@@ -1,4 +1,4 @@
-"""Does a study whose workers and commands are killed again and again end as one that is left alone?"""
+"""Does a study whose workers and drivers are killed again and again end as one that is left alone?"""
 
 import os
 import random
@@ -15,6 +15,7 @@ from optuna import load_study
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.experiment import Experiment
+from structpred.experiments.benchmarks.remains import outlived, workers_of
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report
 from structpred.models import Seq2Seq
@@ -22,9 +23,8 @@ from structpred.objectives import MaximumLikelihood
 from structpred.tasks import Pronunciation
 from structpred.training import Adam, Trainer
 from structpred.tuning import Suggest, tune
-from structpred.tuning.lease import LEASE, born
-from structpred.tuning.slots import LOST, SCORES, SLOT, VOID, owners
 from structpred.tuning.storage import opened
+from structpred.tuning.trials import REPLACES, SCORES, SLOT, owners
 
 KILLS, TRIALS = 7, 8
 """Kills of each study, 21 in all, and trials of each."""
@@ -50,7 +50,8 @@ def search(sampler: str, root: Path) -> None:
 def begin(sampler: str, root: Path) -> "subprocess.Popen[bytes]":
     """The study in a process of its own."""
     command = [sys.executable, "-m", "structpred.experiments.benchmarks.tuning_kills", sampler, str(root)]
-    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def trials(root: Path) -> list[FrozenTrial]:
@@ -63,21 +64,13 @@ def trials(root: Path) -> list[FrozenTrial]:
         return load_study(study_name="tuning", storage=storage).trials if "tuning" in names else []
 
 
-def at_work(root: Path) -> dict[int, str]:
-    """The workers that hold a trial: their process numbers, and when each began."""
-    leases = [
-        each.user_attrs[LEASE] for each in trials(root) if LEASE in each.user_attrs and not each.state.is_finished()
-    ]
-    return {lease["pid"]: lease["born"] for lease in leases if born(lease["pid"]) == lease["born"]}
-
-
 @dataclass
 class Kills:
     """What is done to the study in a folder.
 
     Attributes:
         workers, commands: how many of each were killed.
-        seen: every worker that was seen at work, and when it began.
+        groups: the groups of processes of all commands.
     """
 
     sampler: str
@@ -85,31 +78,31 @@ class Kills:
     moments: random.Random
     workers: int = 0
     commands: int = 0
-    seen: dict[int, str] = field(default_factory=dict)
+    groups: list[int] = field(default_factory=list)
 
     def again(self) -> bool:
         """Let the study go on, kill a worker in a trial, then the command; False where it ended before."""
         process = begin(self.sampler, self.root)
-        victim = self._in_a_trial(process)
-        if victim is not None:
-            os.kill(victim, signal.SIGKILL)
+        self.groups.append(process.pid)
+        if victims := self._in_a_trial(process):
+            os.kill(self.moments.choice(victims), signal.SIGKILL)
             self.workers += 1
-            if self._in_a_trial(process) is not None:
+            if self._in_a_trial(process):
                 process.kill()
                 self.commands += 1
         return process.wait() != 0
 
-    def _in_a_trial(self, process: "subprocess.Popen[bytes]") -> int | None:
-        """A worker that has been at a trial for some moments; None once the command has ended."""
+    def _in_a_trial(self, process: "subprocess.Popen[bytes]") -> list[int]:
+        """The workers, once a run has been under way for some moments; none once the command has ended."""
         wait = self.moments.uniform(0.0, 1.0)
         while process.poll() is None:
-            if busy := at_work(self.root):
-                self.seen |= busy
+            logs = [path.parent for path in self.root.glob("*/log.jsonl")]
+            if not all((run / "result.json").exists() for run in logs) and workers_of(process.pid):
                 time.sleep(wait)
-                if still := [pid for pid, begun in busy.items() if born(pid) == begun]:
-                    return self.moments.choice(still)
+                if workers := workers_of(process.pid):
+                    return workers
             time.sleep(0.05)
-        return None
+        return []
 
 
 def outcome(root: Path) -> dict[int, tuple[float, float]]:
@@ -137,12 +130,12 @@ def judged(sampler: str, quiet: Path, killed: Path, kills: Kills) -> dict[str, f
         AssertionError: something was lost, changed or left behind.
     """
     expected, got, every = outcome(quiet), outcome(killed), trials(killed)
-    lost = [trial for trial in every if trial.user_attrs.get(VOID) == LOST and trial.params]
+    replaced = {trial.user_attrs.get(REPLACES) for trial in every}
+    lost = [trial for trial in every if trial.number in replaced and trial.params]
     own = owners(every)
     again = sum(every[own[trial.user_attrs[SLOT]]].params == trial.params for trial in lost)
     left = sorted(files(killed) - files(quiet))
-    time.sleep(2.0)  # workers look twice a second whether who started them is still there
-    orphans = [pid for pid, begun in kills.seen.items() if born(pid) == begun]
+    orphans = outlived(kills.groups)
     points = len({lr for lr, _ in got.values()})
     assert len(got) == points == TRIALS, (sampler, Counter(each.state.name for each in every))
     assert again == len(lost), sampler

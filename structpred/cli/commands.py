@@ -32,6 +32,14 @@ def _root() -> Any:
     return option(Path("runs"), "The folder of run folders.")
 
 
+def _cluster() -> Any:
+    return option(
+        None,
+        "Train on this dask cluster, such as tcp://10.0.0.1:8786, or on slurm; its workers must see the same --root.",
+        metavar="ADDRESS",
+    )
+
+
 def _device() -> Any:
     return option("auto", "Where to train.")
 
@@ -63,11 +71,7 @@ class Compare:
     )
     baseline: str | None = option(None, "The arm that others are compared with; the first by default.", metavar="ARM")
     workers: Few | None = option(None, "Processes; one for each CPU by default.")
-    cluster: str | None = option(
-        None,
-        "Train on the workers of this dask cluster, such as tcp://10.0.0.1:8786; they must see the same --root.",
-        metavar="ADDRESS",
-    )
+    cluster: str | None = _cluster()
     device: Device = _device()
     root: Path = _root()
     report: Path = option(Path("reports/comparison"), "Where report.md, report.html and results.json go.")
@@ -125,7 +129,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Tune:
-    """Search for the best values of some fields on dev; the same command goes on, and several share the trials.
+    """Search for the best values of some fields on dev; the same command resumes where it was stopped.
 
     Examples:
       structpred tune
@@ -144,10 +148,10 @@ class Tune:
         metavar="NAME",
     )
     trials: int | None = option(
-        None, "Trials in all, over all workers and restarts; 20 by default, or as many as a grid has points."
+        None, "Trials in all, over all restarts; 20 by default, or as many as a grid has points."
     )
     timeout: Positive | None = option(
-        None, "Start no trial once workers have been at work for this many seconds in all, pauses left out."
+        None, "Start no trial once trials have been running for this many seconds in all, pauses left out."
     )
     seeds: Few = option(1, "Every trial is run under this many seeds; they begin at 100, those of a comparison at 0.")
     finalists: int = option(3, "This many of the best trials are run under more seeds in the end.")
@@ -164,9 +168,12 @@ class Tune:
         "A journal file, or the URL of a database or a gRPC proxy; tuning.journal among the runs by default.",
         metavar="PLACE",
     )
-    workers: Few = option(1, "Processes.")
+    workers: Few = option(1, "Trials at once, each in a process of its own.")
+    cluster: str | None = _cluster()
     lease: Positive = option(
-        60.0, "Seconds of silence after which another machine's worker counts as dead and its trial is put back."
+        60.0,
+        "Seconds of silence after which another command that drives a study in a database counts as dead; with a "
+        "journal or SQLite it need not be waited for.",
     )
     device: Device = _device()
     root: Path = _root()

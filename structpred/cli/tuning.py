@@ -1,6 +1,7 @@
 """``structpred tune``."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,11 +11,14 @@ from structpred.cli import assignments
 from structpred.cli.commands import Tune
 from structpred.cli.places import folder_to_write
 from structpred.cli.sources import load_spaces
-from structpred.config import Interval, coerce
+from structpred.config import Interval, coerce, components
+from structpred.engine import cluster
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
+from structpred.imports import sources_of
 from structpred.report.files import refuse_others
-from structpred.tuning import best
+from structpred.tuning import Tuning, best
+from structpred.tuning.probe import probed
 from structpred.tuning.search import Points, Trials
 from structpred.tuning.sentences import conclusion
 from structpred.tuning.spaces import Over, Range, Space, Suggest, Value, ready
@@ -36,29 +40,37 @@ def run(given: Tune, console: Console) -> None:
     refuse_others(given.report)
     space = _space(given)
     best.refuse_others(given.report, best.stems(space if isinstance(space, dict) else [given.study]))
-    tuning = tune(
-        space,
-        trials=given.trials,
-        timeout=given.timeout,
-        seeds=range(FIRST_SEED, FIRST_SEED + given.seeds),
-        finalists=given.finalists,
-        more_seeds=given.more_seeds,
-        sampler=given.sampler,
-        points=given.points,
-        pruner=given.pruner,
-        draw=given.draw,
-        name=given.study,
-        storage=given.storage,
-        root=given.root,
-        workers=given.workers,
-        device=given.device,
-        lease=given.lease,
-    )
+    tuning = _tuned(given, space)
     tuning.show(console)
     console.print("Report: " + ", ".join(map(str, tuning.write(given.report))), soft_wrap=True)
     without = [result for result in tuning.studies.values() if result.best is None]
     if without:
         raise RunError(" ".join(sentence for result in without for sentence in conclusion(result)))
+
+
+def _tuned(given: Tune, space: Space | dict[str, Space]) -> Tuning:
+    spaces = space.values() if isinstance(space, dict) else [space]
+    files = sources_of(type(part) for each in spaces for part in components(probed(each)[0]))
+    with nullcontext() if given.cluster is None else cluster(given.cluster, files) as executor:
+        return tune(
+            space,
+            trials=given.trials,
+            timeout=given.timeout,
+            seeds=range(FIRST_SEED, FIRST_SEED + given.seeds),
+            finalists=given.finalists,
+            more_seeds=given.more_seeds,
+            sampler=given.sampler,
+            points=given.points,
+            pruner=given.pruner,
+            draw=given.draw,
+            name=given.study,
+            storage=given.storage,
+            root=given.root,
+            workers=given.workers,
+            device=given.device,
+            executor=executor,
+            lease=given.lease,
+        )
 
 
 def _space(given: Tune) -> Space | dict[str, Space]:
