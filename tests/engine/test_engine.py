@@ -22,6 +22,7 @@ from structpred.folders import Folder
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.runs import Run
+from structpred.task import Splits, Task, loaded
 from structpred.training import Trainer
 from tests.support.tiny import Copying
 
@@ -182,8 +183,13 @@ def test_data_are_read_once_for_a_driver_and_again_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else's workers may outlive a driver, and the files may change until the next."""
-    read, loaded = list[object](), worker.loaded
-    monkeypatch.setattr(worker, "loaded", lambda task: read.append(task) or loaded(task))
+    read: list[Task] = []
+
+    def reading(task: Task) -> Splits:
+        read.append(task)
+        return loaded(task)
+
+    monkeypatch.setattr(worker, "loaded", reading)
     with ThreadPoolExecutor(1) as threads:
         for count in (1, 2):
             with open_engine([], root=tmp_path, device="cpu", workers=1, executor=threads) as engine:

@@ -42,12 +42,12 @@ def kill_oneself() -> None:
 @pytest.mark.slow
 def test_jobs_return_values_fail_in_a_sentence_or_are_lost(tmp_path: Path) -> None:
     with slurm(tmp_path / "jobs", cluster="local") as executor:
-        futures = [executor.submit(divmod, 7, 3), executor.submit(fail), executor.submit(kill_oneself)]
-        assert futures[0].result() == (2, 1)
+        works, fails, dies = executor.submit(divmod, 7, 3), executor.submit(fail), executor.submit(kill_oneself)
+        assert works.result() == (2, 1)
         with pytest.raises(RunError, match=r"^ZeroDivisionError in line \d+ of .*test_slurm\.py: by zero$"):
-            futures[1].result()
+            fails.result()
         with pytest.raises(WorkerLost, match=r"SLURM job \d+ ended early; its log is .*\.err"):
-            futures[2].result()
+            dies.result()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from structpred.errors import ConfigError, RunError, StructpredError
-from structpred.tuning.storage import open_storage, opened, shared
+from structpred.tuning.storage import file_of, open_storage, opened
 from tests.support.studies import quick
 from tests.support.tuning import rate
 
@@ -198,8 +198,16 @@ def _write_while_another_does(url: str, file: Path) -> None:
         study.set_user_attr("name", "value")
 
 
-def test_only_sqlite_is_for_one_process() -> None:
-    assert not shared("sqlite:///x")
-    assert not shared("sqlite+pysqlite:///x")
-    assert shared("sqlite.journal")
-    assert shared("postgresql://host/x")
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("sqlite:///a/x.db", "a/x.db"),
+        ("sqlite+pysqlite:///x", "x"),
+        ("sqlite.journal", "sqlite.journal"),
+        ("sqlite://", None),
+        ("postgresql://host/x", None),
+        ("grpc://host:1", None),
+    ],
+)
+def test_the_file_of_a_storage_is_what_a_driver_locks(place: str, expected: str | None) -> None:
+    assert file_of(place) == (None if expected is None else Path(expected))

@@ -9,6 +9,7 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
+from structpred.engine.driver import TRIES
 from structpred.tuning.samplers import sampler
 from structpred.tuning.search import Search
 from structpred.tuning.storage import opened
@@ -18,7 +19,6 @@ from structpred.tuning.trials import (
     REPLACES,
     SLOT,
     SURPLUS,
-    TRIES,
     VOID,
     TrialQueue,
     given_up,
