@@ -133,7 +133,9 @@ class Engine:
         handle.deaths = 1 if reached > handle.reached else handle.deaths + 1
         handle.reached = max(reached, handle.reached)
         if handle.deaths >= TRIES:
-            handle.outcome = Outcome(f"{TRIES} workers died while they ran it, perhaps for want of memory")
+            handle.outcome = Outcome(
+                f"{TRIES} workers died while they ran it, perhaps for want of memory; try fewer workers"
+            )
             return
         warnings.warn(f"{how}; {handle.folder.path.name} resumes from its last checkpoint", WorkerDied, stacklevel=4)
         handle.future = self._begin(handle.request)

@@ -22,8 +22,8 @@ from structpred.tuning.search import MOST_TRIALS
 from structpred.tuning.spaces import Space
 
 
-class Probe:
-    """A trial that is none: it answers with the middle of every range and remembers what it was asked.
+class RecordingTrial:
+    """A fake trial that records the search space and answers with midpoints.
 
     Attributes:
         asked: the distribution of each parameter, in the order of asking.
@@ -69,9 +69,9 @@ def probed(space: Space) -> tuple[Experiment, dict[str, BaseDistribution]]:
     Raises:
         ConfigError: the space asks for nothing, returns no experiment, or fails.
     """
-    probe = Probe()
+    trial = RecordingTrial()
     try:
-        made = space(probe)
+        made = space(trial)
     except (AttributeError, TypeError) as error:
         raise ConfigError(
             f"the space failed with {type(error).__name__}: {error}; it takes a trial, asks suggest_float, suggest_int "
@@ -79,9 +79,9 @@ def probed(space: Space) -> tuple[Experiment, dict[str, BaseDistribution]]:
         ) from error
     if not isinstance(made, Experiment):
         raise ConfigError(f"a space must return an Experiment, but got {made!r:.80}")
-    if not probe.asked:
+    if not trial.asked:
         raise ConfigError("the space asks its trial for nothing, so there is nothing to tune; call trial.suggest_float")
-    return made, probe.asked
+    return made, trial.asked
 
 
 def signature(space: Space) -> dict[str, str]:

@@ -48,6 +48,7 @@ def _study(result: Result) -> dict[str, object]:
         "optima": {name: asdict(each) for name, each in found.items() if each is not None},
         "trials": [_trial(result, each) for each in result.outcomes],
         "given up": result.given_up,
+        "total": result.total,
     }
 
 
@@ -90,6 +91,7 @@ def _result(node: dict[str, Any]) -> Result:
         outcomes=tuple(_outcome(trial, set(search.later_seeds)) for trial in node["trials"]),
         given_up=node["given up"],
         labels=node["labels"],
+        total=node.get("total", 0),
     )
 
 

@@ -22,6 +22,7 @@ from structpred.metrics import Metric
 from structpred.results import RunResult
 from structpred.runs import Folder, Run
 from structpred.task import Task, loaded
+from structpred.tuning.outcomes import STATES
 from structpred.tuning.studies import Study
 from structpred.tuning.trials import INTERRUPTED, REASON, RUN, SCORES, TrialQueue
 from structpred.tuning.wording import number, short
@@ -306,7 +307,7 @@ class StudyRunner:
         self.running.remove(trial)
         seconds = time.monotonic() - trial.began
         frozen = trial.queue.trials()[trial.trial.number]
-        line = f"{frozen.state.name.lower()}, {frozen.user_attrs.get(REASON, '')}"
+        line = f"{STATES[frozen.state]}, {frozen.user_attrs.get(REASON, '')}"
         if frozen.state == TrialState.COMPLETE and frozen.value is not None:
             line = f"dev {frozen.value:.2f} after {duration(seconds)}"
         shown.end(trial.name, f"{trial.name}: {line}", seconds=seconds)

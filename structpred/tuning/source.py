@@ -1,20 +1,14 @@
 """The best experiment as a Python module that runs and compares."""
 
-import itertools
-import keyword
-import math
 import re
-import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from structpred.config import Config, components, hints
+from structpred.config import components
 from structpred.experiment import Experiment
 from structpred.plain import plain
 from structpred.registry import objectives
+from structpred.report.source import expression, imported, imports, local_names
 
 _TAKEN = {"replace", "compare", "import_module", "TUNED", "experiments", "report"}
 """What the module calls its own things."""
@@ -57,21 +51,21 @@ def module(experiment: Experiment, *, name: str, stem: str, budget: str, seeds: 
     """
     likelihood = objectives["maximum-likelihood"]
     own = list(dict.fromkeys(type(part) for part in components(experiment)))
-    names = _local_names([*own, likelihood])
+    names = local_names([*own, likelihood], _TAKEN)
     arms, extra, baseline = '"tuned": TUNED', set(), ""
     if type(experiment.objective) is not likelihood:
         arms = f'"ML": replace(TUNED, objective={names[likelihood]}()), {arms}'
-        extra = {("dataclasses", "replace", "replace"), _imported(likelihood, names)}
+        extra = {("dataclasses", "replace", "replace"), imported(likelihood, names)}
         baseline = "ML is the same with maximum likelihood, which had no search of its own.\n"
     tuned = expression(replace(experiment, seed=0), names)
-    needed = {_imported(each, names) for each in own if re.search(rf"\b{re.escape(names[each])}\(", tuned)}
+    needed = {imported(each, names) for each in own if re.search(rf"\b{re.escape(names[each])}\(", tuned)}
     runner = ("structpred.comparison.runner", "compare", "compare")
     return _MODULE.format(
         question=_quoted(f"Does what the study {name} found best beat likelihood?"),
         budget=textwrap.fill(budget, 100),
         baseline=baseline,
         part="took part" if {0, 1, 2, 3, 4} & set(seeds) else "took no part",
-        imports="\n".join(_imports(needed | extra | {runner, ("structpred.experiment", "Experiment", "Experiment")})),
+        imports="\n".join(imports(needed | extra | {runner, ("structpred.experiment", "Experiment", "Experiment")})),
         tuned=tuned,
         arms=arms,
         stem=stem,
@@ -81,73 +75,3 @@ def module(experiment: Experiment, *, name: str, stem: str, budget: str, seeds: 
 def _quoted(text: str) -> str:
     """The text as it must stand between triple quotes, where a quote or a backslash would mean something."""
     return plain(text).replace("\\", r"\\").replace('"', r"\"")
-
-
-def _local_names(classes: Sequence[type]) -> dict[type, str]:
-    """What each class is called in the module; classes of one name from several modules are told apart."""
-    names: dict[type, str] = {Experiment: "Experiment"}
-    for each in classes:
-        outer, dot, inner = each.__qualname__.partition(".")
-        taken = {*_TAKEN, *(name.partition(".")[0] for name in names.values())}
-        number = next(i for i in itertools.count(1) if (outer if i == 1 else f"{outer}_{i}") not in taken)
-        names.setdefault(each, f"{outer if number == 1 else f'{outer}_{number}'}{dot}{inner}")
-    return names
-
-
-def _imported(each: type, names: Mapping[type, str]) -> tuple[str, str, str]:
-    """The module of a class, what to import from it, and under which name."""
-    return _home(each), each.__qualname__.partition(".")[0], names[each].partition(".")[0]
-
-
-def _home(each: type) -> str:
-    """The module; a script's own name where the class was defined in the script that runs."""
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return Path(file).stem if each.__module__ == "__main__" and file else each.__module__
-
-
-def expression(value: object, names: Mapping[type, str], indent: int = 0) -> str:
-    """Python that makes a config again, with the fields that are not at their defaults."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f'float("{value}")'
-    if not isinstance(value, Config):
-        if isinstance(value, tuple) and any(isinstance(item, Config | float) for item in value):
-            return f"({', '.join(expression(item, names, indent) for item in value)},)"
-        return repr(value)
-    given = [each for each in fields(value) if each.name in hints(type(value)) and not _is_default(value, each)]
-    inner = " " * (indent + 4)
-    lines = [f"{inner}{each.name}={expression(getattr(value, each.name), names, indent + 4)},\n" for each in given]
-    flat = ", ".join(line.strip().removesuffix(",") for line in lines)
-    name = names[type(value)]
-    if len(flat) + len(name) + indent < 90 and "\n" not in flat:
-        return f"{name}({flat})"
-    return f"{name}(\n{''.join(lines)}{' ' * indent})"
-
-
-def _is_default(config: Config, field: "Field[Any]") -> bool:
-    value = getattr(config, field.name)
-    return field.default is not MISSING and value == field.default and type(value) is type(field.default)
-
-
-def _imports(needed: set[tuple[str, str, str]]) -> Iterator[str]:
-    """Lines of imports, those of the standard library first, and last what Python's syntax cannot import."""
-    by_home: dict[str, list[tuple[str, str]]] = {}
-    for home, name, local in sorted(needed):
-        by_home.setdefault(home, []).append((name, local))
-    unwritable = {home: by_home.pop(home) for home in list(by_home) if not _can_be_written(home)}
-    standard = [f"from {home} import {_listed(by_home.pop(home))}" for home in ("dataclasses",) if home in by_home]
-    if unwritable:
-        standard.append("from importlib import import_module")
-    if standard:
-        yield from (*standard, "")
-    for home, names in by_home.items():
-        yield f"from {home} import {_listed(names)}"
-    for home, names in unwritable.items():  # such as my-space.py
-        yield from ("", *(f"{local} = import_module({home!r}).{name}" for name, local in names))
-
-
-def _can_be_written(home: str) -> bool:
-    return all(part.isidentifier() and not keyword.iskeyword(part) for part in home.split("."))
-
-
-def _listed(names: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(dict.fromkeys(name if name == local else f"{name} as {local}" for name, local in names))
