@@ -130,10 +130,12 @@ class RunningTrial:
         return f"{self.trial.study.study_name} {self.trial.number}: {values}"
 
     def look(self) -> None:
-        """Report the epochs of the first seed, and withdraw its run if the pruner says so."""
+        """Report the epochs of the first seed but its last one, and withdraw its run if the pruner says so."""
         if self.handle is not None and self._judged():
             assert self.callback is not None
-            self.callback.report(read_epochs(self.handle.folder, self.metric.name), prune=True)
+            epochs = read_epochs(self.handle.folder, self.metric.name)
+            last = max(epochs, default=0) if self.handle.folder.finished else self.experiment.trainer.epochs
+            self.callback.report({epoch: score for epoch, score in epochs.items() if epoch < last}, prune=True)
             if self.callback.pruned and not self.handle.cancelled:
                 self.context.engine.cancel(self.handle)
 
