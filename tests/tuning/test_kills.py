@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.tuning.storage import opened
-from structpred.tuning.trials import owners
+from structpred.tuning.trials import INTERRUPTED, RUN, VOID, owners
 from tests.support import postgresql
 from tests.support.processes import alive, workers_of
 from tests.support.tuning import start
@@ -150,3 +150,23 @@ def test_a_second_command_on_a_study_waits_and_finds_it_complete(tmp_path: Path,
     trials = trials_of(storage)
     check_complete(trials, FEW)
     assert len(trials) == FEW, "the second had nothing to do"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_driver_that_is_told_to_end_puts_its_trials_back(tmp_path: Path, number: signal.Signals) -> None:
+    storage = str(tmp_path / "journal")
+    process = start(tmp_path, storage, FEW)
+    with ended(process):
+        workers = wait_for_runs(process, tmp_path / "runs", 1)
+        process.send_signal(number)
+        errors = said(process)
+    assert errors.splitlines()[-1].endswith("interrupted; the same command goes on from here")
+    assert not any(map(alive, workers))
+    trials = trials_of(storage)
+    assert TrialState.RUNNING not in {trial.state for trial in trials}
+    interrupted = [trial for trial in trials if trial.user_attrs.get(VOID) == INTERRUPTED]
+    assert interrupted
+    for trial in interrupted:
+        run = tmp_path / "runs" / trial.user_attrs[RUN]
+        assert (run / "checkpoint.pt").exists() or (run / "result.json").exists() or not run.exists()
+    assert list((tmp_path / "runs").glob("*/checkpoint.pt"))
