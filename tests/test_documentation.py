@@ -259,6 +259,7 @@ def test_blocks_are_found_and_marked_ones_left_out() -> None:
     assert list(blocks(text)) == [Block("a = 1\n", 4), Block("d = 4\n", 16)]
 
 
+@pytest.mark.slow
 def test_the_table_of_what_works_is_the_generated_one() -> None:
     text = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^<!-- what works with what: .*-->\n(.*?)^<!-- end -->", text, flags=re.M | re.S)

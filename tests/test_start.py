@@ -52,6 +52,7 @@ def test_neither_the_package_nor_help_imports_what_takes_seconds(words: list[str
     assert "structpred" in done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_what_takes_seconds_is_seen_once_it_is_imported() -> None:
     done = python(LIGHT.replace("words = ", "structpred.Experiment; words = "))
     assert {"torch", "numpy", "jaxtyping"} <= set(done.stdout.splitlines())

@@ -159,6 +159,7 @@ def test_training_begins_with_the_weights_of_the_start(monkeypatch: pytest.Monke
     assert json.loads(run.folder.record.read_text(encoding="utf-8"))["start"] == first.result.identity
 
 
+@pytest.mark.slow
 def test_the_start_is_trained_first_where_it_is_not_there(tmp_path: Path) -> None:
     seen: list[Progress] = []
     run = train(THIRD, root=tmp_path / "at once", observer=lambda progress: seen.append(progress))
@@ -265,6 +266,7 @@ def test_arms_are_compared_after_equally_long_training(tmp_path: Path) -> None:
         Plan.of({"ML": FIRST, "RML": SECOND}, (0,), None, tmp_path)
 
 
+@pytest.mark.slow
 def test_starts_are_in_the_estimate(tmp_path: Path) -> None:
     plan = Plan.of(ARMS, (0,), "ML", tmp_path)
     assert set(costs([plan], root=tmp_path, workers=1, device="cpu")) == {*ARMS, "start of RML, ML"}
@@ -281,6 +283,7 @@ def test_starts_are_in_the_estimate(tmp_path: Path) -> None:
     assert {job.after for job in jobs(plan.unfinished)} == {None}
 
 
+@pytest.mark.slow
 def test_a_comparison_trains_starts_first_and_each_once(tmp_path: Path) -> None:
     console = quiet()
     with ThreadPoolExecutor(2) as executor:
@@ -293,6 +296,7 @@ def test_a_comparison_trains_starts_first_and_each_once(tmp_path: Path) -> None:
     assert report.differences()["start"]["cold"] == "-"
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from structpred.engine import driver
 
@@ -370,6 +374,7 @@ def test_the_command_starts_from_a_run(
     assert "have changed since this run; train it again first" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_starts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from structpred.cli.comparing import show_plan
 

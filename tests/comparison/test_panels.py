@@ -168,6 +168,7 @@ def test_the_report_has_a_headline_and_every_section_of_every_panel(report: Pane
         assert re.findall(r"^### (.*)", part, re.MULTILINE) == below
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_file_of_its_own_and_in_the_page(report: PanelsReport, tmp_path: Path) -> None:
     files = report.write(tmp_path)
     assert [file.name for file in files] == ["results.json", "report.md", "report.html", "report.svg"]
@@ -274,6 +275,7 @@ def test_the_strip_of_a_report_is_its_differences(report: PanelsReport) -> None:
     assert (strip.title, strip.label, strip.higher_is_better) == ("x", "test PER − ML (percentage points)", False)
 
 
+@pytest.mark.slow
 def test_a_picture_of_somebody_else_is_left_alone_and_one_of_an_earlier_report_goes(
     report: PanelsReport, tmp_path: Path
 ) -> None:

@@ -159,6 +159,7 @@ def test_a_comparison_needs_a_worker(workers: int, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_stops_its_threads_and_goes_on_later(
     executor: Executor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -31,7 +31,7 @@ def test_many_symbols_are_drawn_as_often_as_they_should_be() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("symbols", [2, 5, BLOCK - 1, pytest.param(BLOCK + 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("symbols", [2, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (BLOCK - 1, BLOCK + 1))])
 def test_half_precision_draws_from_exact_probabilities(symbols: int, dtype: torch.dtype) -> None:
     """Wrong with probability 1e-6 for correct code, and the seed is fixed; rounded probabilities would be found out."""
     torch.manual_seed(2)

@@ -55,6 +55,7 @@ def test_there_are_small_settings_for_every_id() -> None:
     assert SMALL.keys() == IDS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", IDS)
 def test_the_checker_finds_nothing_in_registered_environments(id: str) -> None:
     env = kept(id)

@@ -51,6 +51,7 @@ def python(code: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_an_id_that_names_the_package_needs_no_import(tmp_path: Path) -> None:
     assert python(BY_NAME, tmp_path).split() == ["SequencePrediction", "SequencePredictionVectorEnv", "3", "20"]
 

@@ -71,6 +71,7 @@ def test_what_does_not_agree_is_measured(change: float, loss: float | None, grad
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_device_whose_arithmetic_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     step, calls = gpu_agreement.step, iter(range(100))
 
@@ -107,6 +108,7 @@ def test_what_is_captured_as_a_graph_is_the_gradient_of_training() -> None:
     assert problem.targets.lengths.tolist() == [5, 5, 5]
 
 
+@pytest.mark.slow
 def test_a_chain_and_draws_are_checked_while_they_are_timed(rehearsed: dict[str, dict[str, Any]]) -> None:
     chain, draws = rehearsed["chain"], rehearsed["draws"]
     assert chain["largest_difference_from_torchcrf_4x6x5"] < 1e-5

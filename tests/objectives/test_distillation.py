@@ -321,6 +321,7 @@ def test_a_teacher_that_is_no_finished_run_is_refused_before_anything_is_made(tm
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_teacher_of_other_symbols_is_refused(teacher: Run) -> None:
     task = Pronunciation(size=60, held_out=20)
     with pytest.raises(ConfigError, match="was trained on other symbols than those of this task"):

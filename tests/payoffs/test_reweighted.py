@@ -140,6 +140,7 @@ def values(drawn: Sequences) -> Tensor:
     return torch.where(drawn.mask(), TABLE[places, drawn.labels], 0.0).sum(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASES)
 def test_estimates_converge_to_the_exact_expectation_as_one_over_the_root_of_k(name: str) -> None:
     """The slope of ln RMSE against ln k is −1/2; at k = 4,096 the mean is off by no more than chance and O(1/k).
@@ -157,6 +158,7 @@ def test_estimates_converge_to_the_exact_expectation_as_one_over_the_root_of_k(n
     assert errors[4096] < errors[2] / 10
 
 
+@pytest.mark.slow
 def test_the_bias_falls_as_one_over_k() -> None:
     base, reward, rows = BASES["Hamming"], SentenceBleu(), 40_000
     exact = expectation(reweighted(base, reward))

@@ -82,6 +82,7 @@ def test_words_by_hand(word: str, labels: str) -> None:
     assert task.render(task.reference(entry.translate(lexicon._NO_STRESS))) == labels
 
 
+@pytest.mark.slow
 def test_no_word_is_in_two_splits_and_size_only_adds(many: Splits) -> None:
     parts = [set(words(split)) for split in (many.train, many.dev, many.test)]
     assert len(set.union(*parts)) == sum(map(len, parts))
@@ -91,6 +92,7 @@ def test_no_word_is_in_two_splits_and_size_only_adds(many: Splits) -> None:
     assert small.digest != many.digest
 
 
+@pytest.mark.slow
 def test_stress_is_kept_if_asked_for() -> None:
     marked = LetterTagging(stress=True, size=100).load()
     assert any("ˈ" in label for example in marked.train for label in example.references[0])
@@ -104,6 +106,7 @@ def test_the_first_metric_is_accuracy_of_letters() -> None:
     assert LetterTagging().parse(" Box\n") == ("b", "o", "x")
 
 
+@pytest.mark.slow
 def test_more_words_than_there_are_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"^LetterTagging\.size must be at most \d+"):
         LetterTagging(size=10**6).load()

@@ -33,6 +33,7 @@ def test_no_word_is_in_two_splits(many: Splits) -> None:
     assert len(set.union(*parts)) == sum(map(len, parts))
 
 
+@pytest.mark.slow
 def test_a_larger_size_only_adds_training_words(many: Splits) -> None:
     small = Pronunciation(size=50).load()
     assert small.train == many.train[:50]
@@ -47,6 +48,7 @@ def test_known_words_keep_their_pronunciations_in_order(many: Splits) -> None:
     assert found["lieu"].references == (("l", "u"), ("l", "j", "u"))
 
 
+@pytest.mark.slow
 def test_stress_keeps_the_marks_and_what_they_tell_apart(many: Splits) -> None:
     marked = Pronunciation(stress=True, size=5000).load()
     assert words(marked.train) == words(many.train[:5000])
@@ -57,6 +59,7 @@ def test_stress_keeps_the_marks_and_what_they_tell_apart(many: Splits) -> None:
     assert all(len(set(other.references)) == len(other.references) for _, other in merged)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(version("gruut-lang-en") != "2.0.1", reason="the counts are those of gruut-lang-en 2.0.1")
 @pytest.mark.parametrize(
     ("task", "expected"),

@@ -67,6 +67,7 @@ def test_what_is_refused(tmp_path: Path, lines: list[str], expected: str) -> Non
         Tatoeba(held_out=1).read(archive(tmp_path, lines))
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     text = tmp_path / "deu.txt"
     good = "".join(f"{line}\n" for line in LINES).encode()

@@ -152,6 +152,7 @@ def test_half_a_line_at_the_end_of_a_journal_is_forgotten(tmp_path: Path) -> Non
     assert quick(rate, tmp_path).studies == first.studies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_database_serves_several_workers(workers: int, tmp_path: Path) -> None:
     options = {"finalists": 1, "more_seeds": 1, "workers": workers}

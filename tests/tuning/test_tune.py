@@ -34,6 +34,7 @@ def test_the_best_of_all_trials_is_found_and_kept_as_runs(tmp_path: Path) -> Non
     assert all(list(each.epochs) == [1, 2] for each in result.outcomes)
 
 
+@pytest.mark.slow
 def test_the_same_call_trains_nothing_and_a_larger_one_only_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_grid_runs_every_point_once(tmp_path: Path) -> None:
         quick(space, tmp_path / "b", trials=5, sampler="grid", points=3)
 
 
+@pytest.mark.slow
 def test_several_tasks_have_a_study_each_and_one_report(tmp_path: Path) -> None:
     larger = replace(TEMPERED, task=Copying(longest=3))
     both = {"short": spaces.edit_rate(larger), "long": spaces.edit_rate(TEMPERED)}
@@ -82,6 +84,7 @@ def test_several_tasks_have_a_study_each_and_one_report(tmp_path: Path) -> None:
         tuning.best  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_best_experiment_is_json_and_a_module_of_arms(tmp_path: Path) -> None:
     tuning = quick(spaces.edit_rate(TEMPERED), tmp_path)
     tuning.write(tmp_path / "report")
@@ -108,6 +111,7 @@ def test_importance_is_told_of_several_parameters(tmp_path: Path, monkeypatch: p
     assert "what mattered" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_there_is_no_terminal_and_bars_are_drawn_on_one(tmp_path: Path) -> None:
     silent, terminal = Console(file=io.StringIO()), Console(file=io.StringIO(), force_terminal=True, width=120)
     quick(rate, tmp_path / "a", console=silent)
