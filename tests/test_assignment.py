@@ -53,7 +53,7 @@ def test_any_config_can_be_changed_not_only_an_experiment() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"model.hiden": 3}, "model.hiden: Seq2Seq has no field 'hiden'; did you mean 'hidden'?"),
+        ({"model.hiddn": 3}, "model.hiddn: Seq2Seq has no field 'hiddn'; did you mean 'hidden'?"),
         ({"seed.x": 3}, "seed.x: 'seed' of Experiment has no fields of its own"),
         ({"objective": "rlm"}, "there is no objective named 'rlm'; did you mean 'rml'?"),
         ({"trainer.epochs": 0}, "trainer.epochs must be at least 1, but got 0"),
