@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from structpred.blame import blaming
-from structpred.config import Config
+from structpred.config import Config, decode
 from structpred.foreign import modules_of
 from structpred.protocols import Checkable
 from structpred.registry import metrics
@@ -42,7 +42,7 @@ class Metric(Config):
     @classmethod
     def accept(cls, value: object) -> object:
         """A text is the name that a metric without settings is registered under."""
-        return metrics[value]() if isinstance(value, str) else value
+        return decode(value, cls, f"the metric {value!r}") if isinstance(value, str) else value
 
     @property
     @abstractmethod

@@ -61,8 +61,8 @@ class WeightedRewards(Reward):
         return any(part.reward.asks_for_examples for part in self.parts)
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
-        """The weighted sum of the parts' rewards."""
-        return self._sum([scores_of(part.reward, outputs, references) for part in self.parts])
+        """The weighted sum of the parts' rewards, in float64."""
+        return self._sum([scores_of(part.reward, outputs, references).double() for part in self.parts])
 
     def __getattr__(self, name: str) -> Any:
         """``costs`` and ``increments``, which a sum has where all parts have them (`structpred.protocols`)."""

@@ -54,6 +54,11 @@ def test_it_is_the_sum_on_every_output(parts: tuple[Reward, ...]) -> None:
         torch.testing.assert_close(summed(*parts).score(outputs, targets), expected)
 
 
+def test_weights_are_not_cut_to_single_precision() -> None:
+    found = summed(EditDistance(), weights=(0.1,)).score(as_candidates([[0, 1, 0]]), Sequences.of([[1]]))
+    assert found.item() == 0.1 * -2.0
+
+
 def test_several_references_are_each_part_s_own_affair() -> None:
     outputs = as_candidates(strings(2, 2))
     both = Sequences(torch.tensor([[[0, 1], [1, 0]]]), torch.tensor([[2, 1]]))
