@@ -112,7 +112,7 @@ def test_on_a_terminal_an_overview_has_a_bar_for_all_runs_and_one_for_each_under
         shown.update({"ML, seed 0": TRAINING})
         shown.bars.refresh()
         during = text.getvalue()
-        shown.end("ML, seed 0", "ML, seed 0: well", silent=True)
+        shown.end("ML, seed 0", "ML, seed 0: well")
         before = len(text.getvalue())
         shown.bars.refresh()
         after = text.getvalue()[before:]
