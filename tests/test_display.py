@@ -120,4 +120,4 @@ def test_on_a_terminal_an_overview_has_a_bar_for_all_runs_and_one_for_each_under
     assert "ML, seed 0" in during
     assert "epoch 2/5" in during
     assert "ML, seed 0" not in after
-    assert "well" not in text.getvalue()
+    assert "ML, seed 0: well (1 of 4" in text.getvalue()
