@@ -30,7 +30,7 @@ from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.tasks import Sigmorphon2020
-from structpred.tasks.sigmorphon import Language
+from structpred.tasks.morphology import Language
 from structpred.training import Adam, Trainer
 
 LANGUAGES: tuple[Language, ...] = ("ady", "arm", "bul", "dut", "fre", "geo", "gre", "hin", "ice", "rum")

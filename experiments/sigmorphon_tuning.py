@@ -21,7 +21,7 @@ from structpred.comparison.runner import compare
 from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.experiments import sigmorphon_2020
-from structpred.tasks.sigmorphon import Language
+from structpred.tasks.morphology import Language
 from structpred.tuning import Space, Tuning, spaces, tune
 
 LANGUAGES: tuple[Language, ...] = ("ady", "bul", "gre", "hin", "ice")

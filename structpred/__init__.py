@@ -10,15 +10,14 @@ if TYPE_CHECKING:
     from structpred.experiment import Experiment
     from structpred.running.session import train
     from structpred.runs import Run
-    from structpred.training.optimisers import Adam
-    from structpred.training.settings import Trainer
+    from structpred.training.settings import Adam, Trainer
     from structpred.tuning.report import Tuning
     from structpred.tuning.tuner import tune
 
 __all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "Tuning", "compare", "train", "tune"]
 
 _HOMES = {
-    "Adam": "structpred.training.optimisers",
+    "Adam": "structpred.training.settings",
     "Decoding": "structpred.decoding",
     "Experiment": "structpred.experiment",
     "Report": "structpred.comparison.report",

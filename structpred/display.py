@@ -12,7 +12,7 @@ from rich.text import Text
 
 from structpred.forecast import Forecast
 from structpred.results import RunResult
-from structpred.training.progress import Observer, Progress
+from structpred.training.monitoring import Observer, Progress
 
 _DOTS = "▁▂▃▄▅▆▇█"
 

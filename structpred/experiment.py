@@ -13,8 +13,7 @@ from structpred.metrics import Metric
 from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.task import Task
-from structpred.training.optimisers import Adam, Optimiser
-from structpred.training.settings import Trainer
+from structpred.training.settings import Adam, Optimiser, Trainer
 
 MOST_STARTS = 20
 """How many experiments one may start from, each the start of the next."""

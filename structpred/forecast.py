@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 
 TRUST = 5.0
 """Seconds of watched training after which the clock counts as much as the estimates made before it."""

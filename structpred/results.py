@@ -43,7 +43,7 @@ class Epoch:
         seconds: wall-clock seconds of training so far.
         diagnostics: means of the objective's diagnostics over the epoch.
         shape: how many dev predictions there are, how many of them differ, and how long they are; see
-            `structpred.training.collapse`.
+            `structpred.training.monitoring`.
     """
 
     epoch: int

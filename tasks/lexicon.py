@@ -1,20 +1,79 @@
-"""The lexicon that needs no download: what its tasks share."""
+"""Words and their pronunciations."""
 
 import sqlite3
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from structpred.config import Count
+from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
+from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
+from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
+from structpred.tasks.pairs import Tsv
+from structpred.tasks.published import Place, PublishedTask, files, github, warn_of_new_labels
 from structpred.tasks.reading import in_hashed_order, splits_of
 from structpred.vocabulary import Symbols
+
+PhoneSet = Literal[61, 48, 39]
+"""TIMIT's own phones, those of Lee and Hon (1989) for training, and theirs for scoring."""
+
+_TRANSCRIBED = """
+aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy jh k kcl l m n
+ng nx ow oy p pau pcl q r s sh t tcl th uh uw ux v w y z zh
+"""
+PHONES: Symbols = tuple(_TRANSCRIBED.split())
+"""The 61 phones that TIMIT is transcribed in."""
+
+GLOTTAL_STOP = "q"
+"""The one phone that both smaller sets leave out."""
+
+_TO_48 = {
+    "ax-h": "ax", "axr": "er", "hv": "hh", "em": "m", "nx": "n", "eng": "ng", "ux": "uw", "h#": "sil", "pau": "sil",
+    "bcl": "vcl", "dcl": "vcl", "gcl": "vcl", "pcl": "cl", "tcl": "cl", "kcl": "cl",
+}  # fmt: skip
+_TO_39 = {
+    "ao": "aa", "ax": "ah", "ix": "ih", "el": "l", "en": "n", "zh": "sh", "cl": "sil", "vcl": "sil", "epi": "sil",
+}  # fmt: skip
+
+
+def folded(phones: Sequence[str], to: PhoneSet) -> Symbols:
+    """Phones of TIMIT in one of its smaller sets; those of a smaller set may be folded further.
+
+    Lee and Hon 1989: Speaker-independent phone recognition using hidden Markov models, table II, as Kaldi's recipe for
+    TIMIT has it. Neighbours that become the same phone stay two.
+
+    >>> folded(("h#", "q", "ao", "bcl", "b", "h#"), 48), folded(("sil", "ao", "vcl", "b", "sil"), 39)
+    (('sil', 'ao', 'vcl', 'b', 'sil'), ('sil', 'aa', 'sil', 'b', 'sil'))
+    """
+    if to == 61:
+        return tuple(phones)
+    kept = [_TO_48.get(phone, phone) for phone in phones if phone != GLOTTAL_STOP]
+    return tuple(kept if to == 48 else [_TO_39.get(phone, phone) for phone in kept])
+
+
+@dataclass(frozen=True)
+class PhoneErrorRate(SymbolErrorRate):
+    """PER as recognisers of TIMIT are scored: edits per reference phone, both sides folded into 39 phones.
+
+    Silence and closures are phones like any other.
+    """
+
+    @property
+    def signature(self) -> str:
+        """Everything that could change the number."""
+        return f"{super().signature}|phones:39"
+
+    def counts(self, prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[float, float]:
+        """Edits to the closest reference, and its length."""
+        return super().counts(folded(prediction, 39), tuple(folded(reference, 39) for reference in references))
+
 
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz'")
 _NO_STRESS = str.maketrans("", "", "ˈˌ")
@@ -117,7 +176,7 @@ def _lexicon(query: str) -> dict[Symbols, list[str]]:
 
 def _rows(query: str) -> Iterator[tuple[str, str]]:
     try:
-        with as_file(files("gruut_lang_en") / "lexicon.db") as path:
+        with resources.as_file(resources.files("gruut_lang_en") / "lexicon.db") as path:
             for word, entry in _results(query, path):
                 if not (isinstance(word, str) and isinstance(entry, str) and word and entry.strip()):
                     raise _damaged(f"has {word!r:.40} with {entry!r:.40}, not two texts")
@@ -138,3 +197,83 @@ def _damaged(how: str) -> DataError:
     return DataError(
         f"lexicon.db of gruut-lang-en must be a lexicon, but it {how}; pip install --force-reinstall gruut-lang-en"
     )
+
+
+@tasks.register("pronunciation")
+@dataclass(frozen=True, kw_only=True)
+class Pronunciation(LexiconTask):
+    """Letters to phones in American English; see `LexiconTask` for fields and splits.
+
+    Kept are 124,359 of the 124,392 words in the lexicon's version 2.0.1 (left out: 31 with accented letters such as
+    *zoë*, and *a.m.* and *p.m.*). A word's pronunciations are all references, the lexicon's first one first; there
+    are 40 phones without stress and 70 with it.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    query: ClassVar[str] = "SELECT word, phonemes FROM word_phonemes ORDER BY pron_order, id"
+
+    def reference(self, entry: str) -> Symbols:
+        """The phones of a pronunciation."""
+        return tuple(entry.split())
+
+
+TRAIN, TEST = "g014b2b.train", "g014b2b.test"
+
+
+@tasks.register("cmudict")
+@dataclass(frozen=True, kw_only=True)
+class Cmudict(PublishedTask):
+    """Letters to phones without stress, on the training part g014b2b of CMUdict: 106,837 words, 39 phones.
+
+    A twentieth of these words (5,341) is dev: the first, or where the test words are held out too the second, in the
+    order of their SHA-256. A word with several pronunciations is scored against the closest.
+
+    Attributes:
+        test: ``"published"``, the 12,000 words of g014b2b's own test file, which must be at hand; or ``"held-out"``,
+            another twentieth of the training words, for work where that file is missing. Numbers on the two are not
+            the same benchmark.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    origin: ClassVar[DataSet] = DataSet(
+        title="CMUdict, split g014b2b",
+        folder="cmudict_g2p",
+        licence="CMUdict's own, in the manner of BSD with two clauses: free for any use with its notice",
+        citation=(
+            "The CMU Pronouncing Dictionary, Carnegie Mellon University; split distributed with Phonetisaurus: Novak, "
+            "Minematsu, Hirose: WFST-Based Grapheme-to-Phoneme Conversion. FSMNLP 2012"
+        ),
+        files=files(
+            "cmudict_g2p",
+            {
+                name: github("steveash/jg2p", "9ef9110", f"jg2p-core/src/test/resources/{name}")
+                for name in (TRAIN, TEST)
+            },
+        ),
+    )
+
+    test: Literal["published", "held-out"] = "published"
+
+    def reader(self, place: Place) -> Tsv:
+        """Pairs of a word and its phones."""
+        return Tsv(train=place(TRAIN))
+
+    def load(self) -> Splits:
+        """Find the files, read them and hold words out.
+
+        Raises:
+            DataError: a file cannot be found, downloaded or read.
+        """
+        reader = self.reader(self.place)
+        published = reader.examples(self.place(TEST)) if self.test == "published" else None
+        examples = reader.examples(reader.train)
+        if len(examples) < 20:
+            raise DataError(f"{reader.train} must have at least 20 words, so that some can be held out; fetch it again")
+        of = {example.source: example for example in examples}
+        order, part = [of[source] for source in in_hashed_order(of)], len(of) // 20
+        test: list[Example] = order[:part] if published is None else published
+        start = part if published is None else 0
+        dev = order[start : start + part]
+        splits = splits_of(train=order[start + part :], dev=dev, test=test)
+        warn_of_new_labels(splits)
+        return splits

@@ -11,7 +11,7 @@ from rich.console import Console
 from structpred import forecast
 from structpred.display import Overview, details, duration, show_table, sparkline, summary, watching
 from structpred.results import Epoch, RunResult
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 
 TRAINING = Progress("training", 2, 5, 0.4, 1234.5, 90.0, 0.5, {"PER": 12.345})
 

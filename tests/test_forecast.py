@@ -9,7 +9,7 @@ import pytest
 
 from structpred import forecast
 from structpred.forecast import Cost, Forecast, Job, makespan
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 
 
 @pytest.fixture

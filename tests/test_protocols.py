@@ -14,7 +14,7 @@ from structpred.distributions.protocols import Argmax, Distribution, LogProb, Sa
 from structpred.distributions.search import Decoder
 from structpred.protocols import Checkable
 from structpred.sequences import Sequences
-from structpred.training.logbook import Ends, Logger
+from structpred.training.monitoring import Ends, Logger
 from tests.support.tiny import tiny_seq2seq
 
 

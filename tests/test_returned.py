@@ -39,9 +39,9 @@ from structpred.rewards.asking import costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, loaded
 from structpred.training import Adam, Constant, Trainer
-from structpred.training.care import Care
 from structpred.training.data import Prepared
-from structpred.training.reporting import DiagnosticWarning
+from structpred.training.meters import Care
+from structpred.training.monitoring import DiagnosticWarning
 from structpred.training.trainer import Training
 from tests.support.device import DEVICE, Watch, move
 from tests.support.tiny import Copying

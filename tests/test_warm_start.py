@@ -32,7 +32,7 @@ from structpred.results import RunResult
 from structpred.running import train
 from structpred.runs import Folder, Run
 from structpred.training import Adam, Trainer, checkpoint
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 

@@ -34,10 +34,9 @@ from structpred.running import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Trainer, waits
-from structpred.training.batching import EpochPlan
-from structpred.training.data import Prepared
-from structpred.training.ranks import Ranks
-from structpred.training.stepper import Stepper
+from structpred.training.data import EpochPlan, Prepared
+from structpred.training.distributed import Ranks
+from structpred.training.step import Stepper
 
 Figures = dict[str, object]
 

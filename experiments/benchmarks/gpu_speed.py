@@ -37,10 +37,9 @@ from structpred.returned import waiting
 from structpred.rewards import EditDistance
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, Splits
-from structpred.training.batching import EpochPlan
-from structpred.training.data import Prepared
-from structpred.training.ranks import Precision, processor_has_bf16
-from structpred.training.stepper import Stepper
+from structpred.training.data import EpochPlan, Prepared
+from structpred.training.distributed import Precision, processor_has_bf16
+from structpred.training.step import Stepper
 
 Figures = dict[str, object]
 

@@ -38,7 +38,7 @@ from structpred.reading import each_line, read_bytes
 from structpred.tables import Outcome as Row
 from structpred.tables import predictions_table, read_predictions
 from structpred.task import Task
-from structpred.tasks.tatoeba import ARCHIVE, MEMBER
+from structpred.tasks.translation import ARCHIVE, MEMBER
 
 FILES, LIMIT = 2500, 10.0
 

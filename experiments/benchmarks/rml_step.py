@@ -13,8 +13,7 @@ from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.tasks import Pronunciation
 from structpred.training import Adam
-from structpred.training.batching import Batch, EpochPlan
-from structpred.training.data import Prepared, TrainingData
+from structpred.training.data import Batch, EpochPlan, Prepared, TrainingData
 from structpred.training.step import TrainingStep, plain
 
 BATCH_TOKENS = 256

@@ -33,10 +33,9 @@ from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Inputs
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
-from structpred.training.batching import EpochPlan
-from structpred.training.data import Prepared
-from structpred.training.ranks import Precision, Ranks, processor_has_bf16
-from structpred.training.stepper import Stepper
+from structpred.training.data import EpochPlan, Prepared
+from structpred.training.distributed import Precision, Ranks, processor_has_bf16
+from structpred.training.step import Stepper
 
 SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 20
 

@@ -15,8 +15,8 @@ from structpred.experiment import Experiment
 from structpred.running import train
 from structpred.runs import Run, named
 from structpred.task import loaded
-from structpred.training.progress import Observer, Progress, ignore
-from structpred.training.ranks import in_first
+from structpred.training.distributed import in_first
+from structpred.training.monitoring import Observer, Progress, ignore
 from structpred.training.tensorboard import TensorBoard
 
 

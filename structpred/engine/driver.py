@@ -21,7 +21,7 @@ from structpred.files import described
 from structpred.folders import Folder
 from structpred.imports import check_importable
 from structpred.task import Task
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 
 TRIES = 5
 """A run fails once this many workers in a row have died during it without training an epoch further."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from structpred.training.tallies import Every
+from structpred.training.meters import Every
 
 LOOK = 0.5
 """Seconds between a worker's looks at its permit."""

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from structpred.folders import Folder
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 
 
 class ProgressFile:

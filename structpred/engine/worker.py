@@ -21,7 +21,7 @@ from structpred.files import described, write_atomically
 from structpred.folders import Folder
 from structpred.running import train, when_free
 from structpred.task import Splits, Task, loaded
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 
 T = TypeVar("T")
 _turn = threading.Lock()

@@ -25,12 +25,11 @@ from structpred.runs import Folder, Run, encoded, not_finite, trained_by
 from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
-from structpred.training.care import NotFinite
 from structpred.training.data import Prepared, warn_of_unknown
+from structpred.training.distributed import Ranks
 from structpred.training.evaluation import score_counts, scores
-from structpred.training.logbook import Logbook, Logger
-from structpred.training.progress import Observer, Progress
-from structpred.training.ranks import Ranks
+from structpred.training.meters import NotFinite
+from structpred.training.monitoring import Logbook, Logger, Observer, Progress
 from structpred.training.trainer import Training
 from structpred.vocabulary import Symbols
 

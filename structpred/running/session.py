@@ -14,11 +14,10 @@ from structpred.running.lock import alone, tidy
 from structpred.running.making import Conditions, Making
 from structpred.runs import Folder, Run
 from structpred.task import Splits, loaded
+from structpred.training.distributed import Ranks
 from structpred.training.evaluation import check_metrics
-from structpred.training.logbook import GivenLogger, opened
-from structpred.training.process import signals, without_subnormals
-from structpred.training.progress import Observer, Progress, ignore
-from structpred.training.ranks import Ranks
+from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
+from structpred.training.trainer import signals, without_subnormals
 
 WAIT = 0.5
 """Seconds between looks at a run that another process is training."""

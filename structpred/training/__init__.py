@@ -1,6 +1,5 @@
 """The common trainer."""
 
-from structpred.training.optimisers import Adam, Constant, Cosine, InverseSquareRoot, Optimiser, Schedule
-from structpred.training.settings import Trainer
+from structpred.training.settings import Adam, Constant, Cosine, InverseSquareRoot, Optimiser, Schedule, Trainer
 
 __all__ = ["Adam", "Constant", "Cosine", "InverseSquareRoot", "Optimiser", "Schedule", "Trainer"]

@@ -1,15 +1,29 @@
-"""One step: the only module that the engine wraps."""
+"""One step: the losses of a batch, their gradient, and what the step moves on."""
 
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from structpred.blame import out_of_memory
+from structpred.errors import RunError
 from structpred.models.base import Model
 from structpred.objective import Objective
-from structpred.returned import refuse
+from structpred.returned import described, refuse, waiting
+from structpred.seeds import stream
 from structpred.sequences import Inputs, Sequences
-from structpred.training.batching import Batch
+from structpred.training.checkpoint import State
+from structpred.training.data import Batch, EpochPlan, Prepared
+from structpred.training.distributed import Ranks, without_hints
+from structpred.training.meters import Average, Care, give_back, step_unless
+from structpred.training.settings import Recipe
 
 Plain = tuple[Any, ...]
 """Tensors, and behind those of outputs how many labels they have in all, and behind that the weights of draws."""
@@ -90,3 +104,262 @@ def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
     targets, draws = batch.targets, batch.draws
     drawn = () if draws is None else (*draws.tensors(), draws.total, draws.weights)
     return batch.inputs.tensors(), (*targets.tensors(), targets.total, None, targets.examples), drawn
+
+
+class MemoryWarning(RuntimeWarning):
+    """A batch did not fit into memory and is worked off in pieces."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What this process has seen of a step.
+
+    Attributes:
+        losses: of its examples, detached, ``[batch]``.
+        diagnostics: of the objective, ``[batch]`` each.
+        tokens: target tokens of its examples.
+    """
+
+    losses: Tensor
+    diagnostics: dict[str, Tensor]
+    tokens: int
+
+
+class Gradient:
+    """Leaves the gradient of (sum of losses) / (target tokens) of a whole batch in the parameters.
+
+    The divisor is that of the batch, whatever part of it a piece or a process has, so the sums of all parts are those
+    of the whole.
+
+    Args:
+        fabric: the engine.
+        step: the `TrainingStep` as the engine has wrapped it.
+        ranks: the processes at work.
+        pieces: how many to begin with.
+    """
+
+    def __init__(self, fabric: Fabric, step: Any, ranks: Ranks, pieces: int) -> None:
+        self.fabric, self.step, self.ranks, self.pieces = fabric, step, ranks, pieces
+        self.warned = False
+
+    @property
+    def alone(self) -> AbstractContextManager[object]:
+        """Keeps gradients in this process until `Ranks.add_gradients` adds them up, once a step."""
+        return nullcontext() if self.ranks.world == 1 else self.fabric.no_backward_sync(self.step)
+
+    def of(self, plan: EpochPlan, position: int, steps: int, share: float) -> Scored:
+        """That of the batch at ``position``; the parameters must have no gradient yet.
+
+        Where memory runs out it is worked off once more, in twice as many pieces, as long as there are examples to
+        part.
+        """
+        pieces = self.pieces
+        while True:
+            parts = plan.parts(position, pieces, self.ranks.rank, self.ranks.world)
+            try:
+                return self._sum(parts, plan.tokens(position), steps, share)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error) or len(parts) < pieces:
+                    raise
+                self._warn(error)
+            pieces *= 2
+            self.step.zero_grad()  # here, where the error holds no tensors of the failed attempt any more
+            if self.fabric.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _sum(self, parts: Sequence[Batch], tokens: int, steps: int, share: float) -> Scored:
+        losses: list[Tensor] = []
+        diagnostics: list[dict[str, Tensor]] = []
+        for part in parts:
+            with self.alone:
+                values, more = self.step(*plain(part), steps, share)
+                self.fabric.backward(values.sum() / tokens)
+            losses.append(values.detach())
+            diagnostics.append(more)
+        names = dict.fromkeys(name for each in diagnostics for name in each)
+        joined = {name: torch.cat([each[name] for each in diagnostics if name in each]) for name in names}
+        none = torch.zeros(0, device=self.fabric.device)
+        return Scored(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts))
+
+    def _warn(self, error: BaseException) -> None:
+        if not self.warned:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(f"a batch that does not fit into memory is worked off in pieces ({why})", MemoryWarning, 2)
+        self.warned = True
+
+
+def compiled(step: nn.Module, device: torch.device) -> nn.Module:
+    """The step as ``torch.compile`` makes it, for batches of any shape.
+
+    Raises:
+        RunError: it would have to make code for a processor, and there is no compiler.
+    """
+    compilers = [os.environ.get("CXX"), "g++", "clang++"]
+    if device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
+        raise RunError("expected a C++ compiler for Trainer.compile, but there is none; install g++ or leave it off")
+    return torch.compile(step, dynamic=True)  # type: ignore[return-value]  # a module stays one
+
+
+def _module(what: str, found: object) -> nn.Module:
+    if not isinstance(found, nn.Module):
+        refuse(what, "a torch.nn.Module", described(found), "return the module itself")
+    return found
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that was taken, or skipped.
+
+    Attributes:
+        scored: losses and diagnostics of this process's examples.
+        skip: True where the step was not finite and left no trace, 0-dim and on the device.
+    """
+
+    scored: Scored
+    skip: Tensor
+
+
+class Stepper:
+    """Takes steps and never waits for the device itself; what models and objectives wait for is in docs/training.md.
+
+    Everything random is seeded here: initial weights first, then the dropout, which has the global state from there on.
+
+    Args:
+        recipe: the experiment.
+        prepared: its data.
+        ranks: the processes at work.
+
+    Attributes:
+        model: the network that is trained.
+        generator: source of the draws that the objective makes during a step.
+        care: counts of skipped steps.
+
+    Raises:
+        RunError: the device is not there.
+    """
+
+    def __init__(self, recipe: Recipe, prepared: Prepared, ranks: Ranks) -> None:
+        self.recipe, self.ranks = recipe, ranks
+        self.fabric = ranks.fabric(recipe.trainer.precision)
+        self.generator = torch.Generator(self.fabric.device)
+        self.generator.manual_seed(self._stream("objective"))
+        torch.manual_seed(stream(recipe.seed, "initialisation"))
+        self.modules = self._modules(prepared)
+        self.model = self.modules.model
+        self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
+        step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
+        with without_hints():
+            self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
+        torch.manual_seed(self._stream("dropout"))
+        self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
+        self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
+        self.buffers = [] if self.modules.state is None else list(self.modules.state.buffers())
+        self.care = Care(self.fabric.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.fabric.device
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network that is scored and kept: the moving average, if there is one."""
+        return self.step.model if self.average is None else self.average.model
+
+    def take(self, plan: EpochPlan, position: int, steps: int, share: float) -> Taken:
+        """One step of the optimiser.
+
+        Args:
+            plan: the epoch.
+            position: the batch in it.
+            steps: those before this one.
+            share: of the training that is done.
+
+        Raises:
+            ConfigError: the losses do not depend on any weight.
+        """
+        trainer, optimiser = self.recipe.trainer, self.recipe.optimiser
+        for group in self.optimizer.param_groups:
+            group["lr"] = optimiser.rate * optimiser.schedule.factor(share)
+        before = [buffer.clone() for buffer in self.buffers]
+        self.optimizer.zero_grad()
+        scored = self.gradient.of(plan, position, steps, share)
+        if len(scored.losses) and all(each.grad is None for each in self.parameters):
+            what, advice = f"{type(self.recipe.objective).__name__}.losses", "compute them from p"
+            refuse(what, "losses with a gradient to the model's weights", "values that do not depend on them", advice)
+        doubtful = self.ranks.add_gradients(self.parameters, ~scored.losses.sum().isfinite())
+        norm = self.fabric.clip_gradients(self.step, self.optimizer, max_norm=trainer.clip, error_if_nonfinite=False)
+        assert norm is not None
+        skip = doubtful | ~norm.isfinite()
+        step_unless(skip, self.optimizer)
+        give_back(self.buffers, before, skip)
+        if self.average is not None:
+            self.average.follow(steps + 1)
+        self.care.count(skip, position, doubtful)
+        return Taken(scored, skip)
+
+    @torch.no_grad()
+    def examine(self, plan: EpochPlan, position: int, steps: int, share: float) -> None:
+        """Compute a batch's losses once more, for nothing but the checks that make the device wait.
+
+        Raises:
+            ConfigError: a component returns what is not finite.
+        """
+        with waiting():
+            for part in plan.parts(position, self.gradient.pieces, self.ranks.rank, self.ranks.world):
+                self.modules(*plain(part), steps, share)
+
+    def state(self) -> State:
+        """Everything needed to go on with the same steps; all processes take part."""
+        random, *others = self.ranks.gather(self.random())
+        return {
+            "modules": self.modules.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.model.state_dict(),
+            "random": random,
+            "random_of_others": others,
+            "care": self.care.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self.modules.load_state_dict(state["modules"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
+        self._set_random([state["random"], *state.get("random_of_others", [])])
+        if "care" in state:  # not in checkpoints of version 0.1
+            self.care.restore(state["care"])
+
+    def _modules(self, prepared: Prepared) -> TrainingStep:
+        recipe, sizes = self.recipe, prepared.training.sizes
+        model = _module(f"{type(recipe.model).__name__}.build", recipe.model.build(sizes))
+        if not any(each.requires_grad for each in model.parameters()):
+            what = f"{type(recipe.model).__name__}.build"
+            refuse(what, "a network with weights to train", "one without", "leave requires_grad on for some")
+        state = recipe.objective.state(sizes)
+        if state is not None:
+            _module(f"{type(recipe.objective).__name__}.state", state)
+        kind = prepared.training.inputs.padded
+        return TrainingStep(
+            model, recipe.objective, state, self.generator, kind=kind, symbols=sizes.inputs, specification=recipe.model
+        )
+
+    def _stream(self, name: str) -> int:
+        """A seed of this process's own; the first one's is that of a process on its own."""
+        return stream(self.recipe.seed, name, *([] if self.ranks.first else [self.ranks.rank]))
+
+    def random(self) -> State:
+        """Where the streams of dropout and of the objective's draws stand."""
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        return {"torch": torch.get_rng_state(), "cuda": cuda, "objective": self.generator.get_state()}
+
+    def _set_random(self, states: Sequence[State]) -> None:
+        """Of every process; one that there was not when they were saved begins its own."""
+        if self.ranks.rank >= len(states):
+            return
+        state = states[self.ranks.rank]
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+        self.generator.set_state(state["objective"])

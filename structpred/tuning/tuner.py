@@ -15,7 +15,7 @@ from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
 from structpred.task import loaded
 from structpred.training.data import Codec, warn_of_unknown
-from structpred.training.process import signals
+from structpred.training.trainer import signals
 from structpred.tuning.claims import claimed
 from structpred.tuning.contents import importances_of
 from structpred.tuning.outcomes import Result

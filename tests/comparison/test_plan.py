@@ -16,7 +16,7 @@ from structpred.objectives import RML, MaximumLikelihood
 from structpred.running import train
 from structpred.runs import Folder
 from structpred.training import Adam, Trainer
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 from tests.support.tiny import Copying
 
 TINY = Experiment(

@@ -20,15 +20,15 @@ from structpred.experiments import five_objectives, five_objectives_tuning
 from structpred.task import Splits, Task
 from structpred.training.data import Prepared
 from structpred.training.evaluation import predict
-from structpred.training.progress import ignore
+from structpred.training.monitoring import ignore
 from structpred.training.trainer import GREEDY, Training
 
 pytestmark = [
     # these data are for some uses only, of which tests are none that is ruled out
     pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning"),
     # some published data share a few sentences between their parts, or have a rare label in one of them only
-    pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning"),
-    pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.NewLabelWarning"),
+    pytest.mark.filterwarnings("ignore::structpred.tasks.published.SharedInputWarning"),
+    pytest.mark.filterwarnings("ignore::structpred.tasks.published.NewLabelWarning"),
 ]
 
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]

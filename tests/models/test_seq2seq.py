@@ -11,7 +11,7 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.errors import ConfigError
 from structpred.models import Seq2Seq, seq2seq
 from structpred.sequences import Sequences
-from structpred.training.ranks import processor_has_bf16
+from structpred.training.distributed import processor_has_bf16
 from tests.support.tiny import as_candidates, strings, tiny_p, tiny_seq2seq
 
 FALSE_ALARM = 1e-4

@@ -22,7 +22,7 @@ from structpred.task import Example, Splits
 from structpred.tasks import Conll, LetterTagging
 from structpred.training import Adam, Trainer
 from structpred.training.data import Prepared
-from structpred.training.ranks import processor_has_bf16
+from structpred.training.distributed import processor_has_bf16
 from tests.support.tagging import TAGGERS, tiny_tagger
 from tests.support.tiny import Copying, as_candidates, strings
 
@@ -159,7 +159,7 @@ def columns_at(path: Path, sentences: int) -> str:
     return str(path)
 
 
-@pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning")
+@pytest.mark.filterwarnings("ignore::structpred.tasks.published.SharedInputWarning")
 @pytest.mark.parametrize("kind", TAGGERS)
 def test_a_saved_run_tags_new_sentences(kind: type[Tagger], tmp_path: Path) -> None:
     path = columns_at(tmp_path / "a.txt", 10)

@@ -32,7 +32,7 @@ from structpred.running import train
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
 from structpred.training import Trainer, checkpoint
-from structpred.training.tallies import Totals
+from structpred.training.meters import Totals
 from tests.support.tiny import Copying, tiny_p, tiny_seq2seq
 
 LABELS = 3

@@ -26,7 +26,7 @@ from structpred.task import Sizes
 from structpred.tasks import Pronunciation
 from structpred.training import Trainer, checkpoint
 from structpred.training.data import Prepared
-from structpred.training.progress import ignore
+from structpred.training.monitoring import ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying, as_candidates, strings, tiny_p
 

@@ -20,7 +20,7 @@ from structpred.rewards import EditDistance, Hamming
 from structpred.sequences import Sequences
 from structpred.training import Trainer
 from structpred.training.data import Prepared
-from structpred.training.progress import ignore
+from structpred.training.monitoring import ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying, strings, tiny_seq2seq
 

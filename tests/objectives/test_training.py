@@ -30,9 +30,8 @@ from structpred.running import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Adam, Constant, Trainer
-from structpred.training.batching import EpochPlan
-from structpred.training.data import Prepared
-from structpred.training.progress import ignore
+from structpred.training.data import EpochPlan, Prepared
+from structpred.training.monitoring import ignore
 from structpred.training.step import plain
 from structpred.training.trainer import Training
 

@@ -35,10 +35,9 @@ from structpred.rewards.asking import scores_of
 from structpred.running import train
 from structpred.runs import Run
 from structpred.sequences import Sequences
-from structpred.training import Trainer, reporting
-from structpred.training.batching import EpochPlan
-from structpred.training.data import Codec, TrainingData
-from structpred.training.reporting import PoorWeightsWarning, warn_of_poor_weights
+from structpred.training import Trainer, monitoring
+from structpred.training.data import Codec, EpochPlan, TrainingData
+from structpred.training.monitoring import PoorWeightsWarning, warn_of_poor_weights
 from tests.support.tiny import Copying, tiny_p
 
 TAU = 0.3
@@ -121,7 +120,7 @@ def test_poor_weights_are_said_once() -> None:
 
 
 def test_training_looks_at_the_weights_of_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "POOR", 2.0)
+    monkeypatch.setattr(monitoring, "POOR", 2.0)
     model, trainer = Seq2Seq(embedding=4, hidden=4), Trainer(epochs=1, batch_tokens=40)
     with pytest.warns(PoorWeightsWarning, match="importance weights are poor"):
         train(Experiment(task=Copying(), model=model, objective=BLEU_RML, trainer=trainer), root=tmp_path)

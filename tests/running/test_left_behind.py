@@ -27,8 +27,7 @@ from structpred.running import tidy, train
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
 from structpred.training import Trainer
-from structpred.training.logbook import Logbook
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Logbook, Progress
 from tests.support.tiny import Copying
 
 TINY = Experiment(

@@ -11,16 +11,15 @@ import pytest
 from structpred.config import encode
 from structpred.errors import DataError
 from structpred.tasks import Conll, Conll2000
-from structpred.tasks.conll import CommentWarning
-from structpred.tasks.held_out import NewLabelWarning, SharedInputWarning
-from structpred.tasks.schemes import Scheme
+from structpred.tasks.published import NewLabelWarning, SharedInputWarning
+from structpred.tasks.tagged import CommentWarning, Scheme
 from structpred.vocabulary import Symbols
 
 # these data are for some uses only, of which tests are none that is ruled out
 # here one file is often all splits, and then every sentence is on several sides
 pytestmark = [
     pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning"),
-    pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning"),
+    pytest.mark.filterwarnings("ignore::structpred.tasks.published.SharedInputWarning"),
 ]
 
 PLAIN = b"The DT B-NP\ncat NN I-NP\nsat VB O\n\nIt PRP B-NP\n"
@@ -284,7 +283,7 @@ def test_a_folder_without_the_files_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("STRUCTPRED_DATA" not in os.environ, reason="set STRUCTPRED_DATA to the folder with conll2000")
-@pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.NewLabelWarning")  # I-LST, in the test part only
+@pytest.mark.filterwarnings("ignore::structpred.tasks.published.NewLabelWarning")  # I-LST, in the test part only
 def test_the_shared_task_has_its_published_sizes_and_goes_out_as_it_came_in() -> None:
     splits = Conll2000().load()
     assert [len(splits.train), len(splits.dev), len(splits.test)] == [8043, 893, 2012]

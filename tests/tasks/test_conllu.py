@@ -6,11 +6,11 @@ import pytest
 
 from structpred.errors import DataError
 from structpred.tasks import Conllu
-from structpred.tasks.conllu import Tag
+from structpred.tasks.treebank import Tag
 from structpred.training.evaluation import score_counts
 from tests.support.damage import outcomes
 
-pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.published.SharedInputWarning")
 
 
 def row(number: str, word: str = "_", upos: str = "_", xpos: str = "_") -> str:

@@ -9,7 +9,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.metrics import Accuracy
 from structpred.task import Example, Splits
 from structpred.tasks import LetterTagging, Pronunciation, lexicon
-from structpred.tasks.letter_tagging import CONTINUED, letter_labels
+from structpred.tasks.letters import CONTINUED, letter_labels
 from structpred.vocabulary import Symbols
 
 
@@ -117,7 +117,7 @@ def test_more_words_than_there_are_is_refused_by_name() -> None:
 def test_a_lexicon_without_alignments_is_an_error_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lexicon, "files", lambda package: tmp_path)
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
     connection = sqlite3.connect(tmp_path / "lexicon.db")
     connection.execute("CREATE TABLE word_phonemes (id INTEGER)")
     connection.close()

@@ -9,7 +9,7 @@ import pytest
 
 from structpred.errors import ConfigError, DataError
 from structpred.task import Example, Splits
-from structpred.tasks import Pronunciation, lexicon
+from structpred.tasks import Pronunciation
 
 
 def words(examples: tuple[Example, ...]) -> list[str]:
@@ -98,7 +98,7 @@ def test_parse_refuses_what_is_not_one_word(text: str, expected: str) -> None:
 
 
 def lexicon_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(lexicon, "files", lambda package: folder)
+    monkeypatch.setattr("importlib.resources.files", lambda package: folder)
     return folder / "lexicon.db"
 
 
@@ -122,7 +122,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     def missing(package: str) -> Path:
         raise ModuleNotFoundError(package)
 
-    monkeypatch.setattr(lexicon, "files", missing)
+    monkeypatch.setattr("importlib.resources.files", missing)
     with pytest.raises(DataError, match=r"pip install gruut-lang-en$"):
         Pronunciation().load()
 
@@ -155,6 +155,6 @@ def test_a_lexicon_with_anything_but_texts_is_one_sentence(
         connection.execute("CREATE TABLE word_phonemes (id INTEGER, word, pron_order INTEGER, phonemes)")
         connection.execute("INSERT INTO word_phonemes VALUES (0, ?, 0, ?)", row)
         connection.commit()
-    monkeypatch.setattr(lexicon, "files", lambda _: package)
+    monkeypatch.setattr("importlib.resources.files", lambda _: package)
     with pytest.raises(DataError, match=r"^lexicon\.db of gruut-lang-en must .* not two texts; pip"):
         Pronunciation().load()

@@ -29,15 +29,15 @@ from structpred.tasks import (
     Tatoeba,
     Wnut17,
 )
+from structpred.tasks.morphology import Language
 from structpred.tasks.published import PublishedTask
-from structpred.tasks.sigmorphon import Language
 
 # these data are for some uses only, of which tests are none that is ruled out
 # some of them share a few sentences between their parts, or have a rare label in one of them only
 pytestmark = [
     pytest.mark.filterwarnings("ignore::structpred.downloads.RestrictedDataWarning"),
-    pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning"),
-    pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.NewLabelWarning"),
+    pytest.mark.filterwarnings("ignore::structpred.tasks.published.SharedInputWarning"),
+    pytest.mark.filterwarnings("ignore::structpred.tasks.published.NewLabelWarning"),
 ]
 
 ROOT = os.environ.get("STRUCTPRED_DATA")

@@ -16,7 +16,7 @@ if not LANGUAGES:
     pytest.skip("needs the data set: $STRUCTPRED_DATA/sigmorphon2020 is absent", allow_module_level=True)
 
 # most languages have rare phones in one part only
-pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.NewLabelWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.published.NewLabelWarning")
 
 
 def task(language: str) -> Tsv:

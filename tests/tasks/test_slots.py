@@ -7,7 +7,7 @@ from structpred.errors import DataError
 from structpred.tasks import Slots
 from tests.support.damage import outcomes
 
-pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.SharedInputWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.published.SharedInputWarning")
 
 WORDS, TAGS = "add  él clásico now \nplay it\nplay\n", "O B-name I-name O \nO B-name\nO\n"
 

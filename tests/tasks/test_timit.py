@@ -17,9 +17,8 @@ from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.recordings import Recording
 from structpred.task import Splits
 from structpred.tasks import Timit
-from structpred.tasks.phones import PHONES, PhoneErrorRate, PhoneSet, folded
-from structpred.tasks.timit import IncompleteWarning
-from structpred.tasks.timit_corpus import CORE, DEV, Utterance
+from structpred.tasks.lexicon import PHONES, PhoneErrorRate, PhoneSet, folded
+from structpred.tasks.speech import CORE, DEV, IncompleteWarning, Utterance
 from structpred.training import Adam
 from tests.support.damage import outcomes
 from tests.support.speech import DEV_SPEAKERS, TEST_SPEAKERS, write_corpus, write_utterance

@@ -13,11 +13,11 @@ from structpred.errors import ConfigError, DataError
 from structpred.reading import read_lines
 from structpred.task import Example, Splits, Task
 from structpred.tasks import Tsv
-from structpred.tasks.held_out import NewLabelWarning
+from structpred.tasks.published import NewLabelWarning
 from structpred.tasks.reading import digest_of, in_hashed_order
 
 # most files here are too small for dev and test to have no symbol of their own
-pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.held_out.NewLabelWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::structpred.tasks.published.NewLabelWarning")
 
 Write = Callable[..., str]
 

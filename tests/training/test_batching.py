@@ -10,8 +10,7 @@ from structpred.objective import Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, Sampled
 from structpred.seeds import generator
 from structpred.sequences import Sequences
-from structpred.training.batching import EpochPlan, token_batches
-from structpred.training.data import Codec, TrainingData
+from structpred.training.data import Codec, EpochPlan, TrainingData, token_batches
 from tests.support.tiny import Copying
 
 EXAMPLES = Copying(train=50).load().train

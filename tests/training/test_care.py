@@ -23,11 +23,10 @@ from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Adam, Constant, Trainer, checkpoint
-from structpred.training.average import Average
-from structpred.training.care import step_unless
 from structpred.training.data import Prepared
-from structpred.training.gradient import MemoryWarning
-from structpred.training.logbook import Logbook, of_epoch
+from structpred.training.meters import Average, step_unless
+from structpred.training.monitoring import Logbook, of_epoch
+from structpred.training.step import MemoryWarning
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 

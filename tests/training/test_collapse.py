@@ -16,7 +16,7 @@ from structpred.rewards import FunctionReward
 from structpred.running import train
 from structpred.task import Example, Splits
 from structpred.training import Adam, Trainer
-from structpred.training.collapse import CollapseWarning, collapsed, shape_of, warn_of_collapse
+from structpred.training.monitoring import CollapseWarning, collapsed, shape_of, warn_of_collapse
 from tests.support.tiny import Copying
 
 HEALTHY = {"outputs": 1000.0, "distinct": 900.0, "distinct_references": 930.0, "length_ratio": 1.0}

@@ -35,12 +35,10 @@ from structpred.rewards import Context, Hamming, Reward, SentenceBleu, bind
 from structpred.running import train
 from structpred.sequences import Sequences
 from structpred.training import Trainer, waits
-from structpred.training.batching import EpochPlan
-from structpred.training.care import Care
-from structpred.training.data import Prepared
-from structpred.training.ranks import Ranks
-from structpred.training.stepper import Stepper
-from structpred.training.tallies import Totals
+from structpred.training.data import EpochPlan, Prepared
+from structpred.training.distributed import Ranks
+from structpred.training.meters import Care, Totals
+from structpred.training.step import Stepper
 from tests.support.device import DEVICE, There, Watch, move
 from tests.support.tiny import Copying
 

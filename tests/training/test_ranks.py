@@ -20,9 +20,8 @@ from structpred.objectives import RML
 from structpred.running import train
 from structpred.runs import Run
 from structpred.training import Adam, Trainer, checkpoint
-from structpred.training.batching import EpochPlan
-from structpred.training.data import Prepared
-from structpred.training.ranks import Ranks
+from structpred.training.data import EpochPlan, Prepared
+from structpred.training.distributed import Ranks
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
@@ -115,7 +114,7 @@ def test_the_engine_gives_no_hints_about_the_device(
         rank_zero_info("You are using a device that has Tensor Cores.")
 
     monkeypatch.setattr("lightning_fabric.accelerators.CPUAccelerator.setup_device", hinting)
-    monkeypatch.setattr("structpred.training.ranks.processor_has_bf16", lambda: True)
+    monkeypatch.setattr("structpred.training.distributed.processor_has_bf16", lambda: True)
     with caplog.at_level("INFO"):
         Ranks("cpu").fabric("bf16")
         Training(TINY, Prepared.of(TINY.task.load(), TINY.model), device="cpu")

@@ -29,8 +29,8 @@ from structpred.sequences import Sequences
 from structpred.tables import read_predictions
 from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint
 from structpred.training.data import Prepared
-from structpred.training.progress import Progress, ignore
-from structpred.training.ranks import processor_has_bf16
+from structpred.training.distributed import processor_has_bf16
+from structpred.training.monitoring import Progress, ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 

@@ -15,7 +15,7 @@ from structpred import Experiment
 from structpred.engine import driver
 from structpred.errors import ConfigError
 from structpred.objectives import MaximumLikelihood
-from structpred.training.progress import Progress
+from structpred.training.monitoring import Progress
 from structpred.tuning import Over, Range, spaces
 from tests.support.studies import fake_runs, never, quick, shown, trials_of
 from tests.support.tiny import Copying

@@ -1,15 +1,17 @@
-"""Inflection: from a lemma and what form is wanted to the form."""
+"""Inflected forms of words, and pronunciations of SIGMORPHON's shared tasks."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from structpred.config import Count
+from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
-from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
+from structpred.metrics import Metric, SigmorphonErrorRate, SymbolErrorRate, WordErrorRate
 from structpred.reading import Line, read_lines
 from structpred.registry import tasks
 from structpred.task import Example
-from structpred.tasks.pairs import Pairs, Separation, merged
+from structpred.tasks.pairs import Pairs, Separation, Tsv, merged
+from structpred.tasks.published import Place, PublishedTask, files, github
 from structpred.tasks.reading import label_of, place_of
 from structpred.vocabulary import Symbols
 
@@ -114,3 +116,123 @@ class Inflection(Pairs):
         if not tab or "\t" in features:
             raise DataError(f"the input must be a lemma, one tab and features such as V;PST, but got {text[:60]!r}")
         return self._source(lemma, features, "the input")
+
+
+Language = Literal[
+    "ady", "arm", "bul", "dut", "fre", "geo", "gre", "hin", "hun", "ice", "jpn", "kor", "lit", "rum", "vie"
+]  # fmt: skip
+PARTS = ("train", "dev", "test")
+_WIKTIONARY = "text from Wiktionary, CC BY-SA 3.0: name the source and share changes alike"
+
+
+@tasks.register("sigmorphon-2020")
+@dataclass(frozen=True, kw_only=True)
+class Sigmorphon2020(PublishedTask):
+    """Letters to phones: 3,600, 450 and 450 words in each of 15 languages (Gorman et al. 2020, task 1).
+
+    The published table averages WER and PER over languages; its PER is the script's, here ``SIGMORPHON-PER``.
+
+    Attributes:
+        language: one of the task's codes. Checksums are known for ten; hun, jpn, kor, lit and vie must be at hand.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate(), SigmorphonErrorRate())
+    origin: ClassVar[DataSet] = DataSet(
+        title="SIGMORPHON 2020 grapheme-to-phoneme conversion",
+        folder="sigmorphon2020",
+        licence=_WIKTIONARY,
+        citation=(
+            "Gorman, Ashby, Goyzueta, McCarthy, Wu, You: The SIGMORPHON 2020 Shared Task on Multilingual "
+            "Grapheme-to-Phoneme Conversion. SIGMORPHON 2020"
+        ),
+        files=files(
+            "sigmorphon2020",
+            {
+                f"{part}/{language}_{part}.tsv": github(
+                    "sigmorphon/2020", "3d9bb36", f"task1/data/{part}/{language}_{part}.tsv"
+                )
+                for part in PARTS
+                for language in Language.__args__  # type: ignore[attr-defined]  # typing.get_args would hide the order
+            },
+        ),
+    )
+
+    language: Language
+
+    def reader(self, place: Place) -> Tsv:
+        """Pairs of a word and its phones."""
+        train, dev, test = (place(f"{part}/{self.language}_{part}.tsv") for part in PARTS)
+        return Tsv(train=train, dev=dev, test=test)
+
+
+@tasks.register("sigmorphon-2021")
+@dataclass(frozen=True, kw_only=True)
+class Sigmorphon2021(PublishedTask):
+    """Letters to phones in American English: 33,344, 4,168 and 4,168 words (Ashby et al. 2021, task 1, eng_us)."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    origin: ClassVar[DataSet] = DataSet(
+        title="SIGMORPHON 2021 grapheme-to-phoneme conversion",
+        folder="sigmorphon2021",
+        licence=_WIKTIONARY,
+        citation=(
+            "Ashby et al.: Results of the Second SIGMORPHON Shared Task on Multilingual Grapheme-to-Phoneme "
+            "Conversion. SIGMORPHON 2021"
+        ),
+        files=files(
+            "sigmorphon2021",
+            {
+                f"eng_us_{part}.tsv": github("sigmorphon/2021-task1", "821bcde", f"data/high/eng_us_{part}.tsv")
+                for part in PARTS
+            },
+        ),
+    )
+
+    def reader(self, place: Place) -> Tsv:
+        """Pairs of a word and its phones."""
+        train, dev, test = (place(f"eng_us_{part}.tsv") for part in PARTS)
+        return Tsv(train=train, dev=dev, test=test)
+
+
+_2017 = "519bb1677a7c747b3863d37069ffd395062288d8"
+
+
+@tasks.register("sigmorphon-2017")
+@dataclass(frozen=True, kw_only=True)
+class Sigmorphon2017(PublishedTask):
+    """Inflection: from a lemma and features to a form; 1,000 dev and 1,000 test lines (Cotterell et al. 2017, task 1).
+
+    Attributes:
+        language: English name in lower case, such as ``"german"``. Checksums are known of english, finnish and german;
+            others must be at hand.
+        size: the training file: ``"low"`` has 100 lines, ``"medium"`` 1,000 and ``"high"`` 10,000.
+    """
+
+    metrics: ClassVar[tuple[Metric, ...]] = Inflection.metrics
+    origin: ClassVar[DataSet] = DataSet(
+        title="CoNLL-SIGMORPHON 2017 inflection",
+        folder="sigmorphon2017",
+        licence=_WIKTIONARY,
+        citation=(
+            "Cotterell et al.: CoNLL-SIGMORPHON 2017 Shared Task: Universal Morphological Reinflection in 52 "
+            "Languages. CoNLL-SIGMORPHON 2017"
+        ),
+        files=files(
+            "sigmorphon2017",
+            {
+                f"{language}-{part}": github(
+                    "sigmorphon/conll2017", _2017, f"{'answers' if 'test' in part else 'all'}/task1/{language}-{part}"
+                )
+                for language in ("english", "finnish", "german")
+                for part in ("train-low", "train-medium", "train-high", "dev", "uncovered-test")
+            },
+        ),
+    )
+
+    language: str
+    size: Literal["low", "medium", "high"] = "medium"
+
+    def reader(self, place: Place) -> Inflection:
+        """Lemmas, forms and features."""
+        train, dev, test = (f"{self.language}-{part}" for part in (f"train-{self.size}", "dev", "uncovered-test"))
+        return Inflection(train=place(train), dev=place(dev), test=place(test))

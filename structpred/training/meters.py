@@ -1,0 +1,255 @@
+"""What training keeps as it goes, on the device so that nothing waits: sums, averages, best weights, skipped steps."""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from structpred.errors import RunError
+from structpred.recordings import spelt
+from structpred.training.checkpoint import State
+from structpred.training.data import EpochPlan, Prepared
+
+
+class Average:
+    """A second network whose weights follow those of the first: a ← a + (1 − d)(w − a) after each step.
+
+    The decay d of step t is the smaller of ``decay`` and (1 + t) / (10 + t), so that the random weights of the
+    beginning are soon forgotten, as TensorFlow's ExponentialMovingAverage does.
+
+    Args:
+        model: the network that is trained.
+        decay: the larger, the longer the memory: about 1 / (1 − decay) steps.
+
+    Attributes:
+        model: the network with the averaged weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self._pairs = list(zip(self.model.parameters(), model.parameters(), strict=True))
+        self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
+
+    @torch.no_grad()
+    def follow(self, steps: int) -> None:
+        """Take in the weights after so many steps."""
+        weight = 1 - min(self.decay, (1 + steps) / (10 + steps))
+        for average, current in self._pairs:
+            average.lerp_(current, weight)
+        for buffer, content in self._buffers:
+            buffer.copy_(content)
+
+
+TAKEN = torch.tensor(False)
+
+
+@dataclass
+class Totals:
+    """Sums over the epoch, on the device until somebody reads them; a diagnostic may come with some steps only."""
+
+    losses: Any = 0.0
+    tokens: Any = 0
+    sums: Any = None
+    counts: Any = None
+
+    def add(self, losses: Tensor, diagnostics: dict[str, Tensor], tokens: int, skip: Tensor = TAKEN) -> None:
+        """Count one step, unless ``skip``, a 0-dim tensor, says that it was none."""
+        taken = ~skip
+        self.losses = self.losses + torch.where(skip, 0.0, losses.sum())
+        self.tokens = self.tokens + tokens * taken
+        sums, counts = self.sums or {}, self.counts or {}
+        here = {name: torch.where(skip, 0.0, values.sum()) for name, values in diagnostics.items()}
+        self.sums = sums | {name: sums.get(name, 0.0) + value for name, value in here.items()}
+        self.counts = counts | {name: counts.get(name, 0) + len(losses) * taken for name in diagnostics}
+
+    def loss(self) -> float:
+        """Mean loss per target token."""
+        return float(self.losses) / max(int(self.tokens), 1)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Mean of each diagnostic per example that it was given for."""
+        return {name: float(total) / max(int(self.counts[name]), 1) for name, total in (self.sums or {}).items()}
+
+    def numbers(self) -> "Totals":
+        """The same as plain numbers, which every process can read."""
+        sums, counts = self.sums or {}, self.counts or {}
+        return Totals(
+            float(self.losses),
+            int(self.tokens),
+            {name: float(each) for name, each in sums.items()},
+            {name: int(each) for name, each in counts.items()},
+        )
+
+    @classmethod
+    def of(cls, parts: Sequence["Totals"]) -> "Totals":
+        """What several processes have counted, together; each of them as `numbers`."""
+        names = dict.fromkeys(name for part in parts for name in part.sums)
+        return cls(
+            sum(part.losses for part in parts),
+            sum(part.tokens for part in parts),
+            {name: sum(part.sums.get(name, 0.0) for part in parts) for name in names},
+            {name: sum(part.counts.get(name, 0) for part in parts) for name in names},
+        )
+
+
+@dataclass
+class Best:
+    """The weights to keep.
+
+    Attributes:
+        epoch: the epoch after which they were taken.
+        improved: the first epoch with these scores; later ones that only equal them are kept, but are no progress.
+        ranking: their dev scores as `structpred.training.evaluation.ranking` has them.
+        weights: the network's state.
+    """
+
+    epoch: int
+    improved: int
+    ranking: tuple[float, ...]
+    weights: dict[str, Tensor]
+
+
+@dataclass
+class Clock:
+    """Time spent, over all interruptions."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        self._began: tuple[float, float] | None = None
+
+    def start(self) -> None:
+        """Begin counting."""
+        self._began = (time.monotonic(), time.process_time())
+
+    def stop(self) -> None:
+        """Stop counting."""
+        state = self.state()
+        self.wall, self.cpu, self._began = state["wall"], state["cpu"], None
+
+    def seconds(self) -> float:
+        """Wall-clock seconds so far."""
+        return float(self.state()["wall"])
+
+    def state(self) -> State:
+        """The fields, brought up to date."""
+        wall, cpu = (time.monotonic() - self._began[0], time.process_time() - self._began[1]) if self._began else (0, 0)
+        return {"wall": self.wall + wall, "cpu": self.cpu + cpu, "tokens": self.tokens}
+
+    def pace(self, done: float) -> tuple[float, float]:
+        """Target tokens per second, and seconds left when ``done`` of the training is done."""
+        seconds = max(self.seconds(), 1e-9)
+        return self.tokens / seconds, seconds * (1 - done) / max(done, 1e-9)
+
+
+class Every:
+    """Says once an interval that it is time.
+
+    Args:
+        interval: seconds.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self._last = 0.0
+
+    def due(self) -> bool:
+        """True once an interval, and the first time."""
+        now = time.monotonic()
+        if now - self._last < self.interval:
+            return False
+        self._last = now
+        return True
+
+
+class NotFinite(RunError):
+    """Too many steps in a row whose loss or gradient was not finite.
+
+    Args:
+        what: what was not finite, such as ``"the loss of RML"``.
+        steps: how many there were.
+        epoch: when, from 1.
+        batch: the examples of the last one, as plain values.
+    """
+
+    def __init__(self, what: str, steps: int, epoch: int, batch: State) -> None:
+        super().__init__(
+            f"{what} was not finite in {steps} steps in a row in epoch {epoch}; lower the learning rate or the clip "
+            "norm, or look at the batch"
+        )
+        self.batch = batch
+
+
+class Care:
+    """Counts of skipped steps.
+
+    Attributes:
+        skipped: all of them.
+        in_a_row: those since the last step that was taken.
+        longest: the most there ever were in a row.
+        position: place in the epoch of the last one; -1 for none.
+        by_loss: True where the loss of the last one itself was not finite, False where its gradient alone was not.
+    """
+
+    NAMES = ("skipped", "in_a_row", "longest", "position", "by_loss")
+
+    def __init__(self, device: torch.device) -> None:
+        self.skipped, self.in_a_row, self.longest = (torch.zeros((), dtype=torch.long, device=device) for _ in range(3))
+        self.position = torch.tensor(-1, device=device)
+        self.by_loss = torch.zeros((), dtype=torch.bool, device=device)
+
+    def count(self, skip: Tensor, position: int, by_loss: Tensor) -> None:
+        """Count a step that is skipped, or is not; ``by_loss`` where its loss is not finite."""
+        self.skipped = self.skipped + skip
+        self.in_a_row = (self.in_a_row + 1) * skip
+        self.longest = torch.maximum(self.longest, self.in_a_row)
+        self.position = torch.where(skip, position, self.position)
+        self.by_loss = torch.where(skip, by_loss, self.by_loss)
+
+    def state(self) -> State:
+        """All counts."""
+        return {name: getattr(self, name) for name in self.NAMES}
+
+    def restore(self, state: State) -> None:
+        """Go on counting from what `state` returned."""
+        for name in self.NAMES:
+            setattr(self, name, state[name].to(self.skipped.device))
+
+
+def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """One step of the optimiser, unless ``skip``, a 0-dim tensor, says not to.
+
+    A fused optimiser looks at it on the device; for any other the device has to be waited for.
+    """
+    if all(group.get("fused") for group in optimizer.param_groups):
+        inner = getattr(optimizer, "optimizer", optimizer)  # below the engine's wrapper
+        setattr(inner, "found_inf", skip.float())  # noqa: B010 - as torch.amp.GradScaler does; it is not declared
+        optimizer.step()
+    elif not skip:
+        optimizer.step()
+
+
+def give_back(buffers: Sequence[Tensor], before: Sequence[Tensor], skip: Tensor) -> None:
+    """Undo what a skipped step has counted."""
+    for buffer, old in zip(buffers, before, strict=True):
+        buffer.copy_(torch.where(skip, old, buffer))
+
+
+def described(plan: EpochPlan, position: int, prepared: Prepared) -> State:
+    """A batch in symbols, for people."""
+    targets = plan[position].targets.tolist()
+    rows = [
+        (prepared.splits.train[row], target) for row, target in zip(plan.rows[position].tolist(), targets, strict=True)
+    ]
+    examples = [
+        {"where": each.where, "source": list(spelt(each.source)), "target": list(prepared.codec.write(target))}
+        for each, target in rows
+    ]
+    return {"position": position, "examples": examples}

@@ -1,0 +1,332 @@
+"""What a run says of itself as it goes: progress for people, numbers for loggers, and a warning once it collapses."""
+
+import contextlib
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from structpred.files import naming, write_atomically
+from structpred.protocols import Checkable
+from structpred.results import Epoch
+from structpred.task import Example
+from structpred.training.meters import Care, Clock, Every, Totals
+from structpred.vocabulary import Symbols
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        phase: ``"preparing"``, ``"training"``, ``"testing"`` or ``"done"``.
+        epoch, epochs: the epoch under way, from 1, and how many there may be.
+        done: share of the training done, 0 to 1.
+        rate: target tokens per second.
+        seconds_left: estimated seconds of training left.
+        loss: mean loss per target token of the epoch so far.
+        dev: the latest dev metrics, in percent.
+        step: optimiser steps taken.
+    """
+
+    phase: str
+    epoch: int = 0
+    epochs: int = 0
+    done: float = 0.0
+    rate: float = 0.0
+    seconds_left: float = 0.0
+    loss: float = 0.0
+    dev: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+
+
+@runtime_checkable
+class Observer(Checkable, Protocol):
+    """Told of progress about twice a second and at every change of phase or epoch."""
+
+    def __call__(self, progress: Progress) -> None:
+        """Show it, store it, or ignore it."""
+
+
+def ignore(progress: Progress) -> None:
+    """The observer that does nothing."""
+    del progress
+
+
+@runtime_checkable
+class Logger(Checkable, Protocol):
+    """Takes numbers by name; every logger of Lightning Fabric does, such as its ``TensorBoardLogger``."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Write numbers down as those after so many steps; the engine's loggers do not agree on a type for them."""
+
+
+@runtime_checkable
+class Ends(Checkable, Protocol):
+    """A logger that is to be told of the end; those of Lightning Fabric are, and then write what they still hold."""
+
+    def finalize(self, status: str) -> None:
+        """Write what is not written yet; the status is ``"success"`` or ``"failed"``."""
+
+
+GivenLogger = Logger | Callable[[Path], Logger]
+"""A logger, or what makes one of a run's folder, which has its name only once the data are read."""
+
+
+@contextlib.contextmanager
+def opened(loggers: Sequence[GivenLogger], folder: Path) -> Iterator[tuple[Logger, ...]]:
+    """Loggers of the run in a folder, for the time of a block."""
+    made = tuple(each(folder) if callable(each) else each for each in loggers)
+    status = "failed"
+    try:
+        yield made
+        status = "success"
+    finally:
+        for each in made:
+            if isinstance(each, Ends):
+                each.finalize(status)
+
+
+class Logbook:
+    """One JSON object a line, each of them with ``"step"``; a number that is not finite is null.
+
+    Args:
+        path: the file; lines are added to what is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rewind(self, step: int, epochs: int) -> None:
+        """Forget what was logged after so many steps and ended epochs, and half a line: training goes on from there.
+
+        An epoch may have all its steps and not have ended: its end will be logged again.
+        """
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and _happened(line, step, epochs)]
+            write_atomically(self.path, "".join(kept))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a line."""
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step, **finite}, ensure_ascii=False) + "\n")
+
+
+def of_epoch(epoch: Epoch) -> dict[str, float]:
+    """An epoch's numbers by name."""
+    dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
+    diagnostics = {f"diagnostic/{name}": value for name, value in epoch.diagnostics.items()}
+    return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **dev, **diagnostics}
+
+
+def _happened(line: str, step: int, epochs: int) -> bool:
+    """True for what was logged by then; False for later lines, and for what is no line of a log (a damaged disk)."""
+    try:
+        said = json.loads(line)
+        return bool(said["step"] <= step) and not _ends_after(said, epochs)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _ends_after(said: Mapping[str, float], epochs: int) -> bool:
+    """True for a line of `of_epoch` for a later epoch than the given one; within an epoch dev is not scored."""
+    return said["epoch"] > epochs and any(name.startswith("dev/") for name in said)
+
+
+LEAST_REFERENCES = 20
+"""Distinct dev references below which nothing is concluded from dev outputs."""
+
+FEW, MANY = 0.1, 0.3
+"""Distinct outputs for each distinct reference: below ``FEW`` is a collapse after it was ``MANY``."""
+
+SHORT, LONG = 0.25, 4.0
+"""Length of dev outputs for that of their references: outside is a collapse after it was within half to twice."""
+
+TIED, VARIED = 0.95, 0.5
+"""Share of groups whose samples all score alike: above ``TIED`` after it was below ``VARIED``, and a worse reward."""
+
+REMEDY = "lower the learning rate, warm up with maximum likelihood, or mix it in"
+
+
+class CollapseWarning(UserWarning):
+    """Training has collapsed."""
+
+
+def shape_of(predictions: Sequence[Symbols], examples: Sequence[Example]) -> dict[str, float]:
+    """What dev predictions look like beside the first reference of each example, however right they are.
+
+    ``outputs`` and how many of them are ``distinct``; ``distinct_references``; ``length_ratio`` of all outputs to all
+    references, ends counted so that it is always defined.
+    """
+    references = [example.references[0] for example in examples]
+    lengths = [sum(len(each) + 1 for each in side) for side in (predictions, references)]
+    return {
+        "outputs": float(len(predictions)),
+        "distinct": float(len(set(predictions))),
+        "distinct_references": float(len(set(references))),
+        "length_ratio": lengths[0] / max(lengths[1], 1),
+    }
+
+
+def warn_of_collapse(history: Sequence[Epoch], epochs: int) -> None:
+    """Warn where the last epoch is the first that shows a collapse.
+
+    Args:
+        history: the run so far; that is all there is to remember, so a run that is resumed warns once as well.
+        epochs: the budget.
+    """
+    *before, now = (collapsed(history[: i + 1], epochs) for i in range(len(history)))
+    if now is not None and not any(before):
+        warnings.warn(f"{now}: training has collapsed; {REMEDY}", CollapseWarning, stacklevel=2)
+
+
+def collapsed(history: Sequence[Epoch], epochs: int) -> str | None:
+    """What shows that training had collapsed by the end of a history; None where nothing does.
+
+    A state counts that training fell into from a better one. Where the objective learns from samples, few or short
+    outputs count also if better ones never came: from the middle of the budget on, and not before the third epoch.
+    Long ones do not: a model that has learnt little yet may just not have found the end.
+    """
+    late = len(history) >= max(3, epochs / 2) and "zero_variance" in _diagnostics(history[-1])
+    shapes = [epoch.shape for epoch in history if epoch.shape.get("distinct_references", 0) >= LEAST_REFERENCES]
+    return (_few_outputs(shapes, late) or _lost_length(shapes, late) if shapes else None) or _certain_and_worse(history)
+
+
+def _few_outputs(shapes: Sequence[dict[str, float]], late: bool) -> str | None:
+    shares = [shape["distinct"] / shape["distinct_references"] for shape in shapes]
+    if shares[-1] < FEW and (late or max(shares) >= MANY):
+        distinct, outputs, references = (int(shapes[-1][key]) for key in ("distinct", "outputs", "distinct_references"))
+        return f"{distinct} of {outputs} dev outputs are distinct where references have {references}"
+    return None
+
+
+def _lost_length(shapes: Sequence[dict[str, float]], late: bool) -> str | None:
+    ratios = [shape["length_ratio"] for shape in shapes]
+    fell = any(0.5 <= ratio <= 2 for ratio in ratios)
+    if (ratios[-1] < SHORT and (late or fell)) or (ratios[-1] > LONG and fell):
+        return f"dev outputs are {ratios[-1]:.2g} times as long as their references"
+    return None
+
+
+def _certain_and_worse(history: Sequence[Epoch]) -> str | None:
+    found = [_diagnostics(epoch) for epoch in history]
+    watched = [each for each in found if {"zero_variance", "reward"} <= each.keys()]
+    if not watched or found[-1] is not watched[-1]:
+        return None
+    first, last = watched[0], watched[-1]
+    if first["zero_variance"] < VARIED and last["zero_variance"] > TIED and last["reward"] < first["reward"]:
+        return (
+            f"in {last['zero_variance']:.0%} of groups all samples score alike, at a mean reward of "
+            f"{last['reward']:.3g} where it was {first['reward']:.3g} at first"
+        )
+    return None
+
+
+def _diagnostics(epoch: Epoch) -> dict[str, float]:
+    """By their last names: a sum of objectives puts the names of its parts before them."""
+    return {name.rpartition("/")[2]: value for name, value in epoch.diagnostics.items()}
+
+
+SHOW_EVERY = 0.5
+"""Seconds between reports of progress; reading a loss makes the device wait, so it is not done every step."""
+LOG_EVERY = 10.0
+"""Seconds between entries of the log within an epoch."""
+
+
+POOR = 0.1
+"""Mean of (effective sample size − 1)/(k − 1) below which weights are poor: one draw has nearly all the weight."""
+
+
+class DiagnosticWarning(UserWarning):
+    """A diagnostic of the objective is not finite."""
+
+
+def warn_of_diagnostics(objective: str, history: Sequence[Epoch]) -> None:
+    """Warn of each diagnostic whose mean is not finite in the last epoch, and was in all before it.
+
+    The loss was finite in every step that the mean is of, so it is the diagnostic alone that says nothing.
+    """
+    *before, now = (_not_finite(epoch) for epoch in history)
+    for name in sorted(now.difference(*before)):
+        warnings.warn(
+            f"the diagnostic {name!r} of {objective} is not finite in epoch {len(history)}, where the loss is; correct "
+            "what the objective returns",
+            DiagnosticWarning,
+            stacklevel=2,
+        )
+
+
+def _not_finite(epoch: Epoch) -> set[str]:
+    return {name for name, value in epoch.diagnostics.items() if not math.isfinite(value)}
+
+
+class PoorWeightsWarning(UserWarning):
+    """Nearly all of the weight falls on one of an example's draws, so that the other draws are wasted."""
+
+
+def warn_of_poor_weights(history: Sequence[Epoch]) -> None:
+    """Warn where the last epoch is the first whose weights are poor.
+
+    Args:
+        history: the run so far; that is all there is to remember, so a run that is resumed warns once as well.
+    """
+    *before, now = ([name for name, share in _effective_shares(epoch).items() if share < POOR] for epoch in history)
+    if not now or any(before):
+        return
+    prefix = now[0].removesuffix("effective_share")
+    effective = history[-1].diagnostics[f"{prefix}effective_samples"]
+    warnings.warn(
+        f"importance weights are poor: the effective sample size is {effective:.2f} on average, so of an example's "
+        "draws one output has nearly all the weight; raise the payoff's temperature, choose a base measure that draws "
+        "more different outputs of high reward, or draw more",
+        PoorWeightsWarning,
+        stacklevel=2,
+    )
+
+
+def _effective_shares(epoch: Epoch) -> dict[str, float]:
+    """By the full name: a sum of objectives puts the names of its parts before it."""
+    return {name: value for name, value in epoch.diagnostics.items() if name.split("/")[-1] == "effective_share"}
+
+
+class Reporter:
+    """Tells the observer and the loggers.
+
+    Args:
+        observer: told of progress.
+        loggers: given numbers every few seconds and at the end of every epoch.
+        epochs: how many there may be.
+    """
+
+    def __init__(self, observer: Observer, loggers: Sequence[Logger], epochs: int) -> None:
+        self.observer, self.loggers, self.epochs = observer, loggers, epochs
+        self._show, self._log = Every(SHOW_EVERY), Every(LOG_EVERY)
+
+    def due(self) -> bool:
+        """True when it is time to tell how training stands."""
+        return self._show.due()
+
+    def tell(
+        self, totals: Totals, clock: Clock, care: Care, history: Sequence[Epoch], *, steps: int, share: float
+    ) -> None:
+        """How training stands after so many steps; ``share`` of it is done."""
+        epoch, dev = len(history) + 1, history[-1].dev if history else {}
+        loss, (rate, left) = totals.loss(), clock.pace(share)
+        self.observer(Progress("training", epoch, self.epochs, share, rate, left, loss, dev, steps))
+        if self._log.due():
+            skipped, seconds = float(care.skipped), clock.seconds()
+            within = {"loss": loss, "tokens_per_second": rate, "skipped": skipped, "seconds": seconds}
+            self._write({"epoch": epoch, **within}, steps)
+
+    def end_epoch(self, epoch: Epoch, steps: int) -> None:
+        """An epoch has ended and is scored."""
+        self._write(of_epoch(epoch), steps)
+
+    def _write(self, numbers: dict[str, float], steps: int) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(numbers, steps)
