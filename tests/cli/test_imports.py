@@ -216,7 +216,7 @@ def test_what_was_typed_at_a_prompt_is_trained_by_one_worker_and_refused_for_two
     assert done.stdout.splitlines() == [
         "2 worker processes cannot import Prompt, because it is defined in a notebook or at a prompt; put it into a "
         ".py file and import it from there, or use one worker, which runs in this process",
-        "worker processes cannot import Prompt, because it is defined in a notebook or at a prompt; put it into a "
+        "2 worker processes cannot import Prompt, because it is defined in a notebook or at a prompt; put it into a "
         ".py file and import it from there, or use one worker, which runs in this process",
         "['a']",
     ], done.stderr
