@@ -232,7 +232,7 @@ class StudyRunner:
         self._now = self._saved = time.monotonic()
 
     def run(self, workers: int) -> None:
-        """Run trials, so many at once.
+        """Run trials, at most ``workers`` at once.
 
         Raises:
             Interrupted: the context's ``stopping`` returned True; trials under way are put back.
