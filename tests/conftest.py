@@ -1,8 +1,8 @@
 """The order of the tests, and which of them `make quick` runs."""
 
-from itertools import groupby
-
 import pytest
+
+from tests.support.tiers import quick
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,13 +22,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item in kept]
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-
-
-def quick(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The tests of the quick tier, in their order."""
-    kept: list[pytest.Item] = []
-    fast = [item for item in items if not item.get_closest_marker("slow")]
-    for _, cases in groupby(fast, key=lambda item: item.nodeid.partition("[")[0]):
-        several = list(cases)
-        kept += several if len(several) < 3 else [several[0], several[-1]]
-    return kept

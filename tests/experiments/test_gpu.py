@@ -141,6 +141,7 @@ def test_operations_are_those_of_the_matrix_products() -> None:
     assert gpu_speed.operations_per_token(prepared, model, budget=1000) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.slow
 def test_captions_that_are_not_there_are_invented(rehearsed: dict[str, dict[str, Any]]) -> None:
     assert rehearsed["translation"]["data"] == "invented"
     splits, _ = gpu_speed.pairs_of_sentences(500)
@@ -149,6 +150,7 @@ def test_captions_that_are_not_there_are_invented(rehearsed: dict[str, dict[str,
     assert gpu_speed.pairs_of_sentences(500)[0].train == splits.train
 
 
+@pytest.mark.slow
 def test_a_run_resumes_bit_by_bit_on_a_processor(rehearsed: dict[str, dict[str, Any]]) -> None:
     assert set(rehearsed["resume"].values()) == {"bit-exact"}
 

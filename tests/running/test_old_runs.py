@@ -119,6 +119,7 @@ def test_another_space_than_that_of_an_old_study_is_refused(root: Path) -> None:
         tune(other, storage=root / "tuning.journal", root=root, **GRID)
 
 
+@pytest.mark.slow
 def test_an_old_study_whose_worker_was_killed_goes_on_with_its_point(root: Path) -> None:
     options: dict[str, Any] = {
         "trials": 5,

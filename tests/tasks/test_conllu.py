@@ -94,6 +94,7 @@ def test_tags_hold_nothing_unseen(tmp_path: Path) -> None:
         task_on(tmp_path / "c.conllu", GOOD.replace("PART", "PART\u00a0")).load()
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "fuzz.conllu"
     task = task_on(path, GOOD)

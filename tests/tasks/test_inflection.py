@@ -79,6 +79,7 @@ def test_other_inputs_are_refused(text: str) -> None:
         Inflection(train="any").parse(text)
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "fuzz.txt"
     task = Inflection(train=str(path))

@@ -142,6 +142,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, expected: str) -> None:
         examples(tmp_path / "a.jsonl", f'{{"source": "b", "target": "b"}}\n{line}\n{{"source": "b", "target": "b"}}')
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "fuzz.jsonl"
     task = JsonLines(train=str(path))

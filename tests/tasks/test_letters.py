@@ -85,6 +85,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, lines: list[str], expected: str
         Letters().read(path)
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "fuzz.data"
     good = words(each=11).encode()

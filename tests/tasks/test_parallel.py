@@ -74,6 +74,7 @@ def test_files_that_do_not_fit_are_refused(
         ).load()
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused(task: Parallel, tmp_path: Path) -> None:
     good = (tmp_path / "train.en").read_bytes()
     for content, examples in outcomes(tmp_path / "train.en", good, lambda: task.examples(task.train)):

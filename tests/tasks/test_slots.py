@@ -52,6 +52,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, words: str, tags: str, exp
         task_on(tmp_path, words, tags).load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["seq.in", "seq.out"])
 def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path, name: str) -> None:
     task = task_on(tmp_path)

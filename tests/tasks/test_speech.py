@@ -52,6 +52,7 @@ def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
             read_audio(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["NIST", "WAV"])
 def test_two_thousand_damaged_recordings_are_read_or_refused(tmp_path: Path, form: str) -> None:
     path, generator, read, refusals = tmp_path / "fuzz.wav", random.Random(3), 0, list[str]()

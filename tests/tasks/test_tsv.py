@@ -329,6 +329,7 @@ def expected_pairs(content: bytes) -> dict[str, list[tuple[str, ...]]]:
     return found
 
 
+@pytest.mark.slow
 def test_two_thousand_damaged_files_are_read_or_refused(write: Write) -> None:
     generator = random.Random(7)
     good = "ab\tä b\nà\tx y\nab\tz\nd f\ty\r\n".encode()

@@ -136,6 +136,7 @@ def test_pruners_stop_some_trials_of_a_longer_study(tmp_path: Path, name: str) -
     assert all(len(each.epochs) < 9 for each in result.outcomes if each.state == "pruned")
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_is_put_back_and_reports_all_its_epochs(tmp_path: Path) -> None:
     def space(trial: spaces.Suggest) -> Experiment:
         return replace(rate(trial), trainer=Trainer(epochs=150, batch_tokens=40))

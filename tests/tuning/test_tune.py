@@ -130,6 +130,7 @@ def test_a_trial_leaves_its_progress_in_the_folder_of_its_run(tmp_path: Path) ->
     assert Progress(**json.loads(written.read_text(encoding="utf-8"))).phase == "done"
 
 
+@pytest.mark.slow
 def test_a_space_need_not_be_importable_by_worker_processes(tmp_path: Path) -> None:
     tuning = quick(lambda trial: rate(trial), tmp_path, workers=2)
     assert tuning.studies["tuning"].count("finished") == 4
