@@ -1,6 +1,6 @@
 """What the episodes of an environment have in common: data, actions, limits and pay, checked when it is made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ Paid = Literal["end", "increments"]
 
 if TYPE_CHECKING:
     TaskLike = Task | str | Mapping[str, Any]
-    RewardLike = Reward | str | Mapping[str, Any]
+    RewardLike = Reward | str | Mapping[str, Any] | Callable[..., float]
     Flag = bool | None
 else:
     TaskLike = RewardLike = Flag = Any
@@ -147,16 +147,22 @@ class Rules:
 
 
 def _configured(value: object, family: type[Config], name: str, fields: Mapping[str, Any]) -> Any:
-    """A config from itself, its registered name, or the mapping that its JSON is; fields belong to a name."""
+    """A config from itself, its registered name, or the mapping that its JSON is; fields belong to a name.
+
+    A reward may be a function too, by itself or by its name.
+    """
     if isinstance(value, str):
-        _check_names(value, family, fields)
-        value = {"type": value, **fields}
+        node = family.named(value)
+        assert isinstance(node, dict)
+        _check_names(str(node["type"]), family, fields)
+        value = {**node, **fields}
     elif fields:
         raise ConfigError(
             f"{OURS} takes other arguments ({', '.join(fields)}) as fields of a task that is given by its name, but "
             f"{name} is {value!r}; put them into it"
         )
     made = decode(dict(value), family, f"{OURS}.{name}") if isinstance(value, Mapping) else value
+    made = made if isinstance(made, family) else family.accept(made)
     if not isinstance(made, family):
         refuse(f"{OURS}.{name}", f"a {name} or the name of one", made)
     return made

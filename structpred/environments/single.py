@@ -29,7 +29,7 @@ class SequencePrediction(gymnasium.Env[Observation, np.int64]):
 
     Args:
         task: the data: a task, its registered name, or a mapping with its name as ``type`` and its fields.
-        reward: R, likewise; in its own unit.
+        reward: R, likewise, or a function that can be imported; in its own unit.
         split: ``"train"``, ``"dev"`` or ``"test"``. Symbols unknown from training share one id.
         paid: ``"end"`` pays R(y) at the last step; ``"increments"`` pays R(y_≤t) − R(y_<t) at each step, and for the
             empty prefix at the first, so that both sum to R(y). An output that was cut is scored as it stands.

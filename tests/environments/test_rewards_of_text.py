@@ -103,6 +103,14 @@ def test_on_whatever_it_sees_the_same_function_pays_the_same(on: str, split: str
         assert mine == its
 
 
+def test_a_function_may_be_given_by_itself_or_by_its_name() -> None:
+    expected = SequencePrediction(Readings(), function("as_ids", on="ids")).rules.reward
+    for given in (as_ids, f"{__name__}:as_ids"):
+        assert SequencePrediction(Readings(), given).rules.reward == expected
+    with pytest.raises(ConfigError, match=r"a reward function must be importable, .* a lambda has no name"):
+        SequencePrediction(Readings(), lambda output, reference: 0.0)
+
+
 def test_a_function_is_told_of_the_example_that_the_episode_is_about() -> None:
     envs = SequencePredictionVectorEnv(Spaced(), function("known"), num_envs=7, autoreset_mode="SameStep", limit=4)
     actions = np.random.default_rng(0)
