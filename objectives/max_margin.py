@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import Positive
-from structpred.distributions.protocols import Argmax, Distribution, Score, Tilt
+from structpred.distributions.protocols import Argmax, Distribution, LossAugmented, Score
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives, rewards
@@ -25,7 +25,7 @@ class Searched(Score, Argmax, Protocol):
 
 
 @runtime_checkable
-class CostAugmented(Distribution, Tilt, Searched, Protocol):
+class CostAugmented(Distribution, LossAugmented, Searched, Protocol):
     """Scores to which a cost can be added before the search."""
 
 
@@ -80,7 +80,7 @@ class MaxMargin(Objective):
         scale: c, nats of score that one unit of reward is worth.
     """
 
-    requires = (Tilt, Argmax, Score)
+    requires = (LossAugmented, Argmax, Score)
     instead = INSTEAD
 
     reward: Reward = Hamming()
@@ -93,7 +93,7 @@ class MaxMargin(Objective):
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """The hinge of each example; diagnostics: what ỹ falls short in reward, and 1 where the loss is above 0."""
         del context
-        augmented = p.tilt(local_costs(self.reward, self.scale, targets, p.labels))
+        augmented = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.labels))
         worst = augmented.argmax()
         values = margin(augmented, worst, targets)
         perfect, reached = (scores_of(self.reward, each.candidates(), targets) for each in (targets, worst))

@@ -24,7 +24,7 @@ class Point(Config):
         ConfigError: none or both are given, or one is outside its limits.
     """
 
-    alternatives: ClassVar[tuple[str, ...]] = ("step", "share")
+    exactly_one_of: ClassVar[tuple[str, ...]] = ("step", "share")
 
     step: Annotated[int, Interval(least=0)] | None = None
     share: Annotated[float, Interval(least=0, most=1)] | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from structpred.config import Positive
-from structpred.distributions.protocols import Distribution, LogProb, Tilt
+from structpred.distributions.protocols import Distribution, LogProb, LossAugmented
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.max_margin import check_decomposes, local_costs
 from structpred.registry import objectives
@@ -13,7 +13,7 @@ from structpred.sequences import Sequences
 
 
 @runtime_checkable
-class CostAugmented(Distribution, Tilt, LogProb, Protocol):
+class CostAugmented(Distribution, LossAugmented, LogProb, Protocol):
     """A distribution to whose scores a cost can be added."""
 
 
@@ -32,7 +32,7 @@ class SoftmaxMargin(Objective):
         scale: c, nats of score that one unit of reward is worth.
     """
 
-    requires = (Tilt, LogProb)
+    requires = (LossAugmented, LogProb)
     instead = 'CandidateHinge(violations="softmax") (the same over a candidate set)'
 
     reward: Reward = Hamming()
@@ -45,5 +45,5 @@ class SoftmaxMargin(Objective):
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """−log p̃(y*) of each example."""
         del context
-        tilted = p.tilt(local_costs(self.reward, self.scale, targets, p.labels))
+        tilted = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.labels))
         return Losses(-tilted.log_prob(targets.candidates()).squeeze(1))

@@ -75,8 +75,8 @@ def _assign(node: Json, hint: Any, path: list[str], value_for: Callable[[Any], J
         _assign(node[field], known[field], deeper, value_for, name)
         return
     value = value_for(known[field])
-    if field in cls.alternatives and value is not None:
-        node.update(dict.fromkeys(cls.alternatives))
+    if field in cls.exactly_one_of and value is not None:
+        node.update(dict.fromkeys(cls.exactly_one_of))
     family = family_of(known[field])
     node[field] = family.named(value) if isinstance(value, str) and family is not None else value
 

@@ -156,8 +156,8 @@ def _tuple(value: object, item: Any, where: str) -> tuple[object, ...]:
     return tuple(coerce(each, item, f"{where}[{i}]") for i, each in enumerate(value))
 
 
-def _optional(value: object, alternatives: tuple[Any, ...], where: str) -> object:
-    if value is None and type(None) in alternatives:
+def _optional(value: object, exactly_one_of: tuple[Any, ...], where: str) -> object:
+    if value is None and type(None) in exactly_one_of:
         return None
-    (hint,) = (alternative for alternative in alternatives if alternative is not type(None))
+    (hint,) = (alternative for alternative in exactly_one_of if alternative is not type(None))
     return coerce(value, hint, where)

@@ -60,8 +60,8 @@ class Config:
 
     family: ClassVar[Registry | None] = None
     version: ClassVar[int] = 1
-    alternatives: ClassVar[tuple[str, ...]] = ()
-    additions: ClassVar[tuple[str, ...]] = ()
+    exactly_one_of: ClassVar[tuple[str, ...]] = ()
+    identity_optional: ClassVar[tuple[str, ...]] = ()
     outside: ClassVar[tuple[str, ...]] = ()
     # Constructors take what `coerce` can mend, so jaxtyping's run-time checks in tests leave them alone.
     __no_type_check__: ClassVar[bool] = True
@@ -74,10 +74,10 @@ class Config:
         for name, hint in hints(type(self)).items():
             value = coerce(getattr(self, name), hint, f"{type(self).__name__}.{name}")
             object.__setattr__(self, name, value)
-        given = [name for name in self.alternatives if getattr(self, name) is not None]
-        if self.alternatives and len(given) != 1:
+        given = [name for name in self.exactly_one_of if getattr(self, name) is not None]
+        if self.exactly_one_of and len(given) != 1:
             raise ConfigError(
-                f"{type(self).__name__} takes exactly one of {', '.join(self.alternatives)}, "
+                f"{type(self).__name__} takes exactly one of {', '.join(self.exactly_one_of)}, "
                 f"but got {' and '.join(given) or 'none of them'}"
             )
         self.check()
@@ -175,7 +175,9 @@ def encode(
     node: dict[str, Json] = {}
     if config.family is not None:
         node["type"] = registered_name(config)
-    defaults = {field.name: field.default for field in fields(config) if versions and field.name in config.additions}
+    defaults = {
+        field.name: field.default for field in fields(config) if versions and field.name in config.identity_optional
+    }
     for name in hints(type(config)):
         value = getattr(config, name)
         if versions and name in config.outside:

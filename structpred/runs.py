@@ -26,7 +26,7 @@ from structpred.results import Epoch, RunResult
 from structpred.tables import read_predictions
 from structpred.task import Example, Sizes, Splits, loaded
 from structpred.training.checkpoint import decoded
-from structpred.training.data import Codec
+from structpred.training.data import Tokenizer
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
 from structpred.vocabulary import Symbols, Vocabulary
 
@@ -242,9 +242,9 @@ class Run:
         return str(Files(self.folder.path).json(self.folder.record.name).get("data"))
 
     @cached_property
-    def codec(self) -> Codec:
+    def codec(self) -> Tokenizer:
         """From symbols to tensors and back."""
-        return Codec(read_data(self.folder)[0], self.experiment.model.encoder())
+        return Tokenizer(read_data(self.folder)[0], self.experiment.model.encoder())
 
     @cached_property
     def sizes(self) -> Sizes:

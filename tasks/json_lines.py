@@ -35,7 +35,7 @@ class JsonLines(Pairs):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
-    additions: ClassVar[tuple[str, ...]] = (*Pairs.additions, "lists", "metadata")
+    identity_optional: ClassVar[tuple[str, ...]] = (*Pairs.identity_optional, "lists", "metadata")
 
     source_key: str = "source"
     target_key: str = "target"

@@ -32,8 +32,8 @@ class Inflection(Pairs):
 
     metrics: ClassVar[tuple[Metric, ...]] = (WordErrorRate(), SymbolErrorRate())
 
-    additions: ClassVar[tuple[str, ...]] = (
-        *Pairs.additions,
+    identity_optional: ClassVar[tuple[str, ...]] = (
+        *Pairs.identity_optional,
         "columns",
         "lemma_column",
         "form_column",

@@ -48,7 +48,7 @@ class Pairs(Task):
         encoding: how the files' bytes stand for characters.
     """
 
-    additions: ClassVar[tuple[str, ...]] = ("encoding",)
+    identity_optional: ClassVar[tuple[str, ...]] = ("encoding",)
     prose: ClassVar[bool] = False
 
     train: str
@@ -246,7 +246,12 @@ class Tsv(Pairs):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
-    additions: ClassVar[tuple[str, ...]] = (*Pairs.additions, "columns", "source_column", "target_column")
+    identity_optional: ClassVar[tuple[str, ...]] = (
+        *Pairs.identity_optional,
+        "columns",
+        "source_column",
+        "target_column",
+    )
 
     columns: Count = 2
     source_column: int = 0

@@ -308,7 +308,7 @@ class Conll(Task):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
-    additions: ClassVar[tuple[str, ...]] = ("encoding", "hash_lines")
+    identity_optional: ClassVar[tuple[str, ...]] = ("encoding", "hash_lines")
 
     train: str
     dev: str | None = None

@@ -10,7 +10,7 @@ from typing_extensions import get_protocol_members, is_protocol
 
 import structpred
 from structpred import objectives
-from structpred.distributions.protocols import Argmax, Distribution, LogProb, Sample, Tilt
+from structpred.distributions.protocols import Argmax, Distribution, LogProb, LossAugmented, Sample
 from structpred.distributions.search import Decoder
 from structpred.protocols import Checkable
 from structpred.sequences import Sequences
@@ -52,7 +52,7 @@ def test_a_stand_in_offers_what_it_stands_for() -> None:
 
 def test_a_stand_in_offers_nothing_else() -> None:
     p = tiny_seq2seq()(Sequences.of([[0, 1]]))
-    for protocol in (Argmax, Tilt, Logger):
+    for protocol in (Argmax, LossAugmented, Logger):
         assert not isinstance(p, protocol)
         assert not isinstance(Standing(p), protocol)
     assert not isinstance(Standing(3), LogProb)

@@ -39,8 +39,8 @@ from structpred.rewards.asking import costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, loaded
 from structpred.training import Adam, Constant, Trainer
-from structpred.training.data import Prepared
-from structpred.training.meters import Care
+from structpred.training.data import EncodedData
+from structpred.training.meters import NonfiniteGuard
 from structpred.training.monitoring import DiagnosticWarning
 from structpred.training.trainer import Training
 from tests.support.device import DEVICE, Watch, move
@@ -145,7 +145,7 @@ ASKING: list[tuple[Model, Objective, str]] = [
 
 
 def one_step(experiment: Experiment) -> Training:
-    run = Training(experiment, Prepared.of(experiment.task.load(), experiment.model), device="cpu")
+    run = Training(experiment, EncodedData.of(experiment.task.load(), experiment.model), device="cpu")
     for _ in range(2):  # at first a mixture asks no reward
         run._train(run._plan())
     return run
@@ -198,7 +198,7 @@ class Returning(Objective):
 
 
 def test_a_diagnostic_that_is_not_finite_is_told_once() -> None:
-    run = Training(replace(TINY, objective=Telling()), Prepared.of(DATA, TINY.model), device="cpu")
+    run = Training(replace(TINY, objective=Telling()), EncodedData.of(DATA, TINY.model), device="cpu")
     for _ in range(2):
         run._train(run._plan())
         if not run.history:
@@ -387,12 +387,12 @@ def on_the_device(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> Trai
     """A run on the stand-in for a device, before its first step."""
     monkeypatch.setattr(sys.modules["torch.optim.adam"], "_device_dtype_check_for_fused", lambda *_, **__: None)
     experiment = replace(TINY, objective=objective, model=TAGGER)
-    run = Training(experiment, Prepared.of(DATA, experiment.model), device="cpu")
+    run = Training(experiment, EncodedData.of(DATA, experiment.model), device="cpu")
     there = run.stepper
     move(there.modules)
     there.parameters = list(there.modules.parameters())
     there.optimizer = experiment.optimiser.build(there.parameters)
-    there.care = Care(DEVICE)
+    there.care = NonfiniteGuard(DEVICE)
     run.resident = run.prepared.training.to(DEVICE)
     return run
 

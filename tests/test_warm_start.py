@@ -19,7 +19,7 @@ from rich.console import Console
 from structpred import compare
 from structpred.cli import assignments, main
 from structpred.comparison.estimate import jobs
-from structpred.comparison.findings import Findings
+from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import _run_all, costs
 from structpred.config import components
@@ -136,7 +136,7 @@ def test_a_table_of_what_differs_tells_of_starts_what_is_not_told_of_the_arms() 
 
 def differences(**arms: Experiment) -> dict[str, dict[str, str]]:
     result = RunResult("", {"dev": {"PER": 1.0}, "test": {"PER": 1.0}}, {}, 1, 1, 1.0, 1.0, 1.0, "cpu", ())
-    found = Findings(arms, (0,), next(iter(arms)), {arm: (result,) for arm in arms}, Copying.metrics[:1])
+    found = ComparisonResult(arms, (0,), next(iter(arms)), {arm: (result,) for arm in arms}, Copying.metrics[:1])
     return found.differences()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from structpred.models import Seq2Seq, SymbolEmbedding
 from structpred.task import Example, Splits
 from structpred.tasks import Multi30k
-from structpred.training.data import Codec, TrainingData
+from structpred.training.data import Tokenizer, TrainingData
 from structpred.vocabulary import Symbols
 
 MODEL = Seq2Seq(inputs=SymbolEmbedding(min_count=2), embedding=256, hidden=512, dropout=0.0)
@@ -32,5 +32,5 @@ def _with_rare(examples: tuple[Example, ...], known: set[str]) -> Iterator[Examp
 
 def some(splits: Splits, sentences: int) -> TrainingData:
     """The first training sentences, under the vocabulary of all of them."""
-    codec = Codec.of(splits.train, MODEL.encoder())
+    codec = Tokenizer.of(splits.train, MODEL.encoder())
     return TrainingData.of(splits.train[:sentences], codec)

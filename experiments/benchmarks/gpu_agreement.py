@@ -34,8 +34,8 @@ from structpred.running import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Trainer, waits
-from structpred.training.data import EpochPlan, Prepared
-from structpred.training.distributed import Ranks
+from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.distributed import DistributedContext
 from structpred.training.step import Stepper
 
 Figures = dict[str, object]
@@ -179,9 +179,11 @@ def pairs() -> Iterator[tuple[Objective, Model]]:
         yield objective, SMALL[registered_name(model)]
 
 
-def step(experiment: Experiment, prepared: Prepared, device: torch.device, seed: int = 0) -> tuple[Outcome, list[str]]:
+def step(
+    experiment: Experiment, prepared: EncodedData, device: torch.device, seed: int = 0
+) -> tuple[Outcome, list[str]]:
     """A first step, with all random numbers handed to it, and the places where a second one waited for the device."""
-    stepper = Stepper(experiment, prepared, Ranks(device.type))
+    stepper = Stepper(experiment, prepared, DistributedContext(device.type))
     resident, budget = prepared.training.to(device), experiment.trainer.batch_tokens
     plan = EpochPlan(prepared.training, resident, experiment.objective, budget=budget, seed=0, epoch=0)
     with Handed(seed) as handed, waiting(False):
@@ -242,8 +244,8 @@ def _loaded(task: Task) -> Splits:
 
 
 @cache
-def _prepared(model: Model, size: int) -> Prepared:
-    return Prepared.of(_loaded(_task(model, size)), model)
+def _prepared(model: Model, size: int) -> EncodedData:
+    return EncodedData.of(_loaded(_task(model, size)), model)
 
 
 def _with_teacher(objective: Objective, model: Model, folder: Path, size: int) -> Objective:

@@ -16,7 +16,7 @@ from structpred.objectives import REINFORCE, MaximumLikelihood
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Trainer, checkpoint
 from structpred.training.checkpoint import State
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.trainer import Training
 
 Figures = dict[str, object]
@@ -110,7 +110,7 @@ def resume(device: torch.device, experiments: dict[str, Experiment] = RESUMED) -
 
 def _resumed(experiment: Experiment, device: torch.device) -> str:
     experiment = replace(experiment, trainer=Trainer(epochs=2, batch_tokens=256))
-    prepared = Prepared.of(experiment.task.load(), experiment.model)
+    prepared = EncodedData.of(experiment.task.load(), experiment.model)
     straight, again = (_trained(experiment, prepared, device, None) for _ in range(2))
     stopped = _trained(experiment, prepared, device, straight.steps // 2 + 1)
     resumed, repeated = apart(straight, stopped), apart(straight, again)
@@ -124,7 +124,7 @@ def _resumed(experiment: Experiment, device: torch.device) -> str:
     )
 
 
-def _trained(experiment: Experiment, prepared: Prepared, device: torch.device, stop: int | None) -> Training:
+def _trained(experiment: Experiment, prepared: EncodedData, device: torch.device, stop: int | None) -> Training:
     """A run to its end, stopped after some steps and gone on with from a file where ``stop`` says so."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"

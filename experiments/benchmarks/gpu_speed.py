@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from structpred.distributions import fused_chain
 from structpred.distributions.forward_backward import ScaledMessages
 from structpred.distributions.next_symbol import inverse_cdf
-from structpred.distributions.search import roll_out
+from structpred.distributions.search import decode_loop
 from structpred.experiments.benchmarks.captions import MODEL, captions
 from structpred.experiments.benchmarks.linear_chain import Problem, step
 from structpred.experiments.benchmarks.on_device import (
@@ -37,7 +37,7 @@ from structpred.returned import waiting
 from structpred.rewards import EditDistance
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, Splits
-from structpred.training.data import EpochPlan, Prepared
+from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import Precision, processor_has_bf16
 from structpred.training.step import Stepper
 
@@ -183,8 +183,8 @@ def _symbols(device: torch.device, labels: int, sentences: int, repeats: int, *,
     with torch.no_grad():
         decoder = network(inputs).decoder
         decoder = replace(decoder, limits=torch.full((sentences,), 24, device=device))
-        grown = roll_out(decoder, k, lambda logits: inverse_cdf(logits, source))
-        taken = milliseconds(lambda: roll_out(decoder, k, lambda each: inverse_cdf(each, source)), device, repeats)
+        grown = decode_loop(decoder, k, lambda logits: inverse_cdf(logits, source))
+        taken = milliseconds(lambda: decode_loop(decoder, k, lambda each: inverse_cdf(each, source)), device, repeats)
         logits, _ = decoder.step(torch.full((sentences, k), labels, device=device), decoder.start(k))
         ours = milliseconds(lambda: inverse_cdf(logits, source), device, repeats)
         theirs = milliseconds(lambda: by_multinomial(logits, source), device, repeats)
@@ -227,7 +227,7 @@ def translation(
 ) -> Figures:
     """Target tokens a second of training by likelihood in bf16, and how far that is from what matrix products reach."""
     splits, data = pairs_of_sentences(pairs)
-    prepared = Prepared.of(splits, model)
+    prepared = EncodedData.of(splits, model)
     precision: Precision = "bf16" if device.type == "cuda" or processor_has_bf16() else "fp32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     peak, each = products_per_second(device, dtype, product), operations_per_token(prepared, model)
@@ -267,7 +267,7 @@ def _steps(ours: Stepper, plan: EpochPlan) -> Iterator[int]:
         yield plan.tokens(position)
 
 
-def operations_per_token(prepared: Prepared, model: Seq2Seq, budget: int = 512) -> float:
+def operations_per_token(prepared: EncodedData, model: Seq2Seq, budget: int = 512) -> float:
     """Floating-point operations of a step's matrix products per target token, counted on the processor in one batch.
 
     A fused LSTM is not looked into, so it is computed unfused here.

@@ -13,7 +13,7 @@ from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.tasks import Pronunciation
 from structpred.training import Adam
-from structpred.training.data import Batch, EpochPlan, Prepared, TrainingData
+from structpred.training.data import Batch, EncodedData, EpochPlan, TrainingData
 from structpred.training.step import TrainingStep, plain
 
 BATCH_TOKENS = 256
@@ -80,7 +80,7 @@ def main() -> None:
     """Time whole epochs after one that is thrown away; a ratio is that of two arms in the same epoch."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    data = Prepared.of(Pronunciation(size=2000, held_out=100).load(), SMALL).training
+    data = EncodedData.of(Pronunciation(size=2000, held_out=100).load(), SMALL).training
     arms = {name: Arm(objective, data) for name, objective in OBJECTIVES.items()}
     turns = [turn(arms, epoch) for epoch in range(TURNS + 1)][1:]
     figures: dict[str, float | int | str] = {"threads": 1, "batch_tokens": BATCH_TOKENS, "turns": TURNS}

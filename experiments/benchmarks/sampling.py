@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from structpred.distributions.next_symbol import inverse_cdf
-from structpred.distributions.search import roll_out
+from structpred.distributions.search import decode_loop
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Medians, paired, report
@@ -47,7 +47,7 @@ def main() -> None:
     network, generator = MODEL.build(data.sizes).eval(), torch.Generator().manual_seed(0)
 
     def drawing(draw: Drawing) -> Callable[[], object]:
-        return lambda: roll_out(decoder, CANDIDATES, lambda logits: draw(logits, generator))
+        return lambda: decode_loop(decoder, CANDIDATES, lambda logits: draw(logits, generator))
 
     with torch.no_grad():
         decoder = network(data.inputs.gather(torch.arange(SENTENCES))).decoder

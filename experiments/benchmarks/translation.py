@@ -33,8 +33,8 @@ from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Inputs
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
-from structpred.training.data import EpochPlan, Prepared
-from structpred.training.distributed import Precision, Ranks, processor_has_bf16
+from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.distributed import DistributedContext, Precision, processor_has_bf16
 from structpred.training.step import Stepper
 
 SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 20
@@ -43,7 +43,7 @@ Pair = tuple[float, float]
 """Seconds of ours and of JoeyNMT's for the same work."""
 
 
-def stepper(prepared: Prepared, precision: Precision, model: Seq2Seq = MODEL, device: str = "cpu") -> Stepper:
+def stepper(prepared: EncodedData, precision: Precision, model: Seq2Seq = MODEL, device: str = "cpu") -> Stepper:
     """Our network and everything that a step of it takes."""
     experiment = Experiment(
         task=Multi30k(source="en", target="de"),
@@ -52,10 +52,10 @@ def stepper(prepared: Prepared, precision: Precision, model: Seq2Seq = MODEL, de
         optimiser=Adam(),
         trainer=Trainer(precision=precision),
     )
-    return Stepper(experiment, prepared, Ranks(device))
+    return Stepper(experiment, prepared, DistributedContext(device))
 
 
-def plan_of(prepared: Prepared, *, sort: bool) -> EpochPlan:
+def plan_of(prepared: EncodedData, *, sort: bool) -> EpochPlan:
     """Batches of 64 sentences in random order: any sentences, or some of like length."""
     data, generator = prepared.training, torch.Generator().manual_seed(0)
     plan = EpochPlan(data, data, MaximumLikelihood(), budget=1, seed=0, epoch=0)
@@ -130,7 +130,7 @@ def main() -> None:
     peer.require_joeynmt()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    prepared = Prepared.of(captions(), MODEL)
+    prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
     figures: dict[str, float | int | str] = {"threads": threads, "inputs": sizes.inputs, "labels": sizes.labels}
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if processor_has_bf16() else ("fp32",)

@@ -87,11 +87,11 @@ def refuse_two_conventions(words: Sequence[str], built: Experiment) -> None:
         owner: object = built
         for name in above:
             owner = getattr(owner, name, None)
-        if not isinstance(owner, Config) or last not in owner.alternatives or word.endswith("=null"):
+        if not isinstance(owner, Config) or last not in owner.exactly_one_of or word.endswith("=null"):
             continue
         other = given.setdefault(tuple(above), word)
         if other != word:
-            kinds = ", ".join(owner.alternatives)
+            kinds = ", ".join(owner.exactly_one_of)
             raise ConfigError(f"{'.'.join(above)} takes one of {kinds}, but got {other!r} and {word!r}; leave one out")
 
 

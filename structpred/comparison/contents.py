@@ -4,7 +4,7 @@ from functools import partial
 
 from structpred.comparison import plots
 from structpred.comparison.analysis import Row, scores
-from structpred.comparison.findings import Findings
+from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
@@ -15,7 +15,7 @@ _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
 
 
-def document(report: Findings, *, runs: bool = True) -> Document:
+def document(report: ComparisonResult, *, runs: bool = True) -> Document:
     """The whole report, with or without the list of its runs."""
     return Document(
         title=_title(report),
@@ -29,12 +29,12 @@ def document(report: Findings, *, runs: bool = True) -> Document:
     )
 
 
-def _title(report: Findings) -> str:
+def _title(report: ComparisonResult) -> str:
     several = len(report.arms) > _NAMED
     return f"Comparison of {f'{len(report.arms)} arms' if several else joined(list(report.arms))}"
 
 
-def _metric_section(report: Findings, metric: Measure) -> Section:
+def _metric_section(report: ComparisonResult, metric: Measure) -> Section:
     primary = metric is report.metrics[0]
     role = "primary metric" if primary else "supporting metric"
     table = _score_table(report, metric, costs=primary)
@@ -45,7 +45,7 @@ def _direction(metric: Measure) -> str:
     return "higher is better" if metric.higher_is_better else "lower is better"
 
 
-def _score_table(report: Findings, metric: Measure, *, costs: bool) -> Table:
+def _score_table(report: ComparisonResult, metric: Measure, *, costs: bool) -> Table:
     rows = report.table(metric)
     columns = [Column("arm", numeric=False), Column(f"dev {metric.name} (%)"), Column(f"test {metric.name} (%)")]
     columns += [Column("test − baseline"), Column("p (Holm)"), Column("verdict on test", numeric=False)]
@@ -71,13 +71,13 @@ def _cost(seconds: float, relative: float | None) -> str:
     return f"{seconds:,.1f}" if relative is None else f"{seconds:,.1f} (×{relative:.2f})"
 
 
-def _figures(report: Findings, metric: Measure) -> tuple[Figure, ...]:
+def _figures(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
     score_plot, curves = _score_plot(report, metric), _curves(report, metric)
     difference_plot = (_difference_plot(report, metric),) if len(report.arms) > 1 else ()
     return (score_plot, *difference_plot, *curves)
 
 
-def _score_plot(report: Findings, metric: Measure) -> Figure:
+def _score_plot(report: ComparisonResult, metric: Measure) -> Figure:
     rows = report.table(metric)
     values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
     baseline = next(row.test.mean for row in rows if row.contrast is None)
@@ -87,7 +87,7 @@ def _score_plot(report: Findings, metric: Measure) -> Figure:
     return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, baseline), caption)
 
 
-def _difference_plot(report: Findings, metric: Measure) -> Figure:
+def _difference_plot(report: ComparisonResult, metric: Measure) -> Figure:
     reference = scores(report.results[report.baseline], "test", metric.name)
     contrasts = {row.arm: row.contrast.difference for row in report.table(metric) if row.contrast is not None}
     values = {arm: (scores(report.results[arm], "test", metric.name) - reference).tolist() for arm in contrasts}
@@ -96,7 +96,7 @@ def _difference_plot(report: Findings, metric: Measure) -> Figure:
     return Figure(partial(plots.dot_plot, values, contrasts, _looks(report), label, 0.0), caption)
 
 
-def strip(name: str, report: Findings) -> plots.Strip:
+def strip(name: str, report: ComparisonResult) -> plots.Strip:
     """The differences on the primary metric, as one of several drawn together."""
     metric = report.metrics[0]
     reference = scores(report.results[report.baseline], "test", metric.name)
@@ -106,11 +106,11 @@ def strip(name: str, report: Findings) -> plots.Strip:
     return plots.Strip(name, values, contrasts, label, metric.higher_is_better)
 
 
-def _dots_caption(report: Findings) -> str:
+def _dots_caption(report: ComparisonResult) -> str:
     return "A dot a seed; bar: mean; line: 95 % interval" if len(report.seeds) > 1 else "One seed, no interval"
 
 
-def _curves(report: Findings, metric: Measure) -> tuple[Figure, ...]:
+def _curves(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
     histories = {
         arm: [
             [epoch.dev[metric.name] for epoch in run.history if metric.name in epoch.dev] for run in report.results[arm]
@@ -125,11 +125,11 @@ def _curves(report: Findings, metric: Measure) -> tuple[Figure, ...]:
     return (Figure(draw, caption),)
 
 
-def _looks(report: Findings) -> dict[str, Look]:
+def _looks(report: ComparisonResult) -> dict[str, Look]:
     return looks(list(report.arms))
 
 
-def _differences(report: Findings) -> Table | Sentences:
+def _differences(report: ComparisonResult) -> Table | Sentences:
     fields = report.differences()
     if len(report.arms) == 1:
         return Sentences(("There is one arm only.",))
@@ -139,7 +139,7 @@ def _differences(report: Findings) -> Table | Sentences:
     return Table(columns, tuple((field, *values.values()) for field, values in fields.items()))
 
 
-def _notes(report: Findings) -> tuple[str, ...]:
+def _notes(report: ComparisonResult) -> tuple[str, ...]:
     here = environment()
     packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
     return (
@@ -153,7 +153,7 @@ def _notes(report: Findings) -> tuple[str, ...]:
     )
 
 
-def _test_notes(report: Findings) -> tuple[str, ...]:
+def _test_notes(report: ComparisonResult) -> tuple[str, ...]:
     seeds, compared = len(report.seeds), len(report.arms) - 1
     if seeds == 1 or not compared:
         return ("Nothing was tested: tests need two arms and two seeds.",)
@@ -171,21 +171,21 @@ def _test_notes(report: Findings) -> tuple[str, ...]:
     )
 
 
-def _signature(report: Findings, metric: Measure) -> str:
+def _signature(report: ComparisonResult, metric: Measure) -> str:
     runs = [run for arm in report.arms for run in report.results[arm]]
     found = dict.fromkeys(run.signatures.get(metric.name, "not recorded") for run in runs)
     warning = "" if len(found) == 1 else " — the runs were scored in different ways and cannot be compared strictly"
     return f"{metric.name} is {joined(list(found))}{warning}."
 
 
-def _devices(report: Findings) -> str:
+def _devices(report: ComparisonResult) -> str:
     devices = list(dict.fromkeys(run.device for arm in report.arms for run in report.results[arm]))
     if len(devices) == 1:
         return f"All runs were on {devices[0]}."
     return f"Runs were on different devices ({joined(devices)}), so their times do not compare strictly."
 
 
-def _trainers(report: Findings) -> str:
+def _trainers(report: ComparisonResult) -> str:
     versions = sorted({run.trainer for arm in report.arms for run in report.results[arm]})
     if len(versions) == 1:
         return f"All runs were trained by version {versions[0]} of Trainer."
@@ -193,7 +193,7 @@ def _trainers(report: Findings) -> str:
     return f"Runs were trained by different versions of Trainer ({found}) and cannot be compared strictly."
 
 
-def _runs(report: Findings) -> Table:
+def _runs(report: ComparisonResult) -> Table:
     columns = [Column("arm", numeric=False), Column("seed")]
     columns += [Column(f"{split} {metric.name} (%)") for metric in report.metrics for split in ("dev", "test")]
     columns += [Column("best epoch"), Column("steps"), Column("skipped"), Column("seconds"), Column("CPU-seconds")]

@@ -15,7 +15,7 @@ from structpred.experiment import Experiment
 from structpred.forecast import Cost, Job
 from structpred.runs import Folder, Run
 from structpred.task import Example, Splits
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.evaluation import DECODING_ROWS, score_counts, scores
 from structpred.training.monitoring import ignore
 from structpred.training.settings import Trainer
@@ -91,7 +91,7 @@ def rehearsed(
         Interrupted: ``stopping`` said so.
     """
     began = time.monotonic()
-    prepared = Prepared.of(splits, experiment.model)
+    prepared = EncodedData.of(splits, experiment.model)
     with torch.random.fork_rng(), without_subnormals():
         training = Training(experiment, prepared, device=device, observer=ignore)
         preparing = time.monotonic() - began

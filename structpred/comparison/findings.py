@@ -17,7 +17,7 @@ START = "start."
 
 
 @dataclass(frozen=True)
-class Findings:
+class ComparisonResult:
     """What several arms, each run under the same seeds, show; `Report` shows and writes it.
 
     Attributes:

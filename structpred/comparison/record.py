@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from structpred import config
 from structpred.comparison.analysis import Contrast
-from structpred.comparison.findings import Findings
+from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.sentences import seeds_text
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
@@ -20,17 +20,17 @@ from structpred.results import Epoch, KeptMeasure, Measure, RunResult
 Kept = TypeVar("Kept")
 
 
-def encode(report: Findings) -> str:
+def encode(report: ComparisonResult) -> str:
     """The text of ``results.json``."""
     return written({"format": FORMAT, **_tree(report)})
 
 
-def encode_panels(reports: Mapping[str, Findings]) -> str:
+def encode_panels(reports: Mapping[str, ComparisonResult]) -> str:
     """The text of ``results.json`` for several comparisons."""
     return written({"format": FORMAT, "panels": {name: _tree(report) for name, report in reports.items()}})
 
 
-def _tree(report: Findings) -> dict[str, object]:
+def _tree(report: ComparisonResult) -> dict[str, object]:
     return {
         "baseline": report.baseline,
         "seeds": list(report.seeds),
@@ -47,7 +47,7 @@ def _metric(metric: Measure) -> dict[str, object]:
     return {"name": metric.name, "higher_is_better": metric.higher_is_better, "signature": metric.signature}
 
 
-def _tests(report: Findings, metric: Measure) -> dict[str, object]:
+def _tests(report: ComparisonResult, metric: Measure) -> dict[str, object]:
     return {row.arm: _test(row.contrast) for row in report.table(metric) if row.contrast is not None}
 
 
@@ -56,17 +56,17 @@ def _test(contrast: Contrast) -> dict[str, object]:
     return {**asdict(contrast), "seeds_needed": None if untested else seeds_text(contrast.seeds_needed)}
 
 
-def decode(file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None) -> Findings:
+def decode(file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None) -> ComparisonResult:
     """What `encode` wrote into ``file``; see `Report.read`."""
     return readable(file, lambda tree: findings(tree, file, kind, metrics))
 
 
 def decode_panels(
     file: Path, kind: type[Config], metrics: Mapping[str, tuple[Measure, ...]] | None = None
-) -> dict[str, Findings]:
+) -> dict[str, ComparisonResult]:
     """What `encode_panels` wrote into ``file``; see `PanelsReport.read`."""
 
-    def panels(tree: dict[str, Any]) -> dict[str, Findings]:
+    def panels(tree: dict[str, Any]) -> dict[str, ComparisonResult]:
         if metrics is not None and list(tree["panels"]) != list(metrics):
             raise RunError(f"{file}: expected the panels {list(metrics)}, but it has {list(tree['panels'])}")
         of = metrics or dict.fromkeys(tree["panels"])
@@ -88,7 +88,7 @@ def readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
 
 def findings(
     tree: dict[str, Any], file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None
-) -> Findings:
+) -> ComparisonResult:
     """One comparison of a file, from its part of the tree; see `Report.read`."""
     kept = tuple(KeptMeasure(**metric) for metric in tree["metrics"])
     names = [metric.name for metric in kept]
@@ -96,7 +96,7 @@ def findings(
         raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
     arms = {arm: kind.from_json(json.dumps(node)) for arm, node in tree["arms"].items()}
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
-    return Findings(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept)
+    return ComparisonResult(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept)
 
 
 def _run(node: dict[str, Any]) -> RunResult:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from structpred.comparison import contents, record
-from structpred.comparison.findings import Findings
+from structpred.comparison.findings import ComparisonResult
 from structpred.config import Config
 from structpred.report import terminal
 from structpred.report.document import Document
@@ -15,8 +15,8 @@ from structpred.results import Measure
 
 
 @dataclass(frozen=True)
-class Report(Findings):
-    """Findings that can be shown and written; see `Findings` for the fields and what they must agree in."""
+class Report(ComparisonResult):
+    """Findings that can be shown and written; see `ComparisonResult` for the fields and what they must agree in."""
 
     @classmethod
     def read(cls, file: Path | str, kind: type[Config], metrics: tuple[Measure, ...] | None = None) -> "Report":
@@ -34,7 +34,7 @@ class Report(Findings):
         return cls.of(record.decode(Path(file), kind, metrics))
 
     @classmethod
-    def of(cls, findings: Findings) -> "Report":
+    def of(cls, findings: ComparisonResult) -> "Report":
         """A report of what was found."""
         return cls(findings.arms, findings.seeds, findings.baseline, findings.results, findings.metrics)
 

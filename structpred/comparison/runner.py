@@ -20,7 +20,7 @@ from structpred.experiment import Experiment
 from structpred.forecast import Cost, Forecast
 from structpred.results import RunResult
 from structpred.running import tidy
-from structpred.training.data import Codec, warn_of_unknown
+from structpred.training.data import Tokenizer, warn_of_unknown
 
 
 def compare(
@@ -102,7 +102,7 @@ def _compared(
     if todo:
         for plan in plans.values():
             first = next(iter(plan.arms.values()))
-            warn_of_unknown(plan.splits, Codec.of(plan.splits.train, first.model.encoder()))
+            warn_of_unknown(plan.splits, Tokenizer.of(plan.splits.train, first.model.encoder()))
         count = _processes(workers, todo)
         with _engine(todo, count, root, device, executor) as engine:
             shown = console or Console(stderr=True)

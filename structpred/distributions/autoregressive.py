@@ -15,9 +15,9 @@ from structpred.distributions.search import (
     Decoder,
     beam_search,
     continuations,
+    decode_loop,
     greedy_search,
     mixed_history,
-    roll_out,
 )
 from structpred.errors import ConfigError
 from structpred.sequences import Sequences
@@ -81,7 +81,7 @@ class Autoregressive:
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent draws; those that go beyond the limit are cut and say so."""
-        return roll_out(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+        return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent draws that begin with their prefix; see `search.continuations`."""

@@ -116,7 +116,7 @@ class Factorised:
         ranked = Sequences(outputs, self.lengths.unsqueeze(1).repeat(1, k))
         return Ranked(ranked, best.to(self.log_probs.dtype))
 
-    def tilt(self, local_costs: Float[Tensor, "batch given labels"]) -> "Factorised":
+    def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "Factorised":
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
         scores = at_least_float(self.scores)
         return Factorised(scores + fitted(local_costs, scores.shape[1]).to(scores.dtype), self.lengths)

@@ -157,14 +157,14 @@ class Marginals(Checkable, Protocol):
         """p(y_t = v | x); 0 beyond each length."""
 
 
-Tilted = TypeVar("Tilted")
+Augmented = TypeVar("Augmented")
 
 
 @runtime_checkable
-class Tilt(Checkable, Protocol):
-    """``tilt``: a decomposable cost added to the scores gives another distribution of the same kind."""
+class LossAugmented(Checkable, Protocol):
+    """``loss_augmented``: a decomposable cost added to the scores gives another distribution of the same kind."""
 
-    def tilt(self: Tilted, local_costs: Float[Tensor, "batch time labels"]) -> Tilted:
+    def loss_augmented(self: Augmented, local_costs: Float[Tensor, "batch time labels"]) -> Augmented:
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
 
 

@@ -52,7 +52,7 @@ class Decoder(Checkable, Protocol):
         """The same decoder for some of the examples."""
 
 
-def roll_out(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Sequences:
+def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Sequences:
     """``[batch, k, time]`` outputs grown symbol by symbol.
 
     An output that does not end within the limit is cut after limit + 1 labels: it stands for every string that
@@ -108,7 +108,7 @@ def continuations(decoder: Decoder, prefixes: Sequences, k: int, generator: torc
             return drawn
         return torch.where(inside[:, time, None], prefixes.labels[:, time, None], drawn)
 
-    return roll_out(decoder, k, choose)
+    return decode_loop(decoder, k, choose)
 
 
 @torch.no_grad()
@@ -144,7 +144,7 @@ def mixed_history(
 @torch.no_grad()
 def greedy_search(decoder: Decoder) -> Sequences:
     """``[batch, time]``: the most probable symbol at every step, up to the limit."""
-    outputs = roll_out(decoder, 1, lambda logits: logits.argmax(-1))
+    outputs = decode_loop(decoder, 1, lambda logits: logits.argmax(-1))
     lengths = outputs.lengths.squeeze(1).minimum(decoder.limits)
     inside = torch.arange(outputs.labels.shape[-1], device=lengths.device) < lengths.unsqueeze(1)
     return Sequences(torch.where(inside, outputs.labels.squeeze(1), 0), lengths)

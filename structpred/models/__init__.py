@@ -2,7 +2,7 @@
 
 from structpred.models.base import Model
 from structpred.models.frames import BitImages, FrameFeatures
-from structpred.models.inputs import InputEncoder, SymbolEmbedding
+from structpred.models.inputs import Featurizer, SymbolEmbedding
 from structpred.models.seq2seq import Seq2Seq
 from structpred.models.taggers import CRF, LSTMTagger
 from structpred.models.words import CharacterCNN, Spelling, WordEmbedding
@@ -11,8 +11,8 @@ __all__ = [
     "CRF",
     "BitImages",
     "CharacterCNN",
+    "Featurizer",
     "FrameFeatures",
-    "InputEncoder",
     "LSTMTagger",
     "Model",
     "Seq2Seq",

@@ -8,7 +8,7 @@ from torch import nn
 
 from structpred.config import Config
 from structpred.distributions.protocols import Distribution
-from structpred.models.inputs import InputEncoder, SymbolEmbedding
+from structpred.models.inputs import Featurizer, SymbolEmbedding
 from structpred.registry import models
 from structpred.task import Sizes
 
@@ -28,7 +28,7 @@ class Model(Config):
     family = models
     distribution: ClassVar[type[Distribution]]
 
-    def encoder(self) -> InputEncoder:
+    def encoder(self) -> Featurizer:
         """How inputs are read: as symbols, unless the model says otherwise."""
         return SymbolEmbedding()
 

@@ -133,7 +133,7 @@ def _split(lengths: Int[Tensor, " rows"], steps: int) -> int:
 
 
 @dataclass(frozen=True)
-class Alike:
+class UniqueRows:
     """Which of some rows are the same, so that what is computed from one need not be from the others.
 
     Attributes:
@@ -145,7 +145,7 @@ class Alike:
     kinds: Int[Tensor, " rows"]
 
     @classmethod
-    def of(cls, keys: Int[Tensor, " rows"]) -> "Alike":
+    def of(cls, keys: Int[Tensor, " rows"]) -> "UniqueRows":
         """Rows of the same key are the same."""
         distinct, kinds = torch.unique(keys, return_inverse=True)
         rows = torch.arange(len(kinds), device=keys.device)
@@ -163,8 +163,8 @@ def stepped(
     inputs: Float[Tensor, "rows size"],
     hidden: Float[Tensor, "rows layers hidden"],
     cells: Float[Tensor, "rows layers hidden"],
-    symbols: Alike,
-    parents: Alike,
+    symbols: UniqueRows,
+    parents: UniqueRows,
 ) -> tuple[Float[Tensor, "rows layers hidden"], Float[Tensor, "rows layers hidden"]]:
     """The state one step on, where many rows have an input or a state in common, as the prefixes of a beam do.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from structpred.config import Count
 from structpred.errors import DataError
 from structpred.frames import FlatFrames, Frames
-from structpred.models.inputs import InputEncoder
+from structpred.models.inputs import Featurizer
 from structpred.recordings import Recording
 from structpred.registry import inputs
 from structpred.task import Sizes
@@ -21,7 +21,7 @@ from structpred.vocabulary import Symbols, Vocabularies
 
 @inputs.register("frames")
 @dataclass(frozen=True, kw_only=True)
-class FrameFeatures(InputEncoder):
+class FrameFeatures(Featurizer):
     """The numbers of a `Recording`, some frames side by side at every position: position i sees frames i·stride on.
 
     Fewer positions make a recurrent encoder faster and attention easier. Where the last frames do not fill a position,
@@ -88,7 +88,7 @@ class FrameReader(nn.Module):
 
 @inputs.register("bits")
 @dataclass(frozen=True, kw_only=True)
-class BitImages(InputEncoder):
+class BitImages(Featurizer):
     """Pictures in black and white: a symbol is a text of 0 and 1, one for each pixel, and the model sees their values.
 
     Attributes:

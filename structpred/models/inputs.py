@@ -17,7 +17,7 @@ from structpred.vocabulary import Symbols, Vocabularies
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputEncoder(Config):
+class Featurizer(Config):
     """What a model sees at every input position. One's own is a subclass with a name, and fits any of our models.
 
     Attributes:
@@ -51,7 +51,7 @@ class InputEncoder(Config):
 
 @inputs.register("symbols")
 @dataclass(frozen=True, kw_only=True)
-class SymbolEmbedding(InputEncoder):
+class SymbolEmbedding(Featurizer):
     """One learned vector for each input symbol, as large as the model asks for; zero for an unknown one."""
 
     def read(self, sources: Sequence[Symbols], vocabularies: Vocabularies) -> FlatSequences:

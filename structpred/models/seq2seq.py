@@ -14,8 +14,8 @@ from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
 from structpred.errors import ConfigError
 from structpred.models.base import Model
-from structpred.models.encoder import Alike, RecurrentEncoder, locked_dropout, stepped, unrolled
-from structpred.models.inputs import InputEncoder, SymbolEmbedding
+from structpred.models.encoder import RecurrentEncoder, UniqueRows, locked_dropout, stepped, unrolled
+from structpred.models.inputs import Featurizer, SymbolEmbedding
 from structpred.registry import models
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
@@ -41,7 +41,7 @@ class Seq2Seq(Model):
 
     distribution: ClassVar[type[Distribution]] = Autoregressive
 
-    inputs: InputEncoder = SymbolEmbedding()
+    inputs: Featurizer = SymbolEmbedding()
     embedding: Count = 128
     hidden: Annotated[int, Interval(least=2)] = 256
     encoder_layers: Count = 1
@@ -56,7 +56,7 @@ class Seq2Seq(Model):
         if self.hidden % 2:
             raise ConfigError(f"Seq2Seq.hidden must be even (each direction gets half of it), but got {self.hidden}")
 
-    def encoder(self) -> InputEncoder:
+    def encoder(self) -> Featurizer:
         """How inputs are read."""
         return self.inputs
 
@@ -186,14 +186,14 @@ class BoundDecoder:
         rows = torch.arange(previous.numel(), device=previous.device).view(*previous.shape, 1, 1)
         return hidden[:, :, -1], (hidden, cells, rows)
 
-    def _shared(self, previous: Int[Tensor, "batch candidates"], state: State) -> tuple[Alike, Alike] | None:
+    def _shared(self, previous: Int[Tensor, "batch candidates"], state: State) -> tuple[UniqueRows, UniqueRows] | None:
         """Which symbols and which states are the same, if that is worth more than one fused call.
 
         Never on a device, which would have to be waited for, nor under dropout, whose masks make symbols different.
         """
         if self.input_dropout is not None or previous.device.type != "cpu":
             return None
-        symbols, parents = Alike.of(previous.flatten()), Alike.of(state[2].flatten())
+        symbols, parents = UniqueRows.of(previous.flatten()), UniqueRows.of(state[2].flatten())
         kinds = len(symbols.first) + len(parents.first)
         return (symbols, parents) if kinds < SHARED * 2 * previous.numel() else None
 

@@ -14,7 +14,7 @@ from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.models.encoder import RecurrentEncoder
-from structpred.models.inputs import InputEncoder, SymbolEmbedding
+from structpred.models.inputs import Featurizer, SymbolEmbedding
 from structpred.registry import models
 from structpred.sequences import Inputs
 from structpred.task import Sizes
@@ -32,7 +32,7 @@ class Tagger(Model):
         dropout: rate on the inputs' vectors and on every layer's output; masks are shared over time.
     """
 
-    inputs: InputEncoder = SymbolEmbedding()
+    inputs: Featurizer = SymbolEmbedding()
     embedding: Count = 128
     hidden: Annotated[int, Interval(least=2)] = 256
     layers: Count = 1
@@ -45,7 +45,7 @@ class Tagger(Model):
                 f"{type(self).__name__}.hidden must be even (each direction gets half of it), but got {self.hidden}"
             )
 
-    def encoder(self) -> InputEncoder:
+    def encoder(self) -> Featurizer:
         """How inputs are read."""
         return self.inputs
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from structpred.config import Config, Count, Fraction, Interval
-from structpred.models.inputs import InputEncoder, SymbolTable
+from structpred.models.inputs import Featurizer, SymbolTable
 from structpred.registry import inputs, spellings
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -82,7 +82,7 @@ class ConvolvedCharacters(nn.Module):
 
 @inputs.register("words")
 @dataclass(frozen=True, kw_only=True)
-class WordEmbedding(InputEncoder):
+class WordEmbedding(Featurizer):
     """One learned vector for each word, and one made of its characters, side by side.
 
     A word unknown from training has a vector of its own, learned as far as words are dropped or rare, and keeps its

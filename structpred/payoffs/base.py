@@ -27,7 +27,7 @@ class Temperature(Config):
         ConfigError: none or several are given, or one is not above 0.
     """
 
-    alternatives: ClassVar[tuple[str, ...]] = ("literal", "rescaled", "edit_rate")
+    exactly_one_of: ClassVar[tuple[str, ...]] = ("literal", "rescaled", "edit_rate")
 
     literal: Positive | None = None
     rescaled: Positive | None = None

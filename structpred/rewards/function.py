@@ -57,7 +57,7 @@ class FunctionReward(Reading):
             trained or a generator of random numbers.
     """
 
-    additions: ClassVar[tuple[str, ...]] = ("on", "cache")
+    identity_optional: ClassVar[tuple[str, ...]] = ("on", "cache")
 
     function: str  # a function that is given instead is replaced by its name
     on: Literal["ids", "symbols", "text"] = "ids"

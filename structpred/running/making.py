@@ -25,11 +25,11 @@ from structpred.runs import Folder, Run, encoded, not_finite, trained_by
 from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
-from structpred.training.data import Prepared, warn_of_unknown
-from structpred.training.distributed import Ranks
+from structpred.training.data import EncodedData, warn_of_unknown
+from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import score_counts, scores
 from structpred.training.meters import NotFinite
-from structpred.training.monitoring import Logbook, Logger, Observer, Progress
+from structpred.training.monitoring import JsonlLogger, Logger, Observer, Progress
 from structpred.training.trainer import Training
 from structpred.vocabulary import Symbols
 
@@ -47,13 +47,13 @@ class Conditions:
     """
 
     splits: Splits
-    ranks: Ranks
+    ranks: DistributedContext
     stopping: Callable[[], bool]
     checkpoint_every: float
     loggers: tuple[Logger, ...]
 
 
-class Making:
+class RunWriter:
     """A run folder being filled, `Folder.result` last.
 
     Args:
@@ -77,9 +77,9 @@ class Making:
         observer(Progress("preparing"))
         self.experiment, self.identity, self.folder = experiment, identity, folder
         self.conditions, self.observer = conditions, observer
-        self.prepared = Prepared.of(conditions.splits, experiment.model)
+        self.prepared = EncodedData.of(conditions.splits, experiment.model)
         warn_of_unknown(conditions.splits, self.prepared.codec)
-        log = Logbook(folder.log)
+        log = JsonlLogger(folder.log)
         self.training = Training(
             experiment, self.prepared, observer=observer, ranks=conditions.ranks, loggers=(log, *conditions.loggers)
         )

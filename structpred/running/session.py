@@ -11,10 +11,10 @@ import torch
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
 from structpred.running.lock import alone, tidy
-from structpred.running.making import Conditions, Making
+from structpred.running.making import Conditions, RunWriter
 from structpred.runs import Folder, Run
 from structpred.task import Splits, loaded
-from structpred.training.distributed import Ranks
+from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import check_metrics
 from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
 from structpred.training.trainer import signals, without_subnormals
@@ -63,7 +63,7 @@ def train(
         RunError: training cannot go on, or the run is there already and cannot be believed; see `Run.found`.
         Interrupted: a signal or ``stopping`` ended it early.
     """
-    ranks = Ranks(device, devices, nodes)
+    ranks = DistributedContext(device, devices, nodes)
     conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
     check_metrics(experiment.metrics, conditions.splits, experiment.task)
     return _Session(Path(root), conditions).run(experiment, observer, tuple(loggers))
@@ -126,7 +126,7 @@ class _Session:
                     start = None if under_way else session.start(experiment, observer)
                     with opened(loggers if ranks.first else (), folder.path) as ready:
                         conditions = replace(session.conditions, loggers=ready)
-                        Making(experiment, identity, folder, conditions, observer, start).train()
+                        RunWriter(experiment, identity, folder, conditions, observer, start).train()
         return not finished
 
     def start(self, experiment: Experiment, observer: Observer) -> Run | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from structpred.config import digest
 from structpred.errors import DataError
 from structpred.models.base import Model
-from structpred.models.inputs import InputEncoder
+from structpred.models.inputs import Featurizer
 from structpred.objective import Objective
 from structpred.recordings import Recording, Source, spelt
 from structpred.returned import checked, described, refuse
@@ -31,7 +31,7 @@ class UnknownSymbolWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Codec:
+class Tokenizer:
     """From symbols to tensors and back.
 
     Attributes:
@@ -40,10 +40,10 @@ class Codec:
     """
 
     vocabularies: Vocabularies
-    encoder: InputEncoder
+    encoder: Featurizer
 
     @classmethod
-    def of(cls, examples: Sequence[Example], encoder: InputEncoder) -> "Codec":
+    def of(cls, examples: Sequence[Example], encoder: Featurizer) -> "Tokenizer":
         """Every label that occurs in the training examples, and every input symbol that the encoder wants to know."""
         sources = _fitting([example.source for example in examples], encoder)
         references = (reference for example in examples for reference in example.references)
@@ -63,7 +63,7 @@ class Codec:
         return self.vocabularies.labels.decode(labels)
 
 
-def _fitting(sources: Sequence[Source], encoder: InputEncoder) -> Sequence[Any]:
+def _fitting(sources: Sequence[Source], encoder: Featurizer) -> Sequence[Any]:
     """The same sources, once it is sure that the encoder reads their kind."""
     for source in sources:
         if isinstance(source, Recording) != encoder.recorded:
@@ -95,7 +95,7 @@ class TrainingData:
     sizes: Sizes
 
     @classmethod
-    def of(cls, examples: Sequence[Example], codec: Codec) -> "TrainingData":
+    def of(cls, examples: Sequence[Example], codec: Tokenizer) -> "TrainingData":
         """Encode the training examples.
 
         Raises:
@@ -146,15 +146,15 @@ def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class EncodedData:
     """A task's data, read and encoded for one kind of model."""
 
     splits: Splits
-    codec: Codec
+    codec: Tokenizer
     training: TrainingData
 
     @classmethod
-    def of(cls, splits: Splits, model: Model) -> "Prepared":
+    def of(cls, splits: Splits, model: Model) -> "EncodedData":
         """Build vocabularies from the training examples and encode them.
 
         Raises:
@@ -162,7 +162,7 @@ class Prepared:
         """
         if model.distribution.fixed_length:
             _refuse_other_lengths(splits, model)
-        codec = Codec.of(splits.train, model.encoder())
+        codec = Tokenizer.of(splits.train, model.encoder())
         return cls(splits, codec, TrainingData.of(splits.train, codec))
 
 
@@ -177,7 +177,7 @@ def _refuse_other_lengths(splits: Splits, model: Model) -> None:
                 )
 
 
-def warn_of_unknown(splits: Splits, codec: Codec) -> None:
+def warn_of_unknown(splits: Splits, codec: Tokenizer) -> None:
     """One warning for all held-out inputs with symbols that training never saw; the first is named.
 
     None where unknown symbols are nothing unusual.

@@ -21,7 +21,7 @@ TURN = 10
 """Steps between agreements of several processes on when to save and to stop; each one waits for the device."""
 
 
-class Ranks:
+class DistributedContext:
     """Every process runs the same program on its share of each batch; only the first one writes.
 
     Args:

@@ -17,7 +17,7 @@ from structpred.metrics import Counts, Metric, OfUnknown, counts, score
 from structpred.recordings import Source
 from structpred.sequences import FlatInputs
 from structpred.task import Example, Splits, Task
-from structpred.training.data import Codec
+from structpred.training.data import Tokenizer
 from structpred.vocabulary import Symbols
 
 DECODING_ROWS = 256
@@ -39,7 +39,7 @@ class Hypothesis:
     log_prob: float
 
 
-def predict(model: nn.Module, codec: Codec, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
+def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
     """The model's output for each source, in order."""
 
     def decode(p: Decode) -> list[Symbols]:
@@ -48,7 +48,7 @@ def predict(model: nn.Module, codec: Codec, sources: Sequence[Source], decoding:
     return _by_length(model, codec.read(sources), decode)
 
 
-def n_best(model: nn.Module, codec: Codec, sources: Sequence[Source], k: int) -> list[tuple[Hypothesis, ...]]:
+def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int) -> list[tuple[Hypothesis, ...]]:
     """The ``k`` best outputs of each source, the best first; fewer where there are fewer."""
 
     def rank(p: NBest) -> list[tuple[Hypothesis, ...]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from structpred.errors import RunError
 from structpred.recordings import spelt
 from structpred.training.checkpoint import State
-from structpred.training.data import EpochPlan, Prepared
+from structpred.training.data import EncodedData, EpochPlan
 
 
 class Average:
@@ -187,7 +187,7 @@ class NotFinite(RunError):
         self.batch = batch
 
 
-class Care:
+class NonfiniteGuard:
     """Counts of skipped steps.
 
     Attributes:
@@ -242,7 +242,7 @@ def give_back(buffers: Sequence[Tensor], before: Sequence[Tensor], skip: Tensor)
         buffer.copy_(torch.where(skip, old, buffer))
 
 
-def described(plan: EpochPlan, position: int, prepared: Prepared) -> State:
+def described(plan: EpochPlan, position: int, prepared: EncodedData) -> State:
     """A batch in symbols, for people."""
     targets = plan[position].targets.tolist()
     rows = [

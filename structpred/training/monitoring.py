@@ -13,7 +13,7 @@ from structpred.files import naming, write_atomically
 from structpred.protocols import Checkable
 from structpred.results import Epoch
 from structpred.task import Example
-from structpred.training.meters import Care, Clock, Every, Totals
+from structpred.training.meters import Clock, Every, NonfiniteGuard, Totals
 from structpred.vocabulary import Symbols
 
 
@@ -90,7 +90,7 @@ def opened(loggers: Sequence[GivenLogger], folder: Path) -> Iterator[tuple[Logge
                 each.finalize(status)
 
 
-class Logbook:
+class JsonlLogger:
     """One JSON object a line, each of them with ``"step"``; a number that is not finite is null.
 
     Args:
@@ -312,7 +312,7 @@ class Reporter:
         return self._show.due()
 
     def tell(
-        self, totals: Totals, clock: Clock, care: Care, history: Sequence[Epoch], *, steps: int, share: float
+        self, totals: Totals, clock: Clock, care: NonfiniteGuard, history: Sequence[Epoch], *, steps: int, share: float
     ) -> None:
         """How training stands after so many steps; ``share`` of it is done."""
         epoch, dev = len(history) + 1, history[-1].dev if history else {}

@@ -170,7 +170,7 @@ class Trainer(Config):
     """
 
     version: ClassVar[int] = 2  # 2: ties on dev are broken, and batches are even
-    additions: ClassVar[tuple[str, ...]] = (
+    identity_optional: ClassVar[tuple[str, ...]] = (
         "accumulate", "max_steps", "max_seconds", "average", "tolerate", "compile",
     )  # fmt: skip
 

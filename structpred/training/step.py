@@ -20,9 +20,9 @@ from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
 from structpred.sequences import Inputs, Sequences
 from structpred.training.checkpoint import State
-from structpred.training.data import Batch, EpochPlan, Prepared
-from structpred.training.distributed import Ranks, without_hints
-from structpred.training.meters import Average, Care, give_back, step_unless
+from structpred.training.data import Batch, EncodedData, EpochPlan
+from structpred.training.distributed import DistributedContext, without_hints
+from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
 from structpred.training.settings import Recipe
 
 Plain = tuple[Any, ...]
@@ -111,7 +111,7 @@ class MemoryWarning(RuntimeWarning):
 
 
 @dataclass(frozen=True)
-class Scored:
+class BatchLoss:
     """What this process has seen of a step.
 
     Attributes:
@@ -138,16 +138,16 @@ class Gradient:
         pieces: how many to begin with.
     """
 
-    def __init__(self, fabric: Fabric, step: Any, ranks: Ranks, pieces: int) -> None:
+    def __init__(self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int) -> None:
         self.fabric, self.step, self.ranks, self.pieces = fabric, step, ranks, pieces
         self.warned = False
 
     @property
     def alone(self) -> AbstractContextManager[object]:
-        """Keeps gradients in this process until `Ranks.add_gradients` adds them up, once a step."""
+        """Keeps gradients in this process until `DistributedContext.add_gradients` adds them up, once a step."""
         return nullcontext() if self.ranks.world == 1 else self.fabric.no_backward_sync(self.step)
 
-    def of(self, plan: EpochPlan, position: int, steps: int, share: float) -> Scored:
+    def of(self, plan: EpochPlan, position: int, steps: int, share: float) -> BatchLoss:
         """That of the batch at ``position``; the parameters must have no gradient yet.
 
         Where memory runs out it is worked off once more, in twice as many pieces, as long as there are examples to
@@ -167,7 +167,7 @@ class Gradient:
             if self.fabric.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _sum(self, parts: Sequence[Batch], tokens: int, steps: int, share: float) -> Scored:
+    def _sum(self, parts: Sequence[Batch], tokens: int, steps: int, share: float) -> BatchLoss:
         losses: list[Tensor] = []
         diagnostics: list[dict[str, Tensor]] = []
         for part in parts:
@@ -179,7 +179,7 @@ class Gradient:
         names = dict.fromkeys(name for each in diagnostics for name in each)
         joined = {name: torch.cat([each[name] for each in diagnostics if name in each]) for name in names}
         none = torch.zeros(0, device=self.fabric.device)
-        return Scored(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts))
+        return BatchLoss(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts))
 
     def _warn(self, error: BaseException) -> None:
         if not self.warned:
@@ -207,7 +207,7 @@ def _module(what: str, found: object) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Taken:
+class StepResult:
     """A step that was taken, or skipped.
 
     Attributes:
@@ -215,7 +215,7 @@ class Taken:
         skip: True where the step was not finite and left no trace, 0-dim and on the device.
     """
 
-    scored: Scored
+    scored: BatchLoss
     skip: Tensor
 
 
@@ -238,7 +238,7 @@ class Stepper:
         RunError: the device is not there.
     """
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, ranks: Ranks) -> None:
+    def __init__(self, recipe: Recipe, prepared: EncodedData, ranks: DistributedContext) -> None:
         self.recipe, self.ranks = recipe, ranks
         self.fabric = ranks.fabric(recipe.trainer.precision)
         self.generator = torch.Generator(self.fabric.device)
@@ -254,7 +254,7 @@ class Stepper:
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
         self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
         self.buffers = [] if self.modules.state is None else list(self.modules.state.buffers())
-        self.care = Care(self.fabric.device)
+        self.care = NonfiniteGuard(self.fabric.device)
 
     @property
     def device(self) -> torch.device:
@@ -266,7 +266,7 @@ class Stepper:
         """The network that is scored and kept: the moving average, if there is one."""
         return self.step.model if self.average is None else self.average.model
 
-    def take(self, plan: EpochPlan, position: int, steps: int, share: float) -> Taken:
+    def take(self, plan: EpochPlan, position: int, steps: int, share: float) -> StepResult:
         """One step of the optimiser.
 
         Args:
@@ -296,7 +296,7 @@ class Stepper:
         if self.average is not None:
             self.average.follow(steps + 1)
         self.care.count(skip, position, doubtful)
-        return Taken(scored, skip)
+        return StepResult(scored, skip)
 
     @torch.no_grad()
     def examine(self, plan: EpochPlan, position: int, steps: int, share: float) -> None:
@@ -331,7 +331,7 @@ class Stepper:
         if "care" in state:  # not in checkpoints of version 0.1
             self.care.restore(state["care"])
 
-    def _modules(self, prepared: Prepared) -> TrainingStep:
+    def _modules(self, prepared: EncodedData) -> TrainingStep:
         recipe, sizes = self.recipe, prepared.training.sizes
         model = _module(f"{type(recipe.model).__name__}.build", recipe.model.build(sizes))
         if not any(each.requires_grad for each in model.parameters()):

@@ -23,10 +23,10 @@ from structpred.results import Epoch
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
 from structpred.training.checkpoint import State
-from structpred.training.data import EpochPlan, Prepared
-from structpred.training.distributed import Ranks
+from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import predict, ranking, score_counts, scores
-from structpred.training.meters import Best, Care, Clock, NotFinite, Totals, described
+from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, described
 from structpred.training.monitoring import (
     Logger,
     Observer,
@@ -109,7 +109,7 @@ def users_modules(recipe: Recipe) -> set[str]:
     return modules_of(classes | set(map(type, recipe.scored)) | {recipe.model.distribution})
 
 
-def bound(recipe: Recipe, prepared: Prepared) -> Recipe:
+def bound(recipe: Recipe, prepared: EncodedData) -> Recipe:
     """The same recipe, whose rewards may read the data if they ask for more than ids."""
     context = Context(recipe.task, prepared.codec.vocabularies.labels, prepared.splits.train)
     return bind(recipe, context) if isinstance(recipe, Config) else recipe
@@ -136,14 +136,14 @@ class Training:
     def __init__(
         self,
         recipe: Recipe,
-        prepared: Prepared,
+        prepared: EncodedData,
         *,
         device: str = "auto",
         observer: Observer = ignore,
-        ranks: Ranks | None = None,
+        ranks: DistributedContext | None = None,
         loggers: Sequence[Logger] = (),
     ) -> None:
-        self.ranks = ranks or Ranks(device)
+        self.ranks = ranks or DistributedContext(device)
         recipe = bound(recipe, prepared)
         self.recipe, self.prepared = recipe, prepared
         self.users = users_modules(recipe)
@@ -165,7 +165,7 @@ class Training:
         return self.stepper.model
 
     @property
-    def care(self) -> Care:
+    def care(self) -> NonfiniteGuard:
         """Counts of skipped steps."""
         return self.stepper.care
 

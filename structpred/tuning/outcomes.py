@@ -14,7 +14,7 @@ from structpred.experiment import Experiment
 from structpred.payoffs.base import Payoff
 from structpred.results import Measure
 from structpred.task import loaded
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.tuning.probe import probed
 from structpred.tuning.search import Search
 from structpred.tuning.studies import Study
@@ -94,7 +94,7 @@ class Result:
         trials = study.trials()
         outcomes = tuple(_outcome(study, trial, scores[trial.number], later) for trial in trials)
         lost = given_up(study.main.trials())
-        labels = Prepared.of(loaded(experiment.task), experiment.model).training.sizes.labels
+        labels = EncodedData.of(loaded(experiment.task), experiment.model).training.sizes.labels
         return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels, len(study.main))
 
     @property

@@ -14,7 +14,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
 from structpred.task import loaded
-from structpred.training.data import Codec, warn_of_unknown
+from structpred.training.data import Tokenizer, warn_of_unknown
 from structpred.training.trainer import signals
 from structpred.tuning.claims import claimed
 from structpred.tuning.contents import importances_of
@@ -146,5 +146,5 @@ def _warned_of_unknown(space: Space) -> Experiment:
     """The experiment in the middle of a space; warns of its data here, as workers are quiet."""
     experiment, _ = probed(space)
     splits = loaded(experiment.task)
-    warn_of_unknown(splits, Codec.of(splits.train, experiment.model.encoder()))
+    warn_of_unknown(splits, Tokenizer.of(splits.train, experiment.model.encoder()))
     return experiment

@@ -14,12 +14,12 @@ from structpred.distributions.protocols import (
     LocalScores,
     LogPartition,
     LogProb,
+    LossAugmented,
     Marginals,
     NBest,
     Sample,
     Score,
     StepScores,
-    Tilt,
     TokenLogProbs,
     cross_entropy,
     kl,
@@ -113,8 +113,10 @@ def test_tilting_adds_costs(scores: Tensor) -> None:
     costs = torch.randn(3, 3, LABELS, generator=generator(6), dtype=torch.float64)
     p, outputs = Factorised(scores, LENGTHS), Sequences.of([[1, 0, 2], [2], []]).candidates()
     added = costs[0, 0, 1] + costs[0, 1, 0] + costs[0, 2, 2]
-    torch.testing.assert_close(p.tilt(costs).score(outputs)[0, 0], p.score(outputs)[0, 0] + added)
-    torch.testing.assert_close(p.tilt(costs).log_prob(outputs), Factorised(scores + costs, LENGTHS).log_prob(outputs))
+    torch.testing.assert_close(p.loss_augmented(costs).score(outputs)[0, 0], p.score(outputs)[0, 0] + added)
+    torch.testing.assert_close(
+        p.loss_augmented(costs).log_prob(outputs), Factorised(scores + costs, LENGTHS).log_prob(outputs)
+    )
 
 
 def test_gradients_reach_the_scores_after_a_verb_without_gradient(scores: Tensor) -> None:
@@ -244,6 +246,17 @@ def test_same_generator_same_draws(p: Factorised) -> None:
 
 
 def test_verbs_are_the_protocols(p: Factorised) -> None:
-    for verb in (LogProb, Sample, Marginals, CrossEntropy, StepScores, Score, LogPartition, TokenLogProbs, NBest, Tilt):
+    for verb in (
+        LogProb,
+        Sample,
+        Marginals,
+        CrossEntropy,
+        StepScores,
+        Score,
+        LogPartition,
+        TokenLogProbs,
+        NBest,
+        LossAugmented,
+    ):
         assert isinstance(p, verb)
     assert p.fixed_length

@@ -164,7 +164,7 @@ def without_label_1(v: Tensor) -> Factorised:
         lambda p, q: p.marginals(),
         lambda p, q: p.pair_marginals(),
         lambda p, q: p.expected_score(LocalScores(q.scores.nan_to_num(neginf=0.5), LENGTHS)),
-        lambda p, q: p.tilt(torch.ones(5, 4, LABELS)).log_partition(),
+        lambda p, q: p.loss_augmented(torch.ones(5, 4, LABELS)).log_partition(),
         lambda p, q: kl(p, LinearChain(p.unary * 2, p.transitions, LENGTHS)),
     ],
     ids=["cross-entropy", "kl", "from hamming", "entropy", "marginals", "pairs", "reward", "tilt", "kl of chains"],

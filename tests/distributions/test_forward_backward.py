@@ -147,7 +147,7 @@ def test_float32_is_accurate_at_every_scale(scale: float, range_of_transitions: 
     for one, other in (
         (p.log_prob(outputs), exact.log_prob(outputs)),
         (p.log_partition(), exact.log_partition()),
-        (cross_entropy(exact.tilt(torch.ones_like(exact.unary)), p), exact.entropy()),
+        (cross_entropy(exact.loss_augmented(torch.ones_like(exact.unary)), p), exact.entropy()),
     ):
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-4)
     relative = (p.log_prob(outputs) / exact.log_prob(outputs) - 1)[p.lengths > 0]
@@ -162,7 +162,12 @@ def test_autocast_changes_nothing() -> None:
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             p = LinearChain(unary, transitions, p.lengths)
-            total = p.log_prob(outputs).sum(1) + p.entropy() + p.marginals().square().sum((1, 2)) + kl(p, p.tilt(unary))
+            total = (
+                p.log_prob(outputs).sum(1)
+                + p.entropy()
+                + p.marginals().square().sum((1, 2))
+                + kl(p, p.loss_augmented(unary))
+            )
             gradients = torch.autograd.grad(total.sum(), (unary, transitions))
         results.append((total.detach(), *gradients))
     for plain, cast in zip(*results, strict=True):

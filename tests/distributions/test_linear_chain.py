@@ -16,12 +16,12 @@ from structpred.distributions.protocols import (
     LocalScores,
     LogPartition,
     LogProb,
+    LossAugmented,
     Marginals,
     NBest,
     Sample,
     Score,
     StepScores,
-    Tilt,
     TokenLogProbs,
     cross_entropy,
     kl,
@@ -127,10 +127,10 @@ def test_cross_entropy_from_a_payoff_agrees_with_enumeration() -> None:
 
 def test_tilting_adds_costs() -> None:
     p, costs = chain(), random_scores(3)[0]
-    tilted, by_hand = p.tilt(costs), LinearChain(p.unary + costs, p.transitions, LENGTHS)
+    tilted, by_hand = p.loss_augmented(costs), LinearChain(p.unary + costs, p.transitions, LENGTHS)
     for example in EXAMPLES:
         agree(row(tilted, example).log_prob(outputs(p, example))[0], log_probs_by_hand(by_hand, example))
-    narrow = LinearChain(p.unary[1:3], p.transitions, LENGTHS[1:3]).tilt(costs[1:3, :1])
+    narrow = LinearChain(p.unary[1:3], p.transitions, LENGTHS[1:3]).loss_augmented(costs[1:3, :1])
     agree(narrow.log_partition(), tilted.log_partition()[1:3])
 
 
@@ -210,7 +210,7 @@ def test_empty_batches_and_outputs(batch: int, time: int) -> None:
     assert p.sample(3).labels.shape == (batch, 3, time)
     assert p.argmax().tolist() == p.decode(Decoding(rule="hamming")).tolist() == [[]] * batch
     assert p.n_best(2).log_probs.tolist() == [[0.0, -math.inf]] * batch
-    assert p.tilt(p.unary).pair_marginals().sum() == 0
+    assert p.loss_augmented(p.unary).pair_marginals().sum() == 0
 
 
 @each_kind
@@ -238,7 +238,7 @@ def test_other_outputs_are_refused() -> None:
 
 def test_verbs_are_the_protocols() -> None:
     verbs = (Argmax, CrossEntropy, Decode, Distribution, Entropy, ExpectedScore, LogPartition, LogProb, Marginals)
-    for verb in (*verbs, NBest, Sample, Score, Tilt, TokenLogProbs):
+    for verb in (*verbs, NBest, Sample, Score, LossAugmented, TokenLogProbs):
         assert isinstance(chain(), verb)
     assert not isinstance(chain(), StepScores)  # normalised step by step it would be another model
     assert chain().fixed_length

@@ -18,7 +18,7 @@ from structpred.errors import Interrupted
 from structpred.experiment import Experiment
 from structpred.experiments import five_objectives, five_objectives_tuning
 from structpred.task import Splits, Task
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.evaluation import predict
 from structpred.training.monitoring import ignore
 from structpred.training.trainer import GREEDY, Training
@@ -74,7 +74,7 @@ def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
     if len(arms) > MANY:
         pytest.skip(f"its {len(arms)} arms are those of another module, with other values of one number each")
     for arm, experiment in arms:
-        prepared = Prepared.of(tiny_slice(experiment.task), experiment.model)
+        prepared = EncodedData.of(tiny_slice(experiment.task), experiment.model)
         with torch.random.fork_rng():
             training = Training(experiment, prepared, device="cpu", observer=ignore)
             before = {key: value.clone() for key, value in training.model.state_dict().items()}

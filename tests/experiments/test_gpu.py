@@ -17,7 +17,7 @@ from structpred.experiments.benchmarks.standalone import standalone
 from structpred.models import Seq2Seq
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 
 CPU = torch.device("cpu")
 
@@ -130,7 +130,7 @@ def test_operations_are_those_of_the_matrix_products() -> None:
         for i in range(labels)
     )
     model = Seq2Seq(embedding=embedding, hidden=hidden, dropout=0.0)
-    prepared = Prepared.of(Splits(train, train[:1], train[:1], "made for this"), model)
+    prepared = EncodedData.of(Splits(train, train[:1], train[:1], "made for this"), model)
     read, written, half = source + 1, target + 1, hidden // 2
     encoder = read * 2 * 4 * half * (embedding + half)
     decoder = written * 4 * hidden * (embedding + hidden)

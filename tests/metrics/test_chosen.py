@@ -51,7 +51,7 @@ class Crashing(LengthError):
 
 @tasks.register("test-spelt-alike")
 @dataclass(frozen=True, kw_only=True)
-class Alike(Copying):
+class UniqueRows(Copying):
     """Two outputs are rendered alike."""
 
     def render(self, output: Symbols) -> str:
@@ -137,7 +137,9 @@ def test_a_run_that_keeps_texts_only_will_do_where_they_can_be_taken_apart(
 
 
 def test_texts_that_may_be_several_outputs_are_refused(tmp_path: Path) -> None:
-    run = older(train(replace(PLAIN, task=Alike(), trainer=Trainer(epochs=1)), root=tmp_path), "dev.predictions.tsv")
+    run = older(
+        train(replace(PLAIN, task=UniqueRows(), trainer=Trainer(epochs=1)), root=tmp_path), "dev.predictions.tsv"
+    )
     file = run.folder.predictions("dev")
     heading, *rows = file.read_text("utf-8").splitlines()
     cells = [row.split("\t") for row in rows]

@@ -7,7 +7,7 @@ from torch import nn
 from structpred.errors import DataError
 from structpred.models import CRF, BitImages, LSTMTagger
 from structpred.task import Example, Sizes
-from structpred.training.data import Codec
+from structpred.training.data import Tokenizer
 from structpred.vocabulary import Vocabularies
 
 NOTHING = Vocabularies.of([], [])
@@ -24,7 +24,7 @@ def test_a_symbol_is_its_pixels() -> None:
 
 
 def test_training_pictures_are_no_vocabulary() -> None:
-    codec = Codec.of([Example(source, (("a",) * len(source),), "") for source in SOURCES], BitImages(pixels=4))
+    codec = Tokenizer.of([Example(source, (("a",) * len(source),), "") for source in SOURCES], BitImages(pixels=4))
     assert len(codec.vocabularies.inputs) == len(codec.vocabularies.characters) == 0
     assert codec.vocabularies.labels.symbols == ("a",)
     assert codec.read([("1010",)]).lengths.tolist() == [1]

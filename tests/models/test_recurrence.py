@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from structpred.models import encoder
-from structpred.models.encoder import Alike, stepped, unrolled
+from structpred.models.encoder import UniqueRows, stepped, unrolled
 
 RAGGED = [[1], [0, 0], [3, 3, 3], [7, 1, 4, 4, 0, 2], [1, 2, 3, 4, 5, 6, 7]]
 
@@ -55,13 +55,13 @@ def test_a_step_whose_rows_share_inputs_and_states_is_a_step_of_the_fused_call(l
     inputs, (hidden, cells) = given(lstm, 6, 1)
     inputs, hidden, cells = inputs[symbols], hidden[:, parents], cells[:, parents]
     rows = (inputs.squeeze(1), hidden.transpose(0, 1), cells.transpose(0, 1))
-    ours = stepped(lstm, *rows, Alike.of(symbols), Alike.of(parents))
+    ours = stepped(lstm, *rows, UniqueRows.of(symbols), UniqueRows.of(parents))
     for part, whole in zip(ours, lstm(inputs, (hidden, cells))[1], strict=True):
         torch.testing.assert_close(part.transpose(0, 1), whole, rtol=0, atol=1e-12)
 
 
 def test_rows_alike_are_computed_once() -> None:
-    alike = Alike.of(torch.tensor([4, 9, 4, 4, 2]))
+    alike = UniqueRows.of(torch.tensor([4, 9, 4, 4, 2]))
     rows = torch.tensor([[1.0], [2.0], [1.0], [1.0], [3.0]], dtype=torch.float64)
     assert rows[alike.first].flatten().tolist() == [3.0, 1.0, 2.0], "one of each kind, by key"
     one = torch.ones(1, dtype=torch.float64)

@@ -6,11 +6,11 @@ import torch
 
 from structpred.errors import DataError
 from structpred.frames import FlatFrames
-from structpred.models import FrameFeatures, InputEncoder, Seq2Seq, SymbolEmbedding
+from structpred.models import Featurizer, FrameFeatures, Seq2Seq, SymbolEmbedding
 from structpred.recordings import Recording, Source
 from structpred.task import Example, Sizes
 from structpred.tasks.reading import digest_of
-from structpred.training.data import Codec
+from structpred.training.data import Tokenizer
 from structpred.vocabulary import Vocabularies
 
 NOTHING = Vocabularies.of([], [])
@@ -68,11 +68,11 @@ def test_frames_of_another_size_are_refused() -> None:
     ],
     ids=["symbols", "frames"],
 )
-def test_an_encoder_refuses_the_other_kind(encoder: InputEncoder, source: Source, expected: str) -> None:
+def test_an_encoder_refuses_the_other_kind(encoder: Featurizer, source: Source, expected: str) -> None:
     with pytest.raises(DataError, match=re.escape(expected)):
-        Codec.of([Example(source, (("x",),), "here")], encoder)
+        Tokenizer.of([Example(source, (("x",),), "here")], encoder)
     with pytest.raises(DataError, match=re.escape(expected)):
-        Codec(NOTHING, encoder).read([source])
+        Tokenizer(NOTHING, encoder).read([source])
 
 
 def test_recordings_are_equal_by_their_frames() -> None:

@@ -21,7 +21,7 @@ from structpred.sequences import Sequences
 from structpred.task import Example, Splits
 from structpred.tasks import Conll, LetterTagging
 from structpred.training import Adam, Trainer
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.distributed import processor_has_bf16
 from tests.support.tagging import TAGGERS, tiny_tagger
 from tests.support.tiny import Copying, as_candidates, strings
@@ -133,10 +133,10 @@ def test_canonical_json_gives_an_equal_model_back(kind: type[Tagger]) -> None:
 
 @pytest.mark.parametrize("kind", TAGGERS)
 def test_a_task_of_other_lengths_is_refused(kind: type[Tagger]) -> None:
-    Prepared.of(Copying().load(), kind())
+    EncodedData.of(Copying().load(), kind())
     odd = Example(("a", "b"), (("a",),), where="here")
     with pytest.raises(DataError, match=rf"^here: {kind.__name__} gives one label to every input symbol"):
-        Prepared.of(Splits((odd,), (), (), ""), kind())
+        EncodedData.of(Splits((odd,), (), (), ""), kind())
 
 
 def test_both_distributions_fix_the_length() -> None:

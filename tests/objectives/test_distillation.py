@@ -25,7 +25,7 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.tasks import Pronunciation
 from structpred.training import Trainer, checkpoint
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.monitoring import ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying, as_candidates, strings, tiny_p
@@ -190,7 +190,7 @@ def tagging_teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]
 
 
 def training(experiment: Experiment) -> Training:
-    return Training(experiment, Prepared.of(experiment.task.load(), experiment.model), device="cpu", observer=ignore)
+    return Training(experiment, EncodedData.of(experiment.task.load(), experiment.model), device="cpu", observer=ignore)
 
 
 def by(teacher: Run, **fields: Any) -> Distillation:

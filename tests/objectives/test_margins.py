@@ -193,7 +193,7 @@ def test_softmax_margin_of_large_scores_becomes_the_hinge(kind: str) -> None:
 
 
 def test_the_gradient_of_softmax_margin_is_the_tilted_marginals_less_the_reference(scores: Scores) -> None:
-    tilted = scores.p().tilt(Hamming().costs(scores.targets, V))
+    tilted = scores.p().loss_augmented(Hamming().costs(scores.targets, V))
     expected = tilted.marginals().detach()
     for example, target in enumerate(TARGETS):
         for t, label in enumerate(target):

@@ -19,7 +19,7 @@ from structpred.objectives.mixer import advantages, forced_steps
 from structpred.rewards import EditDistance, Hamming
 from structpred.sequences import Sequences
 from structpred.training import Trainer
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.monitoring import ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying, strings, tiny_seq2seq
@@ -177,7 +177,7 @@ def test_it_trains_through_its_whole_schedule() -> None:
         objective=Mixer(k=2),
         trainer=Trainer(epochs=4, batch_tokens=40),
     )
-    prepared = Prepared.of(experiment.task.load(), experiment.model)
+    prepared = EncodedData.of(experiment.task.load(), experiment.model)
     under_way = Training(experiment, prepared, device="cpu", observer=ignore)
     under_way.run(save=lambda state: None, save_every=1e9, stopping=lambda: False)
     free = [epoch.diagnostics["free"] for epoch in under_way.history]

@@ -30,7 +30,7 @@ from structpred.running import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Adam, Constant, Trainer
-from structpred.training.data import EpochPlan, Prepared
+from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.monitoring import ignore
 from structpred.training.step import plain
 from structpred.training.trainer import Training
@@ -59,8 +59,8 @@ def loaded(task: Task) -> Splits:
 
 
 @cache
-def prepared(model: Model, size: int) -> Prepared:
-    return Prepared.of(loaded(task_for(model, size)), model)
+def prepared(model: Model, size: int) -> EncodedData:
+    return EncodedData.of(loaded(task_for(model, size)), model)
 
 
 MADE_OF_OTHERS = (

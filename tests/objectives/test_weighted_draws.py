@@ -36,7 +36,7 @@ from structpred.running import train
 from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.training import Trainer, monitoring
-from structpred.training.data import Codec, EpochPlan, TrainingData
+from structpred.training.data import EpochPlan, Tokenizer, TrainingData
 from structpred.training.monitoring import PoorWeightsWarning, warn_of_poor_weights
 from tests.support.tiny import Copying, tiny_p
 
@@ -47,7 +47,7 @@ BLEU_RML = RML(
 )
 PLAIN = RML(payoff=EditDistancePayoff(temperature=Temperature(edit_rate=0.3)), estimator=Sampled(k=3))
 EXAMPLES = Copying(train=50).load().train
-DATA = TrainingData.of(EXAMPLES, Codec.of(EXAMPLES, SymbolEmbedding()))
+DATA = TrainingData.of(EXAMPLES, Tokenizer.of(EXAMPLES, SymbolEmbedding()))
 TARGETS = Sequences.of([[0, 1, 1], [1]])
 
 

@@ -27,7 +27,7 @@ from structpred.running import tidy, train
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
 from structpred.training import Trainer
-from structpred.training.monitoring import Logbook, Progress
+from structpred.training.monitoring import JsonlLogger, Progress
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -172,7 +172,7 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_log_and_progress_on_a_full_disk() -> None:
     with pytest.raises(OSError, match="No space left") as caught:
-        Logbook(Path("/dev/full")).log_metrics({"loss": 1.0}, 1)
+        JsonlLogger(Path("/dev/full")).log_metrics({"loss": 1.0}, 1)
     assert described(caught.value) == "/dev/full: No space left on device"
 
 
@@ -183,7 +183,7 @@ def test_progress_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
 def test_a_log_that_was_damaged_is_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"step": 1, "epoch": 1}\nnull\n\xff\n{"step"\n[1]\n{"step": 9, "epoch": 1}\n{"step": 2')
-    Logbook(path).rewind(5, 1)
+    JsonlLogger(path).rewind(5, 1)
     assert path.read_text(encoding="utf-8") == '{"step": 1, "epoch": 1}\n'
 
 

@@ -10,11 +10,11 @@ from structpred.objective import Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, Sampled
 from structpred.seeds import generator
 from structpred.sequences import Sequences
-from structpred.training.data import Codec, EpochPlan, TrainingData, token_batches
+from structpred.training.data import EpochPlan, Tokenizer, TrainingData, token_batches
 from tests.support.tiny import Copying
 
 EXAMPLES = Copying(train=50).load().train
-CODEC = Codec.of(EXAMPLES, SymbolEmbedding())
+CODEC = Tokenizer.of(EXAMPLES, SymbolEmbedding())
 DATA = TrainingData.of(EXAMPLES, CODEC)
 
 

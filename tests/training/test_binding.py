@@ -52,7 +52,7 @@ from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.tasks import LetterTagging
 from structpred.training import Adam, Trainer, checkpoint
-from structpred.training.data import EpochPlan, Prepared
+from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.monitoring import ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
@@ -113,7 +113,7 @@ def same_weights(one: Training, other: Training) -> bool:
 def trained(objective: Objective, steps: int = 6, **fields: Any) -> Training:
     with torch.random.fork_rng():
         experiment = replace(TINY, objective=objective, **fields)
-        training = Training(experiment, Prepared.of(experiment.task.load(), experiment.model), device="cpu")
+        training = Training(experiment, EncodedData.of(experiment.task.load(), experiment.model), device="cpu")
         training.rehearse(steps)
     return training
 
@@ -208,14 +208,14 @@ def test_an_objective_on_ids_is_left_as_it_is() -> None:
     for objective in (REINFORCE(), MaximumLikelihood(), OBJECTIVES["a sum"](SentenceGleu())):
         with torch.random.fork_rng():
             experiment = replace(TINY, objective=objective)
-            training = Training(experiment, Prepared.of(DATA, experiment.model), device="cpu")
+            training = Training(experiment, EncodedData.of(DATA, experiment.model), device="cpu")
         assert training.recipe is experiment
         plan = training._plan()
         assert plan[0].targets.examples is None
 
 
 def test_only_a_reward_that_asks_has_references_say_whose_they_are() -> None:
-    data = Prepared.of(DATA, TINY.model).training
+    data = EncodedData.of(DATA, TINY.model).training
     for objective, asks in ((REINFORCE(reward=SentenceChrf()), False), (REINFORCE(reward=function(watching)), True)):
         assert asks_for_examples(objective) == asks
         plan = EpochPlan(data, data, objective, budget=40, seed=0, epoch=0)
@@ -228,7 +228,7 @@ def test_only_a_reward_that_asks_has_references_say_whose_they_are() -> None:
 def test_a_bound_objective_is_the_same_experiment() -> None:
     experiment = replace(TINY, objective=OBJECTIVES["a sum"](function(watching)))
     with torch.random.fork_rng():
-        training = Training(experiment, Prepared.of(DATA, experiment.model), device="cpu", observer=ignore)
+        training = Training(experiment, EncodedData.of(DATA, experiment.model), device="cpu", observer=ignore)
     bound = training.recipe
     assert isinstance(bound, Experiment)
     assert bound is not experiment

@@ -23,9 +23,9 @@ from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Adam, Constant, Trainer, checkpoint
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.meters import Average, step_unless
-from structpred.training.monitoring import Logbook, of_epoch
+from structpred.training.monitoring import JsonlLogger, of_epoch
 from structpred.training.step import MemoryWarning
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
@@ -41,7 +41,7 @@ DATA = TINY.task.load()
 
 
 def training(experiment: Experiment) -> Training:
-    return Training(experiment, Prepared.of(DATA, experiment.model), device="cpu")
+    return Training(experiment, EncodedData.of(DATA, experiment.model), device="cpu")
 
 
 def with_trainer(**fields: object) -> Experiment:
@@ -261,13 +261,13 @@ def test_a_run_logs_every_epoch_once_however_often_it_is_interrupted(tmp_path: P
 
 
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
-    Logbook(tmp_path / "log.jsonl").log_metrics({"loss": math.nan, "other": 1.0}, 3)
+    JsonlLogger(tmp_path / "log.jsonl").log_metrics({"loss": math.nan, "other": 1.0}, 3)
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 3, "loss": None, "other": 1.0}
 
 
 def test_an_epoch_whose_end_is_to_be_repeated_is_not_logged_twice(tmp_path: Path) -> None:
     """Its last step was saved, its end was logged, and then the run was killed."""
-    log = Logbook(tmp_path / "log.jsonl")
+    log = JsonlLogger(tmp_path / "log.jsonl")
     for epoch, end in ((1, 5), (2, 10)):
         log.log_metrics({"epoch": epoch, "loss": 1.0}, end - 1)
         log.log_metrics(of_epoch(Epoch(epoch, 1.0, {"PER": 2.0}, 3.0, {}, {})), end)

@@ -35,9 +35,9 @@ from structpred.rewards import Context, Hamming, Reward, SentenceBleu, bind
 from structpred.running import train
 from structpred.sequences import Sequences
 from structpred.training import Trainer, waits
-from structpred.training.data import EpochPlan, Prepared
-from structpred.training.distributed import Ranks
-from structpred.training.meters import Care, Totals
+from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.distributed import DistributedContext
+from structpred.training.meters import NonfiniteGuard, Totals
 from structpred.training.step import Stepper
 from tests.support.device import DEVICE, There, Watch, move
 from tests.support.tiny import Copying
@@ -116,12 +116,12 @@ def _a_device_that_can_what_others_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
 
 
-def stepper_of(experiment: Experiment) -> tuple[Stepper, Prepared]:
-    prepared = Prepared.of(experiment.task.load(), experiment.model)
-    return Stepper(experiment, prepared, Ranks("cpu")), prepared
+def stepper_of(experiment: Experiment) -> tuple[Stepper, EncodedData]:
+    prepared = EncodedData.of(experiment.task.load(), experiment.model)
+    return Stepper(experiment, prepared, DistributedContext("cpu")), prepared
 
 
-def epoch(experiment: Experiment, prepared: Prepared, device: torch.device) -> EpochPlan:
+def epoch(experiment: Experiment, prepared: EncodedData, device: torch.device) -> EpochPlan:
     resident = prepared.training.to(device)
     return EpochPlan(prepared.training, resident, experiment.objective, budget=40, seed=0, epoch=0)
 
@@ -162,7 +162,7 @@ def test_a_step_mixes_no_devices_and_waits_for_what_is_listed_and_nothing_else(
         move(there.modules)
         there.parameters = [each for each in there.modules.parameters() if each.requires_grad]
         there.optimizer = experiment.optimiser.build(there.parameters)  # unwrapped
-        there.care = Care(DEVICE)
+        there.care = NonfiniteGuard(DEVICE)
         there.buffers = [] if there.modules.state is None else list(there.modules.state.buffers())
         plan = epoch(experiment, prepared, DEVICE)
         watch.waited.clear()
@@ -206,7 +206,7 @@ def test_a_chain_waits_twice_whatever_is_asked_of_it_and_once_for_an_expectation
 
 
 def test_a_batch_is_gathered_without_waiting_for_the_device() -> None:
-    prepared = Prepared.of(TINY.task.load(), TINY.model)
+    prepared = EncodedData.of(TINY.task.load(), TINY.model)
     with Watch() as watch:
         plan = EpochPlan(prepared.training, prepared.training.to(DEVICE), RML(), budget=40, seed=0, epoch=0)
         watch.waited.clear()

@@ -20,8 +20,8 @@ from structpred.objectives import RML
 from structpred.running import train
 from structpred.runs import Run
 from structpred.training import Adam, Trainer, checkpoint
-from structpred.training.data import EpochPlan, Prepared
-from structpred.training.distributed import Ranks
+from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.distributed import DistributedContext
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
@@ -63,7 +63,7 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_processes_and_pieces_share_out_every_example_of_a_batch(world: int, count: int) -> None:
-    data = Prepared.of(TINY.task.load(), TINY.model).training
+    data = EncodedData.of(TINY.task.load(), TINY.model).training
     plan = EpochPlan(data, data, TINY.objective, budget=12, seed=0, epoch=0)
     for position in range(len(plan)):
         parts = [part for rank in range(world) for part in plan.parts(position, count, rank, world)]
@@ -72,12 +72,12 @@ def test_processes_and_pieces_share_out_every_example_of_a_batch(world: int, cou
 
 
 def test_one_process_has_nobody_to_ask() -> None:
-    alone = Ranks("cpu")
+    alone = DistributedContext("cpu")
     assert alone.first
     assert alone.agree(True, False) == (True, False)
     assert alone.spread(lambda items: [item * 2 for item in items], [1, 2, 3]) == [2, 4, 6]
     with pytest.raises(ConfigError, match="devices must be at least 1, but got 0"):
-        Ranks("cpu", devices=0)
+        DistributedContext("cpu", devices=0)
 
 
 @pytest.mark.slow
@@ -116,8 +116,8 @@ def test_the_engine_gives_no_hints_about_the_device(
     monkeypatch.setattr("lightning_fabric.accelerators.CPUAccelerator.setup_device", hinting)
     monkeypatch.setattr("structpred.training.distributed.processor_has_bf16", lambda: True)
     with caplog.at_level("INFO"):
-        Ranks("cpu").fabric("bf16")
-        Training(TINY, Prepared.of(TINY.task.load(), TINY.model), device="cpu")
+        DistributedContext("cpu").fabric("bf16")
+        Training(TINY, EncodedData.of(TINY.task.load(), TINY.model), device="cpu")
     assert not caplog.records
     rank_zero_info("heard again")
     assert [each.message for each in caplog.records] == ["heard again"]

@@ -28,7 +28,7 @@ from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
 from structpred.tables import read_predictions
 from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint
-from structpred.training.data import Prepared
+from structpred.training.data import EncodedData
 from structpred.training.distributed import processor_has_bf16
 from structpred.training.monitoring import Progress, ignore
 from structpred.training.trainer import Training
@@ -44,7 +44,7 @@ TINY = Experiment(
 
 
 def training(experiment: Experiment) -> Training:
-    return Training(experiment, Prepared.of(experiment.task.load(), experiment.model), device="cpu", observer=ignore)
+    return Training(experiment, EncodedData.of(experiment.task.load(), experiment.model), device="cpu", observer=ignore)
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
