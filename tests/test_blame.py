@@ -184,6 +184,6 @@ def test_a_sentence_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("structpred.training.meters.Care.count", lambda *_: [][0])
+    monkeypatch.setattr("structpred.training.meters.NonfiniteGuard.count", lambda *_: [][0])
     with pytest.raises(IndexError):
         train(TINY, root=tmp_path)

