@@ -39,6 +39,11 @@ def longer(trial: Suggest) -> Experiment:
     return replace(rate(trial), trainer=Trainer(epochs=15, batch_tokens=40))
 
 
+def lasting(trial: Suggest) -> Experiment:
+    """The same, long enough for another command to start meanwhile."""
+    return replace(rate(trial), trainer=Trainer(epochs=200, batch_tokens=40))
+
+
 def longest(trial: Suggest) -> Experiment:
     """The same, too long to end before somebody looks."""
     return replace(rate(trial), trainer=Trainer(epochs=2000, batch_tokens=40))
@@ -47,20 +52,21 @@ def longest(trial: Suggest) -> Experiment:
 SCRIPT = """
 import sys
 from structpred import tune
-from tests.support.tuning import longer
+from tests.support import tuning
 
 if __name__ == "__main__":
-    storage, root, trials = sys.argv[1:]
-    tune(longer, trials=int(trials), finalists=0, pruner="none", workers=2, storage=storage, root=root, lease=6)
+    storage, root, trials, space = sys.argv[1:]
+    options = {"finalists": 0, "pruner": "none", "workers": 2, "lease": 6}
+    tune(getattr(tuning, space), trials=int(trials), storage=storage, root=root, **options)
 """
 
 
-def start(folder: Path, storage: str, trials: int) -> subprocess.Popen[str]:
+def start(folder: Path, storage: str, trials: int, space: str = "longer") -> subprocess.Popen[str]:
     """A driver in a process of its own, with two workers."""
     script = folder / "script.py"
     script.write_text(SCRIPT, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, str(script), storage, str(folder / "runs"), str(trials)]
+    command = [sys.executable, str(script), storage, str(folder / "runs"), str(trials), space]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 

@@ -138,10 +138,10 @@ def test_after_the_driver_was_killed_the_same_command_finishes(tmp_path: Path, s
 
 
 def test_a_second_command_on_a_study_waits_and_finds_it_complete(tmp_path: Path, storage: str) -> None:
-    first = start(tmp_path, storage, FEW)
+    first = start(tmp_path, storage, FEW, "lasting")
     with ended(first):
-        wait_for_runs(first, tmp_path / "runs", 1)
-        second = start(tmp_path, storage, FEW)
+        wait_for_runs(first, tmp_path / "runs", 0)
+        second = start(tmp_path, storage, FEW, "lasting")
         errors = said(second)
         assert second.returncode == 0, errors
         assert re.match(r"another command drives the study 'tuning' in .*; waiting until it has ended", errors)
@@ -155,9 +155,9 @@ def test_a_second_command_on_a_study_waits_and_finds_it_complete(tmp_path: Path,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_is_told_to_end_puts_its_trials_back(tmp_path: Path, number: signal.Signals) -> None:
     storage = str(tmp_path / "journal")
-    process = start(tmp_path, storage, FEW)
+    process = start(tmp_path, storage, FEW, "longest")
     with ended(process):
-        workers = wait_for_runs(process, tmp_path / "runs", 1)
+        workers = wait_for_runs(process, tmp_path / "runs", 0)
         process.send_signal(number)
         errors = said(process)
     assert errors.splitlines()[-1].endswith("interrupted; the same command goes on from here")
