@@ -278,7 +278,7 @@ def test_starts_are_in_the_estimate(tmp_path: Path) -> None:
         "cold, seed 0": None,
     }
     train(FIRST, root=tmp_path)
-    found = costs([plan], root=tmp_path, workers=1, device="cpu")
+    found, _ = costs([plan], root=tmp_path, workers=1, device="cpu")
     assert found["start of RML, ML"].seconds == Run.load(plan.starts[0].folder.path).result.seconds
     assert {job.after for job in jobs(plan.unfinished)} == {None}
 
@@ -376,9 +376,11 @@ def test_the_command_starts_from_a_run(
 
 @pytest.mark.slow
 def test_a_dry_run_counts_starts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from structpred.cli.commands import Compare
     from structpred.cli.comparing import show_plan
 
-    show_plan([Plan.of(ARMS, (0, 1), "ML", tmp_path)], tmp_path, 1, "cpu", Console(width=200))
+    plans = [Plan.of(ARMS, (0, 1), "ML", tmp_path)]
+    show_plan(Compare(root=tmp_path, workers=1, device="cpu"), plans, None, Console(width=200))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].startswith("start of RML, ML\t0\t0\t2\tabout")
     assert lines[-1].startswith("8 of 8 runs to do, about")

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 
@@ -37,19 +37,24 @@ def run(given: Compare, console: Console) -> None:
         folder_to_write(path)
     refuse_others(given.report, *(() if "" in panels else (PICTURE,)))
     if given.dry_run:
-        show_plan(list(planned(panels, given.root).values()), given.root, given.workers, given.device, console)
+        with _executor(given, panels) as executor:
+            show_plan(given, list(planned(panels, given.root).values()), executor, console)
         return
-    report = _compared(given, panels)
+    with _executor(given, panels) as executor:
+        report = _compared(given, panels, executor)
     report.show(console)
     written = report.write(given.report)
     console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)
 
 
-def _compared(given: Compare, panels: Mapping[str, Panel]) -> Report | PanelsReport:
+def _executor(given: Compare, panels: Mapping[str, Panel]) -> AbstractContextManager[Executor | None]:
+    """Of the cluster, if one is given."""
     parts = (part for panel in panels.values() for arm in panel.arms.values() for part in components(arm))
-    files = sources_of(map(type, parts))
-    with nullcontext() if given.cluster is None else cluster(given.cluster, files) as executor:
-        reports = compare_panels(panels, root=given.root, workers=given.workers, device=given.device, executor=executor)
+    return nullcontext() if given.cluster is None else cluster(given.cluster, sources_of(map(type, parts)))
+
+
+def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | None) -> Report | PanelsReport:
+    reports = compare_panels(panels, root=given.root, workers=given.workers, device=given.device, executor=executor)
     return reports.reports.get("", reports)
 
 
@@ -79,9 +84,9 @@ def _asked(given: Compare, panel: Panel) -> Panel:
     return replace(panel, seeds=seeds, baseline=given.baseline or panel.baseline)
 
 
-def show_plan(plans: Sequence[Plan], root: Path, workers: int | None, device: str, console: Console) -> None:
-    """Print what a comparison would run, and how long it should take."""
-    cost = costs(plans, root=root, workers=workers, device=device)
+def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, console: Console) -> None:
+    """Print what a comparison would run, how long it should take, and why some arms cannot even be rehearsed."""
+    cost, failed = costs(plans, root=given.root, workers=given.workers, device=given.device, executor=executor)
     todo = unfinished(plans)
     every = list(dict.fromkeys((*(run for plan in plans for run in plan.runs), *todo)))
     costs_of = {run.folder: cost[run.label] for run in every if run.label in cost}  # panels may share runs
@@ -93,12 +98,15 @@ def show_plan(plans: Sequence[Plan], root: Path, workers: int | None, device: st
         takes = "not known" if known is None else f"about {duration(known.seconds)}"
         rows.append((label, *(str(sum(run.state == state for run in runs)) for state in states), takes))
     show_table(console, ("arm", *states, "one run takes"), rows)
+    for label, why in failed.items():
+        console.print(f"{label} would fail: {why}", soft_wrap=True, markup=False)
     total = len({run.folder for run in every})
     if not todo:
         console.print(f"All {total} runs are finished; only the report is left to write")
         return
-    processes = min(workers or os.cpu_count() or 1, len(todo))
+    processes = 1 if executor is not None else min(given.workers or os.cpu_count() or 1, len(todo))
     left = Forecast(jobs(todo), processes, cost).left()
     takes = "in a time that no rehearsal could tell," if left is None else f"about {duration(left)}"
-    noun = "process" if processes == 1 else "processes"
-    console.print(f"{len(todo)} of {total} runs to do, {takes} on {processes} {noun}")
+    place = "process" if processes == 1 else "processes"
+    place = f"{processes} {place}" if executor is None else "one worker of the cluster"
+    console.print(f"{len(todo)} of {total} runs to do, {takes} on {place}")

@@ -110,19 +110,23 @@ def _compared(
     return {name: _reported(plan) for name, plan in plans.items()}
 
 
-def costs(plans: Sequence[Plan], *, root: Path, workers: int | None, device: str) -> dict[str, Cost]:
+def costs(
+    plans: Sequence[Plan], *, root: Path, workers: int | None, device: str, executor: Executor | None = None
+) -> tuple[dict[str, Cost], dict[str, str]]:
     """What a run of every arm and start should cost, by label: what finished ones took, else from a short rehearsal.
 
-    What cannot even be rehearsed is left out.
+    Returns:
+        The costs; and of what could not be rehearsed why.
     """
     found = known([run for plan in plans for run in (*plan.runs, *plan.starts)])
     todo = unfinished(plans)
     if all(run.label in found for run in todo):
-        return found
-    with _engine(todo, _processes(workers, todo), root, device) as engine:
+        return found, {}
+    with _engine(todo, _processes(workers, todo), root, device, executor) as engine:
         rehearsals = {run.label: _rehearse(engine, run) for run in _new_kinds(todo, found)}
         wait(rehearsals.values())
-        return found | _shown(rehearsals)
+        failed = {label: future.exception() for label, future in rehearsals.items()}
+        return found | _shown(rehearsals), {label: str(error) for label, error in failed.items() if error is not None}
 
 
 def _processes(workers: int | None, todo: Sequence[PlannedRun]) -> int:

@@ -1,5 +1,6 @@
 """What a run should cost: by finished ones, and by rehearsals of its parts."""
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
+from structpred.cli.commands import Compare
+from structpred.cli.comparing import show_plan
 from structpred.comparison import estimate
 from structpred.comparison.estimate import FEWEST, SETTLING, STARTING, STEPS, jobs, known, rehearsed
 from structpred.comparison.plan import Plan
@@ -25,6 +29,7 @@ from structpred.tasks import LetterTagging
 from structpred.training import Trainer
 from structpred.training.trainer import Pace, Training
 from tests.support.tiny import Copying
+from tests.support.tuning import Failing
 
 TINY = Experiment(
     task=Copying(),
@@ -59,10 +64,23 @@ def test_an_arm_is_estimated_by_its_finished_runs(tmp_path: Path) -> None:
     taken = [train(replace(TINY, seed=seed), root=tmp_path).result.seconds for seed in (0, 1, 2)]
     plan = Plan.of({"ML": TINY, "RML": replace(TINY, objective=RML())}, (0, 1, 2, 3), None, tmp_path)
     assert known(plan.runs)["ML"].seconds == sorted(taken)[1]
-    found = costs([plan], root=tmp_path, workers=1, device="cpu")
+    found, failed = costs([plan], root=tmp_path, workers=1, device="cpu")
     assert found["ML"].seconds == sorted(taken)[1]
     assert 0 < found["RML"].seconds < 60
     assert 0 < found["RML"].testing < 1
+    assert not failed
+
+
+def test_what_cannot_be_rehearsed_has_a_reason_instead_of_a_cost(tmp_path: Path) -> None:
+    plan = Plan.of({"ML": TINY, "failing": replace(TINY, objective=Failing(how="code"))}, (0,), None, tmp_path)
+    found, failed = costs([plan], root=tmp_path, workers=1, device="cpu")
+    assert list(found) == ["ML"]
+    assert list(failed) == ["failing"]
+    assert "surprise" in failed["failing"]
+    console = Console(file=io.StringIO(), width=200)
+    show_plan(Compare(root=tmp_path, workers=1), [plan], None, console)
+    assert isinstance(console.file, io.StringIO)
+    assert f"failing would fail: {failed['failing']}\n" in console.file.getvalue()
 
 
 def test_an_interrupted_run_is_estimated_by_the_rest(tmp_path: Path) -> None:

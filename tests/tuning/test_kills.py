@@ -24,8 +24,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in Linux's /proc"),
 ]
-MANY, FEW = 30, 8
-"""Trials of the study that is killed again and again, and of the others."""
+MANY, FEW, WORKERS = 30, 8, 2
+"""Trials of the study that is killed again and again, of most others, and of one whose runs last."""
 PATIENCE = 500
 
 
@@ -138,18 +138,18 @@ def test_after_the_driver_was_killed_the_same_command_finishes(tmp_path: Path, s
 
 
 def test_a_second_command_on_a_study_waits_and_finds_it_complete(tmp_path: Path, storage: str) -> None:
-    first = start(tmp_path, storage, FEW, "lasting")
+    first = start(tmp_path, storage, WORKERS, "lasting")
     with ended(first):
         wait_for_runs(first, tmp_path / "runs", 0)
-        second = start(tmp_path, storage, FEW, "lasting")
+        second = start(tmp_path, storage, WORKERS, "lasting")
         errors = said(second)
         assert second.returncode == 0, errors
         assert re.match(r"another command drives the study 'tuning' in .*; waiting until it has ended", errors)
         assert said(first) == ""
         assert first.returncode == 0
     trials = trials_of(storage)
-    check_complete(trials, FEW)
-    assert len(trials) == FEW, "the second had nothing to do"
+    check_complete(trials, WORKERS)
+    assert len(trials) == WORKERS, "the second had nothing to do"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
