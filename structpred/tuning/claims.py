@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 from filelock import FileLock, Timeout
 from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage
 
 from structpred.errors import Interrupted
 from structpred.tuning.storage import file_of
@@ -29,6 +30,7 @@ RENEWALS = 6
 @contextmanager
 def claimed(
     place: str,
+    storage: BaseStorage,
     studies: Sequence[optuna.Study],
     silence: float,
     *,
@@ -39,6 +41,7 @@ def claimed(
 
     Args:
         place: where they are kept.
+        storage: the same, opened.
         studies: the studies.
         silence: seconds without a renewal after which the driver of a study in a database counts as dead; the lock of a
             file is released by the OS at once.
@@ -63,7 +66,7 @@ def claimed(
                 claim.acquire(notice)
                 held.callback(claim.release)
                 claims.append(claim)
-        held.enter_context(_renewing(claims, silence / RENEWALS))
+        held.enter_context(_renewing(claims, silence / RENEWALS, storage))
         yield lambda: any(claim.lost for claim in claims)
 
 
@@ -158,7 +161,7 @@ class Claim:
 
 
 @contextmanager
-def _renewing(claims: Sequence[Claim], every: float) -> Iterator[None]:
+def _renewing(claims: Sequence[Claim], every: float, storage: BaseStorage) -> Iterator[None]:
     """Renew claims in the background: reading data may take longer than a claim lasts."""
     ended = threading.Event()
 
@@ -166,6 +169,7 @@ def _renewing(claims: Sequence[Claim], every: float) -> Iterator[None]:
         while not ended.wait(every):
             for claim in claims:
                 claim.renew()
+        storage.remove_session()  # this thread's connection
 
     thread = threading.Thread(target=renew, daemon=True)
     if claims:

@@ -125,7 +125,7 @@ def tune(
         studies = opened_studies()
         waiting = partial(console.print, soft_wrap=True, markup=False, highlight=False)
         names = [study.main.study for study in studies]
-        with claimed(place, names, lease, waiting=waiting, stopping=stopping) as lost:
+        with claimed(place, kept, names, lease, waiting=waiting, stopping=stopping) as lost:
             studies = opened_studies()  # another driver may have begun them meanwhile
             if not all(queue.over() for study in studies for queue in study.queues()):
                 first = [_warned_of_unknown(study.space) for study in studies]

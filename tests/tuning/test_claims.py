@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -12,7 +14,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from structpred.errors import Interrupted
 from structpred.tuning import claims
 from structpred.tuning.claims import CLAIM, Claim, claimed
-from structpred.tuning.storage import open_storage
+from structpred.tuning.storage import opened
 
 SILENCE = 1.2
 DATABASE = "postgresql://host/studies"
@@ -25,11 +27,14 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "SETTLE", 0.1)
 
 
-def place_and_storage(kind: str, folder: Path) -> tuple[str, BaseStorage]:
+@contextmanager
+def place_and_storage(kind: str, folder: Path) -> Iterator[tuple[str, BaseStorage]]:
     if kind == "database":
-        return DATABASE, InMemoryStorage()
+        yield DATABASE, InMemoryStorage()
+        return
     place = str(folder / "journal") if kind == "journal" else f"sqlite:///{folder}/s.db"
-    return place, open_storage(place)
+    with opened(place) as storage:
+        yield place, storage
 
 
 def study_of(storage: BaseStorage, name: str = "tuning") -> optuna.Study:
@@ -42,7 +47,6 @@ def never() -> bool:
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite", "database"])
 def test_a_second_driver_waits_says_so_once_and_has_its_turn(kind: str, tmp_path: Path) -> None:
-    place, storage = place_and_storage(kind, tmp_path)
     said, order = list[str](), list[str]()
     holding, waiting = threading.Event(), threading.Event()
 
@@ -51,19 +55,21 @@ def test_a_second_driver_waits_says_so_once_and_has_its_turn(kind: str, tmp_path
         waiting.set()
 
     def first() -> None:
-        with claimed(place, [study_of(storage)], SILENCE, waiting=said.append, stopping=never):
+        with claimed(place, storage, [study], SILENCE, waiting=said.append, stopping=never):
             holding.set()
             assert waiting.wait(30)
             time.sleep(2 * SILENCE)  # it is alive, and renews its claim
             order.append("first")
 
-    thread = threading.Thread(target=first)
-    thread.start()
-    assert holding.wait(30)
-    with claimed(place, [study_of(storage)], SILENCE, waiting=say, stopping=never) as lost:
-        order.append("second")
-        assert not lost()
-    thread.join()
+    with place_and_storage(kind, tmp_path) as (place, storage):
+        study = study_of(storage)
+        thread = threading.Thread(target=first)
+        thread.start()
+        assert holding.wait(30)
+        with claimed(place, storage, [study_of(storage)], SILENCE, waiting=say, stopping=never) as lost:
+            order.append("second")
+            assert not lost()
+        thread.join()
     assert order == ["first", "second"]
     (sentence,) = said
     assert sentence.startswith("another command drives the study 'tuning' in ")
@@ -73,33 +79,36 @@ def test_a_second_driver_waits_says_so_once_and_has_its_turn(kind: str, tmp_path
 
 @pytest.mark.parametrize("kind", ["journal", "database"])
 def test_studies_of_different_names_do_not_wait_for_each_other(kind: str, tmp_path: Path) -> None:
-    place, storage = place_and_storage(kind, tmp_path)
     options = {"waiting": pytest.fail, "stopping": never}
     with (
-        claimed(place, [study_of(storage, "one")], SILENCE, **options),  # type: ignore[arg-type]
-        claimed(place, [study_of(storage, "two")], SILENCE, **options),  # type: ignore[arg-type]
+        place_and_storage(kind, tmp_path) as (place, storage),
+        claimed(place, storage, [study_of(storage, "one")], SILENCE, **options),  # type: ignore[arg-type]
+        claimed(place, storage, [study_of(storage, "two")], SILENCE, **options),  # type: ignore[arg-type]
     ):
         pass
 
 
 @pytest.mark.parametrize("kind", ["journal", "database"])
 def test_waiting_ends_when_it_is_told_to(kind: str, tmp_path: Path) -> None:
-    place, storage = place_and_storage(kind, tmp_path)
-    with claimed(place, [study_of(storage)], 60.0, waiting=pytest.fail, stopping=never):
+    with (
+        place_and_storage(kind, tmp_path) as (place, storage),
+        claimed(place, storage, [study_of(storage)], 60.0, waiting=pytest.fail, stopping=never),
+    ):
         begun = threading.Event()
         with (
             pytest.raises(Interrupted),
-            claimed(place, [study_of(storage)], 60.0, waiting=lambda _: begun.set(), stopping=begun.is_set),
+            claimed(place, storage, [study_of(storage)], 60.0, waiting=lambda _: begun.set(), stopping=begun.is_set),
         ):
             pytest.fail("two drivers at once")
 
 
 def test_the_claim_of_a_silent_driver_is_taken_over_and_it_learns_of_it() -> None:
-    study = study_of(InMemoryStorage())
+    storage = InMemoryStorage()
+    study = study_of(storage)
     dead = Claim(study, SILENCE)
     dead.acquire(claims._Notice(pytest.fail, never, ""))
     began = time.monotonic()
-    with claimed(DATABASE, [study], SILENCE, waiting=lambda _: None, stopping=never):
+    with claimed(DATABASE, storage, [study], SILENCE, waiting=lambda _: None, stopping=never):
         assert time.monotonic() - began >= SILENCE
         assert study.user_attrs[CLAIM]["id"] != dead._id
         dead.renew()
