@@ -286,8 +286,9 @@ def test_an_arm_that_cannot_be_rehearsed_has_no_estimate_and_data_are_read_once(
 
     monkeypatch.setattr(worker, "loaded", reading)
     arms = {"bad": replace(TINY, objective=Breaking(words=False)), **ARMS}
-    found = costs([Plan.of(arms, (0,), None, tmp_path)], root=tmp_path, workers=1, device="cpu")
+    found, failed = costs([Plan.of(arms, (0,), None, tmp_path)], root=tmp_path, workers=1, device="cpu")
     assert set(found) == set(ARMS)
+    assert list(failed) == ["bad"]
     assert read == [TINY.task]
     assert list(tmp_path.iterdir()) == []
 
