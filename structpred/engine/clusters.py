@@ -56,11 +56,13 @@ def cluster(address: str, files: Sequence[str] = ()) -> Iterator[Executor]:
 def _dask(address: str, files: Sequence[str]) -> Iterator[Executor]:
     try:
         from distributed import Client
+        from distributed.comm.addressing import resolve_address
     except ImportError as error:
         raise ConfigError(
             "running on a dask cluster needs a package that is not installed: pip install structpred[cluster]"
         ) from error
     try:
+        resolve_address(address)  # a client fails late, and then once more as it goes
         client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise RunError(

@@ -170,3 +170,12 @@ def test_where_no_scheduler_answers_it_is_said(monkeypatch: pytest.MonkeyPatch) 
         port = taken.getsockname()[1]
     with pytest.raises(RunError, match=rf"127\.0\.0\.1:{port}: no scheduler"), cluster(f"tcp://127.0.0.1:{port}"):
         pass
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://no.such.host.invalid:8786", "tcp://127.0.0.1:port"])
+def test_an_address_that_cannot_be_is_refused_before_a_client_is_made(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: pytest.fail("it fails late, and again as it goes"))
+    with pytest.raises(RunError, match=rf"^{address}: no scheduler of a dask cluster answers there"), cluster(address):
+        pytest.fail("there is none")
