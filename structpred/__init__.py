@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from structpred.comparison.runner import compare
     from structpred.decoding import Decoding
     from structpred.experiment import Experiment
-    from structpred.running.session import train
     from structpred.runs import Run
+    from structpred.runs.session import train
     from structpred.training.settings import Adam, Trainer
     from structpred.tuning.report import Tuning
     from structpred.tuning.tuner import tune
@@ -25,7 +25,7 @@ _HOMES = {
     "Trainer": "structpred.training.settings",
     "Tuning": "structpred.tuning.report",
     "compare": "structpred.comparison.runner",
-    "train": "structpred.running.session",
+    "train": "structpred.runs",
     "tune": "structpred.tuning.tuner",
 }
 

@@ -1,7 +1,10 @@
-"""What a finished run leaves behind for reports: plain numbers, read back from its folder."""
+"""The numbers of a finished run, as its folder and every report hold them."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from types import UnionType
+from typing import Any, Protocol, runtime_checkable
 
 from structpred.protocols import Checkable
 
@@ -90,3 +93,35 @@ class RunResult:
     trainer: int = 1
     processes: int = 1
     draws: bool = False
+
+    @classmethod
+    def of(cls, node: dict[str, Any]) -> "RunResult":
+        """From the tree of a ``result.json``.
+
+        Raises:
+            ValueError: it is the tree of something else.
+        """
+        try:
+            result = cls(**node | {"history": tuple(Epoch(**epoch) for epoch in node["history"])})
+            plausible = result._plausible()
+        except (KeyError, TypeError, AttributeError):
+            plausible = False
+        if not plausible:
+            raise ValueError("expected the scores of a run")
+        return result
+
+    def _plausible(self) -> bool:
+        splits = [self.scores[split].values() for split in ("dev", "test")]
+        losses = [epoch.loss for epoch in self.history]
+        return (
+            isinstance(self.identity, str)
+            and bool(splits[0])
+            and all(isinstance(value, float | int) and math.isfinite(value) for split in splits for value in split)
+            and _all((self.seconds, self.cpu_seconds, self.tokens_per_second, *losses), float | int)
+            and _all((self.best_epoch, self.steps, self.skipped, self.processes), int)
+            and _all((epoch.dev for epoch in self.history), dict)
+        )
+
+
+def _all(values: Iterable[object], kind: type | UnionType) -> bool:
+    return all(isinstance(value, kind) for value in values)

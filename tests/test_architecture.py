@@ -12,11 +12,11 @@ OUTER = ("objectives", "tasks", "experiments")
 # Lowest first. A name is a module or a package of structpred; those of one floor may import each other, one way.
 FLOORS = (
     "errors plain protocols foreign registry coercion config assignment blame returned sequences vocabulary "
-    "recordings words frames metrics task reading downloads tables results files integrity seeds decoding provenance "
+    "recordings words frames metrics task reading downloads tables results files seeds decoding provenance "
     "imports statistics",
     "distributions rewards",
     "payoffs models objective training",
-    "experiment running runs folders report forecast display",
+    "experiment runs report forecast display",
     "engine",
     "comparison environments capabilities testing",
     "tuning",

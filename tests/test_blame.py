@@ -17,7 +17,7 @@ from structpred.objective import Losses, StepContext
 from structpred.objectives import MaximumLikelihood, MinimumRisk
 from structpred.registry import models, objectives, rewards, tasks
 from structpred.rewards import EditDistance, FunctionReward
-from structpred.running import train
+from structpred.runs import train
 from structpred.sequences import Sequences
 from structpred.task import Sizes, Splits
 from structpred.training import Adam, Trainer

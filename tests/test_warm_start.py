@@ -29,8 +29,7 @@ from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.results import RunResult
-from structpred.running import train
-from structpred.runs import Folder, Run
+from structpred.runs import Folder, Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.monitoring import Progress
 from structpred.training.trainer import Training

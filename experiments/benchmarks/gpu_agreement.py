@@ -30,7 +30,7 @@ from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import ReweightedPayoff
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
-from structpred.running import train
+from structpred.runs import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Trainer, waits

@@ -19,8 +19,7 @@ from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import report, seconds
 from structpred.models import Seq2Seq
 from structpred.objectives import RML
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.tasks import Pronunciation
 from structpred.training import Trainer
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from structpred.integrity import Files
 from structpred.results import RunResult
 from structpred.runs import Run
+from structpred.runs.folder import Files
 
 LEFT = (".*", "checkpoint*", "traceback.txt", "not_finite.json")
 """Files that nobody needs once a run is finished: half-written ones and locks begin with a dot."""

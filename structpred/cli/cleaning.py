@@ -3,22 +3,19 @@
 import contextlib
 import json
 import os
-import shutil
 import stat
 import time
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.prompt import Confirm
 
 from structpred.cli.commands import Clean
 from structpred.display import show_table
-from structpred.errors import ConfigError, RunError
+from structpred.errors import Busy, ConfigError, RunError
 from structpred.plain import plain
-from structpred.running import tidy
-from structpred.runs import Folder
-from structpred.training import checkpoint
+from structpred.runs.folder import Folder
+from structpred.runs.lock import remove, strangers, tidy
 
 BUSY = "a process is training it"
 
@@ -79,29 +76,18 @@ def _agreed(question: str, console: Console) -> bool:
 
 
 def _remove(folder: Folder, console: Console) -> str:
-    """Remove a run, and say so at once; the reason why not where it holds more, is in use, or the system refuses."""
-    if others := _others(folder):
+    """Remove a run and say so; returns the reason if it holds other files, is in use, or the system refuses."""
+    if others := strangers(folder):
         return f"it holds {', '.join(plain(name)[:60] for name in others[:3])}, which no run writes; move that away"
     try:
-        with FileLock(folder.path / ".lock", timeout=0):
-            shutil.rmtree(folder.path)
-    except Timeout:
+        remove(folder)
+    except Busy:
         console.print(f"Kept {folder.path.name}: {BUSY}")
         return BUSY
     except OSError as error:
-        if folder.path.exists():  # and not removed by somebody else at the same time
-            return error.strerror or str(error)
+        return error.strerror or str(error)
     console.print(f"Removed {folder.path.name}")
     return ""
-
-
-def _others(folder: Folder) -> list[str]:
-    """What somebody else has put into a run's folder."""
-    files = [getattr(folder, name) for name, member in vars(Folder).items() if isinstance(member, property)]
-    written = [*files, *map(folder.predictions, ("dev", "test")), *checkpoint.all_of(folder.checkpoint)]
-    ours = {each.name for each in written if isinstance(each, Path)} | {".lock", "tensorboard"}
-    names = sorted(each.name for each in folder.path.iterdir()) if folder.path.is_dir() else []
-    return [name for name in names if name not in ours and not (name[0] == "." and name.endswith(".unfinished"))]
 
 
 def _row(folder: Folder, size: int) -> tuple[str, ...]:

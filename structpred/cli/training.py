@@ -12,8 +12,7 @@ from structpred.cli.places import folder_to_write
 from structpred.display import show_table, summary, watching
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.running import train
-from structpred.runs import Run, named
+from structpred.runs import Run, named, train
 from structpred.task import loaded
 from structpred.training.distributed import in_first
 from structpred.training.monitoring import Observer, Progress, ignore

@@ -19,7 +19,7 @@ from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.forecast import Cost, Forecast
 from structpred.results import RunResult
-from structpred.running import tidy
+from structpred.runs import tidy
 from structpred.training.data import Tokenizer, warn_of_unknown
 
 

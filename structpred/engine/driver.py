@@ -18,8 +18,8 @@ from structpred.engine.worker import Outcome, Request, call, train_run
 from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.files import described
-from structpred.folders import Folder
 from structpred.imports import check_importable
+from structpred.runs import Folder
 from structpred.task import Task
 from structpred.training.monitoring import Progress
 

@@ -5,7 +5,7 @@ import json
 import time
 from dataclasses import asdict
 
-from structpred.folders import Folder
+from structpred.runs import Folder
 from structpred.training.monitoring import Progress
 
 

@@ -18,8 +18,7 @@ from structpred.engine.progress import ProgressFile
 from structpred.errors import CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import described, write_atomically
-from structpred.folders import Folder
-from structpred.running import train, when_free
+from structpred.runs import Folder, train, when_free
 from structpred.task import Splits, Task, loaded
 from structpred.training.monitoring import Progress
 

@@ -88,7 +88,7 @@ def test_a_run_with_a_component_of_ones_own_is_trained_and_found_again(
         forget()
     mine.write_text(f"{MINE}EDITED = True\n", encoding="utf-8")
     assert main(["evaluate", str(run), "--import", str(mine)]) == 0
-    assert "is not what this run was trained with, so what it predicts may not be" in line(capsys)
+    assert "has changed since this run was trained, so its predictions may no longer match" in line(capsys)
     forget()
     mine.write_text(MINE, encoding="utf-8")
     mine.rename(tmp_path / "test_moved_objective.py")

@@ -29,8 +29,7 @@ from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, MaximumLikelihood
-from structpred.running import train
-from structpred.runs import Folder
+from structpred.runs import Folder, train
 from structpred.training import Trainer, checkpoint
 from tests.support.tiny import Copying
 

@@ -23,7 +23,7 @@ from structpred.errors import Interrupted
 from structpred.experiment import Experiment
 from structpred.models import CRF, Seq2Seq
 from structpred.objectives import REINFORCE, RML, MaximumLikelihood
-from structpred.running import train
+from structpred.runs import train
 from structpred.task import Example
 from structpred.tasks import LetterTagging
 from structpred.training import Trainer

@@ -13,8 +13,7 @@ from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, MaximumLikelihood
-from structpred.running import train
-from structpred.runs import Folder
+from structpred.runs import Folder, train
 from structpred.training import Adam, Trainer
 from structpred.training.monitoring import Progress
 from tests.support.tiny import Copying

@@ -18,10 +18,9 @@ from structpred.engine.progress import read_epochs
 from structpred.engine.worker import Outcome
 from structpred.errors import CodeError, DataError
 from structpred.experiment import Experiment
-from structpred.folders import Folder
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
-from structpred.runs import Run
+from structpred.runs import Folder, Run
 from structpred.task import Splits, Task, loaded
 from structpred.training import Trainer
 from tests.support.tiny import Copying

@@ -16,7 +16,7 @@ from structpred.engine.executors import WorkerLost
 from structpred.engine.progress import read_epochs
 from structpred.engine.worker import Outcome
 from structpred.errors import ConfigError, RunError
-from structpred.running import train
+from structpred.runs import train
 from structpred.training import Trainer
 from tests.engine.test_engine import ENDLESS, TINY, ended, folder_of, wait_for
 from tests.support.studies import quick

@@ -13,13 +13,12 @@ from structpred import compare
 from structpred.cli import assignments
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
-from structpred.integrity import CHECKSUMS
 from structpred.metrics import Accuracy, Bleu, ChunkF1, Metric, Ratio, SymbolErrorRate, UnknownAccuracy, WordErrorRate
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import metrics, tasks
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
+from structpred.runs.folder import CHECKSUMS
 from structpred.training import Adam, Trainer
 from structpred.vocabulary import Symbols
 from tests.support.tiny import Copying
@@ -98,7 +97,7 @@ def nothing_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     def predicted(*arguments: object, **options: object) -> None:
         raise AssertionError("what is stored must do")
 
-    for home in ("structpred.runs.predict", "structpred.training.trainer.predict"):
+    for home in ("structpred.runs.run.predict", "structpred.training.trainer.predict"):
         monkeypatch.setattr(home, predicted)
 
 
@@ -144,16 +143,14 @@ def test_texts_that_may_be_several_outputs_are_refused(tmp_path: Path) -> None:
     heading, *rows = file.read_text("utf-8").splitlines()
     cells = [row.split("\t") for row in rows]
     file.write_text("\n".join([heading, *(f"{each[0]}\txx\t{each[2]}" for each in cells)]) + "\n", encoding="utf-8")
-    with pytest.raises(RunError, match=r"as text only, and it cannot be told which labels 'xx' was made of, .*again$"):
+    with pytest.raises(RunError, match=r"as text only, and the labels behind 'xx' are ambiguous, .*again$"):
         run.reported_by([LengthError()])
 
 
 def test_other_data_and_damaged_outputs_are_refused(tmp_path: Path) -> None:
     run = train(PLAIN, root=tmp_path)
     others = replace(PLAIN.task, train=39).load()  # type: ignore[call-arg]  # of Copying
-    with pytest.raises(
-        RunError, match="LEN cannot be computed, because the task reads other data now than the run did"
-    ):
+    with pytest.raises(RunError, match="LEN cannot be computed, because the task's data have changed since the run"):
         run.reported_by([LengthError()], others)
     older(run, "dev.predictions.tsv")
     np.savez(run.folder.outputs, dev=np.zeros(3))

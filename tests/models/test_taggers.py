@@ -15,8 +15,7 @@ from structpred.metrics import SymbolErrorRate
 from structpred.models import CRF, CharacterCNN, LSTMTagger, WordEmbedding
 from structpred.models.taggers import CRFModule, Tagger
 from structpred.objectives import MaximumLikelihood
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.sequences import Sequences
 from structpred.task import Example, Splits
 from structpred.tasks import Conll, LetterTagging

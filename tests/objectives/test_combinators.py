@@ -28,7 +28,7 @@ from structpred.objectives import (
 )
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.registry import objectives
-from structpred.running import train
+from structpred.runs import train
 from structpred.sequences import Inputs, Sequences
 from structpred.task import Sizes
 from structpred.training import Trainer, checkpoint

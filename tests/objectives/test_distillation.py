@@ -19,8 +19,7 @@ from structpred.objective import Objective
 from structpred.objectives import RML, Best, Distillation, Exact, MaximumLikelihood, Sampled, Weighted, WeightedSum
 from structpred.objectives.distillation import Teacher, per_position
 from structpred.payoffs import HammingPayoff, Temperature
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.tasks import Pronunciation

@@ -26,7 +26,7 @@ from structpred.objectives import (
 )
 from structpred.payoffs import ReweightedPayoff
 from structpred.rewards import SentenceBleu
-from structpred.running import train
+from structpred.runs import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Adam, Constant, Trainer

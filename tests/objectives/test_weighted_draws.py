@@ -32,8 +32,7 @@ from structpred.payoffs.base_measures import Proposals
 from structpred.results import Epoch
 from structpred.rewards import EditDistance, Hamming, SentenceBleu
 from structpred.rewards.asking import scores_of
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.sequences import Sequences
 from structpred.training import Trainer, monitoring
 from structpred.training.data import EpochPlan, Tokenizer, TrainingData

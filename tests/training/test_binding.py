@@ -47,8 +47,7 @@ from structpred.rewards import (
 )
 from structpred.rewards.asking import scores_of
 from structpred.rewards.reading import asks_for_examples
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.sequences import Sequences
 from structpred.tasks import LetterTagging
 from structpred.training import Adam, Trainer, checkpoint

@@ -18,8 +18,7 @@ from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.results import Epoch
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Adam, Constant, Trainer, checkpoint

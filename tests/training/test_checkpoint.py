@@ -17,8 +17,7 @@ from structpred.errors import Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.checkpoint import DamagedCheckpointWarning
 from tests.support.tiny import Copying
@@ -161,7 +160,7 @@ def killed(root: Path, wait: float, *, in_a_write: bool) -> bool:
     A server that has no threads forks it: a fork of this process could wait for ever for a lock of one of its threads.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["structpred.running.session"])
+    context.set_forkserver_preload(["structpred.runs.session"])
     before, begun = set(root.glob(HALF_WRITTEN)), context.Event()
     child = context.Process(target=train_longer, args=(root, begun))
     child.start()

@@ -13,7 +13,7 @@ from structpred.objectives import REINFORCE, MaximumLikelihood, NoBaseline
 from structpred.registry import tasks
 from structpred.results import Epoch
 from structpred.rewards import FunctionReward
-from structpred.running import train
+from structpred.runs import train
 from structpred.task import Example, Splits
 from structpred.training import Adam, Trainer
 from structpred.training.monitoring import CollapseWarning, collapsed, shape_of, warn_of_collapse

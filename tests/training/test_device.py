@@ -32,7 +32,7 @@ from structpred.objectives import (
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.returned import waiting
 from structpred.rewards import Context, Hamming, Reward, SentenceBleu, bind
-from structpred.running import train
+from structpred.runs import train
 from structpred.sequences import Sequences
 from structpred.training import Trainer, waits
 from structpred.training.data import EncodedData, EpochPlan

@@ -14,8 +14,7 @@ from structpred.errors import Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.training import Trainer
 from structpred.training.tensorboard import TensorBoard
 from tests.support.tiny import Copying

@@ -17,8 +17,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext

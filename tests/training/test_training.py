@@ -23,8 +23,7 @@ from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.registry import objectives
-from structpred.running import train
-from structpred.runs import Folder, Run
+from structpred.runs import Folder, Run, train
 from structpred.sequences import Sequences
 from structpred.tables import read_predictions
 from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint

@@ -15,8 +15,7 @@ from structpred import Experiment, Trainer
 from structpred.engine import open_engine, worker
 from structpred.errors import Busy, Interrupted
 from structpred.metrics import SymbolErrorRate
-from structpred.running import session, train
-from structpred.runs import Folder
+from structpred.runs import Folder, session, train
 from structpred.tuning import Over, Range, Space, runner, samplers, spaces
 from structpred.tuning.runner import ExecutionContext, StudyRunner, hopeless
 from structpred.tuning.search import Search

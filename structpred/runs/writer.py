@@ -1,4 +1,4 @@
-"""A run's folder being filled."""
+"""Train one run and write its folder."""
 
 import io
 import json
@@ -14,14 +14,13 @@ from structpred.config import components
 from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
-from structpred.folders import write_data
 from structpred.imports import sources_of
-from structpred.integrity import sha256, written
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
 from structpred.recordings import spelt
 from structpred.results import RunResult
-from structpred.runs import Folder, Run, encoded, not_finite, trained_by
+from structpred.runs.folder import Folder, encoded, sha256, write_data, written
+from structpred.runs.run import Run, not_finite, trained_by
 from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
@@ -36,14 +35,14 @@ from structpred.vocabulary import Symbols
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a run is trained, other than by what its experiment says.
+    """Everything about training a run that its experiment does not say.
 
     Attributes:
         splits: the data of its task.
-        ranks: the processes at work.
-        stopping: asked after every step; True saves a checkpoint and raises `Interrupted`.
+        ranks: the processes that train it.
+        stopping: called after every step; True saves a checkpoint and raises `Interrupted`.
         checkpoint_every: seconds between checkpoints.
-        loggers: given numbers beside the run's own log, in the first process.
+        loggers: receive the numbers of training in the first process, besides the run's own log.
     """
 
     splits: Splits
@@ -54,15 +53,15 @@ class Conditions:
 
 
 class RunWriter:
-    """A run folder being filled, `Folder.result` last.
+    """Trains a run and writes its folder, `Folder.result` last.
 
     Args:
-        experiment: what to run.
-        identity: the run's.
-        folder: where; nobody else may be writing there.
-        conditions: how.
-        observer: told of progress.
-        start: the finished run whose weights training starts from, unless there is a checkpoint.
+        experiment: what to train.
+        identity: the run's identity.
+        folder: its folder, locked by the caller.
+        conditions: how to train it.
+        observer: receives progress.
+        start: the finished run whose weights training starts from; ignored if there is a checkpoint.
     """
 
     def __init__(
@@ -93,17 +92,17 @@ class RunWriter:
             folder.not_finite.unlink(missing_ok=True)
         self.written: dict[str, str] = {}
         self.outputs: dict[str, dict[str, np.ndarray]] = {}
-        self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))  # first: it says whose
-        self._write(folder.experiment, replace(experiment, metrics=()).to_json())  # others may read it by others
+        # the record comes first, because it says which run the folder belongs to
+        self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
+        self._write(folder.experiment, replace(experiment, metrics=()).to_json())  # they are no part of the run
         self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
 
     def train(self) -> None:
         """Train to the end of the budget, test, and write everything.
 
         Raises:
-            RunError: training cannot go on, or has come to nothing: no step was taken, or the weights that scored
-                best are not finite.
-            Interrupted: it was asked to stop.
+            RunError: training cannot go on, or it failed: no step was taken, or the best weights are not finite.
+            Interrupted: ``stopping`` returned True.
         """
         training, folder = self.training, self.folder
         self._run()
@@ -111,7 +110,7 @@ class RunWriter:
         self.observer(Progress("testing", done=1.0))
         training.clock.start()
         weights = training.choose_best()
-        self._refuse_what_came_to_nothing(weights)
+        self._refuse_failed_training(weights)
         counts = {split: self._test(split) for split in ("dev", "test")}
         training.clock.stop()
         self._write(folder.weights, _bytes_of(weights))
@@ -123,7 +122,7 @@ class RunWriter:
         if self.conditions.ranks.first:
             checkpoint.remove(folder.checkpoint)
             folder.traceback.unlink(missing_ok=True)  # of an attempt that failed
-        self.conditions.ranks.from_first(None)  # the others go on once everything is written
+        self.conditions.ranks.from_first(None)  # the other processes wait until everything is written
 
     def _run(self) -> None:
         """Train to the end of the budget."""
@@ -136,12 +135,12 @@ class RunWriter:
                 write_atomically(self.folder.not_finite, json.dumps(error.batch, indent=1, ensure_ascii=False))
             raise RunError(f"{error} in {self.folder.not_finite}") from error
 
-    def _refuse_what_came_to_nothing(self, weights: dict[str, torch.Tensor]) -> None:
+    def _refuse_failed_training(self, weights: dict[str, torch.Tensor]) -> None:
         training = self.training
         if training.steps <= int(training.care.skipped):
             raise RunError(
                 f"{self.folder.path}: not one of {training.steps} steps was taken, because loss or gradient was never "
-                "finite, so that nothing was learnt; lower the learning rate or the clip norm, or look at the objective"
+                "finite; lower the learning rate or the clip norm, or look at the objective"
             )
         if (name := not_finite(weights)) is not None:
             raise RunError(
@@ -155,10 +154,10 @@ class RunWriter:
             checkpoint.save(self.folder.checkpoint, state | of_whom)
 
     def _restore(self, state: checkpoint.State) -> None:
-        """Go on from a checkpoint.
+        """Resume from a checkpoint.
 
         Raises:
-            RunError: it is of another run, or of one that other processes began and draws random numbers.
+            RunError: it is of another run, or it draws random numbers and another number of processes wrote it.
         """
         path = self.folder.checkpoint
         if state.get("identity", self.identity) != self.identity:
@@ -171,12 +170,12 @@ class RunWriter:
             raise RunError(f"{path} does not fit this run; delete it to start this run again") from error
 
     def _draws(self) -> bool:
-        """True once steps have drawn random numbers: then the state that they come from has moved on."""
+        """True once steps have drawn random numbers, which shows in the state of the generators."""
         now = self.training.stepper.random()
         return any(each is not None and not torch.equal(each, now[name]) for name, each in self.beginning.items())
 
     def _write(self, path: Path, content: str | bytes) -> None:
-        """Write a file of which a checksum is kept."""
+        """Write a file and keep its checksum."""
         if self.conditions.ranks.first:
             write_atomically(path, content)
             self.written[path.name] = sha256(content.encode() if isinstance(content, str) else content)
@@ -224,7 +223,7 @@ class RunWriter:
             "data": data,
             "start": None if start is None else start.identity(data),
             "processes": self.conditions.ranks.world,
-            "checksums": self.folder.checksums.name,  # so that their loss is noticed; older runs have none
+            "checksums": self.folder.checksums.name,  # so that a missing file is noticed; older runs have none
             **asdict(environment()),
             **asdict(commit()),
             "modules": sorted({type(part).__module__ for part in parts}),

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from structpred import Experiment, Report, compare, tune
 from structpred.errors import ConfigError
-from structpred.running import train
+from structpred.runs import train
 from structpred.runs import Folder, Run
 from structpred.tables import read_predictions
 from structpred.task import loaded

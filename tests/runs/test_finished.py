@@ -18,12 +18,12 @@ from structpred.comparison.plan import Plan
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
-from structpred.integrity import CHECKSUMS
+from structpred.runs.folder import CHECKSUMS
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
-from structpred.running import train
+from structpred.runs import train
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
 from structpred.tasks import Tsv
@@ -243,7 +243,7 @@ class NeverFinite(Objective):
 
 def test_a_run_without_a_step_is_an_error(tmp_path: Path) -> None:
     idle = replace(TINY, objective=NeverFinite(), trainer=Trainer(epochs=1, max_steps=2, tolerate=10, batch_tokens=40))
-    with pytest.raises(RunError, match=r"not one of 2 steps was taken.*nothing was learnt; lower the learning rate"):
+    with pytest.raises(RunError, match=r"not one of 2 steps was taken.*never finite; lower the learning rate"):
         train(idle, root=tmp_path)
     assert not list(tmp_path.glob("*/result.json"))
 

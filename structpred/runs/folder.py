@@ -1,0 +1,296 @@
+"""The files of a run's folder: where they are, how they are written and checked, and which folder a name means."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from structpred.errors import RunError
+from structpred.task import Sizes
+from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
+
+CHECKSUMS = "SHA256SUMS"
+"""The file of checksums, in the format of ``sha256sum --check``."""
+
+LAST = "result.json"
+"""The file that is written last."""
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0\n]+)\n")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}…?|[0-9a-f]{1,64}\.{3}")
+_FOLDER = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of one run.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def experiment(self) -> Path:
+        """The experiment's canonical JSON."""
+        return self.path / "experiment.json"
+
+    @property
+    def data(self) -> Path:
+        """Vocabularies and sizes."""
+        return self.path / "data.json"
+
+    @property
+    def record(self) -> Path:
+        """Identity, environment and commit."""
+        return self.path / "record.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the process that trains the run."""
+        return self.path / ".lock"
+
+    @property
+    def progress(self) -> Path:
+        """How far the run has come, for other processes to read."""
+        return self.path / "progress.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything needed to resume; its predecessor lies beside it. Both are removed when the run finishes."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def log(self) -> Path:
+        """Numbers of training as lines of JSON."""
+        return self.path / "log.jsonl"
+
+    @property
+    def not_finite(self) -> Path:
+        """The batch that ended training because its loss or gradient was not finite."""
+        return self.path / "not_finite.json"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that scored best on dev."""
+        return self.path / "weights.pt"
+
+    @property
+    def counts(self) -> Path:
+        """Per-example counts of every metric, as ``split/metric`` arrays."""
+        return self.path / "counts.npz"
+
+    def predictions(self, split: str) -> Path:
+        """The outputs predicted for a split, with sources and references."""
+        return self.path / f"{split}.predictions.tsv"
+
+    @property
+    def outputs(self) -> Path:
+        """The same outputs as label ids, in arrays ``split/labels`` and ``split/lengths``, for other metrics."""
+        return self.path / "outputs.npz"
+
+    @property
+    def traceback(self) -> Path:
+        """The traceback of an error in a component's code, if there was one."""
+        return self.path / "traceback.txt"
+
+    @property
+    def checksums(self) -> Path:
+        """SHA-256 of every file that a finished run is read from, in the format of ``sha256sum``."""
+        return self.path / CHECKSUMS
+
+    @property
+    def result(self) -> Path:
+        """The scores; written last, so its presence means that the run is finished."""
+        return self.path / "result.json"
+
+    @property
+    def finished(self) -> bool:
+        """True once everything is written."""
+        return self.result.exists()
+
+
+def named(path: Path) -> Folder:
+    """The folder of the run that a path names, in full or by a prefix that no other run shares.
+
+    Raises:
+        RunError: several runs share the prefix.
+    """
+    if path.is_dir():
+        return Folder(path)
+    if _HEXADECIMAL.fullmatch(path.name):
+        roots = [path.parent] if len(path.parts) > 1 else [path.parent, Path("runs")]
+        runs = [run for root in roots if root.is_dir() for run in sorted(root.iterdir()) if _begins(run, path.name)]
+        if len(runs) > 1:
+            raise RunError(f"{path} may be any of {', '.join(map(str, runs))}; give more digits")
+        if runs:
+            return Folder(runs[0])
+    return Folder(path)
+
+
+def _begins(run: Path, word: str) -> bool:
+    digits = word.rstrip(".…")
+    both = min(len(digits), len(run.name))
+    return bool(_FOLDER.fullmatch(run.name)) and run.name[:both] == digits[:both] and Folder(run).record.is_file()
+
+
+@dataclass(frozen=True)
+class Files:
+    """Reads the files of a finished run and compares each with its checksum.
+
+    Attributes:
+        folder: the run's folder.
+    """
+
+    folder: Path
+
+    @cached_property
+    def checksums(self) -> dict[str, str]:
+        """Digests by file name; empty for a run older than checksums.
+
+        Raises:
+            RunError: the file of checksums is damaged.
+        """
+        path = self.folder / CHECKSUMS
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise damaged(path, f"cannot be read ({_short(error)})") from None
+        lines = [_LINE.fullmatch(line) for line in text.splitlines(keepends=True)]
+        sums = {match[2]: match[1] for match in lines if match}
+        if not all(lines) or LAST not in sums:
+            raise damaged(path, f"is damaged: expected a checksum and a file name in each line, {LAST} in the last")
+        return sums
+
+    def read(self, name: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            RunError: it is missing, unreadable, empty, or not the file that was written when the run ended.
+        """
+        path = self.folder / name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise damaged(path, "is missing") from None
+        except OSError as error:
+            raise damaged(path, f"cannot be read ({_short(error)})") from None
+        expected = self.checksums.get(name)
+        if not content:
+            raise damaged(path, "is empty")
+        if expected is not None and sha256(content) != expected:
+            raise damaged(path, f"is not what was written when the run ended (see {CHECKSUMS})")
+        return content
+
+    def json(self, name: str) -> dict[str, Any]:
+        """The JSON object in a file.
+
+        Raises:
+            RunError: as `read`; also if it holds no JSON object.
+        """
+        try:
+            node = json.loads(self.read(name).decode())
+        except (ValueError, RecursionError) as error:
+            raise damaged(self.folder / name, f"cannot be read as JSON ({_short(error)})") from None
+        if not isinstance(node, dict):
+            raise damaged(self.folder / name, f"must hold a JSON object, but holds {node!r:.40}")
+        return node
+
+    def verify(self) -> None:
+        """Compare every file that has a checksum.
+
+        Raises:
+            RunError: one has changed.
+        """
+        for name in self.checksums:
+            self.read(name)
+
+
+def damaged(path: Path, why: str) -> RunError:
+    """The error for an unusable file of a finished run, with a way out."""
+    return RunError(
+        f"{path} {why}; the run cannot be used as it is: move the folder {path.parent} away or delete it, and the "
+        "command that began the run trains it again"
+    )
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def written(sums: Mapping[str, str]) -> str:
+    """The text of `CHECKSUMS`, from digests by file name."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+
+
+def write_data(vocabularies: Vocabularies, sizes: Sizes) -> str:
+    """The text of `Folder.data`."""
+    sides = {field.name: getattr(vocabularies, field.name).symbols for field in fields(vocabularies)}
+    return json.dumps({**sides, "sizes": asdict(sizes)}, ensure_ascii=False)
+
+
+def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
+    """Read what `write_data` wrote.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    node = Files(folder.path).json(folder.data.name)
+    try:
+        sizes = Sizes(**node["sizes"] | {"label_counts": tuple(node["sizes"]["label_counts"])})
+        sides = [Vocabulary(tuple(node.get(field.name, ()))) for field in fields(Vocabularies)]
+    except (KeyError, TypeError, ValueError):
+        raise damaged(folder.data, "must hold vocabularies and sizes, but holds something else") from None
+    return Vocabularies(*sides), sizes
+
+
+def encoded(outputs: Sequence[Symbols], labels: Vocabulary) -> dict[str, np.ndarray]:
+    """Outputs as label ids, concatenated, and their lengths; `decoded_outputs` is the inverse.
+
+    >>> encoded([("b", "a"), ()], Vocabulary(("a", "b")))
+    {'labels': array([1, 0], dtype=int32), 'lengths': array([2, 0], dtype=int32)}
+    """
+    flat = [label for output in outputs for label in labels.encode(output)]
+    return {"labels": np.array(flat, np.int32), "lengths": np.array([len(output) for output in outputs], np.int32)}
+
+
+def decoded_outputs(ids: np.ndarray, lengths: np.ndarray, labels: Vocabulary) -> list[Symbols]:
+    """The inverse of `encoded`.
+
+    >>> decoded_outputs(np.array([1, 0]), np.array([2, 0]), Vocabulary(("a", "b")))
+    [('b', 'a'), ()]
+    """
+    return [labels.decode(row.tolist()) for row in np.split(ids, lengths.cumsum()[:-1])] if len(lengths) else []
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a file of a run.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        with np.load(io.BytesIO(Files(path.parent).read(path.name)), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except RunError:
+        raise
+    except Exception as error:  # a damaged archive can raise anything
+        raise damaged(path, f"cannot be read as {path.stem}") from error
