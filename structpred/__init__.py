@@ -8,8 +8,7 @@ if TYPE_CHECKING:
     from structpred.comparison.runner import compare
     from structpred.decoding import Decoding
     from structpred.experiment import Experiment
-    from structpred.runs import Run
-    from structpred.runs.session import train
+    from structpred.runs import Run, train
     from structpred.training.settings import Adam, Trainer
     from structpred.tuning.report import Tuning
     from structpred.tuning.tuner import tune

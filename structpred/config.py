@@ -7,35 +7,17 @@ A field's type is one of: ``bool``, ``int``, ``float``, ``str``, ``Literal``, an
 import hashlib
 import inspect
 import json
+import math
+import numbers
+import os
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from structpred import foreign
-from structpred.coercion import Count, Few, Fraction, Interval, Positive, article, coerce, refuse
 from structpred.errors import ConfigError
 from structpred.registry import Registry, nearest
-
-__all__ = [
-    "Config",
-    "Count",
-    "Few",
-    "Fraction",
-    "Interval",
-    "Json",
-    "Positive",
-    "canonical",
-    "coerce",
-    "components",
-    "decode",
-    "digest",
-    "encode",
-    "hints",
-    "leaves",
-    "registered_name",
-    "required",
-]
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -44,15 +26,15 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 class Config:
     """Base of everything a user chooses. Subclasses are ``@dataclass(frozen=True, kw_only=True)``.
 
-    The constructor does no work beyond coercing and checking. `check` is the place for rules between fields.
+    The constructor only coerces and checks. Rules between fields go into `check`.
 
     Attributes:
-        family: the registry that names the classes of this family; None for a class that needs no name.
-        alternatives: optional fields of which exactly one must be given.
-        additions: fields that came after runs had been made; they enter a run's identity once they are given, so that
-            runs from before then are still found.
-        outside: fields that decide nothing of what a run does, so that they never enter its identity.
+        family: the registry with the names of this family's classes; None for a class without a name.
         version: raised when the meaning of the class changes, so that older runs are not taken for new ones.
+        exactly_one_of: optional fields of which exactly one must be given.
+        identity_optional: fields added after runs had been made. They enter a run's identity only if they differ from
+            their default, so that older runs are still found.
+        outside: fields that do not affect what a run does and never enter its identity.
 
     Raises:
         ConfigError: a field's value is of the wrong kind or outside its limits.
@@ -63,7 +45,7 @@ class Config:
     exactly_one_of: ClassVar[tuple[str, ...]] = ()
     identity_optional: ClassVar[tuple[str, ...]] = ()
     outside: ClassVar[tuple[str, ...]] = ()
-    # Constructors take what `coerce` can mend, so jaxtyping's run-time checks in tests leave them alone.
+    # Constructors accept whatever `coerce` converts, so jaxtyping's run-time checks in tests leave them alone.
     __no_type_check__: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -83,24 +65,24 @@ class Config:
         self.check()
 
     def check(self) -> None:
-        """Refuse combinations of fields that cannot work, by raising `ConfigError`."""
+        """Raise `ConfigError` for combinations of fields that cannot work."""
 
     @classmethod
     def accept(cls, value: object) -> object:
-        """What a field of this class makes of a value that is none; the value itself where it makes nothing of it."""
+        """Convert a value given for a field of this class; values that it cannot convert are returned unchanged."""
         return value
 
     @classmethod
     def named(cls, text: str) -> Json:
-        """The JSON tree that a text stands for where a member of this family is wanted: the one registered so."""
+        """The JSON tree of the member of this family that a text names."""
         return {"type": text}
 
     def sources(self) -> tuple[str, ...]:
-        """What besides the fields decides how this object behaves, such as the source of a user's function."""
+        """Whatever affects behaviour besides the fields, such as the source of a user's function."""
         return ()
 
     def code(self) -> tuple[type, ...]:
-        """The classes whose code decides how this object behaves; see `structpred.foreign`."""
+        """The classes whose code affects this object's behaviour; see `structpred.foreign`."""
         return (type(self),)
 
     def to_json(self) -> str:
@@ -109,10 +91,10 @@ class Config:
 
     @classmethod
     def from_json(cls: type["Made"], text: str) -> "Made":
-        """The object that `to_json` wrote; fields added since then take their defaults.
+        """Read what `to_json` wrote; fields added since then take their defaults.
 
         Raises:
-            ConfigError: the text is not JSON, or names a class, a field or a value that does not exist.
+            ConfigError: the text is not JSON, or it names a class, field or value that does not exist.
         """
         try:
             node = json.loads(text)
@@ -167,10 +149,10 @@ def encode(
 
     Args:
         config: what to write.
-        versions: also write what decides behaviour beside the fields: each class's version, its sources, and a digest
-            of its code where that is from outside the package.
-        past: write these versions of some classes instead of the present ones.
-        code: False leaves the digests of code out, as before there were any.
+        versions: also write what affects behaviour besides the fields: each class's version, its fingerprint, and a
+            digest of its code if that is from outside the package.
+        past: versions of some classes to write instead of the present ones.
+        code: False leaves out the digests of code, which the oldest runs do not have.
     """
     node: dict[str, Json] = {}
     if config.family is not None:
@@ -217,7 +199,7 @@ def _encode_value(value: object, versions: bool, past: Mapping[type, int] | None
 
 
 def decode(node: Json, hint: Any, where: str) -> object:
-    """The value a JSON tree stands for, given the type of the field it fills."""
+    """The value that a JSON tree encodes for a field of the given type."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return coerce(decode(node, arguments[0], where), hint, where)
@@ -254,7 +236,7 @@ def _decode_config(node: Json, hint: type[Config], where: str) -> Config:
 
 
 def components(config: Config) -> Iterator[Config]:
-    """A config and every config in it, however deep."""
+    """A config and all configs in it, at any depth."""
     yield config
     for name in hints(type(config)):
         value = getattr(config, name)
@@ -264,7 +246,7 @@ def components(config: Config) -> Iterator[Config]:
 
 
 def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted field name and value as text of everything in a config, for tables of what differs."""
+    """Dotted name and value, as text, of every field in a config, for tables of differences."""
     if config.family is not None and prefix:
         yield prefix.removesuffix("."), registered_name(config)
     for name in hints(type(config)):
@@ -276,3 +258,146 @@ def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from leaves(value, f"{place}.")
         else:
             yield place, "-" if value is None else str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Limits of a number: ``above`` and ``below`` exclude the end, ``least`` and ``most`` include it."""
+
+    above: int | float = -math.inf
+    below: int | float = math.inf
+    least: int | float = -math.inf
+    most: int | float = math.inf
+
+    def __contains__(self, value: int | float) -> bool:
+        return self.above < value < self.below and self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        limits = {"above": self.above, "below": self.below, "at least": self.least, "at most": self.most}
+        return " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
+
+
+Positive = Annotated[float, Interval(above=0)]
+Fraction = Annotated[float, Interval(least=0, below=1)]
+Count = Annotated[int, Interval(least=1)]
+Few = Annotated[int, Interval(least=1, most=1000)]
+"""Processes, threads, machines or seeds: more is a typo that would bring the machine down."""
+
+
+def coerce(value: object, hint: Any, where: str) -> object:
+    """Convert ``value`` to the type ``hint``.
+
+    Raises:
+        ConfigError: it is of another kind or outside its limits; the message names ``where``.
+        TypeError: a config cannot hold this type.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _limited(coerce(value, arguments[0], where), arguments[1:], where)
+    if origin is Literal:
+        return _choice(value, arguments, where)
+    if origin is tuple:
+        return _tuple(value, arguments[0], where)
+    if origin in (Union, types.UnionType):
+        return _optional(value, arguments, where)
+    if hint in _COERCE:
+        return _COERCE[hint](value, where)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _instance(value, hint, where)
+    raise TypeError(f"{where} has type {hint}, which a Config cannot hold; see structpred.config")
+
+
+def _instance(value: object, hint: Any, where: str) -> object:
+    """An instance of a dataclass, after conversion by `Config.accept`."""
+    made = hint.accept(value) if issubclass(hint, Config) and not isinstance(value, hint) else value
+    if isinstance(value, type) and issubclass(value, hint):
+        raise ConfigError(f"{where} must be {article(hint.__name__)}, but got the class; write {value.__name__}()")
+    return made if isinstance(made, hint) else refuse(where, article(hint.__name__), value)
+
+
+def refuse(where: str, expected: str, value: object) -> Any:
+    """Raise `ConfigError`: what was expected, of which argument, and what came."""
+    raise ConfigError(f"{where} must be {expected}, but got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value's repr, cut after 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def article(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"
+
+
+def _bool(value: object, where: str) -> bool:
+    return value if isinstance(value, bool) else bool(refuse(where, "True or False", value))
+
+
+def _int(value: Any, where: str) -> int:
+    whole = isinstance(value, numbers.Integral) or _number(value).is_integer()
+    if isinstance(value, bool) or not whole:
+        refuse(where, "a whole number", value)
+    number = int(value)  # not via float, which would lose digits
+    if not -(2**63) <= number < 2**63:
+        refuse(where, "a whole number of at most 64 bits", value)
+    return number
+
+
+def _float(value: Any, where: str) -> float:
+    number = _number(value)
+    if isinstance(value, bool) or not math.isfinite(number):
+        refuse(where, "a finite number", value)
+    return number + 0.0  # -0.0 becomes 0.0: the two are equal and must be written the same way
+
+
+def _number(value: Any) -> float:
+    """A real number as a float; NaN for anything else."""
+    try:
+        return float(value) if isinstance(value, numbers.Real) else math.nan
+    except OverflowError:
+        return math.inf
+
+
+def _str(value: object, where: str) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        return str(refuse(where, "a text", value))
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        refuse(where, "a text that UTF-8 can write", value)  # the run's identity is computed from UTF-8
+    return str(text)
+
+
+_COERCE: dict[object, Callable[[object, str], object]] = {bool: _bool, int: _int, float: _float, str: _str}
+
+
+def _limited(value: object, limits: tuple[object, ...], where: str) -> object:
+    assert isinstance(value, int | float)
+    for limit in limits:
+        if isinstance(limit, Interval) and value not in limit:
+            refuse(where, str(limit), value)
+    return value
+
+
+def _choice(value: object, choices: tuple[object, ...], where: str) -> object:
+    if value not in choices:
+        hint = nearest(str(value), [str(choice) for choice in choices])
+        raise ConfigError(f"{where} must be one of {', '.join(map(repr, choices))}, but got {value!r}; {hint}")
+    return choices[choices.index(value)]  # not the value itself: 1.0 equals 1 but is written differently
+
+
+def _tuple(value: object, item: Any, where: str) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple | range):
+        return tuple(refuse(where, "a tuple", value))
+    return tuple(coerce(each, item, f"{where}[{i}]") for i, each in enumerate(value))
+
+
+def _optional(value: object, alternatives: tuple[Any, ...], where: str) -> object:
+    if value is None and type(None) in alternatives:
+        return None
+    (hint,) = (alternative for alternative in alternatives if alternative is not type(None))
+    return coerce(value, hint, where)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn, Protocol, get_args, get_or
 
 from rich.console import Console
 
-from structpred.coercion import coerce, refuse
+from structpred.config import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.registry import nearest

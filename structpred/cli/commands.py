@@ -12,7 +12,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from structpred.cli.arguments import HELP, Command, described, help_of, option, parsed, positional
-from structpred.coercion import Count, Few, Positive
+from structpred.config import Count, Few, Positive
 from structpred.errors import ConfigError
 from structpred.registry import nearest
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from structpred.coercion import coerce, refuse
+from structpred.config import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen

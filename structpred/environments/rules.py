@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from structpred.coercion import Count, coerce, refuse
-from structpred.config import Config, decode, hints
+from structpred.config import Config, Count, coerce, decode, hints, refuse
 from structpred.environments.data import EncodedSplit, EncodedTask
 from structpred.environments.running_scores import RunningScore, running_score
 from structpred.errors import ConfigError, DataError

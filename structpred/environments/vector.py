@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int
 
-from structpred.coercion import Count, coerce
+from structpred.config import Count, coerce
 from structpred.environments.episodes import Episodes, Observation, drawn
 from structpred.environments.options import check_names, chosen_examples, reset_mask
 from structpred.environments.rules import Flag, RewardLike, Rules, TaskLike
