@@ -57,7 +57,7 @@ class CandidatePool(BaseMeasure):
     search: Literal["samples", "n-best"] = "samples"
     reference: Literal["added", "left out"] = "added"
 
-    def sources(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         """The identity of the run."""
         return (Run.load(self.run).result.identity,)
 

@@ -156,7 +156,7 @@ class Distillation(Objective):
         """True where nothing is drawn or searched for."""
         return self.estimator.exact
 
-    def sources(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         """The identity of the teacher's run."""
         return (Run.load(self.teacher).result.identity,)
 

@@ -77,7 +77,7 @@ class Config:
         """The JSON tree of the member of this family that a text names."""
         return {"type": text}
 
-    def sources(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         """Whatever affects behaviour besides the fields, such as the source of a user's function."""
         return ()
 
@@ -168,7 +168,8 @@ def encode(
             node[name] = _encode_value(value, versions, past, code)
     if versions:
         node["version"] = config.version if past is None else past.get(type(config), config.version)
-        node["sources"] = [*config.sources(), *(foreign.digests(config.code()) if code else ())]
+        # "sources" is the key under which every run so far was hashed
+        node["sources"] = [*config.fingerprint(), *(foreign.digests(config.code()) if code else ())]
     return node
 
 

@@ -97,7 +97,7 @@ class Experiment(Config):
     def identity(self, data: str) -> str:
         """What makes a run this run and no other: 64 hexadecimal digits.
 
-        SHA-256 of the canonical JSON of all fields, the version and sources of every component, the data, and the
+        SHA-256 of the canonical JSON of all fields, the version and fingerprint of every component, the data, and the
         identity of the run that training starts from, if any.
 
         Args:

@@ -38,7 +38,7 @@ class Polygon(Shape):
         if self.sides == 13:
             raise ConfigError("Polygon.sides must not be 13, but got 13")
 
-    def sources(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         return (self.source,)
 
 

@@ -401,7 +401,7 @@ def test_numbers_on_a_device_are_looked_at_only_where_training_reports(monkeypat
     with Watch() as watch:
         run = on_the_device(MinimumRisk(reward=NotOnes()), monkeypatch)
         plan = run._plan()
-        run.stepper.take(plan, 0, 0, 0.0)
+        run.stepper.train_step(plan, 0, 0, 0.0)
         assert "structpred/returned.py: _check_finite" not in watch.waited
         with pytest.raises(ConfigError, match=r"^NotOnes\.score must return numbers that are finite"):
             run.stepper.examine(plan, 0, 0, 0.0)

@@ -187,11 +187,11 @@ def step(
     resident, budget = prepared.training.to(device), experiment.trainer.batch_tokens
     plan = EpochPlan(prepared.training, resident, experiment.objective, budget=budget, seed=0, epoch=0)
     with Handed(seed) as handed, waiting(False):
-        taken = stepper.take(plan, 0, 0, 0.5)
+        taken = stepper.train_step(plan, 0, 0, 0.5)
     gradients = [each.grad.detach().cpu().clone() for each in stepper.parameters if each.grad is not None]
     outcome = Outcome(taken.scored.losses.cpu(), gradients, handed.drawn)
     with waits_counted(device) as waited, waiting(False):
-        stepper.take(plan, 1 % len(plan), 1, 0.5)
+        stepper.train_step(plan, 1 % len(plan), 1, 0.5)
     return outcome, waited
 
 

@@ -262,7 +262,7 @@ def _steps(ours: Stepper, plan: EpochPlan) -> Iterator[int]:
     while True:
         position = taken % len(plan)
         with waiting(False):
-            ours.take(plan, position, taken, 0.0)
+            ours.train_step(plan, position, taken, 0.0)
         taken += 1
         yield plan.tokens(position)
 
@@ -283,5 +283,5 @@ def operations_per_token(prepared: EncodedData, model: Seq2Seq, budget: int = 51
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # which nobody asked for
         with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-            ours.take(plan, 0, 0, 0.0)
+            ours.train_step(plan, 0, 0, 0.0)
     return float(counter.get_total_flops()) / plan.tokens(0)

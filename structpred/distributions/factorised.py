@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from structpred.decoding import Decoding
-from structpred.distributions.layout import chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
+from structpred.distributions.layout import chosen_scores, pad_or_trim, padded_labels, impossible_elsewhere, inside
 from structpred.distributions.precision import at_least_float, without_autocast
 from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, Steps, refuse_others
 from structpred.sequences import Sequences
@@ -47,7 +47,7 @@ class Factorised:
 
     def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """Σ_t s_t(y_t); −inf for an output of another length."""
-        labels = fitted_labels(outputs, self.lengths, self.scores.shape[1])
+        labels = padded_labels(outputs, self.lengths, self.scores.shape[1])
         total = chosen_scores(self._inside(), labels).sum(-1)
         return impossible_elsewhere(total, outputs, self.lengths)
 
@@ -57,19 +57,19 @@ class Factorised:
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """Σ_t ln p_t(y_t), in nats; −inf for an output of another length."""
-        labels = fitted_labels(outputs, self.lengths, self.scores.shape[1])
+        labels = padded_labels(outputs, self.lengths, self.scores.shape[1])
         return impossible_elsewhere(chosen_scores(self.log_probs, labels).sum(-1), outputs, self.lengths)
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates time"]:
         """ln p_t(y_t); 0 beyond each length, −inf throughout for an output of another length."""
-        labels = fitted_labels(outputs, self.lengths, self.scores.shape[1])
+        labels = padded_labels(outputs, self.lengths, self.scores.shape[1])
         same = (outputs.lengths == self.lengths.unsqueeze(1)).unsqueeze(-1)
         return torch.where(same, chosen_scores(self.log_probs, labels), -torch.inf)
 
     def steps(self, outputs: Sequences) -> Steps:
         """The same distributions for every candidate: a label's probability has no history here."""
         batch, time, symbols = self.scores.shape
-        labels = fitted_labels(outputs, self.lengths, time)
+        labels = padded_labels(outputs, self.lengths, time)
         shape = (batch, labels.shape[1], time, symbols)
         log_probs, mask = self.log_probs.unsqueeze(1).expand(shape), self.mask().unsqueeze(1).expand(shape[:-1])
         return Steps(log_probs, labels, mask)
@@ -119,7 +119,7 @@ class Factorised:
     def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "Factorised":
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
         scores = at_least_float(self.scores)
-        return Factorised(scores + fitted(local_costs, scores.shape[1]).to(scores.dtype), self.lengths)
+        return Factorised(scores + pad_or_trim(local_costs, scores.shape[1]).to(scores.dtype), self.lengths)
 
     def decode(self, decoding: Decoding) -> Sequences:
         """``[batch, time]``: the most probable output, which is also the most probable label at each position."""

@@ -16,12 +16,12 @@ def inside(lengths: Int[Tensor, "*batch"], time: int) -> Bool[Tensor, "*batch ti
     return torch.arange(time, device=lengths.device) < lengths.unsqueeze(-1)
 
 
-def fitted(values: Float[Tensor, "batch given labels"], time: int) -> Float[Tensor, "batch time labels"]:
+def pad_or_trim(values: Float[Tensor, "batch given labels"], time: int) -> Float[Tensor, "batch time labels"]:
     """Padded with zeros or cut to ``time`` positions."""
     return pad(values, (0, 0, 0, max(0, time - values.shape[1])))[:, :time]
 
 
-def fitted_labels(
+def padded_labels(
     outputs: Sequences, lengths: Int[Tensor, " batch"], time: int
 ) -> Int[Tensor, "batch candidates time"]:
     """The labels of each candidate at the ``time`` positions there are; 0 where either of the two ends before.

@@ -11,7 +11,7 @@ from torch import Tensor
 from structpred.decoding import Decoding
 from structpred.distributions import chain_search, fused_chain
 from structpred.distributions.forward_backward import ScaledMessages
-from structpred.distributions.layout import Packing, chosen_scores, fitted, fitted_labels, impossible_elsewhere, inside
+from structpred.distributions.layout import Packing, chosen_scores, pad_or_trim, padded_labels, impossible_elsewhere, inside
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
 from structpred.distributions.precision import at_least_float
 from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, refuse_others
@@ -134,7 +134,7 @@ class LinearChain:
             ConfigError: lengths or labels are not those of this distribution.
         """
         refuse_others(scores, self.lengths, self.labels)
-        unary = fitted(scores.unary, self.unary.shape[1])
+        unary = pad_or_trim(scores.unary, self.unary.shape[1])
         pairs = torch.zeros_like(self.transitions) if scores.transitions is None else scores.transitions
         dtype = torch.promote_types(self.dtype, unary.dtype)
         forbidden = unary.isneginf() & inside(self.lengths, unary.shape[1]).unsqueeze(-1)
@@ -176,7 +176,7 @@ class LinearChain:
     def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "LinearChain":
         """The chain whose score is score(y) + Σ_t cost_t(y_t)."""
         unary = at_least_float(self.unary)
-        return LinearChain(unary + fitted(local_costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths)
+        return LinearChain(unary + pad_or_trim(local_costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -223,7 +223,7 @@ class LinearChain:
         return LocalScores(unary - peaks.unsqueeze(-1), self.lengths, transitions - top), shift
 
     def _labels(self, outputs: Sequences) -> Int[Tensor, "batch candidates time"]:
-        return fitted_labels(outputs, self.lengths, self.unary.shape[1])
+        return padded_labels(outputs, self.lengths, self.unary.shape[1])
 
     def _outputs(self, labels: Int[Tensor, "batch candidates time"]) -> Sequences:
         return Sequences(labels, self.lengths.unsqueeze(1).repeat(1, labels.shape[1]))

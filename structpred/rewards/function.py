@@ -76,7 +76,7 @@ class FunctionReward(Reading):
                 f'FunctionReward.function must be "module:name", as in "my_rewards:overlap", but got {self.function!r}'
             )
 
-    def sources(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         """The function's source text.
 
         Raises:

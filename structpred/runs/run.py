@@ -359,7 +359,7 @@ def _warn_of_other_code(run: Run, record: Mapping[str, Any]) -> None:
 def _of_the_package(experiment: Experiment) -> bool:
     """True if fields and versions alone determine the identity."""
     parts = [type(part) for part in components(experiment)]
-    return all(part.__module__.startswith("structpred.") and part.sources is Config.sources for part in parts)
+    return all(part.__module__.startswith("structpred.") and part.fingerprint is Config.fingerprint for part in parts)
 
 
 def _check_scores(run: Run) -> None:

@@ -266,7 +266,7 @@ class Stepper:
         """The network that is scored and kept: the moving average, if there is one."""
         return self.step.model if self.average is None else self.average.model
 
-    def take(self, plan: EpochPlan, position: int, steps: int, share: float) -> StepResult:
+    def train_step(self, plan: EpochPlan, position: int, steps: int, share: float) -> StepResult:
         """One step of the optimiser.
 
         Args:

@@ -270,7 +270,7 @@ class Training:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
         with blaming(self.users), waiting(due):
-            taken = self.stepper.take(plan, self.position, self.steps, share)
+            taken = self.stepper.train_step(plan, self.position, self.steps, share)
         self.steps += 1
         self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
         self.clock.tokens += plan.tokens(self.position)

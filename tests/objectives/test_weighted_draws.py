@@ -217,7 +217,7 @@ def test_training_on_a_pool_goes_through_and_has_its_identity(run: Run, tmp_path
     experiment = replace(run.experiment, objective=RML(payoff=payoff, estimator=SelfNormalised(k=3)))
     found = train(experiment, root=tmp_path)
     assert found.result.history[-1].diagnostics["effective_samples"] > 1
-    assert pool.sources() == (run.result.identity,)
+    assert pool.fingerprint() == (run.result.identity,)
 
 
 def test_a_pool_of_other_labels_or_of_no_run_or_of_other_references_is_refused(run: Run, tmp_path: Path) -> None:

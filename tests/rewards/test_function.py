@@ -224,7 +224,7 @@ def test_other_parameters_are_refused_before_training(function: Callable[..., ob
         rf"^the reward function '{HERE}:{function.__name__}' must take an output and a reference, and may ask for "
         rf"source and metadata by keyword-only parameters of these names, but .*{words}.*; correct them$"
     )
-    for use in (made.resolve, made.sources, lambda: made.asks_for_examples, lambda: made.score(OUTPUTS, TARGETS)):
+    for use in (made.resolve, made.fingerprint, lambda: made.asks_for_examples, lambda: made.score(OUTPUTS, TARGETS)):
         with pytest.raises(ConfigError, match=expected):
             use()
 
@@ -382,10 +382,10 @@ def test_the_source_is_that_of_the_function_which_runs_though_its_file_is_edited
     file.write_text("def first(output, reference):\n    return 0.0\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     made = FunctionReward(function="edited_rewards:first")
-    before = made.sources()
+    before = made.fingerprint()
     file.write_text("def first(output, reference):\n    return 1.0 if output else 0.5\n", encoding="utf-8")
     os.utime(file, (0, 0))
-    assert made.sources() == FunctionReward(function="edited_rewards:first").sources() == before
+    assert made.fingerprint() == FunctionReward(function="edited_rewards:first").fingerprint() == before
 
 
 @pytest.mark.parametrize("edit", ["def first(output, reference):\n    return 1.0\n", "# moved\n{}", "def ("])
@@ -400,9 +400,9 @@ def test_a_file_that_was_edited_between_its_import_and_its_first_use_is_refused(
     made = FunctionReward(function=importlib.import_module(name).first)
     file.write_text(edit.format(before), encoding="utf-8")
     with pytest.raises(ConfigError, match=rf"^the file of the reward function '{name}:first' was edited after it was"):
-        made.sources()
+        made.fingerprint()
     file.write_text(before + "\n\nother = 3\n", encoding="utf-8")
-    assert made.sources() == (before,), "what was edited is not the function"
+    assert made.fingerprint() == (before,), "what was edited is not the function"
 
 
 # ------------------------------------------------------------------------------------------------ given as a function
@@ -436,7 +436,7 @@ def test_whatever_can_be_imported_and_called_is_a_reward(given: Any, name: str) 
     assert objective.reward == FunctionReward(function=f"{HERE}:{name}") == FunctionReward(function=given)
     assert MinimumRisk.from_json(objective.to_json()) == objective
     assert objective.reward.score(OUTPUTS, TARGETS).shape == (2, 2)
-    assert "class Counting:" in FunctionReward(function=COUNTING).sources()[0], "whose settings are in its module"  # type: ignore[arg-type]  # it is replaced by its name
+    assert "class Counting:" in FunctionReward(function=COUNTING).fingerprint()[0], "whose settings are in its module"  # type: ignore[arg-type]  # it is replaced by its name
 
 
 def a_closure() -> Callable[..., float]:

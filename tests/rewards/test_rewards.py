@@ -111,7 +111,7 @@ def test_a_function_is_a_reward(own: str) -> None:
     outputs = garbage(candidates([[1, 2, 9], [3], [], [5]], 2))
     assert reward.score(outputs, Sequences.of([[1, 2], [5, 6]])).tolist() == [[2, 0], [0, 1]]
     assert reward.score(outputs, candidates([[9], [1, 2], [5], []], 2)).tolist() == [[2, 0], [0, 1]]
-    assert reward.sources()[0].startswith("def overlap(")
+    assert reward.fingerprint()[0].startswith("def overlap(")
     assert Reward.from_json(reward.to_json()) == reward
 
 
@@ -137,4 +137,4 @@ def test_a_useless_function_is_refused_at_use(own: str, function: str, words: st
 
 def test_a_function_without_source_cannot_identify_a_run() -> None:
     with pytest.raises(ConfigError, match="no Python source"):
-        FunctionReward(function="math:dist").sources()
+        FunctionReward(function="math:dist").fingerprint()

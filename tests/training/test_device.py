@@ -131,7 +131,7 @@ def take_two(stepper: Stepper, plan: EpochPlan) -> Totals:
     totals = Totals()
     for position in range(2):
         with waiting(False):
-            taken = stepper.take(plan, position, position, 0.5)
+            taken = stepper.train_step(plan, position, position, 0.5)
         totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
     return totals
 
