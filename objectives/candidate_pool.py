@@ -88,13 +88,13 @@ class CandidatePool(BaseMeasure):
             )
         object.__setattr__(self, "_kept", self._pool())  # what happens to the run's folder from now on does not matter
 
-    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+    def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
         """Draws from μ itself, with replacement.
 
         Raises:
             ConfigError: a reference is none of the training examples that the run has seen.
         """
-        del labels
+        del num_labels
         pool = self._pool()
         rows = pool.draw(self._segments(pool, references), k, generator).flatten()
         drawn = pool.outputs.gather(rows)
@@ -206,7 +206,7 @@ def _of_each(
         once.setdefault((int(owners[row]), tuple(reference)), row)
     single = torch.tensor(list(once.values()), dtype=torch.long)
     order = single[data.inputs.lengths[owners[single]].argsort(stable=True)]
-    for rows in torch.split(order, max(1, min(ROWS, CELLS // (search.size * data.sizes.labels)))):
+    for rows in torch.split(order, max(1, min(ROWS, CELLS // (search.size * data.sizes.num_labels)))):
         targets = data.references.gather(rows)
         p = run.model(data.inputs.gather(owners[rows]))
         outputs, mask = _candidates(p, targets, search, source)

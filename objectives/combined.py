@@ -65,11 +65,11 @@ class Combined(Objective):
         """As many as all parts together."""
         return sum(part.drawn for part in self.members().values())
 
-    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
+    def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
         """What the parts draw, side by side along candidates."""
         drawn = []
         for name, part in self.members().items():
-            draws = part.draw(targets, labels, generator)
+            draws = part.draw(targets, num_labels, generator)
             count = 0 if draws is None else draws.lengths.shape[1]
             if count != part.drawn:
                 raise ConfigError(

@@ -78,13 +78,15 @@ class DataNoising(Objective):
     def losses(self, p: AnyHistory, targets: Sequences, context: StepContext) -> Losses:
         """One noisy history for each example; the diagnostic is the share of its symbols that differ."""
         outputs = targets.candidates()
-        history = noised(outputs, self.rate, self._weights(p.labels, targets.device, context.state), context.generator)
+        history = noised(
+            outputs, self.rate, self._weights(p.num_labels, targets.device, context.state), context.generator
+        )
         losses = -p.token_log_probs_given(outputs, history).sum(-1).squeeze(1)
         return Losses(losses, {"changed": share_changed(history, outputs)})
 
-    def _weights(self, labels: int, device: torch.device, state: nn.Module | None) -> Float[Tensor, " labels"]:
+    def _weights(self, num_labels: int, device: torch.device, state: nn.Module | None) -> Float[Tensor, " labels"]:
         if self.noise == "uniform":
-            return torch.ones(labels, device=device)
+            return torch.ones(num_labels, device=device)
         if not isinstance(state, Frequencies):
             raise ConfigError("DataNoising(noise='unigram') needs frequencies: pass state=objective.state(sizes)")
         return state.counts

@@ -54,7 +54,7 @@ class ExpectedReward(Objective):
         """−E_p[r] − τ H(p) of each example; diagnostics: the expected reward, and the entropy in nats."""
         del context
         assert isinstance(self.reward, Decomposable), "refused at construction"
-        costs = costs_of(self.reward, targets, p.labels)
+        costs = costs_of(self.reward, targets, p.num_labels)
         best = scores_of(self.reward, targets.candidates(), targets).squeeze(1)
         expected = best - p.expected_score(LocalScores(costs, targets.lengths))
         entropy = p.entropy()

@@ -41,14 +41,16 @@ def margin(p: Score, output: Sequences, targets: Sequences) -> Float[Tensor, " b
     return (p.score(output.candidates()) - p.score(targets.candidates())).squeeze(1)
 
 
-def local_costs(reward: Reward, scale: float, targets: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
+def local_costs(
+    reward: Reward, scale: float, targets: Sequences, num_labels: int
+) -> Float[Tensor, "batch time labels"]:
     """What each label costs at each position, in nats: Δ(y, y*) = Σ_t cost_t(y_t), which is 0 for the reference.
 
     >>> local_costs(Hamming(), 2.0, Sequences.of([[0, 1]]), 2).tolist()
     [[[0.0, 2.0], [2.0, 0.0]]]
     """
     assert isinstance(reward, Decomposable), "refused at construction"
-    return costs_of(reward, targets, labels).double() * scale
+    return costs_of(reward, targets, num_labels).double() * scale
 
 
 def check_decomposes(reward: Reward, purpose: str) -> None:
@@ -93,7 +95,7 @@ class MaxMargin(Objective):
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """The hinge of each example; diagnostics: what ỹ falls short in reward, and 1 where the loss is above 0."""
         del context
-        augmented = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.labels))
+        augmented = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.num_labels))
         worst = augmented.argmax()
         values = margin(augmented, worst, targets)
         perfect, reached = (scores_of(self.reward, each.candidates(), targets) for each in (targets, worst))

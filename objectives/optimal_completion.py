@@ -18,7 +18,7 @@ from structpred.sequences import Sequences
 
 
 def excess_edits(
-    outputs: Sequences, references: Sequences, labels: int
+    outputs: Sequences, references: Sequences, num_labels: int
 ) -> Int[Tensor, "batch candidates steps symbols"]:
     """How many edits more than necessary each next symbol leads to at best; 0 for the optimal ones.
 
@@ -29,7 +29,7 @@ def excess_edits(
     Args:
         outputs: y, ``[batch, candidates, time]``; the result has time + 1 steps.
         references: y*, ``[batch, time]``.
-        labels: V; the end is the last of the V + 1 symbols.
+        num_labels: V; the end is the last of the V + 1 symbols.
 
     >>> excess_edits(Sequences.of([[0]]).candidates(), Sequences.of([[0, 1]]), 2).tolist()
     [[[[0, 1, 2], [1, 0, 1]]]]
@@ -42,7 +42,7 @@ def excess_edits(
     end = more.gather(-1, lengths.expand(*more.shape[:-1], 1))
     upcoming = torch.where(references.mask(), references.labels, 0)[:, None, None].expand_as(more[..., :-1])
     missed = torch.where(columns[:-1] < lengths, more[..., :-1], 1).clamp(max=1)
-    others = more.new_ones(*more.shape[:-1], labels).scatter_reduce(-1, upcoming, missed, "amin")
+    others = more.new_ones(*more.shape[:-1], num_labels).scatter_reduce(-1, upcoming, missed, "amin")
     return torch.cat([others, end], -1)
 
 
@@ -117,7 +117,7 @@ class OptimalCompletion(Objective):
         Diagnostics, as means over their steps: the number of optimal symbols, and the share of steps that took one.
         """
         steps = p.steps(outputs := p.sample(self.k, context.generator))
-        excess = excess_edits(outputs, targets, p.labels)
+        excess = excess_edits(outputs, targets, p.num_labels)
         optimal = excess == 0
         followed = optimal.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
         return Losses(

@@ -46,7 +46,7 @@ class RML(Objective):
 
     def check(self) -> None:
         """Refuse a payoff that does not allow the estimator."""
-        law = self.payoff.distribution
+        law = self.payoff.distribution_class
         if issubclass(law, self.estimator.requires_of_payoff):
             return
         if issubclass(law, WeightedSample):
@@ -78,13 +78,13 @@ class RML(Objective):
         """As many as the estimator draws."""
         return self.estimator.drawn
 
-    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
+    def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
         """What the estimator draws from q around the targets."""
-        return self.estimator.draw(self.payoff.around(targets, labels), generator)
+        return self.estimator.draw(self.payoff.distribution(targets, num_labels), generator)
 
     def losses(self, p: Distribution, targets: Sequences, context: StepContext) -> Losses:
         """E_q[−log p(y|x)] of each example, with the estimator's diagnostics of its draws."""
-        q = self.payoff.around(targets, p.labels)
+        q = self.payoff.distribution(targets, p.num_labels)
         draws = context.draws if context.draws is not None else self.estimator.draw(q, context.generator)
         diagnostics = {} if draws is None else self.estimator.diagnostics(draws, targets)
         return Losses(self.estimator.cross_entropy(q, p, draws), diagnostics)

@@ -45,5 +45,5 @@ class SoftmaxMargin(Objective):
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """−log p̃(y*) of each example."""
         del context
-        tilted = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.labels))
+        tilted = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.num_labels))
         return Losses(-tilted.log_prob(targets.candidates()).squeeze(1))

@@ -31,7 +31,7 @@ def switched(inputs: Sequences, temperature: Temperature, symbols: int, generato
     >>> switched(Sequences.of([[0, 1, 9]]), cold, 3, None).labels.tolist()
     [[0, 1, 9]]
     """
-    drawn = HammingPayoff(temperature=temperature).around(inputs, symbols).sample(1, generator).labels.squeeze(1)
+    drawn = HammingPayoff(temperature=temperature).distribution(inputs, symbols).sample(1, generator).labels.squeeze(1)
     return Sequences(torch.where(inputs.labels < symbols, drawn, inputs.labels), inputs.lengths)
 
 
@@ -60,7 +60,7 @@ class SwitchOut(Objective):
 
     def check(self) -> None:
         """Refuse a payoff whose draws need weights."""
-        if not issubclass(self.target.distribution, Sample):
+        if not issubclass(self.target.distribution_class, Sample):
             raise ConfigError(
                 f"SwitchOut takes plain draws of its target payoff, but those of {type(self.target).__name__} have "
                 "weights; use HammingPayoff, or RML with estimator=SelfNormalised(k=5)"
@@ -96,9 +96,9 @@ class SwitchOut(Objective):
         """As many as the estimator draws."""
         return self.estimator.drawn
 
-    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
+    def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
         """Draws of ŷ around the targets."""
-        return self._clean().draw(targets, labels, generator)
+        return self._clean().draw(targets, num_labels, generator)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The mean of −log p(ŷ|x̂) over the draws of ŷ; p has read x̂. The diagnostic is that of `RML`."""

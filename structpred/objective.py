@@ -154,7 +154,7 @@ class Objective(Config):
             for protocol in part.requires
         )
 
-    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences | None:
+    def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
         """Draws of q around ``targets`` ``[batch, candidates, time]``, made ahead of the step; None for none."""
 
     @property

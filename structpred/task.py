@@ -60,8 +60,8 @@ class Sizes:
     """What models and objectives must know of the training data before they can be built.
 
     Attributes:
-        inputs: number of distinct input symbols.
-        labels: V, number of distinct output labels.
+        num_inputs: number of distinct input symbols.
+        num_labels: V, number of distinct output labels.
         label_counts: occurrences of each label in the training references.
         references: number of training references; each has one end.
         characters: number of distinct characters that input symbols are spelt with.
@@ -69,8 +69,8 @@ class Sizes:
         label_symbols: digest of the labels alone, for whoever takes over outputs and no inputs.
     """
 
-    inputs: int
-    labels: int
+    num_inputs: int
+    num_labels: int
     label_counts: tuple[int, ...]
     references: int
     characters: int = 0

@@ -69,7 +69,7 @@ class FailingObjective(MaximumLikelihood):
         helper("losses", self.where)
         return super().losses(p, targets, context)
 
-    def draw(self, targets: Any, labels: int, generator: torch.Generator) -> None:
+    def draw(self, targets: Any, num_labels: int, generator: torch.Generator) -> None:
         helper("draw", self.where)
 
     def state(self, sizes: Sizes) -> nn.Module | None:

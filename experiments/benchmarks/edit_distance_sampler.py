@@ -54,8 +54,8 @@ def main() -> None:
     labels = torch.randint(LABELS, (BATCH, TIME), generator=generator)
     references, rows = Sequences(labels, torch.full((BATCH,), TIME)), labels.tolist()
     temperature = Temperature(rescaled=RESCALED)
-    exact = EditDistancePayoff(temperature=temperature).around(references, LABELS)
-    published = PublishedEditDistancePayoff(temperature=temperature).around(references, LABELS)
+    exact = EditDistancePayoff(temperature=temperature).distribution(references, LABELS)
+    published = PublishedEditDistancePayoff(temperature=temperature).distribution(references, LABELS)
     ours = paired(lambda: exact.sample(1, generator), lambda: by_published_loop(rows, source), repeats=15)
     theirs = paired(lambda: published.sample(1, generator), lambda: by_published_loop(rows, source), repeats=5)
     report(

@@ -148,7 +148,7 @@ def _hamming(device: torch.device, batch: int, repeats: int, *, labels: int = 10
     """Draws beside how many symbols are changed, which is known."""
     source = torch.Generator(device).manual_seed(0)
     references = Sequences(torch.randint(labels, (batch, time)), torch.full((batch,), time)).to(device)
-    q = HammingPayoff(temperature=Temperature(rescaled=0.85)).around(references, labels)
+    q = HammingPayoff(temperature=Temperature(rescaled=0.85)).distribution(references, labels)
     taken = milliseconds(lambda: q.sample(1, source), device, repeats) / 1000
     changed = (q.sample(1, source).labels.squeeze(1) != references.labels).double().mean()
     return {
@@ -166,7 +166,7 @@ def _edited(device: torch.device, batch: int, repeats: int, *, labels: int = 40,
     outputs = torch.randint(labels, (batch, time), generator=torch.Generator().manual_seed(0))
     for where, place in (("", device), ("_on_processor", torch.device("cpu"))):
         references, source = Sequences(outputs, torch.full((batch,), time)).to(place), torch.Generator(place)
-        q = payoff.around(references, labels)
+        q = payoff.distribution(references, labels)
         taken = milliseconds(partial(q.sample, 1, source), place, repeats) / 1000
         figures[f"edit_distance_sequences_per_second{where}"] = batch / taken
         edits = -EditDistance().score(q.sample(1, source), references).double().mean()
@@ -177,7 +177,7 @@ def _edited(device: torch.device, batch: int, repeats: int, *, labels: int = 40,
 def _symbols(device: torch.device, labels: int, sentences: int, repeats: int, *, k: int = 5) -> Figures:
     """Outputs of 25 words from an untrained decoder, and what drawing costs by itself."""
     torch.manual_seed(0)
-    sizes = Sizes(inputs=100, labels=labels, label_counts=(1,) * labels, references=labels)
+    sizes = Sizes(num_inputs=100, num_labels=labels, label_counts=(1,) * labels, references=labels)
     network, source = MODEL.build(sizes).to(device).eval(), torch.Generator(device).manual_seed(0)
     inputs = Sequences(torch.randint(100, (sentences, 12)), torch.full((sentences,), 12)).to(device)
     with torch.no_grad():
@@ -233,7 +233,7 @@ def translation(
     peak, each = products_per_second(device, dtype, product), operations_per_token(prepared, model)
     figures: Figures = {
         "data": data,
-        "labels": prepared.training.sizes.labels,
+        "labels": prepared.training.sizes.num_labels,
         "precision": precision,
         "peak_operations_per_second": peak,
         "operations_per_token": each,

@@ -42,7 +42,7 @@ def measure(batch: int, k: int) -> Medians:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(LABELS, (batch, TIME), generator=generator)
     references = Sequences(labels, torch.full((batch,), TIME))
-    distribution = HammingPayoff(temperature=Temperature(rescaled=RESCALED)).around(references, LABELS)
+    distribution = HammingPayoff(temperature=Temperature(rescaled=RESCALED)).distribution(references, LABELS)
     rows, source = labels.tolist(), random.Random(0)
     return paired(lambda: distribution.sample(k, generator), lambda: by_strata(rows, k, source), repeats=15)
 

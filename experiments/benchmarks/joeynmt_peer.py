@@ -46,8 +46,8 @@ def build(model: Seq2Seq, sizes: Sizes) -> Any:
     decoder = {**shared, **embeddings, "hidden_size": model.hidden, "attention": "luong", "input_feeding": False}
     built = build_model(
         {"encoder": encoder, "decoder": decoder, "init_hidden": "bridge"},
-        src_vocab=_vocabulary(sizes.inputs + 1),
-        trg_vocab=_vocabulary(sizes.labels),
+        src_vocab=_vocabulary(sizes.num_inputs + 1),
+        trg_vocab=_vocabulary(sizes.num_labels),
     )
     built.loss_function = ("crossentropy", 0.0)
     return built

@@ -39,7 +39,7 @@ def main() -> None:
     data = some(captions(), SENTENCES)
     arms = {name: Arm(objective, data, MODEL, BATCH_TOKENS) for name, objective in OBJECTIVES.items()}
     turns = [turn(arms, epoch) for epoch in range(TURNS + 1)][1:]
-    figures: dict[str, float | int | str] = {"threads": 1, "sentences": SENTENCES, "labels": data.sizes.labels}
+    figures: dict[str, float | int | str] = {"threads": 1, "sentences": SENTENCES, "labels": data.sizes.num_labels}
     tokens = {name: tokens_scored(arm.plan(0)) for name, arm in arms.items()}
     figures["ml_tokens_per_cpu_second"] = 1 / Median.of([each["ml"].cpu for each in turns]).value
     for name in list(arms)[1:]:

@@ -41,7 +41,7 @@ def drawn_and_weighted(base: BaseMeasure) -> float:
     """Candidates a second: BLEU of each, and its weight."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(LABELS, (EXAMPLES, TIME), generator=generator)
-    q = ReweightedPayoff(base=base).around(Sequences(labels, torch.full((EXAMPLES,), TIME)), LABELS)
+    q = ReweightedPayoff(base=base).distribution(Sequences(labels, torch.full((EXAMPLES,), TIME)), LABELS)
     times = [seconds(lambda: q.weighted_sample(CANDIDATES, generator)) for _ in range(REPEATS + 1)][1:]
     return EXAMPLES * CANDIDATES / Median.of(times).value
 

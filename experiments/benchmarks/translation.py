@@ -82,7 +82,7 @@ def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
     for position in range(WARM_UP + BATCHES):
         batch = plan[position]
         their_step = partial(step, peer.batch(batch.inputs, batch.targets))
-        found.append(in_turn(partial(ours.take, plan, position, position, 0.0), their_step, position))
+        found.append(in_turn(partial(ours.train_step, plan, position, position, 0.0), their_step, position))
     return found[WARM_UP:]
 
 
@@ -132,7 +132,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
-    figures: dict[str, float | int | str] = {"threads": threads, "inputs": sizes.inputs, "labels": sizes.labels}
+    figures: dict[str, float | int | str] = {"threads": threads, "inputs": sizes.num_inputs, "labels": sizes.num_labels}
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if processor_has_bf16() else ("fp32",)
     for precision, sort in product(precisions, (False, True)):
         plan = plan_of(prepared, sort=sort)
@@ -142,7 +142,7 @@ def main() -> None:
         figures |= figures_of(name, pairs, tokens, "tokens")
     searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS - 1).build(sizes).eval()
     with torch.no_grad():
-        searched.output.bias[sizes.labels] = -1e4  # the end
+        searched.output.bias[sizes.num_labels] = -1e4  # the end
         pairs = searching(searched, peer.build(MODEL, sizes).eval(), plan_of(prepared, sort=True))
     figures |= figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
     report(figures, f"Beside JoeyNMT 2.3.0, {SENTENCES} sentences a batch")

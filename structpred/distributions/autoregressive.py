@@ -39,7 +39,7 @@ class Autoregressive:
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
-        self.labels = decoder.labels
+        self.num_labels = decoder.num_labels
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """log p(y_t | y_<t, x) of each label, then of the end; 0 beyond it.
@@ -61,10 +61,10 @@ class Autoregressive:
                 f"{tuple(history.labels.shape)}; give one symbol of history to every symbol"
             )
         targets, mask = self._targets(outputs)
-        cells = _cells(mask, outputs)
-        logits = at_least_float(self.decoder.logits(history, cells))
-        losses = functional.cross_entropy(logits, targets.flatten().index_select(0, cells), reduction="none")
-        return losses.new_zeros(mask.numel()).index_copy(0, cells, -losses).view(mask.shape)
+        positions = _positions(mask, outputs)
+        logits = at_least_float(self.decoder.logits(history, positions))
+        losses = functional.cross_entropy(logits, targets.flatten().index_select(0, positions), reduction="none")
+        return losses.new_zeros(mask.numel()).index_copy(0, positions, -losses).view(mask.shape)
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """log p(y|x) in nats: the sum of `token_log_probs`, end included."""
@@ -73,9 +73,9 @@ class Autoregressive:
     def steps(self, outputs: Sequences) -> Steps:
         """Log-probabilities of every next symbol, given each output's own history."""
         targets, mask = self._targets(outputs)
-        cells = _cells(mask, outputs)
-        log_probs = at_least_float(self.decoder.logits(outputs, cells)).log_softmax(-1)
-        table = log_probs.new_zeros(mask.numel(), log_probs.shape[-1]).index_copy(0, cells, log_probs)
+        positions = _positions(mask, outputs)
+        log_probs = at_least_float(self.decoder.logits(outputs, positions)).log_softmax(-1)
+        table = log_probs.new_zeros(mask.numel(), log_probs.shape[-1]).index_copy(0, positions, log_probs)
         return Steps(table.view(*mask.shape, -1), targets, mask)
 
     @torch.no_grad()
@@ -129,13 +129,13 @@ class Autoregressive:
     ) -> tuple[Int[Tensor, "batch candidates steps"], Bool[Tensor, "batch candidates steps"]]:
         """The symbol at each step, the end (id V) at step ``length``, and which steps count."""
         lengths = outputs.lengths.unsqueeze(-1)
-        targets = functional.pad(outputs.labels, (0, 1)).scatter(-1, lengths, self.labels)
+        targets = functional.pad(outputs.labels, (0, 1)).scatter(-1, lengths, self.num_labels)
         time = torch.arange(targets.shape[-1], device=outputs.device)
         counted = lengths if outputs.ended is None else lengths - (~outputs.ended).long().unsqueeze(-1)
         return targets, time <= counted
 
 
-def _cells(mask: Bool[Tensor, "batch candidates steps"], outputs: Sequences) -> Int[Tensor, " counted"]:
+def _positions(mask: Bool[Tensor, "batch candidates steps"], outputs: Sequences) -> Int[Tensor, " counted"]:
     """Where the mask is True, without waiting for the device where it is known how often."""
     if outputs.total is None or outputs.ended is not None:
         return mask.flatten().nonzero().squeeze(1)

@@ -34,7 +34,7 @@ def viterbi(
 
 def _trace(best: Tensor, into: Tensor, packing: Packing) -> Tensor:
     """Follow the best path from the last label to the first; ``into`` is T from column to row."""
-    path = torch.empty_like(packing.cells)
+    path = torch.empty_like(packing.positions)
     ahead = path[:0]
     for now, scores in zip(packing.steps(path)[::-1], packing.steps(best)[::-1], strict=True):
         scores[: len(ahead)] += into[ahead]
@@ -59,7 +59,7 @@ def sample(
         generator: source of randomness.
     """
     into = transitions.t().contiguous()
-    path = torch.empty(len(packing.cells), k, dtype=torch.long, device=log_alpha.device)
+    path = torch.empty(len(packing.positions), k, dtype=torch.long, device=log_alpha.device)
     ahead = path[:0]
     for now, scores in zip(packing.steps(path)[::-1], packing.steps(log_alpha)[::-1], strict=True):
         logits = scores.unsqueeze(1).repeat(1, k, 1)
@@ -95,7 +95,7 @@ def _trace_all(
     best: list[Tensor], parents: list[Tensor], k: int, packing: Packing
 ) -> tuple[Int[Tensor, "batch candidates time"], Float[Tensor, "batch candidates"]]:
     """Follow every path from its place at the last step to the first."""
-    path = torch.zeros(len(packing.cells), k, dtype=torch.long, device=packing.cells.device)
+    path = torch.zeros(len(packing.positions), k, dtype=torch.long, device=packing.positions.device)
     scores = torch.full((packing.shape[0], k), -torch.inf, dtype=torch.float64, device=path.device)
     scores[:, :1] = 0.0  # the empty output
     ahead = path[:0]
@@ -114,4 +114,4 @@ def _padded(path: Int[Tensor, "rows candidates"], packing: Packing) -> Int[Tenso
     """Packed labels as outputs, 0 in the padding."""
     batch, time = packing.shape
     padded = path.new_zeros(batch * time, path.shape[1])
-    return padded.index_copy_(0, packing.cells, path).view(batch, time, path.shape[1]).transpose(1, 2).contiguous()
+    return padded.index_copy_(0, packing.positions, path).view(batch, time, path.shape[1]).transpose(1, 2).contiguous()

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from structpred.decoding import Decoding
-from structpred.distributions.layout import chosen_scores, pad_or_trim, padded_labels, impossible_elsewhere, inside
+from structpred.distributions.layout import chosen_scores, impossible_elsewhere, inside, pad_or_trim, padded_labels
 from structpred.distributions.precision import at_least_float, without_autocast
 from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, Steps, refuse_others
 from structpred.sequences import Sequences
@@ -32,7 +32,7 @@ class Factorised:
     lengths: Int[Tensor, " batch"]
 
     @property
-    def labels(self) -> int:
+    def num_labels(self) -> int:
         """V."""
         return self.scores.shape[-1]
 
@@ -140,7 +140,7 @@ class Factorised:
         Raises:
             ConfigError: lengths or labels are not those of this distribution.
         """
-        refuse_others(scores, self.lengths, self.labels)
+        refuse_others(scores, self.lengths, self.num_labels)
         possible = ~self.scores.detach().isneginf() & self.mask().unsqueeze(-1)
         return expected_under(self.marginals(), possible, scores)
 

@@ -56,14 +56,14 @@ class Packing:
     Attributes:
         shape: batch and time of the padded layout.
         counts: rows of each step, falling, for as many steps as the longest example has.
-        cells: the cell ``example · time + step`` of each row.
+        positions: the index ``example · time + step`` of each row in the padded layout.
         examples: the example of each row.
         previous: the row one step earlier, of each row from the second step on.
     """
 
     shape: tuple[int, int]
     counts: list[int]
-    cells: Int[Tensor, " rows"]
+    positions: Int[Tensor, " rows"]
     examples: Int[Tensor, " rows"]
     previous: Int[Tensor, " later"]
 
@@ -100,13 +100,13 @@ class Packing:
 
     def pack(self, padded: Float[Tensor, "batch time labels"]) -> Float[Tensor, "rows labels"]:
         """The rows of a padded table."""
-        return padded.flatten(0, 1).index_select(0, self.cells)
+        return padded.flatten(0, 1).index_select(0, self.positions)
 
     def unpack(self, rows: Float[Tensor, "rows labels"]) -> Float[Tensor, "batch time labels"]:
         """The padded table of some rows, 0 in the padding."""
         batch, time = self.shape
         padded = rows.new_zeros(batch * time, rows.shape[-1])
-        return padded.index_copy_(0, self.cells, rows).view(batch, time, rows.shape[-1])
+        return padded.index_copy_(0, self.positions, rows).view(batch, time, rows.shape[-1])
 
     def total(self, rows: Float[Tensor, " rows"]) -> Float[Tensor, " batch"]:
         """The sum over the rows of each example, in float64."""

@@ -11,7 +11,14 @@ from torch import Tensor
 from structpred.decoding import Decoding
 from structpred.distributions import chain_search, fused_chain
 from structpred.distributions.forward_backward import ScaledMessages
-from structpred.distributions.layout import Packing, chosen_scores, pad_or_trim, padded_labels, impossible_elsewhere, inside
+from structpred.distributions.layout import (
+    Packing,
+    chosen_scores,
+    impossible_elsewhere,
+    inside,
+    pad_or_trim,
+    padded_labels,
+)
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
 from structpred.distributions.precision import at_least_float
 from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, refuse_others
@@ -63,7 +70,7 @@ class LinearChain:
         return cls(added.view(batch, time, labels), transitions, lengths)
 
     @property
-    def labels(self) -> int:
+    def num_labels(self) -> int:
         """V."""
         return self.unary.shape[-1]
 
@@ -133,7 +140,7 @@ class LinearChain:
         Raises:
             ConfigError: lengths or labels are not those of this distribution.
         """
-        refuse_others(scores, self.lengths, self.labels)
+        refuse_others(scores, self.lengths, self.num_labels)
         unary = pad_or_trim(scores.unary, self.unary.shape[1])
         pairs = torch.zeros_like(self.transitions) if scores.transitions is None else scores.transitions
         dtype = torch.promote_types(self.dtype, unary.dtype)
@@ -176,7 +183,9 @@ class LinearChain:
     def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "LinearChain":
         """The chain whose score is score(y) + Σ_t cost_t(y_t)."""
         unary = at_least_float(self.unary)
-        return LinearChain(unary + pad_or_trim(local_costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths)
+        return LinearChain(
+            unary + pad_or_trim(local_costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -238,5 +247,5 @@ class LinearChain:
 
     def _pair_scores(self, labels: Int[Tensor, "batch candidates time"]) -> Float[Tensor, "batch candidates later"]:
         """T(y_t, y_t+1); by number of the pair, because the gradient of indexing by two tensors is slow."""
-        pairs = labels[..., :-1] * self.labels + labels[..., 1:]
+        pairs = labels[..., :-1] * self.num_labels + labels[..., 1:]
         return self.transitions.flatten().index_select(0, pairs.flatten()).view(pairs.shape)

@@ -28,7 +28,7 @@ class Distribution(Checkable, Protocol):
     fixed_length: ClassVar[bool]
 
     @property
-    def labels(self) -> int:
+    def num_labels(self) -> int:
         """V, the number of labels."""
 
 
@@ -195,15 +195,15 @@ class ExpectedScore(Checkable, Protocol):
         """
 
 
-def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], labels: int) -> None:
+def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], num_labels: int) -> None:
     """Refuse an expectation of scores that are over other outputs than those of the distribution.
 
     Raises:
         ConfigError: lengths or labels differ; the message names the first example.
     """
-    if scores.unary.shape[-1] != labels:
+    if scores.unary.shape[-1] != num_labels:
         raise ConfigError(
-            f"an expectation needs distributions over the same labels, but one has {labels} and the other "
+            f"an expectation needs distributions over the same labels, but one has {num_labels} and the other "
             f"{scores.unary.shape[-1]}; build both from one task's sizes"
         )
     if not may_look(lengths.device):

@@ -22,19 +22,19 @@ class Decoder(Checkable, Protocol):
     """Next-symbol scores given an encoded batch of inputs. Symbols 0..V-1 are labels; symbol V is the end."""
 
     @property
-    def labels(self) -> int:
+    def num_labels(self) -> int:
         """V."""
 
     @property
     def limits(self) -> Int[Tensor, " batch"]:
         """The longest output looked for, per example, in labels."""
 
-    def logits(self, outputs: Sequences, cells: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
+    def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Scores of all V + 1 next symbols along given outputs, at some of the time + 1 steps.
 
         Args:
             outputs: ``[batch, candidates, time]``.
-            cells: the steps that count, as places among all steps ``[batch · candidates · (time + 1)]``.
+            positions: the steps that count, as places among all steps ``[batch · candidates · (time + 1)]``.
         """
 
     def start(self, candidates: int) -> State:
@@ -66,7 +66,7 @@ def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) ->
     limits = decoder.limits.unsqueeze(1)
     state = decoder.start(1)
     lengths = limits.repeat(1, k) + 1
-    previous = torch.full_like(limits, decoder.labels)
+    previous = torch.full_like(limits, decoder.num_labels)
     growing = torch.ones_like(lengths, dtype=torch.bool)
     ended = ~growing
     columns: list[Tensor] = []
@@ -76,7 +76,7 @@ def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) ->
             logits, *parts = (part.expand(-1, k, *part.shape[2:]) for part in (logits, *state))
             state = tuple(parts)
         symbols = choose(logits)
-        ends = growing & (symbols == decoder.labels)
+        ends = growing & (symbols == decoder.num_labels)
         lengths = torch.where(ends, time, lengths)
         ended, growing = ended | ends, growing & ~ends
         previous = torch.where(growing, symbols, 0)
@@ -132,7 +132,7 @@ def mixed_history(
     inside = targets.mask()
     labels, own = torch.where(inside, targets.labels, 0), own & inside
     state = decoder.start(labels.shape[1])
-    previous = torch.full_like(targets.lengths, decoder.labels)
+    previous = torch.full_like(targets.lengths, decoder.num_labels)
     # a device is not asked whether there is anything to draw: it would be waited for
     for time in range(labels.shape[-1] if own.device.type != "cpu" or own.any() else 0):
         logits, state = decoder.step(previous, state)
@@ -188,7 +188,7 @@ class _Beam:
         self.state = decoder.start(1)
         self.prefixes = torch.zeros(batch, 1, longest, dtype=torch.long, device=device)
         self.log_probs = torch.zeros(batch, 1, device=device, dtype=torch.float64)
-        self.previous = torch.full((batch, 1), decoder.labels, device=device)
+        self.previous = torch.full((batch, 1), decoder.num_labels, device=device)
         self.labels = self.prefixes.repeat(1, width, 1)
         self.lengths = torch.zeros(batch, width, dtype=torch.long, device=device)
         self.ended_log_probs = torch.full((batch, width), -torch.inf, device=device, dtype=torch.float64)
@@ -199,7 +199,7 @@ class _Beam:
         likely = likeliest(logits, min(self.width + 1, logits.shape[-1]))  # one more, as one may be the end
         self._keep_ended(self.log_probs + likely.end)
         totals = self.log_probs.unsqueeze(-1) + likely.log_probs
-        totals = totals.masked_fill(likely.symbols == self.decoder.labels, -torch.inf).flatten(1)
+        totals = totals.masked_fill(likely.symbols == self.decoder.num_labels, -torch.inf).flatten(1)
         best = totals.topk(min(self.width, totals.shape[1]), dim=1)
         symbols = likely.symbols.flatten(1).gather(1, best.indices)
         self._grow(best.indices // likely.symbols.shape[-1], symbols, best.values)

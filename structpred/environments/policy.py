@@ -120,7 +120,7 @@ def _next_of_fixed_length(p: Any, prefixes: Sequences, lengths: Int[Tensor, " n"
     A label's probability given those before it is that of any output that goes on with it: what follows the label
     does not matter.
     """
-    rows, count = torch.arange(len(prefixes)), p.labels
+    rows, count = torch.arange(len(prefixes)), p.num_labels
     places = torch.minimum(prefixes.lengths, (lengths - 1).clamp(min=0))
     labels = torch.zeros(len(prefixes), count, int(lengths.max()), dtype=torch.long)
     width = min(labels.shape[2], prefixes.labels.shape[1])

@@ -18,8 +18,8 @@ class Model(Config):
     """The specification of a network; the network itself is made by `build`.
 
     One's own ``nn.Module`` becomes a model by a subclass whose ``build`` returns it. Its ``forward`` takes the inputs
-    as `encoder` reads them, by default a `Sequences` ``[batch, time]`` in which id ``sizes.inputs`` stands for a symbol
-    unknown from training, and returns a distribution.
+    as `encoder` reads them, by default a `Sequences` ``[batch, time]`` in which id ``sizes.num_inputs`` stands for a
+    symbol unknown from training, and returns a distribution.
 
     Attributes:
         distribution: the class of that distribution; objectives are checked against its verbs.

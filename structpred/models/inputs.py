@@ -61,7 +61,7 @@ class SymbolEmbedding(Featurizer):
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """The table."""
-        return SymbolTable(sizes.inputs, features)
+        return SymbolTable(sizes.num_inputs, features)
 
 
 class SymbolTable(nn.Module):

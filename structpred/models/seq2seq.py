@@ -70,7 +70,7 @@ class Seq2SeqModule(nn.Module):
 
     def __init__(self, model: Seq2Seq, sizes: Sizes) -> None:
         super().__init__()
-        self.model, self.labels = model, sizes.labels
+        self.model, self.num_labels = model, sizes.num_labels
         hidden, read_out = model.hidden, model.embedding if model.tied else model.hidden
         self.encoder = RecurrentEncoder(
             model.inputs.build(sizes, model.embedding),
@@ -80,13 +80,13 @@ class Seq2SeqModule(nn.Module):
             end_mark=True,
         )
         # As an input, symbol V is the start; as an output, the end: the same row when tied.
-        self.embedding = nn.Embedding(sizes.labels + 1, model.embedding)
+        self.embedding = nn.Embedding(sizes.num_labels + 1, model.embedding)
         nn.init.normal_(self.embedding.weight, std=model.embedding**-0.5)
         self.bridge = nn.Linear(hidden, 2 * model.decoder_layers * hidden)
         self.recurrent = nn.LSTM(model.embedding, hidden, model.decoder_layers, batch_first=True)
         self.keys = nn.Linear(hidden, hidden, bias=False)
         self.combine = nn.Linear(2 * hidden, read_out)
-        self.output = nn.Linear(read_out, sizes.labels + 1)
+        self.output = nn.Linear(read_out, sizes.num_labels + 1)
         if model.tied:
             self.output.weight = self.embedding.weight
 
@@ -99,7 +99,7 @@ class Seq2SeqModule(nn.Module):
         examples = torch.arange(batch, device=initial.device)
         decoder = BoundDecoder(
             network=self,
-            labels=self.labels,
+            num_labels=self.num_labels,
             limits=(inputs.lengths * self.model.length_ratio).long() + self.model.length_extra,
             keys=self.keys(encoded.memory).transpose(1, 2) / hidden**0.5,
             values=functional.linear(encoded.memory, self.combine.weight[:, hidden:]),
@@ -130,7 +130,7 @@ class BoundDecoder:
     """
 
     network: "Seq2SeqModule"
-    labels: int
+    num_labels: int
     limits: Int[Tensor, " batch"]
     keys: Float[Tensor, "batch hidden positions"]
     values: Float[Tensor, "batch positions features"]
@@ -139,18 +139,18 @@ class BoundDecoder:
     input_dropout: Float[Tensor, "batch 1 embedding"] | None
     read_out_dropout: Float[Tensor, "batch 1 features"] | None
 
-    def logits(self, outputs: Sequences, cells: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
+    def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Scores of every next symbol along given outputs, at some steps, in one recurrent pass."""
-        previous = functional.pad(outputs.labels, (1, 0), value=self.labels)
+        previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
         batch, candidates, steps = previous.shape
         embedded = self._embedded(previous)
         start, lengths = _layers_first(self.start(candidates)), outputs.lengths.flatten() + 1
         states = unrolled(self.network.recurrent, embedded.flatten(0, 1), start, lengths)
         states = states.reshape(batch, candidates * steps, -1)
-        context = self._context(states).flatten(0, 1).index_select(0, cells)
-        features = self._features(states.flatten(0, 1).index_select(0, cells), context)
+        context = self._context(states).flatten(0, 1).index_select(0, positions)
+        features = self._features(states.flatten(0, 1).index_select(0, positions), context)
         if self.read_out_dropout is not None:
-            features = features * self.read_out_dropout[:, 0].index_select(0, cells // (candidates * steps))
+            features = features * self.read_out_dropout[:, 0].index_select(0, positions // (candidates * steps))
         scores: Tensor = self.network.output(features)  # costs most where symbols are many: no padding goes in
         return scores
 

@@ -83,7 +83,7 @@ class LabelScores(nn.Module):
         self.encoder = RecurrentEncoder(
             reader, hidden=tagger.hidden // 2, layers=tagger.layers, dropout=tagger.dropout, end_mark=True
         )
-        self.output = nn.Linear(tagger.hidden, sizes.labels)
+        self.output = nn.Linear(tagger.hidden, sizes.num_labels)
 
     def forward(self, inputs: Inputs) -> Float[Tensor, "batch time labels"]:
         """Scores at the inputs' positions; that of the end mark, which makes an empty input an input too, is cut."""
@@ -104,7 +104,7 @@ class CRF(Tagger):
 
     def build(self, sizes: Sizes) -> nn.Module:
         """The network for the given numbers of input symbols and labels."""
-        return CRFModule(LabelScores(self, sizes), sizes.labels)
+        return CRFModule(LabelScores(self, sizes), sizes.num_labels)
 
 
 class CRFModule(nn.Module):

@@ -107,7 +107,7 @@ class WordEmbedding(Featurizer):
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """The tables and the network of characters."""
         characters = None if self.characters is None else self.characters.build(sizes.characters)
-        return WordTable(SymbolTable(sizes.inputs, self.size or features), characters, dropout=self.word_dropout)
+        return WordTable(SymbolTable(sizes.num_inputs, self.size or features), characters, dropout=self.word_dropout)
 
 
 class WordTable(nn.Module):

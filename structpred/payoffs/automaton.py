@@ -43,15 +43,15 @@ class Automaton:
     rests: Float[np.ndarray, " states"]
 
 
-def automaton(reference: tuple[int, ...], labels: int) -> Automaton:
-    """The automaton of a short reference over V = ``labels`` labels; it has up to 3^length states."""
+def automaton(reference: tuple[int, ...], num_labels: int) -> Automaton:
+    """The automaton of a short reference over V = ``num_labels`` labels; it has up to 3^length states."""
     start = tuple(range(len(reference) + 1))
     states: dict[Row, int] = {start: 0}
     edges: Counter[tuple[int, int, int]] = Counter()
     waiting = [start]
     while waiting:
         row = waiting.pop()
-        for symbol, multiplicity in _alphabet(reference, labels):
+        for symbol, multiplicity in _alphabet(reference, num_labels):
             target = _read(row, symbol, reference)
             shifted = tuple(entry - target[0] for entry in target)
             if shifted not in states:
@@ -64,10 +64,10 @@ def automaton(reference: tuple[int, ...], labels: int) -> Automaton:
     return Automaton(counts, steps, np.array([row[-1] - min(row) for row in states], dtype=float))
 
 
-def _alphabet(reference: tuple[int, ...], labels: int) -> list[tuple[int, int]]:
+def _alphabet(reference: tuple[int, ...], num_labels: int) -> list[tuple[int, int]]:
     """Each label of the reference, and all the others as one, with how many labels each stands for."""
     present = sorted(set(reference))
-    absent = labels - len(present)
+    absent = num_labels - len(present)
     return [*((label, 1) for label in present), *([(-1, absent)] if absent else [])]
 
 
@@ -95,43 +95,47 @@ def partition(machine: Automaton, log_edit: float) -> tuple[float, float]:
     return math.log(after[0]), float(slope / after[0])
 
 
-def expected_edits(reference: tuple[int, ...], labels: int, temperature: float) -> float:
+def expected_edits(reference: tuple[int, ...], num_labels: int, temperature: float) -> float:
     """E[d(y, y*)] under q(y) ∝ exp(−d(y, y*)/τ), exactly, for a reference of up to about six symbols."""
-    return partition(automaton(reference, labels), -1 / temperature)[1]
+    return partition(automaton(reference, num_labels), -1 / temperature)[1]
 
 
 @lru_cache(maxsize=64)
-def _nominal(length: int, labels: int) -> Automaton:
-    return automaton(tuple(i % labels for i in range(length)), labels)
+def _nominal(length: int, num_labels: int) -> Automaton:
+    return automaton(tuple(i % num_labels for i in range(length)), num_labels)
 
 
 @lru_cache(maxsize=1024)
-def edit_rate(labels: int, log_edit: float) -> float:
+def edit_rate(num_labels: int, log_edit: float) -> float:
     """Expected edits per symbol of a long reference without repeats: what one more symbol adds to E[d].
 
     With one label it is 0: only the length can change, by as much around a long reference as around a longer one.
     """
-    if labels == 1:
+    if num_labels == 1:
         return 0.0
-    length = NOMINAL if labels > FEW_LABELS else NOMINAL + 2
-    shorter, longer = (partition(_nominal(m, labels), log_edit)[1] for m in (length - 1, length))
+    length = NOMINAL if num_labels > FEW_LABELS else NOMINAL + 2
+    shorter, longer = (partition(_nominal(m, num_labels), log_edit)[1] for m in (length - 1, length))
     return longer - shorter
 
 
 @lru_cache(maxsize=1024)
-def temperature_of(rate: float, labels: int) -> float:
+def temperature_of(rate: float, num_labels: int) -> float:
     """The literal τ at which `edit_rate` is ``rate``.
 
     Raises:
         ConfigError: no temperature reaches that rate.
     """
-    most = -math.log(labels) - 1e-6  # V·a < 1, or the strings are too many for any finite weight
-    least = min(math.log(rate), 0.0) - math.log(2 * labels) - 10  # a long reference has at most 2V neighbours a symbol
-    highest = edit_rate(labels, most)
+    most = -math.log(num_labels) - 1e-6  # V·a < 1, or the strings are too many for any finite weight
+    least = (
+        min(math.log(rate), 0.0) - math.log(2 * num_labels) - 10
+    )  # a long reference has at most 2V neighbours a symbol
+    highest = edit_rate(num_labels, most)
     if rate >= highest:
         raise ConfigError(
-            f"edit_rate must be below {highest:.6g} for the edit distance over {labels} labels, but got {rate:g}; "
-            "lower it" + ("" if labels > 1 else ", or give literal or rescaled: one label leaves nothing to edit")
+            f"edit_rate must be below {highest:.6g} for the edit distance over {num_labels} labels, but got {rate:g}; "
+            "lower it" + ("" if num_labels > 1 else ", or give literal or rescaled: one label leaves nothing to edit")
         )
-    solution = brentq(lambda log_edit: math.log(edit_rate(labels, log_edit)) - math.log(rate), least, most, xtol=1e-13)
+    solution = brentq(
+        lambda log_edit: math.log(edit_rate(num_labels, log_edit)) - math.log(rate), least, most, xtol=1e-13
+    )
     return -1 / float(solution)

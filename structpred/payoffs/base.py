@@ -40,11 +40,11 @@ class Payoff(Config):
 
     Attributes:
         temperature: τ, in any of its conventions.
-        distribution: the class of q; objectives are checked against its verbs.
+        distribution_class: the class of q; objectives are checked against its verbs.
     """
 
     family = payoffs
-    distribution: ClassVar[type]
+    distribution_class: ClassVar[type]
 
     temperature: Temperature
 
@@ -59,14 +59,14 @@ class Payoff(Config):
         """r: see the payoff's formula."""
 
     @abstractmethod
-    def literal(self, labels: int) -> float:
-        """τ as it stands in the formula, for V = ``labels``."""
+    def literal(self, num_labels: int) -> float:
+        """τ as it stands in the formula, for V = ``num_labels``."""
 
     @abstractmethod
-    def around(self, references: Sequences, labels: int) -> Any:
-        """q around each reference ``[batch, time]``, over the labels 0..``labels``−1 and nothing else.
+    def distribution(self, targets: Sequences, num_labels: int) -> Any:
+        """q(·|y*) for each target y* ``[batch, time]``, over the labels 0..``num_labels``−1.
 
-        It is of the class `distribution`.
+        Returns an instance of `distribution_class`.
         """
 
     def prepare(self, sizes: Sizes) -> None:

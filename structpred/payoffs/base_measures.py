@@ -58,12 +58,12 @@ class BaseMeasure(Config):
         """True where every output with mass is as long as its reference."""
 
     @abstractmethod
-    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+    def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
         """``k`` independent draws around each reference, with the ratio of μ to the law they come from.
 
         Args:
             references: y*, ``[batch, time]``.
-            labels: V.
+            num_labels: V.
             k: draws around each.
             generator: source of randomness.
         """
@@ -73,7 +73,7 @@ class BaseMeasure(Config):
 
 
 def proposals_of(
-    base: BaseMeasure, references: Sequences, labels: int, k: int, generator: torch.Generator | None
+    base: BaseMeasure, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None
 ) -> Proposals:
     """`BaseMeasure.propose`, checked.
 
@@ -82,7 +82,7 @@ def proposals_of(
             as long as the reference if it says so, with a finite ratio each.
     """
     what = f"{type(base).__name__}.propose"
-    found: object = base.propose(references, labels, k, generator)
+    found: object = base.propose(references, num_labels, k, generator)
     if not isinstance(found, Proposals):
         refuse(what, "Proposals", described(found), "return Proposals(outputs, log_ratio)")
     outputs, wanted = found.outputs, (len(references), k)
@@ -93,8 +93,8 @@ def proposals_of(
     checked(found.log_ratio, wanted, what=what_ratio, axes="[batch, candidates]", like=references.device)
     if outputs.device.type == "cpu":  # a device would have to be waited for
         real = outputs.labels[outputs.mask()]
-        if len(real) and not 0 <= int(real.min()) <= int(real.max()) < labels:
-            refuse(f"{what}, outputs,", f"labels from 0 to {labels - 1}", f"{int(real.max())}", "draw no others")
+        if len(real) and not 0 <= int(real.min()) <= int(real.max()) < num_labels:
+            refuse(f"{what}, outputs,", f"labels from 0 to {num_labels - 1}", f"{int(real.max())}", "draw no others")
         if base.keeps_length and not (outputs.lengths == references.lengths.unsqueeze(1)).all():
             advice = "return outputs of their reference's length, or False from keeps_length"
             refuse(f"{what}, outputs,", "outputs as long as their references", "others", advice)
@@ -114,7 +114,7 @@ class AroundPayoff(BaseMeasure):
 
     def check(self) -> None:
         """Refuse a payoff that has no plain draws."""
-        if not issubclass(self.payoff.distribution, Sample):
+        if not issubclass(self.payoff.distribution_class, Sample):
             name = type(self.payoff).__name__
             raise ConfigError(
                 f"AroundPayoff needs a payoff that can be drawn from, but {name} cannot; use HammingPayoff"
@@ -125,9 +125,9 @@ class AroundPayoff(BaseMeasure):
         """As the payoff does."""
         return self.payoff.keeps_length
 
-    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+    def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
         """Draws of the payoff."""
-        outputs = self.payoff.around(references, labels).sample(k, generator)
+        outputs = self.payoff.distribution(references, num_labels).sample(k, generator)
         return Proposals(outputs, torch.zeros(outputs.lengths.shape, dtype=torch.float64, device=outputs.device))
 
 
@@ -152,26 +152,26 @@ class Substitution(BaseMeasure):
         """True."""
         return True
 
-    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+    def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
         """Draws with as many edits as the payoff's, and what their substitutes are worth."""
-        counts = substitute_counts(references, labels, self.substitutes)
+        counts = substitute_counts(references, num_labels, self.substitutes)
         own = torch.where(references.mask(), references.labels, 0).unsqueeze(1).expand(-1, k, -1)
         others = counts.sum() - counts[own]  # weight of all labels but the reference's
-        change = HammingPayoff(temperature=self.temperature).around(references, labels).change
+        change = HammingPayoff(temperature=self.temperature).distribution(references, num_labels).change
         uniform = torch.rand(own.shape, generator=generator, device=own.device, dtype=torch.float64)
         changed = (uniform < change) & references.mask().unsqueeze(1) & (others > 0)
         new = torch.where(changed, draw_other(counts, own, generator), own)
         probability = counts[new].clamp(min=1).double() / others.clamp(min=1)  # where the payoff has 1/(V − 1)
-        ratio = -math.log(max(labels - 1, 1)) - probability.log()
+        ratio = -math.log(max(num_labels - 1, 1)) - probability.log()
         outputs = Sequences(new, references.lengths.unsqueeze(1).repeat(1, k))
         return Proposals(outputs, torch.where(changed, ratio, 0.0).sum(-1))
 
 
-def substitute_counts(references: Sequences, labels: int, substitutes: Substitutes) -> Int[Tensor, " labels"]:
+def substitute_counts(references: Sequences, num_labels: int, substitutes: Substitutes) -> Int[Tensor, " labels"]:
     """How often each label is drawn as a substitute, relative to the others."""
     if substitutes == "all":
-        return torch.ones(labels, dtype=torch.long, device=references.device)
-    counts = torch.bincount(references.labels[references.mask()], minlength=labels)
+        return torch.ones(num_labels, dtype=torch.long, device=references.device)
+    counts = torch.bincount(references.labels[references.mask()], minlength=num_labels)
     return (counts > 0).long() if substitutes == "batch" else counts
 
 
@@ -218,9 +218,9 @@ class NGramReplacement(BaseMeasure):
         """True."""
         return True
 
-    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+    def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
         """Draws of g, with −ln g as their ratio, or 0."""
-        counts = substitute_counts(references, labels, self.substitutes)
+        counts = substitute_counts(references, num_labels, self.substitutes)
         old = torch.where(references.mask(), references.labels, 0).unsqueeze(1).expand(-1, k, -1)
         lengths = references.lengths.unsqueeze(1).expand(-1, k)
         n = _whole(lengths.clamp(max=self.longest), generator) + 1

@@ -28,9 +28,9 @@ def _shares(
 ) -> tuple[Float[Tensor, "draws longest"], Float[Tensor, "draws 1"]]:
     """ln of the weight of all strings that are k = 1, 2, … labels shorter, over that of V^m; and ln V^m."""
     fewer = torch.arange(1, 1 + (int(lengths.max()) if len(lengths) else 0), device=lengths.device)
-    each = fewer.double() * (weights.log_edit - math.log(weights.labels))
+    each = fewer.double() * (weights.log_edit - math.log(weights.num_labels))
     shorter = torch.where(fewer <= lengths.unsqueeze(1), each, -torch.inf)
-    return shorter, lengths.double().unsqueeze(1) * math.log(weights.labels)
+    return shorter, lengths.double().unsqueeze(1) * math.log(weights.num_labels)
 
 
 def propose(
@@ -47,7 +47,7 @@ def propose(
     more = (torch.log1p(-uniform[:, 1]) / weights.log_insertion).long()
     lengths = sizes + torch.where(fewer > 0, -fewer, more)
     longest = int(lengths.max()) if len(lengths) else 0
-    labels = uniform_labels((len(rows), longest), weights.labels, sizes, generator)
+    labels = uniform_labels((len(rows), longest), weights.num_labels, sizes, generator)
     inside = torch.arange(longest, device=sizes.device) < lengths.unsqueeze(1)
     return Sequences(torch.where(inside, labels, 0), lengths)
 

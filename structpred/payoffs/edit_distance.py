@@ -34,14 +34,14 @@ class EditDistanceDistribution:
 
     Attributes:
         references: y*, ``[batch, time]``.
-        labels: V.
+        num_labels: V.
         temperature: τ, literal.
     """
 
     fixed_length: ClassVar[bool] = False
 
     references: Sequences
-    labels: int
+    num_labels: int
     temperature: float
 
     @torch.no_grad()
@@ -56,15 +56,15 @@ class EditDistanceDistribution:
             ConfigError: proposals are hardly ever accepted, or far too long.
         """
         references, rows = self.references, torch.arange(len(self.references), device=self.references.device)
-        weights = EditWeights(self.labels, self.temperature)
+        weights = EditWeights(self.num_labels, self.temperature)
         ahead = completions(references, weights)
         near_the_limit = by_length.log_weight(references.lengths, weights) < ahead.log_weight - MARGIN
         rows, longest = rows.repeat_interleave(k), int(references.lengths.max()) if len(references) else 0
         inserted = (1 if bool(near_the_limit.all()) else longest + 1) * weights.insertions
         if inserted > LONGEST:
             raise ConfigError(
-                f"at a literal temperature of {self.temperature:g} over {self.labels} labels a draw around a reference "
-                f"of length {longest} would hold about {inserted:.0f} symbols too many; lower the temperature"
+                f"at a temperature of {self.temperature:g} over {self.num_labels} labels, draws for a reference "
+                f"of length {longest} would insert about {inserted:.0f} symbols on average; lower the temperature"
             )
 
         def by_paths(rows: Int[Tensor, " draws"]) -> tuple[Sequences, Tensor]:
@@ -95,7 +95,7 @@ class EditDistanceDistribution:
 
     def _accepted(self, row: int, temperature: float) -> float:
         """The share of proposals around one reference that are accepted, estimated from some."""
-        weights = EditWeights(self.labels, temperature)
+        weights = EditWeights(self.num_labels, temperature)
         one = self.references.select(torch.tensor([row], device=self.references.device))
         rows = torch.zeros(FEW, dtype=torch.long, device=one.device)
         source, same = torch.Generator(one.device).manual_seed(0), one.select(rows)
@@ -114,7 +114,7 @@ class EditDistancePayoff(Payoff):
     some strings several times; it is `PublishedEditDistancePayoff`.
     """
 
-    distribution: ClassVar[type] = EditDistanceDistribution
+    distribution_class: ClassVar[type] = EditDistanceDistribution
     keeps_length: ClassVar[bool] = False
 
     @property
@@ -122,7 +122,7 @@ class EditDistancePayoff(Payoff):
         """r: see the payoff's formula."""
         return EditDistance()
 
-    def literal(self, labels: int) -> float:
+    def literal(self, num_labels: int) -> float:
         """τ as it stands in the formula: rescaled / (1 + ln V), or where the edit rate is the one asked for.
 
         Raises:
@@ -130,31 +130,31 @@ class EditDistancePayoff(Payoff):
         """
         given = self.temperature
         if given.edit_rate is not None:
-            return automaton.temperature_of(given.edit_rate, labels)
-        literal = given.literal if given.literal is not None else _rescaled(given.rescaled, labels)
-        if labels > 1 and literal >= 1 / math.log(labels):
-            name, factor = ("literal", 1.0) if given.literal is not None else ("rescaled", 1 + math.log(labels))
+            return automaton.temperature_of(given.edit_rate, num_labels)
+        literal = given.literal if given.literal is not None else _rescaled(given.rescaled, num_labels)
+        if num_labels > 1 and literal >= 1 / math.log(num_labels):
+            name, factor = ("literal", 1.0) if given.literal is not None else ("rescaled", 1 + math.log(num_labels))
             raise ConfigError(
-                f"the edit-distance payoff over {labels} labels exists only for a {name} temperature below "
-                f"{factor / math.log(labels):.6g}, but got {literal * factor:g}; lower it"
+                f"the edit-distance payoff over {num_labels} labels exists only for a {name} temperature below "
+                f"{factor / math.log(num_labels):.6g}, but got {literal * factor:g}; lower it"
             )
         return literal
 
-    def rescaled(self, labels: int) -> float:
+    def rescaled(self, num_labels: int) -> float:
         """The published τ: literal · (1 + ln V)."""
-        return self.literal(labels) * (1 + math.log(labels))
+        return self.literal(num_labels) * (1 + math.log(num_labels))
 
-    def edit_rate(self, labels: int) -> float:
+    def edit_rate(self, num_labels: int) -> float:
         """Expected edits per symbol of a long reference without repeats."""
         if self.temperature.edit_rate is not None:
             return self.temperature.edit_rate
-        return automaton.edit_rate(labels, EditWeights(labels, self.literal(labels)).log_edit)
+        return automaton.edit_rate(num_labels, EditWeights(num_labels, self.literal(num_labels)).log_edit)
 
-    def around(self, references: Sequences, labels: int) -> EditDistanceDistribution:
-        """q around each reference ``[batch, time]``."""
-        return EditDistanceDistribution(references, labels, self.literal(labels))
+    def distribution(self, targets: Sequences, num_labels: int) -> EditDistanceDistribution:
+        """q around each target ``[batch, time]``."""
+        return EditDistanceDistribution(targets, num_labels, self.literal(num_labels))
 
 
-def _rescaled(temperature: float | None, labels: int) -> float:
+def _rescaled(temperature: float | None, num_labels: int) -> float:
     assert temperature is not None, "Temperature holds exactly one convention"
-    return temperature / (1 + math.log(labels))
+    return temperature / (1 + math.log(num_labels))

@@ -29,14 +29,14 @@ class HammingDistribution:
 
     Attributes:
         references: y*, ``[batch, time]``.
-        labels: V.
+        num_labels: V.
         temperature: τ, literal.
     """
 
     fixed_length: ClassVar[bool] = True
 
     references: Sequences
-    labels: int
+    num_labels: int
     temperature: float
 
     @property
@@ -47,7 +47,7 @@ class HammingDistribution:
     @property
     def log_odds(self) -> float:
         """ln (V − 1)a: changed against kept; −inf for a single label."""
-        return math.log(self.labels - 1) - self.cost if self.labels > 1 else -math.inf
+        return math.log(self.num_labels - 1) - self.cost if self.num_labels > 1 else -math.inf
 
     @property
     def log_normaliser(self) -> float:
@@ -69,10 +69,10 @@ class HammingDistribution:
         places = places[inside.expand_as(labels).reshape(-1)[places]]
         # float64: with many labels float32 has too few values to give rare ones their share
         other = torch.rand(places.shape, generator=generator, device=labels.device, dtype=torch.float64)
-        shift = 1 + (other * (self.labels - 1)).long().clamp_(max=max(self.labels - 2, 0))
+        shift = 1 + (other * (self.num_labels - 1)).long().clamp_(max=max(self.num_labels - 2, 0))
         flat = labels.view(-1)
         changed = flat[places] + shift
-        flat[places] = torch.where(changed >= self.labels, changed - self.labels, changed)
+        flat[places] = torch.where(changed >= self.num_labels, changed - self.num_labels, changed)
         return Sequences(labels, references.lengths.unsqueeze(1).repeat(1, k))
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -88,10 +88,10 @@ class HammingDistribution:
 
     def marginals(self) -> Float[Tensor, "batch time labels"]:
         """1 − ε for the reference's label and ε / (V − 1) for each other; 0 beyond each length."""
-        share = self.change / max(self.labels - 1, 1)
+        share = self.change / max(self.num_labels - 1, 1)
         inside = self.references.mask()
         labels = torch.where(inside, self.references.labels, 0).unsqueeze(-1)
-        shape = (*self.references.labels.shape, self.labels)
+        shape = (*self.references.labels.shape, self.num_labels)
         table = torch.full(shape, share, dtype=torch.float64, device=labels.device)
         table.scatter_(-1, labels, math.exp(-self.log_normaliser))
         return table * inside.unsqueeze(-1)
@@ -106,7 +106,7 @@ class HammingDistribution:
         Raises:
             ConfigError: lengths or labels are not those of the references.
         """
-        refuse_others(scores, self.references.lengths, self.labels)
+        refuse_others(scores, self.references.lengths, self.num_labels)
         marginals = self.marginals()
         return expected_under(marginals.to(scores.unary.dtype), marginals > 0, scores)
 
@@ -144,7 +144,7 @@ def _successes(
 class HammingPayoff(Payoff):
     """q(y|y*) ∝ exp(−Hamming(y, y*)/τ) over all strings as long as the reference (Norouzi et al. 2016)."""
 
-    distribution: ClassVar[type] = HammingDistribution
+    distribution_class: ClassVar[type] = HammingDistribution
     keeps_length: ClassVar[bool] = True
 
     @property
@@ -152,7 +152,7 @@ class HammingPayoff(Payoff):
         """r: see the payoff's formula."""
         return Hamming()
 
-    def literal(self, labels: int) -> float:
+    def literal(self, num_labels: int) -> float:
         """τ as it stands in the formula: rescaled / (1 + ln(V − 1)), or 1 / ln((V − 1)(1 − ε)/ε) for an edit rate ε.
 
         Raises:
@@ -162,31 +162,31 @@ class HammingPayoff(Payoff):
         if given.literal is not None:
             return given.literal
         if given.rescaled is not None:
-            return given.rescaled / _stretch(labels)
+            return given.rescaled / _stretch(num_labels)
         assert given.edit_rate is not None, "Temperature holds exactly one convention"
-        highest = (labels - 1) / labels
+        highest = (num_labels - 1) / num_labels
         if given.edit_rate >= highest:
             raise ConfigError(
-                f"edit_rate must be below (V − 1)/V = {highest:.6g} for Hamming over {labels} labels, "
+                f"edit_rate must be below (V − 1)/V = {highest:.6g} for Hamming over {num_labels} labels, "
                 f"but got {given.edit_rate:g}; lower it"
-                + ("" if labels > 1 else ", or give literal or rescaled: one label leaves nothing to edit")
+                + ("" if num_labels > 1 else ", or give literal or rescaled: one label leaves nothing to edit")
             )
-        return 1 / (math.log(labels - 1) + math.log1p(-given.edit_rate) - math.log(given.edit_rate))
+        return 1 / (math.log(num_labels - 1) + math.log1p(-given.edit_rate) - math.log(given.edit_rate))
 
-    def rescaled(self, labels: int) -> float:
+    def rescaled(self, num_labels: int) -> float:
         """The published τ: literal · (1 + ln(V − 1))."""
-        return self.literal(labels) * _stretch(labels)
+        return self.literal(num_labels) * _stretch(num_labels)
 
-    def edit_rate(self, labels: int) -> float:
+    def edit_rate(self, num_labels: int) -> float:
         """ε: expected edits per symbol."""
         none = Sequences(torch.zeros(0, 0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
-        return self.around(none, labels).change
+        return self.distribution(none, num_labels).change
 
-    def around(self, references: Sequences, labels: int) -> HammingDistribution:
-        """q around each reference ``[batch, time]``."""
-        return HammingDistribution(references, labels, self.literal(labels))
+    def distribution(self, targets: Sequences, num_labels: int) -> HammingDistribution:
+        """q around each target ``[batch, time]``."""
+        return HammingDistribution(targets, num_labels, self.literal(num_labels))
 
 
-def _stretch(labels: int) -> float:
+def _stretch(num_labels: int) -> float:
     """1 + ln(V − 1), which counts the ways of one edit; a single label has none, and any temperature will do."""
-    return 1 + math.log(max(labels - 1, 1))
+    return 1 + math.log(max(num_labels - 1, 1))

@@ -16,7 +16,7 @@ from structpred.rewards.edit_distance import EditDistance
 from structpred.sequences import Sequences
 
 
-def log_counts(lengths: Int[Tensor, " batch"], labels: int) -> Float[Tensor, "batch edits substitutions"]:
+def log_counts(lengths: Int[Tensor, " batch"], num_labels: int) -> Float[Tensor, "batch edits substitutions"]:
     """ln [C(m, s) · C(m + e − 2s, e − s) · V^e] for e < max m edits of which s are substitutions; −inf where none."""
     longest = max(int(lengths.max()) if len(lengths) else 0, 1)
     edits = torch.arange(longest, dtype=torch.float64, device=lengths.device).unsqueeze(1)
@@ -25,7 +25,7 @@ def log_counts(lengths: Int[Tensor, " batch"], labels: int) -> Float[Tensor, "ba
     possible = (substitutions <= edits) & (substitutions <= length)
     possible &= (edits < length) | (edits == 0)  # the published loop ends before m; an empty reference has e = 0
     ways = _log_choose(length, substitutions) + _log_choose(length + edits - 2 * substitutions, edits - substitutions)
-    return torch.where(possible, ways + edits * math.log(labels), -torch.inf)
+    return torch.where(possible, ways + edits * math.log(num_labels), -torch.inf)
 
 
 def _log_choose(n: Tensor, k: Tensor) -> Tensor:
@@ -39,14 +39,14 @@ class PublishedEditDistanceDistribution:
 
     Attributes:
         references: y*, ``[batch, time]``.
-        labels: V.
+        num_labels: V.
         temperature: τ, literal.
     """
 
     fixed_length: ClassVar[bool] = False
 
     references: Sequences
-    labels: int
+    num_labels: int
     temperature: float
 
     def edits(self) -> Float[Tensor, "batch edits"]:
@@ -54,7 +54,7 @@ class PublishedEditDistanceDistribution:
         return self._table(self.references.lengths).logsumexp(-1).softmax(-1)
 
     def _table(self, lengths: Int[Tensor, " batch"]) -> Float[Tensor, "batch edits substitutions"]:
-        counts = log_counts(lengths, self.labels)
+        counts = log_counts(lengths, self.num_labels)
         edits = torch.arange(counts.shape[1], dtype=torch.float64, device=lengths.device)
         return counts - (edits / max(self.temperature, 1e-300)).unsqueeze(1)
 
@@ -66,9 +66,9 @@ class PublishedEditDistanceDistribution:
         substitutions, insertions = self._numbers(k, generator)
         labels, inside = references.labels[rows], references.mask()[rows]
         substituted = _subset(inside, substitutions, generator) & inside
-        symbols = torch.where(substituted, uniform_labels(labels.shape, self.labels, labels, generator), labels)
+        symbols = torch.where(substituted, uniform_labels(labels.shape, self.num_labels, labels, generator), labels)
         gaps = _spread(inside & ~substituted, insertions, generator)
-        drawn = assemble(symbols.T, inside.T, gaps.T, self.labels, generator)
+        drawn = assemble(symbols.T, inside.T, gaps.T, self.num_labels, generator)
         return grouped(drawn, len(references), k)
 
     def _numbers(self, k: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -126,7 +126,7 @@ class PublishedEditDistancePayoff(Payoff):
     several times, up to 2.9-fold on short references; and e never reaches m. `EditDistancePayoff` is exact.
     """
 
-    distribution: ClassVar[type] = PublishedEditDistanceDistribution
+    distribution_class: ClassVar[type] = PublishedEditDistanceDistribution
     keeps_length: ClassVar[bool] = False
 
     @property
@@ -142,17 +142,17 @@ class PublishedEditDistancePayoff(Payoff):
                 "differs with the reference's length under this law; use EditDistancePayoff for one"
             )
 
-    def literal(self, labels: int) -> float:
+    def literal(self, num_labels: int) -> float:
         """τ as it stands in the formula: rescaled / (1 + ln V)."""
         if self.temperature.literal is not None:
             return self.temperature.literal
         assert self.temperature.rescaled is not None, "Temperature holds exactly one convention"
-        return self.temperature.rescaled / (1 + math.log(labels))
+        return self.temperature.rescaled / (1 + math.log(num_labels))
 
-    def rescaled(self, labels: int) -> float:
+    def rescaled(self, num_labels: int) -> float:
         """The published τ: literal · (1 + ln V)."""
-        return self.literal(labels) * (1 + math.log(labels))
+        return self.literal(num_labels) * (1 + math.log(num_labels))
 
-    def around(self, references: Sequences, labels: int) -> PublishedEditDistanceDistribution:
-        """The published law around each reference ``[batch, time]``."""
-        return PublishedEditDistanceDistribution(references, labels, self.literal(labels))
+    def distribution(self, targets: Sequences, num_labels: int) -> PublishedEditDistanceDistribution:
+        """The published law around each target ``[batch, time]``."""
+        return PublishedEditDistanceDistribution(targets, num_labels, self.literal(num_labels))

@@ -25,14 +25,14 @@ class ReweightedDistribution:
 
     Attributes:
         references: y*, ``[batch, time]``.
-        labels: V.
+        num_labels: V.
         reward: r.
         temperature: τ, literal.
         base: μ.
     """
 
     references: Sequences
-    labels: int
+    num_labels: int
     reward: Reward
     temperature: float
     base: BaseMeasure
@@ -51,7 +51,7 @@ class ReweightedDistribution:
                 f"a reweighted payoff needs k of 2 draws or more, but got {k}: a single draw always has the weight 1, "
                 "so the reward would be ignored; use estimator=SelfNormalised(k=5)"
             )
-        drawn = proposals_of(self.base, self.references, self.labels, k, generator)
+        drawn = proposals_of(self.base, self.references, self.num_labels, k, generator)
         rewards = scores_of(self.reward, drawn.outputs, self.references).double()
         weights = (drawn.log_ratio + rewards / max(self.temperature, COLDEST)).softmax(1)
         return Sequences(drawn.outputs.labels, drawn.outputs.lengths, weights=weights)
@@ -72,7 +72,7 @@ class ReweightedPayoff(Payoff):
         base: μ, and what is drawn.
     """
 
-    distribution: ClassVar[type] = ReweightedDistribution
+    distribution_class: ClassVar[type] = ReweightedDistribution
 
     reward: Reward = SentenceBleu()  # a field, where other payoffs have a property
     temperature: Temperature = Temperature(literal=0.2)
@@ -98,15 +98,15 @@ class ReweightedPayoff(Payoff):
         """As the base does."""
         return self.base.keeps_length
 
-    def literal(self, labels: int) -> float:
+    def literal(self, num_labels: int) -> float:
         """τ, whatever V is."""
-        del labels
+        del num_labels
         assert self.temperature.literal is not None, "checked at construction"
         return self.temperature.literal
 
-    def around(self, references: Sequences, labels: int) -> ReweightedDistribution:
-        """q around each reference ``[batch, time]``."""
-        return ReweightedDistribution(references, labels, self.reward, self.literal(labels), self.base)
+    def distribution(self, targets: Sequences, num_labels: int) -> ReweightedDistribution:
+        """q around each target ``[batch, time]``."""
+        return ReweightedDistribution(targets, num_labels, self.reward, self.literal(num_labels), self.base)
 
     def prepare(self, sizes: Sizes) -> None:
         """What the base must read or check once before training."""

@@ -30,11 +30,11 @@ class EditWeights:
     """What the operations weigh; needs V·a < 1, or the insertions have no finite weight.
 
     Attributes:
-        labels: V.
+        num_labels: V.
         temperature: τ, literal.
     """
 
-    labels: int
+    num_labels: int
     temperature: float
 
     @property
@@ -50,7 +50,7 @@ class EditWeights:
     @property
     def log_insertion(self) -> float:
         """ln V·a, the weight of one insertion of any label."""
-        return math.log(self.labels) + self.log_edit
+        return math.log(self.num_labels) + self.log_edit
 
     @property
     def finished(self) -> float:
@@ -60,7 +60,7 @@ class EditWeights:
     @property
     def substitution(self) -> float:
         """S = (V − 1)·a: any substitution."""
-        return (self.labels - 1) * self.edit
+        return (self.num_labels - 1) * self.edit
 
     @property
     def insertions(self) -> float:
@@ -70,7 +70,7 @@ class EditWeights:
     @property
     def inserting(self) -> float:
         """T: one or more insertions, then a keep of anything but the label just inserted."""
-        return self.insertions * (self.labels - 1) / self.labels
+        return self.insertions * (self.num_labels - 1) / self.num_labels
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,12 @@ def propose(
     substituted = free & (point >= 1) & ~inserted
     more = (torch.log1p(-_rand((len(labels) + 1, len(rows)), labels, generator)) / weights.log_insertion).long()
     insertions = torch.cat([torch.where(inserted, 1 + more[:-1], 0), torch.where(ended_deleting, 0, more[-1:])])
-    others = (labels + 1 + uniform_labels(labels.shape, max(weights.labels - 1, 1), labels, generator)) % weights.labels
+    others = (
+        labels + 1 + uniform_labels(labels.shape, max(weights.num_labels - 1, 1), labels, generator)
+    ) % weights.num_labels
     symbols = torch.where(substituted, others, labels)
     before_keep = torch.where(inserted, others, -1)
-    return assemble(symbols, emitted, insertions, weights.labels, generator, before=before_keep)
+    return assemble(symbols, emitted, insertions, weights.num_labels, generator, before=before_keep)
 
 
 def _deletions(
@@ -158,7 +160,7 @@ def assemble(
     symbols: Int[Tensor, "time draws"],
     emitted: Bool[Tensor, "time draws"],
     insertions: Int[Tensor, "slots draws"],
-    labels: int,
+    num_labels: int,
     generator: torch.Generator | None = None,
     *,
     before: Int[Tensor, "time draws"] | None = None,
@@ -169,7 +171,7 @@ def assemble(
         symbols: what each reference symbol turns into.
         emitted: False where nothing of it is left.
         insertions: labels inserted in front of each symbol, and at the end: time + 1 slots.
-        labels: V.
+        num_labels: V.
         generator: source of the inserted labels.
         before: the label to insert directly in front of a symbol, or −1 for a uniform one.
     """
@@ -177,7 +179,7 @@ def assemble(
     ends[:-1] += emitted.cumsum(0)
     ends[-1] += emitted.sum(0)
     longest = int(ends[-1].max()) if ends.shape[1] else 0
-    written = uniform_labels((longest + 1, symbols.shape[1]), labels, symbols, generator)
+    written = uniform_labels((longest + 1, symbols.shape[1]), num_labels, symbols, generator)
     written.scatter_(0, torch.where(emitted, ends[:-1] - 1, longest), symbols)  # row `longest` is thrown away
     if before is not None:
         written.scatter_(0, torch.where(before >= 0, ends[:-1] - 2, longest), before)
@@ -192,10 +194,10 @@ def grouped(drawn: Sequences, batch: int, k: int) -> Sequences:
 
 
 def uniform_labels(
-    shape: tuple[int, ...], labels: int, like: Tensor, generator: torch.Generator | None
+    shape: tuple[int, ...], num_labels: int, like: Tensor, generator: torch.Generator | None
 ) -> Int[Tensor, "..."]:
     """Labels 0..V−1, equally likely to within 2^−53 (the remainder that torch.randint takes is less even)."""
-    return (_rand(shape, like, generator) * labels).long().clamp_(max=labels - 1)
+    return (_rand(shape, like, generator) * num_labels).long().clamp_(max=num_labels - 1)
 
 
 def _rand(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "..."]:

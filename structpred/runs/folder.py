@@ -241,10 +241,15 @@ def _short(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
 
 
+_SIZES = {"num_inputs": "inputs", "num_labels": "labels"}
+"""The names of some sizes in ``data.json``."""
+
+
 def write_data(vocabularies: Vocabularies, sizes: Sizes) -> str:
     """The text of `Folder.data`."""
     sides = {field.name: getattr(vocabularies, field.name).symbols for field in fields(vocabularies)}
-    return json.dumps({**sides, "sizes": asdict(sizes)}, ensure_ascii=False)
+    kept = {_SIZES.get(name, name): value for name, value in asdict(sizes).items()}
+    return json.dumps({**sides, "sizes": kept}, ensure_ascii=False)
 
 
 def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
@@ -255,9 +260,11 @@ def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
     """
     node = Files(folder.path).json(folder.data.name)
     try:
-        sizes = Sizes(**node["sizes"] | {"label_counts": tuple(node["sizes"]["label_counts"])})
+        names = {_SIZES.get(field.name, field.name): field.name for field in fields(Sizes)}
+        kept = {names[name]: value for name, value in node["sizes"].items()}
+        sizes = Sizes(**kept | {"label_counts": tuple(kept["label_counts"])})
         sides = [Vocabulary(tuple(node.get(field.name, ()))) for field in fields(Vocabularies)]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise damaged(folder.data, "must hold vocabularies and sizes, but holds something else") from None
     return Vocabularies(*sides), sizes
 

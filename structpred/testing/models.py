@@ -38,7 +38,7 @@ def check_model(model: Model, *, labels: int = 2, longest: int = 2) -> None:
     p = network(Sequences.of(INPUTS))
     declared = model.distribution.__name__
     assert isinstance(p, model.distribution), f"{where}: declares {declared}, but returns {type(p).__name__}"
-    assert p.labels == labels, f"{where}: expected a distribution over {labels} labels, but got {p.labels}"
+    assert p.num_labels == labels, f"{where}: expected a distribution over {labels} labels, but got {p.num_labels}"
     for row, source in enumerate(INPUTS):
         _check_one(network, row, source, longest, where)
     if isinstance(p, Decode):

@@ -110,7 +110,7 @@ def expected_gradient(
     many = network(repeated(inputs, count))
     weights = log_probs_of(many, tuples).sum(1).exp()
     references = repeated(target, count)
-    state = _made(lambda: objective.state(sizes_of(p.labels)))
+    state = _made(lambda: objective.state(sizes_of(p.num_labels)))
     losses = _losses(objective, Dictated(many, tuples), references, repeated(inputs, count), state=state)
     return _gradient((weights * losses.values).sum(), network)
 

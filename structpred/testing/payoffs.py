@@ -34,14 +34,14 @@ def check_payoff(payoff: Payoff, *, labels: int = 2, longest: int = 7) -> None:
     Raises:
         AssertionError: a property does not hold; the message says which, and for which reference.
     """
-    assert issubclass(payoff.distribution, Sample), (
+    assert issubclass(payoff.distribution_class, Sample), (
         f"{type(payoff).__name__} must offer plain draws for this check, but its distribution has no `sample`; compare "
         "weighted draws with an enumeration of your own"
     )
     for reference in REFERENCES:
         where = f"{type(payoff).__name__}, reference {list(reference)}"
         references = Sequences.of([reference])
-        q = payoff.around(references, labels)
+        q = payoff.distribution(references, labels)
         drawn, again = (q.sample(DRAWS, torch.Generator().manual_seed(0)) for _ in range(2))
         assert drawn.lengths.shape == (1, DRAWS), f"{where}: expected [1, {DRAWS}] draws, got {drawn.lengths.shape}"
         assert torch.equal(drawn.labels, again.labels), f"{where}: the same generator must give the same draws"
@@ -50,7 +50,7 @@ def check_payoff(payoff: Payoff, *, labels: int = 2, longest: int = 7) -> None:
         if payoff.keeps_length:
             assert (drawn.lengths == len(reference)).all(), f"{where}: draws must be as long as their reference"
         _check_law(payoff, drawn, references, labels, longest, where)
-        cold = replace(payoff, temperature=Temperature(literal=1e-3)).around(references, labels)
+        cold = replace(payoff, temperature=Temperature(literal=1e-3)).distribution(references, labels)
         still = cold.sample(100, torch.Generator().manual_seed(0)).flatten().tolist()
         assert all(each == list(reference) for each in still), (
             f"{where}: as τ vanishes every draw must be the reference"

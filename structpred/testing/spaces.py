@@ -57,7 +57,7 @@ def tiny_models() -> dict[str, Model]:
 
 def sizes_of(labels: int) -> Sizes:
     """The sizes of a task with so many labels, as often as their number, and `INPUTS` input symbols."""
-    return Sizes(inputs=INPUTS, labels=labels, label_counts=tuple(range(1, labels + 1)), references=3)
+    return Sizes(num_inputs=INPUTS, num_labels=labels, label_counts=tuple(range(1, labels + 1)), references=3)
 
 
 def built(model: Model, labels: int = 2, *, seed: int = 0, sharpness: float = 3.0) -> nn.Module:
@@ -91,8 +91,8 @@ def every_output(p: Any, length: int, longest: int = 2) -> Sequences:
         longest: the limit that the distribution cuts at elsewhere.
     """
     if p.fixed_length:
-        return as_candidates(strings(p.labels, length, shortest=length))
-    rows = strings(p.labels, longest + 1)
+        return as_candidates(strings(p.num_labels, length, shortest=length))
+    rows = strings(p.num_labels, longest + 1)
     every = as_candidates(rows)
     return Sequences(every.labels, every.lengths, torch.tensor([[len(row) <= longest for row in rows]]))
 

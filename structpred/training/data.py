@@ -135,8 +135,8 @@ def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
     labels = len(vocabularies.labels)
     sides = (vocabularies.inputs, vocabularies.labels, vocabularies.characters)
     return Sizes(
-        inputs=len(vocabularies.inputs),
-        labels=labels,
+        num_inputs=len(vocabularies.inputs),
+        num_labels=labels,
         label_counts=tuple(torch.bincount(references.labels, minlength=labels).tolist()),
         references=len(references),
         characters=len(vocabularies.characters),
@@ -357,7 +357,7 @@ def draw_ahead(
     told = asks_for_examples(objective)
     for rows in torch.split(torch.arange(len(chosen)), DRAW_BLOCK):
         targets = data.references.gather(chosen[rows])
-        drawn = objective.draw(replace(targets, examples=rows) if told else targets, data.sizes.labels, source)
+        drawn = objective.draw(replace(targets, examples=rows) if told else targets, data.sizes.num_labels, source)
         _check_drawn(objective, drawn, len(rows))
         if drawn is None:
             return None

@@ -342,7 +342,13 @@ class Stepper:
             _module(f"{type(recipe.objective).__name__}.state", state)
         kind = prepared.training.inputs.padded
         return TrainingStep(
-            model, recipe.objective, state, self.generator, kind=kind, symbols=sizes.inputs, specification=recipe.model
+            model,
+            recipe.objective,
+            state,
+            self.generator,
+            kind=kind,
+            symbols=sizes.num_inputs,
+            specification=recipe.model,
         )
 
     def _stream(self, name: str) -> int:

@@ -94,7 +94,7 @@ class Result:
         trials = study.trials()
         outcomes = tuple(_outcome(study, trial, scores[trial.number], later) for trial in trials)
         lost = given_up(study.main.trials())
-        labels = EncodedData.of(loaded(experiment.task), experiment.model).training.sizes.labels
+        labels = EncodedData.of(loaded(experiment.task), experiment.model).training.sizes.num_labels
         return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels, len(study.main))
 
     @property

@@ -61,7 +61,7 @@ def every(length: int, labels: int = LABELS) -> Sequences:
 
 
 def outputs(p: LinearChain, example: int) -> Sequences:
-    return every(int(p.lengths[example]), p.labels)
+    return every(int(p.lengths[example]), p.num_labels)
 
 
 def scores_by_hand(p: LinearChain, example: int) -> Tensor:

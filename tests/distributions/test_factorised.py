@@ -168,7 +168,7 @@ def test_cross_entropy_agrees_with_enumeration(p: Factorised, index: int) -> Non
 
 def test_cross_entropy_from_a_payoff_is_label_smoothing(p: Factorised) -> None:
     references = Sequences.of([[2, 0, 1], [1], []])
-    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).around(references, LABELS)
+    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).distribution(references, LABELS)
     targets = references.labels[0]
     chosen = p.log_probs[0, range(3), targets]
     expected = -(0.8 * chosen + 0.1 * (p.log_probs[0].sum(-1) - chosen)).sum()
@@ -228,13 +228,17 @@ def test_another_length_is_impossible(p: Factorised) -> None:
 
 
 def test_a_cross_entropy_between_lengths_is_refused(p: Factorised) -> None:
-    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).around(Sequences.of([[2, 0, 1], [1, 1], []]), LABELS)
+    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).distribution(
+        Sequences.of([[2, 0, 1], [1, 1], []]), LABELS
+    )
     with pytest.raises(ConfigError, match="in example 1 one has 2 positions and the other 1"):
         cross_entropy(q, p)
 
 
 def test_a_cross_entropy_between_vocabularies_is_refused(p: Factorised) -> None:
-    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).around(Sequences.of([[2, 0, 1], [1], []]), LABELS + 1)
+    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).distribution(
+        Sequences.of([[2, 0, 1], [1], []]), LABELS + 1
+    )
     with pytest.raises(ConfigError, match="one has 4 and the other 3"):
         cross_entropy(q, p)
 

@@ -36,7 +36,7 @@ def factorised(seed: int, *forbidden: int) -> Factorised:
 
 
 def hamming(literal: float) -> Any:
-    return HammingPayoff(temperature=Temperature(literal=literal)).around(REFERENCES, LABELS)
+    return HammingPayoff(temperature=Temperature(literal=literal)).distribution(REFERENCES, LABELS)
 
 
 def with_ends() -> LinearChain:

@@ -78,15 +78,15 @@ def test_token_log_probs_agree_with_enumeration(kind: str) -> None:
 def test_marginals_agree_with_enumeration(kind: str) -> None:
     p = chain(kind)
     labels, pairs = p.marginals(), p.pair_marginals()
-    assert labels.shape == (len(LENGTHS), TIME, p.labels)
-    assert pairs.shape == (len(LENGTHS), TIME - 1, p.labels, p.labels)
+    assert labels.shape == (len(LENGTHS), TIME, p.num_labels)
+    assert pairs.shape == (len(LENGTHS), TIME - 1, p.num_labels, p.num_labels)
     assert (labels[~inside()] == 0).all()
     assert (pairs[~inside()[:, 1:]] == 0).all()
     for example in EXAMPLES:
         y, probs, length = outputs(p, example).labels[0], log_probs_by_hand(p, example).exp(), int(LENGTHS[example])
-        for t, i in itertools.product(range(length), range(p.labels)):
+        for t, i in itertools.product(range(length), range(p.num_labels)):
             agree(labels[example, t, i], probs[y[:, t] == i].sum())
-        for t, i, j in itertools.product(range(length - 1), range(p.labels), range(p.labels)):
+        for t, i, j in itertools.product(range(length - 1), range(p.num_labels), range(p.num_labels)):
             agree(pairs[example, t, i, j], probs[(y[:, t] == i) & (y[:, t + 1] == j)].sum())
 
 
@@ -117,7 +117,7 @@ def test_expected_scores_agree_with_enumeration(kind: str) -> None:
 def test_cross_entropy_from_a_payoff_agrees_with_enumeration() -> None:
     p = chain()
     references = Sequences.of([[2, 0, 1], [], [1], [0, 0, 2, 1], [1, 2]])
-    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).around(references, LABELS)
+    q = HammingPayoff(temperature=Temperature(edit_rate=0.2)).distribution(references, LABELS)
     for example in EXAMPLES:
         listed = outputs(p, example)
         everything = Sequences(listed.labels.expand(5, -1, -1), listed.lengths.expand(5, -1))

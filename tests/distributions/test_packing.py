@@ -8,7 +8,7 @@ PACKING = Packing.of(torch.tensor([1, 0, 3, 2]), time=4)
 def test_rows_go_step_by_step_and_the_longest_example_first() -> None:
     assert PACKING.counts == [3, 2, 1]
     assert PACKING.examples.tolist() == [2, 3, 0, 2, 3, 2]
-    assert PACKING.cells.tolist() == [8, 12, 0, 9, 13, 10]
+    assert PACKING.positions.tolist() == [8, 12, 0, 9, 13, 10]
     assert PACKING.previous.tolist() == [0, 1, 3]
     assert PACKING.firsts == 3
 

@@ -97,7 +97,7 @@ def test_reinforce_through_rollouts_has_the_expected_gradient_of_the_objective(n
     targets = Sequences.of([run.codec.vocabularies.labels.encode(shown.references[0])])
 
     p = run.model(inputs)
-    outputs = Sequences.of([[action for action in actions if action < p.labels] for actions, *_ in rollouts])
+    outputs = Sequences.of([[action for action in actions if action < p.num_labels] for actions, *_ in rollouts])
     ended = torch.tensor([not cut for *_, cut in rollouts])
     own = p.log_prob(Sequences(outputs.labels.unsqueeze(0), outputs.lengths.unsqueeze(0), ended.unsqueeze(0)))
     torch.testing.assert_close(log_probs, own[0], rtol=0, atol=1e-12)

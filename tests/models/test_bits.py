@@ -39,7 +39,9 @@ def test_other_symbols_are_refused(symbol: str) -> None:
 
 @pytest.mark.parametrize(("hidden", "size"), [(None, 4), (7, 7)])
 def test_the_module_says_its_size(hidden: int | None, size: int) -> None:
-    module = BitImages(pixels=4, hidden=hidden).build(Sizes(inputs=0, labels=2, label_counts=(1, 1), references=1), 9)
+    module = BitImages(pixels=4, hidden=hidden).build(
+        Sizes(num_inputs=0, num_labels=2, label_counts=(1, 1), references=1), 9
+    )
     assert module.size == size
     seen = module(BitImages(pixels=4).read(SOURCES, NOTHING).gather(torch.tensor([0, 2])))
     assert seen.shape == (2, 2, size)
@@ -51,7 +53,7 @@ def test_padding_and_batching_change_nothing(model: type[CRF | LSTMTagger]) -> N
     torch.manual_seed(0)
     encoder = BitImages(pixels=4, hidden=3)
     network: nn.Module = model(inputs=encoder, hidden=4).build(
-        Sizes(inputs=0, labels=3, label_counts=(1, 1, 1), references=1)
+        Sizes(num_inputs=0, num_labels=3, label_counts=(1, 1, 1), references=1)
     )
     network.eval()
     inputs = encoder.read(SOURCES, NOTHING)

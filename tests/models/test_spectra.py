@@ -102,7 +102,7 @@ def test_padding_and_batching_change_nothing() -> None:
     torch.manual_seed(0)
     encoder = FrameFeatures(features=2, stack=2)
     network = Seq2Seq(inputs=encoder, embedding=4, hidden=6).build(
-        Sizes(inputs=0, labels=3, label_counts=(1, 1, 1), references=1)
+        Sizes(num_inputs=0, num_labels=3, label_counts=(1, 1, 1), references=1)
     )
     network.eval()
     inputs = encoder.read([recording(5), recording(0), recording(2)], NOTHING)

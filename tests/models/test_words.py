@@ -21,7 +21,7 @@ KNOWN = Vocabularies.of(SENTENCES, [("X",)])
 def built(encoder: WordEmbedding, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     sizes = Sizes(
-        inputs=len(KNOWN.inputs), labels=2, label_counts=(1, 1), references=1, characters=len(KNOWN.characters)
+        num_inputs=len(KNOWN.inputs), num_labels=2, label_counts=(1, 1), references=1, characters=len(KNOWN.characters)
     )
     with double_precision():
         return encoder.build(sizes, 5)

@@ -43,7 +43,7 @@ def over_all_outputs(p: LinearChain, tau: float, example: int) -> tuple[Tensor, 
     outputs = as_candidates(strings(V, length, shortest=length))
     one = slice(example, example + 1)
     alone = LinearChain(p.unary[one], p.transitions, p.lengths[one])
-    return payoff(tau).around(TARGETS.select(one), V).log_prob(outputs)[0].exp(), alone.log_prob(outputs)[0]
+    return payoff(tau).distribution(TARGETS.select(one), V).log_prob(outputs)[0].exp(), alone.log_prob(outputs)[0]
 
 
 @pytest.mark.parametrize("tau", [0.2, 0.7, 3.0])
@@ -57,7 +57,7 @@ def test_exact_rml_is_the_sum_over_all_outputs(tau: float) -> None:
 
 def test_its_gradient_is_the_model_s_marginals_less_the_payoff_s() -> None:
     unary, transitions = scores()
-    p, q = chain(unary, transitions), payoff(0.7).around(TARGETS, V).marginals()
+    p, q = chain(unary, transitions), payoff(0.7).distribution(TARGETS, V).marginals()
     found = torch.autograd.grad(exact(0.7)(p, TARGETS).values.sum(), (unary, transitions))
     torch.testing.assert_close(found[0], p.marginals().detach() - q, rtol=0, atol=1e-9)
     pairs = p.pair_marginals().detach().sum((0, 1)) - torch.einsum("bti,btj->ij", q[:, :-1], q[:, 1:])
@@ -66,7 +66,7 @@ def test_its_gradient_is_the_model_s_marginals_less_the_payoff_s() -> None:
 
 def test_it_is_the_divergence_plus_the_payoff_s_entropy_and_zero_divergence_can_be_reached() -> None:
     tau = 0.7
-    q = payoff(tau).around(TARGETS, V)
+    q = payoff(tau).distribution(TARGETS, V)
     p = chain(*scores())
     loss = exact(tau)(p, TARGETS).values
     assert (loss[[0, 1, 3]] > q.entropy()[[0, 1, 3]]).all()
@@ -80,7 +80,7 @@ def test_smoothing_each_position_under_the_reference_s_own_neighbours_is_another
     """On a chain RML is not label smoothing: where labels are changed, so are transitions."""
     unary, transitions = scores()
     p = chain(unary, transitions)
-    q = payoff(0.7).around(TARGETS, V).marginals()
+    q = payoff(0.7).distribution(TARGETS, V).marginals()
     gold = TARGETS.labels[0]
     smoothed = p.log_partition()[0] - (q[0] * unary[0]).sum() - transitions[gold[:-1], gold[1:]].sum()
     assert abs(float((smoothed - exact(0.7)(p, TARGETS).values[0]).detach())) > 1e-2

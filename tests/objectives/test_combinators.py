@@ -36,7 +36,7 @@ from structpred.training.meters import Totals
 from tests.support.tiny import Copying, tiny_p, tiny_seq2seq
 
 LABELS = 3
-SIZES = Sizes(inputs=3, labels=LABELS, label_counts=(5, 1, 2), references=4)
+SIZES = Sizes(num_inputs=3, num_labels=LABELS, label_counts=(5, 1, 2), references=4)
 TARGETS = Sequences.of([[0, 2, 1], [1]])
 INPUTS = Sequences.of([[0, 1], [2]])
 
@@ -76,7 +76,7 @@ class Noisy(Objective):
 class Secretive(Noisy):
     """Draws ahead without saying how many."""
 
-    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences:
+    def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences:
         return targets.candidates()
 
 

@@ -127,7 +127,7 @@ def test_the_closed_form_is_the_sum_over_all_outputs(teacher: Callable[[], Any],
 def test_rml_is_distillation_from_its_payoff() -> None:
     """With q the Hamming payoff: as a whole, and symbol by symbol on a model whose labels are independent."""
     payoff = HammingPayoff(temperature=Temperature(literal=0.7))
-    q, (_, p) = payoff.around(FIXED, V), factorised(2)
+    q, (_, p) = payoff.distribution(FIXED, V), factorised(2)
     rml = RML(payoff=payoff, estimator=Exact())(p, FIXED).values
     torch.testing.assert_close(cross_entropy(q, p), rml, rtol=0, atol=1e-12)
     written_out = Factorised(q.marginals().log(), FIXED.lengths)
@@ -326,7 +326,7 @@ def test_a_teacher_of_other_symbols_is_refused(teacher: Run) -> None:
     with pytest.raises(ConfigError, match="was trained on other symbols than those of this task"):
         training(replace(TEACHER, task=task, objective=by(teacher)))
     with pytest.raises(ConfigError, match="other symbols"):
-        by(teacher).state(Sizes(inputs=2, labels=2, label_counts=(1, 1), references=1))
+        by(teacher).state(Sizes(num_inputs=2, num_labels=2, label_counts=(1, 1), references=1))
 
 
 def test_a_teacher_without_the_verb_is_refused(teacher: Run, tagging_teachers: dict[str, Run]) -> None:

@@ -30,7 +30,7 @@ def network(name: str) -> nn.Module:
 
 def payoff(tau: float) -> tuple[Factorised, Tensor]:
     """q written out, and log Z_q = m ln(1 + (V − 1)a)."""
-    q = HammingPayoff(temperature=Temperature(literal=tau)).around(TARGETS, V)
+    q = HammingPayoff(temperature=Temperature(literal=tau)).distribution(TARGETS, V)
     log_partition = TARGETS.lengths.double() * math.log1p((V - 1) * math.exp(-1 / tau))
     return Factorised(q.marginals().log(), TARGETS.lengths), log_partition
 

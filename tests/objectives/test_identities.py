@@ -36,18 +36,18 @@ def hamming(tau: float, **fields: object) -> RML:
 def test_exact_hamming_rml_is_the_sum_over_all_outputs() -> None:
     _, p, targets = factorised()
     tau = 0.7
-    q = HammingPayoff(temperature=Temperature(literal=tau)).around(targets, V)
+    q = HammingPayoff(temperature=Temperature(literal=tau)).distribution(targets, V)
     for example, length in enumerate(targets.lengths.tolist()):
         outputs = as_candidates(strings(V, length, shortest=length), batch=2)
         one = slice(example, example + 1)
         narrow = Factorised(p.log_probs[one], targets.lengths[one])
-        around = HammingPayoff(temperature=Temperature(literal=tau)).around(targets.select(one), V)
+        around = HammingPayoff(temperature=Temperature(literal=tau)).distribution(targets.select(one), V)
         weights = around.log_prob(outputs.select(one)).exp()
         torch.testing.assert_close(weights.sum(), torch.tensor(1.0, dtype=torch.float64), rtol=0, atol=1e-12)
         enumerated = -(weights * narrow.log_prob(outputs.select(one))).sum()
         exact = hamming(tau, estimator=Exact())(p, targets).values[example]
         assert abs(exact - enumerated) < 1e-9
-    assert q.labels == V
+    assert q.num_labels == V
 
 
 def test_sampled_rml_has_the_exact_loss_as_its_mean() -> None:
@@ -79,12 +79,12 @@ def test_hamming_rml_is_not_label_smoothing_on_an_autoregressive_model() -> None
     targets = Sequences.of([[0, 2, 1], [1, 1]])
     payoff = HammingPayoff(temperature=Temperature(literal=tau))
     epsilon = (V - 1) / (math.exp(1 / tau) + V - 1)
-    q = payoff.around(targets, V)
+    q = payoff.distribution(targets, V)
     for example, length in enumerate(targets.lengths.tolist()):
         outputs = as_candidates(strings(V, length, shortest=length), batch=2)
         narrowed = Sequences(outputs.labels, outputs.lengths)
         if length != int(targets.lengths.max()):
-            q = payoff.around(targets.select(torch.tensor([example, example])), V)
+            q = payoff.distribution(targets.select(torch.tensor([example, example])), V)
         weights = q.log_prob(narrowed).exp()[example]
         rml = -(weights * p.log_prob(narrowed)[example]).sum()
         steps = p.steps(targets.candidates())
@@ -170,7 +170,7 @@ def test_smoothing_all_the_mass_agrees_with_pytorch() -> None:
 def test_unigram_smoothing_by_hand(mass: Literal["all", "others"]) -> None:
     p, targets = tiny_p(2), Sequences.of([[0], [1, 1]])
     objective = LabelSmoothing(epsilon=0.25, prior="unigram", mass=mass)
-    state = objective.state(Sizes(inputs=3, labels=2, label_counts=(6, 1), references=3))
+    state = objective.state(Sizes(num_inputs=3, num_labels=2, label_counts=(6, 1), references=3))
     values = objective(p, targets, state=state).values
     prior = torch.tensor([0.6, 0.1, 0.3], dtype=torch.float64)  # the end occurs once a reference
     steps = p.steps(targets.candidates())

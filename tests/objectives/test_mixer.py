@@ -63,7 +63,7 @@ class Dictated:
 
     def __init__(self, p: Autoregressive, draws: Sequences) -> None:
         self.p, self.draws = p, draws
-        self.labels = p.labels
+        self.num_labels = p.num_labels
 
     def token_log_probs(self, outputs: Sequences) -> Tensor:
         return self.p.token_log_probs(outputs)

@@ -45,8 +45,8 @@ class Dictated:
     fixed_length = False
 
     @property
-    def labels(self) -> int:
-        return self.p.labels
+    def num_labels(self) -> int:
+        return self.p.num_labels
 
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         assert self.outputs.lengths.shape[1] == k

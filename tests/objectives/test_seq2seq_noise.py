@@ -153,7 +153,7 @@ def test_histories_carry_no_gradient() -> None:
 
 def gradients(objective: Objective, **given: object) -> tuple[Tensor, tuple[Tensor, ...]]:
     module = tiny_seq2seq(V)
-    state = objective.state(Sizes(inputs=3, labels=V, label_counts=(3, 2, 1), references=2))
+    state = objective.state(Sizes(num_inputs=3, num_labels=V, label_counts=(3, 2, 1), references=2))
     p, targets = module(Sequences.of(INPUTS)), Sequences.of(TARGETS)
     values = objective(p, targets, state=state, generator=source(), **given).values  # type: ignore[arg-type]
     return values, torch.autograd.grad(values.sum(), list(module.parameters()))
@@ -274,7 +274,7 @@ def noise_law(weights: Sequence[float], rate: float) -> list[float]:
 def test_the_mean_loss_under_noise_is_that_under_its_law() -> None:
     copies, rate, counts = 20_000, 0.4, (5, 1, 2)
     module, objective = tiny_seq2seq(V, sharpness=1.5).eval(), DataNoising(rate=rate)
-    state = objective.state(Sizes(inputs=3, labels=V, label_counts=counts, references=4))
+    state = objective.state(Sizes(num_inputs=3, num_labels=V, label_counts=counts, references=4))
     with torch.no_grad():
         p, targets = one_p(module, copies), Sequences.of([TARGET] * copies)
         values = objective(p, targets, state=state, generator=source(7)).values
@@ -294,7 +294,9 @@ def test_noise_leaves_the_padding_alone() -> None:
 def test_unigram_noise_without_frequencies_says_what_to_pass() -> None:
     with pytest.raises(ConfigError, match=r"DataNoising.*state=objective\.state\(sizes\)"):
         DataNoising()(one_p(tiny_seq2seq(V)), Sequences.of([TARGET]))
-    assert DataNoising(noise="uniform").state(Sizes(inputs=3, labels=2, label_counts=(1, 1), references=1)) is None
+    assert (
+        DataNoising(noise="uniform").state(Sizes(num_inputs=3, num_labels=2, label_counts=(1, 1), references=1)) is None
+    )
 
 
 @pytest.mark.parametrize("objective", [ScheduledSampling(), DataNoising()])

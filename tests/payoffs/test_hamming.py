@@ -32,7 +32,7 @@ def test_draws_follow_the_law_over_all_strings(temperature: Temperature, referen
     payoff = HammingPayoff(temperature=temperature)
     every = list(itertools.product(range(labels), repeat=len(reference)))
     weights = [math.exp(-sum(map(int.__ne__, s, reference)) / payoff.literal(labels)) for s in every]
-    drawn = payoff.around(Sequences.of([reference]), labels).sample(draws, generator(2))
+    drawn = payoff.distribution(Sequences.of([reference]), labels).sample(draws, generator(2))
     counts = Counter(map(tuple, drawn.flatten().tolist()))
     expected = [draws * weight / sum(weights) for weight in weights]
     assert p_value([counts[s] for s in every], expected) > FALSE_ALARM
@@ -42,7 +42,7 @@ def test_edits_are_binomial_and_others_equally_likely() -> None:
     size, labels, draws = 12, 1000, 30_000
     payoff = HammingPayoff(temperature=Temperature(edit_rate=0.2))
     references = Sequences.of([[7] * size])
-    drawn = payoff.around(references, labels).sample(draws, generator(5))
+    drawn = payoff.distribution(references, labels).sample(draws, generator(5))
     edits = (-payoff.reward.score(drawn, references)).long().flatten()
     observed = torch.bincount(edits, minlength=size + 1).tolist()
     expected = [float(draws * binom.pmf(d, size, payoff.edit_rate(labels))) for d in range(size + 1)]
@@ -60,7 +60,7 @@ def test_is_label_smoothing(epsilon: float, labels: int, temperature: float) -> 
     # mass ε over all V labels, the reference's included (the convention of Szegedy et al. and PyTorch)
     literal = 1 / math.log(1 + labels * (1 - epsilon) / epsilon)
     assert literal == pytest.approx(temperature, abs=1e-4)
-    q = HammingPayoff(temperature=Temperature(literal=literal)).around(Sequences.of([[3, 1]]), labels)
+    q = HammingPayoff(temperature=Temperature(literal=literal)).distribution(Sequences.of([[3, 1]]), labels)
     smoothed = torch.full((1, 2, labels), epsilon / labels, dtype=torch.float64)
     smoothed[0, 0, 3] += 1 - epsilon
     smoothed[0, 1, 1] += 1 - epsilon
@@ -81,7 +81,7 @@ def test_published_temperatures(labels: int, published: float, expected: float) 
 def test_verbs_agree_with_the_factorised_distribution() -> None:
     references = Sequences.of([[0, 2, 1], [1], []])
     garbage = Sequences(torch.where(references.mask(), references.labels, 99), references.lengths)
-    q = HammingPayoff(temperature=Temperature(literal=0.8)).around(garbage, 4)
+    q = HammingPayoff(temperature=Temperature(literal=0.8)).distribution(garbage, 4)
     log_probs = q.marginals().log().where(garbage.mask().unsqueeze(-1), torch.tensor(torch.nan, dtype=torch.float64))
     same = Factorised(log_probs, references.lengths)
     outputs = same.sample(20, generator())
@@ -95,7 +95,7 @@ def test_verbs_agree_with_the_factorised_distribution() -> None:
 
 
 def test_another_length_is_impossible() -> None:
-    q = HammingPayoff(temperature=Temperature(literal=0.8)).around(Sequences.of([[0, 2]]), 4)
+    q = HammingPayoff(temperature=Temperature(literal=0.8)).distribution(Sequences.of([[0, 2]]), 4)
     assert q.log_prob(Sequences.of([[0, 2, 1]]).candidates()).item() == -math.inf
 
 
@@ -103,7 +103,7 @@ def test_another_length_is_impossible() -> None:
 @pytest.mark.parametrize("labels", [1, 2, 10_000])
 def test_a_temperature_near_zero_gives_the_reference(literal: float, labels: int) -> None:
     references = Sequences.of([[0] * 50] * 20)
-    q = HammingPayoff(temperature=Temperature(literal=literal)).around(references, labels)
+    q = HammingPayoff(temperature=Temperature(literal=literal)).distribution(references, labels)
     assert torch.equal(q.sample(3, generator()).labels, references.labels.unsqueeze(1).repeat(1, 3, 1))
     assert (q.log_prob(references.candidates()) == 0).all()
     assert (q.entropy() == 0).all()
@@ -111,7 +111,7 @@ def test_a_temperature_near_zero_gives_the_reference(literal: float, labels: int
 
 
 def test_a_high_temperature_is_uniform() -> None:
-    q = HammingPayoff(temperature=Temperature(literal=1e9)).around(Sequences.of([[0]]), 5)
+    q = HammingPayoff(temperature=Temperature(literal=1e9)).distribution(Sequences.of([[0]]), 5)
     torch.testing.assert_close(q.marginals(), torch.full((1, 1, 5), 0.2, dtype=torch.float64))
 
 
@@ -119,7 +119,7 @@ def test_a_high_temperature_is_uniform() -> None:
     "temperature", [Temperature(literal=5.0), Temperature(rescaled=0.9)], ids=["literal", "rescaled"]
 )
 def test_a_single_label_leaves_the_reference(temperature: Temperature) -> None:
-    q = HammingPayoff(temperature=temperature).around(Sequences.of([[0, 0], []]), 1)
+    q = HammingPayoff(temperature=temperature).distribution(Sequences.of([[0, 0], []]), 1)
     assert q.change == 0
     assert q.sample(5, generator()).labels.sum() == 0
     assert (q.entropy() == 0).all()
@@ -140,7 +140,7 @@ def test_an_unreachable_rate_names_the_largest(labels: int, words: str) -> None:
 
 
 def test_same_generator_same_draws() -> None:
-    q = HammingPayoff(temperature=Temperature(edit_rate=0.3)).around(Sequences.of([[0, 2, 1]] * 30), 4)
+    q = HammingPayoff(temperature=Temperature(edit_rate=0.3)).distribution(Sequences.of([[0, 2, 1]] * 30), 4)
     first, again, other = (q.sample(4, generator(seed)).labels for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -21,7 +21,7 @@ def published(temperature: float) -> PublishedEditDistancePayoff:
 
 
 def test_the_poster_five_to_nine_edits() -> None:
-    edits = published(0.9).around(Sequences.of([list(range(20))]), 60).edits()[0]
+    edits = published(0.9).distribution(Sequences.of([list(range(20))]), 60).edits()[0]
     assert [e for e, p in enumerate(edits.tolist()) if p > 0.1] == [5, 6, 7, 8, 9]
     expected = torch.tensor([0.067, 0.106, 0.137, 0.149, 0.141, 0.118, 0.089], dtype=torch.float64)
     torch.testing.assert_close(edits[4:11], expected, atol=6e-4, rtol=0)
@@ -31,7 +31,7 @@ def test_the_poster_five_to_nine_edits() -> None:
     ("temperature", "mean", "unchanged"), [(0.6, 0.50, 0.605), (0.75, 2.61, 0.068), (1.0, 13.0, 0.0)]
 )
 def test_published_table(temperature: float, mean: float, unchanged: float) -> None:
-    edits = published(temperature).around(Sequences.of([list(range(20))]), 60).edits()[0]
+    edits = published(temperature).distribution(Sequences.of([list(range(20))]), 60).edits()[0]
     assert (edits @ torch.arange(20.0, dtype=torch.float64)).item() == pytest.approx(mean, abs=0.06)
     assert edits[0].item() == pytest.approx(unchanged, abs=6e-4)
 
@@ -79,7 +79,7 @@ def test_draws_follow_the_published_program(reference: tuple[int, ...]) -> None:
     payoff = published(1.2)
     law = naive_law(reference, labels, payoff.literal(labels))
     counts = Counter(
-        map(tuple, payoff.around(Sequences.of([reference]), labels).sample(draws, generator()).flatten().tolist())
+        map(tuple, payoff.distribution(Sequences.of([reference]), labels).sample(draws, generator()).flatten().tolist())
     )
     assert set(counts) <= set(law)
     statistic = sum((counts[s] - draws * p) ** 2 / (draws * p) for s, p in law.items())
@@ -89,7 +89,7 @@ def test_draws_follow_the_published_program(reference: tuple[int, ...]) -> None:
 def test_ragged_references_with_garbage_in_the_padding() -> None:
     references = Sequences.of([[3, 1, 2, 0, 1], [], [2]])
     garbage = Sequences(torch.where(references.mask(), references.labels, 99), references.lengths)
-    drawn = published(0.9).around(garbage, 4).sample(300, generator())
+    drawn = published(0.9).distribution(garbage, 4).sample(300, generator())
     assert drawn.labels.max() < 4
     assert (drawn.lengths >= references.lengths.unsqueeze(1)).all()
     assert (drawn.lengths[1] == 0).all()
@@ -98,7 +98,9 @@ def test_ragged_references_with_garbage_in_the_padding() -> None:
 
 def test_a_temperature_near_zero_gives_the_reference() -> None:
     payoff = PublishedEditDistancePayoff(temperature=Temperature(literal=1e-310))
-    assert payoff.around(Sequences.of([[3, 1, 2]]), 4).sample(20, generator()).flatten().tolist() == [[3, 1, 2]] * 20
+    assert (
+        payoff.distribution(Sequences.of([[3, 1, 2]]), 4).sample(20, generator()).flatten().tolist() == [[3, 1, 2]] * 20
+    )
 
 
 def test_an_edit_rate_is_refused() -> None:

@@ -127,7 +127,7 @@ def estimates(base: BaseMeasure, reward: Reward, k: int, rows: int = ROWS, seed:
     """Σ w f(y) of each repetition."""
     together = [REFERENCE] if getattr(base, "substitutes", "all") == "all" else [REFERENCE, OTHER]
     payoff = ReweightedPayoff(reward=reward, temperature=Temperature(literal=TAU), base=base)
-    drawn = payoff.around(Sequences.of(together * rows), LABELS).weighted_sample(k, generator(seed))
+    drawn = payoff.distribution(Sequences.of(together * rows), LABELS).weighted_sample(k, generator(seed))
     drawn = drawn.select(slice(0, None, len(together)))
     assert drawn.weights is not None
     torch.testing.assert_close(drawn.weights.sum(1), torch.ones(rows, dtype=torch.float64))
@@ -176,7 +176,7 @@ def test_the_weight_in_published_code_does_not_converge() -> None:
     rescaled, rows, k = 0.85, ROWS, 4096
     payoff = HammingPayoff(temperature=Temperature(rescaled=rescaled))
     references = Sequences.of([REFERENCE] * rows)
-    q = payoff.around(references, LABELS)
+    q = payoff.distribution(references, LABELS)
     drawn = q.sample(k, generator())
     edits = (drawn.labels != references.labels.unsqueeze(1)).sum(-1)
     rewards = SentenceBleu().score(drawn, references).double() / TAU
@@ -260,7 +260,7 @@ def test_what_cannot_work_is_refused_with_a_way_out(make: object, said: str) -> 
 
 
 def test_a_single_draw_is_refused() -> None:
-    q = ReweightedPayoff().around(Sequences.of([REFERENCE]), LABELS)
+    q = ReweightedPayoff().distribution(Sequences.of([REFERENCE]), LABELS)
     with pytest.raises(ConfigError, match=r"needs k of 2 draws or more, but got 1: .* the reward would be ignored"):
         q.weighted_sample(1)
 
@@ -276,7 +276,7 @@ def test_rewards_keep_double_precision_until_the_temperature_has_divided_them() 
     payoff = ReweightedPayoff(
         reward=reward, temperature=Temperature(literal=1e-9), base=AroundPayoff(payoff=EXACT_HAMMING)
     )
-    drawn = payoff.around(Sequences.of([REFERENCE]), LABELS).weighted_sample(20, generator())
+    drawn = payoff.distribution(Sequences.of([REFERENCE]), LABELS).weighted_sample(20, generator())
     zeros = torch.tensor([[row.count(0) for row in drawn.flatten().tolist()]], dtype=torch.float64)
     assert len(set(zeros[0].tolist())) > 2
     assert drawn.weights is not None

@@ -21,7 +21,7 @@ def tiny_tagger(
     torch.manual_seed(seed)
     settings = {"embedding": 3, "hidden": 4, "dropout": 0.0} | fields
     with double_precision():
-        sizes = Sizes(inputs=3, labels=labels, label_counts=(1,) * labels, references=1, characters=2)
+        sizes = Sizes(num_inputs=3, num_labels=labels, label_counts=(1,) * labels, references=1, characters=2)
         module = kind(**settings).build(sizes)  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in module.parameters():

@@ -29,7 +29,7 @@ def tiny_seq2seq(
     torch.manual_seed(seed)
     settings = {"embedding": 3, "hidden": 4, "dropout": 0.0, "length_ratio": 1e-9, "length_extra": longest} | fields
     with double_precision():
-        sizes = Sizes(inputs=3, labels=labels, label_counts=(1,) * labels, references=1)
+        sizes = Sizes(num_inputs=3, num_labels=labels, label_counts=(1,) * labels, references=1)
         module = Seq2Seq(**settings).build(sizes)  # type: ignore[arg-type]
     with torch.no_grad():
         for parameter in module.parameters():

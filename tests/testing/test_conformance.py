@@ -252,7 +252,7 @@ class Skewed:
 class PlantedPayoff(Payoff):
     """Hamming's, with a fault chosen by name."""
 
-    distribution: ClassVar[type] = Skewed
+    distribution_class: ClassVar[type] = Skewed
     keeps_length: ClassVar[bool] = True
 
     fault: str
@@ -261,12 +261,12 @@ class PlantedPayoff(Payoff):
     def reward(self) -> Reward:
         return Hamming()
 
-    def literal(self, labels: int) -> float:
-        return HammingPayoff(temperature=self.temperature).literal(labels)
+    def literal(self, num_labels: int) -> float:
+        return HammingPayoff(temperature=self.temperature).literal(num_labels)
 
-    def around(self, references: Sequences, labels: int) -> Sample:
-        hotter = Temperature(literal=self.literal(labels) * (1.3 if self.fault == "hotter" else 1.0))
-        return Skewed(HammingPayoff(temperature=hotter).around(references, labels), self.fault)
+    def distribution(self, targets: Sequences, num_labels: int) -> Sample:
+        hotter = Temperature(literal=self.literal(num_labels) * (1.3 if self.fault == "hotter" else 1.0))
+        return Skewed(HammingPayoff(temperature=hotter).distribution(targets, num_labels), self.fault)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ class OddNetwork(nn.Module):
     def __init__(self, sizes: Sizes, fault: str) -> None:
         super().__init__()
         self.fault = fault
-        self.scores = nn.Embedding(sizes.inputs + 1, sizes.labels)
+        self.scores = nn.Embedding(sizes.num_inputs + 1, sizes.num_labels)
 
     def forward(self, inputs: Inputs) -> "Factorised | Unnormalised":
         assert isinstance(inputs, Sequences)
@@ -312,8 +312,8 @@ class Unnormalised:
     p: Factorised
 
     @property
-    def labels(self) -> int:
-        return self.p.labels
+    def num_labels(self) -> int:
+        return self.p.num_labels
 
     def log_prob(self, outputs: Sequences) -> Tensor:
         return self.p.log_prob(outputs) + 0.1
@@ -322,7 +322,7 @@ class Unnormalised:
 class Mute:
     """A distribution that offers nothing."""
 
-    labels = 2
+    num_labels = 2
     fixed_length: ClassVar[bool] = True
 
 

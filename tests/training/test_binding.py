@@ -183,8 +183,10 @@ class DrawingByReward(Objective):
     def drawn(self) -> int:
         return 2
 
-    def draw(self, targets: Sequences, labels: int, generator: torch.Generator) -> Sequences:
-        drawn = HammingPayoff(temperature=Temperature(literal=1.0)).around(targets, labels).sample(2, generator)
+    def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences:
+        drawn = (
+            HammingPayoff(temperature=Temperature(literal=1.0)).distribution(targets, num_labels).sample(2, generator)
+        )
         scores_of(self.reward, drawn, targets)
         return drawn
 

@@ -266,7 +266,7 @@ def test_draws_of_a_payoff_can_be_made_on_a_device(payoff: type[HammingPayoff | 
     here = Sequences.of([[0, 1, 2, 3], [3, 2], []])
 
     def drawn(references: Sequences) -> Sequences:
-        q = payoff(temperature=Temperature(rescaled=0.8)).around(references, 4)
+        q = payoff(temperature=Temperature(rescaled=0.8)).distribution(references, 4)
         return q.sample(5, torch.Generator().manual_seed(0))
 
     expected = drawn(here)
