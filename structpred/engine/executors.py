@@ -150,7 +150,7 @@ def _start_method() -> ForkServerContext | SpawnContext:
     if sys.platform != "linux" or len(tempfile.gettempdir()) > _LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "structpred.objectives", "structpred.tasks"])
     return context
 
 
