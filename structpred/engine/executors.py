@@ -6,11 +6,14 @@ import os
 import pickle
 import queue
 import signal
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -94,9 +97,9 @@ class _Process:
     """A process that makes one call after the other."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _start_method()
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, dict(os.environ)), daemon=True)
         with ignore_sigint_in_children():
             self._process.start()
         theirs.close()  # or its end would not be noticed here
@@ -134,9 +137,28 @@ class _Process:
         return WorkerLost(how)
 
 
-def _serve(pipe: Connection, parent: int) -> None:
+_LONGEST_FOLDER = 70
+"""Characters of the temporary folder's path that leave room for a socket's name: the system allows 108 in all."""
+
+
+def _start_method() -> ForkServerContext | SpawnContext:
+    """On Linux every worker is a fork of one small process that has imported PyTorch: that takes seconds, a fork none.
+
+    Nothing has run in that process but imports, so no lock or thread of the driver is copied. Elsewhere workers are
+    spawned: the system libraries of macOS do not stand a fork.
+    """
+    if sys.platform != "linux" or len(tempfile.gettempdir()) > _LONGEST_FOLDER:
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "structpred.objectives", "structpred.tasks"])
+    return context
+
+
+def _serve(pipe: Connection, environment: dict[str, str]) -> None:
     """The life of a worker process."""
-    worker.begin(parent)
+    os.environ.clear()  # that of the first worker's time, where the process is a fork
+    os.environ.update(environment)
+    worker.begin()
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe, or is dead
         pipe.send_bytes(b"ready")
         while True:

@@ -1,6 +1,6 @@
 """What a worker does, wherever it is: train a run, or call a function, until that is no longer wanted."""
 
-import os
+import multiprocessing
 import threading
 import time
 import traceback
@@ -64,12 +64,14 @@ class Outcome:
     machine: bool = False
 
 
-def begin(parent: int) -> None:
-    """Set up a process of our own: one thread, and no runs once its parent is dead."""
+def begin() -> None:
+    """Set up a process of our own: one thread, and no runs once the driver is dead."""
     global _orphaned
+    driver = multiprocessing.parent_process()
+    assert driver is not None, "only a process that multiprocessing has started is set up"
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)  # the parent has read the same data and given the same warnings
-    _orphaned = lambda: os.getppid() != parent  # noqa: E731
+    _orphaned = lambda: not driver.is_alive()  # noqa: E731
 
 
 def forget_data() -> None:

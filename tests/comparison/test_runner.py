@@ -33,6 +33,7 @@ from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
 from structpred.task import Splits, Task, loaded
 from structpred.training import Trainer, checkpoint
+from tests.support.processes import workers_of
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -215,12 +216,6 @@ def wait_until_both_train(root: Path, process: subprocess.Popen[str]) -> None:
     pytest.fail(f"the runs ended too early or did not begin; status {process.poll()}")
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    pids = [int(pid) for task in tasks for pid in task.read_text(encoding="utf-8").split()]
-    return [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
 def gone(pids: list[int]) -> bool:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -237,7 +232,7 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
     for victim, number in (("parent", signal.SIGKILL), ("group", signal.SIGINT), ("worker", signal.SIGKILL)):
         process = start(root, script)
         wait_until_both_train(root, process)
-        helpers = children(process)
+        helpers = workers_of(process.pid)
         assert len(helpers) == 2
         os.kill(helpers[0] if victim == "worker" else process.pid, number)
         if victim == "group":
