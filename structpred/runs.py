@@ -21,8 +21,8 @@ from structpred.foreign import is_foreign
 from structpred.imports import way_back
 from structpred.integrity import Files, damaged
 from structpred.metrics import Metric, score
-from structpred.recordings import Source, spelt
 from structpred.results import Epoch, RunResult
+from structpred.sequences import Source, spelt
 from structpred.tables import read_predictions
 from structpred.task import Example, Sizes, Splits, loaded
 from structpred.training.checkpoint import decoded

@@ -12,6 +12,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric, SymbolErrorRate, WordErrorRate
 from structpred.reading import Encoding, read_lines
 from structpred.registry import tasks
+from structpred.sequences import Source
 from structpred.task import Example, Splits, Task
 from structpred.tasks.published import warn_of_new_labels, warn_of_shared
 from structpred.tasks.reading import in_hashed_order, label_of, place_of, shared, splits_of
@@ -134,8 +135,8 @@ def merged(examples: Iterable[Example]) -> list[Example]:
     Raises:
         DataError: two of the same source have other metadata.
     """
-    first: dict[Symbols, Example] = {}
-    references: dict[Symbols, dict[Symbols, None]] = defaultdict(dict)  # the inner dict is a set that keeps order
+    first: dict[Source, Example] = {}
+    references: dict[Source, dict[Symbols, None]] = defaultdict(dict)  # the inner dict is a set that keeps order
     for example in examples:
         before = first.setdefault(example.source, example)
         if example.metadata != before.metadata:
@@ -153,7 +154,7 @@ def hold_out(examples: Sequence[Example], *, parts: int, path: str) -> list[list
     Raises:
         DataError: there are too few sources; the message begins with ``path``.
     """
-    of: dict[Symbols, list[Example]] = defaultdict(list)
+    of: dict[Source, list[Example]] = defaultdict(list)
     for example in examples:
         of[example.source].append(example)
     if len(of) <= parts:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from structpred.downloads import DataSet, Published
+from structpred.sequences import Source
 from structpred.task import Example, Splits, Task
 from structpred.vocabulary import Symbols
 
@@ -181,7 +182,7 @@ class PublishedTask(Task):
         """
         return str(self.origin.path(name))
 
-    def parse(self, text: str) -> Symbols:
+    def parse(self, text: str) -> Source:
         """The input symbols of one line of text.
 
         Raises:

@@ -17,8 +17,8 @@ from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric
 from structpred.reading import read_lines
-from structpred.recordings import Recording
 from structpred.registry import tasks
+from structpred.sequences import Recording
 from structpred.task import Example, Splits, Task
 from structpred.tasks.lexicon import PHONES, PhoneErrorRate, PhoneSet, folded
 from structpred.tasks.reading import place_of, splits_of

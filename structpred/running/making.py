@@ -19,9 +19,9 @@ from structpred.imports import sources_of
 from structpred.integrity import sha256, written
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
-from structpred.recordings import spelt
 from structpred.results import RunResult
 from structpred.runs import Folder, Run, encoded, not_finite, trained_by
+from structpred.sequences import spelt
 from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
