@@ -228,20 +228,9 @@ class Tsv(Pairs):
     merged. A blank line is refused, except at the end of a file. Symbols are compared as they stand: letter case and
     Unicode normal form are the file's business.
 
-    A split without a file of its own is held out of ``train``: a tenth of its sources (at least one), the first in
-    the order of their SHA-256 for ``test``, the next for ``dev``, whatever the order of the lines; no source is on
-    two sides. Where the files themselves share sources, a warning says how many.
+    How splits without a file are held out, and the other fields, are those of `Pairs`.
 
     Attributes:
-        train: path of the training file. Variables and ``~`` are expanded when it is read, so that a saved
-            experiment may say ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
-        dev: path of the dev file, or None to hold it out.
-        test: path of the test file, or None to hold it out.
-        source: what a source symbol is: a character (spaces are symbols too), or what stands between spaces
-            (several spaces count as one).
-        target: the same of the target.
-        longest: number of symbols a source or a target may have.
-        encoding: how the files' bytes stand for characters.
         columns: number of columns every line has.
         source_column, target_column: which of them to read, from 0.
     """
