@@ -13,7 +13,7 @@ from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Losses, Objective, Requirement, StepContext, losses_of
 from structpred.objectives.candidates import join
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 
@@ -84,12 +84,11 @@ class Combined(Objective):
         """True where any part may."""
         return any(part.corrupts for part in self.members().values())
 
-    def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
+    def corrupt(self, inputs: Sequences, symbols: int, generator: torch.Generator | None) -> Sequences:
         """The inputs with the noise of the parts."""
         for part in self.members().values():
             inputs = part.corrupt(inputs, symbols, generator)
-        noised: Inputs = inputs
-        return noised
+        return inputs
 
     def state(self, sizes: Sizes) -> nn.Module | None:
         """The states of the parts by their number, None where no part has one."""

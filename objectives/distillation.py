@@ -14,7 +14,7 @@ from structpred.objective import Losses, Objective, Requirement, StepContext
 from structpred.objectives.estimators import Estimator, Exact, Sampled
 from structpred.registry import objectives
 from structpred.runs import Run
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Content, Sequences
 from structpred.task import Sizes
 
 
@@ -65,11 +65,11 @@ class Teacher(nn.Module):
 
     Args:
         network: returns q when called on inputs.
-        reads: the class of its inputs.
+        reads: what stands at the positions of its inputs.
         name: where it comes from, for messages.
     """
 
-    def __init__(self, network: nn.Module, reads: type, name: str) -> None:
+    def __init__(self, network: nn.Module, reads: Content, name: str) -> None:
         super().__init__()
         self.name, self.reads = name, reads
         self.network = network.requires_grad_(False)
@@ -78,7 +78,7 @@ class Teacher(nn.Module):
     @classmethod
     def of(cls, run: Run) -> "Teacher":
         """The network of a finished run."""
-        return cls(run.model, run.codec.read(()).padded, str(run.folder.path))
+        return cls(run.model, run.codec.read(()).content, str(run.folder.path))
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stay in evaluation mode."""
@@ -86,16 +86,16 @@ class Teacher(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, inputs: Inputs) -> Distribution:
+    def forward(self, inputs: Sequences) -> Distribution:
         """q(·|x).
 
         Raises:
             ConfigError: the inputs were read for another kind of model.
         """
-        if not isinstance(inputs, self.reads):
+        if inputs.content != self.reads:
             raise ConfigError(
-                f"the teacher {self.name} reads {self.reads.__name__}, but the student's inputs are "
-                f"{type(inputs).__name__}; give both models the same kind of inputs"
+                f"the teacher {self.name} reads {self.reads}, but the student's inputs are {inputs.content}; give both "
+                "models the same kind of inputs"
             )
         q: Distribution = self.network(inputs)
         return q

@@ -13,7 +13,7 @@ from structpred.objectives.estimators import Sampled
 from structpred.objectives.reward_augmented import RML
 from structpred.payoffs import HammingPayoff, Payoff, Temperature
 from structpred.registry import objectives
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 
 
 def switched(inputs: Sequences, temperature: Temperature, symbols: int, generator: torch.Generator | None) -> Sequences:
@@ -78,16 +78,16 @@ class SwitchOut(Objective):
                 "alone"
             )
 
-    def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
+    def corrupt(self, inputs: Sequences, symbols: int, generator: torch.Generator | None) -> Sequences:
         """The inputs with noise in them; symbols unknown from training are left alone.
 
         Raises:
-            ConfigError: the inputs are not sequences of symbols.
+            ConfigError: the inputs are not symbols.
         """
-        if not isinstance(inputs, Sequences):
+        if inputs.content != "symbols":
             raise ConfigError(
-                f"SwitchOut swaps symbols, so inputs must be Sequences of ids, but got {type(inputs).__name__}; "
-                "use RML, which leaves inputs alone"
+                f"SwitchOut swaps symbols, so inputs must be symbols, but got {inputs.content}; use RML, which leaves "
+                "inputs alone"
             )
         return switched(inputs, self.source, symbols, generator)
 

@@ -53,6 +53,7 @@ class DataSet:
         citation: what to cite.
         restricted: True where the terms rule some uses out; loading then warns once.
         files: where to download each file, by its path below the folder.
+        splits: the files of train, dev and test, or of train and test; in braces stand fields of the task.
     """
 
     title: str
@@ -61,6 +62,7 @@ class DataSet:
     citation: str
     restricted: bool = False
     files: Mapping[str, Published] | None = None
+    splits: tuple[str, ...] = ()
 
     def path(self, name: str) -> Path:
         """The file of that name, from ``$STRUCTPRED_DATA`` (there it may end in ``.gz`` too), the cache or the web.

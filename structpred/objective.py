@@ -14,7 +14,7 @@ from structpred.models.base import Model
 from structpred.registry import models, objectives, rewards
 from structpred.returned import checked, described, detached, refuse
 from structpred.rewards.base import Reward
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 
@@ -52,7 +52,7 @@ class StepContext:
     draws: Sequences | None = None
     state: nn.Module | None = None
     generator: torch.Generator | None = None
-    inputs: Inputs | None = None
+    inputs: Sequences | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Objective(Config):
         draws: Sequences | None = None,
         state: nn.Module | None = None,
         generator: torch.Generator | None = None,
-        inputs: Inputs | None = None,
+        inputs: Sequences | None = None,
     ) -> Losses:
         """`losses`, checked, with the fields of a `StepContext` as arguments.
 
@@ -162,7 +162,7 @@ class Objective(Config):
         """How many candidates of each example `draw` returns; 0 for None."""
         return 0
 
-    def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
+    def corrupt(self, inputs: Sequences, symbols: int, generator: torch.Generator | None) -> Sequences:
         """The inputs that p is conditioned on in training: as they are, unless the objective means noise.
 
         Args:
@@ -171,8 +171,7 @@ class Objective(Config):
             generator: source of every draw.
         """
         del symbols, generator
-        noiseless: Inputs = inputs
-        return noiseless
+        return inputs
 
     @property
     def corrupts(self) -> bool:

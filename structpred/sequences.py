@@ -1,14 +1,21 @@
-"""Label sequences as tensors: padded labels with lengths."""
+"""Sequences as tensors: padded with lengths, or end to end; and the sources that they are read from."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.protocols import Checkable
+from structpred.errors import DataError
+from structpred.vocabulary import Symbols, Vocabularies
+
+Content = Literal["symbols", "words", "vectors"]
+"""What stands at the positions of a model's inputs: ids alone, ids of words with spellings, or vectors of numbers."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,9 @@ class Sequences:
 
     Labels are 0..V-1 with nothing special among them: no padding, start, end or unknown symbol. Cells at and
     beyond a sequence's length hold 0 and mean nothing.
+
+    A model's inputs are the same ``[batch, time]``, with input symbols for labels. Words are spelt as well, and where
+    inputs were measured, a vector stands at every position.
 
     Attributes:
         labels: label ids, ``[..., time]``.
@@ -28,6 +38,11 @@ class Sequences:
             one. None weighs all alike.
         examples: of references, the index of the example that each is of, ``[batch]`` and in main memory, where a
             reward asks for it; see `structpred.rewards.Context`.
+        vectors: of inputs that were measured, the numbers at each position, ``[batch, time, features]``; zeros in the
+            padding. Labels then mean nothing.
+        spellings: of inputs that are words, the character ids of each distinct word of the batch,
+            ``[distinct, characters]``; a character unknown from training has the id after the last.
+        rows: which of ``spellings`` is that of each word, ``[batch, time]``.
     """
 
     labels: Int[Tensor, "*batch time"]
@@ -36,6 +51,9 @@ class Sequences:
     total: int | None = None
     weights: Float[Tensor, "*batch"] | None = None
     examples: Int[Tensor, " n"] | None = None
+    vectors: Float[Tensor, "batch time features"] | None = None
+    spellings: "Sequences | None" = None
+    rows: Int[Tensor, "batch time"] | None = None
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
@@ -65,13 +83,19 @@ class Sequences:
         total: int | None = None,
         weights: Tensor | None = None,
         examples: Tensor | None = None,
+        vectors: Tensor | None = None,
+        rows: Tensor | None = None,
+        characters: Tensor | None = None,
+        spelt: Tensor | None = None,
     ) -> "Sequences":
         """What `tensors` took apart."""
-        return cls(labels, lengths, total=total, weights=weights, examples=examples)
+        spellings = None if characters is None or spelt is None else cls(characters, spelt)
+        return cls(labels, lengths, None, total, weights, examples, vectors, spellings, rows)
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """Labels and lengths, for where only tensors may pass."""
-        return self.labels, self.lengths
+    def tensors(self) -> tuple[Any, ...]:
+        """All of it but ``ended``, for where only tensors, numbers and None may pass."""
+        spelt = () if self.spellings is None else (self.spellings.labels, self.spellings.lengths)
+        return self.labels, self.lengths, self.total, self.weights, self.examples, self.vectors, self.rows, *spelt
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -80,6 +104,11 @@ class Sequences:
     def device(self) -> torch.device:
         """Where the tensors are."""
         return self.labels.device
+
+    @property
+    def content(self) -> Content:
+        """What a model reads at each position."""
+        return "words" if self.spellings is not None else "symbols" if self.vectors is None else "vectors"
 
     def mask(self) -> Bool[Tensor, "*batch time"]:
         """True at real labels."""
@@ -99,54 +128,17 @@ class Sequences:
 
     def select(self, rows: Tensor | slice) -> "Sequences":
         """The examples at the given indices along batch."""
-        ended = None if self.ended is None else self.ended[rows]
-        weights = None if self.weights is None else self.weights[rows]
+        ended, weights, vectors, spelt = (
+            None if each is None else each[rows] for each in (self.ended, self.weights, self.vectors, self.rows)
+        )
         examples = None if self.examples is None else self.examples[rows.cpu() if isinstance(rows, Tensor) else rows]
-        return Sequences(self.labels[rows], self.lengths[rows], ended, weights=weights, examples=examples)
+        labels, lengths = self.labels[rows], self.lengths[rows]
+        return Sequences(labels, lengths, ended, None, weights, examples, vectors, self.spellings, spelt)
 
     def to(self, device: torch.device | str) -> "Sequences":
         """The same sequences on another device."""
-        ended = None if self.ended is None else self.ended.to(device)
-        weights = None if self.weights is None else self.weights.to(device)
-        return Sequences(self.labels.to(device), self.lengths.to(device), ended, self.total, weights, self.examples)
-
-
-@runtime_checkable
-class Inputs(Checkable, Protocol):
-    """One batch of a model's inputs: `Sequences` of symbols, or something richer that has lengths too."""
-
-    @property
-    def lengths(self) -> Int[Tensor, " batch"]:
-        """Positions of each input."""
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All of it as tensors; the class puts them together again by ``from_tensors``."""
-
-    def to(self, device: torch.device | str) -> "Inputs":
-        """The same inputs on another device."""
-
-
-@runtime_checkable
-class FlatInputs(Checkable, Protocol):
-    """Many inputs, of which a batch is gathered by index.
-
-    Attributes:
-        padded: the class of a batch.
-    """
-
-    padded: ClassVar[type]
-
-    @property
-    def lengths(self) -> Int[Tensor, " n"]:
-        """Positions of each input."""
-
-    def __len__(self) -> int: ...
-
-    def gather(self, rows: Int[Tensor, " batch"]) -> Inputs:
-        """The given inputs, padded to the longest of them; the rows are in main memory or where the inputs are."""
-
-    def to(self, device: torch.device | str) -> "FlatInputs":
-        """The same inputs on another device."""
+        names = ("labels", "lengths", "ended", "weights", "vectors", "spellings", "rows")
+        return replace(self, **_moved(self, names, device))
 
 
 @dataclass(frozen=True)
@@ -158,39 +150,63 @@ class FlatSequences:
         starts: where each sequence starts, ``[n]``.
         lengths: number of labels of each, ``[n]``.
         known: the lengths in main memory, where those are on a device, which then need not be waited for.
+        table: of inputs that were measured, the distinct vectors, ``[distinct, features]``; of words, the spelling of
+            each distinct one; None where labels say everything.
+        rows: for each position the row of ``table`` that stands there, ``[total]``; None where labels are these rows.
     """
-
-    padded: ClassVar[type[Sequences]] = Sequences
 
     labels: Int[Tensor, " total"]
     starts: Int[Tensor, " n"]
     lengths: Int[Tensor, " n"]
     known: Int[Tensor, " n"] | None = None
+    table: "Float[Tensor, 'distinct features'] | FlatSequences | None" = None
+    rows: Int[Tensor, " total"] | None = None
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> "FlatSequences":
-        """From lists of ids."""
+    def of(
+        cls, rows: Sequence[Sequence[int]], table: "Float[Tensor, 'distinct features'] | None" = None
+    ) -> "FlatSequences":
+        """From lists of ids, or of rows of a table of vectors."""
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         labels = torch.tensor([label for row in rows for label in row], dtype=torch.long)
-        return cls(labels, lengths.cumsum(0) - lengths, lengths)
+        return cls(labels, lengths.cumsum(0) - lengths, lengths, table=table)
+
+    @classmethod
+    def of_words(cls, sentences: Sequence[Symbols], vocabularies: Vocabularies) -> "FlatSequences":
+        """From words as text; one unknown from training has the id after the last and keeps its spelling."""
+        words, characters = vocabularies.inputs, vocabularies.characters
+        place = {word: i for i, word in enumerate(dict.fromkeys(word for sentence in sentences for word in sentence))}
+        return replace(
+            cls.of([words.encode(sentence, unknown=len(words)) for sentence in sentences]),
+            table=cls.of([characters.encode(tuple(word), unknown=len(characters)) for word in place]),
+            rows=torch.tensor([place[word] for sentence in sentences for word in sentence], dtype=torch.long),
+        )
 
     @classmethod
     def packed(cls, padded: Sequences) -> "FlatSequences":
-        """The sequences of ``[n, time]`` without their padding."""
+        """The labels of ``[n, time]`` without their padding."""
         lengths = padded.lengths
         return cls(padded.labels[padded.mask()], lengths.cumsum(0) - lengths, lengths)
 
     @classmethod
     def joined(cls, parts: Sequence["FlatSequences"]) -> "FlatSequences":
-        """All sequences of several, in order."""
+        """All label sequences of several, in order."""
         lengths = torch.cat([part.lengths for part in parts])
         return cls(torch.cat([part.labels for part in parts]), lengths.cumsum(0) - lengths, lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def content(self) -> Content:
+        """What a model reads at each position."""
+        return "symbols" if self.table is None else "vectors" if isinstance(self.table, Tensor) else "words"
+
     def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
-        """The given sequences, padded to the longest of them; rows in main memory spare waiting for the device."""
+        """The given sequences, padded to the longest of them; rows in main memory spare waiting for the device.
+
+        Of words only the spellings of those that occur in the batch are gathered, so that each is read once.
+        """
         known = self.lengths if self.known is None else self.known
         wanted = known[rows.to(known.device)]
         longest, total = (int(wanted.max()), int(wanted.sum())) if len(rows) else (0, 0)
@@ -199,9 +215,82 @@ class FlatSequences:
         inside = time < lengths.unsqueeze(1)
         cells = torch.where(inside, self.starts[rows].unsqueeze(1) + time, 0)
         labels = self.labels[cells] if len(self.labels) else torch.zeros_like(cells)
-        return Sequences(torch.where(inside, labels, 0), lengths, total=total)
+        batch = Sequences(torch.where(inside, labels, 0), lengths, total=total)
+        if isinstance(self.table, Tensor):
+            return replace(batch, vectors=torch.where(inside.unsqueeze(-1), self.table[batch.labels], 0.0))
+        return batch if self.table is None else self._spelt(self.table, cells, batch)
+
+    def _spelt(self, table: "FlatSequences", cells: Int[Tensor, "batch time"], batch: Sequences) -> Sequences:
+        """A batch of words with the spellings of those that occur in it, whose number a device is asked for."""
+        assert self.rows is not None
+        inside = batch.mask()
+        present, rows = torch.unique(self.rows[cells[inside]], return_inverse=True)
+        spread = torch.zeros_like(batch.labels).masked_scatter(inside, rows)
+        return replace(batch, spellings=table.gather(present), rows=spread)
 
     def to(self, device: torch.device | str) -> "FlatSequences":
         """The same sequences on another device."""
         known = self.lengths.cpu() if self.known is None else self.known
-        return FlatSequences(self.labels.to(device), self.starts.to(device), self.lengths.to(device), known)
+        return replace(self, **_moved(self, ("labels", "starts", "lengths", "table", "rows"), device), known=known)
+
+
+def _moved(sequences: Sequences | FlatSequences, names: Sequence[str], device: torch.device | str) -> dict[str, Any]:
+    """Those of the fields that are there, on another device."""
+    values = {name: getattr(sequences, name) for name in names}
+    return {name: value.to(device) for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A measured source: frames of numbers, such as the spectrum of an utterance every ten milliseconds.
+
+    Two recordings are equal where their frames are, whatever their names.
+
+    Attributes:
+        name: what tables and messages call it; one line.
+        frames: ``[time, features]``, single precision.
+
+    Raises:
+        DataError: a number is not finite.
+    """
+
+    name: str
+    frames: Float[np.ndarray, "time features"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frames", np.ascontiguousarray(self.frames, np.float32))
+        if not np.isfinite(self.frames).all():
+            raise DataError(f"{self.name} must have finite numbers in every frame, but it has others; record it again")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of shape and numbers, in hexadecimal."""
+        shape = f"{self.frames.shape} <f4 ".encode()
+        return hashlib.sha256(shape + self.frames.astype("<f4").tobytes()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recording) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+Source = Symbols | Recording
+"""What an output is predicted from."""
+
+
+def spelt(source: Source) -> Symbols:
+    """A source as symbols, for tables and messages; a recording is its name.
+
+    >>> spelt(("a", "b")), spelt(Recording("utterance 1", np.zeros((2, 3))))
+    (('a', 'b'), ('utterance 1',))
+    """
+    return (source.name,) if isinstance(source, Recording) else source
+
+
+def fingerprint(source: Source) -> Symbols | str:
+    """A source for a digest of data: its symbols, or the digest of a recording."""
+    return source.digest if isinstance(source, Recording) else source

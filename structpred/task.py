@@ -9,9 +9,9 @@ from structpred.blame import blaming
 from structpred.config import Config
 from structpred.foreign import modules_of
 from structpred.metrics import Metric
-from structpred.recordings import Recording, Source
 from structpred.registry import tasks
 from structpred.returned import described, refuse
+from structpred.sequences import Recording, Source
 from structpred.vocabulary import Symbols
 
 

@@ -1,28 +1,25 @@
 """Chunks, names and slots in sentences."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from structpred.config import Count
-from structpred.downloads import DataSet, Published
+from structpred.downloads import DataSet
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, ChunkF1, ConllevalF1, Metric
 from structpred.reading import Encoding, Line, read_lines
 from structpred.registry import tasks
-from structpred.task import Example, Splits, Task
-from structpred.tasks.published import SHA256, Place, PublishedTask, files, github, warn_of_new_labels, warn_of_shared
-from structpred.tasks.reading import place_of, sentence_of, splits_of, tags_of
-from structpred.tasks.tagged import Conll, Scheme, to_iob2
-from structpred.vocabulary import Symbols
+from structpred.task import Example
+from structpred.tasks.published import SETS, Place, PublishedTask
+from structpred.tasks.reading import place_of, tags_of
+from structpred.tasks.tagged import Conll, Scheme, TaggedSentences, to_iob2
 
 _DEFAULT = "$STRUCTPRED_DATA/conll2000"
-_ARCHIVE = github("nltk/nltk_data", "5db857e", "packages/corpora/conll2000.zip")
 
 
 @tasks.register("conll-2000")
 @dataclass(frozen=True, kw_only=True)
-class Conll2000(Task):
+class Conll2000(PublishedTask):
     """Words to phrase tags: 8,936 and 2,012 sentences of the Wall Street Journal (Tjong Kim Sang and Buchholz 2000).
 
     The last tenth of the training sentences is dev. Words only: the part-of-speech column is not read. The files are
@@ -35,47 +32,24 @@ class Conll2000(Task):
 
     metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
 
-    origin: ClassVar[DataSet] = DataSet(
-        title="CoNLL-2000 chunking",
-        folder="conll2000",
-        licence="none stated; text of the Wall Street Journal: for research only",
-        citation="Tjong Kim Sang, Buchholz: Introduction to the CoNLL-2000 Shared Task: Chunking. CoNLL 2000",
-        restricted=True,
-        files={
-            name: Published(_ARCHIVE, SHA256.get(f"conll2000/{name}"), member=f"conll2000/{name}")
-            for name in ("train.txt", "test.txt")
-        },
-    )
+    origin: ClassVar[DataSet] = SETS["conll2000"]
 
     folder: str = _DEFAULT
 
-    def load(self) -> Splits:
-        """Read the files.
+    def reader(self, place: Place) -> Conll:
+        """Words and tags; "#" is a word here, for the pound sign."""
+        return Conll(**self.parts(place), comments=False)
+
+    def place(self, name: str) -> str:
+        """The path of a file, in the folder that is named or where `DataSet` finds it.
 
         Raises:
-            DataError: they are not there and cannot be downloaded, or are damaged.
+            DataError: it cannot be found or downloaded.
         """
         if self.folder == _DEFAULT:
-            train, test = (str(self.origin.path(name)) for name in ("train.txt", "test.txt"))
-            return replace(self._files(), train=train, test=test).load()
+            return super().place(name)
         self.origin.warn()
-        return self._files().load()
-
-    def parse(self, text: str) -> Symbols:
-        """Words separated by spaces.
-
-        Raises:
-            DataError: there is none.
-        """
-        return self._files().parse(text)
-
-    def render(self, output: Symbols) -> str:
-        """Tags in IOB2, separated by spaces."""
-        return self._files().render(output)
-
-    def _files(self) -> Conll:
-        # "#" is a word here, for the pound sign
-        return Conll(train=f"{self.folder}/train.txt.gz", test=f"{self.folder}/test.txt.gz", comments=False)
+        return f"{self.folder}/{name}.gz"
 
 
 @tasks.register("ncbi-disease")
@@ -84,26 +58,11 @@ class NcbiDisease(PublishedTask):
     """Words to mentions of diseases: 5,432, 923 and 940 sentences of PubMed abstracts (Doğan, Leaman and Lu 2014)."""
 
     metrics: ClassVar[tuple[Metric, ...]] = Conll.metrics
-    origin: ClassVar[DataSet] = DataSet(
-        title="NCBI disease corpus",
-        folder="ncbi_disease",
-        licence="public domain, a work of the United States Government",
-        citation=(
-            "Doğan, Leaman, Lu: NCBI disease corpus: A resource for disease name recognition and concept "
-            "normalization. Journal of Biomedical Informatics 47, 2014"
-        ),
-        files=files(
-            "ncbi_disease",
-            {
-                name: github("spyysalo/ncbi-disease", "5a266c6fc76fb2b5184cfa397ff0a5ecdb133aec", f"conll/{name}")
-                for name in ("train.tsv", "devel.tsv", "test.tsv")
-            },
-        ),
-    )
+    origin: ClassVar[DataSet] = SETS["ncbi_disease"]
 
     def reader(self, place: Place) -> Conll:
         """Words and tags."""
-        return Conll(train=place("train.tsv"), dev=place("devel.tsv"), test=place("test.tsv"), comments=False)
+        return Conll(**self.parts(place), comments=False)
 
 
 @tasks.register("conll-2002")
@@ -120,24 +79,14 @@ class Conll2002(PublishedTask):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = Conll.metrics
-    origin: ClassVar[DataSet] = DataSet(
-        title="CoNLL-2002 named entities",
-        folder="conll2002",
-        licence="newspaper text with no licence stated: for research only",
-        citation=(
-            "Tjong Kim Sang: Introduction to the CoNLL-2002 Shared Task: Language-Independent Named Entity "
-            "Recognition. CoNLL 2002"
-        ),
-        restricted=True,
-    )
+    origin: ClassVar[DataSet] = SETS["conll2002"]
 
     language: Literal["esp", "ned"]
     encoding: Encoding = "utf-8"
 
     def reader(self, place: Place) -> Conll:
         """Words and tags."""
-        train, dev, test = (place(f"{self.language}.{part}") for part in ("train", "testa", "testb"))
-        return Conll(train=train, dev=dev, test=test, comments=False, encoding=self.encoding)
+        return Conll(**self.parts(place), comments=False, encoding=self.encoding)
 
 
 @tasks.register("wnut-17")
@@ -149,58 +98,27 @@ class Wnut17(PublishedTask):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = Conll.metrics
-    origin: ClassVar[DataSet] = DataSet(
-        title="WNUT-17 emerging entities",
-        folder="wnut17",
-        licence="CC BY 4.0 for the annotation; the posts belong to their authors",
-        citation=(
-            "Derczynski, Nichols, van Erp, Limsopatham: Results of the WNUT2017 Shared Task on Novel and Emerging "
-            "Entity Recognition. W-NUT 2017"
-        ),
-        restricted=True,
-    )
+    origin: ClassVar[DataSet] = SETS["wnut17"]
 
     def reader(self, place: Place) -> Conll:
         """Words and tags."""
-        names = ("wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated")
-        train, dev, test = map(place, names)
-        return Conll(train=train, dev=dev, test=test, comments=False)
+        return Conll(**self.parts(place), comments=False)
 
 
 @tasks.register("slots")
 @dataclass(frozen=True, kw_only=True)
-class Slots(Task):
+class Slots(TaggedSentences):
     """Words and slot tags from folders that hold ``seq.in`` and ``seq.out``: a line each, words or tags between spaces.
 
     A third file, ``label``, names the intent of each line and is not read.
 
     Attributes:
-        train, dev, test: paths of folders. Variables and ``~`` are expanded when they are read, so that a saved
-            experiment may say ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
+        train, dev, test: paths of folders; see `TaggedSentences`.
         scheme: how the files write slots; see `to_iob2`.
-        longest: number of words a line may have.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
-
-    train: str
     dev: str
-    test: str
     scheme: Scheme = "iob2"
-    longest: Count = 1000
-
-    def load(self) -> Splits:
-        """Read the files.
-
-        Raises:
-            DataError: a file cannot be read, or a line has more or fewer tags than words; the message names the file
-                and the line.
-        """
-        train, dev, test = map(self.examples, (self.train, self.dev, self.test))
-        splits = splits_of(train=train, dev=dev, test=test)
-        warn_of_shared(splits, "sentences")
-        warn_of_new_labels(splits)
-        return splits
 
     def examples(self, folder: str) -> list[Example]:
         """The lines of one folder.
@@ -238,18 +156,6 @@ class Slots(Task):
 
         return Example(source, (to_iob2(tags_of(labels, place), self.scheme, place),), where)
 
-    def parse(self, text: str) -> Symbols:
-        """Words separated by spaces.
-
-        Raises:
-            DataError: there is none, or there are more than ``longest``.
-        """
-        return sentence_of(text, self.longest)
-
-    def render(self, output: Symbols) -> str:
-        """Tags in IOB2, separated by spaces."""
-        return " ".join(output)
-
 
 _PARTS = ("train", "valid", "test")
 
@@ -263,24 +169,7 @@ class Snips(PublishedTask):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = Slots.metrics
-    origin: ClassVar[DataSet] = DataSet(
-        title="Snips commands",
-        folder="snips",
-        licence="CC0 1.0",
-        citation=(
-            "Coucke et al.: Snips Voice Platform: an embedded Spoken Language Understanding system for "
-            "private-by-design voice interfaces. arXiv 1805.10190; split: Goo et al.: Slot-Gated Modeling for Joint "
-            "Slot Filling and Intent Prediction. NAACL 2018"
-        ),
-        files=files(
-            "snips",
-            {
-                f"{part}/{name}": github("MiuLab/SlotGated-SLU", "61f0307", f"data/snips/{part}/{name}")
-                for part in _PARTS
-                for name in ("seq.in", "seq.out")
-            },
-        ),
-    )
+    origin: ClassVar[DataSet] = SETS["snips"]
 
     def reader(self, place: Place) -> Slots:
         """Words and tags."""

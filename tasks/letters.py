@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from structpred.config import Interval
-from structpred.downloads import DataSet, Published
+from structpred.downloads import DataSet
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, Metric, WordErrorRate
 from structpred.reading import Line, read_lines
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.lexicon import LexiconTask
+from structpred.tasks.published import SETS
 from structpred.tasks.reading import in_hashed_order, sentence_of, splits_of
 from structpred.vocabulary import Symbols
 
 PIXELS = 128
 FILE = "letter.data"
-_URL = "https://ai.stanford.edu/~btaskar/ocr/letter.data.gz"
 
 
 @tasks.register("letters")
@@ -36,13 +36,7 @@ class Letters(Task):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Accuracy(), WordErrorRate())
-    origin: ClassVar[DataSet] = DataSet(
-        title="OCR letters",
-        folder="letters",
-        licence="none stated; given out for research since 2003",
-        citation="Taskar, Guestrin, Koller: Max-Margin Markov Networks. NIPS 2003; data by Rob Kassel, MIT",
-        files={FILE: Published(_URL)},
-    )
+    origin: ClassVar[DataSet] = SETS["letters"]
 
     protocol: Literal["small", "large"] = "small"
     fold: Annotated[int, Interval(least=0, most=9)] = 0

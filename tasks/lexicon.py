@@ -17,7 +17,7 @@ from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.pairs import Tsv
-from structpred.tasks.published import Place, PublishedTask, files, github, warn_of_new_labels
+from structpred.tasks.published import SETS, Place, PublishedTask, warn_of_new_labels
 from structpred.tasks.reading import in_hashed_order, splits_of
 from structpred.vocabulary import Symbols
 
@@ -235,22 +235,7 @@ class Cmudict(PublishedTask):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
-    origin: ClassVar[DataSet] = DataSet(
-        title="CMUdict, split g014b2b",
-        folder="cmudict_g2p",
-        licence="CMUdict's own, in the manner of BSD with two clauses: free for any use with its notice",
-        citation=(
-            "The CMU Pronouncing Dictionary, Carnegie Mellon University; split distributed with Phonetisaurus: Novak, "
-            "Minematsu, Hirose: WFST-Based Grapheme-to-Phoneme Conversion. FSMNLP 2012"
-        ),
-        files=files(
-            "cmudict_g2p",
-            {
-                name: github("steveash/jg2p", "9ef9110", f"jg2p-core/src/test/resources/{name}")
-                for name in (TRAIN, TEST)
-            },
-        ),
-    )
+    origin: ClassVar[DataSet] = SETS["cmudict_g2p"]
 
     test: Literal["published", "held-out"] = "published"
 

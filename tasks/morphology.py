@@ -11,7 +11,7 @@ from structpred.reading import Line, read_lines
 from structpred.registry import tasks
 from structpred.task import Example
 from structpred.tasks.pairs import Pairs, Separation, Tsv, merged
-from structpred.tasks.published import Place, PublishedTask, files, github
+from structpred.tasks.published import SETS, Place, PublishedTask
 from structpred.tasks.reading import label_of, place_of
 from structpred.vocabulary import Symbols
 
@@ -121,8 +121,6 @@ class Inflection(Pairs):
 Language = Literal[
     "ady", "arm", "bul", "dut", "fre", "geo", "gre", "hin", "hun", "ice", "jpn", "kor", "lit", "rum", "vie"
 ]  # fmt: skip
-PARTS = ("train", "dev", "test")
-_WIKTIONARY = "text from Wiktionary, CC BY-SA 3.0: name the source and share changes alike"
 
 
 @tasks.register("sigmorphon-2020")
@@ -137,32 +135,13 @@ class Sigmorphon2020(PublishedTask):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate(), SigmorphonErrorRate())
-    origin: ClassVar[DataSet] = DataSet(
-        title="SIGMORPHON 2020 grapheme-to-phoneme conversion",
-        folder="sigmorphon2020",
-        licence=_WIKTIONARY,
-        citation=(
-            "Gorman, Ashby, Goyzueta, McCarthy, Wu, You: The SIGMORPHON 2020 Shared Task on Multilingual "
-            "Grapheme-to-Phoneme Conversion. SIGMORPHON 2020"
-        ),
-        files=files(
-            "sigmorphon2020",
-            {
-                f"{part}/{language}_{part}.tsv": github(
-                    "sigmorphon/2020", "3d9bb36", f"task1/data/{part}/{language}_{part}.tsv"
-                )
-                for part in PARTS
-                for language in Language.__args__  # type: ignore[attr-defined]  # typing.get_args would hide the order
-            },
-        ),
-    )
+    origin: ClassVar[DataSet] = SETS["sigmorphon2020"]
 
     language: Language
 
     def reader(self, place: Place) -> Tsv:
         """Pairs of a word and its phones."""
-        train, dev, test = (place(f"{part}/{self.language}_{part}.tsv") for part in PARTS)
-        return Tsv(train=train, dev=dev, test=test)
+        return Tsv(**self.parts(place))
 
 
 @tasks.register("sigmorphon-2021")
@@ -171,30 +150,11 @@ class Sigmorphon2021(PublishedTask):
     """Letters to phones in American English: 33,344, 4,168 and 4,168 words (Ashby et al. 2021, task 1, eng_us)."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
-    origin: ClassVar[DataSet] = DataSet(
-        title="SIGMORPHON 2021 grapheme-to-phoneme conversion",
-        folder="sigmorphon2021",
-        licence=_WIKTIONARY,
-        citation=(
-            "Ashby et al.: Results of the Second SIGMORPHON Shared Task on Multilingual Grapheme-to-Phoneme "
-            "Conversion. SIGMORPHON 2021"
-        ),
-        files=files(
-            "sigmorphon2021",
-            {
-                f"eng_us_{part}.tsv": github("sigmorphon/2021-task1", "821bcde", f"data/high/eng_us_{part}.tsv")
-                for part in PARTS
-            },
-        ),
-    )
+    origin: ClassVar[DataSet] = SETS["sigmorphon2021"]
 
     def reader(self, place: Place) -> Tsv:
         """Pairs of a word and its phones."""
-        train, dev, test = (place(f"eng_us_{part}.tsv") for part in PARTS)
-        return Tsv(train=train, dev=dev, test=test)
-
-
-_2017 = "519bb1677a7c747b3863d37069ffd395062288d8"
+        return Tsv(**self.parts(place))
 
 
 @tasks.register("sigmorphon-2017")
@@ -209,30 +169,11 @@ class Sigmorphon2017(PublishedTask):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = Inflection.metrics
-    origin: ClassVar[DataSet] = DataSet(
-        title="CoNLL-SIGMORPHON 2017 inflection",
-        folder="sigmorphon2017",
-        licence=_WIKTIONARY,
-        citation=(
-            "Cotterell et al.: CoNLL-SIGMORPHON 2017 Shared Task: Universal Morphological Reinflection in 52 "
-            "Languages. CoNLL-SIGMORPHON 2017"
-        ),
-        files=files(
-            "sigmorphon2017",
-            {
-                f"{language}-{part}": github(
-                    "sigmorphon/conll2017", _2017, f"{'answers' if 'test' in part else 'all'}/task1/{language}-{part}"
-                )
-                for language in ("english", "finnish", "german")
-                for part in ("train-low", "train-medium", "train-high", "dev", "uncovered-test")
-            },
-        ),
-    )
+    origin: ClassVar[DataSet] = SETS["sigmorphon2017"]
 
     language: str
     size: Literal["low", "medium", "high"] = "medium"
 
     def reader(self, place: Place) -> Inflection:
         """Lemmas, forms and features."""
-        train, dev, test = (f"{self.language}-{part}" for part in (f"train-{self.size}", "dev", "uncovered-test"))
-        return Inflection(train=place(train), dev=place(dev), test=place(test))
+        return Inflection(**self.parts(place))

@@ -12,6 +12,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric, SymbolErrorRate, WordErrorRate
 from structpred.reading import Encoding, read_lines
 from structpred.registry import tasks
+from structpred.sequences import Source
 from structpred.task import Example, Splits, Task
 from structpred.tasks.published import warn_of_new_labels, warn_of_shared
 from structpred.tasks.reading import in_hashed_order, label_of, place_of, shared, splits_of
@@ -134,8 +135,8 @@ def merged(examples: Iterable[Example]) -> list[Example]:
     Raises:
         DataError: two of the same source have other metadata.
     """
-    first: dict[Symbols, Example] = {}
-    references: dict[Symbols, dict[Symbols, None]] = defaultdict(dict)  # the inner dict is a set that keeps order
+    first: dict[Source, Example] = {}
+    references: dict[Source, dict[Symbols, None]] = defaultdict(dict)  # the inner dict is a set that keeps order
     for example in examples:
         before = first.setdefault(example.source, example)
         if example.metadata != before.metadata:
@@ -153,7 +154,7 @@ def hold_out(examples: Sequence[Example], *, parts: int, path: str) -> list[list
     Raises:
         DataError: there are too few sources; the message begins with ``path``.
     """
-    of: dict[Symbols, list[Example]] = defaultdict(list)
+    of: dict[Source, list[Example]] = defaultdict(list)
     for example in examples:
         of[example.source].append(example)
     if len(of) <= parts:
@@ -227,20 +228,9 @@ class Tsv(Pairs):
     merged. A blank line is refused, except at the end of a file. Symbols are compared as they stand: letter case and
     Unicode normal form are the file's business.
 
-    A split without a file of its own is held out of ``train``: a tenth of its sources (at least one), the first in
-    the order of their SHA-256 for ``test``, the next for ``dev``, whatever the order of the lines; no source is on
-    two sides. Where the files themselves share sources, a warning says how many.
+    How splits without a file are held out, and the other fields, are those of `Pairs`.
 
     Attributes:
-        train: path of the training file. Variables and ``~`` are expanded when it is read, so that a saved
-            experiment may say ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
-        dev: path of the dev file, or None to hold it out.
-        test: path of the test file, or None to hold it out.
-        source: what a source symbol is: a character (spaces are symbols too), or what stands between spaces
-            (several spaces count as one).
-        target: the same of the target.
-        longest: number of symbols a source or a target may have.
-        encoding: how the files' bytes stand for characters.
         columns: number of columns every line has.
         source_column, target_column: which of them to read, from 0.
     """

@@ -9,11 +9,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from structpred.errors import DataError
-from structpred.recordings import Recording, Source, spelt
+from structpred.sequences import Source, fingerprint, spelt
 from structpred.task import Example, Splits
 from structpred.vocabulary import Symbols
+
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 def splits_of(*, train: Sequence[Example], dev: Sequence[Example], test: Sequence[Example]) -> Splits:
@@ -49,9 +52,9 @@ def digest_of(*splits: Sequence[Example]) -> str:
     for i, split in enumerate(splits):  # piece by piece: the text of all together may be larger than the data
         hashed.update(b",[" if i else b"[")
         for j, example in enumerate(split):
-            source = example.source.digest if isinstance(example.source, Recording) else example.source
             known = [json.dumps(dict(example.metadata), sort_keys=True)] if example.metadata else []
-            text = json.dumps([source, example.references, *known], separators=(",", ":"), ensure_ascii=False)
+            content = [fingerprint(example.source), example.references, *known]
+            text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
             hashed.update(f",{text}".encode() if j else text.encode())
         hashed.update(b"]")
     hashed.update(b"]")
@@ -104,7 +107,7 @@ def _unseen(what: str, text: str, character: str) -> str:
     )
 
 
-def in_hashed_order(sources: Iterable[Source]) -> list[Source]:
+def in_hashed_order(sources: Iterable[AnySource]) -> list[AnySource]:
     """Sources in the order of the SHA-256 of their text: as good as shuffled, and the same everywhere.
 
     Taking splits from the front keeps a source's split when others are added behind it.

@@ -17,10 +17,11 @@ from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric
 from structpred.reading import read_lines
-from structpred.recordings import Recording
 from structpred.registry import tasks
+from structpred.sequences import Recording
 from structpred.task import Example, Splits, Task
 from structpred.tasks.lexicon import PHONES, PhoneErrorRate, PhoneSet, folded
+from structpred.tasks.published import SETS
 from structpred.tasks.reading import place_of, splits_of
 from structpred.vocabulary import Symbols
 
@@ -260,17 +261,7 @@ class Timit(Task):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (PhoneErrorRate(),)
-    origin: ClassVar[DataSet] = DataSet(
-        title="TIMIT",
-        folder="timit",
-        licence="sold by the Linguistic Data Consortium as LDC93S1, for what your agreement with it allows",
-        citation=(
-            "Garofolo, Lamel, Fisher, Fiscus, Pallett, Dahlgren, Zue: TIMIT Acoustic-Phonetic Continuous Speech "
-            "Corpus. LDC93S1, Linguistic Data Consortium 1993"
-        ),
-        restricted=True,
-        files={},
-    )
+    origin: ClassVar[DataSet] = SETS["timit"]
 
     folder: str = "$STRUCTPRED_DATA/timit"
     phones: PhoneSet = 61

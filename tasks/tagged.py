@@ -3,6 +3,7 @@
 import codecs
 import re
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -286,54 +287,39 @@ class CommentWarning(UserWarning):
     """Lines of a file may be comments or words."""
 
 
-@tasks.register("conll")
 @dataclass(frozen=True, kw_only=True)
-class Conll(Task):
-    """Words and chunk tags from files of columns, plain or packed by gzip; see `Columns` for what a file looks like.
+class TaggedSentences(Task):
+    """Sentences with one tag for each word, from files; a subclass says how a file looks.
 
-    Tags become IOB2, so that labels and scores do not depend on how a file writes its chunks.
+    Warnings say how many sentences of dev and test are in the training data too, and which tags training never sees.
 
     Attributes:
-        train, test: paths. Variables and ``~`` are expanded when they are read, so that a saved experiment may say
-            ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
-        dev: the same, or None to hold out the last tenth of the training sentences.
-        word, label: the columns of a word and of its tag, from 0, or from −1 at the end backwards.
-        scheme: how the files write chunks; see `to_iob2`.
-        comments: pass over comments: lines that begin with # in front of a sentence and have more or fewer columns
-            than the others. False where there are none.
-        hash_lines: what such a line is that has as many columns as the others, between spaces: ``"words"`` or
-            ``"comments"``. None takes it for a word if it has a tag, and warns.
+        train, dev, test: paths. Variables and ``~`` are expanded when they are read, so that a saved experiment may
+            say ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
         longest: number of words a sentence may have.
-        encoding: how the files' bytes stand for characters.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
-    identity_optional: ClassVar[tuple[str, ...]] = ("encoding", "hash_lines")
 
     train: str
-    dev: str | None = None
+    dev: str | None
     test: str
-    word: int = 0
-    label: int = -1
-    scheme: Scheme = "iob2"
-    comments: bool = True
     longest: Count = 1000
-    encoding: Encoding = "utf-8"
-    hash_lines: Literal["words", "comments"] | None = None
 
-    def load(self) -> Splits:
-        """Read the files.
+    @abstractmethod
+    def examples(self, path: str) -> list[Example]:
+        """The sentences of one path.
 
         Raises:
-            DataError: a file cannot be read, a line or a tag is not what it must be, or there is too little to hold
-                some out; the message names the file and the line.
+            DataError: it cannot be read, or a line is not what it must be; the message names the file and the line.
         """
-        splits = self._splits()
-        warn_of_shared(splits, "sentences")
-        warn_of_new_labels(splits)
-        return splits
 
-    def _splits(self) -> Splits:
+    def split(self) -> Splits:
+        """The sentences of all parts; without a path for dev it is the last tenth of the training sentences.
+
+        Raises:
+            DataError: as `examples` does, or there are too few sentences to hold some out.
+        """
         train, test = self.examples(self.train), self.examples(self.test)
         if self.dev is not None:
             return splits_of(train=train, dev=self.examples(self.dev), test=test)
@@ -344,6 +330,59 @@ class Conll(Task):
                 f"{len(train)}; name a file for dev"
             )
         return splits_of(train=train[:-held_out], dev=train[-held_out:], test=test)
+
+    def load(self) -> Splits:
+        """Read the files.
+
+        Raises:
+            DataError: as `split` does.
+        """
+        splits = self.split()
+        warn_of_shared(splits, "sentences")
+        warn_of_new_labels(splits)
+        return splits
+
+    def parse(self, text: str) -> Symbols:
+        """Words separated by spaces.
+
+        Raises:
+            DataError: there is none, or there are more than ``longest``.
+        """
+        return sentence_of(text, self.longest)
+
+    def render(self, output: Symbols) -> str:
+        """Tags separated by spaces; those of chunks in IOB2."""
+        return " ".join(output)
+
+
+@tasks.register("conll")
+@dataclass(frozen=True, kw_only=True)
+class Conll(TaggedSentences):
+    """Words and chunk tags from files of columns, plain or packed by gzip; see `Columns` for what a file looks like.
+
+    Tags become IOB2, so that labels and scores do not depend on how a file writes its chunks. The other fields
+    are those of `TaggedSentences`.
+
+    Attributes:
+        dev: a path, or None to hold out the last tenth of the training sentences.
+        word, label: the columns of a word and of its tag, from 0, or from −1 at the end backwards.
+        scheme: how the files write chunks; see `to_iob2`.
+        comments: pass over comments: lines that begin with # in front of a sentence and have more or fewer columns
+            than the others. False where there are none.
+        hash_lines: what such a line is that has as many columns as the others, between spaces: ``"words"`` or
+            ``"comments"``. None takes it for a word if it has a tag, and warns.
+        encoding: how the files' bytes stand for characters.
+    """
+
+    identity_optional: ClassVar[tuple[str, ...]] = ("encoding", "hash_lines")
+
+    dev: str | None = None
+    word: int = 0
+    label: int = -1
+    scheme: Scheme = "iob2"
+    comments: bool = True
+    encoding: Encoding = "utf-8"
+    hash_lines: Literal["words", "comments"] | None = None
 
     def examples(self, path: str) -> list[Example]:
         """The sentences of one file.
@@ -404,18 +443,6 @@ class Conll(Task):
         tagged = zip(file.column(self.label), file.sentences, strict=True)
         places = [(tags, partial(place, lines)) for tags, lines in tagged]
         return [to_iob2(tags_of(tags, where), self.scheme, where) for tags, where in places]
-
-    def parse(self, text: str) -> Symbols:
-        """Words separated by spaces.
-
-        Raises:
-            DataError: there is none, or there are more than ``longest``.
-        """
-        return sentence_of(text, self.longest)
-
-    def render(self, output: Symbols) -> str:
-        """Tags in IOB2, separated by spaces."""
-        return " ".join(output)
 
 
 def _warn_of_doubtful(file: Columns) -> None:

@@ -16,7 +16,7 @@ from structpred.reading import Line, read_member
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.pairs import Parallel
-from structpred.tasks.published import Place, PublishedTask, files, github
+from structpred.tasks.published import SETS, Place, PublishedTask
 from structpred.tasks.reading import shared, splits_of
 from structpred.vocabulary import Symbols
 
@@ -25,35 +25,12 @@ Language = Literal["de", "en", "fr"]
 _STEMS = {kind: tuple(f"{kind}/{part}{ending}" for part in ("train", "val", "test_2016_flickr"))
           for kind, ending in (("tok", ".lc.norm.tok"), ("raw", ""))}  # fmt: skip
 
-_ORIGIN = DataSet(
-    title="Multi30k",
-    folder="multi30k",
-    licence="for non-commercial research and education only",
-    citation=(
-        "Elliott, Frank, Sima'an, Specia: Multi30K: Multilingual English-German Image Descriptions. Workshop on Vision "
-        "and Language 2016; French: Elliott et al.: Findings of the Second Shared Task on Multimodal Machine "
-        "Translation and Multilingual Image Description. WMT 2017"
-    ),
-    restricted=True,
-    files=files(
-        "multi30k",
-        {
-            f"{stem}.{language}": github(
-                "multi30k/dataset", "a3d2e0d", f"data/task1/{stem}.{language}{'.gz' if kind == 'raw' else ''}"
-            )
-            for kind, stems in _STEMS.items()
-            for stem in stems
-            for language in ("de", "en", "fr")
-        },
-    ),
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Captions(PublishedTask):
     """What both forms of the text have in common."""
 
-    origin: ClassVar[DataSet] = _ORIGIN
+    origin: ClassVar[DataSet] = SETS["multi30k"]
     kind: ClassVar[str]
 
     source: Language = "de"
@@ -140,15 +117,7 @@ class Tatoeba(Task):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Bleu(), Chrf())
-    origin: ClassVar[DataSet] = DataSet(
-        title="Tatoeba German-English",
-        folder="tatoeba",
-        licence="CC BY 2.0: name tatoeba.org and manythings.org/anki",
-        citation="Tatoeba, https://tatoeba.org; Tab-delimited Bilingual Sentence Pairs, https://www.manythings.org/anki",
-        files=files(
-            "tatoeba", {ARCHIVE: github("rioyshky/translation", "de48b7027f7318d77010a6e08ed928c10748c23d", ARCHIVE)}
-        ),
-    )
+    origin: ClassVar[DataSet] = SETS["tatoeba"]
 
     source: GermanOrEnglish = "de"
     target: GermanOrEnglish = "en"

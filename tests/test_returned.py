@@ -366,8 +366,11 @@ ODD: dict[str, tuple[Any, str]] = {
         replace(DATA, dev=(GOOD, untyped(("a", "b")))),
         r"dev, must return an Example .* as number 2; correct it",
     ),
-    "text": (replace(DATA, train=(replace(GOOD, source="ab"),)), r"train, must return an Example of symbols"),
-    "numbers": (replace(DATA, test=(replace(GOOD, source=(1, 2)),)), r"test, must return .* which are str"),
+    "text": (
+        replace(DATA, train=(replace(GOOD, source=untyped("ab")),)),
+        r"train, must return an Example of symbols",
+    ),
+    "numbers": (replace(DATA, test=(replace(GOOD, source=untyped((1, 2))),)), r"test, must return .* which are str"),
     "reference": (replace(DATA, train=(replace(GOOD, references=(untyped("ab"),)),)), r"train, .*'ab'.* as number 1"),
     "none": (replace(DATA, train=(replace(GOOD, references=()),)), r"with one reference or more, but returned"),
     "metadata": (

@@ -10,7 +10,7 @@ import torch
 
 from structpred.experiments.benchmarks.standalone import MissingPeer
 from structpred.models import Seq2Seq
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 SPECIALS = 4
@@ -53,7 +53,7 @@ def build(model: Seq2Seq, sizes: Sizes) -> Any:
     return built
 
 
-def batch(inputs: Inputs, targets: Sequences | None = None) -> Any:
+def batch(inputs: Sequences, targets: Sequences | None = None) -> Any:
     """A batch as JoeyNMT has it, with the longest sentences first."""
     from joeynmt.batch import Batch
 

@@ -30,7 +30,7 @@ from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Median, report, seconds
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
-from structpred.sequences import Inputs
+from structpred.sequences import Sequences
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
 from structpred.training.data import EncodedData, EpochPlan
@@ -90,7 +90,7 @@ def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan) -> list[Pair]
     """Seconds of a beam search over each batch, after one that is thrown away."""
     from joeynmt.search import search
 
-    def search_ours(inputs: Inputs) -> None:
+    def search_ours(inputs: Sequences) -> None:
         ours(inputs).decode(Decoding(beam=BEAM))
 
     found = []

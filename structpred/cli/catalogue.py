@@ -51,6 +51,9 @@ def describe(given: Describe, console: Console) -> None:
     for name, family, cls in _named(given.name):
         console.print(Text(f"{name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True)
         console.print(Text(f"{inspect.getdoc(cls) or ''}\n"), soft_wrap=True)
+        for base in cls.__mro__[1:]:
+            if {field.name for field in fields(cls)} & set(vars(base).get("__annotations__", {})):
+                console.print(Text(f"{base.__name__}: {inspect.getdoc(base) or ''}\n"), soft_wrap=True)
         if isinstance(origin := getattr(cls, "origin", None), DataSet):
             console.print(Text(f"Licence: {origin.licence}\nCite: {origin.citation}\n"), soft_wrap=True)
         rows = [(field.name, _kind(hints(cls)[field.name]), _shown(field.default)) for field in fields(cls)]

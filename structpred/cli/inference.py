@@ -15,8 +15,8 @@ from structpred.errors import ConfigError, DataError
 from structpred.files import write_atomically
 from structpred.plain import plain
 from structpred.reading import each_line, read_bytes, read_stream
-from structpred.recordings import Source
 from structpred.runs import Run
+from structpred.sequences import Source
 from structpred.tables import escaped
 from structpred.task import Splits, loaded
 from structpred.training.data import warn_of_unknown
@@ -119,7 +119,8 @@ def _rows(given: Predict, run: Run, inputs: list[Input]) -> Iterator[list[str]]:
     """What is written for each input."""
     if not inputs:
         return
-    sources, render = [each.source for each in inputs], run.experiment.task.render
+    sources = [each.source for each in inputs if not isinstance(each.source, DataError)]
+    render = run.experiment.task.render
     if given.n_best is None:
         decoding = run.experiment.decoding if given.beam is None else Decoding(beam=given.beam)
         for output in predictions(run.model, run.codec, sources, decoding):

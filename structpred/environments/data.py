@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from structpred.errors import DataError
-from structpred.recordings import Recording
+from structpred.sequences import Recording, spelt
 from structpred.task import Example, Splits, Task, loaded
 from structpred.vocabulary import Vocabularies, Vocabulary
 
@@ -108,7 +108,7 @@ class EncodedTask:
                 "whose inputs are symbols"
             )
         references = (reference for example in splits.train for reference in example.references)
-        vocabularies = Vocabularies.of([example.source for example in splits.train], references)
+        vocabularies = Vocabularies.of([spelt(example.source) for example in splits.train], references)
         if not len(vocabularies.labels):
             raise DataError(
                 f"an environment needs training examples with labels to choose from, but {type(task).__name__} has "
@@ -132,7 +132,7 @@ class EncodedTask:
         variants = np.array([len(example.references) for example in examples], np.int64)
         return EncodedSplit(
             examples=examples,
-            sources=Ragged.of([inputs.encode(example.source, unknown=len(inputs)) for example in examples]),
+            sources=Ragged.of([inputs.encode(spelt(example.source), unknown=len(inputs)) for example in examples]),
             references=Ragged.of(list(map(labels.encode, references))),
             first=variants.cumsum() - variants,
             variants=variants,

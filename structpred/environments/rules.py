@@ -14,6 +14,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.registry import nearest
 from structpred.rewards import Context, Reward, bind
 from structpred.rewards.base import Incremental
+from structpred.sequences import spelt
 from structpred.task import Task
 
 Split = Literal["train", "dev", "test"]
@@ -139,7 +140,7 @@ class Rules:
         """An episode as text."""
         labels = self.encoded.vocabularies.labels
         shown = self.split.examples[example]
-        lines = [("source", " ".join(shown.source)), ("output", self.task.render(labels.decode(prefix)))]
+        lines = [("source", " ".join(spelt(shown.source))), ("output", self.task.render(labels.decode(prefix)))]
         lines += [("reference", self.task.render(reference)) for reference in shown.references]
         lines += [("reward", f"{score:g}" + ("" if over else " so far"))]
         return "\n".join(f"{name:<9} {text}" for name, text in lines)

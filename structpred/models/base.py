@@ -1,16 +1,85 @@
-"""What a model is."""
+"""Models, and how they read their inputs: by default one learned vector for every symbol."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from structpred.config import Config
+from structpred.config import Config, Count
 from structpred.distributions.protocols import Distribution
-from structpred.models.inputs import Featurizer, SymbolEmbedding
-from structpred.registry import models
+from structpred.registry import inputs, models
+from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
+from structpred.vocabulary import Symbols, Vocabularies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Featurizer(Config):
+    """What a model sees at every input position. One's own is a subclass with a name, and fits any of our models.
+
+    Attributes:
+        symbolic: True where inputs are looked up among those of the training data; False where a symbol says all there
+            is to it, as a picture does. Then there is no vocabulary of inputs, and it is open besides.
+        recorded: True where sources are `structpred.sequences.Recording`, False where they are symbols.
+        open_vocabulary: True where symbols unknown from training are nothing unusual, as for words.
+        min_count: input symbols seen fewer times in training are read as unknown.
+    """
+
+    family = inputs
+    symbolic: ClassVar[bool] = True
+    recorded: ClassVar[bool] = False
+    open_vocabulary: ClassVar[bool] = False
+
+    min_count: Count = 1
+
+    @abstractmethod
+    def read(self, sources: Sequence[Any], vocabularies: Vocabularies) -> FlatSequences:
+        """Sources as tensors: all of them symbols, or all of them recordings where the encoder is ``recorded``."""
+
+    @abstractmethod
+    def build(self, sizes: Sizes, features: int) -> nn.Module:
+        """A module that takes a batch of inputs and returns ``[batch, time, size]``; its attribute ``size`` is that.
+
+        Args:
+            sizes: what is known of the training data.
+            features: the size the model would like; an encoder that has its own size may ignore it.
+        """
+
+
+@inputs.register("symbols")
+@dataclass(frozen=True, kw_only=True)
+class SymbolEmbedding(Featurizer):
+    """One learned vector for each input symbol, as large as the model asks for; zero for an unknown one."""
+
+    def read(self, sources: Sequence[Symbols], vocabularies: Vocabularies) -> FlatSequences:
+        """Input ids; a symbol unknown from training becomes id ``len(vocabularies.inputs)``."""
+        known = vocabularies.inputs
+        return FlatSequences.of([known.encode(source, unknown=len(known)) for source in sources])
+
+    def build(self, sizes: Sizes, features: int) -> nn.Module:
+        """The table."""
+        return SymbolTable(sizes.num_inputs, features)
+
+
+class SymbolTable(nn.Module):
+    """The embeddings of `SymbolEmbedding`."""
+
+    def __init__(self, symbols: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.table = nn.Embedding(symbols + 1, size)
+        nn.init.normal_(self.table.weight, std=size**-0.5)
+        with torch.no_grad():
+            self.table.weight[symbols] = 0.0  # the unknown symbol
+
+    def forward(self, symbols: Sequences) -> Float[Tensor, "batch time size"]:
+        """Look them up."""
+        vectors: Tensor = self.table(symbols.labels)
+        return vectors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from structpred.sequences import Inputs
+from structpred.sequences import Sequences
 
 
 def locked_dropout(module: nn.Module, like: Tensor, rate: float) -> Float[Tensor, "batch 1 features"]:
@@ -58,7 +58,7 @@ class RecurrentEncoder(nn.Module):
         self.forwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.backwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
 
-    def forward(self, inputs: Inputs) -> Encoded:
+    def forward(self, inputs: Sequences) -> Encoded:
         """Encode ``[batch, time]`` into as many positions, and one more with an end mark."""
         features, lengths = self.reader(inputs), inputs.lengths
         if self.end is not None:

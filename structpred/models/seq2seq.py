@@ -13,11 +13,10 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
 from structpred.errors import ConfigError
-from structpred.models.base import Model
+from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.models.encoder import RecurrentEncoder, UniqueRows, locked_dropout, stepped, unrolled
-from structpred.models.inputs import Featurizer, SymbolEmbedding
 from structpred.registry import models
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 
@@ -90,7 +89,7 @@ class Seq2SeqModule(nn.Module):
         if model.tied:
             self.output.weight = self.embedding.weight
 
-    def forward(self, inputs: Inputs) -> Autoregressive:
+    def forward(self, inputs: Sequences) -> Autoregressive:
         """p(·|x) for inputs ``[batch, time]``."""
         encoded = self.encoder(inputs)
         batch, layers, hidden = len(inputs.lengths), self.model.decoder_layers, self.model.hidden

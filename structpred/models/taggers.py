@@ -12,11 +12,10 @@ from structpred.distributions.factorised import Factorised
 from structpred.distributions.linear_chain import LinearChain
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError
-from structpred.models.base import Model
+from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.models.encoder import RecurrentEncoder
-from structpred.models.inputs import Featurizer, SymbolEmbedding
 from structpred.registry import models
-from structpred.sequences import Inputs
+from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 
@@ -69,7 +68,7 @@ class LSTMTaggerModule(nn.Module):
         super().__init__()
         self.scores = scores
 
-    def forward(self, inputs: Inputs) -> Factorised:
+    def forward(self, inputs: Sequences) -> Factorised:
         """p(·|x) for inputs ``[batch, time]``."""
         return Factorised(self.scores(inputs), inputs.lengths)
 
@@ -85,7 +84,7 @@ class LabelScores(nn.Module):
         )
         self.output = nn.Linear(tagger.hidden, sizes.num_labels)
 
-    def forward(self, inputs: Inputs) -> Float[Tensor, "batch time labels"]:
+    def forward(self, inputs: Sequences) -> Float[Tensor, "batch time labels"]:
         """Scores at the inputs' positions; that of the end mark, which makes an empty input an input too, is cut."""
         scores: Tensor = self.output(self.encoder(inputs).memory[:, :-1])
         return scores
@@ -120,7 +119,7 @@ class CRFModule(nn.Module):
         self.scores = scores
         self.chain = torchcrf.CRF(labels, batch_first=True)  # holds the parameters; the algorithms are ours
 
-    def forward(self, inputs: Inputs) -> LinearChain:
+    def forward(self, inputs: Sequences) -> LinearChain:
         """p(·|x) for inputs ``[batch, time]``."""
         chain = self.chain
         return LinearChain.with_ends(

@@ -42,7 +42,7 @@ class FunctionReward(Reading):
 
     The function sees lists of label ids, lists of the task's symbols, or texts as the task renders them. A function
     with keyword-only parameters named ``source`` or ``metadata``, as in ``f(output, reference, *, source)``, is also
-    given the example's source, a list of symbols or a `structpred.recordings.Recording`, and its `Example.metadata`.
+    given the example's source, a list of symbols or a `structpred.sequences.Recording`, and its `Example.metadata`.
 
     The function is called once per candidate and reference, of which the best counts. Its source text is part of a
     run's identity; the source of what it calls is not. It is imported and its parameters are checked where an identity

@@ -17,9 +17,9 @@ from structpred.experiment import Experiment
 from structpred.foreign import is_foreign
 from structpred.imports import way_back
 from structpred.metrics import Metric, score
-from structpred.recordings import Source, spelt
 from structpred.results import RunResult
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
+from structpred.sequences import Source, spelt
 from structpred.tables import read_predictions
 from structpred.task import Example, Sizes, Splits, loaded
 from structpred.training.checkpoint import decoded

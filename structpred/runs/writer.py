@@ -17,10 +17,10 @@ from structpred.files import write_atomically
 from structpred.imports import sources_of
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
-from structpred.recordings import spelt
 from structpred.results import RunResult
 from structpred.runs.folder import Folder, encoded, sha256, write_data, written
 from structpred.runs.run import Run, not_finite, trained_by
+from structpred.sequences import spelt
 from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
 from structpred.training import checkpoint

@@ -14,14 +14,12 @@ from torch import Tensor
 
 from structpred.config import digest
 from structpred.errors import DataError
-from structpred.models.base import Model
-from structpred.models.inputs import Featurizer
+from structpred.models.base import Featurizer, Model
 from structpred.objective import Objective
-from structpred.recordings import Recording, Source, spelt
 from structpred.returned import checked, described, refuse
 from structpred.rewards.reading import asks_for_examples
 from structpred.seeds import generator
-from structpred.sequences import FlatInputs, FlatSequences, Inputs, Sequences
+from structpred.sequences import FlatSequences, Recording, Sequences, Source, spelt
 from structpred.task import Example, Sizes, Splits
 from structpred.vocabulary import Symbols, Vocabularies
 
@@ -50,7 +48,7 @@ class Tokenizer:
         known = sources if encoder.symbolic else []
         return cls(Vocabularies.of(known, references, min_count=encoder.min_count), encoder)
 
-    def read(self, sources: Sequence[Source]) -> FlatInputs:
+    def read(self, sources: Sequence[Source]) -> FlatSequences:
         """Sources as a model's inputs.
 
         Raises:
@@ -88,7 +86,7 @@ class TrainingData:
         sizes: what models and objectives must know.
     """
 
-    inputs: FlatInputs
+    inputs: FlatSequences
     references: FlatSequences
     first: Int[Tensor, " n"]
     variants: Int[Tensor, " n"]
@@ -255,7 +253,7 @@ class Batch:
         tokens: target tokens, ends included.
     """
 
-    inputs: Inputs
+    inputs: Sequences
     targets: Sequences
     draws: Sequences | None
     tokens: int

@@ -14,8 +14,7 @@ from structpred.distributions.protocols import NBest
 from structpred.errors import ConfigError, StructpredError
 from structpred.foreign import modules_of
 from structpred.metrics import Counts, Metric, OfUnknown, counts, score
-from structpred.recordings import Source
-from structpred.sequences import FlatInputs
+from structpred.sequences import FlatSequences, Source
 from structpred.task import Example, Splits, Task
 from structpred.training.data import Tokenizer
 from structpred.vocabulary import Symbols
@@ -64,7 +63,7 @@ def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int
 
 
 @torch.no_grad()
-def _by_length(model: nn.Module, inputs: FlatInputs, decode: Callable[[Any], list[Item]]) -> list[Item]:
+def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], list[Item]]) -> list[Item]:
     """Apply ``decode`` to p(·|x) of inputs of similar length together; results in the order of the inputs."""
     device = next(model.parameters()).device
     training = model.training

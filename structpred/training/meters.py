@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from structpred.errors import RunError
-from structpred.recordings import spelt
+from structpred.sequences import spelt
 from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 

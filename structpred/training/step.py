@@ -18,7 +18,7 @@ from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 from structpred.training.checkpoint import State
 from structpred.training.data import Batch, EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext, without_hints
@@ -40,7 +40,6 @@ class TrainingStep(nn.Module):
         objective: what is minimised.
         state: the objective's own module, or None.
         generator: source of the draws that the objective makes during a step.
-        kind: the class of a batch of inputs, which ``from_tensors`` puts together again.
         symbols: number of input symbols known from training.
         specification: what the network was built from, which says what distribution it returns; None to trust it.
     """
@@ -52,13 +51,12 @@ class TrainingStep(nn.Module):
         state: nn.Module | None,
         generator: torch.Generator | None,
         *,
-        kind: type = Sequences,
         symbols: int = 0,
         specification: Model | None = None,
     ) -> None:
         super().__init__()
         self.model, self.objective, self.state, self.generator = model, objective, state, generator
-        self.kind, self.symbols, self.specification = kind, symbols, specification
+        self.symbols, self.specification = symbols, specification
 
     def forward(
         self, inputs: Plain, targets: Plain, draws: Plain, step: int = 0, share: float = 0.0
@@ -71,8 +69,7 @@ class TrainingStep(nn.Module):
             ConfigError: the network returns no distribution of its model's class, or the objective no losses that
                 could be minimised.
         """
-        given = self.kind.from_tensors(*inputs)  # type: ignore[attr-defined]  # a class of Inputs
-        given = self.objective.corrupt(given, self.symbols, self.generator)
+        given = self.objective.corrupt(Sequences.from_tensors(*inputs), self.symbols, self.generator)
         losses = self.objective(
             self._distribution(given),
             Sequences.from_tensors(*targets),
@@ -89,7 +86,7 @@ class TrainingStep(nn.Module):
             refuse(what, "losses with a gradient to the model's weights", "values without one", advice)
         return losses.values, losses.diagnostics
 
-    def _distribution(self, given: Inputs) -> object:
+    def _distribution(self, given: Sequences) -> object:
         """p, of the class that the model's specification names."""
         p: object = self.model(given)
         if self.specification is not None and not isinstance(p, self.specification.distribution):
@@ -101,9 +98,8 @@ class TrainingStep(nn.Module):
 
 def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
     """A batch as the first arguments of `TrainingStep.forward`."""
-    targets, draws = batch.targets, batch.draws
-    drawn = () if draws is None else (*draws.tensors(), draws.total, draws.weights)
-    return batch.inputs.tensors(), (*targets.tensors(), targets.total, None, targets.examples), drawn
+    drawn = () if batch.draws is None else batch.draws.tensors()
+    return batch.inputs.tensors(), batch.targets.tensors(), drawn
 
 
 class MemoryWarning(RuntimeWarning):
@@ -340,15 +336,8 @@ class Stepper:
         state = recipe.objective.state(sizes)
         if state is not None:
             _module(f"{type(recipe.objective).__name__}.state", state)
-        kind = prepared.training.inputs.padded
         return TrainingStep(
-            model,
-            recipe.objective,
-            state,
-            self.generator,
-            kind=kind,
-            symbols=sizes.num_inputs,
-            specification=recipe.model,
+            model, recipe.objective, state, self.generator, symbols=sizes.num_inputs, specification=recipe.model
         )
 
     def _stream(self, name: str) -> int:

@@ -18,10 +18,10 @@ from structpred.config import Config, components
 from structpred.decoding import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
-from structpred.recordings import Source
 from structpred.results import Epoch
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
+from structpred.sequences import Source
 from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext

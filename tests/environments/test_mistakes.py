@@ -11,8 +11,8 @@ from gymnasium.error import InvalidAction, ResetNeeded, UnsupportedMode
 
 from structpred.environments import SequencePrediction, SequencePredictionVectorEnv
 from structpred.errors import CodeError, ConfigError, DataError
-from structpred.recordings import Recording
 from structpred.rewards import EditDistance, FunctionReward, Hamming, Reward
+from structpred.sequences import Recording
 from structpred.task import Example, Splits
 from structpred.tasks import HiddenMarkov, SpellingVariants
 from tests.support.environments import Readings, TwoReadings, steps_of

@@ -14,11 +14,11 @@ from structpred import Experiment, Run, Trainer, train
 from structpred.environments import Policy, SequencePrediction, SequencePredictionVectorEnv
 from structpred.errors import ConfigError
 from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
-from structpred.models.words import WordEmbedding
+from structpred.models.inputs import WordEmbedding
 from structpred.objectives import REINFORCE, MaximumLikelihood
 from structpred.objectives.baselines import NoBaseline
 from structpred.rewards import EditDistance, Hamming, Reward
-from structpred.sequences import Sequences
+from structpred.sequences import Sequences, spelt
 from structpred.tasks import HiddenMarkov
 from structpred.testing.spaces import Dictated, every_output, log_probs_of, repeated, tuples_of
 
@@ -93,7 +93,7 @@ def test_reinforce_through_rollouts_has_the_expected_gradient_of_the_objective(n
     earned = torch.tensor([value for _, _, value, _ in rollouts], dtype=torch.float64)
     through_rollouts = gradient(-(log_probs.detach().exp() * earned * log_probs).sum(), run.model)
     shown = env.examples[example]
-    inputs = Sequences.of([run.codec.vocabularies.inputs.encode(shown.source)])
+    inputs = Sequences.of([run.codec.vocabularies.inputs.encode(spelt(shown.source))])
     targets = Sequences.of([run.codec.vocabularies.labels.encode(shown.references[0])])
 
     p = run.model(inputs)

@@ -17,8 +17,9 @@ SOURCES = [("0110", "1111"), (), ("0000",)]
 def test_a_symbol_is_its_pixels() -> None:
     frames = BitImages(pixels=4).read(SOURCES, NOTHING).gather(torch.tensor([0, 1, 2]))
     assert frames.lengths.tolist() == [2, 0, 1]
-    assert frames.values[0].tolist() == [[0, 1, 1, 0], [1, 1, 1, 1]]
-    assert frames.values.dtype == torch.float32
+    assert frames.vectors is not None
+    assert frames.vectors[0].tolist() == [[0, 1, 1, 0], [1, 1, 1, 1]]
+    assert frames.vectors.dtype == torch.float32
     assert len(BitImages().read([(), ()], NOTHING)) == 2
     assert len(BitImages().read([], NOTHING)) == 0
 

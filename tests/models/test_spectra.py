@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from structpred.errors import DataError
-from structpred.frames import FlatFrames
 from structpred.models import Featurizer, FrameFeatures, Seq2Seq, SymbolEmbedding
-from structpred.recordings import Recording, Source
+from structpred.sequences import Recording, Source
 from structpred.task import Example, Sizes
 from structpred.tasks.reading import digest_of
 from structpred.training.data import Tokenizer
@@ -23,7 +22,8 @@ def recording(length: int, *, features: int = 2, name: str = "utterance", first:
 def read(encoder: FrameFeatures, *sources: Recording) -> list[list[list[float]]]:
     flat = encoder.read(sources, NOTHING)
     batch = flat.gather(torch.arange(len(flat)))
-    return [values[:length].tolist() for values, length in zip(batch.values, batch.lengths.tolist(), strict=True)]
+    assert batch.vectors is not None
+    return [values[:length].tolist() for values, length in zip(batch.vectors, batch.lengths.tolist(), strict=True)]
 
 
 @pytest.mark.parametrize("stack", [1, 2, 3, 5])
@@ -42,7 +42,7 @@ def test_positions_are_frames_side_by_side(stack: int, stride: int | None) -> No
 
 def test_no_recordings_are_no_inputs() -> None:
     flat = FrameFeatures(features=2).read([], NOTHING)
-    assert isinstance(flat, FlatFrames)
+    assert flat.content == "vectors"
     assert len(flat) == 0
 
 

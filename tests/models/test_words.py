@@ -5,12 +5,11 @@ import torch
 from torch import nn
 
 from structpred.models import CharacterCNN, WordEmbedding
+from structpred.models.inputs import ConvolvedCharacters, WordTable
 from structpred.models.taggers import Tagger
-from structpred.models.words import ConvolvedCharacters, WordTable
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.vocabulary import Vocabularies
-from structpred.words import Words
 from tests.support.tagging import TAGGERS, tiny_tagger
 from tests.support.tiny import double_precision
 
@@ -27,10 +26,8 @@ def built(encoder: WordEmbedding, seed: int = 0) -> nn.Module:
         return encoder.build(sizes, 5)
 
 
-def read(encoder: WordEmbedding, sentences: list[tuple[str, ...]]) -> Words:
-    batch = encoder.read(sentences, KNOWN).gather(torch.arange(len(sentences)))
-    assert isinstance(batch, Words)
-    return batch
+def read(encoder: WordEmbedding, sentences: list[tuple[str, ...]]) -> Sequences:
+    return encoder.read(sentences, KNOWN).gather(torch.arange(len(sentences)))
 
 
 def vectors(encoder: WordEmbedding, sentences: list[tuple[str, ...]]) -> torch.Tensor:

@@ -29,7 +29,7 @@ from structpred.objectives import (
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.registry import objectives
 from structpred.runs import train
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Trainer, checkpoint
 from structpred.training.meters import Totals
@@ -64,7 +64,7 @@ class Noisy(Objective):
 
     requires = (LogProb,)
 
-    def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Inputs:
+    def corrupt(self, inputs: Any, symbols: int, generator: torch.Generator | None) -> Sequences:
         return Sequences(torch.full_like(inputs.labels, self.symbol), inputs.lengths)
 
     def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:

@@ -20,7 +20,7 @@ from structpred.objectives import RML, Best, Distillation, Exact, MaximumLikelih
 from structpred.objectives.distillation import Teacher, per_position
 from structpred.payoffs import HammingPayoff, Temperature
 from structpred.runs import Run, train
-from structpred.sequences import Sequences
+from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
 from structpred.tasks import Pronunciation
 from structpred.training import Trainer, checkpoint
@@ -340,18 +340,8 @@ def test_a_teacher_of_another_kind_is_refused(teacher: Run, tagging_teachers: di
     with pytest.raises(ConfigError, match=r"leaves the length to the input, but the student decides the length itself"):
         training(replace(TEACHER, objective=by(tagging_teachers["tagger"]))).rehearse(1)
     state: nn.Module = by(teacher).state(teacher.sizes)
-    with pytest.raises(ConfigError, match=r"reads Sequences, but the student's inputs are Odd; give both"):
-        state(Odd())
-
-
-class Odd:
-    lengths = torch.tensor([1])
-
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        return (self.lengths,)
-
-    def to(self, device: torch.device | str) -> "Odd":
-        return self
+    with pytest.raises(ConfigError, match="reads symbols, but the student's inputs are vectors; give both"):
+        state(FlatSequences.of([[0]], torch.ones(1, 2)).gather(torch.tensor([0])))
 
 
 def test_without_its_teacher_it_says_what_to_pass() -> None:

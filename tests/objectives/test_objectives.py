@@ -108,7 +108,7 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
 
 def teacher_for(model: Model) -> Teacher:
     """Another network of the same model as a teacher, without a run that trained it."""
-    return Teacher(built(model, seed=7), Sequences, "given")
+    return Teacher(built(model, seed=7), "symbols", "given")
 
 
 @pytest.mark.parametrize(("objective", "models"), CASES.values(), ids=CASES)

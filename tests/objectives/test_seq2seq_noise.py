@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,7 +23,6 @@ from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training.step import TrainingStep
-from structpred.words import Words
 from tests.support.tiny import as_candidates, tiny_seq2seq
 
 V = 3
@@ -383,8 +383,8 @@ def test_inputs_that_are_no_symbols_are_refused() -> None:
         ConfigError, match=r"SwitchOut swaps input symbols.*WordEmbedding of Seq2Seq.*SymbolEmbedding\(\)"
     ):
         SwitchOut().check_model(Seq2Seq(inputs=WordEmbedding()))
-    words = Words(Sequences.of([[0]]), torch.tensor([[0]]), Sequences.of([[0]]))
-    with pytest.raises(ConfigError, match="inputs must be Sequences of ids, but got Words"):
+    words = replace(Sequences.of([[0]]), spellings=Sequences.of([[0]]), rows=torch.tensor([[0]]))
+    with pytest.raises(ConfigError, match="inputs must be symbols, but got words"):
         SwitchOut().corrupt(words, SYMBOLS, None)
     edits = SwitchOut(target=EditDistancePayoff(temperature=VANISHING))
     with pytest.raises(ConfigError, match="EditDistancePayoff draws outputs of any length, but with CRF"):

@@ -33,7 +33,7 @@ from structpred.results import Epoch
 from structpred.rewards import EditDistance, Hamming, SentenceBleu
 from structpred.rewards.asking import scores_of
 from structpred.runs import Run, train
-from structpred.sequences import Sequences
+from structpred.sequences import Sequences, spelt
 from structpred.training import Trainer, monitoring
 from structpred.training.data import EpochPlan, Tokenizer, TrainingData
 from structpred.training.monitoring import PoorWeightsWarning, warn_of_poor_weights
@@ -206,7 +206,7 @@ def test_the_best_candidates_are_those_of_the_search(run: Run) -> None:
     target = list(run.codec.vocabularies.labels.encode(("b", "b", "a", "a")))
     drawn = pool.propose(Sequences.of([target]), 2, 4000, torch.Generator().manual_seed(0)).outputs
     found = {run.codec.write(each) for each in drawn.flatten().tolist()}
-    sources = {e.source for e in run.experiment.task.load().train if ("b", "b", "a", "a") in e.references}
+    sources = {spelt(e.source) for e in run.experiment.task.load().train if ("b", "b", "a", "a") in e.references}
     best = {h.output for source in sources for h in run.n_best(["".join(source)], 3)[0]}
     assert found == best
 

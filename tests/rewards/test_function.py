@@ -18,10 +18,9 @@ from structpred.cli import assignments
 from structpred.config import encode
 from structpred.errors import CodeError, ConfigError
 from structpred.objectives import MinimumRisk
-from structpred.recordings import Recording
 from structpred.registry import rewards
 from structpred.rewards import Context, FunctionReward, Reward, WeightedReward, WeightedRewards, bind
-from structpred.sequences import Sequences
+from structpred.sequences import Recording, Sequences
 from structpred.task import Example
 from structpred.testing import check_reward
 from structpred.vocabulary import Vocabulary

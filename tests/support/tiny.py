@@ -11,7 +11,7 @@ from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.models import Seq2Seq
 from structpred.models.seq2seq import Seq2SeqModule
 from structpred.registry import tasks
-from structpred.sequences import Sequences
+from structpred.sequences import Sequences, spelt
 from structpred.task import Example, Sizes, Splits, Task
 from structpred.testing.spaces import as_candidates, double_precision, strings
 from structpred.vocabulary import Symbols
@@ -56,7 +56,7 @@ class Copying(Task):
     def load(self) -> Splits:
         words = ["".join(word) for n in range(1, self.longest + 1) for word in itertools.product("ab", repeat=n)]
         examples = [Example(tuple(word), _right(i, word), f"word {i}") for i, word in enumerate(words)]
-        shuffled = sorted(examples, key=lambda example: hash_of("".join(example.source)))
+        shuffled = sorted(examples, key=lambda example: hash_of("".join(spelt(example.source))))
         repeated = tuple(itertools.islice(itertools.cycle(shuffled), self.train))
         return Splits(repeated, tuple(shuffled[:7]), tuple(shuffled[7:14]), f"copying {self.train} {self.longest}")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from structpred.errors import ConfigError, DataError
+from structpred.sequences import spelt
 from structpred.tasks import Inflection
 from tests.support.damage import outcomes
 
@@ -86,4 +87,4 @@ def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     for content, found in outcomes(path, GOOD.encode(), lambda: task.examples(str(path))):
         rows = [line.split("\t") for line in re.split(r"\r?\n", content.decode("utf-8-sig").rstrip("\r\n"))]
         keys = dict.fromkeys((a.strip(" "), *(each.strip(" ") for each in c.split(";"))) for a, _, c in rows)
-        assert ["".join(e.source) for e in found] == [f"{lemma}<{'><'.join(named)}>" for lemma, *named in keys]
+        assert ["".join(spelt(e.source)) for e in found] == [f"{lemma}<{'><'.join(named)}>" for lemma, *named in keys]

@@ -6,6 +6,7 @@ import pytest
 
 from structpred.config import encode
 from structpred.errors import DataError
+from structpred.sequences import spelt
 from structpred.tasks import JsonLines
 from structpred.tasks.reading import digest_of
 from tests.support.damage import outcomes
@@ -19,7 +20,7 @@ GOOD = """{"source": "ab", "target": "x y"}
 def examples(path: Path, content: str, **fields: str) -> list[tuple[str, list[str], str]]:
     path.write_text(content, encoding="utf-8")
     found = JsonLines(train=str(path), **fields).examples(str(path))  # type: ignore[arg-type]  # keys are texts
-    return [("".join(e.source), [" ".join(each) for each in e.references], e.where) for e in found]
+    return [("".join(spelt(e.source)), [" ".join(each) for each in e.references], e.where) for e in found]
 
 
 def test_objects_are_read_with_all_their_targets(tmp_path: Path) -> None:
@@ -148,4 +149,6 @@ def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     task = JsonLines(train=str(path))
     for content, found in outcomes(path, GOOD.encode(), lambda: task.examples(str(path))):
         nodes = [json.loads(line) for line in content.decode("utf-8-sig").rstrip("\r\n").split("\n")]
-        assert ["".join(example.source) for example in found] == list(dict.fromkeys(node["source"] for node in nodes))
+        assert ["".join(spelt(example.source)) for example in found] == list(
+            dict.fromkeys(node["source"] for node in nodes)
+        )

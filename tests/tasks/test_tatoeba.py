@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from structpred.errors import DataError
+from structpred.sequences import spelt
 from structpred.task import Splits
 from structpred.tasks import Tatoeba
 from tests.support.damage import outcomes
@@ -26,7 +27,7 @@ def archive(folder: Path, lines: list[str]) -> Path:
 
 def sentences(splits: Splits) -> list[set[str]]:
     parts = (splits.train, splits.dev, splits.test)
-    return [{" ".join(text) for e in part for text in (e.source, e.references[0])} for part in parts]
+    return [{" ".join(text) for e in part for text in (spelt(e.source), e.references[0])} for part in parts]
 
 
 def test_pairs_that_share_a_sentence_stay_together(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from structpred.metrics.base import counts
 from structpred.models import FrameFeatures, Seq2Seq
 from structpred.objectives import RML
 from structpred.payoffs import EditDistancePayoff, Temperature
-from structpred.recordings import Recording
+from structpred.sequences import Recording
 from structpred.task import Splits
 from structpred.tasks import Timit
 from structpred.tasks.lexicon import PHONES, PhoneErrorRate, PhoneSet, folded

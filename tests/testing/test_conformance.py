@@ -26,7 +26,7 @@ from structpred.rewards import (
     WeightedReward,
     WeightedRewards,
 )
-from structpred.sequences import Inputs, Sequences
+from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.testing import check_model, check_objective, check_payoff, check_reward
 from structpred.testing.spaces import tiny_models
@@ -292,7 +292,7 @@ class OddNetwork(nn.Module):
         self.fault = fault
         self.scores = nn.Embedding(sizes.num_inputs + 1, sizes.num_labels)
 
-    def forward(self, inputs: Inputs) -> "Factorised | Unnormalised":
+    def forward(self, inputs: Sequences) -> "Factorised | Unnormalised":
         assert isinstance(inputs, Sequences)
         scores = self.scores(inputs.labels)
         if self.fault == "batch":

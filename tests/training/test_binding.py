@@ -48,7 +48,7 @@ from structpred.rewards import (
 from structpred.rewards.asking import scores_of
 from structpred.rewards.reading import asks_for_examples
 from structpred.runs import Run, train
-from structpred.sequences import Sequences
+from structpred.sequences import Sequences, spelt
 from structpred.tasks import LetterTagging
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.data import EncodedData, EpochPlan
@@ -124,14 +124,14 @@ def trained(objective: Objective, steps: int = 6, **fields: Any) -> Training:
 def test_reinforce_shows_outputs_with_their_own_reference_and_source(on: str, tmp_path: Path) -> None:
     experiment = replace(TINY, objective=REINFORCE(reward=function(watching, on=on)))
     train(experiment, root=tmp_path)
-    right = {("".join(each.source), "".join(reference)) for each in DATA.train for reference in each.references}
+    right = {("".join(spelt(each.source)), "".join(reference)) for each in DATA.train for reference in each.references}
     assert len(SEEN) == 2 * len(DATA.train) * 4
     for _, reference, source in SEEN:
-        spelt = "".join("ab"[label] for label in reference) if on == "ids" else "".join(reference)
-        assert ("".join(source), spelt) in right
+        text = "".join("ab"[label] for label in reference) if on == "ids" else "".join(reference)
+        assert ("".join(source), text) in right
     kinds = {type(each) for output, reference, _ in SEEN for each in (output, reference)}
     assert kinds == {str if on == "text" else list}
-    assert {"".join(source) for _, _, source in SEEN} == {"".join(each.source) for each in DATA.train}
+    assert {"".join(source) for _, _, source in SEEN} == {"".join(spelt(each.source)) for each in DATA.train}
 
 
 Made = Callable[[Reward], Objective]
@@ -166,7 +166,7 @@ def test_every_objective_trains_as_by_the_same_reward_on_ids(name: str, on: str)
 def test_pieces_of_a_batch_know_their_examples() -> None:
     trainer = replace(TINY.trainer, accumulate=3)
     trained(MinimumRisk(reward=function(watching)), trainer=trainer)
-    right = {("".join(each.source), "".join(reference)) for each in DATA.train for reference in each.references}
+    right = {("".join(spelt(each.source)), "".join(reference)) for each in DATA.train for reference in each.references}
     assert {("".join(source), reference) for _, reference, source in SEEN} <= right
 
 
@@ -197,7 +197,7 @@ class DrawingByReward(Objective):
 def test_rewards_are_bound_where_draws_are_made_ahead_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("structpred.training.data.DRAW_BLOCK", 7)
     trained(DrawingByReward(reward=function(watching)), steps=1)
-    assert [source for _, _, source in SEEN] == [list(each.source) for each in DATA.train for _ in range(2)]
+    assert [source for _, _, source in SEEN] == [list(spelt(each.source)) for each in DATA.train for _ in range(2)]
     for i, (_, reference, _) in enumerate(SEEN):
         assert tuple(reference) in DATA.train[i // 2].references
 

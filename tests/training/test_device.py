@@ -65,7 +65,7 @@ CALLERS = {  # which function of the project it is that waits, for each reason t
     "structpred/payoffs/hamming.py: sample": waits.NOISE,
     "structpred/objectives/critics.py: weights": waits.FIT,
     "structpred/objectives/critics.py: learn": waits.FIT,
-    "structpred/words.py: gather": waits.WORDS,
+    "structpred/sequences.py: _spelt": waits.WORDS,
     "structpred/sequences.py: gather": waits.WORDS,
 }
 NETWORKS: dict[str, Model] = {

@@ -1,0 +1,21 @@
+"""One run: its folder, its lock, how it is trained, and how its result is loaded and used."""
+
+from structpred.results import Epoch, RunResult
+from structpred.runs.folder import Folder, named
+from structpred.runs.lock import run_lock, tidy
+from structpred.runs.run import OtherCodeWarning, Run
+from structpred.runs.session import WAIT, train, when_free
+
+__all__ = [
+    "WAIT",
+    "Epoch",
+    "Folder",
+    "OtherCodeWarning",
+    "Run",
+    "RunResult",
+    "named",
+    "run_lock",
+    "tidy",
+    "train",
+    "when_free",
+]
