@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from structpred.running.session import train
     from structpred.runs import Run
     from structpred.training.settings import Adam, Trainer
-    from structpred.tuning.report import Tuning
-    from structpred.tuning.tuner import tune
+    from structpred.tuning.tuner import Tuning, tune
 
 __all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "Tuning", "compare", "train", "tune"]
 
@@ -23,7 +22,7 @@ _HOMES = {
     "Report": "structpred.comparison.report",
     "Run": "structpred.runs",
     "Trainer": "structpred.training.settings",
-    "Tuning": "structpred.tuning.report",
+    "Tuning": "structpred.tuning.tuner",
     "compare": "structpred.comparison.runner",
     "train": "structpred.running.session",
     "tune": "structpred.tuning.tuner",
