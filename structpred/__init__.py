@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from structpred.experiment import Experiment
     from structpred.runs import Run, train
     from structpred.training.settings import Adam, Trainer
-    from structpred.tuning.report import Tuning
-    from structpred.tuning.tuner import tune
+    from structpred.tuning.tuner import Tuning, tune
 
 __all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "Tuning", "compare", "train", "tune"]
 
@@ -22,7 +21,7 @@ _HOMES = {
     "Report": "structpred.comparison.report",
     "Run": "structpred.runs",
     "Trainer": "structpred.training.settings",
-    "Tuning": "structpred.tuning.report",
+    "Tuning": "structpred.tuning.tuner",
     "compare": "structpred.comparison.runner",
     "train": "structpred.runs",
     "tune": "structpred.tuning.tuner",

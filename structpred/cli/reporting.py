@@ -12,7 +12,7 @@ from structpred.comparison.report import Report
 from structpred.experiment import Experiment
 from structpred.report.document import Document
 from structpred.report.files import RESULTS, results_in, write_files
-from structpred.tuning.report import Tuning
+from structpred.tuning.tuner import Tuning
 
 
 def run(given: RenderReport, console: Console) -> None:

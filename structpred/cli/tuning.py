@@ -16,12 +16,12 @@ from structpred.engine import cluster
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.imports import sources_of
+from structpred.report import best
 from structpred.report.files import refuse_others
-from structpred.tuning import Tuning, best
-from structpred.tuning.probe import probed
-from structpred.tuning.search import Points, Trials
-from structpred.tuning.sentences import conclusion
+from structpred.tuning import Tuning
+from structpred.tuning.search import Points, Trials, probed
 from structpred.tuning.spaces import Over, Range, Space, Suggest, Value, ready
+from structpred.tuning.summary import conclusion
 from structpred.tuning.tuner import FIRST_SEED, tune
 
 MAIN_JOB = "structpred.experiments.pronunciation_tuning"

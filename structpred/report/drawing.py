@@ -8,15 +8,17 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from structpred.plain import plain
+from structpred.statistics import estimate
 
 # Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
 COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")
@@ -91,6 +93,34 @@ def style(axes: Axes) -> None:
     axes.tick_params(which="both", color=INK, labelcolor=INK)
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
+
+
+def chart(draw: Callable[[Axes], None], inches: tuple[float, float], salt: str, x: str, y: str | None = None) -> str:
+    """A drawing with a grid and labelled axes.
+
+    Args:
+        draw: draws onto the axes.
+        inches: width and height.
+        salt: as of `drawing`.
+        x: label of the horizontal axis.
+        y: label of the vertical axis, which has no grid lines without one.
+    """
+    with drawing(inches, salt) as (figure, axes):
+        draw(axes)
+        axes.grid(axis="x" if y is None else "both", color=GRID, linewidth=0.6)
+        axes.set_xlabel(plain(x))
+        axes.set_ylabel(plain(y or ""))
+        return svg(figure)
+
+
+def draw_estimate(axes: Axes, x: float, values: Sequence[float], colour: str) -> None:
+    """A dot for every value above ``x``; several also have their mean as a bar and its 95 % interval as a line."""
+    axes.plot([x] * len(values), values, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0, zorder=2)
+    interval = estimate(np.array(values, dtype=float))
+    if interval.half_width is not None:
+        ends = [interval.mean - interval.half_width, interval.mean + interval.half_width]
+        axes.plot([x], [interval.mean], "_", color=colour, markersize=13, markeredgewidth=2.4, zorder=4)
+        axes.plot([x, x], ends, color=colour, linewidth=1.6, zorder=3)
 
 
 def svg(figure: Figure) -> str:

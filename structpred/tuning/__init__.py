@@ -3,8 +3,7 @@
 from structpred.engine import WorkerDied
 from structpred.tuning import spaces
 from structpred.tuning.outcomes import Outcome, Result
-from structpred.tuning.report import Tuning
 from structpred.tuning.spaces import Over, Range, Space, Suggest
-from structpred.tuning.tuner import tune
+from structpred.tuning.tuner import Tuning, tune
 
 __all__ = ["Outcome", "Over", "Range", "Result", "Space", "Suggest", "Tuning", "WorkerDied", "spaces", "tune"]

@@ -1,32 +1,51 @@
-"""What a study found, as plain values read back from its storage."""
+"""What a study found, as plain values: read back from its storage, or from a ``results.json``."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from structpred.config import components
-from structpred.errors import ConfigError
+from structpred.config import encode as tree_of
+from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.payoffs.base import Payoff
-from structpred.results import Measure
+from structpred.report.files import results_in
+from structpred.results import KeptMeasure, Measure
 from structpred.task import loaded
 from structpred.training.data import EncodedData
-from structpred.tuning.probe import probed
-from structpred.tuning.search import Search
+from structpred.tuning.search import Numeric, Search, probed
 from structpred.tuning.studies import Study
 from structpred.tuning.trials import DIED, REASON, given_up
 
-STATES = {
-    TrialState.COMPLETE: "finished",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+STATES = {state: state.name.lower() for state in TrialState}
+"""What a trial is called in each state."""
+STATES |= {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed"}
+Importances = dict[str, dict[str, float]]
+"""How much each parameter matters, by study; without studies where that cannot be told."""
+
+
+class Conventions(NamedTuple):
+    """A payoff's temperature in every convention; None where its law has none."""
+
+    literal: float
+    rescaled: float | None
+    edit_rate: float | None
+
+
+def conventions(experiment: Experiment | None, labels: int) -> Conventions | None:
+    """The temperature of an experiment's first payoff; None where it has no payoff."""
+    parts = () if experiment is None else components(experiment.objective)
+    payoff = next((part for part in parts if isinstance(part, Payoff)), None)
+    if payoff is None:
+        return None
+    converters = [getattr(payoff, name, None) for name in Conventions._fields]
+    return Conventions._make(None if convert is None else float(convert(labels)) for convert in converters)
 
 
 @dataclass(frozen=True)
@@ -35,13 +54,13 @@ class Outcome:
 
     Attributes:
         number: its number in the study.
-        parameters: what was searched.
-        experiment: what they stand for; None where the space refuses them.
+        parameters: the values that were searched.
+        experiment: the experiment they stand for; None where the space refuses them.
         state: ``"finished"``, ``"pruned"``, ``"failed"``, ``"running"`` or ``"waiting"``.
         scores: the dev metric by seed, in percent.
-        fresh: those of its scores that did not choose it: under more seeds if it was run under them, else all.
-        epochs: the dev metric of the first seed by epoch, by greedy decoding; that of a pruned trial ends with the
-            epoch at which it was pruned.
+        fresh: the scores that did not choose it: under more seeds if it was run under them, else all.
+        epochs: the dev metric of the first seed by epoch, by greedy decoding; a pruned trial ends with the epoch at
+            which it was pruned.
         reason: why it failed or was stopped.
         seconds: from its start to its end.
     """
@@ -68,11 +87,11 @@ class Result:
 
     Attributes:
         name: its name in the storage.
-        metric: what was optimised, on dev.
+        metric: the metric that was optimised, on dev.
         search: budget and rules.
-        distributions: what was searched.
+        distributions: the space that was searched.
         outcomes: the trials that count, in the order of their slots.
-        given_up: trials that were put back because their worker or driver died or was interrupted.
+        given_up: number of trials that were put back because their worker or driver died or was interrupted.
         labels: V, which the conventions of temperatures need.
         total: how many trials there are to be.
     """
@@ -90,20 +109,19 @@ class Result:
     def of(cls, study: Study) -> "Result":
         """Read a study."""
         experiment, distributions = probed(study.space)
-        scores, later = study.scores(), set(study.search.later_seeds)
-        trials = study.trials()
-        outcomes = tuple(_outcome(study, trial, scores[trial.number], later) for trial in trials)
+        scores = study.scores()
+        outcomes = tuple(_outcome(study, trial, scores[trial.number]) for trial in study.trials())
         lost = given_up(study.main.trials())
         labels = EncodedData.of(loaded(experiment.task), experiment.model).training.sizes.num_labels
         return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels, len(study.main))
 
     @property
     def finished(self) -> tuple[Outcome, ...]:
-        """The trials that ran to their end, the best first; of equal ones that of the first slot."""
+        """The trials that ran to their end, the best first; of equal ones the one in the first slot."""
         return tuple(sorted((each for each in self.outcomes if each.state == "finished"), key=self.rank))
 
     def rank(self, outcome: Outcome) -> tuple[int, float]:
-        """What finished trials are ordered by: those under most seeds before all others, then the mean."""
+        """The order of finished trials: those under most seeds before all others, then the mean."""
         return -len(outcome.scores), -outcome.mean if self.metric.higher_is_better else outcome.mean
 
     @property
@@ -131,36 +149,76 @@ class Result:
         """How many trials are in a state."""
         return sum(each.state == state for each in self.outcomes)
 
-    def numeric(self) -> tuple[str, ...]:
-        """The parameters that are numbers."""
-        kinds = FloatDistribution | IntDistribution
-        return tuple(name for name, each in self.distributions.items() if isinstance(each, kinds))
+    def numeric(self) -> dict[str, Numeric]:
+        """The parameters that are numbers, with their ranges."""
+        return {name: each for name, each in self.distributions.items() if isinstance(each, Numeric)}
+
+    def tree(self) -> dict[str, object]:
+        """What ``results.json`` holds of the study; `read` is the way back."""
+        return {
+            "name": self.name,
+            "metric": self.metric.name,
+            "measure": {field.name: getattr(self.metric, field.name) for field in fields(KeptMeasure)},
+            "search": tree_of(self.search),
+            "distributions": {name: json.loads(distribution_to_json(d)) for name, d in self.distributions.items()},
+            "labels": self.labels,
+            "best": None if self.best is None else tree_of(self.experiment),
+            "tied": [each.number for each in self.tied] if len(self.tied) > 1 else [],
+            "trials": [self._trial(each) for each in self.outcomes],
+            "given up": self.given_up,
+            "total": self.total,
+        }
+
+    def _trial(self, outcome: Outcome) -> dict[str, object]:
+        temperature = conventions(outcome.experiment, self.labels)
+        return {
+            **{name: value for name, value in vars(outcome).items() if name != "fresh"},
+            "experiment": None if outcome.experiment is None else outcome.experiment.to_json(),
+            "temperature": None if temperature is None else temperature._asdict(),
+        }
 
 
-@dataclass(frozen=True)
-class Conventions:
-    """A payoff's temperature in every convention; None where its law has none."""
+def read(file: Path) -> tuple[dict[str, Result], Importances]:
+    """The studies of a ``results.json``, and how much each of their parameters matters.
 
-    literal: float
-    rescaled: float | None
-    edit_rate: float | None
-
-
-def conventions(experiment: Experiment, labels: int) -> Conventions | None:
-    """The temperature of an experiment's first payoff; None where it has no payoff."""
-    payoff = next((each for each in components(experiment.objective) if isinstance(each, Payoff)), None)
-    if payoff is None:
-        return None
-    found = [_convert(payoff, name, labels) for name in ("rescaled", "edit_rate")]
-    return Conventions(payoff.literal(labels), *found)
-
-
-def _convert(payoff: Payoff, name: str, labels: int) -> float | None:
-    convert = getattr(payoff, name, None)
-    return None if convert is None else float(convert(labels))
+    Raises:
+        RunError: the file cannot be read, or holds no report of tuning.
+        ConfigError: an experiment cannot be made by this version of the code.
+    """
+    tree = results_in(file)
+    try:
+        return {name: _result(node) for name, node in tree["studies"].items()}, tree.get("importances", {})
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, StructpredError):
+            raise
+        raise RunError(
+            f"{file} holds no whole report of tuning ({type(error).__name__}: {error}); write it again by the same "
+            "structpred tune command"
+        ) from error
 
 
-def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float], later: set[int]) -> Outcome:
+def _result(node: dict[str, Any]) -> Result:
+    search = Search.from_json(json.dumps(node["search"]))
+    return Result(
+        name=node["name"],
+        metric=KeptMeasure(**node["measure"]),
+        search=search,
+        distributions={name: json_to_distribution(json.dumps(each)) for name, each in node["distributions"].items()},
+        outcomes=tuple(_kept(trial, search) for trial in node["trials"]),
+        given_up=node["given up"],
+        labels=node["labels"],
+        total=node.get("total", 0),
+    )
+
+
+def _kept(node: dict[str, Any], search: Search) -> Outcome:
+    scores, epochs = ({int(key): float(score) for key, score in node[name].items()} for name in ("scores", "epochs"))
+    experiment = None if node["experiment"] is None else Experiment.from_json(node["experiment"])
+    same = {name: node[name] for name in ("number", "parameters", "state", "reason", "seconds")}
+    return Outcome(**same, experiment=experiment, scores=scores, fresh=_fresh(scores, search), epochs=epochs)
+
+
+def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float]) -> Outcome:
     started, ended = trial.datetime_start or datetime.min, trial.datetime_complete or trial.datetime_start
     return Outcome(
         number=trial.number,
@@ -168,11 +226,16 @@ def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float], late
         experiment=_experiment(study, trial),
         state=STATES[trial.state],
         scores=scores,
-        fresh=tuple(score for seed, score in scores.items() if seed in later) or tuple(scores.values()),
+        fresh=_fresh(scores, study.search),
         epochs=trial.intermediate_values,
         reason=str(trial.user_attrs.get(REASON, DIED if trial.state == TrialState.FAIL else "")),
         seconds=0.0 if ended is None else (ended - started).total_seconds(),
     )
+
+
+def _fresh(scores: Mapping[int, float], search: Search) -> tuple[float, ...]:
+    later = search.later_seeds
+    return tuple(score for seed, score in scores.items() if seed in later) or tuple(scores.values())
 
 
 def _experiment(study: Study, trial: FrozenTrial) -> Experiment | None:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 import optuna
@@ -23,45 +23,14 @@ from structpred.results import RunResult
 from structpred.runs import Folder, Run
 from structpred.task import Task, loaded
 from structpred.tuning.outcomes import STATES
-from structpred.tuning.studies import Study
+from structpred.tuning.studies import SECONDS, Study, scores_of
+from structpred.tuning.summary import number, short
 from structpred.tuning.trials import INTERRUPTED, REASON, RUN, SCORES, TrialQueue
-from structpred.tuning.wording import number, short
 
 ENOUGH = 4
 """Finished trials that it takes to call another one hopeless."""
-LOOK = 0.3
-"""Seconds between looks at the runs under way."""
-SAVE = 10.0
-"""Seconds between notes of the time that was spent."""
-
-
-@dataclass
-class PruningCallback:
-    """Reports the dev metric after each epoch to the pruner, once.
-
-    Attributes:
-        trial: whose epochs they are.
-        pruned: the epoch after which the pruner stopped the trial; 0 until then.
-    """
-
-    trial: optuna.Trial
-    pruned: int = 0
-    seen: set[int] = field(default_factory=set)
-
-    def report(self, epochs: Mapping[int, float], *, prune: bool) -> None:
-        """Report the epochs that are new.
-
-        Args:
-            epochs: the metric by epoch.
-            prune: let the pruner judge them; replayed epochs were judged when they were trained.
-        """
-        for epoch, score in epochs.items():
-            if self.pruned or epoch in self.seen or not math.isfinite(score):
-                continue  # a pruned trial stands by the epoch that pruned it
-            self.seen.add(epoch)
-            self.trial.report(score, epoch)
-            if prune and self.trial.should_prune():
-                self.pruned = epoch
+LOOK, SAVE = 0.3, 10.0
+"""Seconds between looks at the runs under way, and between notes of the time that was spent."""
 
 
 @dataclass
@@ -71,18 +40,16 @@ class ExecutionContext:
     Attributes:
         engine: trains them.
         stopping: asked often; True ends the study, and each run under way with a checkpoint.
+        lost: True once another driver has taken a study over.
     """
 
     engine: Engine
     stopping: Callable[[], bool] = lambda: False
+    lost: Callable[[], bool] = lambda: False
     _digest: tuple[Task, str] | None = None
 
-    def submit(self, experiment: Experiment) -> Handle:
-        """Queue the run of an experiment."""
-        return self.engine.submit(experiment, self.folder(experiment))
-
     def folder(self, experiment: Experiment) -> Folder:
-        """Where its run is, or will be."""
+        """Where the run of an experiment is, or will be."""
         if self._digest is None or self._digest[0] != experiment.task:
             self._digest = experiment.task, loaded(experiment.task).digest
         return Folder(self.engine.root / experiment.identity(self._digest[1])[:16])
@@ -91,32 +58,33 @@ class ExecutionContext:
 class RunningTrial:
     """A trial under way: its runs, one seed after the other.
 
+    The pruner sees the dev metric after each epoch of the first seed of a main trial, once.
+
     Args:
-        study: the trial's.
-        queue: of the study's two, the trial's.
+        study: the study of the trial.
+        queue: one of the study's two, the trial's.
         trial: the trial.
         context: where runs are trained.
     """
 
     def __init__(self, study: Study, queue: TrialQueue, trial: optuna.Trial, context: ExecutionContext) -> None:
         self.study, self.queue, self.trial, self.context = study, queue, trial, context
-        self.metric = study.metric
-        self.scores: dict[int, float] = {}
-        self.callback: PruningCallback | None = None
         self.handle: Handle | None = None
         self.began = time.monotonic()
+        self._scores: dict[int, float] = {}
+        self._reported: set[int] = set()
+        self._pruned = 0
+        """The epoch after which the pruner stopped the trial; 0 until then."""
 
-    def begin(self, make: Callable[[], Experiment], seeds: Sequence[int], *, prune: bool) -> None:
-        """Make the experiment and submit its first run.
-
-        Args:
-            make: the experiment; the seed is replaced.
-            seeds: what it is run under.
-            prune: report the first seed to the pruner, and leave later ones out where the first ones are hopeless.
-        """
+    def begin(self) -> None:
+        """Make the experiment and submit its first run; an exception of the space fails the trial."""
         try:
-            self.experiment, self.seeds = make(), list(seeds)
-            self.callback = PruningCallback(self.trial) if prune else None
+            if self.queue is self.study.main:
+                self.experiment, self.seeds = self.study.space(self.trial), list(self.study.search.seeds)
+            else:  # the parameters are the number of the main trial and one more seed
+                main = self.study.main.trials()[self.trial.suggest_int("trial", 0, 2**31)]
+                self.experiment = self.study.space(FixedTrial(main.params))
+                self.seeds = [self.trial.suggest_int("seed", 0, 2**31)]
             self._submit()
         except (OptunaError, OSError):  # the machine's trouble, not the trial's
             raise
@@ -125,26 +93,25 @@ class RunningTrial:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Study, number and parameters."""
         values = ", ".join(f"{short(field)} {number(value)}" for field, value in self.trial.params.items())
         return f"{self.trial.study.study_name} {self.trial.number}: {values}"
 
     def look(self) -> None:
-        """Report the epochs of the first seed but its last one, and withdraw its run if the pruner says so."""
-        if self.handle is not None and self._judged():
-            assert self.callback is not None
-            epochs = read_epochs(self.handle.folder, self.metric.name)
+        """Report the epochs so far but the last one, and withdraw the run if the pruner says so."""
+        if self.handle is not None and not self._scores:
+            epochs = read_epochs(self.handle.folder, self.study.metric.name)
             last = max(epochs, default=0) if self.handle.folder.finished else self.experiment.trainer.epochs
-            self.callback.report({epoch: score for epoch, score in epochs.items() if epoch < last}, prune=True)
-            if self.callback.pruned and not self.handle.cancelled:
+            self._report({epoch: score for epoch, score in epochs.items() if epoch < last}, prune=True)
+            if self._pruned and not self.handle.cancelled:
                 self.context.engine.cancel(self.handle)
 
     def take(self, outcome: Outcome) -> None:
         """Take in how the present run ended, and submit the next one or end the trial."""
         assert self.handle is not None
         self.look()
-        if self.callback is not None and self.callback.pruned:
-            self._end(f"pruned after epoch {self.callback.pruned}", TrialState.PRUNED)
+        if self._pruned:
+            self._end(f"pruned after epoch {self._pruned}", TrialState.PRUNED)
         elif outcome.machine:
             raise RunError(f"{outcome.failure}; finished trials are kept, and the same command goes on from here")
         elif outcome.failure:
@@ -153,15 +120,17 @@ class RunningTrial:
             self._score(result_of(self.handle))
 
     def _score(self, result: RunResult) -> None:
-        if self._judged():
-            assert self.callback is not None
-            self.callback.report({e.epoch: e.dev[self.metric.name] for e in result.history}, prune=False)
-        self.scores[self.seeds.pop(0)] = result.scores["dev"][self.metric.name]
-        self.trial.set_user_attr(SCORES, {str(seed): score for seed, score in self.scores.items()})
-        if not self.seeds:
-            self._complete(fmean(self.scores.values()))
-        elif self.callback is not None and hopeless(self.scores, self._others(), self.metric):
-            count = len(self.scores)
+        metric, study, complete = self.study.metric, self.queue.study, (TrialState.COMPLETE,)
+        self._report({epoch.epoch: epoch.dev[metric.name] for epoch in result.history}, prune=False)
+        self._scores[self.seeds.pop(0)] = result.scores["dev"][metric.name]
+        self.trial.set_user_attr(SCORES, {str(seed): score for seed, score in self._scores.items()})
+        count, value = len(self._scores), fmean(self._scores.values())
+        if not self.seeds and math.isfinite(value):
+            study.tell(self.trial, value, skip_if_finished=True)
+            self.handle = None
+        elif not self.seeds:
+            self._end(f"its dev metric is {value}")
+        elif hopeless(self._scores, [*map(scores_of, study.get_trials(deepcopy=False, states=complete))], metric):
             self._end(f"hopeless after {count} of {count + len(self.seeds)} seeds", TrialState.PRUNED)
         else:
             self._submit()
@@ -170,41 +139,35 @@ class RunningTrial:
         experiment = replace(self.experiment, seed=self.seeds[0])
         folder = self.context.folder(experiment)
         self.trial.set_user_attr(RUN, folder.path.name)
-        if self._judged():
-            assert self.callback is not None
-            self.callback.report(read_epochs(folder, self.metric.name), prune=False)
-        self.handle = self.context.submit(experiment)
+        self._report(read_epochs(folder, self.study.metric.name), prune=False)  # judged when they were trained
+        self.handle = self.context.engine.submit(experiment, folder)
 
-    def _complete(self, value: float) -> None:
-        if math.isfinite(value):
-            self.queue.study.tell(self.trial, value, skip_if_finished=True)
-            self.handle = None
-        else:
-            self._end(f"its dev metric is {value}")
+    def _report(self, epochs: Mapping[int, float], *, prune: bool) -> None:
+        """Report the epochs that are new, and let the pruner judge them or not."""
+        for epoch, score in epochs.items():
+            if self.queue is not self.study.main or self._scores or self._pruned:
+                return  # a pruned trial stands by the epoch that pruned it
+            if epoch not in self._reported and math.isfinite(score):
+                self._reported.add(epoch)
+                self.trial.report(score, epoch)
+                self._pruned = epoch if prune and self.trial.should_prune() else 0
 
     def _end(self, why: str, state: TrialState = TrialState.FAIL) -> None:
         self.queue.end(self.trial, state, why)
         self.handle = None
 
-    def _judged(self) -> bool:
-        return self.callback is not None and not self.scores
-
-    def _others(self) -> list[dict[int, float]]:
-        trials = self.queue.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [{int(seed): score for seed, score in each.user_attrs.get(SCORES, {}).items()} for each in trials]
-
 
 def result_of(handle: Handle) -> RunResult:
-    """What a finished run came to."""
+    """The result of a finished run."""
     return Run.load(handle.folder.path).result
 
 
-def hopeless(found: Mapping[int, float], others: Sequence[Mapping[int, float]], metric: Metric) -> bool:
-    """True where the scores found so far are on average worse than those of half of the others under the same seeds."""
-    rivals = [fmean(other[seed] for seed in found) for other in others if found.keys() <= other.keys()]
+def hopeless(scores: Mapping[int, float], others: Sequence[Mapping[int, float]], metric: Metric) -> bool:
+    """True where the scores so far are on average worse than those of half of the others under the same seeds."""
+    rivals = [fmean(other[seed] for seed in scores) for other in others if scores.keys() <= other.keys()]
     if len(rivals) < ENOUGH:
         return False
-    mean, middle = fmean(found.values()), median(rivals)
+    mean, middle = fmean(scores.values()), median(rivals)
     return mean < middle if metric.higher_is_better else mean > middle
 
 
@@ -212,20 +175,14 @@ class StudyRunner:
     """Runs studies until all of them are over, or the time is up.
 
     Args:
-        studies: what to run, the first ones first; no other process may drive them.
-        context: where.
+        studies: the studies, run one after the other; no other process may drive them.
+        context: where runs are trained.
         console: where progress is shown, if it is a terminal.
-        lost: True once another driver has taken a study over.
     """
 
-    def __init__(
-        self,
-        studies: Sequence[Study],
-        context: ExecutionContext,
-        console: Console,
-        lost: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.studies, self.context, self.console, self.lost = studies, context, console, lost
+    def __init__(self, studies: Sequence[Study], context: ExecutionContext, console: Console) -> None:
+        self.studies, self.context = studies, context
+        self.console = console if console.is_terminal else Console(quiet=True)
         self.running: list[RunningTrial] = []
         self.seconds = {study.name: study.seconds() for study in studies}
         self._recovered: set[str] = set()
@@ -241,34 +198,40 @@ class StudyRunner:
         """
         for study in self.studies:
             self._queue(study)
-        quiet = self.console if self.console.is_terminal else Console(quiet=True)
-        with Overview(quiet, *self._counts()) as shown:
+        owned = [trial for study in self.studies for queue in study.queues() for trial in queue.owned()]
+        ended = sum(trial.state.is_finished() for trial in owned)
+        total = sum(study.search.runs(len(study.main)) for study in self.studies)
+        with Overview(self.console, ended, total) as shown:
             try:
-                self._drive(workers, shown)
+                while self._start(workers, shown) or self.running:
+                    self._look(shown)
             except BaseException:
-                self._give_up()
+                for trial in self.running:
+                    with contextlib.suppress(OptunaError, OSError, UpdateFinishedTrialError, ValueError):
+                        trial.queue.void(trial.trial, INTERRUPTED)
                 raise
             finally:
-                self._note_time(always=True)
+                with contextlib.suppress(OptunaError, OSError):
+                    self._count_seconds(save=True)
 
-    def _drive(self, workers: int, shown: Overview) -> None:
-        while self._start(workers, shown) or self.running:
-            ended = self.context.engine.wait(LOOK)
-            self._note_time()
-            for trial in list(self.running):
-                trial.look()
-                for handle in ended:
-                    if handle is trial.handle and handle.outcome is not None:
-                        trial.take(handle.outcome)
-                self._show(trial, shown)
-            if self.context.stopping():
-                raise Interrupted
-            if self.lost():
-                raise RunError("another command has taken the study over, because this one was silent for too long")
+    def _look(self, shown: Overview) -> None:
+        """Look at every trial under way once."""
+        ended = self.context.engine.wait(LOOK)
+        self._count_seconds(save=time.monotonic() - self._saved >= SAVE)
+        for trial in list(self.running):
+            trial.look()
+            if trial.handle in ended and trial.handle is not None and trial.handle.outcome is not None:
+                trial.take(trial.handle.outcome)
+            self._show(trial, shown)
+        if self.context.stopping():
+            raise Interrupted
+        if self.context.lost():
+            raise RunError("another command has taken the study over, because this one was silent for too long")
 
     def _start(self, workers: int, shown: Overview) -> bool:
         """Start trials while there is room for them; False where nothing was left to start."""
-        while len(self.running) < workers and not self._late():
+        limit = self.studies[0].search.timeout
+        while len(self.running) < workers and (limit is None or sum(self.seconds.values()) < limit):
             started = next(filter(None, map(self._next, self.studies)), None)
             if started is None:
                 return False
@@ -283,13 +246,7 @@ class StudyRunner:
         if trial is None:
             return None
         running = RunningTrial(study, queue, trial, self.context)
-        if queue is study.main:
-            running.begin(lambda: study.space(trial), study.search.seeds, prune=True)
-        else:  # the trial that is run under one more seed, and the seed, are its parameters
-            of = trial.suggest_int("trial", 0, 2**31)
-            parameters = study.main.trials()[of].params
-            seeds = [trial.suggest_int("seed", 0, 2**31)]
-            running.begin(lambda: study.space(FixedTrial(parameters)), seeds, prune=False)
+        running.begin()
         return running
 
     def _queue(self, study: Study) -> TrialQueue:
@@ -314,28 +271,13 @@ class StudyRunner:
             line = f"dev {frozen.value:.2f} after {duration(seconds)}"
         shown.end(trial.name, f"{trial.name}: {line}", seconds=seconds)
 
-    def _counts(self) -> tuple[int, int]:
-        """How many trials have ended, and how many there are to be in all."""
-        ended = sum(each.state.is_finished() for study in self.studies for q in study.queues() for each in q.owned())
-        return ended, sum(study.search.runs(len(study.main)) for study in self.studies)
-
-    def _late(self) -> bool:
-        limit = self.studies[0].search.timeout
-        return limit is not None and sum(self.seconds.values()) >= limit
-
-    def _note_time(self, *, always: bool = False) -> None:
-        """Add the time since the last call to that of the studies, by this process's clock alone."""
+    def _count_seconds(self, *, save: bool) -> None:
+        """Add the time since the last call to the seconds of the study under way, by this process's clock alone."""
         now = time.monotonic()
         if self.running:
             self.seconds[self.running[0].study.name] += now - self._now
         self._now = now
-        if always or now - self._saved >= SAVE:
+        if save:
             self._saved = now
-            with contextlib.suppress(OptunaError, OSError) if always else contextlib.nullcontext():
-                for study in self.studies:
-                    study.save_seconds(self.seconds[study.name])
-
-    def _give_up(self) -> None:
-        for trial in self.running:
-            with contextlib.suppress(OptunaError, OSError, UpdateFinishedTrialError, ValueError):
-                trial.queue.void(trial.trial, INTERRUPTED)
+            for study in self.studies:
+                study.main.study.set_user_attr(SECONDS, self.seconds[study.name])

@@ -1,10 +1,21 @@
-"""How a study is run: how many trials, under which seeds, proposed and stopped how."""
+"""How a study is searched: its budget, sampler and pruner, and the space that a function asks for."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-from structpred.config import Config, Few, Interval, Positive
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from structpred.config import Config, Few, Interval, Positive, canonical, encode
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.seeds import stream
+from structpred.tuning.spaces import Space
 
 MOST_TRIALS = 100_000
 """Every look at a study reads all of its trials."""
@@ -17,14 +28,14 @@ class Search(Config):
     """The budget and the rules of a study; see `structpred.tune`.
 
     Attributes:
-        trials: how many in all, over all workers and restarts; those that failed or were pruned count.
-        timeout: no trial starts once workers have been at work for so many seconds in all.
+        trials: number of trials in all, over all workers and restarts; those that failed or were pruned count.
+        timeout: no trial starts once trials have been running for this many seconds in all.
         seeds: every trial is run under each of them, and the mean of the scores is optimised.
         sampler: ``"tpe"``, ``"random"`` or ``"grid"``.
         points: values of each range under ``"grid"``, both ends included.
-        pruner: ``"median"``, ``"hyperband"`` or ``"none"``; looks at the dev metric after each epoch of the first seed.
-        finalists: so many of the best trials are run under more seeds in the end.
-        more_seeds: how many more.
+        pruner: ``"median"``, ``"hyperband"`` or ``"none"``; judges the dev metric after each epoch of the first seed.
+        finalists: how many of the best trials are run under more seeds in the end.
+        more_seeds: how many more seeds.
         draw: seed of the sampler.
     """
 
@@ -39,16 +50,151 @@ class Search(Config):
     draw: int = 0
 
     def check(self) -> None:
-        """Refuse no seed, and a seed twice."""
+        """Refuse an empty list of seeds, and a seed that comes twice."""
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"tuning needs one seed or more, each once, but got {list(self.seeds)}")
 
     def runs(self, trials: int) -> int:
-        """Entries of a study of so many trials: these, and its finalists under more seeds."""
+        """Number of entries of a study of ``trials`` trials: these, and its finalists under more seeds."""
         return trials + min(self.finalists, trials) * self.more_seeds
 
     @property
     def later_seeds(self) -> tuple[int, ...]:
-        """What finalists are run under beside `seeds`."""
+        """The seeds that finalists are run under besides `seeds`."""
         first = max(self.seeds) + 1
         return tuple(range(first, first + self.more_seeds)) if self.finalists else ()
+
+
+def sampler_for(search: Search, slot: int) -> BaseSampler:
+    """A fresh sampler for the trial of one slot, seeded by the slot.
+
+    A restart therefore never draws again what was drawn before, and one worker alone proposes the same trials each
+    time. Under ``"grid"`` the parameters come with the trials, and the sampler draws only what they lack.
+    """
+    seed = stream(search.draw, "sampler", slot) % 2**32
+    return TPESampler(seed=seed) if search.sampler == "tpe" else RandomSampler(seed)
+
+
+def pruner_for(search: Search, epochs: int) -> BasePruner:
+    """The pruner of a study whose trials take ``epochs`` epochs."""
+    if search.pruner == "median":
+        return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 4), n_min_trials=3)
+    if search.pruner == "hyperband":
+        return HyperbandPruner(min_resource=max(1, epochs // 9), max_resource=epochs)
+    return NopPruner()
+
+
+Numeric = FloatDistribution | IntDistribution
+
+
+class RecordingTrial:
+    """A fake trial that records the search space and answers with midpoints, or the first of several choices.
+
+    Attributes:
+        asked: the distribution of each parameter, in the order of asking.
+    """
+
+    def __init__(self) -> None:
+        self.asked: dict[str, BaseDistribution] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """The middle of the range, on its own scale."""
+        return float(self._ask(name, lambda: FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """The middle of the range, on its own scale."""
+        return int(self._ask(name, lambda: IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """The first choice."""
+        return self._ask(name, lambda: CategoricalDistribution(choices))
+
+    def _ask(self, name: str, make: Callable[[], BaseDistribution]) -> Any:
+        try:
+            made = make()
+        except ValueError as error:
+            raise ConfigError(f"the space asks for {name}, which cannot be: {error}") from None
+        if self.asked.setdefault(name, made) != made:
+            raise ConfigError(f"the space asks for {name} twice, with different ranges; give each its own name")
+        return _middle(made)
+
+
+def _middle(distribution: BaseDistribution) -> Any:
+    if not isinstance(distribution, Numeric):
+        return _choices(distribution)[0]
+    low, high, step = distribution.low, distribution.high, distribution.step
+    middle = math.exp((math.log(low) + math.log(high)) / 2) if distribution.log else (low + high) / 2
+    return middle if step is None else low + round((middle - low) / step) * step
+
+
+def probed(space: Space) -> tuple[Experiment, dict[str, BaseDistribution]]:
+    """The experiment in the middle of a space, and the distributions that it searches.
+
+    Raises:
+        ConfigError: the space asks for nothing, returns no experiment, or fails.
+    """
+    trial = RecordingTrial()
+    try:
+        made = space(trial)
+    except (AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"the space failed with {type(error).__name__}: {error}; it takes a trial, asks suggest_float, suggest_int "
+            "or suggest_categorical of it and returns an Experiment"
+        ) from error
+    if not isinstance(made, Experiment):
+        raise ConfigError(f"a space must return an Experiment, but got {made!r:.80}")
+    if not trial.asked:
+        raise ConfigError("the space asks its trial for nothing, so there is nothing to tune; call trial.suggest_float")
+    return made, trial.asked
+
+
+def signature(space: Space) -> dict[str, str]:
+    """A text for each parameter, and one for everything that is not searched, as a run's identity sees it."""
+    experiment, asked = probed(space)
+    texts = {f"parameter {name}": described(distribution) for name, distribution in asked.items()}
+    return texts | {"experiment": canonical(encode(replace(experiment, seed=0), versions=True))}
+
+
+def described(distribution: BaseDistribution) -> str:
+    """A distribution in words.
+
+    >>> described(FloatDistribution(0.01, 0.5, log=True))
+    'from 0.01 to 0.5 (log)'
+    """
+    if not isinstance(distribution, Numeric):
+        return "one of " + ", ".join(map(repr, _choices(distribution)))
+    step = "" if distribution.step in (None, 1) else f" in steps of {distribution.step:g}"
+    return f"from {distribution.low:g} to {distribution.high:g}{step}{' (log)' if distribution.log else ''}"
+
+
+def _choices(distribution: BaseDistribution) -> list[Any]:
+    assert isinstance(distribution, CategoricalDistribution)
+    return list(distribution.choices)
+
+
+def grid(space: Space, points: int) -> tuple[dict[str, Any], ...]:
+    """Every combination of values, evenly spaced ones for ranges; the last parameter changes fastest."""
+    _, asked = probed(space)
+    values = [_values(distribution, points) for distribution in asked.values()]
+    count = math.prod(map(len, values))
+    if count > MOST_TRIALS:
+        raise ConfigError(
+            f"a grid may have {MOST_TRIALS:,} points, but {' · '.join(str(len(each)) for each in values)} values make "
+            f"{count:,}; lower points, or search fewer fields"
+        )
+    return tuple(dict(zip(asked, each, strict=True)) for each in itertools.product(*values))
+
+
+def _values(distribution: BaseDistribution, points: int) -> list[Any]:
+    if not isinstance(distribution, Numeric):
+        return _choices(distribution)
+    low, high, step = float(distribution.low), float(distribution.high), distribution.step
+    spaced = np.geomspace(low, high, points) if distribution.log else np.linspace(low, high, points)
+    # 0.1, not 0.09999999999999998, which would be another run; and the end itself, not a rounding beyond it
+    values = [*(float(f"{value:.12g}") for value in spaced[:-1]), high]
+    if step is not None:
+        values = [min(low + round((value - low) / step) * step, high) for value in values]
+    whole = isinstance(distribution, IntDistribution)
+    return list(dict.fromkeys(round(value) if whole else value for value in values))

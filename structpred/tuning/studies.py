@@ -1,6 +1,7 @@
 """A study: one search space on one task, kept in a storage under a name."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,25 +9,21 @@ from functools import cached_property
 from typing import Any
 
 import optuna
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.task import loaded
-from structpred.tuning import samplers
-from structpred.tuning.probe import grid, probed, signature
-from structpred.tuning.search import Search
+from structpred.tuning.search import Search, grid, probed, pruner_for, signature
 from structpred.tuning.spaces import Space
 from structpred.tuning.trials import SCORES, TrialQueue, owners
 
-SIGNATURE = "structpred"
-"""The attribute of a study that says what it searches."""
-SECONDS = "seconds"
-"""The attribute of a study with the seconds that were spent on it."""
+SIGNATURE, SECONDS = "structpred", "seconds"
+"""Attributes of a study: what it searches, and the seconds during which a trial was running."""
 MORE_SEEDS = ", more seeds"
-"""After the name of a study: the study of its finalists."""
+"""Appended to the name of a study: the study of its finalists."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,11 @@ class Study:
 
     Attributes:
         name: its name in the storage.
-        space: what it searches.
+        space: the space that it searches.
         search: its budget and rules.
         main: its trials.
         storage: where it is kept.
-        metric: what is optimised, on dev.
+        metric: the metric that is optimised, on dev.
     """
 
     name: str
@@ -51,7 +48,7 @@ class Study:
 
     @classmethod
     def open(cls, name: str, space: Space, search: Search, storage: BaseStorage) -> "Study":
-        """Open it, or begin it.
+        """Open a study, or begin it.
 
         Raises:
             ConfigError: the space cannot be searched, or is not the one that the stored study searches.
@@ -63,74 +60,73 @@ class Study:
             "metric": f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
             "data": loaded(experiment.task).digest,
         }
-        opened = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            direction=_direction(metric),
-            load_if_exists=True,
-            sampler=samplers.sampler(search),
-            pruner=samplers.pruner(search, experiment.trainer.epochs),
-        )
-        _refuse_another_space(opened, mine)
-        return cls(name, space, search, TrialQueue(opened, _fixed(space, search)), storage, metric)
+        study = _stored(storage, name, metric, pruner_for(search, experiment.trainer.epochs))
+        _refuse_another_space(study, mine)
+        return cls(name, space, search, TrialQueue(study, search, _fixed(space, search)), storage, metric)
 
     @cached_property
     def more(self) -> TrialQueue:
         """The finalists under more seeds; to be asked for only once the main trials are over."""
-        study = optuna.create_study(
-            storage=self.storage,
-            study_name=f"{self.name}{MORE_SEEDS}",
-            direction=_direction(self.metric),
-            load_if_exists=True,
-            sampler=samplers.sampler(self.search),
-            pruner=optuna.pruners.NopPruner(),
-        )
+        study = _stored(self.storage, f"{self.name}{MORE_SEEDS}", self.metric, NopPruner())
         fixed = [
             {"trial": trial.number, "seed": seed} for seed in self.search.later_seeds for trial in self.finalists()
         ]
-        return TrialQueue(study, fixed)
+        return TrialQueue(study, self.search, fixed)
 
     def queues(self) -> list[TrialQueue]:
         """Its trials, and once these are over its finalists under more seeds."""
         return [self.main, self.more] if self.search.finalists and self.main.over() else [self.main]
 
     def seconds(self) -> float:
-        """Seconds that its driver has counted while a trial was running, over all restarts."""
+        """Seconds that its drivers have counted while a trial was running, over all restarts."""
         stored: float | None = self.main.study.user_attrs.get(SECONDS)
         return _seconds_of_earlier_versions(self.main.trials()) if stored is None else stored
-
-    def save_seconds(self, seconds: float) -> None:
-        """Keep them for the next driver."""
-        self.main.study.set_user_attr(SECONDS, seconds)
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that count, in the order of their slots."""
         trials = self.main.trials()
-        return [trials[number] for slot, number in sorted(owners(trials).items())]
-
-    def complete(self) -> list[FrozenTrial]:
-        """Those of them that ran to their end, the best first, and of equal ones that of the first slot.
-
-        Not that of the lowest number: a trial that was put back has a higher one.
-        """
-        sign = -1 if self.metric.higher_is_better else 1
-        done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
-        return sorted(done, key=lambda trial: sign * _value(trial))
+        return [trials[number] for _, number in sorted(owners(trials).items())]
 
     def finalists(self) -> list[FrozenTrial]:
-        """The best trials of different parameters, as many as are to be run under more seeds."""
+        """The best completed trials of different parameters, as many as are to be run under more seeds.
+
+        Of equal ones the first slot goes before, and not the lowest number: a trial that was put back has a higher one.
+        """
+        sign = -1 if self.metric.higher_is_better else 1
+        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         different: dict[str, FrozenTrial] = {}
-        for trial in self.complete():
+        for trial in sorted(complete, key=lambda each: sign * value_of(each)):
             different.setdefault(json.dumps(trial.params, sort_keys=True), trial)
         return list(different.values())[: self.search.finalists]
 
     def scores(self) -> dict[int, dict[int, float]]:
         """The dev metric of each trial by number and seed, more seeds included."""
-        found = {trial.number: _scores(trial) for trial in self.trials()}
+        by_trial = {trial.number: scores_of(trial) for trial in self.trials()}
         for extra in self.more.trials() if len(self.queues()) > 1 else ():
-            if extra.state == TrialState.COMPLETE and extra.params["trial"] in found:
-                found[extra.params["trial"]][extra.params["seed"]] = _value(extra)
-        return found
+            if extra.state == TrialState.COMPLETE and extra.params["trial"] in by_trial:
+                by_trial[extra.params["trial"]][extra.params["seed"]] = value_of(extra)
+        return by_trial
+
+    def importances(self) -> dict[str, float]:
+        """How much each parameter matters; empty where that cannot be told."""
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of trials too few to choose good ones from
+                importances = optuna.importance.get_param_importances(self.main.study)
+        except (ValueError, RuntimeError):
+            return {}
+        return importances if len(importances) > 1 else {}
+
+
+def scores_of(trial: FrozenTrial) -> dict[int, float]:
+    """The dev metric of a trial by seed."""
+    stored: dict[str, float] = trial.user_attrs.get(SCORES, {})
+    return {int(seed): score for seed, score in stored.items()}
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """The value of a completed trial."""
+    assert trial.value is not None
+    return trial.value
 
 
 def _seconds_of_earlier_versions(trials: Sequence[FrozenTrial]) -> float:
@@ -144,14 +140,11 @@ def _seconds_of_earlier_versions(trials: Sequence[FrozenTrial]) -> float:
     return total
 
 
-def _scores(trial: FrozenTrial) -> dict[int, float]:
-    found: dict[str, float] = trial.user_attrs.get(SCORES, {})
-    return {int(seed): score for seed, score in found.items()}
-
-
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
+def _stored(storage: BaseStorage, name: str, metric: Metric, pruner: BasePruner) -> optuna.Study:
+    direction = "maximize" if metric.higher_is_better else "minimize"
+    return optuna.create_study(
+        storage=storage, study_name=name, direction=direction, load_if_exists=True, pruner=pruner
+    )
 
 
 def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
@@ -166,10 +159,6 @@ def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
     return list(points)
 
 
-def _direction(metric: Metric) -> StudyDirection:
-    return StudyDirection.MAXIMIZE if metric.higher_is_better else StudyDirection.MINIMIZE
-
-
 def _refuse_another_space(study: optuna.Study, mine: dict[str, str]) -> None:
     stored: dict[str, str] | None = study.user_attrs.get(SIGNATURE)
     if stored is None:
@@ -177,33 +166,18 @@ def _refuse_another_space(study: optuna.Study, mine: dict[str, str]) -> None:
             raise ConfigError(f"the study {study.study_name!r} was not made by structpred; give yours another name")
         study.set_user_attr(SIGNATURE, mine)
         return
-    for name in dict.fromkeys([*stored, *mine]):
-        if stored.get(name) != mine.get(name):
+    one, other = (_fields({**each, "experiment": json.loads(each["experiment"])}) for each in (stored, mine))
+    for name in dict.fromkeys([*one, *other]):
+        if one.get(name) != other.get(name):
             raise ConfigError(
-                f"the stored study {study.study_name!r} {_difference(name, stored.get(name), mine.get(name))}; give "
-                "this search another study name, or search what the study does"
+                f"the stored study {study.study_name!r} has {name} = {one.get(name, 'none')}, but this one has "
+                f"{other.get(name, 'none')}; give this search another study name, or search what the study does"
             )
 
 
-def _difference(name: str, stored: str | None, mine: str | None) -> str:
-    if name == "experiment":
-        return f"is of another experiment: it has {_first_difference(stored or '', mine or '')}"
-    if stored is None:
-        return f"does not search {name.removeprefix('parameter ')}, but this one does"
-    if mine is None:
-        return f"searches {name.removeprefix('parameter ')}, but this one does not"
-    verb = f"searches {name.removeprefix('parameter ')}" if name.startswith("parameter ") else f"has the {name}"
-    return f"{verb} {stored}, but this one {mine}"
-
-
-def _first_difference(stored: str, mine: str) -> str:
-    """The first field in which two experiments differ."""
-    one, other = _flat(json.loads(stored)), _flat(json.loads(mine))
-    field = next(field for field in dict.fromkeys([*one, *other]) if one.get(field) != other.get(field))
-    return f"{field}={one.get(field)}, but this one {other.get(field)}"
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, str]:
+def _fields(node: Any, name: str = "") -> dict[str, str]:
+    """The leaves of a tree by their dotted names."""
     if isinstance(node, dict):
-        return {key: value for name in node for key, value in _flat(node[name], f"{prefix}{name}.").items()}
-    return {prefix.removesuffix("."): json.dumps(node)}
+        inner = (_fields(node[key], f"{name}.{key}" if name else key) for key in node)
+        return {field: text for fields in inner for field, text in fields.items()}
+    return {name: node if isinstance(node, str) else json.dumps(node)}

@@ -1,39 +1,60 @@
-"""The trials of a study as numbered slots, so that none is lost or run twice whenever its driver dies.
+"""The trials of a study as numbered slots, each run once whoever dies, and the claim of a study by one driver.
 
 A study of n trials has the slots 0 to n − 1, and each trial carries its slot as an attribute. A slot is owned by the
 first of its trials that counts. A trial does not count if its driver gave it up (it then has the attribute ``void``),
 or if another trial was put in its place after its driver had died (which then names it in ``replaces``).
+
+A study has one driver at a time: it holds a file lock where studies are kept in a file, else a claim in the attributes
+of the study.
 """
 
+import contextlib
+import functools
+import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock, Timeout
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.engine.driver import TRIES
+from structpred.errors import Interrupted
+from structpred.tuning.search import Search, sampler_for
+from structpred.tuning.storage import file_of
 
 SLOT, REPLACES, VOID, REASON, SCORES, RUN = "slot", "replaces", "void", "reason", "scores", "run"
-"""Attributes of a trial: its slot, whose place it takes, why it does not count, why it failed or was pruned, the dev
-metric by seed, and the folder of its latest run."""
+"""Attributes of a trial: its slot, the number of the trial it replaces, why it does not count, why it failed or was
+pruned, the dev metric by seed, and the folder of its latest run."""
 LOST, INTERRUPTED, SURPLUS = "its worker died", "interrupted", "another trial has its place"
 """Values of ``void``; `LOST` only in studies of earlier versions."""
 DIED = f"{TRIES} commands died while they ran it, perhaps for want of memory"
-"""Why a trial failed that has no reason of its own: nobody was left to write it."""
+"""The reason of a failed trial whose drivers all died before they could write one."""
 
 
 @dataclass(frozen=True)
 class TrialQueue:
-    """The trials of a study that one driver runs.
+    """The trials of a study, as its driver runs them.
 
     Attributes:
-        study: where trials are kept.
+        study: holds the trials.
+        search: decides how parameters are sampled.
         fixed: the parameters of each slot; an empty mapping leaves them to the sampler.
     """
 
     study: optuna.Study
+    search: Search
     fixed: Sequence[Mapping[str, Any]]
 
     def __len__(self) -> int:
@@ -44,9 +65,9 @@ class TrialQueue:
         return self.study.get_trials(deepcopy=False)
 
     def owned(self) -> list[FrozenTrial]:
-        """The owners of the slots that have one."""
+        """The owners of the slots that have one, in the order of the slots."""
         trials = self.trials()
-        return [trials[number] for slot, number in owners(trials).items() if slot < len(self)]
+        return [trials[number] for slot, number in sorted(owners(trials).items()) if slot < len(self)]
 
     def over(self) -> bool:
         """True once the owner of every slot has ended."""
@@ -62,24 +83,25 @@ class TrialQueue:
             if trial.state == TrialState.RUNNING and slot is not None:
                 if trial.number not in replaced and not _is_stuck(trial, trials):
                     self._enqueue(slot, {REPLACES: trial.number})
-                self.study.tell(trial.number, state=TrialState.FAIL)  # last: whoever dies before it is recovered again
+                # last, so that a driver that dies before it leaves a trial that is recovered again
+                self.study.tell(trial.number, state=TrialState.FAIL)
 
     def ask(self) -> optuna.Trial | None:
         """The next trial, now running; None where every slot has an owner that runs or has ended."""
         while True:
-            trials = self.trials()
-            owned = owners(trials)
-            waiting = any(trials[n].state == TrialState.WAITING for slot, n in owned.items() if slot < len(self))
-            free = next((slot for slot in range(len(self)) if slot not in owned), None)
-            if not waiting:
+            if not any(trial.state == TrialState.WAITING for trial in self.owned()):
+                taken = owners(self.trials())
+                free = next((slot for slot in range(len(self)) if slot not in taken), None)
                 if free is None:
                     return None
                 self._enqueue(free)
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            self.study.sampler = sampler_for(self.search, waiting[0].user_attrs.get(SLOT, 0))  # the first one is next
             trial = self.study.ask()
             slot = trial.user_attrs.get(SLOT, len(self))
             if slot < len(self) and owners(self.trials()).get(slot) == trial.number:
                 return trial
-            self.void(trial, SURPLUS)  # of a larger search, which will fill the slot again, or somebody else's
+            self.void(trial, SURPLUS)  # left by a larger search, which will fill the slot again, or not ours at all
 
     def void(self, trial: optuna.Trial, why: str) -> None:
         """Give a running trial up, so that its slot is filled again."""
@@ -116,24 +138,172 @@ def given_up(trials: Sequence[FrozenTrial]) -> int:
 def _replaced(trials: Sequence[FrozenTrial]) -> set[int]:
     """The numbers of the trials that another one replaces."""
     numbers = {trial.user_attrs.get(REPLACES) for trial in trials}
-    given_up = (TrialState.RUNNING, TrialState.FAIL)  # its driver may have been asleep and have ended it well after all
-    return {trial.number for trial in trials if trial.number in numbers and trial.state in given_up}
+    lost = (TrialState.RUNNING, TrialState.FAIL)  # a driver that was only asleep may have completed it after all
+    return {trial.number for trial in trials if trial.number in numbers and trial.state in lost}
 
 
 def _void(trial: FrozenTrial) -> str:
-    """Why a trial was given up; empty for one that was not, or that ended well just before."""
+    """Why a trial was given up; empty for one that was not, or that completed just before."""
     return str(trial.user_attrs.get(VOID, "")) if trial.state == TrialState.FAIL else ""
 
 
 def _is_stuck(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
-    """True once `TRIES` drivers in a row have died of the same point, none an epoch further than the one before."""
+    """True once `TRIES` drivers in a row have died of the same point without training an epoch further."""
     lost = _replaced(trials)
-    before = [each for each in trials if each.number in lost or _void(each) == LOST]
-    mine = [each for each in before if each.user_attrs.get(SLOT) == trial.user_attrs.get(SLOT)]
-    stuck = itertools.takewhile(lambda each: _reached(each) >= _reached(trial), reversed(mine))
-    return len(list(stuck)) + 1 >= TRIES
+    before = [other for other in trials if other.number in lost or _void(other) == LOST]
+    mine = [other for other in before if other.user_attrs.get(SLOT) == trial.user_attrs.get(SLOT)]
+    no_further = itertools.takewhile(lambda other: _reached(other) >= _reached(trial), reversed(mine))
+    return len(list(no_further)) + 1 >= TRIES
 
 
 def _reached(trial: FrozenTrial) -> tuple[int, int]:
     """How far a trial came: seeds and epochs."""
     return len(trial.user_attrs.get(SCORES, ())), len(trial.intermediate_values)
+
+
+CLAIM = "driver"
+"""The attribute of a study: ``{"id": …, "who": …, "beat": …}``; None once its driver has ended."""
+POLL, SETTLE = 0.5, 1.0
+"""Seconds between looks at a study that another command drives; and seconds after which a claim is read back."""
+RENEWALS = 6
+"""A claim is renewed this often in the time of silence after which another driver takes it over."""
+
+
+@contextmanager
+def claimed(
+    place: str,
+    storage: BaseStorage,
+    studies: Sequence[optuna.Study],
+    silence: float,
+    *,
+    waiting: Callable[[str], None],
+    stopping: Callable[[], bool],
+) -> Iterator[Callable[[], bool]]:
+    """Drive some studies alone for the time of a block; waits while another command drives one of them.
+
+    Args:
+        place: path or URL of the storage.
+        storage: the same, opened.
+        studies: the studies.
+        silence: seconds without a renewal after which the driver of a study in a database counts as dead; the lock of a
+            file is released by the OS at once.
+        waiting: called with a sentence, once for each driver that has to be waited for.
+        stopping: asked while waiting.
+
+    Yields:
+        A function that returns True once another driver has taken one of the studies over.
+
+    Raises:
+        Interrupted: ``stopping`` returned True.
+    """
+    file, say = file_of(place), functools.cache(waiting)
+
+    def wait(name: str, where: str) -> None:
+        say(
+            f"another command drives the study {name!r} in {where}; waiting until it has ended: a study has one driver "
+            "at a time. Ctrl-C stops this one; to use more machines, give the other one a cluster"
+        )
+        if stopping():
+            raise Interrupted
+        time.sleep(POLL)
+
+    claims = []
+    with ExitStack() as held:
+        for study in sorted(studies, key=lambda each: each.study_name):  # in one order, or two would wait in a circle
+            waits = functools.partial(wait, study.study_name)
+            if file is None:
+                claims.append(Claim(study, silence))
+                held.enter_context(claims[-1].held(storage, waits))
+            else:
+                held.enter_context(_locked(file, study.study_name, waits))
+        yield lambda: any(claim.lost for claim in claims)
+
+
+@contextmanager
+def _locked(file: Path, name: str, wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a study in a file; the OS releases it even on kill -9."""
+    path = file.with_name(f".{file.name}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.lock")
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            wait(str(file))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows keeps an open file
+            path.unlink()
+        lock.release()
+
+
+class Claim:
+    """A claim on a study in a database, which has no locks that outlive a transaction.
+
+    Attributes:
+        lost: another driver has taken the study over, because this one was silent for too long.
+    """
+
+    def __init__(self, study: optuna.Study, silence: float) -> None:
+        self.study, self.silence, self.lost = study, silence, False
+        self._id, self._beat = uuid.uuid4().hex, 0
+
+    @contextmanager
+    def held(self, storage: BaseStorage, wait: Callable[[str], None]) -> Iterator[None]:
+        """Hold the claim for the time of a block, renewed by a thread: reading data may take longer than it lasts."""
+        self.acquire(wait)
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(self.silence / RENEWALS):
+                self.renew()
+            storage.remove_session()  # this thread's connection
+
+        thread = threading.Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self.release()
+
+    def acquire(self, wait: Callable[[str], None]) -> None:
+        """Wait until there is no other holder, or it has been silent for too long by this process's own clock."""
+        seen, since = self._stored(), time.monotonic()
+        while True:
+            stored = self._stored()
+            if stored != seen:
+                seen, since = stored, time.monotonic()
+            if not stored or time.monotonic() - since > self.silence:
+                self._write()
+                time.sleep(SETTLE)  # of two that write at once, the last one has it
+                if self._mine():
+                    return
+            wait(f"process {(stored or {}).get('who', 'unknown')}, the same storage")
+
+    def renew(self) -> None:
+        """Show that this driver is alive; a storage that cannot be reached for a while is tried again the next time."""
+        with contextlib.suppress(OptunaError, OSError):
+            if self._mine():
+                self._write()
+            else:
+                self.lost = True
+
+    def release(self) -> None:
+        """Let the next driver have it."""
+        with contextlib.suppress(OptunaError, OSError):
+            if self._mine():
+                self.study.set_user_attr(CLAIM, None)
+
+    def _write(self) -> None:
+        self._beat += 1
+        who = f"{os.getpid()} on {platform.node()}"
+        self.study.set_user_attr(CLAIM, {"id": self._id, "who": who, "beat": self._beat})
+
+    def _stored(self) -> dict[str, object] | None:
+        stored: dict[str, object] | None = self.study.user_attrs.get(CLAIM)
+        return stored
+
+    def _mine(self) -> bool:
+        return (self._stored() or {}).get("id") == self._id

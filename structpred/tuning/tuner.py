@@ -1,7 +1,8 @@
-"""Search for the best experiment of a space, on one machine or on many, until the budget is spent."""
+"""Search for the best experiment of a space, on one machine or on many, and report what was found."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,19 +14,109 @@ from structpred.engine import open_engine
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.plain import refuse_unseen
+from structpred.provenance import environment
+from structpred.report import best, terminal
+from structpred.report.document import Document
+from structpred.report.files import FORMAT, write_files, written
 from structpred.task import loaded
 from structpred.training.data import Tokenizer, warn_of_unknown
 from structpred.training.trainer import signals
-from structpred.tuning.claims import claimed
-from structpred.tuning.contents import importances_of
-from structpred.tuning.outcomes import Result
-from structpred.tuning.probe import grid, probed
-from structpred.tuning.report import Tuning
+from structpred.tuning import layout, outcomes
+from structpred.tuning.outcomes import Importances, Result
 from structpred.tuning.runner import ExecutionContext, StudyRunner
-from structpred.tuning.search import Points, Search
+from structpred.tuning.search import Points, Search, grid, probed
 from structpred.tuning.spaces import Space
 from structpred.tuning.storage import default_storage, opened
 from structpred.tuning.studies import MORE_SEEDS, Study
+from structpred.tuning.summary import budget, conclusion, optimum
+from structpred.tuning.trials import claimed
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Studies that are over, or as far as they have come.
+
+    Attributes:
+        studies: the result of each study, by its name among those that were tuned together.
+        importances: how much each parameter matters, by name in the storage.
+        storage: where the studies are.
+    """
+
+    studies: dict[str, Result]
+    importances: Importances
+    storage: str
+
+    @property
+    def best(self) -> Experiment:
+        """The best experiment of the only study.
+
+        Raises:
+            ConfigError: no trial finished.
+        """
+        (result,) = self.studies.values()
+        return result.experiment
+
+    def document(self) -> Document:
+        """Everything that `show` and `write` render."""
+        return layout.document(tuple(self.studies.values()), self.importances)
+
+    @classmethod
+    def read(cls, file: Path | str) -> "Tuning":
+        """The report whose `write` left ``file``; see `structpred.tuning.outcomes.read`.
+
+        Raises:
+            RunError: the file cannot be read, or holds no report of tuning.
+            ConfigError: an experiment cannot be made by this version of the code.
+        """
+        return cls(*outcomes.read(Path(file)), str(file))
+
+    def show(self, console: Console | None = None) -> None:
+        """Print the report: coloured tables on a terminal, Markdown into a file or a pipe."""
+        terminal.show(self.document(), console or Console())
+
+    def write(self, folder: Path | str) -> tuple[Path, ...]:
+        """Write ``results.json``, ``report.md``, ``report.html``, and for each study its best experiment.
+
+        The best experiment is ``best_NAME.json``, its canonical JSON, and ``best_NAME.py``, a module whose
+        ``experiments()`` a comparison takes. Those that an earlier report left there are removed.
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            ConfigError: the folder has a file of one of these names that no report wrote, or that was changed since.
+        """
+        place, stems = Path(folder), best.stems(self.studies)
+        named = {stem: each for stem, each in zip(stems, self.studies.values(), strict=True) if each.best is not None}
+        best.refuse_others(place, list(named))
+        files = list(write_files(folder, self.document(), self._record()))
+        for stem, result in named.items():
+            seeds = (*result.search.seeds, *result.search.later_seeds)
+            spent = budget((result,))[0]
+            module = best.module(result.experiment, name=result.name, stem=stem, budget=spent, seeds=seeds)
+            files += best.write(place, stem, module=module, config=f"{result.experiment.to_json()}\n")
+        best.remove_others(place, list(named))
+        return tuple(files)
+
+    def _record(self) -> str:
+        """The text of ``results.json``."""
+        studies = {
+            name: {
+                **result.tree(),
+                "optima": {name: asdict(found) for name in result.numeric() if (found := optimum(result, name))},
+            }
+            for name, result in self.studies.items()
+        }
+        return written(
+            {
+                "format": FORMAT,
+                "studies": studies,
+                "importances": self.importances,
+                "conclusion": [sentence for result in self.studies.values() for sentence in conclusion(result)],
+                "environment": asdict(environment()),
+            }
+        )
+
 
 TRIALS = 20
 FIRST_SEED = 100
@@ -130,10 +221,9 @@ def tune(
             if not all(queue.over() for study in studies for queue in study.queues()):
                 first = [_warned_of_unknown(study.space) for study in studies]
                 with open_engine(first, Path(root), device, workers, executor) as engine:
-                    context = ExecutionContext(engine, stopping)
-                    StudyRunner(studies, context, console, lost).run(workers)
+                    StudyRunner(studies, ExecutionContext(engine, stopping, lost), console).run(workers)
         results = {label: Result.of(study) for label, study in zip(labels, studies, strict=True)}
-        return Tuning(results, {study.name: importances_of(study.main.study) for study in studies}, place)
+        return Tuning(results, {study.name: study.importances() for study in studies}, place)
 
 
 def _trials(trials: int | None, sampler: str, points: int, spaces: Mapping[str, Space]) -> int:

@@ -18,11 +18,10 @@ from structpred.objectives import RML
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
 from structpred.report.document import Figure
 from structpred.tuning import Outcome, Result
-from structpred.tuning.analysis import noise, not_worse, optimum, position, threshold
-from structpred.tuning.contents import document
+from structpred.tuning.layout import document
 from structpred.tuning.outcomes import conventions
 from structpred.tuning.search import Search
-from structpred.tuning.sentences import budget, conclusion, notes
+from structpred.tuning.summary import budget, conclusion, noise, not_worse, notes, optimum, position, threshold
 from tests.support.studies import shown_of
 from tests.support.tuning import TEMPERED, TINY
 

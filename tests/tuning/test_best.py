@@ -14,8 +14,9 @@ from structpred import Experiment
 from structpred.errors import ConfigError
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
+from structpred.report import best
 from structpred.training import Adam
-from structpred.tuning import Over, Range, Tuning, source
+from structpred.tuning import Over, Range, Tuning
 from tests.support.studies import fake_runs, quick
 from tests.support.tuning import TINY, rate
 
@@ -112,7 +113,7 @@ def test_names_that_could_do_harm_are_refused_before_anything_is_run(tmp_path: P
     ['a"""\nraise KeyError\n"""', 'a"', "a\\", '"', r'\"""', "a\rraise", "\0\udcff", "{x} %s $x", "\\N{bad}\\x1"],
 )
 def test_no_name_runs_as_code(name: str) -> None:
-    text = source.module(TINY, name=name, stem="best_x", budget="None was spent.", seeds=(100,))
+    text = best.module(TINY, name=name, stem="best_x", budget="None was spent.", seeds=(100,))
     made: dict[str, Any] = {"__name__": "best_x"}
     exec(compile(text.encode(), "best_x", "exec"), made)
     assert made["experiments"]()["tuned"] == TINY
@@ -137,7 +138,7 @@ def test_classes_of_one_name_and_modules_that_cannot_be_written_are_imported(
     monkeypatch.setattr(objectives, "name_of", lambda cls: "mine")
     for cls in (mine.MaximumLikelihood, mine.report):
         experiment = replace(TINY, objective=cls(share=0.25))
-        text = source.module(experiment, name="s", stem="best_x", budget="", seeds=(100,))
+        text = best.module(experiment, name="s", stem="best_x", budget="", seeds=(100,))
         made: dict[str, Any] = {"__name__": "best_x"}
         exec(compile(text, "best_x", "exec"), made)
         arms = made["experiments"]()
@@ -151,7 +152,7 @@ def test_a_script_is_imported_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_p
         __module__, __qualname__ = "__main__", "Own"
 
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "script.py"), raising=False)
-    text = source.module(replace(TINY, objective=Own()), name="s", stem="best_x", budget="", seeds=(0,))
+    text = best.module(replace(TINY, objective=Own()), name="s", stem="best_x", budget="", seeds=(0,))
     assert "from script import Own\n" in text
 
 

@@ -16,7 +16,7 @@ from structpred.engine import open_engine, worker
 from structpred.errors import Busy, Interrupted
 from structpred.metrics import SymbolErrorRate
 from structpred.runs import Folder, session, train
-from structpred.tuning import Over, Range, Space, runner, samplers, spaces
+from structpred.tuning import Over, Range, Space, runner, spaces, studies
 from structpred.tuning.runner import ExecutionContext, StudyRunner, hopeless
 from structpred.tuning.search import Search
 from structpred.tuning.storage import opened
@@ -79,7 +79,7 @@ class PruneThird(optuna.pruners.BasePruner):
 
 
 def test_a_pruned_trial_ends_with_a_checkpoint_after_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: PruneAfter(2))
+    monkeypatch.setattr(studies, "pruner_for", lambda search, epochs: PruneAfter(2))
     (outcome,) = quick(longest, tmp_path, trials=1, pruner="median").studies["tuning"].outcomes
     assert (outcome.state, outcome.reason, list(outcome.epochs)) == ("pruned", "pruned after epoch 2", [1, 2])
     run = Folder(tmp_path / "runs" / trials_of(tmp_path)[0].user_attrs["run"])
@@ -91,7 +91,7 @@ def test_what_is_pruned_does_not_depend_on_how_soon_the_driver_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """These runs have ended before anybody looks at their first epoch."""
-    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: PruneThird())
+    monkeypatch.setattr(studies, "pruner_for", lambda search, epochs: PruneThird())
     monkeypatch.setattr(runner, "LOOK", 60.0)
     outcomes = quick(rate, tmp_path, pruner="median").studies["tuning"].outcomes
     assert [each.state for each in outcomes] == ["finished", "finished", "pruned", "finished"]
@@ -115,7 +115,7 @@ def interrupt(root: Path, space: Space, after: int) -> None:
 def test_replayed_epochs_of_a_resumed_trial_are_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(tmp_path, longest, after=4)
     reached = len(trials_of(tmp_path)[0].intermediate_values)
-    monkeypatch.setattr(samplers, "pruner", lambda search, epochs: PruneAfter(2))
+    monkeypatch.setattr(studies, "pruner_for", lambda search, epochs: PruneAfter(2))
     monkeypatch.setattr(PruneAfter, "prune", lambda self, study, trial: trial.last_step > 1)
     (outcome,) = quick(longest, tmp_path, trials=1, pruner="median").studies["tuning"].outcomes
     assert outcome.state == "pruned"

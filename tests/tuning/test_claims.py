@@ -12,9 +12,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from structpred.errors import Interrupted
-from structpred.tuning import claims
-from structpred.tuning.claims import CLAIM, Claim, claimed
+from structpred.tuning import trials
 from structpred.tuning.storage import opened
+from structpred.tuning.trials import CLAIM, Claim, claimed
 
 SILENCE = 1.2
 DATABASE = "postgresql://host/studies"
@@ -23,8 +23,8 @@ DATABASE = "postgresql://host/studies"
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "POLL", 0.02)
-    monkeypatch.setattr(claims, "SETTLE", 0.1)
+    monkeypatch.setattr(trials, "POLL", 0.02)
+    monkeypatch.setattr(trials, "SETTLE", 0.1)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def test_the_claim_of_a_silent_driver_is_taken_over_and_it_learns_of_it() -> Non
     storage = InMemoryStorage()
     study = study_of(storage)
     dead = Claim(study, SILENCE)
-    dead.acquire(claims._Notice(pytest.fail, never, ""))
+    dead.acquire(pytest.fail)
     began = time.monotonic()
     with claimed(DATABASE, storage, [study], SILENCE, waiting=lambda _: None, stopping=never):
         assert time.monotonic() - began >= SILENCE
@@ -131,7 +131,7 @@ def test_of_two_who_claim_at_once_one_waits() -> None:
 
     def drive() -> None:
         claim = AtOnce(study_of(storage), 60.0)
-        claim.acquire(claims._Notice(lambda _: None, never, ""))
+        claim.acquire(lambda _: time.sleep(trials.POLL))
         assert inside.acquire(blocking=False), "two drivers at once"
         at_once.append(1)
         time.sleep(0.3)
@@ -149,7 +149,7 @@ def test_of_two_who_claim_at_once_one_waits() -> None:
 def test_a_storage_that_fails_for_a_while_loses_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_of(InMemoryStorage())
     claim = Claim(study, 60.0)
-    claim.acquire(claims._Notice(pytest.fail, never, ""))
+    claim.acquire(pytest.fail)
     before = study.user_attrs[CLAIM]["beat"]
 
     def fail(*arguments: object) -> None:

@@ -73,14 +73,14 @@ def test_a_full_disk_is_the_machines_trouble_and_the_trial_is_put_back(
 @pytest.mark.parametrize(
     ("space", "options", "said"),
     [
-        (spaces.edit_rate(TEMPERED), {}, "searches lr, but this one does not"),
+        (spaces.edit_rate(TEMPERED), {}, "has parameter lr = from 0.001 to 0.3 .log., but this one has none"),
         (
             lambda trial: replace(TINY, seed=int(10 * trial.suggest_float("lr", 0.1, 0.3))),
             {},
             "from 0.001 to 0.3 .log.",
         ),
-        (longer, {}, "is of another experiment: it has trainer.epochs=2, but this one 15"),
-        (rate, {"seeds": (1, 2)}, "has the seeds 100, but this one 1, 2"),
+        (longer, {}, "has experiment.trainer.epochs = 2, but this one has 15"),
+        (rate, {"seeds": (1, 2)}, "has seeds = 100, but this one has 1, 2"),
     ],
     ids=["parameter", "range", "experiment", "seeds"],
 )

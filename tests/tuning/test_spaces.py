@@ -13,7 +13,7 @@ from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, Minimu
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.training import Adam
 from structpred.tuning import Over, Range, Suggest, spaces
-from structpred.tuning.probe import described, grid, probed, signature
+from structpred.tuning.search import described, grid, probed, signature
 from structpred.tuning.spaces import READY, ready
 from tests.support.tuning import TEMPERED, TINY, rate
 

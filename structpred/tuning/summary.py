@@ -1,0 +1,285 @@
+"""Which trials the data can tell from the best one, and sentences that claim no more than that."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from structpred.config import leaves
+from structpred.report.document import joined
+from structpred.statistics import LEVEL, fixed
+from structpred.tuning.outcomes import Outcome, Result, conventions
+from structpred.tuning.search import Numeric, Search
+
+Verdict = Literal["interior", "tied", "few", "at the edge", "outermost", "cannot tell", "no noise known"]
+NEAR = 0.1
+"""A value is near an end of its range within this share of the range, on the range's own scale."""
+ENOUGH = 5
+"""Different values that must have been tried before an end of the range is called too narrow."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much the metric varies from seed to seed at the same parameters.
+
+    Attributes:
+        deviation: pooled standard deviation within trials.
+        freedom: its degrees of freedom.
+    """
+
+    deviation: float
+    freedom: int
+
+
+def noise(outcomes: Sequence[Outcome]) -> Noise | None:
+    """Pooled over the trials that ran under two seeds or more; None where there are none, or nothing varies."""
+    groups = [each.fresh for each in outcomes if len(each.fresh) > 1]
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum(float(np.var(group)) * len(group) for group in groups)
+    return Noise(math.sqrt(squares / freedom), freedom) if squares > 0 else None
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where the best value of a number lies.
+
+    Attributes:
+        parameter: its name.
+        best: the value of the best trial.
+        low, high: the smallest and the largest value of a trial that is not shown to be worse than the best; None
+            where nothing tells how much seeds matter.
+        ends: the range searched.
+        tried: the smallest and the largest value of a finished trial.
+        verdict: ``"interior"`` where trials on both sides are shown to be worse, so that the ends of the range are
+            ruled out as far as they were tried; else ``"tied"`` where trials of different values score the same as the
+            best; ``"few"`` where the best value is the outermost of few; ``"at the edge"`` where it is the outermost
+            and near an end of the range; ``"outermost"`` where it is far from both ends; ``"no noise known"`` where
+            nothing tells how much seeds matter; ``"cannot tell"`` otherwise.
+    """
+
+    parameter: str
+    best: float
+    low: float | None
+    high: float | None
+    ends: tuple[float, float]
+    tried: tuple[float, float]
+    verdict: Verdict
+
+
+def threshold(best: Outcome, other: Outcome, seen: Noise, compared: int) -> float:
+    """How much worse than the best a trial must be to count as shown.
+
+    t(1 − 5 %/m; ν) · s · √(1/n + 1/n'), with s and ν of the noise within trials and m trials compared with the best
+    (Bonferroni), one-sided. If the seeds of the best did not choose it, the chance of any false claim is below 5 %.
+    """
+    quantile = float(special.stdtrit(seen.freedom, 1 - LEVEL / max(compared, 1)))
+    return quantile * seen.deviation * math.sqrt(1 / len(best.fresh) + 1 / len(other.fresh))
+
+
+def not_worse(result: Result) -> tuple[Outcome, ...]:
+    """The trials that are not shown to be worse than the best, itself included; empty where no noise is known."""
+    seen, finished, best = noise(result.finished), result.finished, result.best
+    if seen is None or best is None:
+        return ()
+    sign, compared = -1 if result.metric.higher_is_better else 1, len(finished) - 1
+    return tuple(
+        each
+        for each in finished
+        if each is best or sign * (each.mean - best.mean) <= threshold(best, each, seen, compared)
+    )
+
+
+def optimum(result: Result, parameter: str) -> Optimum | None:
+    """The best value of a numeric parameter; None before any trial has finished."""
+    best, finished = result.best, [each for each in result.finished if parameter in each.parameters]
+    if best is None or parameter not in best.parameters:
+        return None
+    values = [float(each.parameters[parameter]) for each in finished]
+    kept = not_worse(result)
+    near = [value for value, each in zip(values, finished, strict=True) if each in kept]
+    low, high = (min(near), max(near)) if near else (None, None)
+    distribution = result.numeric()[parameter]
+    value, tried = float(best.parameters[parameter]), (min(values), max(values))
+    ends = float(distribution.low), float(distribution.high)
+    if low is not None and high is not None and tried[0] < low and high < tried[1]:
+        verdict: Verdict = "interior"
+    elif len({each.parameters.get(parameter) for each in result.tied}) > 1:
+        verdict = "tied"
+    elif value not in tried:
+        verdict = "cannot tell" if near else "no noise known"
+    elif len(set(values)) < ENOUGH:
+        verdict = "few"
+    else:
+        place = position(value, distribution)
+        beyond = (value == tried[0] and place <= NEAR) or (value == tried[1] and place >= 1 - NEAR)
+        verdict = "at the edge" if beyond else "outermost"
+    return Optimum(parameter, value, low, high, ends, tried, verdict)
+
+
+def position(value: float, distribution: Numeric) -> float:
+    """Where a value lies in its range, from 0 at the low end to 1 at the high one, on the range's own scale."""
+    scale = math.log if distribution.log else float
+    low, high = scale(distribution.low), scale(distribution.high)
+    return (scale(value) - low) / (high - low) if high > low else 0.0
+
+
+NAMED = 5
+"""Trials that are named where more of them tie."""
+
+
+def number(value: object) -> str:
+    """A parameter's value for people.
+
+    >>> number(0.0412345), number(128), number("rml")
+    ('0.0412', '128', 'rml')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def short(field: str) -> str:
+    """A field's own name.
+
+    >>> short("objective.payoff.temperature.edit_rate")
+    'edit_rate'
+    """
+    return field.rpartition(".")[2]
+
+
+def conclusion(result: Result) -> tuple[str, ...]:
+    """A headline, then where the optimum of each number lies."""
+    best = result.best
+    if best is None:
+        first = next((each.reason for each in result.outcomes if each.reason), "none has run yet")
+        return (f"No trial of {result.name} has finished: {first}",)
+    optima = filter(None, (optimum(result, name) for name in result.numeric()))
+    return (_headline(result, best), *(_where(found, result) for found in optima), *_temperature(result))
+
+
+def _headline(result: Result, best: Outcome) -> str:
+    score = f"dev {result.metric.name} {fixed(best.mean)} over {_seeds(len(best.fresh))}"
+    count, tied = len(result.finished), len(result.tied)
+    if tied == 1:
+        return f"{result.name}: the best of {count} finished trials has {_values(best.parameters)}, with {score}."
+    named = [f"trial {each.number} ({_values(each.parameters)})" for each in result.tied[:NAMED]]
+    named += [f"{tied - NAMED} more"] if tied > NAMED else []
+    return (
+        f"{result.name}: {tied} of {count} finished trials tie for the best, with {score}: {joined(named)}. The first "
+        "of them is taken; run more trials to tell them apart."
+    )
+
+
+def _where(found: Optimum, result: Result) -> str:
+    best, (low, high) = number(found.best), map(number, found.ends)
+    side, end = ("lowest", low) if found.best == found.tried[0] else ("highest", high)
+    within, more = f"within the range {low} to {high}", "run more trials."
+    inside = f"the best value tried, {best}, lies inside the range {low} to {high}, but the data cannot tell whether"
+    interval = "No interval can be given"
+    if found.low is not None and found.high is not None:
+        interval = f"Values from {number(found.low)} to {number(found.high)} are not distinguishable from the best"
+    said = {
+        "interior": f"the optimum is interior. {interval}; trials below and above are shown to be worse, {within}",
+        "tied": f"trials from {_tied_values(found, result)} tie for the best {within}, so nothing tells where the "
+        f"optimum lies; {more} {interval}",
+        "few": f"the best value, {best}, is the outermost of too few to tell where the optimum lies {within}; {more} "
+        f"{interval}",
+        "at the edge": f"the best value, {best}, is the {side} tried and near that end of the range {low} to {high}, "
+        f"so the optimum may lie beyond; widen the range there. {interval}",
+        "outermost": f"the best value, {best}, is the {side} tried, and between it and the end of the range at {end} "
+        f"nothing was tried; {more} {interval}",
+        "no noise known": f"{inside} the optimum does: {_why_no_noise(result)}",
+        "cannot tell": f"{inside} the optimum does: nothing tried at the {_open_sides(found)} end is shown to be "
+        f"worse. {interval}",
+    }
+    return f"{short(found.parameter)}: {said[found.verdict]}."
+
+
+def _tied_values(found: Optimum, result: Result) -> str:
+    values = [float(each.parameters[found.parameter]) for each in result.tied if found.parameter in each.parameters]
+    return f"{number(min(values))} to {number(max(values))}"
+
+
+def _open_sides(found: Optimum) -> str:
+    sides = {"lower": found.low == found.tried[0], "upper": found.high == found.tried[1]}
+    return joined([side for side, is_open in sides.items() if is_open])
+
+
+def _why_no_noise(result: Result) -> str:
+    if any(len(each.fresh) > 1 for each in result.finished):
+        return "the seeds that should tell how much they matter all score the same"
+    return "no trial ran under two seeds, which would tell how much they matter"
+
+
+def _temperature(result: Result) -> tuple[str, ...]:
+    found = conventions(result.experiment, result.labels)
+    if found is None:
+        return ()
+    told = [f"{name.replace('_', ' ')} {number(value)}" for name, value in found._asdict().items() if value is not None]
+    which = "The best temperature" if len(result.tied) == 1 else "The temperature of the first of those that tie"
+    return (f"{which} is τ* = {', or '.join(told)}, over {result.labels} labels.",)
+
+
+def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
+    """The budget, whether it was the same for all studies, and how each study spent it."""
+    count, spent = len(results), _budget(results[0].search)
+    every = f"Every one of the {count} studies had the same budget: {spent}."
+    return (every if count > 1 else f"The budget was {spent}.", *map(_spent, results))
+
+
+def _budget(search: Search) -> str:
+    more = f", then {_seeds(search.more_seeds)} more for the best {search.finalists}" if search.finalists else ""
+    time = "" if search.timeout is None else f", within {search.timeout:,.0f} seconds"
+    trials = f"{search.trials} trials of {_seeds(len(search.seeds))} each{more}{time}"
+    return f"{trials}; sampler {search.sampler}, pruner {search.pruner}"
+
+
+def _spent(result: Result) -> str:
+    counts = {state: result.count(state) for state in ("finished", "pruned", "failed")}
+    ended = joined([f"{count} {state}" for state, count in counts.items() if count])
+    left = max(result.total, len(result.outcomes)) - sum(counts.values())
+    unfinished = f"; {left} not run to their end" if left else ""
+    put_back = f"; {result.given_up} put back after a worker had died or been stopped" if result.given_up else ""
+    return f"{result.name}: {ended or 'no trial'}{unfinished}{put_back}."
+
+
+def notes(result: Result) -> tuple[str, ...]:
+    """How to read the numbers."""
+    name, seen = result.metric.name, noise(result.finished)
+    finalists = (
+        "Trials that were run under more seeds stand by the mean over these alone: the seeds before chose them, and "
+        "would flatter them."
+    )
+    differences = "Nothing tells how much seeds matter, so no trial can be told from another."
+    if seen is not None:
+        differences = (
+            "A trial counts as worse than the best where the difference exceeds t · s · √(1/n + 1/n'), one-sided, at "
+            f"the {100 * LEVEL:.0f} % level over all trials together (Bonferroni); s = {fixed(seen.deviation)} is the "
+            f"pooled standard deviation between seeds, with {seen.freedom} degrees of freedom."
+        )
+    return (
+        f"All numbers are of the dev set, which chose the trials: they flatter the best one. Quote the test {name} of "
+        "a comparison under seeds that took no part here.",
+        f"{name} is {result.metric.signature}, in percent.",
+        *((finalists,) if result.search.finalists else ()),
+        differences,
+        f"Final scores are by {_decoding(result)}, and scores of stopped trials by greedy decoding after the epoch "
+        "given; they do not compare. Stopped trials are compared with nothing.",
+    )
+
+
+def _decoding(result: Result) -> str:
+    """How finished trials were scored, as far as it is the same for all."""
+    rules = {each.experiment.decoding for each in result.finished if each.experiment is not None}
+    if len(rules) != 1:
+        return "each experiment's own decoding"
+    return f"the experiment's own decoding ({', '.join(f'{name} {value}' for name, value in leaves(rules.pop()))})"
+
+
+def _values(parameters: Mapping[str, object]) -> str:
+    return joined([f"{short(name)} {number(value)}" for name, value in parameters.items()])
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
