@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from structpred.comparison import contents
+from structpred.comparison import layout
 from structpred.comparison.analysis import Contrast, contrast, scores
 from structpred.comparison.record import encode, findings, readable
 from structpred.comparison.report import Report
@@ -91,7 +91,7 @@ class Across:
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
-        whole = contents.document(self.average, runs=False)
+        whole = layout.document(self.average, runs=False)
         tables = tuple(self._section(metric) for metric in self.average.metrics)
         tasks = f"Macro-average over {len(self.reports)} tasks: {', '.join(self.reports)}. Every task counts the same."
         averaged = (tasks, *self._settings())

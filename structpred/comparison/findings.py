@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from structpred.comparison import sentences
+from structpred.comparison import summary
 from structpred.comparison.analysis import Row, rows
 from structpred.config import Config, leaves
 from structpred.errors import ConfigError, RunError
@@ -81,8 +81,8 @@ class ComparisonResult:
 
     def conclusion(self) -> tuple[str, ...]:
         """Plain sentences on the first metric: a headline, what holds for each arm, and who skipped steps."""
-        found = sentences.conclusion(self.table(), self.baseline, self.metrics[0], len(self.seeds))
-        return found + sentences.skips({arm: self.results[arm] for arm in self.arms}, self.seeds)
+        found = summary.conclusion(self.table(), self.baseline, self.metrics[0], len(self.seeds))
+        return found + summary.skips({arm: self.results[arm] for arm in self.arms}, self.seeds)
 
 
 def _told(field: str, values: Mapping[str, Mapping[str, str]]) -> bool:

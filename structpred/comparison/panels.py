@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rich.console import Console
 
-from structpred.comparison import contents, plots, record
+from structpred.comparison import layout, plots, record
 from structpred.comparison.plan import Plan
 from structpred.comparison.report import Report
 from structpred.config import Config
@@ -119,7 +119,7 @@ class PanelsReport:
             f"Test scores minus those of {baselines} under the same seed, in percentage points. {marks}; "
             "further right is better."
         )
-        strips = [contents.strip(name, report) for name, report in compared.items()]
+        strips = [layout.strip(name, report) for name, report in compared.items()]
         return (Figure(partial(plots.strips, strips), caption, PICTURE),)
 
     def show(self, console: Console | None = None) -> None:

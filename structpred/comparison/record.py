@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from structpred import config
 from structpred.comparison.analysis import Contrast
 from structpred.comparison.findings import ComparisonResult
-from structpred.comparison.sentences import seeds_text
+from structpred.comparison.summary import seeds_text
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
 from structpred.provenance import environment

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from structpred.comparison import contents, record
+from structpred.comparison import layout, record
 from structpred.comparison.findings import ComparisonResult
 from structpred.config import Config
 from structpred.report import terminal
@@ -40,7 +40,7 @@ class Report(ComparisonResult):
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
-        return contents.document(self)
+        return layout.document(self)
 
     def show(self, console: Console | None = None) -> None:
         """Print the report: coloured tables on a terminal, Markdown into a file or a pipe."""

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from structpred.comparison import contents, plots
+from structpred.comparison import layout, plots
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.runner import compare, compare_panels
 from structpred.errors import ConfigError, RunError
@@ -270,7 +270,7 @@ def test_a_terminal_shows_tables_and_a_pipe_the_markdown(report: PanelsReport) -
 
 
 def test_the_strip_of_a_report_is_its_differences(report: PanelsReport) -> None:
-    strip = contents.strip("x", report.reports["other"])
+    strip = layout.strip("x", report.reports["other"])
     assert strip.values["RML"] == pytest.approx(np.array(BETTER[:3]) - ML[:3])
     assert (strip.title, strip.label, strip.higher_is_better) == ("x", "test PER − ML (percentage points)", False)
 

@@ -1,0 +1,40 @@
+"""Statistics of a comparison over seeds.
+
+The unit is the run: one seed of one arm. Tests over the examples within runs ask whether two *given* models differ;
+a claim about an objective must survive a new seed, so everything here takes one number per seed.
+"""
+
+from structpred.statistics.anytime import Rule, critical, log_evidence
+from structpred.statistics.estimates import LEVEL, Estimate, Scores, estimate, fixed
+from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
+from structpred.statistics.planning import (
+    MOST_SEEDS,
+    POWER,
+    detectable_difference,
+    equivalence_power,
+    power,
+    seeds_for_equivalence,
+    seeds_needed,
+)
+
+__all__ = [
+    "LEVEL",
+    "MARGIN",
+    "MOST_SEEDS",
+    "POWER",
+    "Estimate",
+    "PairedTest",
+    "Rule",
+    "Scores",
+    "critical",
+    "detectable_difference",
+    "equivalence_power",
+    "estimate",
+    "fixed",
+    "holm",
+    "log_evidence",
+    "paired_test",
+    "power",
+    "seeds_for_equivalence",
+    "seeds_needed",
+]

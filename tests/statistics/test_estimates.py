@@ -1,0 +1,42 @@
+"""Means and intervals, against scipy."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from structpred.statistics import Estimate, estimate, fixed
+
+ARM = np.array([11.8, 12.1, 11.5, 11.9, 12.4])
+
+
+def test_interval_agrees_with_scipy() -> None:
+    found = estimate(ARM)
+    low, high = stats.t.interval(0.95, df=4, loc=ARM.mean(), scale=stats.sem(ARM))
+    assert found.half_width is not None
+    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_interval_of_two_values_by_hand() -> None:
+    found = estimate(np.array([1.0, 3.0]))  # s = √2, s/√n = 1, t(0.975, 1) = tan(0.475 π)
+    assert found.mean == 2.0
+    assert found.half_width == pytest.approx(np.tan(0.475 * np.pi))
+
+
+def test_one_value_has_no_interval() -> None:
+    assert estimate(np.array([12.3])) == Estimate(12.3, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "signed"),
+    [
+        (Estimate(12.344, 0.555), "12.34 ± 0.56", "+12.34 ± 0.56"),
+        (Estimate(-0.001, None), "0.00", "0.00"),
+        (Estimate(-1.5, 0.0), "-1.50 ± 0.00", "-1.50 ± 0.00"),
+    ],
+)
+def test_estimates_as_text(value: Estimate, text: str, signed: str) -> None:
+    assert (str(value), value.signed) == (text, signed)
+
+
+def test_a_negative_zero_has_no_sign() -> None:
+    assert fixed(-0.004) == fixed(0.004) == "0.00"
