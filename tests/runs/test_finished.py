@@ -18,13 +18,12 @@ from structpred.comparison.plan import Plan
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
-from structpred.runs.folder import CHECKSUMS
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
-from structpred.runs import train
-from structpred.runs import Folder, Run
+from structpred.runs import Folder, Run, train
+from structpred.runs.folder import CHECKSUMS
 from structpred.sequences import Sequences
 from structpred.tasks import Tsv
 from structpred.training import Trainer

@@ -23,8 +23,7 @@ from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
-from structpred.runs import tidy, train
-from structpred.runs import Folder, Run
+from structpred.runs import Folder, Run, tidy, train
 from structpred.sequences import Sequences
 from structpred.training import Trainer
 from structpred.training.monitoring import JsonlLogger, Progress

@@ -17,8 +17,7 @@ from rich.console import Console
 
 from structpred import Experiment, Report, compare, tune
 from structpred.errors import ConfigError
-from structpred.runs import train
-from structpred.runs import Folder, Run
+from structpred.runs import Folder, Run, train
 from structpred.tables import read_predictions
 from structpred.task import loaded
 from structpred.training.evaluation import predict, score_counts
