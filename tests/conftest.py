@@ -1,8 +1,15 @@
 """The order of the tests, and which of them `make quick` runs."""
 
+import gc
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
 from tests.support.tiers import quick
+
+A_FEW = 3
+"""Seconds that a test marked slow is taken to need if its mark says nothing else."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,10 +22,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that processes which share the files end at about the same time."""
+    """Files that take longest first, so that processes which share the files end at about the same time."""
     if config.getoption("quick"):
         kept = set(quick(items))
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = [item for item in items if item in kept]
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        slow = item.get_closest_marker("slow")
+        seconds[item.path] += slow.kwargs.get("seconds", A_FEW) if slow else 0
+    items.sort(key=lambda item: -seconds[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Exempt all that was imported from garbage collection, which otherwise walks it again and again."""
+    gc.collect()
+    gc.freeze()

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from optuna.distributions import FloatDistribution
 from scipy import stats
 
 from structpred.assignment import assigned
+from structpred.experiment import Experiment
 from structpred.metrics import SymbolErrorRate
 from structpred.objectives import RML
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
@@ -26,11 +28,16 @@ from tests.support.studies import shown_of
 from tests.support.tuning import TEMPERED, TINY
 
 
+@cache
+def at(tau: float) -> Experiment:
+    return assigned(TEMPERED, {"objective.payoff.temperature.edit_rate": tau})
+
+
 def outcome(number: int, tau: float, scores: Sequence[float], state: str = "finished") -> Outcome:
     return Outcome(
         number=number,
         parameters={"tau": tau},
-        experiment=assigned(TEMPERED, {"objective.payoff.temperature.edit_rate": tau}),
+        experiment=at(tau),
         state=state,
         scores=dict(enumerate(scores)),
         fresh=tuple(scores),
