@@ -1,4 +1,4 @@
-"""The order of the tests, and which of them `make quick` runs."""
+"""The order of the tests, which of them `make quick` runs, and where shapes are checked as they run."""
 
 import gc
 from collections import Counter
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.shapes import check_shapes
 from tests.support.tiers import quick
 
 A_FEW = 3
@@ -19,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out slow tests, and all but the first and the last case of each sweep",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check shapes, but for ``--quick``."""
+    if not config.getoption("quick"):
+        check_shapes()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.shapes import CHECKED
+
 ROOT = Path(__file__).resolve().parents[1]
 OUTER = ("objectives", "tasks", "experiments")
 
@@ -117,3 +119,15 @@ def test_no_circle_of_packages() -> None:
     while free := {name for name in left if not any(one == name and other in left for one, other in edges)}:
         left -= free
     assert left == set(), "these import each other in a circle"
+
+
+def test_shapes_are_checked_wherever_they_are_stated() -> None:
+    stating = {
+        name
+        for folder in ("structpred", "objectives", "tasks")
+        for name, path in modules(ROOT / folder)
+        if "from jaxtyping import" in path.read_text(encoding="utf-8")
+    }
+    assert "training.data" in stating
+    unchecked = {name for name in stating if not any(f"{name}.".startswith(f"{package}.") for package in CHECKED)}
+    assert unchecked == set(), "add its package to CHECKED of tests/support/shapes.py"

@@ -1,0 +1,27 @@
+"""Which modules have their shapes and types checked at every call while they are tested."""
+
+from jaxtyping import install_import_hook
+
+CHECKED = [
+    "distributions",
+    "environments",
+    "metrics",
+    "models",
+    "objective",
+    "objectives",
+    "payoffs",
+    "rewards",
+    "sequences",
+    "statistics",
+    "tasks.speech",
+    "tasks.synthetic",
+    "testing",
+    "training.data",
+]
+"""Where signatures state shapes. A check takes several times as long as a short call, so mypy alone does the rest."""
+
+
+def check_shapes() -> None:
+    """Check what is imported from now on. The tower lets an int stand for a float, as mypy does."""
+    checker = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    install_import_hook([f"structpred.{name}" for name in CHECKED], checker)
