@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from structpred.config import Config, components, digest, encode
-from structpred.decoding import Decoding
-from structpred.distributions.protocols import Marginals
+from structpred.distributions.protocols import Decoding, Marginals
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.models.base import Model

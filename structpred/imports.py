@@ -33,6 +33,20 @@ def imported(name: str) -> ModuleType:
     return _from_name(name)
 
 
+def called(make: Callable[[], object], what: str) -> object:
+    """Call a user's function.
+
+    Raises:
+        ConfigError: it raised an exception; the message names the file and the line.
+    """
+    try:
+        return make()
+    except StructpredError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what} failed with {told(error)}") from error
+
+
 def sources_of(classes: Iterable[type]) -> list[str]:
     """What to import so that classes from outside this package are registered: files, or names of installed modules.
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.experiment import Experiment
 from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions

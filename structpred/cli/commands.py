@@ -122,9 +122,9 @@ class Train:
 
     def run(self, console: Console) -> None:
         """Train and print the scores and the folder."""
-        from structpred.cli.training import run
+        from structpred.cli.runs import train_one
 
-        run(self, console)
+        train_one(self, console)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Evaluate:
 
     def run(self, console: Console) -> None:
         """Predict, score and print."""
-        from structpred.cli.inference import evaluate
+        from structpred.cli.runs import evaluate
 
         evaluate(self, console)
 
@@ -238,10 +238,10 @@ class Predict:
 
     def run(self, console: Console) -> None:
         """Read everything, predict everything, then write."""
-        from structpred.cli.inference import predict
+        from structpred.cli.runs import write_predictions
 
         del console
-        predict(self)
+        write_predictions(self)
 
 
 @dataclass(frozen=True)
@@ -261,9 +261,9 @@ class RenderReport:
 
     def run(self, console: Console) -> None:
         """Read and write."""
-        from structpred.cli.reporting import run
+        from structpred.cli.comparing import render
 
-        run(self, console)
+        render(self, console)
 
 
 @dataclass(frozen=True)
@@ -331,9 +331,9 @@ class Clean:
 
     def run(self, console: Console) -> None:
         """Show, ask, remove."""
-        from structpred.cli.cleaning import run
+        from structpred.cli.runs import clean
 
-        run(self, console)
+        clean(self, console)
 
 
 COMMANDS: dict[str, type[Command]] = {

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from structpred.blame import TRACEBACK, out_of_memory, told, users_line
 from structpred.errors import CodeError, Interrupted, StructpredError
 from structpred.files import described
-from structpred.plain import plain
+from structpred.text import plain
 
 INTERRUPTED = 130
 LONGEST = 2000

@@ -9,13 +9,12 @@ from rich.console import Console
 
 from structpred.cli import assignments
 from structpred.cli.commands import Tune
-from structpred.cli.places import folder_to_write
-from structpred.cli.sources import load_spaces
 from structpred.config import Interval, coerce, components
 from structpred.engine import cluster
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
-from structpred.imports import sources_of
+from structpred.files import folder_to_write
+from structpred.imports import called, imported, sources_of
 from structpred.report import best
 from structpred.report.files import refuse_others
 from structpred.tuning import Tuning
@@ -95,6 +94,25 @@ def _space(given: Tune) -> Space | dict[str, Space]:
     if fixed and not modules:
         raise ConfigError("no field is searched; write FIELD=LOW..HIGH, or name ready ranges with --over")
     return _with(load_spaces(modules[0] if modules else MAIN_JOB), fixed)
+
+
+def load_spaces(name: str) -> Space | dict[str, Space]:
+    """The function ``space(trial)`` of a module or a file, or the spaces by name that its ``spaces()`` returns.
+
+    Raises:
+        ConfigError: there is no such module, it cannot be imported, or it has neither.
+    """
+    module = imported(name)
+    one: Space | None = getattr(module, "space", None)
+    if callable(one):
+        return one
+    make = getattr(module, "spaces", None)
+    if not callable(make):
+        raise ConfigError(f"{name} must define space(trial), returning an Experiment, or spaces(), returning several")
+    made = called(make, f"{name}: spaces()")
+    if not isinstance(made, dict) or not made or not all(callable(each) for each in made.values()):
+        raise ConfigError(f"{name}: spaces() must return a dict of names and functions, but got {made!r:.80}")
+    return made
 
 
 def searched(word: str) -> Range | None:

@@ -7,10 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from structpred.decoding import Decoding
+from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
-from structpred.distributions.precision import at_least_float
-from structpred.distributions.protocols import Ranked, Steps
+from structpred.distributions.protocols import Decoding, Ranked, Steps
 from structpred.distributions.search import (
     Decoder,
     beam_search,

@@ -7,10 +7,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.decoding import Decoding
-from structpred.distributions.layout import chosen_scores, impossible_elsewhere, inside, pad_or_trim, padded_labels
-from structpred.distributions.precision import at_least_float, without_autocast
-from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, Steps, refuse_others
+from structpred.distributions.layout import (
+    at_least_float,
+    chosen_scores,
+    impossible_elsewhere,
+    inside,
+    pad_or_trim,
+    padded_labels,
+    without_autocast,
+)
+from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, Steps, refuse_others
 from structpred.sequences import Sequences
 
 

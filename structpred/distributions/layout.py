@@ -1,5 +1,6 @@
 """Batches of outputs whose lengths the input decides: padded, and packed time step by time step."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -117,3 +118,13 @@ class Packing:
         """The same for numbers that belong to the rows from the second step on."""
         totals = torch.zeros(self.shape[0], dtype=torch.float64, device=rows.device)
         return totals.index_add_(0, self.examples[self.firsts :], rows.double())
+
+
+def at_least_float(scores: Tensor) -> Tensor:
+    """float64 as it is, everything else as float32."""
+    return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Matrix products inside keep the precision of their operands."""
+    return torch.autocast(device.type, enabled=False)

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from structpred.decoding import Decoding
 from structpred.distributions import chain_search, fused_chain
 from structpred.distributions.forward_backward import ScaledMessages
 from structpred.distributions.layout import (
     Packing,
+    at_least_float,
     chosen_scores,
     impossible_elsewhere,
     inside,
@@ -20,8 +20,7 @@ from structpred.distributions.layout import (
     padded_labels,
 )
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
-from structpred.distributions.precision import at_least_float
-from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, refuse_others
+from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, refuse_others
 from structpred.distributions.scaled_messages import widest
 from structpred.sequences import Sequences
 

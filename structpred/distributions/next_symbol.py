@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from structpred.distributions.precision import at_least_float
+from structpred.distributions.layout import at_least_float
 
 BLOCK = 32
 """Symbols looked at together: first a block is found, then a symbol of it."""

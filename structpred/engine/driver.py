@@ -11,9 +11,8 @@ from typing import Any
 
 from structpred.blame import told
 from structpred.config import components
+from structpred.engine.coordination import Permits, permits, read_progress
 from structpred.engine.executors import WorkerDied, WorkerLost, ignore_sigint_in_children, local_executor
-from structpred.engine.permits import Permits, permits
-from structpred.engine.progress import read_progress
 from structpred.engine.worker import Outcome, Request, call, train_run
 from structpred.errors import StructpredError
 from structpred.experiment import Experiment

@@ -13,8 +13,7 @@ from typing import TypeVar
 import torch
 
 from structpred.blame import out_of_memory, told
-from structpred.engine.permits import expiry
-from structpred.engine.progress import ProgressFile
+from structpred.engine.coordination import ProgressFile, expiry
 from structpred.errors import CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.files import described, write_atomically

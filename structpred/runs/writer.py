@@ -21,8 +21,8 @@ from structpred.results import RunResult
 from structpred.runs.folder import Folder, encoded, sha256, write_data, written
 from structpred.runs.run import Run, not_finite, trained_by
 from structpred.sequences import spelt
-from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
+from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint
 from structpred.training.data import EncodedData, warn_of_unknown
 from structpred.training.distributed import DistributedContext

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from structpred.blame import blaming
-from structpred.decoding import Decode, Decoding
-from structpred.distributions.protocols import NBest
+from structpred.distributions.protocols import Decode, Decoding, NBest
 from structpred.errors import ConfigError, StructpredError
 from structpred.foreign import modules_of
 from structpred.metrics import Counts, Metric, OfUnknown, counts, score

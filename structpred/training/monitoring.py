@@ -6,9 +6,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+from structpred.errors import ConfigError
 from structpred.files import naming, write_atomically
 from structpred.protocols import Checkable
 from structpred.results import Epoch
@@ -115,6 +119,38 @@ class JsonlLogger:
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **finite}, ensure_ascii=False) + "\n")
+
+
+class TensorBoard:
+    """A logger that writes into ``tensorboard/`` of a run's folder; ``train(loggers=[TensorBoard])`` makes one.
+
+    Entries after the step that an interrupted run resumes from are marked as purged, because they are logged again.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if find_spec("tensorboard") is None:
+            raise ConfigError(
+                "the logger tensorboard needs a package that is not installed: pip install structpred[tensorboard]"
+            )
+        self.folder = folder
+        self._inner: TensorBoardLogger | None = None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write the numbers down as those after so many steps."""
+        if self._inner is None:
+            self._inner = TensorBoardLogger(self.folder, name="tensorboard", version="", purge_step=step)
+        self._inner.log_metrics(dict(metrics), step)
+
+    def finalize(self, status: str) -> None:
+        """Write what is not written yet."""
+        if self._inner is not None:
+            self._inner.finalize(status)
 
 
 def of_epoch(epoch: Epoch) -> dict[str, float]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from structpred.blame import blaming
 from structpred.config import Config, components
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
 from structpred.results import Epoch

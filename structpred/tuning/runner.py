@@ -14,7 +14,7 @@ from rich.console import Console
 
 from structpred.display import Overview, duration
 from structpred.engine import Engine, Handle
-from structpred.engine.progress import read_epochs
+from structpred.engine.coordination import read_epochs
 from structpred.engine.worker import Outcome, failed
 from structpred.errors import Interrupted, RunError
 from structpred.experiment import Experiment

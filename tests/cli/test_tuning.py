@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from structpred.cli import main
-from structpred.cli.sources import load_arms
+from structpred.cli.comparing import load_arms
 from structpred.cli.tuning import searched
 from structpred.experiment import Experiment
 from structpred.tuning import Range

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from structpred.decoding import Decoding
 from structpred.distributions.autoregressive import Autoregressive
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
 from structpred.models import Seq2Seq, seq2seq
 from structpred.sequences import Sequences

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from structpred.decoding import Decoding
 from structpred.distributions.factorised import Factorised
 from structpred.distributions.linear_chain import LinearChain
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError, DataError
 from structpred.experiment import Experiment
 from structpred.metrics import SymbolErrorRate

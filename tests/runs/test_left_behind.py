@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from structpred import compare
 from structpred.distributions.protocols import LogProb
-from structpred.engine.progress import ProgressFile
+from structpred.engine.coordination import ProgressFile
 from structpred.engine.worker import Request, train_run
 from structpred.errors import CodeError, RunError
 from structpred.experiment import Experiment

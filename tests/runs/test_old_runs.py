@@ -18,8 +18,8 @@ from rich.console import Console
 from structpred import Experiment, Report, compare, tune
 from structpred.errors import ConfigError
 from structpred.runs import Folder, Run, train
-from structpred.tables import read_predictions
 from structpred.task import loaded
+from structpred.text import read_predictions
 from structpred.training.evaluation import predict, score_counts
 from structpred.tuning import Over, Range
 from tests.support.old_runs import ARMS, OTHERS, PLACE, rate

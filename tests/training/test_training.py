@@ -25,7 +25,7 @@ from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.runs import Folder, Run, train
 from structpred.sequences import Sequences
-from structpred.tables import read_predictions
+from structpred.text import read_predictions
 from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint
 from structpred.training.data import EncodedData
 from structpred.training.distributed import processor_has_bf16
