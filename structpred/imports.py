@@ -1,4 +1,4 @@
-"""Modules and files in which users define components of their own, and where a saved run finds them again."""
+"""Import users' modules and files, and find them again for a saved run or another process."""
 
 import importlib
 import importlib.util
@@ -12,14 +12,13 @@ from types import FunctionType, ModuleType
 
 from structpred.blame import told
 from structpred.errors import ConfigError, StructpredError
-from structpred.registry import foreign_classes
 
 
 def imported(name: str) -> ModuleType:
-    """The module of a dotted name, or of a ``.py`` file, which worker processes can then import too.
+    """Import a module by its dotted name or ``.py`` file, such that worker processes can import it too.
 
-    A dotted name is looked up on the Python path and then in the present folder. A file in a package is imported as
-    part of it.
+    A dotted name is looked up on the Python path, then in the current folder. A file in a package is imported as a
+    module of that package.
 
     Raises:
         ConfigError: there is no such module, or importing it fails; the message names the file and the line.
@@ -48,19 +47,19 @@ def called(make: Callable[[], object], what: str) -> object:
 
 
 def sources_of(classes: Iterable[type]) -> list[str]:
-    """What to import so that classes from outside this package are registered: files, or names of installed modules.
+    """The files or installed modules to import so that these foreign classes are registered.
 
-    A class that was defined in a notebook or at a prompt has no file and is left out.
+    Classes defined in a notebook or at a prompt have no file and are left out.
     """
     modules = {cls.__module__ for cls in classes if cls.__module__.partition(".")[0] != "structpred"}
     return sorted(filter(None, map(_source, modules)))
 
 
 def way_back(record: Mapping[str, object]) -> str:
-    """How to make the components of a run available that are not from this package; empty where nothing is missing.
+    """How to import a run's missing foreign components, as a message; empty if none is missing.
 
     Args:
-        record: the run's, with ``modules`` and, unless it is an old one, ``imports``.
+        record: the run's record, with ``modules`` and, except in old runs, ``imports``.
     """
     modules = _texts(record.get("modules"))
     foreign = [module for module in modules if module.partition(".")[0] != "structpred"]
@@ -82,20 +81,12 @@ def _known_as(module: str) -> str:
     return "the script or notebook that defined its components" if module == "__main__" else module
 
 
-def modules_to_import() -> tuple[str, ...]:
-    """Names of the modules in which others registered components, for a process that is to know the same names.
-
-    ``__main__`` is left out: Python itself imports the main script again in a new process.
-    """
-    return tuple(sorted({cls.__module__ for cls in foreign_classes()} - {"__main__", "__mp_main__"}))
-
-
 def check_importable(needed: Iterable[type | FunctionType], who: str) -> None:
-    """Refuse classes and functions that another process could not import.
+    """Refuse classes and functions that another process cannot import.
 
     Args:
-        needed: classes of the components that the process needs, and functions.
-        who: what needs them, such as ``"2 worker processes"``.
+        needed: the classes and functions.
+        who: the process that needs them, such as ``"2 worker processes"``.
 
     Raises:
         ConfigError: one was defined in a notebook, at a prompt, in a function, or in a module without a file.
@@ -109,14 +100,14 @@ def check_importable(needed: Iterable[type | FunctionType], who: str) -> None:
 
 
 def importable_name(one: Callable[..., object], what: str) -> str:
-    """``module:name``, by which a function or another callable can be imported again.
+    """``module:name`` of a callable, by which it can be imported again.
 
     Args:
         one: the callable.
-        what: what it is, for the message, such as ``"a reward"``.
+        what: its role for the message, such as ``"a reward"``.
 
     Raises:
-        ConfigError: it has no such name, as a lambda, a closure or a bound method has none.
+        ConfigError: it has no such name, like a lambda, a closure or a bound method.
     """
     module, name = getattr(one, "__module__", None), getattr(one, "__qualname__", None) or _global_name(one)
     if name is not None and "<lambda>" in name:
@@ -134,7 +125,7 @@ def importable_name(one: Callable[..., object], what: str) -> str:
 
 
 def _global_name(one: object) -> str | None:
-    """The name that an object has in the module of its class."""
+    """The global name of an object in the module of its class."""
     module = sys.modules.get(type(one).__module__)
     return next((name for name, value in vars(module).items() if value is one), None) if module else None
 
@@ -147,7 +138,7 @@ def _is(one: object, module: str | None, name: str) -> bool:
 
 
 def _not_importable(one: type | FunctionType) -> str:
-    """Why another process cannot import a class or a function; empty where it can."""
+    """The reason why another process cannot import a class or function; empty if it can."""
     if "<locals>" in one.__qualname__:
         return "it is defined inside a function"
     if one.__module__ == "__main__":
@@ -158,17 +149,17 @@ def _not_importable(one: type | FunctionType) -> str:
 
 
 def _in_a_script(one: type | FunctionType) -> bool:
-    """True where the file of the main program defines it, so that a process that runs the file again has it too."""
+    """True if the file of the main program defines it, so that a process that runs this file again has it too."""
     try:
         return bool(inspect.getsource(one))
-    except (OSError, TypeError):  # no file, or one that does not hold it
+    except (OSError, TypeError):  # no file, or not in it
         return False
 
 
 def _spec(name: str) -> object:
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):  # ValueError: a module made by hand, without a specification
+    except (ImportError, ValueError, AttributeError):  # ValueError: a module without a spec, made by hand
         return None
 
 

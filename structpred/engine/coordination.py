@@ -21,7 +21,7 @@ from structpred.training.meters import Every
 from structpred.training.monitoring import Progress
 
 LOOK = 0.5
-"""Seconds between a worker's looks at its permit."""
+"""Seconds between a worker's checks of its permit."""
 _FOLDERS = ".driving-*"
 _LOCK = "lock"
 
@@ -31,14 +31,14 @@ class Permits:
     """The permits that one driver has issued.
 
     Attributes:
-        folder: where they are; it is gone once the driver has ended.
+        folder: their folder, which is removed when the driver ends.
     """
 
     folder: Path
     _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
 
     def issue(self) -> Path:
-        """A new permit; whoever holds its path may go on for as long as the file exists."""
+        """A new permit; a run may continue for as long as this file exists."""
         permit = self.folder / f"{next(self._numbers)}"
         permit.touch()
         return permit
@@ -46,14 +46,14 @@ class Permits:
 
 @contextmanager
 def permits(root: Path) -> Iterator[Permits]:
-    """Issue permits below ``root`` for the time of a block, at the end of which all of them are withdrawn.
+    """Issue permits below ``root`` within the block; its end withdraws them all.
 
-    A driver that was killed leaves its permits behind. The next one removes them, which stops the workers that the
-    killed one had on other machines.
+    A killed driver leaves its permits behind. The next driver removes them, which stops the killed driver's workers on
+    other machines.
     """
     missing = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
-    _remove_those_of_the_dead(root)
+    _remove_abandoned(root)
     folder = root / f".driving-{uuid.uuid4().hex}"
     folder.mkdir()
     lock = FileLock(folder / _LOCK, thread_local=False)  # the OS releases it even on kill -9
@@ -63,15 +63,15 @@ def permits(root: Path) -> Iterator[Permits]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
-        shutil.rmtree(folder, ignore_errors=True)  # where an open file cannot be removed
+        shutil.rmtree(folder, ignore_errors=True)  # for systems that cannot remove an open file
         if missing:
-            with contextlib.suppress(OSError):  # there are runs in it
+            with contextlib.suppress(OSError):  # it holds runs
                 root.rmdir()
 
 
-def _remove_those_of_the_dead(root: Path) -> None:
+def _remove_abandoned(root: Path) -> None:
     for path in root.glob(f"{_FOLDERS}/{_LOCK}"):
-        with contextlib.suppress(OSError):  # a Timeout is one too: its driver is alive
+        with contextlib.suppress(OSError):  # includes Timeout: its driver is alive
             with FileLock(path).acquire(timeout=0):
                 shutil.rmtree(path.parent, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def _remove_those_of_the_dead(root: Path) -> None:
 
 
 def expiry(permit: Path) -> Callable[[], bool]:
-    """A function that returns True once the permit has been withdrawn; it looks at most twice a second."""
+    """A function that returns True once the permit is withdrawn; it checks at most twice a second."""
     look, gone = Every(LOOK), False
 
     def withdrawn() -> bool:
@@ -91,7 +91,7 @@ def expiry(permit: Path) -> Callable[[], bool]:
 
 
 class ProgressFile:
-    """An observer that leaves a run's progress in its folder, for whoever watches from another process."""
+    """An observer that writes a run's progress to its folder for other processes."""
 
     def __init__(self, folder: Folder) -> None:
         self.path = folder.progress
@@ -102,7 +102,7 @@ class ProgressFile:
         now = time.monotonic()
         if now - self._written >= 1.0 or progress.phase in ("testing", "done"):
             self._written = now
-            # No `write_atomically`: waiting for the disk costs time. Nor need a run end because this cannot be written.
+            # Not `write_atomically`, whose fsync takes time; and a failure to write progress must not end the run.
             beside = self.path.with_name(".progress.unfinished")
             with contextlib.suppress(OSError):
                 beside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
@@ -110,10 +110,10 @@ class ProgressFile:
 
 
 def read_progress(folder: Folder) -> Progress | None:
-    """The progress a run last wrote, if any."""
+    """The last progress that a run wrote, if any."""
     try:
         return Progress(**json.loads(folder.progress.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):  # not there yet, or left by another version
+    except (OSError, ValueError, TypeError, RecursionError):  # not there yet, or written by another version
         return None
 
 
@@ -121,8 +121,8 @@ def read_epochs(folder: Folder, metric: str) -> dict[int, float]:
     """The dev metric after each epoch so far, from the run's log.
 
     Args:
-        folder: the run's.
-        metric: its name.
+        folder: the run's folder.
+        metric: the metric's name.
     """
     try:
         lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)

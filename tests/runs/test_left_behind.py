@@ -199,4 +199,4 @@ def test_a_worker_with_other_code_than_the_comparison_says_so(tmp_path: Path) ->
     permit = tmp_path / "permit"
     permit.touch()
     outcome = train_run(Request(TINY, tmp_path, "cpu", Folder(tmp_path / ("0" * 16)), permit))
-    assert re.search("instead of .*, because its files of code or data are not those of the driver", outcome.failure)
+    assert re.search("instead of .*, because its code or data differ from the driver's", outcome.failure)
