@@ -1,6 +1,6 @@
-"""Every command with its arguments; what it does is in a module of its own, imported only once it runs.
+"""All commands with their arguments. The module that does the work is imported only when a command runs.
 
-PyTorch takes seconds to import, and help needs none of it.
+Importing PyTorch takes seconds, and help does not need it.
 """
 
 from collections.abc import Sequence
@@ -350,10 +350,10 @@ COMMANDS: dict[str, type[Command]] = {
 
 
 def parse(arguments: Sequence[str]) -> Command | None:
-    """The command to run, or None once help was printed.
+    """The command to run, or None after printing help.
 
     Raises:
-        ConfigError: no such command or option, or a value that an option cannot take.
+        ConfigError: a command or option does not exist, or an option cannot take its value.
     """
     if not arguments:
         raise ConfigError(f"expected a command, one of {', '.join(COMMANDS)}; see structpred --help")
@@ -377,7 +377,7 @@ def parse(arguments: Sequence[str]) -> Command | None:
 
 
 def overview() -> str:
-    """What ``structpred --help`` prints."""
+    """The text of ``structpred --help``."""
     lines = ["structpred: which training objective should a structured-prediction model use?", "", "Commands:"]
     parts = {name: described(cls) for name, cls in COMMANDS.items()}
     lines += [f"  {name:<10}{description.splitlines()[0]}" for name, (description, _) in parts.items()]

@@ -52,7 +52,7 @@ def run(given: Compare, console: Console) -> None:
 
 
 def _executor(given: Compare, panels: Mapping[str, Panel]) -> AbstractContextManager[Executor | None]:
-    """Of the cluster, if one is given."""
+    """The executor of the cluster, if one is given."""
     parts = (part for panel in panels.values() for arm in panel.arms.values() for part in components(arm))
     return nullcontext() if given.cluster is None else cluster(given.cluster, sources_of(map(type, parts)))
 
@@ -63,7 +63,7 @@ def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | 
 
 
 def _panels(given: Compare) -> dict[str, Panel]:
-    """The comparisons to make; one without a name unless a module has several."""
+    """The comparisons by name; a single one has the empty name."""
     words = [word for word in given.words if "=" in word]
     modules = [word for word in given.words if "=" not in word]
     if any(word.partition("=")[0] == "seed" for word in words):
@@ -83,13 +83,13 @@ def _panels(given: Compare) -> dict[str, Panel]:
 
 
 def _asked(given: Compare, panel: Panel) -> Panel:
-    """A panel with the seeds and the baseline of the command line, where they are given."""
+    """A panel with the seeds and the baseline of the command line, if given."""
     seeds = panel.seeds if given.seeds is None else range(given.seeds)
     return replace(panel, seeds=seeds, baseline=given.baseline or panel.baseline)
 
 
 def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, console: Console) -> None:
-    """Print what a comparison would run, how long it should take, and why some arms cannot even be rehearsed."""
+    """Print what a comparison would run, how long it should take, and why some arms cannot be rehearsed."""
     cost, failed = costs(plans, root=given.root, workers=given.workers, device=given.device, executor=executor)
     todo = unfinished(plans)
     every = list(dict.fromkeys((*(run for plan in plans for run in plan.runs), *todo)))
@@ -117,10 +117,10 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
 
 
 def load_arms(name: str) -> dict[str, Experiment]:
-    """The arms that a module (``package.module``) or a file (``path.py``) returns from its ``experiments()``.
+    """The arms that ``experiments()`` of a module (``package.module``) or file (``path.py``) returns.
 
     Raises:
-        ConfigError: there is no such module, it cannot be imported, or it has no ``experiments()`` that returns
+        ConfigError: the module does not exist or cannot be imported, or it has no ``experiments()`` that returns
             experiments by name.
     """
     make = getattr(imported(name), "experiments", None)
@@ -133,17 +133,17 @@ def load_arms(name: str) -> dict[str, Experiment]:
 
 
 def load_panels(name: str) -> dict[str, Panel]:
-    """The panels that a module or a file returns from its ``panels()``; else its arms as one panel without a name.
+    """The panels that ``panels()`` of a module or file returns; else its arms as one panel with the empty name.
 
     Raises:
-        ConfigError: as `load_arms`; or there are both functions, or ``panels()`` returns something else than panels of
-            experiments by name.
+        ConfigError: as `load_arms`; or the module defines both functions, or ``panels()`` does not return panels by
+            name.
     """
     module = imported(name)
     make = getattr(module, "panels", None)
     if not callable(make):
         return {"": Panel(arms=load_arms(name))}
-    if getattr(getattr(module, "experiments", None), "__module__", None) == module.__name__:  # its own, not imported
+    if getattr(getattr(module, "experiments", None), "__module__", None) == module.__name__:  # not imported
         raise ConfigError(f"{name} defines both panels() and experiments(), but one of them is compared; leave one out")
     made = called(make, f"{name}: panels()")
     if not isinstance(made, dict) or not all(
@@ -162,7 +162,7 @@ def _arms(made: object, expected: str) -> dict[str, Experiment]:
 
 
 def render(given: RenderReport, console: Console) -> None:
-    """Read the results and write every file of the report; the results stay as they are."""
+    """Read the results and write every file of the report; the results stay unchanged."""
     file = given.results / RESULTS if given.results.is_dir() else given.results
     folder = given.to or Path("reports", file.resolve().parent.name)
     folder_to_write(folder)
@@ -172,11 +172,11 @@ def render(given: RenderReport, console: Console) -> None:
 
 
 def document_of(file: Path) -> Document:
-    """What a report shows, from the results that were written beside it.
+    """The document of a report, from its results.
 
     Raises:
-        RunError: the file cannot be read, or no report wrote it.
-        ConfigError: an experiment in it cannot be made by this version of the code.
+        RunError: the file cannot be read, or is not from a report.
+        ConfigError: this version of the code cannot construct an experiment in it.
     """
     tree = results_in(file)
     if "studies" in tree:

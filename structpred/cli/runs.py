@@ -71,10 +71,10 @@ def _train(given: Train, experiment: Experiment, observer: Observer) -> Run:
 
 
 def _continued(given: Train, path: Path) -> Experiment:
-    """The experiment of a finished run, starting from that run.
+    """The experiment of a finished run, with that run as its start.
 
     Raises:
-        ConfigError: the run is in another folder or out of date, or what it decides is assigned.
+        ConfigError: the run is in another root or out of date, or an assignment contradicts it.
     """
     for word in given.words:
         if word.partition("=")[0].partition(".")[0] in ("task", "model", "seed", "start"):
@@ -89,7 +89,7 @@ def _continued(given: Train, path: Path) -> Experiment:
 
 
 def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:
-    """Print metrics by split, in percent."""
+    """Print metrics by split in percent."""
     names = list(next(iter(found.values())))
     rows = [(split, *(f"{values[name]:.2f}" for name in names)) for split, values in found.items()]
     show_table(console, ("split", *names), rows)
@@ -118,11 +118,11 @@ def evaluate(given: Evaluate, console: Console) -> None:
 
 @dataclass(frozen=True)
 class Input:
-    """One line to predict from.
+    """One line of input.
 
     Attributes:
-        text: what it says; empty where it cannot be read.
-        source: what the task makes of it, or why it makes nothing.
+        text: the line; empty if it cannot be read.
+        source: the parsed line, or the error.
     """
 
     text: str
@@ -153,7 +153,7 @@ def write_predictions(given: Predict) -> None:
 
 
 def _inputs(given: Predict, run: Run) -> Iterator[Input]:
-    """Every line; a bad one is told of at once, or raised where the command is strict."""
+    """Every line; an unreadable one is reported at once, or raised if the command is strict."""
     content, name = _content(given)
     for line, where in each_line(content, name):
         try:
@@ -177,7 +177,7 @@ def _content(given: Predict) -> tuple[bytes, str]:
 
 
 def _lines(given: Predict, run: Run, inputs: Iterable[Input]) -> Iterator[str]:
-    """What is written, in the order of the inputs."""
+    """The output lines, in the order of the inputs."""
     rows = _rows(given, run, [each for each in inputs if not isinstance(each.source, DataError)])
     for each in inputs:
         if not isinstance(each.source, DataError):
@@ -187,7 +187,7 @@ def _lines(given: Predict, run: Run, inputs: Iterable[Input]) -> Iterator[str]:
 
 
 def _rows(given: Predict, run: Run, inputs: list[Input]) -> Iterator[list[str]]:
-    """What is written for each input."""
+    """The output lines of each input."""
     if not inputs:
         return
     sources = [each.source for each in inputs if not isinstance(each.source, DataError)]
@@ -236,7 +236,7 @@ def _matches(given: Clean, folder: Folder) -> bool:
 
 
 def _is_run(path: Path) -> bool:
-    """True for a folder whose record has an identity that begins with its name: nothing else is ever removed."""
+    """True for a folder whose name is a prefix of the identity in its record; no other folder is ever removed."""
     if path.is_symlink() or not path.is_dir() or len(path.name) != len("0123456789abcdef"):
         return False
     record = _json(Folder(path).record)
@@ -245,7 +245,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _json(path: Path) -> object:
-    """What a file holds; None where it holds no JSON, or nested so deeply that nobody of us wrote it."""
+    """The JSON in a file; None if it is unreadable or no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -256,7 +256,7 @@ def _agreed(question: str, console: Console) -> bool:
     try:
         return Confirm.ask(question, default=False, console=console)
     except EOFError:
-        raise ConfigError("nobody answered, so nothing was removed; add --yes to remove without asking") from None
+        raise ConfigError("there was no answer, so nothing was removed; add --yes to remove without asking") from None
 
 
 def _removed(folder: Folder, console: Console) -> str:
@@ -284,7 +284,7 @@ def _names(folder: Folder) -> tuple[str, str, str]:
     experiment = _json(folder.experiment)
     try:
         found = (experiment["task"]["type"], experiment["objective"]["type"], experiment["seed"])  # type: ignore[index]
-    except (KeyError, TypeError, IndexError):  # damaged, and so all the more worth removing
+    except (KeyError, TypeError, IndexError):  # damaged, so worth removing
         return "?", "?", "?"
     task, objective, seed = (plain(str(each))[:60] if isinstance(each, str | int) else "?" for each in found)
     return task, objective, seed
@@ -299,7 +299,7 @@ def _touched(folder: Folder) -> float:
 
 
 def _entries(folder: Folder) -> list[os.stat_result]:
-    """What is known of everything in a folder; symbolic links are not followed, and what vanishes is not counted."""
+    """Status of everything in a folder; symbolic links are not followed, and vanished files not counted."""
     found = []
     for path in folder.path.rglob("*"):
         with contextlib.suppress(OSError):

@@ -27,7 +27,7 @@ MAIN_JOB = "structpred.experiments.pronunciation_tuning"
 CHOICES = "one-of:"
 Many = Annotated[int, Interval(least=0, most=1_000_000)]
 OPTIONS: dict[str, Any] = {"trials": Trials | None, "finalists": Many, "points": Points}
-"""What the numbers of options may be."""
+"""Limits of numeric options."""
 
 
 def run(given: Tune, console: Console) -> None:
@@ -97,10 +97,10 @@ def _space(given: Tune) -> Space | dict[str, Space]:
 
 
 def load_spaces(name: str) -> Space | dict[str, Space]:
-    """The function ``space(trial)`` of a module or a file, or the spaces by name that its ``spaces()`` returns.
+    """The function ``space(trial)`` of a module or file, or the spaces by name that its ``spaces()`` returns.
 
     Raises:
-        ConfigError: there is no such module, it cannot be imported, or it has neither.
+        ConfigError: the module does not exist, cannot be imported, or has neither.
     """
     module = imported(name)
     one: Space | None = getattr(module, "space", None)
@@ -116,7 +116,7 @@ def load_spaces(name: str) -> Space | dict[str, Space]:
 
 
 def searched(word: str) -> Range | None:
-    """The range that a word asks for; None for one that assigns a value.
+    """The range in a word; None for an assignment of a value.
 
     >>> searched("optimiser.lr=0.001..0.01:log")
     Range(field='optimiser.lr', low=0.001, high=0.01, log=True, choices=())
@@ -128,7 +128,7 @@ def searched(word: str) -> Range | None:
         return Range(field=field, choices=tuple(map(_value, text.removeprefix(CHOICES).split(","))))
     ends, colon, scale = text.partition(":")
     low, dots, high = ends.partition("..")
-    if not dots or "/" in text:  # a path may hold dots
+    if not dots or "/" in text:  # a path may contain dots
         return None
     numbers = [_value(each) for each in (low, high)]
     if (colon and scale != "log") or not all(isinstance(each, int | float) for each in numbers):
@@ -147,13 +147,13 @@ def _value(text: str) -> Value:
 
 @dataclass(frozen=True)
 class Assigned:
-    """Somebody's space with assignments made to its experiments."""
+    """A user's space with assignments applied to its experiments."""
 
     space: Space
     words: tuple[str, ...]
 
     def __call__(self, trial: Suggest) -> Experiment:
-        """The experiment with the assignments."""
+        """The experiment with the assignments applied."""
         return assignments.experiment(self.words, self.space(trial))
 
 
