@@ -61,7 +61,7 @@ def users_line(error: BaseException) -> traceback.FrameSummary | None:
 
     A class registered by an installed package counts as the user's. None if there is no such line.
     """
-    registered = {_file_of(cls) for cls in foreign_classes()}
+    registered = {getattr(sys.modules.get(cls.__module__), "__file__", None) for cls in foreign_classes()}
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame for frame in reversed(frames) if frame.filename in registered or _users(frame.filename)), None)
 
@@ -99,7 +99,3 @@ def _users(filename: str) -> bool:
     path = Path(filename)
     library = any(map(path.is_relative_to, (_HERE, *_STANDARD))) or not _INSTALLED.isdisjoint(path.parts)
     return not filename.startswith(_GENERATED) and not library
-
-
-def _file_of(cls: type) -> str | None:
-    return getattr(sys.modules.get(cls.__module__), "__file__", None)

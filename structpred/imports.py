@@ -194,7 +194,9 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file; give the path of a .py file")
     if "." in path.stem:
-        raise ConfigError(f"{path} cannot be imported, because of the dot in its name; call it {_without_dots(path)}")
+        raise ConfigError(
+            f"{path} cannot be imported, because of the dot in its name; call it {path.stem.replace('.', '_')}.py"
+        )
     folder, name = path.resolve().parent, path.stem
     while (folder / "__init__.py").is_file():  # part of a package, to which its relative imports refer
         folder, name = folder.parent, f"{folder.name}.{name}"
@@ -203,10 +205,6 @@ def _from_file(path: Path) -> ModuleType:
     if Path(module.__file__ or "").resolve() != path.resolve():
         raise ConfigError(f"{path} has the name of another module, {module.__file__}; give it a name of its own")
     return module
-
-
-def _without_dots(path: Path) -> str:
-    return f"{path.stem.replace('.', '_')}.py"
 
 
 def _look_in(folder: Path, *, first: bool = True) -> None:

@@ -26,14 +26,11 @@ def nearest(word: str, names: list[str]) -> str:
     >>> nearest("ml", ["maximum-likelihood", "rml"]), nearest("RML", ["maximum-likelihood", "rml"])
     ("did you mean 'maximum-likelihood'?", "did you mean 'rml'?")
     """
-    close = _same(word, names) or _abbreviated(word, names) or difflib.get_close_matches(word, names, n=1)
+    same = [name for name in names if _plain(name) == _plain(word)][:1]
+    close = same or _abbreviated(word, names) or difflib.get_close_matches(word, names, n=1)
     if not close:
         return f"known names are {', '.join(names) or '(none)'}"
     return f"did you mean {' or '.join(map(repr, close))}?"
-
-
-def _same(word: str, names: list[str]) -> list[str]:
-    return [name for name in names if _plain(name) == _plain(word)][:1]
 
 
 def _plain(name: str) -> str:

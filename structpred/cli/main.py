@@ -55,19 +55,13 @@ def _run(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from structpred.cli.commands import parse
+    from structpred.imports import imported
 
     command = parse(arguments)
     if command is not None:
-        _import_components(getattr(command, "imports", ()))
+        for name in getattr(command, "imports", ()):  # so that the components of users' modules are known by name
+            imported(name)
         command.run(Console(highlight=False, markup=False))
-
-
-def _import_components(names: Sequence[str]) -> None:
-    """Import users' modules, so that their components are known by name."""
-    from structpred.imports import imported
-
-    for name in names:
-        imported(name)
 
 
 def _sentence(error: BaseException) -> str | None:

@@ -130,7 +130,8 @@ class Engine:
             handle.outcome = outcome
 
     def _resume(self, handle: Handle, how: str) -> None:
-        reached = _epochs(handle.folder)
+        progress = handle.progress()
+        reached = 0 if progress is None else progress.epoch
         handle.deaths = 1 if reached > handle.reached else handle.deaths + 1
         handle.reached = max(reached, handle.reached)
         if handle.deaths >= TRIES:
@@ -154,11 +155,6 @@ def _outcome(future: "Future[Outcome]") -> Outcome | WorkerLost:
     if isinstance(error, OSError):
         return Outcome(described(error), machine=True)
     return Outcome(str(error) if isinstance(error, StructpredError) else told(error), machine=True)
-
-
-def _epochs(folder: Folder) -> int:
-    progress = read_progress(folder)
-    return 0 if progress is None else progress.epoch
 
 
 @contextmanager
