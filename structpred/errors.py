@@ -31,7 +31,7 @@ class Interrupted(RunError):
     """Training was asked to stop; its checkpoint is on disk."""
 
     def __init__(self) -> None:
-        super().__init__("interrupted; the same command goes on from here")
+        super().__init__("interrupted; the same command resumes from here")
 
 
 class Busy(RunError):

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:  # None: closed before we started
                 sys.stdout.flush()  # here, so that a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
-        return _fail("interrupted; the same command goes on from here", INTERRUPTED)
+        return _fail("interrupted; the same command resumes from here", INTERRUPTED)
     except BrokenPipeError:  # the reader has closed the pipe, as in `structpred list | head`
         _silence_stdout()
         return 0

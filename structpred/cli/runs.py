@@ -148,7 +148,7 @@ def write_predictions(given: Predict) -> None:
     if bad:
         raise DataError(
             f"{bad} of {len(inputs)} inputs cannot be read and have {'empty' if given.n_best is None else 'no'} "
-            "lines in the output; mend them"
+            "lines in the output; correct them"
         )
 
 

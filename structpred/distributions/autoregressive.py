@@ -135,7 +135,7 @@ class Autoregressive:
 
 
 def _positions(mask: Bool[Tensor, "batch candidates steps"], outputs: Sequences) -> Int[Tensor, " counted"]:
-    """Where the mask is True, without waiting for the device where it is known how often."""
+    """Indices where the mask is True, without synchronising if their number is known."""
     if outputs.total is None or outputs.ended is not None:
         return mask.flatten().nonzero().squeeze(1)
     every = outputs.total + outputs.lengths.numel()  # and an end each

@@ -1,4 +1,4 @@
-"""Independent labels at every position: a softmax tagger, or a Hamming payoff written out."""
+"""Independent labels at every position: a softmax tagger, or a Hamming payoff as a table."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -176,7 +176,7 @@ def expected_under(
         pairs = torch.where(forbidden_pairs, 0.0, scores.transitions).to(q.dtype)
         with without_autocast(q.device):
             total = total + ((q[:, :-1] @ pairs) * q[:, 1:]).sum((1, 2))
-        if q.device.type != "cpu" or bool(forbidden_pairs.any()):  # to ask another device, it would be waited for
+        if q.device.type != "cpu" or bool(forbidden_pairs.any()):  # checking on a device would synchronise
             led_to = (can[:, :-1].float() @ forbidden_pairs.float()) > 0
             refused = refused | (led_to & can[:, 1:]).any(2).any(1)
     return total + torch.where(refused, -torch.inf, 0.0)

@@ -145,7 +145,7 @@ class LinearChain:
         dtype = torch.promote_types(self.dtype, unary.dtype)
         forbidden = unary.isneginf() & inside(self.lengths, unary.shape[1]).unsqueeze(-1)
         forbidden_pairs = pairs.isneginf()
-        if not bool(forbidden.any() | forbidden_pairs.any()):  # a device is waited for once
+        if not bool(forbidden.any() | forbidden_pairs.any()):  # one synchronisation
             return self._messages().expected_score(unary, pairs).to(dtype)
         unary, pairs = torch.where(forbidden, 0.0, unary), torch.where(forbidden_pairs, 0.0, pairs)
         with torch.no_grad():
@@ -194,7 +194,7 @@ class LinearChain:
     @cached_property
     def _arithmetic(self) -> torch.dtype | None:
         """The least precision in which scaled messages are exact for these transitions; None where none is."""
-        low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # a device is waited for once
+        low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # one synchronisation
         spread = high - low
         rough = torch.get_float32_matmul_precision() != "highest"
         allowed = [torch.float64] if rough or self.dtype == torch.float64 else [torch.float32, torch.float64]

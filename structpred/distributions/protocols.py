@@ -20,7 +20,7 @@ from structpred.sequences import Sequences
 
 @runtime_checkable
 class Distribution(Checkable, Protocol):
-    """What every distribution says of itself.
+    """Properties of every distribution.
 
     Attributes:
         fixed_length: True where the input decides the length of the output, as for a tagger.

@@ -1,4 +1,4 @@
-"""What a run says of itself as it goes: progress for people, numbers for loggers, and a warning once it collapses."""
+"""Monitoring of training: progress for observers, numbers for loggers, and warnings of collapse."""
 
 import contextlib
 import json
@@ -77,7 +77,7 @@ class Ends(Checkable, Protocol):
 
 
 GivenLogger = Logger | Callable[[Path], Logger]
-"""A logger, or what makes one of a run's folder, which has its name only once the data are read."""
+"""A logger, or a function from the run's folder to one: the folder's name is known only once the data are read."""
 
 
 @contextlib.contextmanager

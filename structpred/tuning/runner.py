@@ -113,7 +113,7 @@ class RunningTrial:
         if self._pruned:
             self._end(f"pruned after epoch {self._pruned}", TrialState.PRUNED)
         elif outcome.machine:
-            raise RunError(f"{outcome.failure}; finished trials are kept, and the same command goes on from here")
+            raise RunError(f"{outcome.failure}; finished trials are kept, and the same command resumes from here")
         elif outcome.failure:
             self._end(outcome.failure)
         else:

@@ -73,7 +73,7 @@ def test_a_flipped_bit_anywhere_is_reported_and_the_one_before_is_used(place: fl
     for number in range(2):
         checkpoint.save(path, numbered(number))
     flip(path, place)
-    with pytest.warns(DamagedCheckpointWarning, match=r"checkpoint\.pt: .* cannot be read .*going on from .*\.1\.pt"):
+    with pytest.warns(DamagedCheckpointWarning, match=r"checkpoint\.pt: .* cannot be read .*resuming from .*\.1\.pt"):
         assert checkpoint.newest(path)["number"] == 0
     flip(tmp_path / "checkpoint.1.pt", place)
     with pytest.raises(RunError, match=r"/checkpoint\.pt: the checkpoint cannot be read.*delete it"):
