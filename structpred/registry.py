@@ -154,22 +154,7 @@ candidate_sets = Registry("candidate set", "structpred.candidate_sets", home="st
 optimisers = Registry("optimiser", "structpred.optimisers", home="structpred.training")
 schedules = Registry("schedule", "structpred.schedules", home="structpred.training")
 
-FAMILIES = (
-    tasks,
-    models,
-    inputs,
-    spellings,
-    objectives,
-    rewards,
-    payoffs,
-    metrics,
-    base_measures,
-    estimators,
-    baselines,
-    candidate_sets,
-    optimisers,
-    schedules,
-)
+FAMILIES = tuple(value for value in vars().values() if isinstance(value, Registry))
 
 
 def foreign_classes() -> tuple[type, ...]:
