@@ -66,7 +66,7 @@ def users_line(error: BaseException) -> traceback.FrameSummary | None:
     return next((frame for frame in reversed(frames) if frame.filename in registered or _users(frame.filename)), None)
 
 
-def told(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """Type, file, line and text of an error, preferably at a line of user code."""
     if isinstance(error, SyntaxError):
         return f"a syntax error in line {error.lineno} of {error.filename}: {error.msg}"

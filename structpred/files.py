@@ -79,7 +79,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def described(error: OSError) -> str:
+def os_error_message(error: OSError) -> str:
     """An OSError as a message about the file that the user knows."""
     if error.filename is None:
         return error.strerror or str(error)

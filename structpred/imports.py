@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from structpred.blame import told
+from structpred.blame import error_message
 from structpred.errors import ConfigError, StructpredError
 
 
@@ -43,7 +43,7 @@ def called(make: Callable[[], object], what: str) -> object:
     except StructpredError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{what} failed with {told(error)}") from error
+        raise ConfigError(f"{what} failed with {error_message(error)}") from error
 
 
 def sources_of(classes: Iterable[type]) -> list[str]:
@@ -186,7 +186,7 @@ def _from_name(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ConfigError(f"{name} cannot be imported ({error}); give a module's dotted name or a .py file") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{name} cannot be imported, because of {told(error)}") from error
+        raise ConfigError(f"{name} cannot be imported, because of {error_message(error)}") from error
 
 
 def _from_file(path: Path) -> ModuleType:

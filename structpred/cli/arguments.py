@@ -215,10 +215,10 @@ def parsed(name: str, cls: type[Command], words: Sequence[str]) -> Command:
 def help_of(name: str, cls: type[Command]) -> str:
     """The text of ``structpred NAME --help``."""
     shown = _parser(name, cls, arguments_of(cls)).format_help()
-    return "\n".join([shown, "Examples:", *described(cls)[1]])
+    return "\n".join([shown, "Examples:", *description_of(cls)[1]])
 
 
-def described(cls: type[Command]) -> tuple[str, list[str]]:
+def description_of(cls: type[Command]) -> tuple[str, list[str]]:
     """The description of a command and its examples, one per line."""
     description, _, examples = (inspect.getdoc(cls) or "").partition("Examples:")
     return description.strip(), [line.rstrip() for line in examples.splitlines() if line.strip()]
@@ -229,7 +229,7 @@ def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> arg
     parser = _Parser(
         prog=f"structpred {name}",
         usage=" ".join([f"structpred {name} [OPTIONS]", *alone]),
-        description=described(cls)[0],
+        description=description_of(cls)[0],
         allow_abbrev=False,
         exit_on_error=False,
     )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from structpred.cli.arguments import HELP, Command, described, help_of, option, parsed, positional
+from structpred.cli.arguments import HELP, Command, description_of, help_of, option, parsed, positional
 from structpred.config import Count, Few, Positive
 from structpred.errors import ConfigError
 from structpred.registry import nearest
@@ -379,7 +379,7 @@ def parse(arguments: Sequence[str]) -> Command | None:
 def overview() -> str:
     """The text of ``structpred --help``."""
     lines = ["structpred: which training objective should a structured-prediction model use?", "", "Commands:"]
-    parts = {name: described(cls) for name, cls in COMMANDS.items()}
+    parts = {name: description_of(cls) for name, cls in COMMANDS.items()}
     lines += [f"  {name:<10}{description.splitlines()[0]}" for name, (description, _) in parts.items()]
     lines += ["", "Examples:"]
     lines += [examples[0] for _, examples in parts.values()]

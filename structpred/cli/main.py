@@ -11,9 +11,9 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
-from structpred.blame import TRACEBACK, out_of_memory, told, users_line
+from structpred.blame import TRACEBACK, error_message, out_of_memory, users_line
 from structpred.errors import CodeError, Interrupted, StructpredError
-from structpred.files import described
+from structpred.files import os_error_message
 from structpred.text import plain
 
 INTERRUPTED = 130
@@ -72,11 +72,11 @@ def _sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.filename is not None or users_line(error) is None):
         _silence_stdout()  # so that the failed output is not written again at exit
         full = error.errno == errno.ENOSPC and error.filename is None  # errors of files have a name
-        return f"the standard output: {error.strerror}" if full else described(error)
+        return f"the standard output: {error.strerror}" if full else os_error_message(error)
     if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
         return "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers"
     if isinstance(error, SystemExit) or users_line(error) is not None:
-        return f"{told(error)}{hint}"
+        return f"{error_message(error)}{hint}"
     return None
 
 

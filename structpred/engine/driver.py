@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from structpred.blame import told
+from structpred.blame import error_message
 from structpred.config import components
 from structpred.engine.coordination import Permits, permits, read_progress
 from structpred.engine.executors import WorkerDied, WorkerLost, ignore_sigint_in_children, local_executor
 from structpred.engine.worker import Outcome, Request, call, train_run
 from structpred.errors import StructpredError
 from structpred.experiment import Experiment
-from structpred.files import described
+from structpred.files import os_error_message
 from structpred.imports import check_importable
 from structpred.runs import Folder
 from structpred.task import Task
@@ -153,8 +153,8 @@ def _outcome(future: "Future[Outcome]") -> Outcome | WorkerLost:
     if isinstance(error, WorkerLost):
         return error
     if isinstance(error, OSError):
-        return Outcome(described(error), machine=True)
-    return Outcome(str(error) if isinstance(error, StructpredError) else told(error), machine=True)
+        return Outcome(os_error_message(error), machine=True)
+    return Outcome(str(error) if isinstance(error, StructpredError) else error_message(error), machine=True)
 
 
 @contextmanager

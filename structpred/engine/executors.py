@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from structpred.blame import told
+from structpred.blame import error_message
 from structpred.engine import worker
 from structpred.errors import RunError
 
@@ -173,7 +173,7 @@ def answer(call: bytes) -> bytes:
     except RunError as error:
         return pickle.dumps((False, RunError(str(error))))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent may not be able to unpickle it
-        return pickle.dumps((False, RunError(told(error))))
+        return pickle.dumps((False, RunError(error_message(error))))
 
 
 @contextmanager

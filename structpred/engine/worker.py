@@ -12,11 +12,11 @@ from typing import TypeVar
 
 import torch
 
-from structpred.blame import out_of_memory, told
+from structpred.blame import error_message, out_of_memory
 from structpred.engine.coordination import ProgressFile, expiry
 from structpred.errors import CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
-from structpred.files import described, write_atomically
+from structpred.files import os_error_message, write_atomically
 from structpred.runs import Folder, train, when_free
 from structpred.task import Splits, Task, loaded
 from structpred.training.monitoring import Progress
@@ -127,7 +127,7 @@ def call(function: Callable[..., T], permit: Path, task: Task, *arguments: objec
         try:
             return function(*_read(task, permit), _stopping(permit), *arguments)
         except (Exception, SystemExit) as error:
-            raise RunError(told(error)) from error
+            raise RunError(error_message(error)) from error
 
 
 def failed(error: BaseException, folder: Folder) -> Outcome:
@@ -138,10 +138,10 @@ def failed(error: BaseException, folder: Folder) -> Outcome:
         said = " ".join(str(error).split())
         return Outcome(f"out of memory: {said[:200]}" if said else "out of memory")
     if isinstance(error, OSError):
-        return Outcome(described(error), machine=True)
+        return Outcome(os_error_message(error), machine=True)
     folder.path.mkdir(parents=True, exist_ok=True)
     place = write_atomically(folder.traceback, "".join(traceback.format_exception(error)))
-    said = str(error) if isinstance(error, CodeError) else told(error)
+    said = str(error) if isinstance(error, CodeError) else error_message(error)
     return Outcome(f"{' '.join(said.split())} (traceback in {place})")
 
 

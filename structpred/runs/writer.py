@@ -137,7 +137,7 @@ class RunWriter:
 
     def _refuse_failed_training(self, weights: dict[str, torch.Tensor]) -> None:
         training = self.training
-        if training.steps <= int(training.care.skipped):
+        if training.steps <= int(training.guard.skipped):
             raise RunError(
                 f"{self.folder.path}: not one of {training.steps} steps was taken, because loss or gradient was never "
                 "finite; lower the learning rate or the clip norm, or look at the objective"
@@ -209,7 +209,7 @@ class RunWriter:
             tokens_per_second=tokens_per_second,
             device=device_name(training.stepper.device),
             history=tuple(training.history),
-            skipped=int(training.care.skipped),
+            skipped=int(training.guard.skipped),
             trainer=self.experiment.trainer.version,
             processes=self.conditions.ranks.world,
             draws=self._draws(),

@@ -290,7 +290,7 @@ class EpochPlan:
         chosen = data.first + variant.long()
         self.target_lengths = data.references.lengths[chosen]
         self.chosen = chosen
-        self.told = asks_for_examples(objective)
+        self.wants_examples = asks_for_examples(objective)
         self.resident = resident
         draws = draw_ahead(data, chosen, objective, generator(seed, "draws", epoch))
         self.draws = None if draws is None else draws.to(resident.first.device)
@@ -317,7 +317,7 @@ class EpochPlan:
         """Gather a batch; rows in main memory avoid synchronising with the device."""
         tokens = self._tokens(rows)
         inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
-        if self.told:
+        if self.wants_examples:
             targets = replace(targets, examples=rows)
         return Batch(inputs, targets, None if self.draws is None else self.draws.gather(rows), tokens)
 
@@ -355,10 +355,12 @@ def draw_ahead(
 ) -> Draws | None:
     """The draws for a whole epoch, made in large blocks; None if the objective makes none."""
     blocks, weights = [], []
-    told = asks_for_examples(objective)
+    wants_examples = asks_for_examples(objective)
     for rows in torch.split(torch.arange(len(chosen)), DRAW_BLOCK):
         targets = data.references.gather(chosen[rows])
-        drawn = objective.draw(replace(targets, examples=rows) if told else targets, data.sizes.num_labels, source)
+        if wants_examples:
+            targets = replace(targets, examples=rows)
+        drawn = objective.draw(targets, data.sizes.num_labels, source)
         _check_drawn(objective, drawn, len(rows))
         if drawn is None:
             return None

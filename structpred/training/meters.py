@@ -242,7 +242,7 @@ def give_back(buffers: Sequence[Tensor], before: Sequence[Tensor], skip: Tensor)
         buffer.copy_(torch.where(skip, old, buffer))
 
 
-def described(plan: EpochPlan, position: int, prepared: EncodedData) -> State:
+def batch_in_symbols(plan: EpochPlan, position: int, prepared: EncodedData) -> State:
     """A batch in symbols, for users to read."""
     targets = plan[position].targets.tolist()
     rows = [

@@ -25,7 +25,7 @@ from structpred.training.distributed import DistributedContext, without_hints
 from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
 from structpred.training.settings import Recipe
 
-Plain = tuple[Any, ...]
+Tensors = tuple[Any, ...]
 """Tensors; for outputs followed by their total number of labels and the weights of draws."""
 
 
@@ -59,11 +59,11 @@ class TrainingStep(nn.Module):
         self.symbols, self.specification = symbols, specification
 
     def forward(
-        self, inputs: Plain, targets: Plain, draws: Plain, step: int = 0, share: float = 0.0
+        self, inputs: Tensors, targets: Tensors, draws: Tensors, step: int = 0, share: float = 0.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Losses ``[batch]`` and diagnostics by name, for the fields of a `Batch`.
 
-        The first three arguments come from `plain`; ``step`` and ``share`` are those of a `StepContext`.
+        The first three arguments come from `as_tensors`; ``step`` and ``share`` are those of a `StepContext`.
 
         Raises:
             ConfigError: the network does not return a distribution of its model's class, or the objective's losses
@@ -96,7 +96,7 @@ class TrainingStep(nn.Module):
         return p
 
 
-def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
+def as_tensors(batch: Batch) -> tuple[Tensors, Tensors, Tensors]:
     """A batch as the first arguments of `TrainingStep.forward`."""
     drawn = () if batch.draws is None else batch.draws.tensors()
     return batch.inputs.tensors(), batch.targets.tensors(), drawn
@@ -167,7 +167,7 @@ class Gradient:
         diagnostics: list[dict[str, Tensor]] = []
         for part in parts:
             with self.alone:
-                values, more = self.step(*plain(part), steps, share)
+                values, more = self.step(*as_tensors(part), steps, share)
                 self.fabric.backward(values.sum() / tokens)
             losses.append(values.detach())
             diagnostics.append(more)
@@ -227,7 +227,7 @@ class Stepper:
     Attributes:
         model: the trained network.
         generator: source of the draws that the objective makes during a step.
-        care: counts of skipped steps.
+        guard: counts of skipped steps.
 
     Raises:
         RunError: the device is not available.
@@ -249,7 +249,7 @@ class Stepper:
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
         self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
         self.buffers = [] if self.modules.state is None else list(self.modules.state.buffers())
-        self.care = NonfiniteGuard(self.fabric.device)
+        self.guard = NonfiniteGuard(self.fabric.device)
 
     @property
     def device(self) -> torch.device:
@@ -290,7 +290,7 @@ class Stepper:
         give_back(self.buffers, before, skip)
         if self.average is not None:
             self.average.follow(steps + 1)
-        self.care.count(skip, position, doubtful)
+        self.guard.count(skip, position, doubtful)
         return StepResult(scored, skip)
 
     @torch.no_grad()
@@ -302,7 +302,7 @@ class Stepper:
         """
         with waiting():
             for part in plan.parts(position, self.gradient.pieces, self.ranks.rank, self.ranks.world):
-                self.modules(*plain(part), steps, share)
+                self.modules(*as_tensors(part), steps, share)
 
     def state(self) -> State:
         """Everything needed to resume with the same steps; all processes must call it."""
@@ -313,7 +313,7 @@ class Stepper:
             "average": None if self.average is None else self.average.model.state_dict(),
             "random": random,
             "random_of_others": others,
-            "care": self.care.state(),
+            "care": self.guard.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -324,7 +324,7 @@ class Stepper:
             self.average.model.load_state_dict(state["average"])
         self._set_random([state["random"], *state.get("random_of_others", [])])
         if "care" in state:  # not in checkpoints of version 0.1
-            self.care.restore(state["care"])
+            self.guard.restore(state["care"])
 
     def _modules(self, prepared: EncodedData) -> TrainingStep:
         recipe, sizes = self.recipe, prepared.training.sizes

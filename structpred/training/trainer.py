@@ -26,7 +26,7 @@ from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import predict, ranking, score_counts, scores
-from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, described
+from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, batch_in_symbols
 from structpred.training.monitoring import (
     Logger,
     Observer,
@@ -165,9 +165,9 @@ class Training:
         return self.stepper.model
 
     @property
-    def care(self) -> NonfiniteGuard:
+    def guard(self) -> NonfiniteGuard:
         """Counts of skipped steps."""
-        return self.stepper.care
+        return self.stepper.guard
 
     def run(self, *, save: Callable[[State], None], save_every: float, stopping: Callable[[], bool]) -> None:
         """Train to the end of the budget.
@@ -279,17 +279,17 @@ class Training:
             self._refuse_what_is_not_finite(plan)
 
     def _report(self, share: float) -> None:
-        self.reporter.tell(self.totals, self.clock, self.care, self.history, steps=self.steps, share=share)
+        self.reporter.tell(self.totals, self.clock, self.guard, self.history, steps=self.steps, share=share)
 
     def _refuse_what_is_not_finite(self, plan: EpochPlan) -> None:
         """Blame the value that a component returned if it can be identified, otherwise the loss or its gradient."""
-        most = int(self.care.longest)
+        most = int(self.guard.longest)
         if most >= self.recipe.trainer.tolerate:
-            position, objective = int(self.care.position), type(self.recipe.objective).__name__
+            position, objective = int(self.guard.position), type(self.recipe.objective).__name__
             with blaming(self.users):
                 self.stepper.examine(plan, position, self.steps, self.recipe.trainer.share(self.epoch, self.steps))
-            what = f"the loss of {objective}" if self.care.by_loss else f"the gradient of the loss of {objective}"
-            raise NotFinite(what, most, self.epoch + 1, described(plan, position, self.prepared))
+            what = f"the loss of {objective}" if self.guard.by_loss else f"the gradient of the loss of {objective}"
+            raise NotFinite(what, most, self.epoch + 1, batch_in_symbols(plan, position, self.prepared))
 
     def _finish_epoch(self) -> None:
         """Score the dev set, keep the weights if they are the best, and start the next epoch."""

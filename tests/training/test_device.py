@@ -162,7 +162,7 @@ def test_a_step_mixes_no_devices_and_waits_for_what_is_listed_and_nothing_else(
         move(there.modules)
         there.parameters = [each for each in there.modules.parameters() if each.requires_grad]
         there.optimizer = experiment.optimiser.build(there.parameters)  # unwrapped
-        there.care = NonfiniteGuard(DEVICE)
+        there.guard = NonfiniteGuard(DEVICE)
         there.buffers = [] if there.modules.state is None else list(there.modules.state.buffers())
         plan = epoch(experiment, prepared, DEVICE)
         watch.waited.clear()
