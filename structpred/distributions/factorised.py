@@ -122,10 +122,10 @@ class Factorised:
         ranked = Sequences(outputs, self.lengths.unsqueeze(1).repeat(1, k))
         return Ranked(ranked, best.to(self.log_probs.dtype))
 
-    def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "Factorised":
+    def loss_augmented(self, costs: Float[Tensor, "batch given labels"]) -> "Factorised":
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
         scores = at_least_float(self.scores)
-        return Factorised(scores + pad_or_trim(local_costs, scores.shape[1]).to(scores.dtype), self.lengths)
+        return Factorised(scores + pad_or_trim(costs, scores.shape[1]).to(scores.dtype), self.lengths)
 
     def decode(self, decoding: Decoding) -> Sequences:
         """``[batch, time]``: the most probable output, which is also the most probable label at each position."""

@@ -179,12 +179,10 @@ class LinearChain:
             best = self.marginals().argmax(-1)
         return Sequences(torch.where(inside(self.lengths, best.shape[1]), best, 0), self.lengths)
 
-    def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "LinearChain":
+    def loss_augmented(self, costs: Float[Tensor, "batch given labels"]) -> "LinearChain":
         """The chain whose score is score(y) + Σ_t cost_t(y_t)."""
         unary = at_least_float(self.unary)
-        return LinearChain(
-            unary + pad_or_trim(local_costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths
-        )
+        return LinearChain(unary + pad_or_trim(costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths)
 
     @property
     def dtype(self) -> torch.dtype:

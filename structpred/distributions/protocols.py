@@ -165,7 +165,7 @@ Augmented = TypeVar("Augmented")
 class LossAugmented(Checkable, Protocol):
     """``loss_augmented``: a decomposable cost added to the scores gives another distribution of the same kind."""
 
-    def loss_augmented(self: Augmented, local_costs: Float[Tensor, "batch time labels"]) -> Augmented:
+    def loss_augmented(self: Augmented, costs: Float[Tensor, "batch time labels"]) -> Augmented:
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
 
 
