@@ -56,27 +56,14 @@ def device_name(device: torch.device) -> str:
     return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
-@dataclass(frozen=True)
-class Commit:
-    """The code that ran.
-
-    Attributes:
-        commit: hash of the commit; None outside of a checkout.
-        changed: True if tracked files differ from it.
-    """
-
-    commit: str | None
-    changed: bool
-
-
-def commit() -> Commit:
-    """The commit of this package's checkout."""
+def commit() -> dict[str, str | bool | None]:
+    """The ``commit`` of this package's checkout, None outside of one, and whether tracked files are ``changed``."""
     here = Path(__file__).parent
     try:
         head = _git(here, "rev-parse", "HEAD")
-        return Commit(head, bool(_git(here, "status", "--porcelain", "--untracked-files=no", ".")))
+        return {"commit": head, "changed": bool(_git(here, "status", "--porcelain", "--untracked-files=no", "."))}
     except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
-        return Commit(None, False)
+        return {"commit": None, "changed": False}
 
 
 def _git(folder: Path, *arguments: str) -> str:

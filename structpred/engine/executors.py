@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, ParamSpec, TypeVar
@@ -35,11 +35,9 @@ class WorkerLost(RunError):
     """The worker died before the call returned; the same call may be made again."""
 
 
-@contextmanager
-def local_executor(count: int) -> Iterator[Executor]:
-    """Within the block, one thread of this process or several single-threaded processes."""
-    with in_this_process() if count == 1 else ProcessExecutor(count) as executor:
-        yield executor
+def local_executor(count: int) -> AbstractContextManager[Executor]:
+    """One thread of this process, or several single-threaded processes."""
+    return in_this_process() if count == 1 else ProcessExecutor(count)
 
 
 @contextmanager

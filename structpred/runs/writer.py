@@ -225,7 +225,7 @@ class RunWriter:
             "processes": self.conditions.ranks.world,
             "checksums": self.folder.checksums.name,  # so that a missing file is noticed; older runs have none
             **asdict(environment()),
-            **asdict(commit()),
+            **commit(),
             "modules": sorted({type(part).__module__ for part in parts}),
             "imports": sources_of(map(type, parts)),
         }
