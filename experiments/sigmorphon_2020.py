@@ -23,7 +23,7 @@ from dataclasses import replace
 from structpred.comparison.across import Across, Published
 from structpred.comparison.report import Report
 from structpred.comparison.runner import compare
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq

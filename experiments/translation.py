@@ -12,7 +12,7 @@ probability of a symbol.
 
 from dataclasses import replace
 
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq, SymbolEmbedding
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from structpred.decoding import Decode, Decoding
+from structpred.distributions.protocols import Decode, Decoding
 from structpred.objective import ObjectivePart
 from structpred.registry import baselines
 from structpred.sequences import Sequences

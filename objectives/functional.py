@@ -14,7 +14,7 @@ from structpred.objectives.data_noising import noised
 from structpred.objectives.distillation import per_position
 from structpred.objectives.estimators import distinct
 from structpred.objectives.label_smoothing import smoothed_cross_entropy
-from structpred.objectives.max_margin import local_costs, margin
+from structpred.objectives.max_margin import costs, margin
 from structpred.objectives.minimum_risk import renormalised
 from structpred.objectives.mixer import advantages, forced_steps
 from structpred.objectives.optimal_completion import excess_edits, optimal_policy, policy_divergence
@@ -23,10 +23,10 @@ from structpred.objectives.switch_out import switched
 
 __all__ = [
     "advantages",
+    "costs",
     "distinct",
     "excess_edits",
     "forced_steps",
-    "local_costs",
     "margin",
     "margins",
     "noised",

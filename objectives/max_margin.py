@@ -41,12 +41,10 @@ def margin(p: Score, output: Sequences, targets: Sequences) -> Float[Tensor, " b
     return (p.score(output.candidates()) - p.score(targets.candidates())).squeeze(1)
 
 
-def local_costs(
-    reward: Reward, scale: float, targets: Sequences, num_labels: int
-) -> Float[Tensor, "batch time labels"]:
-    """What each label costs at each position, in nats: Δ(y, y*) = Σ_t cost_t(y_t), which is 0 for the reference.
+def costs(reward: Reward, scale: float, targets: Sequences, num_labels: int) -> Float[Tensor, "batch time labels"]:
+    """The cost of each label at each position, in nats: Δ(y, y*) = Σ_t cost_t(y_t), which is 0 for the reference.
 
-    >>> local_costs(Hamming(), 2.0, Sequences.of([[0, 1]]), 2).tolist()
+    >>> costs(Hamming(), 2.0, Sequences.of([[0, 1]]), 2).tolist()
     [[[0.0, 2.0], [2.0, 0.0]]]
     """
     assert isinstance(reward, Decomposable), "refused at construction"
@@ -95,7 +93,7 @@ class MaxMargin(Objective):
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """The hinge of each example; diagnostics: what ỹ falls short in reward, and 1 where the loss is above 0."""
         del context
-        augmented = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.num_labels))
+        augmented = p.loss_augmented(costs(self.reward, self.scale, targets, p.num_labels))
         worst = augmented.argmax()
         values = margin(augmented, worst, targets)
         perfect, reached = (scores_of(self.reward, each.candidates(), targets) for each in (targets, worst))

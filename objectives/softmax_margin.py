@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 from structpred.config import Positive
 from structpred.distributions.protocols import Distribution, LogProb, LossAugmented
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives.max_margin import check_decomposes, local_costs
+from structpred.objectives.max_margin import check_decomposes, costs
 from structpred.registry import objectives
 from structpred.rewards import Hamming, Reward
 from structpred.sequences import Sequences
@@ -45,5 +45,5 @@ class SoftmaxMargin(Objective):
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
         """−log p̃(y*) of each example."""
         del context
-        tilted = p.loss_augmented(local_costs(self.reward, self.scale, targets, p.num_labels))
-        return Losses(-tilted.log_prob(targets.candidates()).squeeze(1))
+        augmented = p.loss_augmented(costs(self.reward, self.scale, targets, p.num_labels))
+        return Losses(-augmented.log_prob(targets.candidates()).squeeze(1))

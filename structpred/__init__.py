@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from structpred.comparison.report import Report
     from structpred.comparison.runner import compare
-    from structpred.decoding import Decoding
+    from structpred.distributions.protocols import Decoding
     from structpred.experiment import Experiment
     from structpred.runs import Run, train
     from structpred.training.settings import Adam, Trainer
@@ -16,7 +16,7 @@ __all__ = ["Adam", "Decoding", "Experiment", "Report", "Run", "Trainer", "Tuning
 
 _HOMES = {
     "Adam": "structpred.training.settings",
-    "Decoding": "structpred.decoding",
+    "Decoding": "structpred.distributions.protocols",
     "Experiment": "structpred.experiment",
     "Report": "structpred.comparison.report",
     "Run": "structpred.runs",

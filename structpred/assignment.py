@@ -1,10 +1,10 @@
-"""Values assigned to fields of a config by their dotted names, such as ``optimiser.lr``."""
+"""Assign values to fields of a config by their dotted names, such as ``optimiser.lr``."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_origin
 
-from structpred.config import Config, Json, decode, encode, hints
+from structpred.config import Config, Json, config_classes, decode, encode, hints
 from structpred.errors import ConfigError
 from structpred.registry import nearest
 
@@ -12,11 +12,11 @@ Some = TypeVar("Some", bound=Config)
 
 
 def assigned(config: Some, values: Mapping[str, Json]) -> Some:
-    """A config with other values of some fields by their dotted names; a field of a family takes a name.
+    """A copy of a config with other values of some fields; a component may be given by its name.
 
     Args:
-        config: what is changed; it stays as it was.
-        values: one a field, in the order in which they are assigned.
+        config: the config; it is not changed.
+        values: values by dotted field name, in the order of assignment.
 
     Raises:
         ConfigError: there is no such field, or it cannot take the value.
@@ -32,27 +32,27 @@ def _always(value: Json) -> Callable[[Any], Json]:
 
 
 def made(tree: Json, cls: type[Some]) -> Some:
-    """The config that a tree stands for; fields are called as in assignments.
+    """The config that a tree encodes; messages name fields as in assignments.
 
     Raises:
-        ConfigError: a value that a field cannot take, or several that exclude one another.
+        ConfigError: a field cannot take its value, or values exclude each other.
     """
     try:
         config = decode(tree, cls, cls.__name__)
-    except ConfigError as error:  # the user wrote trainer.epochs=0, so that is what it should be called
+    except ConfigError as error:  # the user wrote trainer.epochs=0, so the message should say that
         raise ConfigError(str(error).removeprefix(f"{cls.__name__}.")) from None
     assert isinstance(config, cls)
     return config
 
 
 def assign(tree: Json, cls: type[Config], name: str, value_for: Callable[[Any], Json]) -> None:
-    """Put a value at its place in the tree of a config; alternatives to the field become null.
+    """Set a field in the tree of a config; alternatives to the field become null.
 
     Args:
-        tree: what `encode` made of an object of the class, changed in place.
+        tree: the tree of an object of the class, changed in place.
         cls: the class.
         name: the field's dotted name.
-        value_for: the value, given the type of the field.
+        value_for: returns the value, given the type of the field.
 
     Raises:
         ConfigError: there is no such field.
@@ -82,15 +82,14 @@ def _assign(node: Json, hint: Any, path: list[str], value_for: Callable[[Any], J
 
 
 def family_of(hint: Any) -> type[Config] | None:
-    """The class of the objects that a field holds, by its type, where they belong to a family and have names."""
-    accepted = () if get_origin(hint) is tuple else (hint, *get_args(hint))
-    found = (each for each in accepted if isinstance(each, type) and issubclass(each, Config) and each.family)
-    return next(found, None)
+    """The class with a family among those that a field accepts; None for a tuple or without one."""
+    accepted = [] if get_origin(hint) is tuple else config_classes(hint)
+    return next((cls for cls in accepted if cls.family), None)
 
 
 def _class(node: Json, hint: Any) -> type[Config]:
-    """The class a tree stands for: named in the tree where the field takes a family, else the field's own."""
-    cls = next(each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Config))
+    """The class that a tree encodes: the one it names if the field takes a family, else the field's own."""
+    cls = config_classes(hint)[0]
     if cls.family is not None and isinstance(node, dict):
         return cls.family[str(node.get("type"))]
     return cls

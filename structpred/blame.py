@@ -1,4 +1,4 @@
-"""An error in a user's code, as one sentence with file and line; the error itself stays the sentence's cause."""
+"""Turn an exception in a user's code into one sentence with file and line; the exception stays its cause."""
 
 import contextlib
 import sys
@@ -12,7 +12,7 @@ from structpred.errors import CodeError, StructpredError
 from structpred.registry import foreign_classes
 
 TRACEBACK = "STRUCTPRED_TRACEBACK"
-"""The environment variable that shows the traceback of an error beside its sentence."""
+"""Environment variable: show the traceback of an error besides its message."""
 
 _HERE = str(Path(__file__).parent)
 _STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
@@ -22,22 +22,21 @@ _NO_MEMORY = (
     "DefaultCPUAllocator: not enough memory",
     "Storage size calculation overflowed",
 )
-"""How PyTorch's errors without a class of their own begin to say it."""
+"""Beginnings of PyTorch's out-of-memory messages without an exception class of their own."""
 _GENERATED = ("<frozen ", "<string>", "<__array_function__", "<attrs ")
 
 
 @contextlib.contextmanager
 def blaming(modules: Collection[str]) -> Iterator[None]:
-    """Turn an exception that comes from a user's code into a sentence, for the time of a block.
+    """Within the block, turn exceptions from a user's code into a `CodeError`.
 
-    What `StructpredError` says already, a lack of memory, and errors that no line of these modules had a part in are
-    left as they are.
+    Any `StructpredError`, lack of memory, and errors that involve no line of these modules pass through unchanged.
 
     Args:
-        modules: where the user's components are defined.
+        modules: the modules that define the user's components.
 
     Raises:
-        CodeError: an exception, or ``SystemExit``, left a line of these modules; it is the cause.
+        CodeError: an exception or ``SystemExit`` passed through a line of these modules; it is the cause.
     """
     try:
         yield
@@ -51,24 +50,24 @@ def blaming(modules: Collection[str]) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """True where memory was wanted, of a device or of the machine."""
-    torch = sys.modules.get("torch")  # an error of PyTorch's needs it imported; nobody else need wait for that
+    """True for an error for lack of memory, on a device or in main memory."""
+    torch = sys.modules.get("torch")  # not imported here: that takes seconds, and an error of PyTorch implies it
     wanted = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
     return wanted or any(words in str(error) for words in _NO_MEMORY)
 
 
 def users_line(error: BaseException) -> traceback.FrameSummary | None:
-    """The innermost line of the traceback that a user wrote: neither ours, nor Python's, nor of an installed library.
+    """The innermost line of user code in a traceback: not ours, Python's, or an installed library's.
 
-    A class that an installed package registered counts as the user's. None where no such line was involved.
+    A class registered by an installed package counts as the user's. None if there is no such line.
     """
-    registered = {_file_of(cls) for cls in foreign_classes()}
+    registered = {getattr(sys.modules.get(cls.__module__), "__file__", None) for cls in foreign_classes()}
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame for frame in reversed(frames) if frame.filename in registered or _users(frame.filename)), None)
 
 
-def told(error: BaseException) -> str:
-    """Type, file, line and text of an error, preferably of the line that the user wrote."""
+def error_message(error: BaseException) -> str:
+    """Type, file, line and text of an error, preferably at a line of user code."""
     if isinstance(error, SyntaxError):
         return f"a syntax error in line {error.lineno} of {error.filename}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -78,13 +77,13 @@ def told(error: BaseException) -> str:
 
 
 def _sentence(error: BaseException, modules: Collection[str]) -> str | None:
-    """None where no line of the modules had a part in the error."""
+    """None if no line of the modules is involved."""
     called, line, inside = "", 0, False
     frame: FrameType | None = None
     for each, number in traceback.walk_tb(error.__traceback__):
         users = each.f_globals.get("__name__") in modules
         if users:
-            called = called if inside else each.f_code.co_qualname  # what we called, not what that calls in turn
+            called = called if inside else each.f_code.co_qualname  # our own call, not calls further in
             frame, line = each, number
         inside = users
     if frame is None:
@@ -100,7 +99,3 @@ def _users(filename: str) -> bool:
     path = Path(filename)
     library = any(map(path.is_relative_to, (_HERE, *_STANDARD))) or not _INSTALLED.isdisjoint(path.parts)
     return not filename.startswith(_GENERATED) and not library
-
-
-def _file_of(cls: type) -> str | None:
-    return getattr(sys.modules.get(cls.__module__), "__file__", None)

@@ -1,11 +1,11 @@
-"""Which objective works on which model under which reward: asked of the classes themselves, never written down."""
+"""Which objective works with which model and reward, computed from the classes themselves."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, get_args
+from typing import Any
 
-from structpred.config import Config, hints, registered_name, required
+from structpred.config import Config, config_classes, hints, registered_name, required
 from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.objective import Objective
@@ -14,15 +14,15 @@ from structpred.registry import Registry, models, objectives, payoffs, rewards
 from structpred.rewards import EditDistance, Hamming, WeightedReward
 
 CHOICES = (payoffs, rewards)
-"""The families that decide which reward an objective aims at."""
+"""The families that determine an objective's reward."""
 
 EXAMPLES: dict[str, tuple[Any, ...]] = {
     "temperature": (Temperature(rescaled=0.8),),
     "function": ("module:function",),
     "parts": ((WeightedReward(reward=Hamming()),), (WeightedReward(reward=EditDistance()),)),
 }
-"""Values for fields without a default, by field name. Mostly the class alone matters to what can be combined; a sum can
-do what its parts can, so there is one of positions and one of any length."""
+"""Values for fields without a default, by field name. Usually only the class matters for compatibility; a weighted sum
+has the capabilities of its parts, so there is one over positions and one of any length."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Row:
 
     Attributes:
         objective: its registered name.
-        reward: the registered name of its reward or payoff; ``"-"`` for an objective that has none.
+        reward: the registered name of its reward or payoff; ``"-"`` for an objective without one.
         ways: for each model ``"exact"``, ``"sampled"``, ``"exact or sampled"``, ``"as its parts"`` for an objective
-            made of others, or empty where the pair is refused.
-        reasons: for each model the refusal in words, empty where it works.
+            made of others, or empty if the pair is refused.
+        reasons: for each model the reason of the refusal, empty if the pair works.
     """
 
     objective: str
@@ -45,13 +45,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every row, and the models that are their columns."""
+    """All rows, and the models in their columns."""
 
     models: tuple[str, ...]
     rows: tuple[Row, ...]
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[str]]:
-        """Heading, rows and numbered notes; a pair that is refused shows the number of its reason."""
+        """Heading, rows and numbered notes; a refused pair shows the number of its reason."""
         notes: list[str] = []
         rows = []
         for row in self.rows:
@@ -61,7 +61,7 @@ class Grid:
 
 
 def grid() -> Grid:
-    """What works, for every objective, reward, payoff and model that is installed."""
+    """The grid of all installed objectives, rewards, payoffs and models."""
     columns = tuple(models)
     specifications = [models[name]() for name in columns]
     rows = [
@@ -74,7 +74,7 @@ def grid() -> Grid:
 
 
 def combinations() -> Iterator[tuple[Objective, Model]]:
-    """Every objective, in each of its ways and under each reward, with every model that it can train."""
+    """Every objective, in all its variants and with each reward, with every model that it can train."""
     specifications = [models[name]() for name in models]
     for name in objectives:
         for chosen in _choices(objectives[name]):
@@ -89,31 +89,31 @@ def _number(notes: list[str], reason: str) -> int:
 
 
 def _choices(cls: type[Config]) -> Iterator[dict[str, tuple[Config, ...]]]:
-    """Values of the fields that take a reward or a payoff: each member of the family in turn, in each of its ways."""
+    """Values of the fields that take a reward or payoff: each member of the family in turn, in all its variants."""
     names = {name: family for name, hint in hints(cls).items() if (family := _family(hint)) in CHOICES}
     for picked in product(*(_members(family) for family in names.values() if family is not None)):
         yield dict(zip(names, picked, strict=True))
 
 
 def _family(hint: Any) -> Registry | None:
-    classes = [each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Config)]
+    classes = config_classes(hint)
     return classes[0].family if classes else None
 
 
 def _members(family: Registry) -> list[tuple[Config, ...]]:
-    """Each member in each of its ways; one that takes a reward itself under each reward."""
+    """Each member in all its variants; a member that takes a reward with each reward."""
     able = [family[name] for name in family if EXAMPLES.keys() >= set(required(family[name]))]
     return [tuple(_made(cls, chosen)) for cls in able for chosen in _choices(cls)]
 
 
 def _named(member: Config) -> str:
-    """The registered name; of a payoff for any reward, that of the reward and behind it its own."""
+    """The registered name; for a payoff with a reward, the reward's name followed by its own."""
     inner = [_named(getattr(member, name)) for name, hint in hints(type(member)).items() if _family(hint) in CHOICES]
     return f"{', '.join(inner)} ({registered_name(member)})" if inner else registered_name(member)
 
 
 def _made(cls: type[Config], chosen: dict[str, tuple[Config, ...]]) -> Iterator[Config]:
-    """One of each way to make it, with the given values."""
+    """All variants of a class with the given values."""
     ways = {name: EXAMPLES[name] for name in required(cls) if name not in chosen} | chosen
     for values in product(*ways.values()):
         yield cls(**dict(zip(ways, values, strict=True)))
@@ -128,7 +128,7 @@ def _row(
 
 
 def _way(cls: type[Objective], chosen: dict[str, tuple[Config, ...]], model: Model) -> tuple[str, str]:
-    """How the pair works over all examples of the objective, or why it does not."""
+    """How the pair works over all examples of the objective, or why it is refused."""
     if not cls.examples():
         needed = ", ".join(required(cls))
         unknown = f"{cls.__name__} needs a value for {needed}; its classmethod examples() can give one of each kind"
@@ -139,16 +139,15 @@ def _way(cls: type[Objective], chosen: dict[str, tuple[Config, ...]], model: Mod
 
 
 def _made_of_objectives(cls: type[Config]) -> bool:
-    """True where a field, or a field of one without a family, takes an objective."""
-    parts = [each for hint in hints(cls).values() for each in (hint, *get_args(hint)) if isinstance(each, type)]
-    configs = [each for each in parts if issubclass(each, Config)]
+    """True if a field, or a field of a nested config without a family, takes an objective."""
+    configs = [each for hint in hints(cls).values() for each in config_classes(hint)]
     return any(issubclass(each, Objective) or (each.family is None and _made_of_objectives(each)) for each in configs)
 
 
 def _working(
     cls: type[Objective], chosen: dict[str, tuple[Config, ...]], model: Model
 ) -> tuple[list[Objective], list[str]]:
-    """The examples of an objective that the model can serve, and why it cannot serve the others."""
+    """The examples of an objective that the model supports, and why it does not support the others."""
     working: list[Objective] = []
     refusals: list[str] = []
     for example, picked in product(cls.examples(), product(*chosen.values())):

@@ -124,6 +124,11 @@ def hints(cls: type[Config]) -> dict[str, Any]:
 _HINTS: dict[type, dict[str, Any]] = {}
 
 
+def config_classes(hint: Any) -> list[type[Config]]:
+    """The config classes that a type names: itself, those of a union, or that of a tuple's items."""
+    return [each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Config)]
+
+
 def required(cls: type[Config]) -> tuple[str, ...]:
     """The fields that have no default."""
     return tuple(f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)

@@ -1,4 +1,4 @@
-"""Progress for people: live bars on a terminal, plain lines elsewhere."""
+"""Progress displays: live bars on a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ _DOTS = "▁▂▃▄▅▆▇█"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Seconds in readable units.
 
     >>> duration(42), duration(600), duration(5400)
     ('42 s', '10 min', '1 h 30 min')
@@ -39,7 +39,7 @@ def scores(dev: dict[str, float]) -> str:
 
 
 def sparkline(values: list[float]) -> str:
-    """A line of blocks, low to high.
+    """A line of block characters from low to high.
 
     >>> sparkline([3.0, 2.0, 1.0])
     '█▄▁'
@@ -50,7 +50,7 @@ def sparkline(values: list[float]) -> str:
 
 
 def summary(result: RunResult) -> str:
-    """How a finished run went, on one line."""
+    """A one-line summary of a finished run."""
     parts = [
         f"{result.steps:,} steps in {duration(result.seconds)}",
         f"{result.tokens_per_second:,.0f} tokens/s",
@@ -61,10 +61,10 @@ def summary(result: RunResult) -> str:
 
 
 def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on a terminal; elsewhere a line a row, with tabs between the columns, for other programs to read."""
+    """A table on a terminal; elsewhere tab-separated lines for other programs."""
     if not console.is_terminal:
         for row in (columns, *rows):
-            console.file.write("\t".join(row) + "\n")  # rich would make spaces of the tabs
+            console.file.write("\t".join(row) + "\n")  # rich would turn the tabs into spaces
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
@@ -75,7 +75,7 @@ def show_table(console: Console, columns: Sequence[str], rows: Iterable[Sequence
 
 
 def bars(console: Console) -> Bars:
-    """Bars with what is done, the time taken and a line of details; one line each, cut where the terminal ends."""
+    """Progress bars with percentage, time taken and details, one line each, cut at the terminal's width."""
     return Bars(
         TextColumn("{task.description}", style="bold", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=16),
@@ -88,15 +88,15 @@ def bars(console: Console) -> Bars:
 
 
 class _Details(ProgressColumn):
-    """The only column that may wrap, so that it alone gives way on a narrow terminal; its text never does wrap."""
+    """The only column that may shrink on a narrow terminal; its text never wraps."""
 
     def render(self, task: Task) -> Text:
-        """What `details` says of the run."""
+        """The text of `details` for the run."""
         return Text(task.fields["details"], no_wrap=True, overflow="ellipsis")
 
 
 def details(progress: Progress) -> str:
-    """Phase, epoch, time left, dev metrics, loss and rate on one line; a narrow terminal cuts the last ones."""
+    """Phase, epoch, time left, dev metrics, loss and rate on one line; a narrow terminal cuts it at the end."""
     before, training, _ = progress.phase.partition("training")
     if not training:
         return progress.phase
@@ -111,13 +111,13 @@ def details(progress: Progress) -> str:
 
 
 def _alive(console: Console) -> bool:
-    """True where bars can be redrawn in place."""
+    """True if bars can be redrawn in place."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 @contextmanager
 def watching(console: Console, name: str) -> Iterator[Observer]:
-    """An observer of one run, for the time of a block."""
+    """Within the block, an observer that shows one run."""
     if not _alive(console):
         yield _Lines(console, name)
         return
@@ -126,13 +126,13 @@ def watching(console: Console, name: str) -> Iterator[Observer]:
 
 
 class Overview:
-    """Many runs at once: a bar for all of them and one for each under way; plain lines where there is no terminal.
+    """Shows many runs: a bar for all of them and one for each run under way; plain lines without a terminal.
 
     Args:
-        console: where it is shown.
-        finished: runs that were finished before.
-        total: all runs.
-        forecast: tells how long the rest takes; by default one to which all runs are alike.
+        console: where to show them.
+        finished: the number of runs finished before.
+        total: the number of all runs.
+        forecast: forecasts the time left; by default it takes all runs to be similar.
     """
 
     def __init__(self, console: Console, finished: int, total: int, forecast: Forecast | None = None) -> None:
@@ -152,7 +152,7 @@ class Overview:
             self.bars.stop()
 
     def update(self, under_way: Mapping[str, Progress]) -> None:
-        """Show where the runs under way stand."""
+        """Show the progress of the runs under way."""
         self.forecast.update(under_way)
         for name, progress in under_way.items():
             if name not in self.tasks:
@@ -162,7 +162,7 @@ class Overview:
         self._update_overall()
 
     def end(self, name: str, line: str, *, seconds: float | None = None) -> None:
-        """One run has ended; ``seconds`` is what all of it took, where that is known and it ended well."""
+        """Show that a run has ended; ``seconds`` is its whole duration if it is known and the run succeeded."""
         self.finished += 1
         self.forecast.end(name, seconds)
         if name in self.tasks:
@@ -173,7 +173,7 @@ class Overview:
         self.bars.console.print(Text(f"{line} ({self.finished} of {self.total}{left})"), soft_wrap=True)
 
     def left(self) -> str:
-        """How long the rest should take, in words; empty until there is something to go by."""
+        """The time left as a message; empty without a basis for a forecast."""
         seconds = self.forecast.left()
         return "" if seconds is None else f"about {duration(seconds)} left"
 
@@ -197,7 +197,7 @@ class _Live:
 
 
 class _Lines:
-    """One line an epoch and a phase."""
+    """One line for each epoch and phase."""
 
     def __init__(self, console: Console, name: str) -> None:
         self.console, self.name = console, name

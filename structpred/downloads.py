@@ -1,4 +1,4 @@
-"""Published data sets: taken from ``$STRUCTPRED_DATA``, else from the cache, else downloaded and checked."""
+"""Published data sets: from ``$STRUCTPRED_DATA``, else from the cache, else downloaded and verified."""
 
 import hashlib
 import os
@@ -16,22 +16,22 @@ from structpred.files import write_atomically
 from structpred.reading import read_bytes, unzipped
 
 VARIABLE = "STRUCTPRED_DATA"
-"""The environment variable that names the folder of data sets, each in a folder of its own."""
+"""Environment variable with the folder of data sets, each in a subfolder."""
 
 SECONDS = 60
-"""How long a silent server is waited for."""
+"""Timeout for a silent server."""
 
 
 class RestrictedDataWarning(UserWarning):
-    """The data may not be used for everything."""
+    """The licence restricts the use of the data."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One file as somebody published it.
+    """One published file.
 
     Attributes:
-        url: its address, of a fixed version.
+        url: the address of a fixed version.
         sha256: of its content (unpacked, where the address ends in ``.gz``), in hexadecimal. None where nobody who
             wrote this had the file: then it is not downloaded, because what came could not be checked.
         member: where it is in the zip archive that the address gives; None where the address gives the file itself.
@@ -47,7 +47,7 @@ class DataSet:
     """A published data set and its terms.
 
     Attributes:
-        title: what people call it.
+        title: its usual name.
         folder: its folder below ``$STRUCTPRED_DATA`` and below the cache.
         licence: the terms of use, in a sentence.
         citation: what to cite.
@@ -67,8 +67,8 @@ class DataSet:
     def path(self, name: str) -> Path:
         """The file of that name, from ``$STRUCTPRED_DATA`` (there it may end in ``.gz`` too), the cache or the web.
 
-        What stands below ``$STRUCTPRED_DATA`` is taken as it is; the digest of what is read is in every run's identity.
-        Everything else has the published SHA-256.
+        Files below ``$STRUCTPRED_DATA`` are used unverified: the digest of the data is part of every run's identity.
+        All other files must have the published SHA-256.
 
         Raises:
             AbsentError: the file is nowhere and cannot be downloaded.
@@ -78,12 +78,12 @@ class DataSet:
         return self.found(name) or self._downloaded(name)
 
     def warn(self) -> None:
-        """Say once in a process what the terms rule out, if they do."""
+        """Warn once per process if the terms restrict the use."""
         if self.restricted:
             _warn(f"{self.title} is for some uses only: {self.licence}")
 
     def found(self, name: str) -> Path | None:
-        """The file of that name below ``$STRUCTPRED_DATA``; None where there is none."""
+        """The file of that name below ``$STRUCTPRED_DATA``; None if there is none."""
         root = os.environ.get(VARIABLE)
         places = [Path(root, self.folder, f"{name}{ending}") for ending in ("", ".gz")] if root else []
         return next((place for place in places if place.is_file()), None)

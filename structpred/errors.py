@@ -1,26 +1,26 @@
-"""The exceptions for a user's mistakes; the command line prints them as one line, without a traceback."""
+"""Exceptions for users' mistakes; the command line prints them as one line without a traceback."""
 
 from pathlib import Path
 
 
 class StructpredError(Exception):
-    """A mistake somebody can mend: one sentence with what was expected, what came, where, and what to do."""
+    """A mistake that the user can fix: one sentence on what was expected, what came, where, and what to do."""
 
 
 class ConfigError(StructpredError, ValueError):
-    """A value, a name or a combination that an experiment cannot have."""
+    """An invalid value, name or combination in an experiment."""
 
 
 class DataError(StructpredError, ValueError):
-    """A file or an example that cannot be read; the message starts with the file and the line."""
+    """An unreadable file or example; the message starts with file and line."""
 
 
 class AbsentError(DataError):
-    """Published data that are not on this machine and cannot be downloaded."""
+    """Published data that are neither on this machine nor available for download."""
 
 
 class RunError(StructpredError, RuntimeError):
-    """A run folder that cannot be used, or training that cannot go on."""
+    """An unusable run folder, or training that cannot continue."""
 
 
 class CodeError(RunError):
@@ -31,7 +31,7 @@ class Interrupted(RunError):
     """Training was asked to stop; its checkpoint is on disk."""
 
     def __init__(self) -> None:
-        super().__init__("interrupted; the same command goes on from here")
+        super().__init__("interrupted; the same command resumes from here")
 
 
 class Busy(RunError):

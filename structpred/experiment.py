@@ -1,4 +1,4 @@
-"""An experiment: everything that decides what a run does."""
+"""An experiment: everything that determines a run."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from structpred.config import Config, components, digest, encode
-from structpred.decoding import Decoding
-from structpred.distributions.protocols import Marginals
+from structpred.distributions.protocols import Decoding, Marginals
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.models.base import Model
@@ -16,7 +15,7 @@ from structpred.task import Task
 from structpred.training.settings import Adam, Optimiser, Trainer
 
 MOST_STARTS = 20
-"""How many experiments one may start from, each the start of the next."""
+"""The longest allowed chain of starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +28,16 @@ class Experiment(Config):
         objective: what is minimised.
         optimiser: how gradients become steps.
         trainer: the budget.
-        decoding: how outputs are predicted once training is over; during training the dev set is decoded greedily.
-        seed: decides initial weights, data order, dropout and draws, each by a stream of its own.
-        metrics: how results are reported, the first one deciding what is concluded; by default as the task says. They
-            change nothing of a run and its identity: the task's own metrics choose the checkpoint, and what a finished
-            run was not scored by is computed from the predictions that it keeps.
-        start: an experiment whose finished weights training starts from, on the same task with the same model; its
-            seed is always this one's. Everything else starts afresh. None starts from random weights.
+        decoding: how outputs are predicted after training; during training the dev set is decoded greedily.
+        seed: seeds initial weights, data order, dropout and draws, each with a stream of its own.
+        metrics: the metrics of reports, of which the first one decides; the task's own by default. They affect neither
+            the run nor its identity: the task's own metrics choose the checkpoint, and missing scores are computed from
+            the predictions that a finished run keeps.
+        start: an experiment with the same task and model from whose final weights training starts, and which takes over
+            this seed. Everything else starts afresh. None starts from random weights.
 
     Raises:
-        ConfigError: the objective needs what the model cannot give, or the start is of another task or model; the
+        ConfigError: the objective needs a capability that the model lacks, or the start has another task or model; the
             message names both.
     """
 
@@ -73,18 +72,18 @@ class Experiment(Config):
 
     @property
     def reported(self) -> tuple[Metric, ...]:
-        """The metrics that results are reported by: the chosen ones, or the task's own."""
+        """The metrics of reports: the chosen ones, or the task's own."""
         return self.metrics or self.task.metrics
 
     @property
     def scored(self) -> tuple[Metric, ...]:
-        """The metrics that a run is scored by: the task's own, then the chosen ones that are not among them."""
+        """The metrics that score a run: the task's own, then the other chosen ones."""
         own = self.task.metrics
         return (*own, *(metric for metric in self.metrics if metric.name not in {each.name for each in own}))
 
     @property
     def epochs(self) -> int:
-        """Passes over the training examples in all, those of the start included."""
+        """Total passes over the training examples, including those of the start."""
         return self.trainer.epochs + (0 if self.start is None else self.start.epochs)
 
     def ancestors(self) -> Iterator["Experiment"]:
@@ -95,23 +94,22 @@ class Experiment(Config):
             start = start.start
 
     def identity(self, data: str) -> str:
-        """What makes a run this run and no other: 64 hexadecimal digits.
+        """The identity of a run: 64 hexadecimal digits.
 
-        SHA-256 of the canonical JSON of all fields, the version and fingerprint of every component, the data, and the
-        identity of the run that training starts from, if any.
+        SHA-256 of the canonical JSON of all fields, the version and fingerprint of every component, the digest of the
+        data, and the identity of the run that training starts from, if any.
 
         Args:
-            data: digest of the data actually read, `Splits.digest`.
+            data: digest of the data as read, `Splits.digest`.
         """
         return self._identity(data, None, code=True)
 
     def past_identities(self, data: str, *, code: bool) -> Iterator[str]:
-        """The identities that the experiment had under earlier versions of its components, and the present ones.
+        """The identities of the experiment under all earlier and present versions of its components.
 
         Args:
             data: digest of the data.
-            code: False for identities that know nothing of code from outside the package, as none did before there
-                were checksums.
+            code: False for identities without digests of foreign code, as in runs older than checksums.
         """
         classes = list(dict.fromkeys(type(part) for part in components(self) if part.version > 1))
         for versions in itertools.product(*(range(cls.version, 0, -1) for cls in classes)):
@@ -126,7 +124,7 @@ class Experiment(Config):
 
 
 def _check_names(task: Task, chosen: tuple[Metric, ...]) -> None:
-    """Refuse two metrics of one name, by which reports and run folders know them."""
+    """Refuse two metrics of the same name, which reports and run folders could not tell apart."""
     for number, metric in enumerate(chosen):
         twin = next((each for each in (*task.metrics, *chosen[:number]) if each.name == metric.name), None)
         if metric in chosen[:number]:

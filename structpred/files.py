@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens to the process that writes them."""
+"""Paths checked before they are written, and files written whole or not at all."""
 
 import contextlib
 import os
@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from structpred.errors import ConfigError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside ``path`` that takes its place when the block ends, and vanishes when the block fails.
+    """Open a file beside ``path`` that replaces it when the block ends and is removed if the block fails.
 
     Args:
         path: the file to write, in a folder that exists. Readers see the old content until the new one is whole.
@@ -19,7 +21,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         A binary stream, so that large content need not be in memory at once.
 
     Raises:
-        OSError: the file system refuses; the error names the file, also where the system does not, as on a full disk.
+        OSError: the file system refuses; the error names the file even if the OS does not, as on a full disk.
     """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.unfinished")
     try:
@@ -36,16 +38,39 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> Path:
-    """Write ``content`` to ``path`` (text as UTF-8) so that nobody ever sees half of it; returns ``path``."""
+    """Write ``content`` to ``path`` (text as UTF-8) so that no reader ever sees half of it; returns ``path``."""
     encoded = content.encode() if isinstance(content, str) else content
     with replacing(path) as stream:
         stream.write(encoded)
     return path
 
 
+def folder_to_write(path: Path) -> None:
+    """Refuse a path that cannot become a folder, before hours of training.
+
+    Raises:
+        ConfigError: it or one of its parents is a file.
+    """
+    above = next((each for each in (path, *path.parents) if each.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ConfigError(f"{path} must be a folder, but {above} is a file; name another place")
+
+
+def file_to_write(path: Path) -> None:
+    """Refuse a path that cannot become a file.
+
+    Raises:
+        ConfigError: it is a folder, or its parent does not exist.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} must be a file, but it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} must stand in a folder, but there is no {path.parent}; make it first")
+
+
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an operating system's error in the block name the file, as it does not where a disk is full."""
+    """Name the file in an OSError of the block; the OS does not when the disk is full."""
     try:
         yield
     except OSError as error:
@@ -54,8 +79,8 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def described(error: OSError) -> str:
-    """An operating system's error as a sentence about the file that the user knows."""
+def os_error_message(error: OSError) -> str:
+    """An OSError as a message about the file that the user knows."""
     if error.filename is None:
         return error.strerror or str(error)
     path = Path(os.fsdecode(error.filename2 or error.filename))

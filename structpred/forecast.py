@@ -1,4 +1,4 @@
-"""How long the rest of many runs will take: what each should cost, corrected by what the clock has shown."""
+"""Forecast of the time left of many runs: estimated costs, corrected by the observed times."""
 
 import heapq
 import math
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from structpred.training.monitoring import Progress
 
 TRUST = 5.0
-"""Seconds of watched training after which the clock counts as much as the estimates made before it."""
+"""Seconds of observed training that weigh as much as the prior estimates."""
 TRUST_OF_KIND = 0.1
-"""Watched runs of a kind after which their own clock counts as much as that of all kinds together."""
+"""Observed runs of a kind that weigh as much as the pace of all kinds together."""
 LEAST = 0.05
-"""Watched runs before anything is said where nothing was estimated before."""
+"""Observed runs before the first forecast without prior estimates."""
 BEGUN = ("preparing", "training", "testing")
-"""Phases in which a run is at work itself and does not wait for another."""
+"""Phases in which a run is working rather than waiting for another."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run still to be done.
+    """A run still to do.
 
     Attributes:
-        name: the run's, by which `Forecast.update` and `Forecast.end` know it.
-        kind: runs of one kind take equally long.
-        done: the share that an earlier attempt has done, 0 to 1.
-        after: the name of the job that it starts from, if that is still to be done.
+        name: the name for `Forecast.update` and `Forecast.end`.
+        kind: runs of the same kind take equally long.
+        done: the share done by an earlier attempt, 0 to 1.
+        after: the name of the job that it starts from, if that is still to do.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run of a kind should take.
+    """Estimated duration of a run of one kind.
 
     Attributes:
-        seconds: the whole run, from the moment it is seen at work.
-        testing: the share of them that comes after training.
+        seconds: the whole run, from when it starts working.
+        testing: the share of these seconds after training.
         reading: seconds before, in which its worker reads data.
     """
 
@@ -55,11 +55,11 @@ NOTHING = Cost(0.0)
 
 
 def makespan(jobs: Sequence[tuple[Job, float]], workers: int) -> float:
-    """Seconds until all jobs are done, where a free worker takes the first job that need not wait for another.
+    """Seconds until all jobs are done, if each free worker takes the first job whose start is done.
 
     Args:
-        jobs: each with the seconds that it still takes, in the order in which they are begun.
-        workers: how many are at work at once.
+        jobs: each with its remaining seconds, in the order in which they begin.
+        workers: the number of workers.
     """
     ends = {job.name: math.inf for job, _ in jobs}
     waiting, running, now = list(jobs), list[float](), 0.0
@@ -79,7 +79,7 @@ def makespan(jobs: Sequence[tuple[Job, float]], workers: int) -> float:
 
 @dataclass
 class _Watched:
-    """A run that was seen at work: the share of it done from ``before`` to ``share``, since ``began``."""
+    """A run observed at work: its share done rose from ``before`` to ``share`` between ``began`` and ``until``."""
 
     job: Job
     began: float
@@ -89,33 +89,33 @@ class _Watched:
 
     @property
     def part(self) -> float:
-        """The share of a whole run that was watched."""
+        """The observed share of a whole run."""
         return max(self.share - self.before, 0.0)
 
     @property
     def seconds(self) -> float:
-        """How long that took."""
+        """The observed seconds."""
         return self.until - self.began
 
 
 class Forecast:
-    """Time left of many runs.
+    """Forecasts the time left of many runs.
 
-    Every kind of run may have an estimate p, made before; the clock corrects it. Of run i the share s_i was watched and
+    Each kind of run may have a prior estimate p, which observation corrects. Of run i the share s_i was observed and
     took e_i seconds. All estimates are multiplied by
 
         c = (T + Σ e_i) / (T + Σ s_i p_i)        with T = `TRUST`,
 
     and a whole run of kind k then takes (κ c p_k + Σ_k e_i) / (κ + Σ_k s_i) seconds with κ = `TRUST_OF_KIND`: a kind
-    that was not seen yet follows the others, one that was seen follows itself. What is left is the makespan of the
-    rest on the workers. Time before a run is at work (its worker imports, reads data, or waits) is no time of the run.
+    that was not observed yet follows the others, an observed one its own pace. The forecast is the makespan of the
+    remaining work on the workers. Time before a run works (its worker imports, reads data, or waits) does not count.
 
-    A kind without an estimate counts as the mean of the others. Where there is none at all, runs count alike and
-    nothing is said before `LEAST` of a run was watched.
+    A kind without an estimate gets the mean of the others. Without any estimate all runs count the same, and there is
+    no forecast before `LEAST` of a run was observed.
 
     Args:
-        jobs: what is to be done, in the order in which it is begun.
-        workers: how many run at once; None for the most that were seen at once.
+        jobs: the work, in the order in which it begins.
+        workers: how many runs train at once; None for the largest number observed.
         costs: estimates by kind.
     """
 
@@ -130,11 +130,11 @@ class Forecast:
 
     @classmethod
     def alike(cls, count: int) -> "Forecast":
-        """Of so many runs of which not even the names are known."""
+        """A forecast for ``count`` similar runs whose names are unknown."""
         return cls([Job(f"\0{number}", "") for number in range(count)])
 
     def update(self, under_way: Mapping[str, Progress]) -> None:
-        """Take in where the runs under way stand."""
+        """Observe the progress of the runs under way."""
         now = time.monotonic()
         for name, progress in under_way.items():
             if progress.phase in BEGUN:
@@ -143,17 +143,17 @@ class Forecast:
         self._most = max(self._most, len(self._under_way))
 
     def end(self, name: str, seconds: float | None = None) -> None:
-        """A run has ended.
+        """Note that a run has ended.
 
         Args:
-            name: the run's.
-            seconds: what all of it took; None where it failed, or nothing is known.
+            name: its name.
+            seconds: its whole duration; None if it failed or the duration is unknown.
         """
         now = time.monotonic()
         run = self._under_way.pop(name, None)
         if run is None:
             job = self._taken(name)
-            if seconds is not None:  # too quick to be seen
+            if seconds is not None:  # too quick to be observed
                 self._ended.append(_Watched(job, began=now - seconds, before=0.0, share=1.0, until=now))
             return
         if seconds is not None:
@@ -161,7 +161,7 @@ class Forecast:
         self._ended.append(run)
 
     def left(self) -> float | None:
-        """Seconds until everything is done; None as long as there is nothing to go by."""
+        """Seconds until everything is done; None without a basis for a forecast."""
         whole = self._whole()
         if whole is None:
             return None
@@ -171,23 +171,23 @@ class Forecast:
         return makespan(rest, self._workers or self._most)
 
     def _begin(self, name: str, progress: Progress, now: float) -> _Watched:
-        """What is there at first sight was not watched; a run that is testing already was quick, not resumed."""
+        """Progress at first sight was not observed; but a run that is already testing was quick, not resumed."""
         job = self._taken(name)
         share = self._share(job, progress) if progress.phase == "training" else 0.0
         self._under_way[name] = _Watched(job, began=now, before=share, share=share, until=now)
         return self._under_way[name]
 
     def _taken(self, name: str) -> Job:
-        """The job of that name, no longer waiting; where names are not known, any stands for it."""
+        """Take the job of this name off the waiting ones; if names are unknown, any one."""
         known = name if name in self._waiting else next((each for each in self._waiting if each[0] == "\0"), None)
         return Job(name, "") if known is None else self._waiting.pop(known)
 
     def _share(self, job: Job, progress: Progress) -> float:
-        """The share of a run that is done, testing included."""
+        """The share of a run that is done, including testing."""
         return progress.done * (1 - self.costs.get(job.kind, NOTHING).testing)
 
     def _whole(self) -> dict[str, float] | None:
-        """Seconds of a whole run of each kind, corrected by those that were seen; None where there were too few."""
+        """Corrected seconds of a whole run of each kind; None if too little was observed."""
         parts, seconds = defaultdict[str, float](float), defaultdict[str, float](float)
         for run in (*self._ended, *self._under_way.values()):
             parts[run.job.kind] += run.part

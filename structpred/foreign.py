@@ -1,10 +1,10 @@
-"""Components from outside the package: what their source was, as a part of a run's identity.
+"""Source digests of components from outside the package, as part of a run's identity.
 
-The package's own components carry a version, raised when their meaning changes. Nobody raises one for a class that a
-user edits between two runs, so the identity holds a digest of the source itself: of the whole file that defines the
-class, because the functions and base classes beside it count as well, and the same for each base class and metric from
-outside. A class of ``__main__``, that is of a script, a notebook or an interactive session, has the source of the class
-alone: everything else there is edited all the time. What such a file imports from other files is not followed.
+The package's own components carry a version that is raised when their meaning changes. Users do not raise versions when
+they edit a class between two runs, so the identity holds a digest of the source instead: of the whole file that defines
+the class, because its functions and base classes matter too, and of the files of all base classes and metrics from
+outside. For a class of ``__main__`` (a script, a notebook or an interactive session) only the class itself is digested,
+because the rest changes all the time. Imports of such a file are not followed.
 """
 
 import ast
@@ -20,36 +20,36 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 UNREADABLE = "unreadable: "
-"""How the entry of a class begins whose source could not be read."""
+"""Prefix of the entry for a class whose source cannot be read."""
 
 _OURS = {"structpred", "torch", "lightning_fabric", "builtins", *sys.stdlib_module_names}
-_MAIN = {"__main__", "__mp_main__"}  # the second is what the first is called in a worker process
+_MAIN = {"__main__", "__mp_main__"}  # the name of the main module in a worker process
 
 
 class UnreadableSourceWarning(UserWarning):
-    """The source of a component cannot be read, so that an edit of it goes unnoticed."""
+    """The source of a component cannot be read, so edits of it go unnoticed."""
 
 
 def is_foreign(cls: type) -> bool:
-    """True for a class of a user or another package: neither ours, nor Python's, nor PyTorch's."""
+    """True for a class of the user or another package, not of this one, Python or PyTorch."""
     return cls.__module__ in _MAIN or cls.__module__.partition(".")[0] not in _OURS
 
 
 def modules_of(classes: Iterable[type]) -> set[str]:
-    """The modules in which classes from outside the package, and their bases from outside, are defined."""
+    """The modules that define the foreign classes and foreign bases among these classes."""
     return {base.__module__ for cls in classes for base in cls.__mro__ if is_foreign(base)}
 
 
 def digests(classes: Iterable[type]) -> tuple[str, ...]:
-    """What stands in a run's identity for the source of classes and their bases; nothing for those of the package.
+    """Source digests of the foreign classes and bases among these classes, for a run's identity.
 
-    Warns of a class whose source cannot be read, such as one typed at the prompt of an older Python.
+    Warns about a class whose source cannot be read, such as one typed at the prompt of an older Python.
     """
     return tuple(dict.fromkeys(_entry(base) for cls in classes for base in cls.__mro__ if is_foreign(base)))
 
 
 def remember(cls: type) -> None:
-    """Take the digest of a class now, as it is defined: once the file is edited, it says no more what is running."""
+    """Digest a class as soon as it is defined: once its file is edited, it no longer matches the running code."""
     if is_foreign(cls):
         _DIGESTS[cls] = _digest(cls)
 
@@ -65,7 +65,7 @@ def _entry(cls: type) -> str:
         return found
     name = f"{cls.__module__}:{cls.__qualname__}"
     warnings.warn(
-        f"the source of {name} cannot be read, so a run made with it is taken for the same after it was edited; "
+        f"the source of {name} cannot be read, so a run made with it counts as the same run after an edit; "
         "define it in a file",
         UnreadableSourceWarning,
         stacklevel=2,
@@ -82,7 +82,7 @@ def _digest(cls: type) -> str | None:
 def _module_source(module: types.ModuleType) -> bytes | None:
     try:
         return Path(module.__file__ or "").read_bytes()
-    except (AttributeError, OSError, ValueError):  # in no file of its own, such as a module in a zip archive
+    except (AttributeError, OSError, ValueError):  # not a plain file, such as a module in a zip archive
         pass
     try:
         return inspect.getsource(module).encode()
@@ -95,9 +95,9 @@ def _class_source(cls: type) -> bytes | None:
         source = inspect.getsource(cls)
     except (OSError, TypeError):
         source = ""
-    if _defines(source, cls.__name__):  # from 3.13 on, lines of the main program's file for whatever was typed
+    if _defines(source, cls.__name__):  # Python 3.13 returns unrelated lines of the main file for typed code
         return source.encode()
-    # in a notebook only functions know the cell that they stand in
+    # in a notebook only functions know their cell
     return next((found for function in _functions(cls) if (found := _around(function, cls.__name__))), None)
 
 
@@ -117,7 +117,7 @@ def _functions(cls: type) -> Iterator[types.FunctionType]:
 
 
 def _around(function: types.FunctionType, name: str) -> bytes | None:
-    """The source of the class of that name around a function, from the cell that both stand in."""
+    """The source of the class of this name that encloses a function, from their notebook cell."""
     code = function.__code__
     cell = "".join(linecache.getlines(code.co_filename))
     try:

@@ -1,4 +1,4 @@
-"""Modules and files in which users define components of their own, and where a saved run finds them again."""
+"""Import users' modules and files, and find them again for a saved run or another process."""
 
 import importlib
 import importlib.util
@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from structpred.blame import told
+from structpred.blame import error_message
 from structpred.errors import ConfigError, StructpredError
-from structpred.registry import foreign_classes
 
 
 def imported(name: str) -> ModuleType:
-    """The module of a dotted name, or of a ``.py`` file, which worker processes can then import too.
+    """Import a module by its dotted name or ``.py`` file, such that worker processes can import it too.
 
-    A dotted name is looked up on the Python path and then in the present folder. A file in a package is imported as
-    part of it.
+    A dotted name is looked up on the Python path, then in the current folder. A file in a package is imported as a
+    module of that package.
 
     Raises:
         ConfigError: there is no such module, or importing it fails; the message names the file and the line.
@@ -33,20 +32,34 @@ def imported(name: str) -> ModuleType:
     return _from_name(name)
 
 
-def sources_of(classes: Iterable[type]) -> list[str]:
-    """What to import so that classes from outside this package are registered: files, or names of installed modules.
+def called(make: Callable[[], object], what: str) -> object:
+    """Call a user's function.
 
-    A class that was defined in a notebook or at a prompt has no file and is left out.
+    Raises:
+        ConfigError: it raised an exception; the message names the file and the line.
+    """
+    try:
+        return make()
+    except StructpredError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what} failed with {error_message(error)}") from error
+
+
+def sources_of(classes: Iterable[type]) -> list[str]:
+    """The files or installed modules to import so that these foreign classes are registered.
+
+    Classes defined in a notebook or at a prompt have no file and are left out.
     """
     modules = {cls.__module__ for cls in classes if cls.__module__.partition(".")[0] != "structpred"}
     return sorted(filter(None, map(_source, modules)))
 
 
 def way_back(record: Mapping[str, object]) -> str:
-    """How to make the components of a run available that are not from this package; empty where nothing is missing.
+    """How to import a run's missing foreign components, as a message; empty if none is missing.
 
     Args:
-        record: the run's, with ``modules`` and, unless it is an old one, ``imports``.
+        record: the run's record, with ``modules`` and, except in old runs, ``imports``.
     """
     modules = _texts(record.get("modules"))
     foreign = [module for module in modules if module.partition(".")[0] != "structpred"]
@@ -68,20 +81,12 @@ def _known_as(module: str) -> str:
     return "the script or notebook that defined its components" if module == "__main__" else module
 
 
-def modules_to_import() -> tuple[str, ...]:
-    """Names of the modules in which others registered components, for a process that is to know the same names.
-
-    ``__main__`` is left out: Python itself imports the main script again in a new process.
-    """
-    return tuple(sorted({cls.__module__ for cls in foreign_classes()} - {"__main__", "__mp_main__"}))
-
-
 def check_importable(needed: Iterable[type | FunctionType], who: str) -> None:
-    """Refuse classes and functions that another process could not import.
+    """Refuse classes and functions that another process cannot import.
 
     Args:
-        needed: classes of the components that the process needs, and functions.
-        who: what needs them, such as ``"2 worker processes"``.
+        needed: the classes and functions.
+        who: the process that needs them, such as ``"2 worker processes"``.
 
     Raises:
         ConfigError: one was defined in a notebook, at a prompt, in a function, or in a module without a file.
@@ -95,14 +100,14 @@ def check_importable(needed: Iterable[type | FunctionType], who: str) -> None:
 
 
 def importable_name(one: Callable[..., object], what: str) -> str:
-    """``module:name``, by which a function or another callable can be imported again.
+    """``module:name`` of a callable, by which it can be imported again.
 
     Args:
         one: the callable.
-        what: what it is, for the message, such as ``"a reward"``.
+        what: its role for the message, such as ``"a reward"``.
 
     Raises:
-        ConfigError: it has no such name, as a lambda, a closure or a bound method has none.
+        ConfigError: it has no such name, like a lambda, a closure or a bound method.
     """
     module, name = getattr(one, "__module__", None), getattr(one, "__qualname__", None) or _global_name(one)
     if name is not None and "<lambda>" in name:
@@ -120,7 +125,7 @@ def importable_name(one: Callable[..., object], what: str) -> str:
 
 
 def _global_name(one: object) -> str | None:
-    """The name that an object has in the module of its class."""
+    """The global name of an object in the module of its class."""
     module = sys.modules.get(type(one).__module__)
     return next((name for name, value in vars(module).items() if value is one), None) if module else None
 
@@ -133,7 +138,7 @@ def _is(one: object, module: str | None, name: str) -> bool:
 
 
 def _not_importable(one: type | FunctionType) -> str:
-    """Why another process cannot import a class or a function; empty where it can."""
+    """The reason why another process cannot import a class or function; empty if it can."""
     if "<locals>" in one.__qualname__:
         return "it is defined inside a function"
     if one.__module__ == "__main__":
@@ -144,17 +149,17 @@ def _not_importable(one: type | FunctionType) -> str:
 
 
 def _in_a_script(one: type | FunctionType) -> bool:
-    """True where the file of the main program defines it, so that a process that runs the file again has it too."""
+    """True if the file of the main program defines it, so that a process that runs this file again has it too."""
     try:
         return bool(inspect.getsource(one))
-    except (OSError, TypeError):  # no file, or one that does not hold it
+    except (OSError, TypeError):  # no file, or not in it
         return False
 
 
 def _spec(name: str) -> object:
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):  # ValueError: a module made by hand, without a specification
+    except (ImportError, ValueError, AttributeError):  # ValueError: a module without a spec, made by hand
         return None
 
 
@@ -181,7 +186,7 @@ def _from_name(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ConfigError(f"{name} cannot be imported ({error}); give a module's dotted name or a .py file") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{name} cannot be imported, because of {told(error)}") from error
+        raise ConfigError(f"{name} cannot be imported, because of {error_message(error)}") from error
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -189,7 +194,9 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file; give the path of a .py file")
     if "." in path.stem:
-        raise ConfigError(f"{path} cannot be imported, because of the dot in its name; call it {_without_dots(path)}")
+        raise ConfigError(
+            f"{path} cannot be imported, because of the dot in its name; call it {path.stem.replace('.', '_')}.py"
+        )
     folder, name = path.resolve().parent, path.stem
     while (folder / "__init__.py").is_file():  # part of a package, to which its relative imports refer
         folder, name = folder.parent, f"{folder.name}.{name}"
@@ -198,10 +205,6 @@ def _from_file(path: Path) -> ModuleType:
     if Path(module.__file__ or "").resolve() != path.resolve():
         raise ConfigError(f"{path} has the name of another module, {module.__file__}; give it a name of its own")
     return module
-
-
-def _without_dots(path: Path) -> str:
-    return f"{path.stem.replace('.', '_')}.py"
 
 
 def _look_in(folder: Path, *, first: bool = True) -> None:

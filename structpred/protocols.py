@@ -1,26 +1,26 @@
-"""Protocols that objects are checked against at run time, with the same answer on every Python."""
+"""Run-time protocols that give the same answer on every Python version."""
 
 from abc import ABCMeta
 from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import get_protocol_members, is_protocol
 
-if TYPE_CHECKING:  # what type checkers take the metaclass of a protocol for
+if TYPE_CHECKING:  # type checkers believe that this is the metaclass of a protocol
     ProtocolMeta = ABCMeta
 else:
     ProtocolMeta = type(Protocol)
 
 
 class CheckableMeta(ProtocolMeta):
-    """``isinstance`` that sees what an object answers through its ``__getattr__``.
+    """Makes ``isinstance`` see members that an object provides through ``__getattr__``.
 
-    From Python 3.12 on, the check of `typing.runtime_checkable` looks members up statically. To it, an object that
-    stands for another one and passes every other name on offers nothing: a distribution that differs from p in its
-    draws alone, a decoder that counts its calls, a logger around a logger.
+    From Python 3.12 on, `typing.runtime_checkable` looks members up statically and so rejects a wrapper that delegates
+    to another object: a distribution that only changes the draws of p, a decoder that counts its calls, a logger around
+    a logger.
     """
 
     def __instancecheck__(cls, instance: object) -> bool:
-        """True where the object has every member, however it comes by them."""
+        """True if the object has every member, by whatever means."""
         if super().__instancecheck__(instance):
             return True
         if not is_protocol(cls) or not hasattr(type(instance), "__getattr__"):
@@ -29,4 +29,4 @@ class CheckableMeta(ProtocolMeta):
 
 
 class Checkable(Protocol, metaclass=CheckableMeta):
-    """The base of every protocol here that is `typing.runtime_checkable`."""
+    """Base of every `typing.runtime_checkable` protocol in this package."""

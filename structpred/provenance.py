@@ -1,4 +1,4 @@
-"""Where a number was made: versions, platform, threads, commit."""
+"""Provenance of results: versions, platform, threads, commit."""
 
 import os
 import platform
@@ -18,9 +18,9 @@ class Environment:
 
     Attributes:
         python: version of Python.
-        packages: versions of the packages that could change a number.
-        platform: operating system and processor family.
-        threads: how many threads were at work, in words; timings on a processor depend on them.
+        packages: versions of the packages that can affect results.
+        platform: operating system and CPU architecture.
+        threads: the number of threads as a message; timings on a CPU depend on it.
     """
 
     python: str
@@ -30,7 +30,7 @@ class Environment:
 
 
 def environment() -> Environment:
-    """The present process."""
+    """The environment of this process."""
     return Environment(
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},
@@ -50,33 +50,20 @@ def _version(package: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """How a device calls itself; for a processor with the threads in use."""
+    """The name of a device; for a CPU with the number of threads in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
-@dataclass(frozen=True)
-class Commit:
-    """The code that ran.
-
-    Attributes:
-        commit: hash of the commit; None where the code is not in a checkout.
-        changed: True where files differed from it.
-    """
-
-    commit: str | None
-    changed: bool
-
-
-def commit() -> Commit:
-    """The commit this package is at."""
+def commit() -> dict[str, str | bool | None]:
+    """The ``commit`` of this package's checkout, None outside of one, and whether tracked files are ``changed``."""
     here = Path(__file__).parent
     try:
         head = _git(here, "rev-parse", "HEAD")
-        return Commit(head, bool(_git(here, "status", "--porcelain", "--untracked-files=no", ".")))
+        return {"commit": head, "changed": bool(_git(here, "status", "--porcelain", "--untracked-files=no", "."))}
     except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
-        return Commit(None, False)
+        return {"commit": None, "changed": False}
 
 
 def _git(folder: Path, *arguments: str) -> str:

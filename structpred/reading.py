@@ -1,4 +1,4 @@
-"""Text files, line by line, with errors that name the file and the line."""
+"""Read text files line by line, with errors that name file and line."""
 
 import codecs
 import gzip
@@ -12,23 +12,23 @@ from typing import BinaryIO, Literal
 from structpred.errors import DataError
 
 LARGEST = 256 * 2**20
-"""Bytes a text file may have, unpacked: as lines and symbols in memory it takes some fifty times as much."""
+"""Maximum bytes of an unpacked text file; as lines and symbols in memory it takes about fifty times as much."""
 
 PACKED_RATIO, PACKED_LEAST = 100, 2**20
-"""A packed file may unpack to so many times its own size, and in any case to so many bytes: text packs worse."""
+"""A packed file may unpack to this multiple of its size, or to this many bytes: text does not pack better."""
 
 Encoding = Literal["utf-8", "latin-1", "cp1252"]
-"""How bytes stand for characters. In all of these a line feed is the byte 10, so that lines can be counted."""
+"""Supported encodings. In all of them a line feed is the byte 10, so that lines can be counted."""
 
 Line = tuple[str, str]
-"""What a line says, and where it stands."""
+"""The text of a line, and its place for messages."""
 
 
 def read_lines(path: str | Path, encoding: Encoding = "utf-8") -> list[Line]:
-    """The lines of a text file, each with where it stands, such as ``"fre_dev.tsv line 17"``.
+    """The lines of a text file, each with its place, such as ``"fre_dev.tsv line 17"``.
 
-    A file whose name ends in ``.gz`` is unpacked in memory, no further than `LARGEST` and `PACKED_RATIO` allow. A line
-    ends at LF or CRLF and nowhere else (U+0085 and U+2028 are ordinary characters). A byte-order mark and empty lines
+    A file named ``*.gz`` is unpacked in memory, up to the limits of `LARGEST` and `PACKED_RATIO`. Lines end at LF or
+    CRLF only (U+0085 and U+2028 are ordinary characters). A byte-order mark and empty lines
     at the end of the file are dropped; other empty lines are kept.
 
     Raises:
@@ -40,20 +40,20 @@ def read_lines(path: str | Path, encoding: Encoding = "utf-8") -> list[Line]:
 
 
 def read_member(path: str | Path, member: str) -> list[Line]:
-    """The lines of one file in a zip archive, see `read_lines`.
+    """The lines of one file in a zip archive; see `read_lines`.
 
     Raises:
-        DataError: as `read_lines`, and where the archive is damaged or holds no such file.
+        DataError: as `read_lines`; also if the archive is damaged or does not contain the file.
     """
     path = Path(path)
     return lines_of(unzipped(path, member), f"{path.name}/{member}")
 
 
 def unzipped(path: Path, member: str) -> bytes:
-    """The content of one file in a zip archive. Nothing is written, so no member's path is followed.
+    """The content of one file in a zip archive. Nothing is written to disk, so paths in the archive are harmless.
 
     Raises:
-        DataError: the archive is damaged or holds no such file, or that is too large.
+        DataError: the archive is damaged or does not contain the file, or the file is too large.
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
@@ -63,8 +63,8 @@ def unzipped(path: Path, member: str) -> bytes:
     except DataError:
         raise
     except _DAMAGED_ZIP as error:
-        told = str(error) or type(error).__name__
-        raise DataError(f"{path} must be a zip archive, but it cannot be read ({told}); fetch it again") from None
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path} must be a zip archive, but it cannot be read ({reason}); fetch it again") from None
 
 
 _DAMAGED_ZIP = (
@@ -74,13 +74,13 @@ _DAMAGED_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
-    MemoryError,  # damaged LZMA asks for any amount
-    RuntimeError,  # encrypted, or packed in a way that Python does not know
+    MemoryError,  # damaged LZMA may ask for any amount
+    RuntimeError,  # encrypted, or an unsupported compression
 )
 
 
 def lines_of(content: bytes, name: str, encoding: Encoding = "utf-8") -> list[Line]:
-    """The lines of what was read from the file, or stream, that messages call ``name``; see `read_lines`."""
+    """The lines of a file's or stream's content, which messages call ``name``; see `read_lines`."""
     if encoding == "utf-8":
         content = content.removeprefix(codecs.BOM_UTF8)
     lines = _plain(content, name, encoding).rstrip("\n").split("\n")
@@ -90,12 +90,12 @@ def lines_of(content: bytes, name: str, encoding: Encoding = "utf-8") -> list[Li
 
 
 def each_line(content: bytes, name: str) -> Iterator[tuple[str | DataError, str]]:
-    """Every line of UTF-8 text, empty ones at the end too, each with where it stands; for an unreadable one, why.
+    """Every line of UTF-8 text with its place, including trailing empty lines; for an unreadable line its error.
 
-    For inputs of which a bad one must not cost the others; otherwise as `lines_of`.
+    For inputs where one bad line must not affect the others; otherwise as `lines_of`.
 
     Raises:
-        DataError: there is no line.
+        DataError: the text is empty.
     """
     if not content:
         raise DataError(f"{name} must hold at least one line, but it is empty")
@@ -116,9 +116,9 @@ _REFUSED = (
 
 
 def _plain(content: bytes, name: str, encoding: Encoding = "utf-8", *, first: int = 1) -> str:
-    """Content as text, of which the first line has the number ``first``; lines end at LF."""
+    """Decode content whose first line has the number ``first``; lines end at LF."""
     text = _decoded(content, name, encoding, first)
-    preceded = f"\n{text}"  # so that the start of the first line looks like that of any other
+    preceded = f"\n{text}"  # so that the first line begins like any other
     for characters, kind, advice in _REFUSED:
         if characters in preceded:
             line = preceded.count("\n", 0, preceded.index(characters) + 1) + first - 1
@@ -127,7 +127,7 @@ def _plain(content: bytes, name: str, encoding: Encoding = "utf-8", *, first: in
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, unpacked where its name ends in ``.gz``.
+    """The content of a file, unpacked if its name ends in ``.gz``.
 
     Raises:
         DataError: it cannot be read or unpacked, or is too large.
@@ -149,7 +149,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_stream(read: Callable[[int], bytes], name: str) -> bytes:
-    """All that a stream's ``read`` gives, such as that of the standard input.
+    """All bytes of a stream, such as standard input, by its ``read``.
 
     Raises:
         DataError: it is larger than `LARGEST`.
@@ -164,11 +164,11 @@ def _unpacked(file: BinaryIO, path: Path) -> bytes:
         raise DataError(f"{path} must be a gzip file, but it cannot be unpacked ({error}); fetch it again") from None
 
 
-_PIECE = 4096  # what zipfile unpacks at once of bzip2 and LZMA follows from how much is asked for
+_PIECE = 4096  # zipfile unpacks bzip2 and LZMA in amounts that depend on the size asked for
 
 
 def _bounded(read: Callable[[int], bytes], name: str, *, packed: int | None = None) -> bytes:
-    """All that ``read`` gives; no more than a piece beyond the limit is ever unpacked."""
+    """All bytes of ``read``; at most one piece beyond the limit is ever unpacked."""
     most = LARGEST if packed is None else min(LARGEST, max(PACKED_LEAST, PACKED_RATIO * packed))
     pieces, size = [], 0
     while piece := read(2**20 if packed is None else _PIECE):

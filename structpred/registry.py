@@ -1,7 +1,7 @@
-"""Names for the command line, saved runs and entry points. Python code imports and constructs instead.
+"""Names of components for the command line, saved runs and entry points; Python code imports classes instead.
 
-A family is imported from its home package, plus whatever other installed packages offer under the entry-point
-group of the same name, when a name is first looked up; until then nothing is imported.
+The first lookup in a family imports its home package and the components that other installed packages offer under the
+entry-point group of the same name; nothing is imported before.
 """
 
 import difflib
@@ -19,30 +19,27 @@ Class = TypeVar("Class", bound=type)
 
 
 def nearest(word: str, names: list[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them.
+    """The end of a message about an unknown name: the nearest known name, or all of them.
 
-    A name in other letters comes first, then the names that the word abbreviates, then the one with the fewest typos.
+    A name in another spelling comes first, then names that the word abbreviates, then the one with the fewest typos.
 
     >>> nearest("ml", ["maximum-likelihood", "rml"]), nearest("RML", ["maximum-likelihood", "rml"])
     ("did you mean 'maximum-likelihood'?", "did you mean 'rml'?")
     """
-    close = _same(word, names) or _abbreviated(word, names) or difflib.get_close_matches(word, names, n=1)
+    same = [name for name in names if _plain(name) == _plain(word)][:1]
+    close = same or _abbreviated(word, names) or difflib.get_close_matches(word, names, n=1)
     if not close:
         return f"known names are {', '.join(names) or '(none)'}"
     return f"did you mean {' or '.join(map(repr, close))}?"
 
 
-def _same(word: str, names: list[str]) -> list[str]:
-    return [name for name in names if _plain(name) == _plain(word)][:1]
-
-
 def _plain(name: str) -> str:
-    """Without what writers of the same name differ in."""
+    """The name without case, hyphens and underscores."""
     return name.casefold().strip("-").replace("-", "").replace("_", "")
 
 
 def _abbreviated(word: str, names: list[str]) -> list[str]:
-    """Up to three names whose initials are the word, or else that begin with it."""
+    """Up to three names whose initials are the word, or else names that begin with it."""
     plain = _plain(word)
     if len(plain) < 2:
         return []
@@ -58,9 +55,9 @@ class Registry:
     """The classes of one configurable family, by name.
 
     Args:
-        family: what one member is called in messages, such as ``"objective"``.
-        group: the entry-point group that other packages use, such as ``"structpred.objectives"``.
-        home: the package that holds our own members, where it is not named like the group.
+        family: the word for one member in messages, such as ``"objective"``.
+        group: the entry-point group for other packages, such as ``"structpred.objectives"``.
+        home: the package with our own members; by default it is named like the group.
     """
 
     def __init__(self, family: str, group: str, home: str | None = None) -> None:
@@ -74,7 +71,7 @@ class Registry:
         """Class decorator: ``@objectives.register("rml")``.
 
         Raises:
-            ConfigError: the name is taken by another class; the message says where both come from.
+            ConfigError: another class has this name; the message says where both come from.
         """
 
         def add(cls: Class) -> Class:
@@ -116,11 +113,11 @@ class Registry:
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True  # before the imports below, which may look names up themselves
+        self._loaded = True  # before the imports, which may look up names themselves
         try:
             self._import_members()
         except BaseException:
-            self._loaded = False  # or the next look-up would find half of the names and call the others unknown
+            self._loaded = False  # or the next lookup would know only half of the names
             raise
 
     def _import_members(self) -> None:
@@ -128,7 +125,7 @@ class Registry:
         for entry in entry_points(group=self.group):
             try:
                 member = entry.load()
-            except Exception as error:  # noqa: BLE001 - somebody else's package must not take ours down
+            except Exception as error:  # noqa: BLE001 - another package must not break ours
                 warnings.warn(
                     f"the {self.family} {entry.name!r} offered by {entry.value} cannot be imported: {error}",
                     stacklevel=4,
@@ -157,24 +154,9 @@ candidate_sets = Registry("candidate set", "structpred.candidate_sets", home="st
 optimisers = Registry("optimiser", "structpred.optimisers", home="structpred.training")
 schedules = Registry("schedule", "structpred.schedules", home="structpred.training")
 
-FAMILIES = (
-    tasks,
-    models,
-    inputs,
-    spellings,
-    objectives,
-    rewards,
-    payoffs,
-    metrics,
-    base_measures,
-    estimators,
-    baselines,
-    candidate_sets,
-    optimisers,
-    schedules,
-)
+FAMILIES = tuple(value for value in vars().values() if isinstance(value, Registry))
 
 
 def foreign_classes() -> tuple[type, ...]:
-    """The classes registered so far by others than this package."""
+    """The registered classes from outside this package."""
     return tuple(cls for family in FAMILIES for cls in family.classes() if is_foreign(cls))

@@ -11,7 +11,7 @@ from structpred.protocols import Checkable
 
 @runtime_checkable
 class Measure(Checkable, Protocol):
-    """What a report has to know of a metric; every `structpred.metrics.Metric` is one."""
+    """The properties of a metric that a report needs; every `structpred.metrics.Metric` has them."""
 
     @property
     def name(self) -> str:
@@ -19,16 +19,16 @@ class Measure(Checkable, Protocol):
 
     @property
     def higher_is_better(self) -> bool:
-        """Which way is up."""
+        """Whether larger scores are better."""
 
     @property
     def signature(self) -> str:
-        """Everything that could change the number."""
+        """Everything that affects the score."""
 
 
 @dataclass(frozen=True)
 class KeptMeasure:
-    """A metric as a ``results.json`` describes it."""
+    """A metric as read from a ``results.json``."""
 
     name: str
     higher_is_better: bool
@@ -45,8 +45,8 @@ class Epoch:
         dev: dev metrics by name, in percent.
         seconds: wall-clock seconds of training so far.
         diagnostics: means of the objective's diagnostics over the epoch.
-        shape: how many dev predictions there are, how many of them differ, and how long they are; see
-            `structpred.training.monitoring`.
+        shape: number, distinct number and relative length of the dev predictions; see
+            `structpred.training.monitoring.shape_of`.
     """
 
     epoch: int
@@ -63,20 +63,20 @@ class RunResult:
 
     Attributes:
         identity: the run's identity, 64 hexadecimal digits.
-        scores: ``scores[split][metric]`` in percent, splits ``"dev"`` and ``"test"``, of the chosen checkpoint.
+        scores: ``scores[split][metric]`` of the chosen checkpoint in percent, for the splits ``"dev"`` and ``"test"``.
         signatures: how each metric was computed, by metric name.
         best_epoch: the epoch whose weights were kept.
         steps: optimiser steps taken.
         seconds: wall-clock seconds of training and evaluation, over all interruptions.
-        cpu_seconds: processor seconds of the same.
+        cpu_seconds: CPU seconds of the same.
         tokens_per_second: target tokens trained on per wall-clock second of training.
-        device: where it ran, as the device names itself.
+        device: the name of the device.
         history: one entry an epoch.
-        skipped: steps left out because their loss or gradient was not finite.
-        trainer: version of `structpred.Trainer` that made it; results that do not say are of version 1.
-        processes: how many were at work on each step.
-        draws: True where steps drew random numbers, as for dropout, so that another number of processes would have
-            ended with other weights.
+        skipped: steps skipped because their loss or gradient was not finite.
+        trainer: version of the `structpred.Trainer` that trained it; 1 for results that do not say.
+        processes: how many processes shared each step.
+        draws: True if steps drew random numbers, as for dropout, so that another number of processes would have ended
+            with other weights.
     """
 
     identity: str

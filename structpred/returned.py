@@ -1,8 +1,7 @@
-"""What components return, checked where it is received: a wrong shape broadcasts in silence, a NaN spoils weights.
+"""Checks of the values that components return: a wrong shape broadcasts silently, a NaN spoils the weights.
 
-Shapes, types and devices are known to Python and always checked. To look at numbers a device has to be waited for, so
-numbers on a device are checked only within `waiting`, which training enters where it waits in any case; those in main
-memory are checked always.
+Shapes, types and devices are always checked. Reading numbers on a device synchronises with it, so they are checked only
+within `waiting`, which training enters at steps that synchronise anyway. Numbers in main memory are always checked.
 """
 
 import contextlib
@@ -18,15 +17,15 @@ from torch import Tensor
 from structpred.errors import ConfigError
 
 LARGEST = torch.finfo(torch.float32).max
-"""What single precision holds."""
+"""The largest number in single precision."""
 
 _WAITS: ContextVar[bool | None] = ContextVar("waits", default=None)
-"""Whether a device may be waited for; None where nobody has said, which is outside of training."""
+"""Whether checks may synchronise with a device; None outside of training."""
 
 
 @contextlib.contextmanager
 def waiting(wanted: bool = True) -> Iterator[None]:
-    """Look at numbers on a device as well for the time of a block, or do not."""
+    """Within the block, also check numbers on a device (or do not)."""
     before = _WAITS.set(wanted)
     try:
         yield
@@ -35,37 +34,33 @@ def waiting(wanted: bool = True) -> Iterator[None]:
 
 
 def may_look(device: torch.device) -> bool:
-    """Whether lengths may be compared: in main memory always, on a device unless a step must not wait for it.
+    """Whether lengths may be compared: always in main memory; on a device unless the step must not synchronise.
 
-    Lengths come from the data, which were checked when they were read, so that few steps need to look.
+    Lengths come from the data, which were checked when they were read, so it is enough to check in few steps.
     """
     return device.type == "cpu" or _WAITS.get() is not False
 
 
 def refuse(what: str, expected: str, found: str, advice: str) -> NoReturn:
-    """Say in one sentence what a component returned instead of what it should.
-
-    Raises:
-        ConfigError: always.
-    """
+    """Raise `ConfigError`: what a component must return, what it returned, and what to do."""
     raise ConfigError(f"{what} must return {expected}, but returned {found}; {advice}")
 
 
 def checked(
     found: object, shape: Sequence[int], *, what: str, axes: str, like: torch.device, finite: bool = True
 ) -> Tensor:
-    """A tensor that a component returned, once it is sure that it is one of floating-point numbers and of that shape.
+    """Check that a component returned a floating-point tensor of the right shape, and return it.
 
     Args:
-        found: what was returned.
-        shape: what its shape must be.
+        found: the returned value.
+        shape: the expected shape.
         what: the class and its method, for messages.
         axes: the names of the axes, such as ``"[batch, candidates]"``.
-        like: where it must be.
-        finite: whether its numbers must be finite, in single precision.
+        like: the expected device.
+        finite: whether its numbers must be finite in single precision.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: the value is something else.
     """
     expected = f"a tensor {axes} of floating-point numbers"
     if not isinstance(found, Tensor):
@@ -86,25 +81,25 @@ def checked(
 
 
 def number(value: object, what: str) -> float:
-    """A number that a component returned, once it is sure that it is one and finite in single precision.
+    """Check that a component returned a number, finite in single precision, and return it.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: the value is something else.
     """
     advice = "return a float, and a low one for outputs that have no value"
     if not isinstance(value, numbers.Real):
         refuse(what, "a number", shortened(repr(value)), advice)
     try:
         found = float(value)
-    except OverflowError:  # a whole number beyond double precision
+    except OverflowError:  # an integer beyond double precision
         found = math.inf
-    if not abs(found) <= LARGEST:  # in this order NaN is refused as well
+    if not abs(found) <= LARGEST:  # in this form NaN is refused as well
         refuse(what, "a number that is finite in single precision", shortened(repr(value)), advice)
     return found
 
 
 def detached(found: Tensor, what: str) -> Tensor:
-    """A tensor that must carry no gradient.
+    """Check that a tensor requires no gradient, and return it.
 
     Raises:
         ConfigError: it does.
@@ -115,7 +110,7 @@ def detached(found: Tensor, what: str) -> Tensor:
 
 
 def described(found: object) -> str:
-    """Something that is no tensor, for messages.
+    """A value that is no tensor, for messages.
 
     >>> described(None), described([0.5])
     ('None', 'a list: [0.5]')
@@ -134,7 +129,7 @@ def shortened(text: str) -> str:
 def _check_finite(found: Tensor, what: str) -> None:
     if not found.numel():
         return
-    low, high = found.detach().aminmax()  # one pass; both are NaN where anything is
+    low, high = found.detach().aminmax()  # one pass; NaN anywhere makes both NaN
     if float(low) >= -LARGEST and float(high) <= LARGEST:
         return
     place = (~(found.detach().abs() <= LARGEST)).nonzero()[0].tolist()

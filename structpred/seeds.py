@@ -1,4 +1,4 @@
-"""Separate streams of randomness, so that one use cannot shift another."""
+"""Separate random streams, so that one use of randomness cannot shift another."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import torch
 
 
 def stream(seed: int, *names: object) -> int:
-    """A 63-bit seed that depends on ``seed`` and on what it is for.
+    """A 63-bit seed derived from ``seed`` and the names of its use.
 
     >>> stream(0, "order", 1) == stream(0, "draws", 1)
     False
@@ -16,5 +16,5 @@ def stream(seed: int, *names: object) -> int:
 
 
 def generator(seed: int, *names: object) -> torch.Generator:
-    """A generator of its own for one use."""
+    """A generator with a seed of its own; see `stream`."""
     return torch.Generator().manual_seed(stream(seed, *names))

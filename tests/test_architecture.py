@@ -13,8 +13,8 @@ OUTER = ("objectives", "tasks", "experiments")
 
 # Lowest first. A name is a module or a package of structpred; those of one floor may import each other, one way.
 FLOORS = (
-    "errors plain protocols foreign registry config assignment blame returned sequences vocabulary "
-    "metrics task reading downloads tables results files seeds decoding provenance "
+    "errors text protocols foreign registry config assignment blame returned sequences vocabulary "
+    "metrics task reading downloads results files seeds provenance "
     "imports statistics",
     "distributions rewards",
     "payoffs models objective training",

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 import structpred
 from structpred.environments import IDS
 from structpred.registry import FAMILIES, tasks
-from structpred.runs import Folder
+from structpred.runs.folder import Folder, files_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
@@ -89,13 +89,7 @@ def test_every_method_has_an_entry_and_every_entry_a_method() -> None:
 
 def files_of_a_run() -> set[str]:
     """The names of everything that a run's folder may hold."""
-    folder = Folder(Path())
-    files = [
-        getattr(folder, name)
-        for name, member in vars(Folder).items()
-        if isinstance(member, property) and name != "lock"
-    ]
-    return {path.name for path in [*files, *map(folder.predictions, ("dev", "test"))] if isinstance(path, Path)}
+    return {path.name for path in files_of(Folder(Path()))} - {".lock"}
 
 
 def test_the_files_of_a_run_are_those_on_the_map() -> None:

@@ -395,7 +395,7 @@ def on_the_device(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> Trai
     move(there.modules)
     there.parameters = list(there.modules.parameters())
     there.optimizer = experiment.optimiser.build(there.parameters)
-    there.care = NonfiniteGuard(DEVICE)
+    there.guard = NonfiniteGuard(DEVICE)
     run.resident = run.prepared.training.to(DEVICE)
     return run
 
@@ -422,7 +422,7 @@ def test_many_skips_in_a_row_on_a_device_blame_the_reward(monkeypatch: pytest.Mo
         for step in range(10):
             run.position = step % len(plan)
             run._train(plan)
-        run.care.position = torch.tensor(run.position)  # the stand-in loses it
+        run.guard.position = torch.tensor(run.position)  # the stand-in loses it
         with pytest.raises(ConfigError, match=r"^NotOnes\.score must return numbers that are finite"):
             run._refuse_what_is_not_finite(plan)
 

@@ -61,7 +61,7 @@ def test_what_takes_seconds_is_seen_once_it_is_imported() -> None:
 def test_ctrl_c_while_pytorch_is_imported_is_one_line_and_status_130() -> None:
     done = python(PRESSED)
     assert done.returncode == 130
-    assert done.stderr == "structpred: interrupted; the same command goes on from here\n"
+    assert done.stderr == "structpred: interrupted; the same command resumes from here\n"
 
 
 def test_a_type_checker_and_python_find_every_public_name_in_the_same_home() -> None:

@@ -38,7 +38,7 @@ from structpred.rewards import EditDistance
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, Splits
 from structpred.training.data import EncodedData, EpochPlan
-from structpred.training.distributed import Precision, processor_has_bf16
+from structpred.training.distributed import Precision, cpu_has_bf16
 from structpred.training.step import Stepper
 
 Figures = dict[str, object]
@@ -228,7 +228,7 @@ def translation(
     """Target tokens a second of training by likelihood in bf16, and how far that is from what matrix products reach."""
     splits, data = pairs_of_sentences(pairs)
     prepared = EncodedData.of(splits, model)
-    precision: Precision = "bf16" if device.type == "cuda" or processor_has_bf16() else "fp32"
+    precision: Precision = "bf16" if device.type == "cuda" or cpu_has_bf16() else "fp32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     peak, each = products_per_second(device, dtype, product), operations_per_token(prepared, model)
     figures: Figures = {

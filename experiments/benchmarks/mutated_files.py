@@ -35,10 +35,10 @@ from structpred.experiments.benchmarks.damage import damage, zipped
 from structpred.experiments.benchmarks.standalone import standalone
 from structpred.experiments.benchmarks.timing import Stopwatch, report
 from structpred.reading import each_line, read_bytes
-from structpred.tables import Outcome as Row
-from structpred.tables import predictions_table, read_predictions
 from structpred.task import Task
 from structpred.tasks.translation import ARCHIVE, MEMBER
+from structpred.text import Outcome as Row
+from structpred.text import predictions_table, read_predictions
 
 FILES, LIMIT = 2500, 10.0
 

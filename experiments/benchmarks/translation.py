@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.experiment import Experiment
 from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions
@@ -34,7 +34,7 @@ from structpred.sequences import Sequences
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
 from structpred.training.data import EncodedData, EpochPlan
-from structpred.training.distributed import DistributedContext, Precision, processor_has_bf16
+from structpred.training.distributed import DistributedContext, Precision, cpu_has_bf16
 from structpred.training.step import Stepper
 
 SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 20
@@ -133,7 +133,7 @@ def main() -> None:
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
     figures: dict[str, float | int | str] = {"threads": threads, "inputs": sizes.num_inputs, "labels": sizes.num_labels}
-    precisions: tuple[Precision, ...] = ("fp32", "bf16") if processor_has_bf16() else ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if cpu_has_bf16() else ("fp32",)
     for precision, sort in product(precisions, (False, True)):
         plan = plan_of(prepared, sort=sort)
         tokens = [plan.tokens(position) for position in range(WARM_UP, WARM_UP + BATCHES)]

@@ -1,4 +1,4 @@
-"""The command line: names and dotted fields at the edge, the library within."""
+"""The command line: registered names and dotted fields in place of imports."""
 
 from structpred.cli.main import main
 

@@ -1,7 +1,7 @@
-"""From the words of a command line to a command: argparse, given a command's fields.
+"""Parse a command line into a command: argparse, configured by the command's fields.
 
-A command is a frozen dataclass. Its docstring says what it does and ends with examples; each field is made by `option`
-or `positional`, which hold the help. Values are converted by the field's type, so limits stand in the type.
+A command is a frozen dataclass. Its docstring describes it and ends with examples; `option` and `positional` make its
+fields and hold their help. The field's type converts the value and sets its limits.
 """
 
 import argparse
@@ -25,50 +25,50 @@ NUMBERS = {
     int: (re.compile(r"[+-]?[0-9]{1,1000}"), "a whole number"),
     float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
 }
-"""How the values of options are written: Python would also take 1_000, inf and digits of other scripts."""
+"""Accepted forms of numbers: Python would also accept 1_000, inf and digits of other scripts."""
 METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
 @runtime_checkable
 class Command(Checkable, Protocol):
-    """One command with its arguments; a frozen dataclass whose docstring ends with examples."""
+    """A command with its arguments: a frozen dataclass whose docstring ends with examples."""
 
     def run(self, console: Console) -> None:
-        """Do it; results go to the console."""
+        """Run the command; results go to the console."""
 
 
 def option(default: object, says: str, *, flag: str = "", metavar: str = "", again: bool = False) -> Any:
     """A field that is given as ``--field VALUE``.
 
     Args:
-        default: its value where the option is not given.
+        default: the value if the option is not given.
         says: the help.
-        flag: the option's name where it is not the field's.
-        metavar: what stands for the value in the help; by default its type.
-        again: it may be given several times, with one value each.
+        flag: the option's name if it differs from the field's.
+        metavar: the placeholder of the value in the help; by default its type.
+        again: the option may be given several times, with one value each.
     """
     return field(default=default, metadata={"says": says, "flag": flag, "metavar": metavar, "again": again})
 
 
 def positional(says: str, *, metavar: str, default: object = MISSING) -> Any:
-    """A field whose value stands by itself; it must be given unless it has a default."""
+    """A field given by position; required unless it has a default."""
     return field(default=default, metadata={"says": says, "metavar": metavar})
 
 
 @dataclass(frozen=True)
 class Argument:
-    """How a field is written on the command line.
+    """A field of a command as an argument of the command line.
 
     Attributes:
         field: the field's name.
-        flag: such as ``--seeds``; empty where the value stands by itself.
+        flag: such as ``--seeds``; empty for a positional argument.
         hint: the field's type, with its limits.
-        kind: the type of one value; bool for an option without one.
-        many: it takes several values, up to the next option.
-        again: it may be given several times.
-        metavar: what stands for a value in the help.
+        kind: the type of one value; bool for a flag without a value.
+        many: whether it takes several values, up to the next option.
+        again: whether it may be given several times.
+        metavar: the placeholder of a value in the help.
         says: the help, with the default.
-        required: it must be given.
+        required: whether it must be given.
     """
 
     field: str
@@ -83,7 +83,7 @@ class Argument:
 
     @classmethod
     def of(cls, owner: "Field[Any]", hint: Any) -> "Argument":
-        """The argument that a field of a command stands for."""
+        """From a field of a command and its type."""
         marks, kind = owner.metadata, _kind(hint)
         flag = "" if "flag" not in marks else f"--{marks['flag'] or owner.name.replace('_', '-')}"
         shown = owner.default if isinstance(owner.default, str | int | float | Path) else ""
@@ -104,11 +104,11 @@ class Argument:
 
     @property
     def takes_next(self) -> bool:
-        """True where the word after it is its value, whatever that looks like."""
+        """True if the next word is its value, whatever it looks like."""
         return bool(self.flag) and self.kind is not bool and not self.many
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
-        """Tell argparse; values stay text, and what is not given has no value."""
+        """Add it to a parser; values stay text, and arguments not given have no value."""
         shared: dict[str, Any] = {"default": argparse.SUPPRESS, "help": self.says.replace("%", "%%")}
         if not self.flag:
             nargs = "*" if self.many else None if self.required else "?"
@@ -122,10 +122,10 @@ class Argument:
             parser.add_argument(self.flag, dest=self.field, action=_Once, nargs=nargs, metavar=self.metavar, **shared)
 
     def value(self, given: str | bool | list[str]) -> object:
-        """What was given as the field has it.
+        """Convert the given text to the field's type.
 
         Raises:
-            ConfigError: it is empty, or not of the field's type or within its limits.
+            ConfigError: it is empty, of another type, or outside the limits.
         """
         if isinstance(given, bool):
             return given
@@ -147,7 +147,7 @@ def _is_tuple(hint: Any) -> bool:
 
 
 def _kind(hint: Any) -> Any:
-    """The type of one value: without limits, without None, and of what a tuple holds."""
+    """The type of one value: without limits and None, and for a tuple that of its items."""
     if get_origin(hint) in (None, Literal):
         return hint
     if get_origin(hint) in (Annotated, tuple):
@@ -163,7 +163,7 @@ def _number(name: str, kind: Any, text: str) -> int | float:
 
 
 class _Once(argparse.Action):
-    """Keep the value, and refuse a second one."""
+    """Store the value, and refuse a second one."""
 
     def __call__(
         self,
@@ -178,7 +178,7 @@ class _Once(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Mistakes are raised instead of printed."""
+    """Raises mistakes instead of printing them."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")
@@ -191,10 +191,10 @@ def arguments_of(cls: type[Command]) -> list[Argument]:
 
 
 def parsed(name: str, cls: type[Command], words: Sequence[str]) -> Command:
-    """The command that words after its name ask for; assignments may stand anywhere among the options.
+    """The command given by the words after its name; assignments may stand anywhere among the options.
 
     Raises:
-        ConfigError: no such option, or a value that an option cannot take.
+        ConfigError: an option does not exist or cannot take its value.
     """
     arguments = arguments_of(cls)
     _check(name, words, {each.flag for each in arguments if each.flag})
@@ -213,13 +213,13 @@ def parsed(name: str, cls: type[Command], words: Sequence[str]) -> Command:
 
 
 def help_of(name: str, cls: type[Command]) -> str:
-    """What ``structpred NAME --help`` prints."""
+    """The text of ``structpred NAME --help``."""
     shown = _parser(name, cls, arguments_of(cls)).format_help()
-    return "\n".join([shown, "Examples:", *described(cls)[1]])
+    return "\n".join([shown, "Examples:", *description_of(cls)[1]])
 
 
-def described(cls: type[Command]) -> tuple[str, list[str]]:
-    """What a command does, and its examples, one a line."""
+def description_of(cls: type[Command]) -> tuple[str, list[str]]:
+    """The description of a command and its examples, one per line."""
     description, _, examples = (inspect.getdoc(cls) or "").partition("Examples:")
     return description.strip(), [line.rstrip() for line in examples.splitlines() if line.strip()]
 
@@ -229,7 +229,7 @@ def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> arg
     parser = _Parser(
         prog=f"structpred {name}",
         usage=" ".join([f"structpred {name} [OPTIONS]", *alone]),
-        description=described(cls)[0],
+        description=description_of(cls)[0],
         allow_abbrev=False,
         exit_on_error=False,
     )
@@ -239,7 +239,7 @@ def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> arg
 
 
 def _check(name: str, words: Sequence[str], flags: set[str]) -> None:
-    """Refuse words that no command takes, and unknown options."""
+    """Refuse words that no command accepts, and unknown options."""
     for before, word in zip(["", *words], words, strict=False):
         if not word and before in flags:
             raise ConfigError(f"{before} needs a value, but it is empty; write one, or leave {before} out")
@@ -253,7 +253,7 @@ def _check(name: str, words: Sequence[str], flags: set[str]) -> None:
 
 
 def _assignments(words: Sequence[str], arguments: Iterable[Argument]) -> tuple[list[str], list[str]]:
-    """Words such as ``seed=1``, apart from the others: argparse would take them for values of an option with many."""
+    """Separate words such as ``seed=1``, which argparse would take for values of an option with many values."""
     expecting = {each.flag for each in arguments if each.takes_next}
     assigned: list[str] = []
     rest: list[str] = []

@@ -12,7 +12,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 
 NUMBER_WITHOUT_ZERO = re.compile(r"\.[0-9]+([eE][+-]?[0-9]+)?")
-"""JSON wants a digit before the point; people need none."""
+"""JSON requires a digit before the decimal point; users may omit it."""
 
 DEFAULTS: dict[str, Json] = {
     "task": {"type": "pronunciation"},
@@ -22,14 +22,13 @@ DEFAULTS: dict[str, Json] = {
 
 
 def experiment(words: Iterable[str], base: Experiment | None = None) -> Experiment:
-    """An experiment from assignments, in their order, to ``base`` or to the defaults.
+    """Apply assignments, in their order, to ``base`` or to the defaults.
 
-    A family is chosen by name (``objective=rml``), a field by its dotted name (``objective.payoff=hamming``). What is
-    assigned to task or model is assigned to the experiment that ``base`` starts from too, which must share them.
+    A component is chosen by its name (``objective=rml``), a field by its dotted name (``objective.payoff=hamming``).
+    Assignments to task or model also apply to the experiment that ``base`` starts from, which must share them.
 
     Raises:
-        ConfigError: a word is no assignment, or names a field, a class or a value that does not exist; or two words
-            exclude each other.
+        ConfigError: a word is no assignment, names a field, class or value that does not exist, or excludes another.
     """
     chosen = list(words)
     refuse_clashes(chosen)
@@ -48,17 +47,17 @@ def experiment(words: Iterable[str], base: Experiment | None = None) -> Experime
 
 
 def _lineage(tree: Json) -> Iterator[Json]:
-    """The tree of an experiment, that of what it starts from, and so on."""
+    """The tree of an experiment, of its start, of the start's start, and so on."""
     while isinstance(tree, dict):
         yield tree
         tree = tree.get("start")
 
 
 def refuse_clashes(words: Iterable[str]) -> None:
-    """Refuse a field that is assigned twice, and one whose value a later word would undo.
+    """Refuse a field that is assigned twice, or whose value a later word would undo.
 
     Raises:
-        ConfigError: naming both words.
+        ConfigError: with both words in the message.
     """
     before: dict[str, str] = {}
     for word in words:
@@ -72,14 +71,14 @@ def refuse_clashes(words: Iterable[str]) -> None:
 
 
 def refuse_two_conventions(words: Sequence[str], built: Experiment) -> None:
-    """Refuse words that give two fields of which a component takes exactly one, such as two kinds of temperature.
+    """Refuse two assigned fields of which a component takes exactly one, such as two kinds of temperature.
 
     Args:
-        words: assignments, of ranges too.
-        built: the experiment with the assignments.
+        words: assignments, including those of ranges.
+        built: the experiment with the assignments applied.
 
     Raises:
-        ConfigError: naming both words.
+        ConfigError: with both words in the message.
     """
     given: dict[tuple[str, ...], str] = {}
     for word in words:
@@ -100,7 +99,7 @@ def _field(word: str) -> str:
 
 
 def _value(text: str, hint: Any) -> Json:
-    """A name for a family, a text where the field takes one, else a JSON value such as 3, 0.1, ["a", "b"] or null."""
+    """A name for a component, text for a text field, else a JSON value such as 3, 0.1, ["a", "b"] or null."""
     if get_origin(hint) is tuple:
         return value_of(text)
     if text == "null":
@@ -111,15 +110,15 @@ def _value(text: str, hint: Any) -> Json:
 
 
 def value_of(text: str) -> Json:
-    """A JSON value such as 3, 0.1 or true, a number such as .1, else the text itself."""
+    """A JSON value such as 3, 0.1 or true, or a number such as .1; else the text itself."""
     try:
         value: Json = json.loads(f"0{text}" if NUMBER_WITHOUT_ZERO.fullmatch(text) else text)
-    except (ValueError, RecursionError):  # RecursionError: brackets without end
+    except (ValueError, RecursionError):  # RecursionError: deeply nested brackets
         return text
     return value
 
 
 def arms(words: Iterable[str], start: Mapping[str, Experiment]) -> dict[str, Experiment]:
-    """Every arm with the assignments made to it."""
+    """Apply the assignments to every arm."""
     chosen = list(words)
     return {name: experiment(chosen, arm) for name, arm in start.items()}

@@ -33,7 +33,7 @@ def show_list(given: List, console: Console) -> None:
 
 
 def show_grid(console: Console, shown: Grid, *, markdown: bool) -> None:
-    """Print what can be combined with what, then the reasons why the rest cannot."""
+    """Print which components can be combined, then why the others cannot."""
     heading, rows, notes = shown.table()
     if markdown:
         columns = tuple(Column(title, numeric=False) for title in heading)
@@ -47,7 +47,7 @@ def show_grid(console: Console, shown: Grid, *, markdown: bool) -> None:
 
 
 def describe(given: Describe, console: Console) -> None:
-    """Print every family's class of that name."""
+    """Print the classes of that name in all families."""
     for name, family, cls in _named(given.name):
         console.print(Text(f"{name} ({family}, {cls.__module__}:{cls.__qualname__})\n", style="bold"), soft_wrap=True)
         console.print(Text(f"{inspect.getdoc(cls) or ''}\n"), soft_wrap=True)
@@ -62,10 +62,10 @@ def describe(given: Describe, console: Console) -> None:
 
 
 def _named(wanted: str) -> list[tuple[str, str, type[Config]]]:
-    """Name, family and class of everything with a name, or else with a class's name, in whatever case.
+    """Name, family and class of every component of this name, or else of this class name in any case.
 
     Raises:
-        ConfigError: there is nothing of that name.
+        ConfigError: there is none.
     """
     registered = [(name, registry.family, registry[name]) for registry in FAMILIES for name in registry]
     exact = [entry for entry in registered if entry[0] == wanted]
@@ -85,7 +85,7 @@ def _named(wanted: str) -> list[tuple[str, str, type[Config]]]:
 
 
 def _settings() -> list[type[Config]]:
-    """Every public config of this package that belongs to no family, such as the trainer's."""
+    """Every public config of this package without a family, such as `Trainer`."""
     found: list[type[Config]] = [Experiment]
     left: list[type[Config]] = [Config]
     while left:
@@ -106,7 +106,7 @@ def _first_line(cls: type) -> str:
 
 
 def _kind(hint: Any) -> str:
-    """A field's type in words."""
+    """A readable name of a field's type."""
     arguments = get_args(hint)
     if get_origin(hint) is Annotated:
         limits = [str(limit) for limit in arguments[1:] if isinstance(limit, Interval)]
@@ -126,7 +126,7 @@ _WORDS: dict[Any, str] = {bool: "true or false", int: "whole number", float: "nu
 
 
 def _shown(default: object) -> str:
-    """A default the way the command line would write it."""
+    """A default as it is written on the command line."""
     if default is MISSING:
         return "required"
     if isinstance(default, Config):

@@ -1,6 +1,6 @@
-"""Every command with its arguments; what it does is in a module of its own, imported only once it runs.
+"""All commands with their arguments. The module that does the work is imported only when a command runs.
 
-PyTorch takes seconds to import, and help needs none of it.
+Importing PyTorch takes seconds, and help does not need it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from structpred.cli.arguments import HELP, Command, described, help_of, option, parsed, positional
+from structpred.cli.arguments import HELP, Command, description_of, help_of, option, parsed, positional
 from structpred.config import Count, Few, Positive
 from structpred.errors import ConfigError
 from structpred.registry import nearest
@@ -122,9 +122,9 @@ class Train:
 
     def run(self, console: Console) -> None:
         """Train and print the scores and the folder."""
-        from structpred.cli.training import run
+        from structpred.cli.runs import train_one
 
-        run(self, console)
+        train_one(self, console)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Evaluate:
 
     def run(self, console: Console) -> None:
         """Predict, score and print."""
-        from structpred.cli.inference import evaluate
+        from structpred.cli.runs import evaluate
 
         evaluate(self, console)
 
@@ -238,10 +238,10 @@ class Predict:
 
     def run(self, console: Console) -> None:
         """Read everything, predict everything, then write."""
-        from structpred.cli.inference import predict
+        from structpred.cli.runs import write_predictions
 
         del console
-        predict(self)
+        write_predictions(self)
 
 
 @dataclass(frozen=True)
@@ -261,9 +261,9 @@ class RenderReport:
 
     def run(self, console: Console) -> None:
         """Read and write."""
-        from structpred.cli.reporting import run
+        from structpred.cli.comparing import render
 
-        run(self, console)
+        render(self, console)
 
 
 @dataclass(frozen=True)
@@ -331,9 +331,9 @@ class Clean:
 
     def run(self, console: Console) -> None:
         """Show, ask, remove."""
-        from structpred.cli.cleaning import run
+        from structpred.cli.runs import clean
 
-        run(self, console)
+        clean(self, console)
 
 
 COMMANDS: dict[str, type[Command]] = {
@@ -350,10 +350,10 @@ COMMANDS: dict[str, type[Command]] = {
 
 
 def parse(arguments: Sequence[str]) -> Command | None:
-    """The command to run, or None once help was printed.
+    """The command to run, or None after printing help.
 
     Raises:
-        ConfigError: no such command or option, or a value that an option cannot take.
+        ConfigError: a command or option does not exist, or an option cannot take its value.
     """
     if not arguments:
         raise ConfigError(f"expected a command, one of {', '.join(COMMANDS)}; see structpred --help")
@@ -377,9 +377,9 @@ def parse(arguments: Sequence[str]) -> Command | None:
 
 
 def overview() -> str:
-    """What ``structpred --help`` prints."""
+    """The text of ``structpred --help``."""
     lines = ["structpred: which training objective should a structured-prediction model use?", "", "Commands:"]
-    parts = {name: described(cls) for name, cls in COMMANDS.items()}
+    parts = {name: description_of(cls) for name, cls in COMMANDS.items()}
     lines += [f"  {name:<10}{description.splitlines()[0]}" for name, (description, _) in parts.items()]
     lines += ["", "Examples:"]
     lines += [examples[0] for _, examples in parts.values()]

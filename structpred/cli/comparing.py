@@ -1,17 +1,17 @@
-"""``structpred compare``."""
+"""``structpred compare`` and ``structpred report``."""
 
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
 from structpred.cli import assignments
-from structpred.cli.commands import Compare
-from structpred.cli.places import folder_to_write
-from structpred.cli.sources import load_panels
+from structpred.cli.commands import Compare, RenderReport
+from structpred.comparison.across import Across
 from structpred.comparison.estimate import jobs
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
@@ -21,9 +21,13 @@ from structpred.config import components
 from structpred.display import duration, show_table
 from structpred.engine import cluster
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.files import folder_to_write
 from structpred.forecast import Forecast
-from structpred.imports import sources_of
-from structpred.report.files import PICTURE, refuse_others
+from structpred.imports import called, imported, sources_of
+from structpred.report.document import Document
+from structpred.report.files import PICTURE, RESULTS, refuse_others, results_in, write_files
+from structpred.tuning.tuner import Tuning
 
 MAIN_JOB = "structpred.experiments.five_objectives"
 
@@ -48,7 +52,7 @@ def run(given: Compare, console: Console) -> None:
 
 
 def _executor(given: Compare, panels: Mapping[str, Panel]) -> AbstractContextManager[Executor | None]:
-    """Of the cluster, if one is given."""
+    """The executor of the cluster, if one is given."""
     parts = (part for panel in panels.values() for arm in panel.arms.values() for part in components(arm))
     return nullcontext() if given.cluster is None else cluster(given.cluster, sources_of(map(type, parts)))
 
@@ -59,7 +63,7 @@ def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | 
 
 
 def _panels(given: Compare) -> dict[str, Panel]:
-    """The comparisons to make; one without a name unless a module has several."""
+    """The comparisons by name; a single one has the empty name."""
     words = [word for word in given.words if "=" in word]
     modules = [word for word in given.words if "=" not in word]
     if any(word.partition("=")[0] == "seed" for word in words):
@@ -79,13 +83,13 @@ def _panels(given: Compare) -> dict[str, Panel]:
 
 
 def _asked(given: Compare, panel: Panel) -> Panel:
-    """A panel with the seeds and the baseline of the command line, where they are given."""
+    """A panel with the seeds and the baseline of the command line, if given."""
     seeds = panel.seeds if given.seeds is None else range(given.seeds)
     return replace(panel, seeds=seeds, baseline=given.baseline or panel.baseline)
 
 
 def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, console: Console) -> None:
-    """Print what a comparison would run, how long it should take, and why some arms cannot even be rehearsed."""
+    """Print what a comparison would run, how long it should take, and why some arms cannot be rehearsed."""
     cost, failed = costs(plans, root=given.root, workers=given.workers, device=given.device, executor=executor)
     todo = unfinished(plans)
     every = list(dict.fromkeys((*(run for plan in plans for run in plan.runs), *todo)))
@@ -110,3 +114,75 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
     place = "process" if processes == 1 else "processes"
     place = f"{processes} {place}" if executor is None else "one worker of the cluster"
     console.print(f"{len(todo)} of {total} runs to do, {takes} on {place}")
+
+
+def load_arms(name: str) -> dict[str, Experiment]:
+    """The arms that ``experiments()`` of a module (``package.module``) or file (``path.py``) returns.
+
+    Raises:
+        ConfigError: the module does not exist or cannot be imported, or it has no ``experiments()`` that returns
+            experiments by name.
+    """
+    make = getattr(imported(name), "experiments", None)
+    if not callable(make):
+        raise ConfigError(
+            f"{name} must define experiments(), returning experiments by the names of their arms, or panels(), "
+            "returning several such comparisons"
+        )
+    return _arms(called(make, f"{name}: experiments()"), f"{name}: experiments() must return")
+
+
+def load_panels(name: str) -> dict[str, Panel]:
+    """The panels that ``panels()`` of a module or file returns; else its arms as one panel with the empty name.
+
+    Raises:
+        ConfigError: as `load_arms`; or the module defines both functions, or ``panels()`` does not return panels by
+            name.
+    """
+    module = imported(name)
+    make = getattr(module, "panels", None)
+    if not callable(make):
+        return {"": Panel(arms=load_arms(name))}
+    if getattr(getattr(module, "experiments", None), "__module__", None) == module.__name__:  # not imported
+        raise ConfigError(f"{name} defines both panels() and experiments(), but one of them is compared; leave one out")
+    made = called(make, f"{name}: panels()")
+    if not isinstance(made, dict) or not all(
+        isinstance(panel, str) and isinstance(each, Panel) for panel, each in made.items()
+    ):
+        raise ConfigError(f"{name}: panels() must return a dict of names and Panels, but got {made!r:.80}")
+    for panel, each in made.items():
+        _arms(each.arms, f"{name}: the arms of the panel {panel!r} must be")
+    return made
+
+
+def _arms(made: object, expected: str) -> dict[str, Experiment]:
+    if isinstance(made, dict) and all(isinstance(arm, str) and isinstance(e, Experiment) for arm, e in made.items()):
+        return made
+    raise ConfigError(f"{expected} a dict of names and Experiments, but got {made!r:.80}")
+
+
+def render(given: RenderReport, console: Console) -> None:
+    """Read the results and write every file of the report; the results stay unchanged."""
+    file = given.results / RESULTS if given.results.is_dir() else given.results
+    folder = given.to or Path("reports", file.resolve().parent.name)
+    folder_to_write(folder)
+    document = document_of(file)
+    written = write_files(folder, document, file.read_text(encoding="utf-8"))
+    console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)
+
+
+def document_of(file: Path) -> Document:
+    """The document of a report, from its results.
+
+    Raises:
+        RunError: the file cannot be read, or is not from a report.
+        ConfigError: this version of the code cannot construct an experiment in it.
+    """
+    tree = results_in(file)
+    if "studies" in tree:
+        return Tuning.read(file).document()
+    if "panels" in tree:
+        return PanelsReport.read(file, Experiment).document()
+    if "tasks" in tree:
+        return Across.read(file, Experiment).document()
+    return Report.read(file, Experiment).document()

@@ -1,4 +1,4 @@
-"""Entry point: one line and exit status 2 for a user's mistake."""
+"""Entry point: a user's mistake is one line and exit status 2."""
 
 import contextlib
 import errno
@@ -11,38 +11,38 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
-from structpred.blame import TRACEBACK, out_of_memory, told, users_line
+from structpred.blame import TRACEBACK, error_message, out_of_memory, users_line
 from structpred.errors import CodeError, Interrupted, StructpredError
-from structpred.files import described
-from structpred.plain import plain
+from structpred.files import os_error_message
+from structpred.text import plain
 
 INTERRUPTED = 130
 LONGEST = 2000
-"""Characters of a message; what is longer holds somebody's data."""
+"""Maximum length of a message; longer ones contain data."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0 on success, 2 for a user's mistake, 130 when interrupted. An error that somebody's component raises is a mistake
-    in their code: one line with their file and line, and the traceback where the environment sets STRUCTPRED_TRACEBACK.
+    0 on success, 2 for a user's mistake, 130 when interrupted. An exception in a user's component counts as a mistake:
+    one line with file and line, and the traceback if the environment variable STRUCTPRED_TRACEBACK is set.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # results are UTF-8 whatever the locale
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # results are UTF-8 in any locale
     try:
         with _one_line_warnings(), _terminable():
             _run(sys.argv[1:] if arguments is None else arguments)
-            if sys.stdout is not None:  # None: closed before we began
-                sys.stdout.flush()  # here, where a full disk or a closed pipe is still caught
+            if sys.stdout is not None:  # None: closed before we started
+                sys.stdout.flush()  # here, so that a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
-        return _fail("interrupted; the same command goes on from here", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, as in `structpred list | head`
+        return _fail("interrupted; the same command resumes from here", INTERRUPTED)
+    except BrokenPipeError:  # the reader has closed the pipe, as in `structpred list | head`
         _silence_stdout()
         return 0
     except (Exception, SystemExit) as error:
         message = _sentence(error)
-        if message is None:  # a fault of ours, which needs its traceback to be mended
+        if message is None:  # a bug of ours: show the traceback
             raise
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
@@ -51,38 +51,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    """Imports are made here, where Ctrl-C is one line already: those of a command that trains take seconds."""
+    """Import here, where Ctrl-C is already handled: the imports of a command that trains take seconds."""
     from rich.console import Console
 
     from structpred.cli.commands import parse
+    from structpred.imports import imported
 
     command = parse(arguments)
     if command is not None:
-        _import_components(getattr(command, "imports", ()))
+        for name in getattr(command, "imports", ()):  # so that the components of users' modules are known by name
+            imported(name)
         command.run(Console(highlight=False, markup=False))
 
 
-def _import_components(names: Sequence[str]) -> None:
-    """What the user's own modules register can be used by name from then on."""
-    from structpred.imports import imported
-
-    for name in names:
-        imported(name)
-
-
 def _sentence(error: BaseException) -> str | None:
-    """What the user is told; None for an error that no user can mend."""
+    """The message for the user; None for an error that no user can fix."""
     hint = f"; set {TRACEBACK}=1 to see the whole traceback"
     if isinstance(error, StructpredError):
         return f"{error}{hint}" if isinstance(error, CodeError) else str(error)
     if isinstance(error, OSError) and (error.filename is not None or users_line(error) is None):
-        _silence_stdout()  # what could not be written is not tried again at exit
-        full = error.errno == errno.ENOSPC and error.filename is None  # files are named wherever we write them
-        return f"the standard output: {error.strerror}" if full else described(error)
+        _silence_stdout()  # so that the failed output is not written again at exit
+        full = error.errno == errno.ENOSPC and error.filename is None  # errors of files have a name
+        return f"the standard output: {error.strerror}" if full else os_error_message(error)
     if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
         return "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers"
     if isinstance(error, SystemExit) or users_line(error) is not None:
-        return f"{told(error)}{hint}"
+        return f"{error_message(error)}{hint}"
     return None
 
 
@@ -92,26 +86,26 @@ def _fail(message: str, status: int = 2) -> int:
 
 
 def _say(line: str) -> None:
-    """On the standard error, unless that was closed before we began: then `print` would take the standard output."""
+    """Print to standard error, unless it is closed: then `print` would use standard output."""
     if sys.stderr is not None:
         print(line, file=sys.stderr)
 
 
 def _one_line(message: str) -> str:
-    """Without what a terminal would obey, and no longer than somebody would read."""
+    """Without control characters, and shortened to `LONGEST`."""
     line = " ".join(plain(message).split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 
 def _silence_stdout() -> None:
-    """Let the interpreter flush what is left into nothing; it would complain at exit otherwise."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # not a real file, as under test, or closed
+    """Discard the remaining output, about which the interpreter would complain at exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or not a real file, as in tests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that a checkpoint is written and workers are told."""
+    """Treat SIGTERM like Ctrl-C, so that checkpoints are written and workers end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -124,7 +118,7 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """One line a warning, without the place in the code, and once: data may be read several times."""
+    """Show each warning as one line, without its place in the code, and once: data may be read several times."""
     said: set[str] = set()
 
     def show(message: Warning | str, *details: object) -> None:

@@ -9,13 +9,12 @@ from rich.console import Console
 
 from structpred.cli import assignments
 from structpred.cli.commands import Tune
-from structpred.cli.places import folder_to_write
-from structpred.cli.sources import load_spaces
 from structpred.config import Interval, coerce, components
 from structpred.engine import cluster
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
-from structpred.imports import sources_of
+from structpred.files import folder_to_write
+from structpred.imports import called, imported, sources_of
 from structpred.report import best
 from structpred.report.files import refuse_others
 from structpred.tuning import Tuning
@@ -28,7 +27,7 @@ MAIN_JOB = "structpred.experiments.pronunciation_tuning"
 CHOICES = "one-of:"
 Many = Annotated[int, Interval(least=0, most=1_000_000)]
 OPTIONS: dict[str, Any] = {"trials": Trials | None, "finalists": Many, "points": Points}
-"""What the numbers of options may be."""
+"""Limits of numeric options."""
 
 
 def run(given: Tune, console: Console) -> None:
@@ -97,8 +96,27 @@ def _space(given: Tune) -> Space | dict[str, Space]:
     return _with(load_spaces(modules[0] if modules else MAIN_JOB), fixed)
 
 
+def load_spaces(name: str) -> Space | dict[str, Space]:
+    """The function ``space(trial)`` of a module or file, or the spaces by name that its ``spaces()`` returns.
+
+    Raises:
+        ConfigError: the module does not exist, cannot be imported, or has neither.
+    """
+    module = imported(name)
+    one: Space | None = getattr(module, "space", None)
+    if callable(one):
+        return one
+    make = getattr(module, "spaces", None)
+    if not callable(make):
+        raise ConfigError(f"{name} must define space(trial), returning an Experiment, or spaces(), returning several")
+    made = called(make, f"{name}: spaces()")
+    if not isinstance(made, dict) or not made or not all(callable(each) for each in made.values()):
+        raise ConfigError(f"{name}: spaces() must return a dict of names and functions, but got {made!r:.80}")
+    return made
+
+
 def searched(word: str) -> Range | None:
-    """The range that a word asks for; None for one that assigns a value.
+    """The range in a word; None for an assignment of a value.
 
     >>> searched("optimiser.lr=0.001..0.01:log")
     Range(field='optimiser.lr', low=0.001, high=0.01, log=True, choices=())
@@ -110,7 +128,7 @@ def searched(word: str) -> Range | None:
         return Range(field=field, choices=tuple(map(_value, text.removeprefix(CHOICES).split(","))))
     ends, colon, scale = text.partition(":")
     low, dots, high = ends.partition("..")
-    if not dots or "/" in text:  # a path may hold dots
+    if not dots or "/" in text:  # a path may contain dots
         return None
     numbers = [_value(each) for each in (low, high)]
     if (colon and scale != "log") or not all(isinstance(each, int | float) for each in numbers):
@@ -129,13 +147,13 @@ def _value(text: str) -> Value:
 
 @dataclass(frozen=True)
 class Assigned:
-    """Somebody's space with assignments made to its experiments."""
+    """A user's space with assignments applied to its experiments."""
 
     space: Space
     words: tuple[str, ...]
 
     def __call__(self, trial: Suggest) -> Experiment:
-        """The experiment with the assignments."""
+        """The experiment with the assignments applied."""
         return assignments.experiment(self.words, self.space(trial))
 
 

@@ -9,8 +9,8 @@ from statistics import median
 import torch
 
 from structpred.comparison.plan import PlannedRun
-from structpred.decoding import Decoding
-from structpred.engine.progress import read_progress
+from structpred.distributions.protocols import Decoding
+from structpred.engine.coordination import read_progress
 from structpred.experiment import Experiment
 from structpred.forecast import Cost, Job
 from structpred.runs import Folder, Run

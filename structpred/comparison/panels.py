@@ -14,11 +14,11 @@ from structpred.comparison.report import Report
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.plain import refuse_unseen
 from structpred.report import terminal
 from structpred.report.document import Document, Figure, Section, Sentences, joined
 from structpred.report.files import PICTURE, write_files
 from structpred.results import Measure
+from structpred.text import refuse_unseen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from structpred.config import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.plain import refuse_unseen
 from structpred.registry import nearest
 from structpred.runs import Folder, Run
 from structpred.task import Splits, loaded
+from structpred.text import refuse_unseen
 from structpred.training.evaluation import check_metrics
 
 

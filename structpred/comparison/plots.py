@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from structpred.plain import plain
 from structpred.report.drawing import GRID, INK, Look, drawing, looks, plain_figure, style, svg, wrapped
 from structpred.statistics import Estimate
+from structpred.text import plain
 
 
 def dot_plot(

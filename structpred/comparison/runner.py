@@ -181,7 +181,7 @@ def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: 
         waiting = len(work.waiting)
         raise RunError(
             f"{len(failures) + waiting} of {len(work.submitted) + waiting} runs did not finish, first {name}: "
-            f"{failure}; finished runs are kept, and the same command goes on from here"
+            f"{failure}; finished runs are kept, and the same command resumes from here"
         )
 
 

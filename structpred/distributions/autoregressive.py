@@ -7,10 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from structpred.decoding import Decoding
+from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
-from structpred.distributions.precision import at_least_float
-from structpred.distributions.protocols import Ranked, Steps
+from structpred.distributions.protocols import Decoding, Ranked, Steps
 from structpred.distributions.search import (
     Decoder,
     beam_search,
@@ -136,7 +135,7 @@ class Autoregressive:
 
 
 def _positions(mask: Bool[Tensor, "batch candidates steps"], outputs: Sequences) -> Int[Tensor, " counted"]:
-    """Where the mask is True, without waiting for the device where it is known how often."""
+    """Indices where the mask is True, without synchronising if their number is known."""
     if outputs.total is None or outputs.ended is not None:
         return mask.flatten().nonzero().squeeze(1)
     every = outputs.total + outputs.lengths.numel()  # and an end each

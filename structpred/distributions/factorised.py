@@ -1,4 +1,4 @@
-"""Independent labels at every position: a softmax tagger, or a Hamming payoff written out."""
+"""Independent labels at every position: a softmax tagger, or a Hamming payoff as a table."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,10 +7,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.decoding import Decoding
-from structpred.distributions.layout import chosen_scores, impossible_elsewhere, inside, pad_or_trim, padded_labels
-from structpred.distributions.precision import at_least_float, without_autocast
-from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, Steps, refuse_others
+from structpred.distributions.layout import (
+    at_least_float,
+    chosen_scores,
+    impossible_elsewhere,
+    inside,
+    pad_or_trim,
+    padded_labels,
+    without_autocast,
+)
+from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, Steps, refuse_others
 from structpred.sequences import Sequences
 
 
@@ -116,10 +122,10 @@ class Factorised:
         ranked = Sequences(outputs, self.lengths.unsqueeze(1).repeat(1, k))
         return Ranked(ranked, best.to(self.log_probs.dtype))
 
-    def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "Factorised":
+    def loss_augmented(self, costs: Float[Tensor, "batch given labels"]) -> "Factorised":
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
         scores = at_least_float(self.scores)
-        return Factorised(scores + pad_or_trim(local_costs, scores.shape[1]).to(scores.dtype), self.lengths)
+        return Factorised(scores + pad_or_trim(costs, scores.shape[1]).to(scores.dtype), self.lengths)
 
     def decode(self, decoding: Decoding) -> Sequences:
         """``[batch, time]``: the most probable output, which is also the most probable label at each position."""
@@ -170,7 +176,7 @@ def expected_under(
         pairs = torch.where(forbidden_pairs, 0.0, scores.transitions).to(q.dtype)
         with without_autocast(q.device):
             total = total + ((q[:, :-1] @ pairs) * q[:, 1:]).sum((1, 2))
-        if q.device.type != "cpu" or bool(forbidden_pairs.any()):  # to ask another device, it would be waited for
+        if q.device.type != "cpu" or bool(forbidden_pairs.any()):  # checking on a device would synchronise
             led_to = (can[:, :-1].float() @ forbidden_pairs.float()) > 0
             refused = refused | (led_to & can[:, 1:]).any(2).any(1)
     return total + torch.where(refused, -torch.inf, 0.0)

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from structpred.distributions import scaled_messages as scaled
-from structpred.distributions.layout import Packing
-from structpred.distributions.precision import without_autocast
+from structpred.distributions.layout import Packing, without_autocast
 
 Gradients = tuple[Tensor | None, ...]
 

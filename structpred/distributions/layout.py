@@ -1,5 +1,6 @@
 """Batches of outputs whose lengths the input decides: padded, and packed time step by time step."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from structpred.sequences import Sequences
 
 
 def inside(lengths: Int[Tensor, "*batch"], time: int) -> Bool[Tensor, "*batch time"]:
-    """True at positions that count."""
+    """True at positions within the length."""
     return torch.arange(time, device=lengths.device) < lengths.unsqueeze(-1)
 
 
@@ -69,7 +70,7 @@ class Packing:
 
     @classmethod
     def of(cls, lengths: Int[Tensor, " batch"], time: int) -> "Packing":
-        """The layout for a batch padded to ``time`` positions, made in main memory: a device is waited for once.
+        """The layout for a batch padded to ``time`` positions, computed in main memory: one synchronisation.
 
         Raises:
             ConfigError: a length goes beyond the positions there are.
@@ -117,3 +118,13 @@ class Packing:
         """The same for numbers that belong to the rows from the second step on."""
         totals = torch.zeros(self.shape[0], dtype=torch.float64, device=rows.device)
         return totals.index_add_(0, self.examples[self.firsts :], rows.double())
+
+
+def at_least_float(scores: Tensor) -> Tensor:
+    """float64 unchanged, everything else as float32."""
+    return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Within the block, matrix products keep the precision of their operands."""
+    return torch.autocast(device.type, enabled=False)

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from structpred.decoding import Decoding
 from structpred.distributions import chain_search, fused_chain
 from structpred.distributions.forward_backward import ScaledMessages
 from structpred.distributions.layout import (
     Packing,
+    at_least_float,
     chosen_scores,
     impossible_elsewhere,
     inside,
@@ -20,8 +20,7 @@ from structpred.distributions.layout import (
     padded_labels,
 )
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
-from structpred.distributions.precision import at_least_float
-from structpred.distributions.protocols import ExpectedScore, LocalScores, Ranked, refuse_others
+from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, refuse_others
 from structpred.distributions.scaled_messages import widest
 from structpred.sequences import Sequences
 
@@ -146,7 +145,7 @@ class LinearChain:
         dtype = torch.promote_types(self.dtype, unary.dtype)
         forbidden = unary.isneginf() & inside(self.lengths, unary.shape[1]).unsqueeze(-1)
         forbidden_pairs = pairs.isneginf()
-        if not bool(forbidden.any() | forbidden_pairs.any()):  # a device is waited for once
+        if not bool(forbidden.any() | forbidden_pairs.any()):  # one synchronisation
             return self._messages().expected_score(unary, pairs).to(dtype)
         unary, pairs = torch.where(forbidden, 0.0, unary), torch.where(forbidden_pairs, 0.0, pairs)
         with torch.no_grad():
@@ -180,12 +179,10 @@ class LinearChain:
             best = self.marginals().argmax(-1)
         return Sequences(torch.where(inside(self.lengths, best.shape[1]), best, 0), self.lengths)
 
-    def loss_augmented(self, local_costs: Float[Tensor, "batch given labels"]) -> "LinearChain":
+    def loss_augmented(self, costs: Float[Tensor, "batch given labels"]) -> "LinearChain":
         """The chain whose score is score(y) + Σ_t cost_t(y_t)."""
         unary = at_least_float(self.unary)
-        return LinearChain(
-            unary + pad_or_trim(local_costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths
-        )
+        return LinearChain(unary + pad_or_trim(costs, unary.shape[1]).to(unary.dtype), self.transitions, self.lengths)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -195,7 +192,7 @@ class LinearChain:
     @cached_property
     def _arithmetic(self) -> torch.dtype | None:
         """The least precision in which scaled messages are exact for these transitions; None where none is."""
-        low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # a device is waited for once
+        low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # one synchronisation
         spread = high - low
         rough = torch.get_float32_matmul_precision() != "highest"
         allowed = [torch.float64] if rough or self.dtype == torch.float64 else [torch.float32, torch.float64]

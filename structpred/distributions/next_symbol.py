@@ -1,7 +1,7 @@
-"""Draws of the next symbol, and the likeliest ones, where symbols are many and rows few.
+"""Draws of the next symbol, and the most likely symbols, for many symbols and few rows.
 
-Tables here are ``[symbols, rows]``: so a product with the output layer is fastest on a processor, and sums or maxima of
-blocks of symbols read memory in order. A decoder that makes its scores so spares a copy of them.
+Tables are ``[symbols, rows]``: then the product with the output layer is fastest on a CPU, and sums or maxima of blocks
+of symbols read memory in order. A decoder that returns its scores in this layout saves a copy.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from structpred.distributions.precision import at_least_float
+from structpred.distributions.layout import at_least_float
 
 BLOCK = 32
 """Symbols looked at together: first a block is found, then a symbol of it."""
@@ -93,7 +93,7 @@ def _blocks(table: Float[Tensor, "symbols rows"], reduce: Callable[..., Tensor])
 
 
 def _masses(table: Float[Tensor, "symbols rows"], top: Float[Tensor, "1 rows"]) -> Float[Tensor, "blocks rows"]:
-    """Σ exp(score - top) of every block, by slices that a processor's cache can hold."""
+    """Σ exp(score - top) of every block, in slices that fit into the CPU's cache."""
     return torch.cat([_blocks((part - top).exp_(), torch.sum) for part in torch.split(table, SLICE * BLOCK)])
 
 

@@ -5,12 +5,13 @@ work on a batch: ``outputs`` are ``[batch, candidates, time]``, and every log-pr
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from structpred.config import Config, Count, Interval
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.returned import may_look
@@ -19,7 +20,7 @@ from structpred.sequences import Sequences
 
 @runtime_checkable
 class Distribution(Checkable, Protocol):
-    """What every distribution says of itself.
+    """Properties of every distribution.
 
     Attributes:
         fixed_length: True where the input decides the length of the output, as for a tagger.
@@ -164,7 +165,7 @@ Augmented = TypeVar("Augmented")
 class LossAugmented(Checkable, Protocol):
     """``loss_augmented``: a decomposable cost added to the scores gives another distribution of the same kind."""
 
-    def loss_augmented(self: Augmented, local_costs: Float[Tensor, "batch time labels"]) -> Augmented:
+    def loss_augmented(self: Augmented, costs: Float[Tensor, "batch time labels"]) -> Augmented:
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
 
 
@@ -260,3 +261,27 @@ class NBest(Checkable, Protocol):
 
     def n_best(self, k: int) -> Ranked:
         """The ``k`` best, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding(Config):
+    """Beam search where the output grows symbol by symbol; models with an exact argmax take that instead.
+
+    Attributes:
+        beam: prefixes kept per example; 1 is greedy search.
+        length_penalty: outputs are ranked by log p / (length + 1)^penalty; 0 ranks by probability.
+        rule: ``"argmax"`` predicts the most probable output; ``"hamming"`` the most probable label at each position,
+            which has the least expected Hamming distance (minimum Bayes risk), and needs a model with marginals.
+    """
+
+    beam: Count = 5
+    length_penalty: Annotated[float, Interval(least=0)] = 0.0
+    rule: Literal["argmax", "hamming"] = "argmax"
+
+
+@runtime_checkable
+class Decode(Checkable, Protocol):
+    """``decode``: the output a distribution predicts."""
+
+    def decode(self, decoding: Decoding) -> Sequences:
+        """One output per example, ``[batch, time]``, without gradient."""

@@ -14,7 +14,7 @@ from structpred.protocols import Checkable
 from structpred.sequences import Sequences
 
 State = tuple[Tensor, ...]
-"""What a decoder carries from step to step: tensors ``[batch, candidates, ...]``."""
+"""A decoder's state between steps: tensors ``[batch, candidates, ...]``."""
 
 
 @runtime_checkable
@@ -27,7 +27,7 @@ class Decoder(Checkable, Protocol):
 
     @property
     def limits(self) -> Int[Tensor, " batch"]:
-        """The longest output looked for, per example, in labels."""
+        """The maximum length of outputs, per example, in labels."""
 
     def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Scores of all V + 1 next symbols along given outputs, at some of the time + 1 steps.
@@ -133,7 +133,7 @@ def mixed_history(
     labels, own = torch.where(inside, targets.labels, 0), own & inside
     state = decoder.start(labels.shape[1])
     previous = torch.full_like(targets.lengths, decoder.num_labels)
-    # a device is not asked whether there is anything to draw: it would be waited for
+    # on a device, do not check whether there is anything to draw: that would synchronise
     for time in range(labels.shape[-1] if own.device.type != "cpu" or own.any() else 0):
         logits, state = decoder.step(previous, state)
         drawn = inverse_cdf(logits[..., :-1], generator)

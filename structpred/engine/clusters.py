@@ -1,4 +1,4 @@
-"""Executors of several machines: a dask cluster, or SLURM through submitit."""
+"""Executors on several machines: a dask cluster, or SLURM through submitit."""
 
 import pickle
 import sys
@@ -19,11 +19,11 @@ from structpred.errors import ConfigError, RunError
 P = ParamSpec("P")
 T = TypeVar("T")
 PATIENCE = 20
-"""Seconds in which a scheduler has to answer."""
+"""Seconds to wait for an answer from a scheduler."""
 POLL = 2.0
-"""Seconds between looks at SLURM jobs."""
+"""Seconds between checks of SLURM jobs."""
 HOURS = 4
-"""Time limit of a SLURM job, unless another one is given; a longer run resumes in a second job."""
+"""Default time limit of a SLURM job; a longer run resumes in another job."""
 SLURM = "slurm"
 
 
@@ -33,16 +33,16 @@ class NoWorkers(UserWarning):
 
 @contextmanager
 def cluster(address: str, files: Sequence[str] = ()) -> Iterator[Executor]:
-    """The executor of a dask cluster, or of SLURM, for the time of a block.
+    """Within the block, the executor of a dask cluster or of SLURM.
 
     The workers of a dask cluster (``dask worker ADDRESS --nthreads 1``) need the same packages and must see the run
-    folders at the same path. When one dies, the scheduler gives its run to another, which resumes it from the last
-    checkpoint.
+    folders at the same path. If a worker dies, the scheduler gives its run to another one, which resumes it from the
+    last checkpoint.
 
     Args:
-        address: of the scheduler, such as ``"tcp://10.0.0.1:8786"``; or ``"slurm"``, see `slurm`.
-        files: Python files of components, which are copied to dask workers and imported there; those that are part of a
-            package are left out, so the workers need that package.
+        address: the scheduler's address, such as ``"tcp://10.0.0.1:8786"``; or ``"slurm"``, see `slurm`.
+        files: Python files with components, which are copied to dask workers and imported there. Files in a package are
+            not copied: the workers need that package.
 
     Raises:
         ConfigError: dask.distributed, or submitit, is not installed.
@@ -62,7 +62,7 @@ def _dask(address: str, files: Sequence[str]) -> Iterator[Executor]:
             "running on a dask cluster needs a package that is not installed: pip install structpred[cluster]"
         ) from error
     try:
-        resolve_address(address)  # a client fails late, and then once more as it goes
+        resolve_address(address)  # a client fails late, and again when it closes
         client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise RunError(
@@ -79,22 +79,22 @@ def _dask(address: str, files: Sequence[str]) -> Iterator[Executor]:
         for file in files:
             if file.endswith(".py") and not Path(file).with_name("__init__.py").exists():
                 client.upload_file(file)
-        # pure=False, or a call would be taken for an earlier one with equal arguments
+        # pure=False, or dask would reuse the result of an earlier call with equal arguments
         yield client.get_executor(pure=False)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def slurm(folder: str | Path = "slurm", *, cluster: str = SLURM, **parameters: Any) -> Iterator[Executor]:
-    """The executor of SLURM, for the time of a block: a job for each run.
+    """Within the block, an executor that submits each run as a SLURM job.
 
-    A job that SLURM ends, because its time is up or its node failed, is submitted again and resumes from the last
-    checkpoint.
+    If SLURM ends a job, because of its time limit or a failed node, the run is submitted again and resumes from the
+    last checkpoint.
 
     Args:
-        folder: where submitit keeps what it sends to jobs, their results and their logs; jobs must see it at the same
-            path, like the run folders.
-        cluster: ``"slurm"``; or ``"local"`` for processes of this machine, to try a script.
-        parameters: of `submitit.AutoExecutor.update_parameters`, such as ``timeout_min=60``,
+        folder: where submitit keeps requests, results and logs of jobs; jobs must see it at the same path, like the run
+            folders.
+        cluster: ``"slurm"``; or ``"local"`` for processes on this machine, to try a script.
+        parameters: parameters of `submitit.AutoExecutor.update_parameters`, such as ``timeout_min=60``,
             ``slurm_partition="gpu"`` or ``gpus_per_node=1``. SLURM's own variables, such as ``SBATCH_PARTITION``, work
             as well.
 
@@ -121,10 +121,10 @@ def slurm(folder: str | Path = "slurm", *, cluster: str = SLURM, **parameters: A
 
 
 class JobExecutor(Executor):
-    """An executor of submitit as one of `concurrent.futures`.
+    """Adapts an executor of submitit to `concurrent.futures`.
 
     Args:
-        jobs: an executor of submitit.
+        jobs: the executor of submitit.
     """
 
     def __init__(self, jobs: Any) -> None:
@@ -145,7 +145,7 @@ class JobExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more jobs, and wait for those that were submitted."""
+        """Accept no more jobs, and wait for the submitted ones."""
         if cancel_futures:
             for future in list(self._waiting):
                 future.cancel()
@@ -168,7 +168,7 @@ class JobFuture(Future[T]):
     job: Any = None
 
     def cancel(self) -> bool:
-        """Take the job out of the queue; one that runs ends by its permit."""
+        """Cancel the job if it is queued; a running job ends when its permit is withdrawn."""
         if self.job.state in ("PENDING", "REQUEUED"):
             self.job.cancel(check=False)
             return super().cancel()
@@ -176,7 +176,7 @@ class JobFuture(Future[T]):
 
 
 def _settle(future: "Future[Any]", job: Any) -> None:
-    """Give a future what its job returned."""
+    """Pass the result of a job to its future."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     if future.cancelled() or not future.set_running_or_notify_cancel():
@@ -188,14 +188,14 @@ def _settle(future: "Future[Any]", job: Any) -> None:
         future.set_exception(RunError(f"SLURM job {job.job_id} could not begin; {where}"))
     except UncompletedJobError:
         future.set_exception(WorkerLost(f"SLURM job {job.job_id} ended early; {where}"))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the future must end
+    except Exception as error:  # noqa: BLE001 - the future must end in any case
         future.set_exception(error)
     else:
         future.set_result(value) if succeeded else future.set_exception(value)
 
 
 def _call(path: Sequence[str], call: bytes) -> bytes:
-    """What a job does: call a function, with the modules that its submitter can import."""
+    """The work of a job: call a function, with the import path of its submitter."""
     sys.path.extend(each for each in path if each not in sys.path)
     torch.set_num_threads(1)
     return answer(call)

@@ -4,20 +4,19 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from structpred.blame import told
+from structpred.blame import error_message
 from structpred.config import components
+from structpred.engine.coordination import Permits, permits, read_progress
 from structpred.engine.executors import WorkerDied, WorkerLost, ignore_sigint_in_children, local_executor
-from structpred.engine.permits import Permits, permits
-from structpred.engine.progress import read_progress
 from structpred.engine.worker import Outcome, Request, call, train_run
 from structpred.errors import StructpredError
 from structpred.experiment import Experiment
-from structpred.files import described
+from structpred.files import os_error_message
 from structpred.imports import check_importable
 from structpred.runs import Folder
 from structpred.task import Task
@@ -29,13 +28,15 @@ TRIES = 5
 
 @dataclass(eq=False)
 class Handle:
-    """A run that was submitted.
+    """A submitted run.
 
     Attributes:
-        request: what was asked for.
-        future: the present attempt.
-        outcome: how it ended; None until then.
-        cancelled: it is not wanted any more, and its outcome says so.
+        request: the request that was submitted.
+        future: the current attempt.
+        outcome: how the run ended; None until then.
+        cancelled: the run was cancelled; its outcome will say so.
+        deaths: attempts in a row whose worker died without training an epoch further.
+        reached: epochs reached when a worker last died.
     """
 
     request: Request
@@ -51,17 +52,17 @@ class Handle:
         return self.request.folder
 
     def progress(self) -> Progress | None:
-        """What the run last said of itself, if anything."""
+        """The run's last progress, if any."""
         return read_progress(self.folder)
 
 
 @dataclass
 class Engine:
-    """Runs on an executor, for one driver.
+    """Trains the runs of one driver on an executor.
 
     Args:
-        executor: where they are trained; any of `concurrent.futures`, also one that somebody else made.
-        issued: the permits that say which runs are wanted.
+        executor: any executor of `concurrent.futures`, the caller's own included.
+        issued: the permits of this driver's runs.
         root: the folder of run folders.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
@@ -74,31 +75,31 @@ class Engine:
     calls: "list[Future[Any]]" = field(default_factory=list)
 
     def submit(self, experiment: Experiment, folder: Folder) -> Handle:
-        """Queue a run whose folder is to be ``folder``."""
-        folder.progress.unlink(missing_ok=True)  # an interrupted attempt's, which would be shown as this one's
-        place = Folder(folder.path.resolve())  # workers may have been started elsewhere
+        """Submit a run that writes ``folder``."""
+        folder.progress.unlink(missing_ok=True)  # of an interrupted attempt, which would be shown as this one's
+        place = Folder(folder.path.resolve())  # workers may have another current folder
         request = Request(experiment, self.root.resolve(), self.device, place, self.issued.issue().resolve())
         handle = Handle(request, self._begin(request))
         self.under_way.append(handle)
         return handle
 
     def call(self, function: Callable[..., Any], task: Task, *arguments: object) -> "Future[Any]":
-        """Queue a call of a function that needs a task's data; see `structpred.engine.worker.call`."""
+        """Submit a call of a function that needs a task's data; see `structpred.engine.worker.call`."""
         with ignore_sigint_in_children():
             future = self.executor.submit(call, function, self.issued.issue().resolve(), task, *arguments)
         self.calls.append(future)
         return future
 
     def cancel(self, handle: Handle) -> None:
-        """Withdraw a run: one under way writes a checkpoint and ends."""
+        """Withdraw a run; if it is under way, it writes a checkpoint and ends."""
         handle.cancelled = True
         handle.request.permit.unlink(missing_ok=True)
         handle.future.cancel()
 
     def wait(self, timeout: float) -> list[Handle]:
-        """The runs that have ended since the last call; waits for one of them, but not longer than ``timeout`` seconds.
+        """The runs that have ended since the last call; waits up to ``timeout`` seconds for the first.
 
-        A run whose worker died resumes on another one, unless `TRIES` workers in a row got no epoch further.
+        If a run's worker died, the run resumes on another one, unless `TRIES` workers in a row got no epoch further.
         """
         if not self.under_way:
             time.sleep(timeout)
@@ -117,19 +118,20 @@ class Engine:
             return self.executor.submit(train_run, request)
 
     def _take(self, handle: Handle) -> None:
-        """Take in how an attempt ended."""
+        """Process the end of an attempt."""
         outcome = _outcome(handle.future)
         if handle.cancelled:
             handle.outcome = Outcome(stopped=True)
         elif isinstance(outcome, WorkerLost):
             self._resume(handle, str(outcome))
-        elif outcome.stopped:  # by a signal, as a cluster sends one that needs the machine for something else
+        elif outcome.stopped:  # by a signal, such as preemption on a cluster
             self._resume(handle, "a worker was told to end")
         else:
             handle.outcome = outcome
 
     def _resume(self, handle: Handle, how: str) -> None:
-        reached = _epochs(handle.folder)
+        progress = handle.progress()
+        reached = 0 if progress is None else progress.epoch
         handle.deaths = 1 if reached > handle.reached else handle.deaths + 1
         handle.reached = max(reached, handle.reached)
         if handle.deaths >= TRIES:
@@ -142,7 +144,7 @@ class Engine:
 
 
 def _outcome(future: "Future[Outcome]") -> Outcome | WorkerLost:
-    """How an attempt ended; an executor's own exception as a sentence."""
+    """How an attempt ended; an executor's own exception becomes a message."""
     if future.cancelled():
         return Outcome("the executor cancelled this run; is the dask scheduler still up?", machine=True)
     error = future.exception()
@@ -151,27 +153,22 @@ def _outcome(future: "Future[Outcome]") -> Outcome | WorkerLost:
     if isinstance(error, WorkerLost):
         return error
     if isinstance(error, OSError):
-        return Outcome(described(error), machine=True)
-    return Outcome(str(error) if isinstance(error, StructpredError) else told(error), machine=True)
-
-
-def _epochs(folder: Folder) -> int:
-    progress = read_progress(folder)
-    return 0 if progress is None else progress.epoch
+        return Outcome(os_error_message(error), machine=True)
+    return Outcome(str(error) if isinstance(error, StructpredError) else error_message(error), machine=True)
 
 
 @contextmanager
 def open_engine(
     experiments: list[Experiment], root: Path, device: str, workers: int, executor: Executor | None = None
 ) -> Iterator[Engine]:
-    """An engine for the time of a block; when the block fails, runs under way write a checkpoint and end.
+    """An engine within the block; if the block fails, runs under way write a checkpoint and end.
 
     Args:
-        experiments: some of those to be run, with a component of every class.
+        experiments: examples of the experiments to run, with a component of every class.
         root: the folder of run folders.
         device: where to train.
-        workers: processes of our own; one worker is a thread of this process.
-        executor: instead of processes of our own.
+        workers: the number of worker processes; one worker is a thread of this process.
+        executor: an executor to use instead of worker processes.
 
     Raises:
         ConfigError: several workers cannot import a component.
@@ -179,7 +176,8 @@ def open_engine(
     if executor is None and workers > 1:
         parts = [type(part) for experiment in experiments for part in components(experiment)]
         check_importable(dict.fromkeys(parts), f"{workers} worker processes")
-    with _executor(executor, workers) as chosen, permits(root) as issued:
+    own = local_executor(workers) if executor is None else nullcontext(executor)
+    with own as chosen, permits(root) as issued:
         engine = Engine(chosen, issued, root, device)
         try:
             yield engine
@@ -189,12 +187,3 @@ def open_engine(
             for future in engine.calls:
                 future.cancel()
             raise
-
-
-@contextmanager
-def _executor(given: Executor | None, workers: int) -> Iterator[Executor]:
-    if given is not None:
-        yield given
-        return
-    with local_executor(workers) as own:
-        yield own

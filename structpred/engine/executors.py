@@ -1,4 +1,4 @@
-"""Executors of this machine: one thread of this process, or processes that die with it."""
+"""Local executors: one thread of this process, or processes that die with it."""
 
 import contextlib
 import multiprocessing
@@ -11,14 +11,14 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from structpred.blame import told
+from structpred.blame import error_message
 from structpred.engine import worker
 from structpred.errors import RunError
 
@@ -32,23 +32,21 @@ class WorkerDied(UserWarning):
 
 
 class WorkerLost(RunError):
-    """The worker of a call died before the call returned; the same call may be made again."""
+    """The worker died before the call returned; the same call may be made again."""
 
 
-@contextmanager
-def local_executor(count: int) -> Iterator[Executor]:
-    """One thread of this process, or several processes of one thread each, for the time of a block."""
-    with in_this_process() if count == 1 else ProcessExecutor(count) as executor:
-        yield executor
+def local_executor(count: int) -> AbstractContextManager[Executor]:
+    """One thread of this process, or several single-threaded processes."""
+    return in_this_process() if count == 1 else ProcessExecutor(count)
 
 
 @contextmanager
 def in_this_process() -> Iterator[Executor]:
-    """A thread of this process, so that components need not be importable elsewhere: those of a notebook are not."""
+    """A thread of this process, for components that other processes cannot import, such as those of a notebook."""
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the data, which this process has read and warned of before
+        warnings.simplefilter("ignore", UserWarning)  # this process has given them already
         try:
             yield pool
         finally:
@@ -58,12 +56,12 @@ def in_this_process() -> Iterator[Executor]:
 
 
 class ProcessExecutor(Executor):
-    """Processes of one thread each, which die with this one.
+    """Single-threaded processes that die with this one.
 
-    A process that dies fails the call that it was at with `WorkerLost` and no other; a new process replaces it.
+    If a process dies, only its own call fails, with `WorkerLost`; a new process replaces it.
 
     Args:
-        count: the most processes at once; each begins with the first call that needs it.
+        count: the maximum number of processes; each starts with the first call that needs it.
     """
 
     def __init__(self, count: int) -> None:
@@ -71,11 +69,11 @@ class ProcessExecutor(Executor):
         self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """Queue a call; function, arguments and result are pickled."""
+        """Submit a call; function, arguments and result are pickled."""
         return self._threads.submit(self._call, pickle.dumps((fn, args, kwargs)))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes once they have ended their calls."""
+        """End the processes once their calls have returned."""
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
         with contextlib.suppress(queue.Empty):
             while True:
@@ -94,7 +92,7 @@ class ProcessExecutor(Executor):
 
 
 class _Process:
-    """A process that makes one call after the other."""
+    """A process that executes one call after the other."""
 
     def __init__(self) -> None:
         context = _start_method()
@@ -102,7 +100,7 @@ class _Process:
         self._process = context.Process(target=_serve, args=(theirs, dict(os.environ)), daemon=True)
         with ignore_sigint_in_children():
             self._process.start()
-        theirs.close()  # or its end would not be noticed here
+        theirs.close()  # or its death would not be noticed here
         try:
             self._pipe.recv_bytes()
         except (EOFError, OSError):
@@ -123,7 +121,7 @@ class _Process:
         return succeeded, value
 
     def end(self) -> None:
-        """Let it end, and wait until it has."""
+        """Let the process end, and wait for it."""
         self._pipe.close()
         self._process.join()
 
@@ -132,20 +130,20 @@ class _Process:
         self._process.join()
         code = self._process.exitcode or 0
         how = f"a worker process died {when} with exit code {code}"
-        if code > 0 and when == "while it started":  # as the next would
+        if code > 0 and when == "while it started":  # the next one would fail the same way
             return RunError(f"{how}; {GUARD}")
         return WorkerLost(how)
 
 
 _LONGEST_FOLDER = 70
-"""Characters of the temporary folder's path that leave room for a socket's name: the system allows 108 in all."""
+"""Characters of the temporary folder's path that leave room for a socket's name, of 108 that the OS allows."""
 
 
 def _start_method() -> ForkServerContext | SpawnContext:
-    """On Linux every worker is a fork of one small process that has imported PyTorch: that takes seconds, a fork none.
+    """On Linux, fork workers from one small process that has imported PyTorch, which takes seconds; else spawn them.
 
-    Nothing has run in that process but imports, so no lock or thread of the driver is copied. Elsewhere workers are
-    spawned: the system libraries of macOS do not stand a fork.
+    That process has done nothing but imports, so no lock or thread of the driver is copied. The system libraries of
+    macOS are not safe to fork.
     """
     if sys.platform != "linux" or len(tempfile.gettempdir()) > _LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
@@ -155,25 +153,25 @@ def _start_method() -> ForkServerContext | SpawnContext:
 
 
 def _serve(pipe: Connection, environment: dict[str, str]) -> None:
-    """The life of a worker process."""
-    os.environ.clear()  # that of the first worker's time, where the process is a fork
+    """The main loop of a worker process."""
+    os.environ.clear()  # a fork has the environment of when the first worker started
     os.environ.update(environment)
     worker.begin()
-    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe, or is dead
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe or died
         pipe.send_bytes(b"ready")
         while True:
             pipe.send_bytes(answer(pipe.recv_bytes()))
 
 
 def answer(call: bytes) -> bytes:
-    """Make a pickled call; returns, pickled, whether it succeeded, and its value or a `RunError` that says why not."""
+    """Execute a pickled call; returns, pickled, whether it succeeded and its value or a `RunError`."""
     try:
         function, args, kwargs = pickle.loads(call)
         return pickle.dumps((True, function(*args, **kwargs)))
     except RunError as error:
         return pickle.dumps((False, RunError(str(error))))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - of any class, which the parent may not be able to read
-        return pickle.dumps((False, RunError(told(error))))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the parent may not be able to unpickle it
+        return pickle.dumps((False, RunError(error_message(error))))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a worker does, wherever it is: train a run, or call a function, until that is no longer wanted."""
+"""The work of a worker on any machine: train a run or call a function for as long as its permit exists."""
 
 import multiprocessing
 import threading
@@ -12,33 +12,32 @@ from typing import TypeVar
 
 import torch
 
-from structpred.blame import out_of_memory, told
-from structpred.engine.permits import expiry
-from structpred.engine.progress import ProgressFile
+from structpred.blame import error_message, out_of_memory
+from structpred.engine.coordination import ProgressFile, expiry
 from structpred.errors import CodeError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
-from structpred.files import described, write_atomically
+from structpred.files import os_error_message, write_atomically
 from structpred.runs import Folder, train, when_free
 from structpred.task import Splits, Task, loaded
 from structpred.training.monitoring import Progress
 
 T = TypeVar("T")
 _turn = threading.Lock()
-"""Held while a run is trained: runs in threads take turns, because PyTorch's random state is the process's."""
-_orphaned: Callable[[], bool] = lambda: False  # noqa: E731 - replaced in our own processes by `begin`
+"""Held while a run is trained: runs in threads take turns, because PyTorch's random state is global."""
+_orphaned: Callable[[], bool] = lambda: False  # noqa: E731 - replaced by `begin` in our own processes
 _last_read: list[tuple[Path, Task, Splits, float]] = []
-"""The data of the last call, and whose permit it had: the runs of a driver mostly share their task."""
+"""The data of the last call, by driver and task: most runs of a driver share their task."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a worker is asked for.
+    """A request to train a run.
 
     Attributes:
-        experiment: what to run.
+        experiment: what to train.
         root: the folder of run folders.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        folder: where the driver looks for the run.
+        folder: the run folder that the driver expects.
         permit: a file that exists while the run is wanted.
     """
 
@@ -54,9 +53,9 @@ class Outcome:
     """How a run ended on a worker.
 
     Attributes:
-        failure: why it failed, as a sentence; empty where it did not.
-        stopped: it was interrupted and has written its checkpoint.
-        machine: the failure is the machine's, such as a full disk, and not the experiment's.
+        failure: the reason of a failure as a message; empty if it did not fail.
+        stopped: it was interrupted and has written a checkpoint.
+        machine: the machine failed, as with a full disk, not the experiment.
     """
 
     failure: str = ""
@@ -65,12 +64,12 @@ class Outcome:
 
 
 def begin() -> None:
-    """Set up a process of our own: one thread, and no runs once the driver is dead."""
+    """Set up a worker process: one thread, and no work once the driver is dead."""
     global _orphaned
     driver = multiprocessing.parent_process()
-    assert driver is not None, "only a process that multiprocessing has started is set up"
+    assert driver is not None, "expected a process that multiprocessing started"
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore", UserWarning)  # the parent has read the same data and given the same warnings
+    warnings.simplefilter("ignore", UserWarning)  # the driver has read the same data and warned already
     _orphaned = lambda: not driver.is_alive()  # noqa: E731
 
 
@@ -80,11 +79,11 @@ def forget_data() -> None:
 
 
 def train_run(request: Request) -> Outcome:
-    """Train a run, or wait for another process that trains it; every failure becomes a sentence."""
+    """Train a run, or wait for another process that trains it; every failure becomes a message."""
     stopping = _stopping(request.permit)
     observer = ProgressFile(request.folder)
     with _turn:
-        if stopping():  # while it waited for its turn
+        if stopping():  # while waiting for its turn
             return Outcome(stopped=True)
         try:
             splits, _ = _read(request.experiment.task, request.permit)
@@ -102,47 +101,47 @@ def train_run(request: Request) -> Outcome:
             )
         except Interrupted:
             return Outcome(stopped=True)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - of any class, which the driver may not be able to read
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the driver may not be able to unpickle it
             return failed(error, request.folder)
     if made.folder.path.name != request.folder.path.name:
         return Outcome(
-            f"{made.folder.path}: the worker trained this run instead of {request.folder.path}, because its files of "
-            "code or data are not those of the driver; start its process again, and let both see the same files"
+            f"{made.folder.path}: the worker trained this run instead of {request.folder.path}, because its code or "
+            "data differ from the driver's; restart the worker, and let both see the same files"
         )
     return Outcome()
 
 
 def call(function: Callable[..., T], permit: Path, task: Task, *arguments: object) -> T:
-    """Call a function with a task's data, the seconds that reading them took, and whether to stop.
+    """Call a function with a task's data, the seconds that reading them took, and a function that says when to stop.
 
     Args:
         function: called as ``function(splits, seconds, stopping, *arguments)``.
         permit: as in `Request`.
-        task: whose data it needs.
-        arguments: more arguments.
+        task: the task whose data it needs.
+        arguments: further arguments.
 
     Raises:
-        RunError: it failed; or it was stopped.
+        RunError: it failed or was stopped.
     """
     with _turn:
         try:
             return function(*_read(task, permit), _stopping(permit), *arguments)
         except (Exception, SystemExit) as error:
-            raise RunError(told(error)) from error
+            raise RunError(error_message(error)) from error
 
 
 def failed(error: BaseException, folder: Folder) -> Outcome:
-    """A failure as a sentence; the traceback of one that nobody foresaw is kept in the run's folder."""
+    """A failure as a message; the traceback of an unexpected one is kept in the run's folder."""
     if isinstance(error, StructpredError) and not isinstance(error, CodeError):
         return Outcome(str(error))
     if out_of_memory(error):
         said = " ".join(str(error).split())
         return Outcome(f"out of memory: {said[:200]}" if said else "out of memory")
     if isinstance(error, OSError):
-        return Outcome(described(error), machine=True)
+        return Outcome(os_error_message(error), machine=True)
     folder.path.mkdir(parents=True, exist_ok=True)
     place = write_atomically(folder.traceback, "".join(traceback.format_exception(error)))
-    said = str(error) if isinstance(error, CodeError) else told(error)
+    said = str(error) if isinstance(error, CodeError) else error_message(error)
     return Outcome(f"{' '.join(said.split())} (traceback in {place})")
 
 
@@ -152,7 +151,7 @@ def _stopping(permit: Path) -> Callable[[], bool]:
 
 
 def _read(task: Task, permit: Path) -> tuple[Splits, float]:
-    """A task's data and the seconds that reading them took, once for each driver: the files may change in between."""
+    """A task's data and the seconds that reading them took; read once per driver, as files may change in between."""
     if not _last_read or _last_read[0][:2] != (permit.parent, task):
         began = time.monotonic()
         splits = loaded(task)

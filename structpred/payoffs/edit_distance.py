@@ -63,8 +63,8 @@ class EditDistanceDistribution:
         inserted = (1 if bool(near_the_limit.all()) else longest + 1) * weights.insertions
         if inserted > LONGEST:
             raise ConfigError(
-                f"at a temperature of {self.temperature:g} over {self.num_labels} labels, draws for a reference "
-                f"of length {longest} would insert about {inserted:.0f} symbols on average; lower the temperature"
+                f"at a literal temperature of {self.temperature:g} over {self.num_labels} labels, draws for a reference"
+                f" of length {longest} would insert about {inserted:.0f} symbols on average; lower the temperature"
             )
 
         def by_paths(rows: Int[Tensor, " draws"]) -> tuple[Sequences, Tensor]:

@@ -17,8 +17,8 @@ from structpred.config import Config, components, hints
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
-from structpred.plain import file_stems, plain
 from structpred.registry import objectives
+from structpred.text import file_stems, plain
 
 _WRITTEN = "Written by ``structpred tune``."
 _SEAL = re.compile(rb"# SHA-256 of the lines above: ([0-9a-f]{64}); of the JSON beside: ([0-9a-f]{64})\n\Z")

@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from structpred.plain import plain
 from structpred.statistics import estimate
+from structpred.text import plain
 
 # Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
 COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")

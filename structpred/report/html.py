@@ -4,8 +4,8 @@ import html
 from collections.abc import Sequence
 from string import Template
 
-from structpred.plain import plain
 from structpred.report.document import Document, Figure, Section, Sentences, Table
+from structpred.text import plain
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --ink: #1d2329; --faint: #5b6670; --line: #d8dde2; --grid: #e3e7eb;

@@ -2,8 +2,8 @@
 
 import re
 
-from structpred.plain import plain
 from structpred.report.document import Document, Figure, Section, Sentences, Table
+from structpred.text import plain
 
 
 def render(document: Document) -> str:

@@ -5,9 +5,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from structpred.plain import plain
 from structpred.report import markdown
 from structpred.report.document import Document, Figure, Section, Sentences, Table
+from structpred.text import plain
 
 _STYLES = {"": "", "good": "green", "bad": "red"}
 

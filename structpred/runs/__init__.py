@@ -4,10 +4,9 @@ from structpred.results import Epoch, RunResult
 from structpred.runs.folder import Folder, named
 from structpred.runs.lock import run_lock, tidy
 from structpred.runs.run import OtherCodeWarning, Run
-from structpred.runs.session import WAIT, train, when_free
+from structpred.runs.session import train, when_free
 
 __all__ = [
-    "WAIT",
     "Epoch",
     "Folder",
     "OtherCodeWarning",

@@ -27,6 +27,16 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]{1,64}…?|[0-9a-f]{1,64}\.{3}")
 _FOLDER = re.compile(r"[0-9a-f]{16}")
 
 
+class _File:
+    """A file of a run folder, as an attribute of `Folder`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: "Folder", kind: type) -> Path:
+        return folder.path / self.name
+
+
 @dataclass(frozen=True)
 class Folder:
     """The files of one run.
@@ -37,84 +47,49 @@ class Folder:
 
     path: Path
 
-    @property
-    def experiment(self) -> Path:
-        """The experiment's canonical JSON."""
-        return self.path / "experiment.json"
-
-    @property
-    def data(self) -> Path:
-        """Vocabularies and sizes."""
-        return self.path / "data.json"
-
-    @property
-    def record(self) -> Path:
-        """Identity, environment and commit."""
-        return self.path / "record.json"
-
-    @property
-    def lock(self) -> Path:
-        """Locked by the process that trains the run."""
-        return self.path / ".lock"
-
-    @property
-    def progress(self) -> Path:
-        """How far the run has come, for other processes to read."""
-        return self.path / "progress.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Everything needed to resume; its predecessor lies beside it. Both are removed when the run finishes."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def log(self) -> Path:
-        """Numbers of training as lines of JSON."""
-        return self.path / "log.jsonl"
-
-    @property
-    def not_finite(self) -> Path:
-        """The batch that ended training because its loss or gradient was not finite."""
-        return self.path / "not_finite.json"
-
-    @property
-    def weights(self) -> Path:
-        """The weights that scored best on dev."""
-        return self.path / "weights.pt"
-
-    @property
-    def counts(self) -> Path:
-        """Per-example counts of every metric, as ``split/metric`` arrays."""
-        return self.path / "counts.npz"
+    experiment = _File("experiment.json")
+    """The experiment's canonical JSON."""
+    data = _File("data.json")
+    """Vocabularies and sizes."""
+    record = _File("record.json")
+    """Identity, environment and commit."""
+    lock = _File(".lock")
+    """Locked by the process that trains the run."""
+    progress = _File("progress.json")
+    """How far the run has come, for other processes to read."""
+    checkpoint = _File("checkpoint.pt")
+    """Everything needed to resume; its predecessor lies beside it. Both are removed when the run finishes."""
+    log = _File("log.jsonl")
+    """Numbers of training as lines of JSON."""
+    not_finite = _File("not_finite.json")
+    """The batch that ended training because its loss or gradient was not finite."""
+    weights = _File("weights.pt")
+    """The weights that scored best on dev."""
+    counts = _File("counts.npz")
+    """Per-example counts of every metric, as ``split/metric`` arrays."""
+    outputs = _File("outputs.npz")
+    """The same outputs as label ids, in arrays ``split/labels`` and ``split/lengths``, for other metrics."""
+    traceback = _File("traceback.txt")
+    """The traceback of an error in a component's code, if there was one."""
+    checksums = _File(CHECKSUMS)
+    """SHA-256 of every file that a finished run is read from, in the format of ``sha256sum``."""
+    result = _File("result.json")
+    """The scores; written last, so its presence means that the run is finished."""
 
     def predictions(self, split: str) -> Path:
         """The outputs predicted for a split, with sources and references."""
         return self.path / f"{split}.predictions.tsv"
 
     @property
-    def outputs(self) -> Path:
-        """The same outputs as label ids, in arrays ``split/labels`` and ``split/lengths``, for other metrics."""
-        return self.path / "outputs.npz"
-
-    @property
-    def traceback(self) -> Path:
-        """The traceback of an error in a component's code, if there was one."""
-        return self.path / "traceback.txt"
-
-    @property
-    def checksums(self) -> Path:
-        """SHA-256 of every file that a finished run is read from, in the format of ``sha256sum``."""
-        return self.path / CHECKSUMS
-
-    @property
-    def result(self) -> Path:
-        """The scores; written last, so its presence means that the run is finished."""
-        return self.path / "result.json"
-
-    @property
     def finished(self) -> bool:
         """True once everything is written."""
         return self.result.exists()
+
+
+def files_of(folder: Folder) -> list[Path]:
+    """All files that a run may write into its folder, but for older checkpoints and those of loggers."""
+    own = [folder.path / each.name for each in vars(Folder).values() if isinstance(each, _File)]
+    return [*own, *map(folder.predictions, ("dev", "test"))]
 
 
 def named(path: Path) -> Folder:

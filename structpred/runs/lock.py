@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from structpred.errors import Busy
-from structpred.runs.folder import Folder
+from structpred.runs.folder import Folder, files_of
 from structpred.training import checkpoint
 
 
@@ -76,9 +76,7 @@ def remove(folder: Folder) -> None:
 
 def strangers(folder: Folder) -> list[str]:
     """Names in a run folder that no run writes."""
-    files = [getattr(folder, name) for name, member in vars(Folder).items() if isinstance(member, property)]
-    written = [*files, *map(folder.predictions, ("dev", "test")), *checkpoint.all_of(folder.checkpoint)]
-    ours = {path.name for path in written if isinstance(path, Path)} | {"tensorboard"}
+    ours = {path.name for path in (*files_of(folder), *checkpoint.all_of(folder.checkpoint))} | {"tensorboard"}
     names = sorted(path.name for path in folder.path.iterdir()) if folder.path.is_dir() else []
     return [name for name in names if name not in ours and not (name[0] == "." and name.endswith(".unfinished"))]
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from structpred.config import Config, canonical, components
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
 from structpred.foreign import is_foreign
@@ -20,8 +20,8 @@ from structpred.metrics import Metric, score
 from structpred.results import RunResult
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
 from structpred.sequences import Source, spelt
-from structpred.tables import read_predictions
 from structpred.task import Example, Sizes, Splits, loaded
+from structpred.text import read_predictions
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores

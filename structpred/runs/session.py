@@ -54,7 +54,7 @@ def train(
         stopping: called after every step; True saves a checkpoint and raises `Interrupted`.
         checkpoint_every: seconds between checkpoints.
         loggers: receive the numbers of training besides the run's own log: any logger of Lightning Fabric, or a
-            function from the run's folder to one, such as `structpred.training.tensorboard.TensorBoard`.
+            function from the run's folder to one, such as `structpred.training.monitoring.TensorBoard`.
         splits: the task's data, if the caller has read them already.
 
     Raises:

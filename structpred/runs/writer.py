@@ -21,8 +21,8 @@ from structpred.results import RunResult
 from structpred.runs.folder import Folder, encoded, sha256, write_data, written
 from structpred.runs.run import Run, not_finite, trained_by
 from structpred.sequences import spelt
-from structpred.tables import Outcome, predictions_table
 from structpred.task import Example, Splits
+from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint
 from structpred.training.data import EncodedData, warn_of_unknown
 from structpred.training.distributed import DistributedContext
@@ -137,7 +137,7 @@ class RunWriter:
 
     def _refuse_failed_training(self, weights: dict[str, torch.Tensor]) -> None:
         training = self.training
-        if training.steps <= int(training.care.skipped):
+        if training.steps <= int(training.guard.skipped):
             raise RunError(
                 f"{self.folder.path}: not one of {training.steps} steps was taken, because loss or gradient was never "
                 "finite; lower the learning rate or the clip norm, or look at the objective"
@@ -209,7 +209,7 @@ class RunWriter:
             tokens_per_second=tokens_per_second,
             device=device_name(training.stepper.device),
             history=tuple(training.history),
-            skipped=int(training.care.skipped),
+            skipped=int(training.guard.skipped),
             trainer=self.experiment.trainer.version,
             processes=self.conditions.ranks.world,
             draws=self._draws(),
@@ -225,7 +225,7 @@ class RunWriter:
             "processes": self.conditions.ranks.world,
             "checksums": self.folder.checksums.name,  # so that a missing file is noticed; older runs have none
             **asdict(environment()),
-            **asdict(commit()),
+            **commit(),
             "modules": sorted({type(part).__module__ for part in parts}),
             "imports": sources_of(map(type, parts)),
         }

@@ -6,8 +6,7 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
 
-from structpred.decoding import Decode, Decoding
-from structpred.distributions.protocols import Sample
+from structpred.distributions.protocols import Decode, Decoding, Sample
 from structpred.models import Model
 from structpred.sequences import Sequences
 from structpred.testing.spaces import built, every_output

@@ -1,4 +1,4 @@
-"""The common trainer."""
+"""Training: data and batches, one step, the loop, checkpoints, monitoring."""
 
 from structpred.training.settings import Adam, Constant, Cosine, InverseSquareRoot, Optimiser, Schedule, Trainer
 

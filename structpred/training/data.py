@@ -30,7 +30,7 @@ class UnknownSymbolWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """From symbols to tensors and back.
+    """Maps symbols to tensors and back.
 
     Attributes:
         vocabularies: the symbols of both sides.
@@ -42,7 +42,7 @@ class Tokenizer:
 
     @classmethod
     def of(cls, examples: Sequence[Example], encoder: Featurizer) -> "Tokenizer":
-        """Every label that occurs in the training examples, and every input symbol that the encoder wants to know."""
+        """From all labels of the training examples, and the input symbols that the encoder asks for."""
         sources = _fitting([example.source for example in examples], encoder)
         references = (reference for example in examples for reference in example.references)
         known = sources if encoder.symbolic else []
@@ -52,7 +52,7 @@ class Tokenizer:
         """Sources as a model's inputs.
 
         Raises:
-            DataError: they are not what the encoder reads.
+            DataError: the encoder reads another kind of source.
         """
         return self.encoder.read(_fitting(sources, self.encoder), self.vocabularies)
 
@@ -62,7 +62,7 @@ class Tokenizer:
 
 
 def _fitting(sources: Sequence[Source], encoder: Featurizer) -> Sequence[Any]:
-    """The same sources, once it is sure that the encoder reads their kind."""
+    """Check that the encoder reads this kind of source, and return the sources."""
     for source in sources:
         if isinstance(source, Recording) != encoder.recorded:
             symbols, recording = ("symbols", "'symbols' or 'words'"), ("a recording", "'frames'")
@@ -79,11 +79,11 @@ class TrainingData:
     """Encoded training examples.
 
     Attributes:
-        inputs: one sequence an example.
+        inputs: one sequence per example.
         references: all references of all examples, in order.
         first: index of each example's first reference, ``[n]``.
         variants: number of references of each example, ``[n]``.
-        sizes: what models and objectives must know.
+        sizes: sizes for models and objectives.
     """
 
     inputs: FlatSequences
@@ -123,13 +123,13 @@ class TrainingData:
 
     @cached_property
     def longest(self) -> Int[Tensor, " n"]:
-        """Labels of each example's longest reference, plus one for the end: what an example costs at most."""
+        """Length of each example's longest reference plus one for the end: the maximum cost of the example."""
         owner = torch.repeat_interleave(torch.arange(len(self)), self.variants)
         return torch.zeros_like(self.first).scatter_reduce(0, owner, self.references.lengths, "amax") + 1
 
 
 def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
-    """What models and objectives must know of the training data."""
+    """Sizes of the training data, for models and objectives."""
     labels = len(vocabularies.labels)
     sides = (vocabularies.inputs, vocabularies.labels, vocabularies.characters)
     return Sizes(
@@ -145,7 +145,7 @@ def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
 
 @dataclass(frozen=True)
 class EncodedData:
-    """A task's data, read and encoded for one kind of model."""
+    """A task's data, read and encoded for a model."""
 
     splits: Splits
     codec: Tokenizer
@@ -156,7 +156,7 @@ class EncodedData:
         """Build vocabularies from the training examples and encode them.
 
         Raises:
-            DataError: there are no training examples, or the input should decide the length of the output and does not.
+            DataError: there are no training examples, or an output differs in length from an input that fixes it.
         """
         if model.distribution.fixed_length:
             _refuse_other_lengths(splits, model)
@@ -176,9 +176,9 @@ def _refuse_other_lengths(splits: Splits, model: Model) -> None:
 
 
 def warn_of_unknown(splits: Splits, codec: Tokenizer) -> None:
-    """One warning for all held-out inputs with symbols that training never saw; the first is named.
+    """Warn once about held-out inputs with symbols that training never saw, naming the first.
 
-    None where unknown symbols are nothing unusual.
+    Models with an open vocabulary expect them, so there is no warning.
     """
     strange = [] if codec.encoder.open_vocabulary else list(_unknown(splits, codec.vocabularies))
     if strange:
@@ -202,17 +202,20 @@ DRAW_BLOCK = 4096
 
 
 def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator) -> list[Int[Tensor, " batch"]]:
-    """Indices in batches of similar cost, in random order: as few batches as the budget allows, as even as it allows.
+    """Batches of examples of similar cost, in random order: as few and as even as the budget allows.
 
-    A batch times its largest cost stays within the budget; an example that alone exceeds it is a batch of its own. Of
-    examples that all cost the same, two batches differ by one example at most. In general every batch either is full
-    (one more example of its largest cost would exceed the budget) or costs at least as much as the mean of itself and
-    all batches of cheaper examples, less half an example.
+    The size of a batch times its largest cost stays within the budget; an example that alone exceeds it is a batch of
+    its own. If all examples cost the same, batch sizes differ by at most one. In general every batch is either full
+    (one more example of its largest cost would exceed the budget) or costs at least the mean of itself and all batches
+    of cheaper examples, less half an example.
 
     Args:
-        costs: target tokens of each example, end included.
-        budget: target tokens a batch, padding included.
-        source: decides who meets whom and in which order; nothing else does.
+        costs: target tokens of each example, including the end.
+        budget: target tokens of a batch, including padding.
+        source: the only source of randomness for composition and order.
+
+    Returns:
+        The indices of each batch's examples.
     """
     shuffled = torch.randperm(len(costs), generator=source)
     order = shuffled[costs[shuffled].argsort(stable=True)]
@@ -221,10 +224,10 @@ def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator
 
 
 def _even_starts(costs: Sequence[int], budget: int) -> list[int]:
-    """Where each batch starts in ascending costs: each takes its share of what is left, the dearest batch first.
+    """The start of each batch in ascending costs: each takes its share of the remaining cost, the dearest batch first.
 
-    As few batches as there can be leave room for choice: the examples before a batch are at most those that fill the
-    batches before it, and at least those for which it has no room.
+    The minimum number of batches leaves a choice: the examples before a batch are at most as many as fill the batches
+    before it, and at least as many as do not fit into it.
     """
     latest, start = [0], 0
     for i, cost in enumerate(costs):  # ascending, so the newest is the largest
@@ -244,13 +247,13 @@ def _even_starts(costs: Sequence[int], budget: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees.
+    """The data of one step.
 
     Attributes:
-        inputs: what the model reads.
+        inputs: the model's inputs.
         targets: ``[batch, time]``.
         draws: the payoff's draws, ``[batch, candidates, time]``, or None.
-        tokens: target tokens, ends included.
+        tokens: target tokens, including ends.
     """
 
     inputs: Sequences
@@ -260,16 +263,16 @@ class Batch:
 
 
 class EpochPlan:
-    """The batches of one epoch, a function of (seed, epoch) and nothing else.
+    """The batches of one epoch, a function of (seed, epoch) only.
 
-    The order and the targets are the same whatever the objective; draws have a stream of their own.
+    Order and targets do not depend on the objective; draws have a random stream of their own.
 
     Args:
         data: the training examples, in main memory.
-        resident: the same on the device where batches are gathered.
-        objective: says what to draw ahead.
-        budget: target tokens a batch.
-        seed, epoch: decide everything random.
+        resident: the same data on the device where batches are gathered.
+        objective: makes the draws.
+        budget: target tokens per batch.
+        seed, epoch: determine all randomness.
     """
 
     def __init__(
@@ -287,7 +290,7 @@ class EpochPlan:
         chosen = data.first + variant.long()
         self.target_lengths = data.references.lengths[chosen]
         self.chosen = chosen
-        self.told = asks_for_examples(objective)
+        self.wants_examples = asks_for_examples(objective)
         self.resident = resident
         draws = draw_ahead(data, chosen, objective, generator(seed, "draws", epoch))
         self.draws = None if draws is None else draws.to(resident.first.device)
@@ -299,11 +302,11 @@ class EpochPlan:
         return self._batch(self.rows[position])
 
     def tokens(self, position: int) -> int:
-        """Target tokens of a whole batch, ends included."""
+        """Target tokens of a whole batch, including ends."""
         return self._tokens(self.rows[position])
 
     def parts(self, position: int, count: int, rank: int = 0, world: int = 1) -> list[Batch]:
-        """The examples of a batch that fall to process ``rank`` of ``world``, in at most ``count`` pieces."""
+        """The share of a batch of process ``rank`` of ``world``, in at most ``count`` pieces."""
         rows = self.rows[position][rank::world]
         return [self._batch(part) for part in rows.tensor_split(min(count, len(rows)))] if len(rows) else []
 
@@ -311,22 +314,22 @@ class EpochPlan:
         return int(self.target_lengths[rows].sum()) + len(rows)
 
     def _batch(self, rows: Int[Tensor, " batch"]) -> Batch:
-        """What is gathered by rows in main memory is gathered without waiting for the device."""
+        """Gather a batch; rows in main memory avoid synchronising with the device."""
         tokens = self._tokens(rows)
         inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
-        if self.told:
+        if self.wants_examples:
             targets = replace(targets, examples=rows)
         return Batch(inputs, targets, None if self.draws is None else self.draws.gather(rows), tokens)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for a whole epoch.
+    """The draws for a whole epoch.
 
     Attributes:
-        outputs: as many of each example, end to end.
-        weights: of each, ``[n, candidates]``; None weighs all alike.
-        per_example: how many there are of each example.
+        outputs: ``per_example`` draws for each example, end to end.
+        weights: their weights, ``[n, candidates]``; None weighs all the same.
+        per_example: the number of draws for each example.
     """
 
     outputs: FlatSequences
@@ -334,7 +337,7 @@ class Draws:
     per_example: int
 
     def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
-        """Those of the given examples, ``[batch, candidates, time]``."""
+        """The draws of the given examples, ``[batch, candidates, time]``."""
         k = self.per_example
         flat = self.outputs.gather((rows.unsqueeze(1) * k + torch.arange(k)).flatten())
         weights = None if self.weights is None else self.weights[rows.to(self.weights.device, non_blocking=True)]
@@ -350,12 +353,14 @@ class Draws:
 def draw_ahead(
     data: TrainingData, chosen: Int[Tensor, " n"], objective: Objective, source: torch.Generator
 ) -> Draws | None:
-    """The draws for a whole epoch, made in large blocks, with their weights if they have any; None for none."""
+    """The draws for a whole epoch, made in large blocks; None if the objective makes none."""
     blocks, weights = [], []
-    told = asks_for_examples(objective)
+    wants_examples = asks_for_examples(objective)
     for rows in torch.split(torch.arange(len(chosen)), DRAW_BLOCK):
         targets = data.references.gather(chosen[rows])
-        drawn = objective.draw(replace(targets, examples=rows) if told else targets, data.sizes.num_labels, source)
+        if wants_examples:
+            targets = replace(targets, examples=rows)
+        drawn = objective.draw(targets, data.sizes.num_labels, source)
         _check_drawn(objective, drawn, len(rows))
         if drawn is None:
             return None
@@ -365,7 +370,7 @@ def draw_ahead(
 
 
 def _check_drawn(objective: Objective, found: object, examples: int) -> None:
-    """Refuse what is not as many sequences for each example as the objective says; they would go to other examples."""
+    """Refuse draws whose number differs from the objective's, which would be assigned to other examples."""
     what, wanted = f"{type(objective).__name__}.draw", (examples, objective.drawn)
     advice = "its property `drawn` must say how many there are, 0 for None"
     if found is None and not objective.drawn:

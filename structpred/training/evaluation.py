@@ -1,4 +1,4 @@
-"""Predictions and their scores."""
+"""Predictions and scores."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from structpred.blame import blaming
-from structpred.decoding import Decode, Decoding
-from structpred.distributions.protocols import NBest
+from structpred.distributions.protocols import Decode, Decoding, NBest
 from structpred.errors import ConfigError, StructpredError
 from structpred.foreign import modules_of
 from structpred.metrics import Counts, Metric, OfUnknown, counts, score
@@ -48,7 +47,7 @@ def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decod
 
 
 def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int) -> list[tuple[Hypothesis, ...]]:
-    """The ``k`` best outputs of each source, the best first; fewer where there are fewer."""
+    """The ``k`` best outputs of each source, best first; fewer if there are fewer."""
 
     def rank(p: NBest) -> list[tuple[Hypothesis, ...]]:
         ranked = p.n_best(k)
@@ -64,7 +63,7 @@ def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int
 
 @torch.no_grad()
 def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], list[Item]]) -> list[Item]:
-    """Apply ``decode`` to p(·|x) of inputs of similar length together; results in the order of the inputs."""
+    """Apply ``decode`` to batches of inputs of similar length; results in the order of the inputs."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -82,22 +81,22 @@ def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], 
 def score_counts(
     metrics: Sequence[Metric], examples: Sequence[Example], predictions: Sequence[Symbols]
 ) -> dict[str, Counts]:
-    """The counts of every example under each metric, by its name."""
+    """The counts of every example, by metric name."""
     references = [example.references for example in examples]
     unknown = [example.unknown for example in examples]
     return {metric.name: counts(metric, predictions, references, unknown) for metric in metrics}
 
 
 def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:
-    """The number each metric makes of its counts, by its name."""
+    """The score from the counts, by metric name."""
     return {metric.name: score(metric, counts[metric.name]) for metric in metrics}
 
 
 def check_metrics(metrics: Sequence[Metric], splits: Splits, task: Task) -> None:
-    """Refuse metrics that cannot score a task, by scoring its references as though they had been predicted.
+    """Refuse metrics that cannot score a task, by scoring its references as if they were predictions.
 
     Raises:
-        ConfigError: one fails, counts words that the task does not mark as new, or makes no finite number.
+        ConfigError: one fails, needs unknown words that the task does not mark, or gives no finite number.
     """
     examples = (*splits.dev, *splits.test)
     right = [example.references[0] for example in examples]
@@ -113,9 +112,9 @@ def check_metrics(metrics: Sequence[Metric], splits: Splits, task: Task) -> None
 
 
 def ranking(metrics: Sequence[Metric], found: Mapping[str, float]) -> tuple[float, ...]:
-    """Scores as a tuple that is larger the better they are; a later metric decides where all before it tie.
+    """Scores as a tuple that compares larger for better ones; later metrics break ties.
 
-    A score that is not a number is worse than any other.
+    NaN is worse than any other score.
     """
     values = (found[metric.name] * (1 if metric.higher_is_better else -1) for metric in metrics)
     return tuple(-math.inf if math.isnan(value) else value for value in values)

@@ -1,4 +1,4 @@
-"""What a run says of itself as it goes: progress for people, numbers for loggers, and a warning once it collapses."""
+"""Monitoring of training: progress for observers, numbers for loggers, and warnings of collapse."""
 
 import contextlib
 import json
@@ -6,9 +6,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+from structpred.errors import ConfigError
 from structpred.files import naming, write_atomically
 from structpred.protocols import Checkable
 from structpred.results import Epoch
@@ -45,10 +49,10 @@ class Progress:
 
 @runtime_checkable
 class Observer(Checkable, Protocol):
-    """Told of progress about twice a second and at every change of phase or epoch."""
+    """Receives progress about twice a second and at every change of phase or epoch."""
 
     def __call__(self, progress: Progress) -> None:
-        """Show it, store it, or ignore it."""
+        """Show, store or ignore it."""
 
 
 def ignore(progress: Progress) -> None:
@@ -58,27 +62,27 @@ def ignore(progress: Progress) -> None:
 
 @runtime_checkable
 class Logger(Checkable, Protocol):
-    """Takes numbers by name; every logger of Lightning Fabric does, such as its ``TensorBoardLogger``."""
+    """Receives numbers by name, like every logger of Lightning Fabric."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Write numbers down as those after so many steps; the engine's loggers do not agree on a type for them."""
+        """Log numbers at a step; Fabric's loggers do not agree on a type for them."""
 
 
 @runtime_checkable
 class Ends(Checkable, Protocol):
-    """A logger that is to be told of the end; those of Lightning Fabric are, and then write what they still hold."""
+    """A logger to finalise at the end, like those of Lightning Fabric, which then flush their buffers."""
 
     def finalize(self, status: str) -> None:
-        """Write what is not written yet; the status is ``"success"`` or ``"failed"``."""
+        """Flush; the status is ``"success"`` or ``"failed"``."""
 
 
 GivenLogger = Logger | Callable[[Path], Logger]
-"""A logger, or what makes one of a run's folder, which has its name only once the data are read."""
+"""A logger, or a function from the run's folder to one: the folder's name is known only once the data are read."""
 
 
 @contextlib.contextmanager
 def opened(loggers: Sequence[GivenLogger], folder: Path) -> Iterator[tuple[Logger, ...]]:
-    """Loggers of the run in a folder, for the time of a block."""
+    """Within the block, the loggers of the run in a folder."""
     made = tuple(each(folder) if callable(each) else each for each in loggers)
     status = "failed"
     try:
@@ -91,19 +95,19 @@ def opened(loggers: Sequence[GivenLogger], folder: Path) -> Iterator[tuple[Logge
 
 
 class JsonlLogger:
-    """One JSON object a line, each of them with ``"step"``; a number that is not finite is null.
+    """Logs one JSON object per line, with its ``"step"``; numbers that are not finite become null.
 
     Args:
-        path: the file; lines are added to what is there.
+        path: the file to append to.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rewind(self, step: int, epochs: int) -> None:
-        """Forget what was logged after so many steps and ended epochs, and half a line: training goes on from there.
+        """Remove a half-written line, and entries after the step and the finished epochs from which training resumes.
 
-        An epoch may have all its steps and not have ended: its end will be logged again.
+        An epoch with all its steps may still be unfinished; its end is logged again.
         """
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
@@ -117,6 +121,38 @@ class JsonlLogger:
             stream.write(json.dumps({"step": step, **finite}, ensure_ascii=False) + "\n")
 
 
+class TensorBoard:
+    """A logger that writes into ``tensorboard/`` of a run's folder; ``train(loggers=[TensorBoard])`` makes one.
+
+    Entries after the step that an interrupted run resumes from are marked as purged, because they are logged again.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if find_spec("tensorboard") is None:
+            raise ConfigError(
+                "the logger tensorboard needs a package that is not installed: pip install structpred[tensorboard]"
+            )
+        self.folder = folder
+        self._inner: TensorBoardLogger | None = None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers at a step."""
+        if self._inner is None:
+            self._inner = TensorBoardLogger(self.folder, name="tensorboard", version="", purge_step=step)
+        self._inner.log_metrics(dict(metrics), step)
+
+    def finalize(self, status: str) -> None:
+        """Flush the event file."""
+        if self._inner is not None:
+            self._inner.finalize(status)
+
+
 def of_epoch(epoch: Epoch) -> dict[str, float]:
     """An epoch's numbers by name."""
     dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
@@ -125,7 +161,7 @@ def of_epoch(epoch: Epoch) -> dict[str, float]:
 
 
 def _happened(line: str, step: int, epochs: int) -> bool:
-    """True for what was logged by then; False for later lines, and for what is no line of a log (a damaged disk)."""
+    """True for entries up to then; False for later ones, and for lines that are no entry, as on a damaged disk."""
     try:
         said = json.loads(line)
         return bool(said["step"] <= step) and not _ends_after(said, epochs)
@@ -134,21 +170,21 @@ def _happened(line: str, step: int, epochs: int) -> bool:
 
 
 def _ends_after(said: Mapping[str, float], epochs: int) -> bool:
-    """True for a line of `of_epoch` for a later epoch than the given one; within an epoch dev is not scored."""
+    """True for the `of_epoch` of a later epoch; entries within an epoch have no dev scores."""
     return said["epoch"] > epochs and any(name.startswith("dev/") for name in said)
 
 
 LEAST_REFERENCES = 20
-"""Distinct dev references below which nothing is concluded from dev outputs."""
+"""The fewest distinct dev references from which anything is concluded about dev outputs."""
 
 FEW, MANY = 0.1, 0.3
-"""Distinct outputs for each distinct reference: below ``FEW`` is a collapse after it was ``MANY``."""
+"""Distinct outputs per distinct reference: a fall below ``FEW`` from ``MANY`` or more is a collapse."""
 
 SHORT, LONG = 0.25, 4.0
-"""Length of dev outputs for that of their references: outside is a collapse after it was within half to twice."""
+"""Relative length of dev outputs: leaving this range after it was between half and twice is a collapse."""
 
 TIED, VARIED = 0.95, 0.5
-"""Share of groups whose samples all score alike: above ``TIED`` after it was below ``VARIED``, and a worse reward."""
+"""Share of groups with equal rewards: a rise above ``TIED`` from below ``VARIED`` with a worse reward is a collapse."""
 
 REMEDY = "lower the learning rate, warm up with maximum likelihood, or mix it in"
 
@@ -158,10 +194,10 @@ class CollapseWarning(UserWarning):
 
 
 def shape_of(predictions: Sequence[Symbols], examples: Sequence[Example]) -> dict[str, float]:
-    """What dev predictions look like beside the first reference of each example, however right they are.
+    """Number and length of dev predictions relative to the first references, regardless of correctness.
 
-    ``outputs`` and how many of them are ``distinct``; ``distinct_references``; ``length_ratio`` of all outputs to all
-    references, ends counted so that it is always defined.
+    The numbers of ``outputs``, ``distinct`` outputs and ``distinct_references``, and the ``length_ratio`` of all
+    outputs to all references, with ends counted so that it is always defined.
     """
     references = [example.references[0] for example in examples]
     lengths = [sum(len(each) + 1 for each in side) for side in (predictions, references)]
@@ -174,10 +210,10 @@ def shape_of(predictions: Sequence[Symbols], examples: Sequence[Example]) -> dic
 
 
 def warn_of_collapse(history: Sequence[Epoch], epochs: int) -> None:
-    """Warn where the last epoch is the first that shows a collapse.
+    """Warn if the last epoch is the first that shows a collapse.
 
     Args:
-        history: the run so far; that is all there is to remember, so a run that is resumed warns once as well.
+        history: the epochs so far; no other state is needed, so a resumed run also warns only once.
         epochs: the budget.
     """
     *before, now = (collapsed(history[: i + 1], epochs) for i in range(len(history)))
@@ -186,11 +222,11 @@ def warn_of_collapse(history: Sequence[Epoch], epochs: int) -> None:
 
 
 def collapsed(history: Sequence[Epoch], epochs: int) -> str | None:
-    """What shows that training had collapsed by the end of a history; None where nothing does.
+    """The sign of a collapse at the end of a history, as a message; None without one.
 
-    A state counts that training fell into from a better one. Where the objective learns from samples, few or short
-    outputs count also if better ones never came: from the middle of the budget on, and not before the third epoch.
-    Long ones do not: a model that has learnt little yet may just not have found the end.
+    A bad state counts if training fell into it from a better one. If the objective learns from samples, few or short
+    outputs also count without a better state before: from the middle of the budget on, and not before the third epoch.
+    Long outputs do not: a model that has learnt little may just not have learnt to end.
     """
     late = len(history) >= max(3, epochs / 2) and "zero_variance" in _diagnostics(history[-1])
     shapes = [epoch.shape for epoch in history if epoch.shape.get("distinct_references", 0) >= LEAST_REFERENCES]
@@ -228,18 +264,18 @@ def _certain_and_worse(history: Sequence[Epoch]) -> str | None:
 
 
 def _diagnostics(epoch: Epoch) -> dict[str, float]:
-    """By their last names: a sum of objectives puts the names of its parts before them."""
+    """Diagnostics by their last names, without the prefixes of a sum of objectives."""
     return {name.rpartition("/")[2]: value for name, value in epoch.diagnostics.items()}
 
 
 SHOW_EVERY = 0.5
-"""Seconds between reports of progress; reading a loss makes the device wait, so it is not done every step."""
+"""Seconds between reports of progress; reading a loss synchronises the device, so it is not done every step."""
 LOG_EVERY = 10.0
 """Seconds between entries of the log within an epoch."""
 
 
 POOR = 0.1
-"""Mean of (effective sample size − 1)/(k − 1) below which weights are poor: one draw has nearly all the weight."""
+"""Mean of (effective sample size − 1)/(k − 1) below which one draw has nearly all the weight."""
 
 
 class DiagnosticWarning(UserWarning):
@@ -247,9 +283,9 @@ class DiagnosticWarning(UserWarning):
 
 
 def warn_of_diagnostics(objective: str, history: Sequence[Epoch]) -> None:
-    """Warn of each diagnostic whose mean is not finite in the last epoch, and was in all before it.
+    """Warn about each diagnostic whose mean is not finite for the first time in the last epoch.
 
-    The loss was finite in every step that the mean is of, so it is the diagnostic alone that says nothing.
+    The mean is over steps with a finite loss, so only the diagnostic is at fault.
     """
     *before, now = (_not_finite(epoch) for epoch in history)
     for name in sorted(now.difference(*before)):
@@ -266,14 +302,14 @@ def _not_finite(epoch: Epoch) -> set[str]:
 
 
 class PoorWeightsWarning(UserWarning):
-    """Nearly all of the weight falls on one of an example's draws, so that the other draws are wasted."""
+    """One of an example's draws has nearly all the weight, so the other draws are wasted."""
 
 
 def warn_of_poor_weights(history: Sequence[Epoch]) -> None:
-    """Warn where the last epoch is the first whose weights are poor.
+    """Warn if the last epoch is the first with poor importance weights.
 
     Args:
-        history: the run so far; that is all there is to remember, so a run that is resumed warns once as well.
+        history: the epochs so far; no other state is needed, so a resumed run also warns only once.
     """
     *before, now = ([name for name, share in _effective_shares(epoch).items() if share < POOR] for epoch in history)
     if not now or any(before):
@@ -290,17 +326,17 @@ def warn_of_poor_weights(history: Sequence[Epoch]) -> None:
 
 
 def _effective_shares(epoch: Epoch) -> dict[str, float]:
-    """By the full name: a sum of objectives puts the names of its parts before it."""
+    """By full name, with the prefixes of a sum of objectives."""
     return {name: value for name, value in epoch.diagnostics.items() if name.split("/")[-1] == "effective_share"}
 
 
 class Reporter:
-    """Tells the observer and the loggers.
+    """Passes progress to the observer and numbers to the loggers.
 
     Args:
-        observer: told of progress.
-        loggers: given numbers every few seconds and at the end of every epoch.
-        epochs: how many there may be.
+        observer: receives progress.
+        loggers: receive numbers every few seconds and after every epoch.
+        epochs: the budget of epochs.
     """
 
     def __init__(self, observer: Observer, loggers: Sequence[Logger], epochs: int) -> None:
@@ -308,23 +344,23 @@ class Reporter:
         self._show, self._log = Every(SHOW_EVERY), Every(LOG_EVERY)
 
     def due(self) -> bool:
-        """True when it is time to tell how training stands."""
+        """True when it is time to report progress."""
         return self._show.due()
 
     def tell(
-        self, totals: Totals, clock: Clock, care: NonfiniteGuard, history: Sequence[Epoch], *, steps: int, share: float
+        self, totals: Totals, clock: Clock, guard: NonfiniteGuard, history: Sequence[Epoch], *, steps: int, share: float
     ) -> None:
-        """How training stands after so many steps; ``share`` of it is done."""
+        """Report progress after ``steps`` steps, when the share ``share`` of training is done."""
         epoch, dev = len(history) + 1, history[-1].dev if history else {}
         loss, (rate, left) = totals.loss(), clock.pace(share)
         self.observer(Progress("training", epoch, self.epochs, share, rate, left, loss, dev, steps))
         if self._log.due():
-            skipped, seconds = float(care.skipped), clock.seconds()
+            skipped, seconds = float(guard.skipped), clock.seconds()
             within = {"loss": loss, "tokens_per_second": rate, "skipped": skipped, "seconds": seconds}
             self._write({"epoch": epoch, **within}, steps)
 
     def end_epoch(self, epoch: Epoch, steps: int) -> None:
-        """An epoch has ended and is scored."""
+        """Log an epoch once it is scored."""
         self._write(of_epoch(epoch), steps)
 
     def _write(self, numbers: dict[str, float], steps: int) -> None:

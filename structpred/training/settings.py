@@ -1,4 +1,4 @@
-"""What a run may spend and how careful it is: settings, optimisers and learning-rate schedules."""
+"""Settings of training: the budget, optimisers and learning-rate schedules."""
 
 import math
 from abc import abstractmethod
@@ -153,14 +153,14 @@ class Trainer(Config):
         epochs: passes over the training examples.
         batch_tokens: target tokens a step, ends and padding included.
         clip: largest norm of the gradient.
-        patience: stop after so many epochs in which no metric decided for the newer weights; None trains to the end.
+        patience: stop after this many epochs without better dev scores; None trains to the end.
         precision: ``"fp32"``, or ``"bf16"`` for autocast; probabilities are in float32 either way.
-        accumulate: pieces in which the batch of a step is worked off, to save memory. The gradient stays the same,
+        accumulate: pieces in which the batch of a step is processed, to save memory. The gradient stays the same,
             but for rounding, where nothing is drawn within the step and the loss of an example depends on that
             example only. Draws within the step, those of dropout included, are as many and of the same law, but come
             out differently; what a baseline has learnt is then brought up to date after every piece.
-        max_steps: end after so many steps of the optimiser at the latest.
-        max_seconds: end after so many seconds of training at the latest, dev scores included.
+        max_steps: end after at most this many steps of the optimiser.
+        max_seconds: end after at most this many seconds of training, including dev scoring.
         average: decay of an exponential moving average of the weights, which then are what is scored and kept; None
             keeps the weights themselves.
         tolerate: so many steps in a row may have a loss or gradient that is not finite. They are skipped and
@@ -187,7 +187,7 @@ class Trainer(Config):
     compile: bool = False
 
     def share(self, epochs: float, steps: int) -> float:
-        """Share of the training done, 0 to 1, after so many epochs and steps."""
+        """Share of training done, 0 to 1, after the given epochs and steps."""
         by_steps = steps / self.max_steps if self.max_steps else 0.0
         return min(max(epochs / self.epochs, by_steps), 1.0)
 

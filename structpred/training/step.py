@@ -1,4 +1,4 @@
-"""One step: the losses of a batch, their gradient, and what the step moves on."""
+"""One training step: the losses of a batch, their gradient, and the update."""
 
 import os
 import shutil
@@ -25,23 +25,23 @@ from structpred.training.distributed import DistributedContext, without_hints
 from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
 from structpred.training.settings import Recipe
 
-Plain = tuple[Any, ...]
-"""Tensors, and behind those of outputs how many labels they have in all, and behind that the weights of draws."""
+Tensors = tuple[Any, ...]
+"""Tensors; for outputs followed by their total number of labels and the weights of draws."""
 
 
 class TrainingStep(nn.Module):
-    """Model, objective and the objective's state. Everything p and q do in training happens in `forward`.
+    """Model, objective and the objective's state. All computation with p and q in training happens in `forward`.
 
-    It takes and returns tensors and numbers, so that autocast, distribution over processes and compilation have one
-    place to act.
+    It takes and returns tensors and numbers, so that autocast, distribution over processes and compilation all apply at
+    this one place.
 
     Args:
         model: the network; called on inputs, it returns p.
-        objective: what is minimised.
+        objective: the objective.
         state: the objective's own module, or None.
         generator: source of the draws that the objective makes during a step.
         symbols: number of input symbols known from training.
-        specification: what the network was built from, which says what distribution it returns; None to trust it.
+        specification: the config of the network, which names the class of its distribution; None for no check.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class TrainingStep(nn.Module):
         self.symbols, self.specification = symbols, specification
 
     def forward(
-        self, inputs: Plain, targets: Plain, draws: Plain, step: int = 0, share: float = 0.0
+        self, inputs: Tensors, targets: Tensors, draws: Tensors, step: int = 0, share: float = 0.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Losses ``[batch]`` and diagnostics by name, for the fields of a `Batch`.
 
-        The first three are what `plain` makes of a batch, ``step`` and ``share`` are those of a `StepContext`.
+        The first three arguments come from `as_tensors`; ``step`` and ``share`` are those of a `StepContext`.
 
         Raises:
-            ConfigError: the network returns no distribution of its model's class, or the objective no losses that
-                could be minimised.
+            ConfigError: the network does not return a distribution of its model's class, or the objective's losses
+                cannot be minimised.
         """
         given = self.objective.corrupt(Sequences.from_tensors(*inputs), self.symbols, self.generator)
         losses = self.objective(
@@ -92,27 +92,27 @@ class TrainingStep(nn.Module):
         if self.specification is not None and not isinstance(p, self.specification.distribution):
             what = f"the network of {type(self.specification).__name__}"
             expected = f"its distribution, {self.specification.distribution.__name__}"
-            refuse(what, expected, f"a {type(p).__name__}", "mend its forward, or the model's `distribution`")
+            refuse(what, expected, f"a {type(p).__name__}", "correct its forward, or the model's `distribution`")
         return p
 
 
-def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
+def as_tensors(batch: Batch) -> tuple[Tensors, Tensors, Tensors]:
     """A batch as the first arguments of `TrainingStep.forward`."""
     drawn = () if batch.draws is None else batch.draws.tensors()
     return batch.inputs.tensors(), batch.targets.tensors(), drawn
 
 
 class MemoryWarning(RuntimeWarning):
-    """A batch did not fit into memory and is worked off in pieces."""
+    """A batch did not fit into memory and is processed in pieces."""
 
 
 @dataclass(frozen=True)
 class BatchLoss:
-    """What this process has seen of a step.
+    """The loss of this process's share of a batch.
 
     Attributes:
-        losses: of its examples, detached, ``[batch]``.
-        diagnostics: of the objective, ``[batch]`` each.
+        losses: the losses of its examples, detached, ``[batch]``.
+        diagnostics: the objective's diagnostics, ``[batch]`` each.
         tokens: target tokens of its examples.
     """
 
@@ -122,16 +122,16 @@ class BatchLoss:
 
 
 class Gradient:
-    """Leaves the gradient of (sum of losses) / (target tokens) of a whole batch in the parameters.
+    """Accumulates the gradient of (sum of losses) / (target tokens) of a whole batch in the parameters.
 
-    The divisor is that of the batch, whatever part of it a piece or a process has, so the sums of all parts are those
-    of the whole.
+    The divisor is that of the whole batch in every piece and process, so that the gradients of all parts add up to that
+    of the batch.
 
     Args:
-        fabric: the engine.
-        step: the `TrainingStep` as the engine has wrapped it.
-        ranks: the processes at work.
-        pieces: how many to begin with.
+        fabric: Lightning Fabric.
+        step: the `TrainingStep` as wrapped by Fabric.
+        ranks: the processes that train.
+        pieces: the initial number of pieces.
     """
 
     def __init__(self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int) -> None:
@@ -140,14 +140,13 @@ class Gradient:
 
     @property
     def alone(self) -> AbstractContextManager[object]:
-        """Keeps gradients in this process until `DistributedContext.add_gradients` adds them up, once a step."""
+        """Keeps gradients local until `DistributedContext.add_gradients` sums them, once a step."""
         return nullcontext() if self.ranks.world == 1 else self.fabric.no_backward_sync(self.step)
 
     def of(self, plan: EpochPlan, position: int, steps: int, share: float) -> BatchLoss:
-        """That of the batch at ``position``; the parameters must have no gradient yet.
+        """Compute the gradient of the batch at ``position``; the parameters must not have a gradient yet.
 
-        Where memory runs out it is worked off once more, in twice as many pieces, as long as there are examples to
-        part.
+        If memory runs out, the batch is processed again in twice as many pieces, as long as it has enough examples.
         """
         pieces = self.pieces
         while True:
@@ -159,7 +158,7 @@ class Gradient:
                     raise
                 self._warn(error)
             pieces *= 2
-            self.step.zero_grad()  # here, where the error holds no tensors of the failed attempt any more
+            self.step.zero_grad()  # here, where the error no longer holds tensors of the failed attempt
             if self.fabric.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -168,7 +167,7 @@ class Gradient:
         diagnostics: list[dict[str, Tensor]] = []
         for part in parts:
             with self.alone:
-                values, more = self.step(*plain(part), steps, share)
+                values, more = self.step(*as_tensors(part), steps, share)
                 self.fabric.backward(values.sum() / tokens)
             losses.append(values.detach())
             diagnostics.append(more)
@@ -180,15 +179,15 @@ class Gradient:
     def _warn(self, error: BaseException) -> None:
         if not self.warned:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            warnings.warn(f"a batch that does not fit into memory is worked off in pieces ({why})", MemoryWarning, 2)
+            warnings.warn(f"a batch that does not fit into memory is processed in pieces ({why})", MemoryWarning, 2)
         self.warned = True
 
 
 def compiled(step: nn.Module, device: torch.device) -> nn.Module:
-    """The step as ``torch.compile`` makes it, for batches of any shape.
+    """The step compiled by ``torch.compile`` for batches of any shape.
 
     Raises:
-        RunError: it would have to make code for a processor, and there is no compiler.
+        RunError: compilation for a CPU needs a C++ compiler, and there is none.
     """
     compilers = [os.environ.get("CXX"), "g++", "clang++"]
     if device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
@@ -204,11 +203,11 @@ def _module(what: str, found: object) -> nn.Module:
 
 @dataclass(frozen=True)
 class StepResult:
-    """A step that was taken, or skipped.
+    """The result of a step.
 
     Attributes:
         scored: losses and diagnostics of this process's examples.
-        skip: True where the step was not finite and left no trace, 0-dim and on the device.
+        skip: 0-dim and on the device; True if the step was skipped because it was not finite.
     """
 
     scored: BatchLoss
@@ -216,22 +215,22 @@ class StepResult:
 
 
 class Stepper:
-    """Takes steps and never waits for the device itself; what models and objectives wait for is in docs/training.md.
+    """Takes steps without synchronising with the device; docs/training.md lists what models and objectives wait for.
 
-    Everything random is seeded here: initial weights first, then the dropout, which has the global state from there on.
+    All randomness is seeded here: first the initial weights, then dropout, which uses the global state from then on.
 
     Args:
         recipe: the experiment.
         prepared: its data.
-        ranks: the processes at work.
+        ranks: the processes that train.
 
     Attributes:
-        model: the network that is trained.
+        model: the trained network.
         generator: source of the draws that the objective makes during a step.
-        care: counts of skipped steps.
+        guard: counts of skipped steps.
 
     Raises:
-        RunError: the device is not there.
+        RunError: the device is not available.
     """
 
     def __init__(self, recipe: Recipe, prepared: EncodedData, ranks: DistributedContext) -> None:
@@ -250,7 +249,7 @@ class Stepper:
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
         self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
         self.buffers = [] if self.modules.state is None else list(self.modules.state.buffers())
-        self.care = NonfiniteGuard(self.fabric.device)
+        self.guard = NonfiniteGuard(self.fabric.device)
 
     @property
     def device(self) -> torch.device:
@@ -259,17 +258,17 @@ class Stepper:
 
     @property
     def scored(self) -> nn.Module:
-        """The network that is scored and kept: the moving average, if there is one."""
+        """The network that is scored and kept: the moving average if there is one."""
         return self.step.model if self.average is None else self.average.model
 
     def train_step(self, plan: EpochPlan, position: int, steps: int, share: float) -> StepResult:
-        """One step of the optimiser.
+        """Take one step of the optimiser.
 
         Args:
-            plan: the epoch.
-            position: the batch in it.
-            steps: those before this one.
-            share: of the training that is done.
+            plan: the epoch's batches.
+            position: which of them.
+            steps: the number of earlier steps.
+            share: the share of training that is done.
 
         Raises:
             ConfigError: the losses do not depend on any weight.
@@ -291,22 +290,22 @@ class Stepper:
         give_back(self.buffers, before, skip)
         if self.average is not None:
             self.average.follow(steps + 1)
-        self.care.count(skip, position, doubtful)
+        self.guard.count(skip, position, doubtful)
         return StepResult(scored, skip)
 
     @torch.no_grad()
     def examine(self, plan: EpochPlan, position: int, steps: int, share: float) -> None:
-        """Compute a batch's losses once more, for nothing but the checks that make the device wait.
+        """Compute a batch's losses again with all checks, including those that synchronise with the device.
 
         Raises:
-            ConfigError: a component returns what is not finite.
+            ConfigError: a component returns a value that is not finite.
         """
         with waiting():
             for part in plan.parts(position, self.gradient.pieces, self.ranks.rank, self.ranks.world):
-                self.modules(*plain(part), steps, share)
+                self.modules(*as_tensors(part), steps, share)
 
     def state(self) -> State:
-        """Everything needed to go on with the same steps; all processes take part."""
+        """Everything needed to resume with the same steps; all processes must call it."""
         random, *others = self.ranks.gather(self.random())
         return {
             "modules": self.modules.state_dict(),
@@ -314,18 +313,18 @@ class Stepper:
             "average": None if self.average is None else self.average.model.state_dict(),
             "random": random,
             "random_of_others": others,
-            "care": self.care.state(),
+            "care": self.guard.state(),
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         self.modules.load_state_dict(state["modules"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
         self._set_random([state["random"], *state.get("random_of_others", [])])
         if "care" in state:  # not in checkpoints of version 0.1
-            self.care.restore(state["care"])
+            self.guard.restore(state["care"])
 
     def _modules(self, prepared: EncodedData) -> TrainingStep:
         recipe, sizes = self.recipe, prepared.training.sizes
@@ -341,16 +340,16 @@ class Stepper:
         )
 
     def _stream(self, name: str) -> int:
-        """A seed of this process's own; the first one's is that of a process on its own."""
+        """A seed of this process; that of the first one equals that of a single process."""
         return stream(self.recipe.seed, name, *([] if self.ranks.first else [self.ranks.rank]))
 
     def random(self) -> State:
-        """Where the streams of dropout and of the objective's draws stand."""
+        """The states of the random streams of dropout and of the objective's draws."""
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return {"torch": torch.get_rng_state(), "cuda": cuda, "objective": self.generator.get_state()}
 
     def _set_random(self, states: Sequence[State]) -> None:
-        """Of every process; one that there was not when they were saved begins its own."""
+        """Restore the states of this process; one that did not exist when they were saved keeps its own."""
         if self.ranks.rank >= len(states):
             return
         state = states[self.ranks.rank]

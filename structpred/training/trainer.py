@@ -1,4 +1,4 @@
-"""The loop that every objective is trained by."""
+"""The training loop, the same for every objective."""
 
 import contextlib
 import copy
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from structpred.blame import blaming
 from structpred.config import Config, components
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
 from structpred.results import Epoch
@@ -26,7 +26,7 @@ from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import predict, ranking, score_counts, scores
-from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, described
+from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, batch_in_symbols
 from structpred.training.monitoring import (
     Logger,
     Observer,
@@ -44,12 +44,12 @@ from structpred.vocabulary import Symbols
 
 @contextlib.contextmanager
 def without_subnormals() -> Iterator[None]:
-    """Flush subnormal numbers to zero: early in training they cost up to a third of the time.
+    """Flush subnormal numbers to zero within the block: early in training they cost up to a third of the time.
 
-    What was set before is set again: elsewhere in the process they may be meant.
+    The earlier setting is restored, because other code in the process may rely on it.
     """
     smallest = torch.tensor(torch.finfo(torch.float64).tiny, dtype=torch.float64)
-    flushing = bool(smallest / 2 == 0)  # torch has no way to ask
+    flushing = bool(smallest / 2 == 0)  # torch cannot be asked for it
     torch.set_flush_denormal(True)
     try:
         yield
@@ -59,9 +59,9 @@ def without_subnormals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; then a SIGINT stops at once.
+    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; a second SIGINT stops at once.
 
-    A second SIGTERM adds nothing: from Python 3.13 on, a pool of processes sends two to each worker when one has died.
+    A second SIGTERM is ignored: from Python 3.13 on, a process pool sends two to each worker when one has died.
     """
     received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -84,17 +84,17 @@ def signals() -> Iterator[Callable[[], bool]]:
 
 GREEDY = Decoding(beam=1)
 REHEARSED_SHARE = 0.5
-"""The share of training done that rehearsed steps are told: past any warm-up, so that they teach something."""
+"""The share of training done that rehearsed steps assume: past any warm-up, so that they change the weights."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long training takes.
+    """Measured speed of training.
 
     Attributes:
-        planning: seconds to plan an epoch, draws included.
-        step: seconds a step.
-        steps: steps an epoch.
+        planning: seconds to plan an epoch, including draws.
+        step: seconds per step.
+        steps: steps per epoch.
     """
 
     planning: float
@@ -103,34 +103,34 @@ class Pace:
 
 
 def users_modules(recipe: Recipe) -> set[str]:
-    """Where the components of an experiment are defined that are not the package's own."""
+    """The modules that define an experiment's components from outside the package."""
     parts = (recipe.task, recipe.model, recipe.objective, recipe.optimiser)
     classes = {type(each) for part in parts for each in components(part)}
     return modules_of(classes | set(map(type, recipe.scored)) | {recipe.model.distribution})
 
 
 def bound(recipe: Recipe, prepared: EncodedData) -> Recipe:
-    """The same recipe, whose rewards may read the data if they ask for more than ids."""
+    """The recipe with its rewards bound to the data, if they read more than ids."""
     context = Context(recipe.task, prepared.codec.vocabularies.labels, prepared.splits.train)
     return bind(recipe, context) if isinstance(recipe, Config) else recipe
 
 
 class Training:
-    """One run under way: everything a checkpoint must hold, and the loop that moves it on.
+    """A run in progress: everything that a checkpoint holds, and the training loop.
 
     Args:
         recipe: the experiment.
         prepared: its data.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; unless ``ranks`` says where to train.
-        observer: told of progress, in the first process.
-        ranks: the processes at work; this one alone by default.
-        loggers: given numbers every few seconds and at the end of every epoch, in the first process.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; ignored if ``ranks`` is given.
+        observer: receives progress, in the first process.
+        ranks: the processes that train; this one alone by default.
+        loggers: receive numbers every few seconds and after every epoch, in the first process.
 
     Attributes:
-        users: modules of components from outside the package, whose errors become sentences (`structpred.blame`).
+        users: modules of components from outside the package, whose errors are blamed on them (`structpred.blame`).
 
     Raises:
-        RunError: the device is not there.
+        RunError: the device is not available.
     """
 
     def __init__(
@@ -161,25 +161,25 @@ class Training:
 
     @property
     def model(self) -> nn.Module:
-        """The network that is trained."""
+        """The trained network."""
         return self.stepper.model
 
     @property
-    def care(self) -> NonfiniteGuard:
+    def guard(self) -> NonfiniteGuard:
         """Counts of skipped steps."""
-        return self.stepper.care
+        return self.stepper.guard
 
     def run(self, *, save: Callable[[State], None], save_every: float, stopping: Callable[[], bool]) -> None:
         """Train to the end of the budget.
 
         Args:
-            save: called with `state` now and then, and before stopping early.
+            save: called with `state` at intervals, and before stopping early.
             save_every: seconds between calls of ``save``.
-            stopping: asked after every step; True ends the run at once.
+            stopping: called after every step; True ends the run at once.
 
         Raises:
-            Interrupted: ``stopping`` said so; the state has been saved.
-            NotFinite: too many steps in a row had a loss or a gradient that is not finite.
+            Interrupted: ``stopping`` returned True; the state has been saved.
+            NotFinite: too many steps in a row had a loss or gradient that is not finite.
         """
         self.clock.start()
         saved = time.monotonic()
@@ -202,15 +202,15 @@ class Training:
         self.clock.stop()
 
     def rehearse(self, steps: int, *, most: float = math.inf, stopping: Callable[[], bool] = lambda: False) -> Pace:
-        """Take a few steps, to see how long they take; whoever rehearses throws the training away.
+        """Take a few steps to measure their duration; the training is to be discarded afterwards.
 
         Args:
-            steps: how many, at most.
-            most: seconds after which no further one is begun.
-            stopping: asked after every step.
+            steps: the maximum number of steps.
+            most: seconds after which no further step begins.
+            stopping: called after every step.
 
         Raises:
-            Interrupted: ``stopping`` said so.
+            Interrupted: ``stopping`` returned True.
         """
         began = time.monotonic()
         plan = self._plan()
@@ -223,19 +223,19 @@ class Training:
             taken = number + 1
             if stopping():
                 raise Interrupted
-        self.totals.loss()  # waits for the device
+        self.totals.loss()  # synchronises with the device
         self.position = 0
         return Pace(planned - began, (time.monotonic() - planned) / max(taken, 1), len(plan))
 
     def finished(self) -> bool:
-        """True at the end of the budget, or once patience is out; never within an epoch, whose end has its score."""
+        """True at the end of the budget or of patience; never within an epoch, which is scored at its end."""
         trainer = self.recipe.trainer
         waited = self.epoch - (self.best.improved if self.best else 0)
         over = self.epoch >= trainer.epochs or waited >= (trainer.patience or trainer.epochs) or self._spent()
         return over and self.position == 0
 
     def predict(self, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
-        """The output for each source by the weights as they are scored, shared out over the processes."""
+        """The output for each source by the weights that are scored, divided among the processes."""
         model, codec = self.stepper.scored, self.prepared.codec
         return self.ranks.spread(lambda part: predict(model, codec, part, decoding), sources)
 
@@ -265,7 +265,7 @@ class Training:
             )
 
     def _train(self, plan: EpochPlan, share: float | None = None) -> None:
-        """One step; ``share`` of the training is done, by default what really is."""
+        """Take one step; ``share`` of the training is assumed done, by default the actual share."""
         if share is None:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
@@ -279,20 +279,20 @@ class Training:
             self._refuse_what_is_not_finite(plan)
 
     def _report(self, share: float) -> None:
-        self.reporter.tell(self.totals, self.clock, self.care, self.history, steps=self.steps, share=share)
+        self.reporter.tell(self.totals, self.clock, self.guard, self.history, steps=self.steps, share=share)
 
     def _refuse_what_is_not_finite(self, plan: EpochPlan) -> None:
-        """Blame what a component returned if it can be told, and the loss or its gradient otherwise."""
-        most = int(self.care.longest)
+        """Blame the value that a component returned if it can be identified, otherwise the loss or its gradient."""
+        most = int(self.guard.longest)
         if most >= self.recipe.trainer.tolerate:
-            position, objective = int(self.care.position), type(self.recipe.objective).__name__
+            position, objective = int(self.guard.position), type(self.recipe.objective).__name__
             with blaming(self.users):
                 self.stepper.examine(plan, position, self.steps, self.recipe.trainer.share(self.epoch, self.steps))
-            what = f"the loss of {objective}" if self.care.by_loss else f"the gradient of the loss of {objective}"
-            raise NotFinite(what, most, self.epoch + 1, described(plan, position, self.prepared))
+            what = f"the loss of {objective}" if self.guard.by_loss else f"the gradient of the loss of {objective}"
+            raise NotFinite(what, most, self.epoch + 1, batch_in_symbols(plan, position, self.prepared))
 
     def _finish_epoch(self) -> None:
-        """Score the dev set, keep the weights if they are the best, and begin the next epoch."""
+        """Score the dev set, keep the weights if they are the best, and start the next epoch."""
         metrics, dev = self.recipe.task.metrics, self.prepared.splits.dev
         predictions = self.predict([each.source for each in dev], GREEDY)
         scored = self.recipe.scored
@@ -313,14 +313,14 @@ class Training:
         self._keep(ranking(metrics, found))
 
     def _keep(self, ranked: tuple[float, ...]) -> None:
-        """Keep the weights unless earlier ones scored better; only better ones count as progress."""
+        """Keep the weights unless earlier ones scored better; only a better score counts as progress."""
         before = self.best
         if before is None or ranked >= before.ranking:
             improved = self.epoch if before is None or ranked > before.ranking else before.improved
             self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.scored.state_dict()))
 
     def state(self) -> State:
-        """Everything needed to go on exactly where this stands; all processes take part."""
+        """Everything needed to resume exactly here; all processes must call it."""
         return {
             **self.stepper.state(),
             "where": {"epoch": self.epoch, "position": self.position, "steps": self.steps},
@@ -331,7 +331,7 @@ class Training:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         self.stepper.restore(state)
         self.epoch, self.position, self.steps = (state["where"][key] for key in ("epoch", "position", "steps"))
         self.best = Best(**state["best"]) if state["best"] else None

@@ -1,6 +1,6 @@
-"""Which steps promise never to wait for the device, and what the others wait for.
+"""Which steps promise never to synchronise with the device, and why the others must.
 
-A step that does not wait is queued while the device still works on the ones before it, so that Python costs nothing as
+A step that does not synchronise is queued while the device still works on earlier ones, so that Python costs no time as
 long as it is the faster of the two. The promise is that of a step under ``structpred.returned.waiting(False)``, as most
 steps of training are; those after which training reports look at numbers in any case.
 """
@@ -15,8 +15,8 @@ from structpred.payoffs import Payoff
 
 CHAIN = "a chain asks for its lengths, for the range of its transitions and whether scores in an expectation forbid any"
 SYMBOLS = "drawing and searching ask after every symbol whether all outputs have ended"
-EDITS = "edit distances are counted by the processor"
-TEXT = "symbols and text are made of labels, and rewards of them computed, by the processor"
+EDITS = "edit distances are counted on the CPU"
+TEXT = "symbols and text are made from labels, and their rewards computed, on the CPU"
 NOISE = "noise on inputs is drawn where it falls, and how often it falls is known only then"
 FIT = "a baseline that learns is fitted to the steps that there are, by a solver whose answer is checked"
 WORDS = "each word of a batch is spelt once, and how many there are is known only then"
@@ -34,7 +34,7 @@ OF_PARTS: Mapping[str, str] = {
 
 
 def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
-    """What a step waits for; nothing where it promises not to wait.
+    """The reasons why a step synchronises with the device; none if it promises not to.
 
     Components from outside the package promise nothing, and nothing is known of them here.
     """
@@ -53,7 +53,7 @@ def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
 
 
 def promises(objective: Objective, model: Model) -> bool:
-    """True where a step never waits for the device."""
+    """True if a step never synchronises with the device."""
     return not reasons(objective, model)
 
 

@@ -8,11 +8,11 @@ import optuna
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from structpred.plain import plain
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
 from structpred.report.drawing import COLOURS, INK, chart, draw_estimate
 from structpred.statistics import Estimate, estimate, fixed
+from structpred.text import plain
 from structpred.tuning.outcomes import Conventions, Importances, Outcome, Result, conventions
 from structpred.tuning.summary import Optimum, budget, conclusion, not_worse, notes, number, optimum, short
 

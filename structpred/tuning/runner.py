@@ -14,7 +14,7 @@ from rich.console import Console
 
 from structpred.display import Overview, duration
 from structpred.engine import Engine, Handle
-from structpred.engine.progress import read_epochs
+from structpred.engine.coordination import read_epochs
 from structpred.engine.worker import Outcome, failed
 from structpred.errors import Interrupted, RunError
 from structpred.experiment import Experiment
@@ -113,7 +113,7 @@ class RunningTrial:
         if self._pruned:
             self._end(f"pruned after epoch {self._pruned}", TrialState.PRUNED)
         elif outcome.machine:
-            raise RunError(f"{outcome.failure}; finished trials are kept, and the same command goes on from here")
+            raise RunError(f"{outcome.failure}; finished trials are kept, and the same command resumes from here")
         elif outcome.failure:
             self._end(outcome.failure)
         else:

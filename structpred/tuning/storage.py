@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from structpred.errors import ConfigError, RunError
-from structpred.files import described, naming
+from structpred.files import naming, os_error_message
 
 PACKAGES = {"postgresql": "structpred[postgresql]", "mysql": "pymysql", "grpc": "structpred[grpc]"}
 """The package to install for a kind of URL."""
@@ -194,7 +194,7 @@ def _journal(path: Path) -> JournalStorage:
     except ConfigError:
         raise
     except OSError as error:
-        raise RunError(f"{path} cannot be used as a journal file: {described(error)}") from error
+        raise RunError(f"{path} cannot be used as a journal file: {os_error_message(error)}") from error
     except Exception as error:  # Optuna replays the records and may fail in any way
         raise RunError(
             f"{path} is a journal of studies, but {_damage(path)}; restore a copy of it, or name another file"

@@ -13,12 +13,12 @@ from structpred.config import Few, Interval, coerce
 from structpred.engine import open_engine
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.plain import refuse_unseen
 from structpred.provenance import environment
 from structpred.report import best, terminal
 from structpred.report.document import Document
 from structpred.report.files import FORMAT, write_files, written
 from structpred.task import loaded
+from structpred.text import refuse_unseen
 from structpred.training.data import Tokenizer, warn_of_unknown
 from structpred.training.trainer import signals
 from structpred.tuning import layout, outcomes

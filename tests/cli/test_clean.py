@@ -78,7 +78,7 @@ def test_clean_removes_nothing_when_nobody_answers(
     two_runs(tmp_path, capsys)
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["clean"]) == 2
-    assert "nobody answered, so nothing was removed; add --yes" in capsys.readouterr().err
+    assert "there was no answer, so nothing was removed; add --yes" in capsys.readouterr().err
     assert len(list((tmp_path / "runs").iterdir())) == 2
 
 

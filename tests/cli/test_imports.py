@@ -175,7 +175,7 @@ def test_the_traceback_is_shown_where_it_is_asked_for(
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("structpred.cli.training.train", lambda *given, **more: int("x"))
+    monkeypatch.setattr("structpred.cli.runs.train", lambda *given, **more: int("x"))
     monkeypatch.setattr("structpred.blame._users", lambda filename: False)  # this file would count as a user's
     with pytest.raises(ValueError, match="invalid literal"):
         main(["train", *FILES])

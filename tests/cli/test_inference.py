@@ -7,8 +7,8 @@ import pytest
 
 from structpred.cli import main
 from structpred.runs import Run
-from structpred.tables import unescaped
 from structpred.tasks import Tsv
+from structpred.text import unescaped
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

@@ -229,7 +229,7 @@ def test_too_little_memory_is_one_line(capsys: pytest.CaptureFixture[str], monke
     def too_large(*arguments: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
 
-    monkeypatch.setattr("structpred.cli.training.train", too_large)
+    monkeypatch.setattr("structpred.cli.runs.train", too_large)
     assert main(["train", *FILES]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("structpred: expected more memory than there is; lower trainer.batch_tokens")
@@ -239,9 +239,9 @@ def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], m
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("structpred.cli.training.train", interrupted)
+    monkeypatch.setattr("structpred.cli.runs.train", interrupted)
     assert main(["train", *FILES]) == 130
-    assert capsys.readouterr().err == "structpred: interrupted; the same command goes on from here\n"
+    assert capsys.readouterr().err == "structpred: interrupted; the same command resumes from here\n"
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from structpred.cli import main
-from structpred.cli.reporting import document_of
+from structpred.cli.comparing import document_of
 from structpred.report.document import Figure
 
 pytestmark = pytest.mark.usefixtures("own_folder")

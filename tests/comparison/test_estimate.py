@@ -18,7 +18,7 @@ from structpred.comparison import estimate
 from structpred.comparison.estimate import FEWEST, SETTLING, STARTING, STEPS, jobs, known, rehearsed
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import costs
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.errors import Interrupted
 from structpred.experiment import Experiment
 from structpred.models import CRF, Seq2Seq
@@ -86,7 +86,7 @@ def test_what_cannot_be_rehearsed_has_a_reason_instead_of_a_cost(tmp_path: Path)
 def test_an_interrupted_run_is_estimated_by_the_rest(tmp_path: Path) -> None:
     taken = iter(range(100))
     experiment = replace(TINY, trainer=Trainer(epochs=40, batch_tokens=40))
-    from structpred.engine.progress import ProgressFile
+    from structpred.engine.coordination import ProgressFile
 
     plan = Plan.of({"ML": experiment}, (0,), None, tmp_path)
     with pytest.raises(Interrupted):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from structpred.comparison.plan import Plan, unfinished
-from structpred.engine.progress import ProgressFile, read_progress
+from structpred.engine.coordination import ProgressFile, read_progress
 from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq

@@ -251,7 +251,7 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
             assert re.search(r"a worker process died during a run with exit code -9; \w+ resumes from its la", errors)
             break
         if victim == "group":
-            assert errors.splitlines()[-1] == "structpred: interrupted; the same command goes on from here"
+            assert errors.splitlines()[-1] == "structpred: interrupted; the same command resumes from here"
         assert len(list(root.glob("*/checkpoint.pt"))) == 2
         assert not list(root.glob("*/result.json"))
     assert not list(root.glob(".*")), "the permits of the killed ones are gone as well"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from structpred.decoding import Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq

@@ -7,10 +7,10 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from structpred.decoding import Decoding
 from structpred.distributions import Factorised, LinearChain
 from structpred.distributions.protocols import (
     CrossEntropy,
+    Decoding,
     LocalScores,
     LogPartition,
     LogProb,

@@ -5,11 +5,12 @@ import pytest
 import torch
 import torchcrf
 
-from structpred.decoding import Decode, Decoding
 from structpred.distributions import Factorised, LinearChain
 from structpred.distributions.protocols import (
     Argmax,
     CrossEntropy,
+    Decode,
+    Decoding,
     Distribution,
     Entropy,
     ExpectedScore,

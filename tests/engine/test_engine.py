@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from structpred.engine import Engine, Handle, WorkerDied, open_engine, worker
+from structpred.engine.coordination import expiry, permits, read_epochs
 from structpred.engine.driver import TRIES
 from structpred.engine.executors import WorkerLost
-from structpred.engine.permits import expiry, permits
-from structpred.engine.progress import read_epochs
 from structpred.engine.worker import Outcome
 from structpred.errors import CodeError, DataError
 from structpred.experiment import Experiment
@@ -204,7 +203,7 @@ def test_data_are_read_once_for_a_driver_and_again_for_the_next(
 
 
 def test_a_permit_expires_with_its_run_and_with_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("structpred.engine.permits.LOOK", 0.0)
+    monkeypatch.setattr("structpred.engine.coordination.LOOK", 0.0)
     with permits(tmp_path / "runs") as issued:
         one, other = issued.issue(), issued.issue()
         expired = [expiry(one), expiry(other)]

@@ -12,8 +12,8 @@ from rich.console import Console
 from structpred import compare
 from structpred.engine import WorkerDied, clusters, open_engine
 from structpred.engine.clusters import cluster, slurm
+from structpred.engine.coordination import read_epochs
 from structpred.engine.executors import WorkerLost
-from structpred.engine.progress import read_epochs
 from structpred.engine.worker import Outcome
 from structpred.errors import ConfigError, RunError
 from structpred.runs import train

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from structpred import experiments
-from structpred.cli.sources import load_panels
+from structpred.cli.comparing import load_panels
 from structpred.comparison.panels import Panel, planned
 from structpred.errors import Interrupted
 from structpred.experiment import Experiment

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from structpred.cli.sources import load_panels
+from structpred.cli.comparing import load_panels
 from structpred.experiments import five_objectives
 from structpred.experiments.benchmarks.__main__ import benchmarks
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from scipy import stats
 
-from structpred.decoding import Decoding
 from structpred.distributions.autoregressive import Autoregressive
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
 from structpred.models import Seq2Seq, seq2seq
 from structpred.sequences import Sequences
-from structpred.training.distributed import processor_has_bf16
+from structpred.training.distributed import cpu_has_bf16
 from tests.support.tiny import as_candidates, strings, tiny_p, tiny_seq2seq
 
 FALSE_ALARM = 1e-4
@@ -193,7 +193,7 @@ def test_an_odd_state_is_refused() -> None:
         Seq2Seq(hidden=255)
 
 
-@pytest.mark.skipif(not processor_has_bf16(), reason="PyTorch cannot run an LSTM in bf16 on this processor")
+@pytest.mark.skipif(not cpu_has_bf16(), reason="PyTorch cannot run an LSTM in bf16 on this processor")
 def test_probabilities_are_at_least_float32_under_autocast() -> None:
     module = tiny_seq2seq(2, sharpness=1.0).float().eval()
     with torch.autocast("cpu", torch.bfloat16):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from structpred.decoding import Decoding
 from structpred.distributions.factorised import Factorised
 from structpred.distributions.linear_chain import LinearChain
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError, DataError
 from structpred.experiment import Experiment
 from structpred.metrics import SymbolErrorRate
@@ -21,7 +21,7 @@ from structpred.task import Example, Splits
 from structpred.tasks import Conll, LetterTagging
 from structpred.training import Adam, Trainer
 from structpred.training.data import EncodedData
-from structpred.training.distributed import processor_has_bf16
+from structpred.training.distributed import cpu_has_bf16
 from tests.support.tagging import TAGGERS, tiny_tagger
 from tests.support.tiny import Copying, as_candidates, strings
 
@@ -143,7 +143,7 @@ def test_both_distributions_fix_the_length() -> None:
     assert CRF.distribution is LinearChain
 
 
-@pytest.mark.skipif(not processor_has_bf16(), reason="PyTorch cannot run an LSTM in bf16 on this processor")
+@pytest.mark.skipif(not cpu_has_bf16(), reason="PyTorch cannot run an LSTM in bf16 on this processor")
 @pytest.mark.parametrize("kind", TAGGERS)
 def test_probabilities_are_at_least_float32_under_autocast(kind: type[Tagger]) -> None:
     module: nn.Module = tiny_tagger(kind, sharpness=1.0).float().eval()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from structpred.decoding import Decoding
 from structpred.distributions import Autoregressive, Factorised
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import CRF, Seq2Seq

@@ -14,11 +14,11 @@ from filelock import FileLock
 
 from structpred import compare
 from structpred.distributions.protocols import LogProb
-from structpred.engine.progress import ProgressFile
+from structpred.engine.coordination import ProgressFile
 from structpred.engine.worker import Request, train_run
 from structpred.errors import CodeError, RunError
 from structpred.experiment import Experiment
-from structpred.files import described, write_atomically
+from structpred.files import os_error_message, write_atomically
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
@@ -164,7 +164,7 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
         write_atomically(tmp_path / "a.json", "{}")
-    assert described(caught.value) == f"{tmp_path / 'a.json'}: No space left on device"
+    assert os_error_message(caught.value) == f"{tmp_path / 'a.json'}: No space left on device"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,7 +172,7 @@ def test_a_full_disk_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.
 def test_a_log_and_progress_on_a_full_disk() -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         JsonlLogger(Path("/dev/full")).log_metrics({"loss": 1.0}, 1)
-    assert described(caught.value) == "/dev/full: No space left on device"
+    assert os_error_message(caught.value) == "/dev/full: No space left on device"
 
 
 def test_progress_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def test_a_worker_with_other_code_than_the_comparison_says_so(tmp_path: Path) ->
     permit = tmp_path / "permit"
     permit.touch()
     outcome = train_run(Request(TINY, tmp_path, "cpu", Folder(tmp_path / ("0" * 16)), permit))
-    assert re.search("instead of .*, because its files of code or data are not those of the driver", outcome.failure)
+    assert re.search("instead of .*, because its code or data differ from the driver's", outcome.failure)

@@ -57,7 +57,7 @@ CALLERS = {  # which function of the project it is that waits, for each reason t
     "structpred/distributions/search.py: __init__": waits.SYMBOLS,
     "structpred/distributions/search.py: drop_finished": waits.SYMBOLS,
     "structpred/distributions/search.py: ranked": waits.SYMBOLS,
-    "structpred/distributions/autoregressive.py: _cells": waits.SYMBOLS,
+    "structpred/distributions/autoregressive.py: _positions": waits.SYMBOLS,
     "structpred/objectives/mixer.py: losses": waits.SYMBOLS,
     "structpred/rewards/edit_distance.py: _here": waits.EDITS,
     "structpred/sequences.py: tolist": waits.TEXT,
@@ -162,7 +162,7 @@ def test_a_step_mixes_no_devices_and_waits_for_what_is_listed_and_nothing_else(
         move(there.modules)
         there.parameters = [each for each in there.modules.parameters() if each.requires_grad]
         there.optimizer = experiment.optimiser.build(there.parameters)  # unwrapped
-        there.care = NonfiniteGuard(DEVICE)
+        there.guard = NonfiniteGuard(DEVICE)
         there.buffers = [] if there.modules.state is None else list(there.modules.state.buffers())
         plan = epoch(experiment, prepared, DEVICE)
         watch.waited.clear()

@@ -16,7 +16,7 @@ from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.runs import Run, train
 from structpred.training import Trainer
-from structpred.training.tensorboard import TensorBoard
+from structpred.training.monitoring import TensorBoard
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -91,6 +91,6 @@ def test_tensorboard_from_the_command_line_and_without_its_package(
     (folder,) = Path("runs").iterdir()
     run = Run.load(folder)
     assert [step for step, _ in read_back(run, "loss")][-1] == run.result.steps
-    monkeypatch.setattr("structpred.training.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("structpred.training.monitoring.find_spec", lambda name: None)
     assert main([*command, "seed=1", "--logger", "tensorboard"]) == 2
     assert "pip install structpred[tensorboard]" in capsys.readouterr().err

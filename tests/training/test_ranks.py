@@ -113,7 +113,7 @@ def test_the_engine_gives_no_hints_about_the_device(
         rank_zero_info("You are using a device that has Tensor Cores.")
 
     monkeypatch.setattr("lightning_fabric.accelerators.CPUAccelerator.setup_device", hinting)
-    monkeypatch.setattr("structpred.training.distributed.processor_has_bf16", lambda: True)
+    monkeypatch.setattr("structpred.training.distributed.cpu_has_bf16", lambda: True)
     with caplog.at_level("INFO"):
         DistributedContext("cpu").fabric("bf16")
         Training(TINY, EncodedData.of(TINY.task.load(), TINY.model), device="cpu")

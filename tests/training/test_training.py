@@ -25,10 +25,10 @@ from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.registry import objectives
 from structpred.runs import Folder, Run, train
 from structpred.sequences import Sequences
-from structpred.tables import read_predictions
+from structpred.text import read_predictions
 from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Trainer, checkpoint
 from structpred.training.data import EncodedData
-from structpred.training.distributed import processor_has_bf16
+from structpred.training.distributed import cpu_has_bf16
 from structpred.training.monitoring import Progress, ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
@@ -303,7 +303,7 @@ def test_the_best_epoch_on_dev_is_kept(tmp_path: Path) -> None:
 
 def test_half_precision_trains_with_losses_in_single_precision(tmp_path: Path) -> None:
     bf16 = replace(TINY, trainer=Trainer(epochs=1, precision="bf16"))
-    if not processor_has_bf16():
+    if not cpu_has_bf16():
         with pytest.raises(RunError, match="bf16 instructions"):
             train(bf16, root=tmp_path)
         return

@@ -160,7 +160,7 @@ def test_a_driver_that_is_told_to_end_puts_its_trials_back(tmp_path: Path, numbe
         workers = wait_for_runs(process, tmp_path / "runs", 0)
         process.send_signal(number)
         errors = said(process)
-    assert errors.splitlines()[-1].endswith("interrupted; the same command goes on from here")
+    assert errors.splitlines()[-1].endswith("interrupted; the same command resumes from here")
     assert not any(map(alive, workers))
     trials = trials_of(storage)
     assert TrialState.RUNNING not in {trial.state for trial in trials}

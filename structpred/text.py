@@ -1,12 +1,60 @@
-"""Tables of text between tabs: a line a row whatever the text holds, so that everything can be read back as it was."""
+"""Text that stays on one line: what users wrote, cells of tables, and tables of predictions."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from structpred.errors import DataError
+from structpred.errors import ConfigError, DataError
 from structpred.reading import read_lines
+
+# Control characters, lone surrogates, noncharacters, and marks that reverse the text: XML cannot represent the first
+# three, and terminals execute the first.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_SPACE = re.compile(r"[ \t]*[\r\n\t]\s*")
+
+
+def plain(text: str) -> str:
+    r"""The text on one line, with invisible characters escaped.
+
+    >>> plain("two\nlines"), plain("red \x1b[31m")
+    ('two lines', 'red \\x1b[31m')
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), _SPACE.sub(" ", text))
+
+
+def refuse_unseen(name: object, what: str) -> None:
+    """Refuse a name that is not one line of text.
+
+    Raises:
+        ConfigError: it is empty, not a string, or contains control characters.
+    """
+    if not isinstance(name, str) or not name.strip() or plain(name) != name:
+        raise ConfigError(f"{what} must be one line of text without control characters, but got {name!r:.80}")
+
+
+def file_stems(names: list[str]) -> dict[str, str]:
+    """A distinct file-name stem for each name, even on file systems that ignore case.
+
+    >>> file_stems(["Learning rate", "learning-rate", "日本", "?"])
+    {'Learning rate': 'learning_rate', 'learning-rate': 'learning_rate_2', '日本': '日本', '?': 'experiment'}
+    """
+    stems: dict[str, str] = {}
+    for name in names:
+        words = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", name).casefold()).strip("_")
+        stem = _cut(words) or "experiment"
+        number = 1
+        while (numbered := stem if number == 1 else f"{stem}_{number}") in stems.values():
+            number += 1
+        stems[name] = numbered
+    return stems
+
+
+def _cut(words: str) -> str:
+    """At most 100 bytes, which leaves room in a file name of 255."""
+    return words.encode()[:100].decode(errors="ignore").strip("_")
+
 
 _HEADING = "source\tprediction\treferences"
 _SEPARATOR = " | "
@@ -17,11 +65,11 @@ _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 
 
 def escaped(text: str) -> str:
-    r"""A text as it stands in a cell.
+    r"""Escape a text for a cell of a table.
 
     A backslash becomes ``\\``, a tab ``\t``, a line feed ``\n``, a carriage return ``\r``, and any other character
     that controls or ends a line ``\u`` and its four digits. A bar between spaces, which separates references, becomes
-    ``\|``. Everything else stands for itself.
+    ``\|``. Everything else stays unchanged.
 
     >>> print(escaped("a | b|c\td"))
     a \| b|c\td
@@ -30,13 +78,13 @@ def escaped(text: str) -> str:
 
 
 def unescaped(cell: str) -> str:
-    r"""The text that `escaped` wrote.
+    r"""The inverse of `escaped`.
 
     >>> unescaped(escaped("a | b\t\\t")) == "a | b\t\\t"
     True
 
     Raises:
-        DataError: a backslash begins none of its escapes.
+        DataError: a backslash does not begin one of its escapes.
     """
     return _ESCAPE.sub(lambda found: _character(found[0]), cell)
 
@@ -56,7 +104,7 @@ class Outcome:
     Attributes:
         source: the input.
         prediction: the output.
-        references: the outputs that are right.
+        references: the correct outputs.
     """
 
     source: str
@@ -65,7 +113,7 @@ class Outcome:
 
 
 def predictions_table(rows: Iterable[Outcome]) -> str:
-    """The text of a table of predictions: a heading, then a row a line; references stand between ``" | "``."""
+    """A table of predictions: a heading, then one row per line; references are separated by ``" | "``."""
     lines = [
         f"{escaped(row.source)}\t{escaped(row.prediction)}\t{_SEPARATOR.join(map(escaped, row.references))}"
         for row in rows
@@ -74,10 +122,10 @@ def predictions_table(rows: Iterable[Outcome]) -> str:
 
 
 def read_predictions(path: str | Path) -> list[Outcome]:
-    """The rows of a table of predictions, such as the ``test.predictions.tsv`` of a run.
+    """Read a table of predictions, such as the ``test.predictions.tsv`` of a run.
 
     Raises:
-        DataError: it cannot be read or is another table; the message names the line.
+        DataError: it cannot be read or is no such table; the message names the line.
     """
     (heading, where), *lines = read_lines(path)
     if heading != _HEADING:

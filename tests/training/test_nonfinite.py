@@ -100,7 +100,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted_and_leaves_no_trace(gr
         assert all(same) if position == 2 else not all(same)
         if position == 2:
             assert moments == [state["step"] for state in run.stepper.optimizer.state.values()]
-    assert int(run.care.skipped) == int(run.care.longest) == 1
+    assert int(run.guard.skipped) == int(run.guard.longest) == 1
     assert int(run.totals.tokens) == plan.tokens(0) + plan.tokens(1)
     assert math.isfinite(run.totals.loss())
     assert math.isfinite(run.totals.diagnostics()["loss"])
@@ -149,7 +149,7 @@ class Hungry(MaximumLikelihood):
 
 
 def test_a_batch_that_does_not_fit_is_split_until_it_does(tmp_path: Path) -> None:
-    with pytest.warns(MemoryWarning, match=r"worked off in pieces \(CUDA out of memory") as caught:
+    with pytest.warns(MemoryWarning, match=r"processed in pieces \(CUDA out of memory") as caught:
         split = train(replace(TINY, objective=Hungry()), root=tmp_path)
     assert len(caught) == 1, "said once"
     whole = train(TINY, root=tmp_path)

@@ -1,0 +1,315 @@
+"""``structpred train``, ``evaluate``, ``predict`` and ``clean``: commands on single runs."""
+
+import contextlib
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.prompt import Confirm
+
+from structpred.cli import assignments
+from structpred.cli.commands import Clean, Evaluate, Predict, Train
+from structpred.display import show_table, summary, watching
+from structpred.distributions.protocols import Decoding
+from structpred.errors import Busy, ConfigError, DataError, RunError
+from structpred.experiment import Experiment
+from structpred.files import file_to_write, folder_to_write, write_atomically
+from structpred.reading import each_line, read_bytes, read_stream
+from structpred.runs import Run, named, train
+from structpred.runs.folder import Folder
+from structpred.runs.lock import remove, strangers, tidy
+from structpred.sequences import Source
+from structpred.task import Splits, loaded
+from structpred.text import escaped, plain
+from structpred.training.data import warn_of_unknown
+from structpred.training.distributed import in_first
+from structpred.training.evaluation import check_metrics, n_best, predict
+from structpred.training.monitoring import Observer, Progress, TensorBoard, ignore
+
+
+def train_one(given: Train, console: Console) -> None:
+    """Train and print the scores and the folder."""
+    folder_to_write(given.root)
+    torch.set_num_threads(given.threads)
+    experiment = assignments.experiment(given.words, None if given.start is None else _continued(given, given.start))
+    if given.devices * given.nodes > 1 and not in_first():
+        _train(given, experiment, ignore)
+        return
+    errors, phases = Console(stderr=True, highlight=False, markup=False), set()
+    with watching(errors, "training") as observer:
+
+        def follow(progress: Progress) -> None:
+            phases.add(progress.phase)
+            observer(progress)
+
+        finished = _train(given, experiment, follow)
+    if "testing" in phases:  # it was trained just now
+        errors.print(summary(finished.result), soft_wrap=True)
+    wanted = [metric.name for metric in experiment.reported]
+    shown = {split: {name: each[name] for name in wanted} for split, each in finished.result.scores.items()}
+    show_scores(shown, console)
+    console.print(f"Run: {finished.folder.path}", soft_wrap=True)
+
+
+def _train(given: Train, experiment: Experiment, observer: Observer) -> Run:
+    return train(
+        experiment,
+        root=given.root,
+        device=given.device,
+        devices=given.devices,
+        nodes=given.nodes,
+        observer=observer,
+        loggers=() if given.logger is None else (TensorBoard,),
+    )
+
+
+def _continued(given: Train, path: Path) -> Experiment:
+    """The experiment of a finished run, with that run as its start.
+
+    Raises:
+        ConfigError: the run is in another root or out of date, or an assignment contradicts it.
+    """
+    for word in given.words:
+        if word.partition("=")[0].partition(".")[0] in ("task", "model", "seed", "start"):
+            raise ConfigError(f"task, model and seed are those of --start, but got {word!r}; leave it out")
+    start = Run.load(named(path if len(path.parts) > 1 or path.is_dir() else given.root / path).path)
+    path = start.folder.path
+    if path.resolve().parent != given.root.resolve():
+        raise ConfigError(f"the run to start from must be in {given.root}, but got {path}; add --root {path.parent}")
+    if start.experiment.identity(loaded(start.experiment.task).digest) != start.result.identity:
+        raise ConfigError(f"{path}: its data or its components have changed since this run; train it again first")
+    return replace(start.experiment, start=start.experiment)
+
+
+def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:
+    """Print metrics by split in percent."""
+    names = list(next(iter(found.values())))
+    rows = [(split, *(f"{values[name]:.2f}" for name in names)) for split, values in found.items()]
+    show_table(console, ("split", *names), rows)
+
+
+def evaluate(given: Evaluate, console: Console) -> None:
+    """Predict, score and print."""
+    for word in given.words:
+        if not word.startswith(("task.", "metrics=")):
+            raise ConfigError(
+                f"only the task and the metrics of a finished run may be assigned to, but got {word!r}; use task.… or "
+                "metrics="
+            )
+    run = Run.load(given.path)
+    wanted = assignments.experiment(given.words, run.experiment)
+    examples = getattr(loaded(wanted.task), given.split)
+    check_metrics(wanted.metrics, Splits((), (), examples, ""), wanted.task)
+    warn_of_unknown(Splits((), (), examples, ""), run.codec)
+    found = run.evaluate(
+        examples, decoding=None if given.beam is None else Decoding(beam=given.beam), metrics=wanted.reported
+    )
+    show_scores({given.split: found}, console)
+    for metric in wanted.reported:
+        console.print(metric.signature, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One line of input.
+
+    Attributes:
+        text: the line; empty if it cannot be read.
+        source: the parsed line, or the error.
+    """
+
+    text: str
+    source: Source | DataError
+
+
+def write_predictions(given: Predict) -> None:
+    """Read everything, predict everything, then write."""
+    if given.n_best is not None and given.beam is not None:
+        raise ConfigError("--n-best searches with a beam as wide as the list, so give it or --beam, not both")
+    if given.output:
+        file_to_write(given.output)
+    elif sys.stdout is None:
+        raise ConfigError("predictions go to the standard output, but that is closed; name a file by --output")
+    run = Run.load(given.path)
+    inputs = list(_inputs(given, run))
+    text = "".join(f"{line}\n" for line in _lines(given, run, inputs))
+    if given.output:
+        write_atomically(given.output, text)
+    else:
+        sys.stdout.write(text)
+    bad = sum(isinstance(each.source, DataError) for each in inputs)
+    if bad:
+        raise DataError(
+            f"{bad} of {len(inputs)} inputs cannot be read and have {'empty' if given.n_best is None else 'no'} "
+            "lines in the output; correct them"
+        )
+
+
+def _inputs(given: Predict, run: Run) -> Iterator[Input]:
+    """Every line; an unreadable one is reported at once, or raised if the command is strict."""
+    content, name = _content(given)
+    for line, where in each_line(content, name):
+        try:
+            if isinstance(line, DataError):
+                raise line
+            yield Input(line, run.read(line, keep_unknown=given.keep_unknown, where=where))
+        except DataError as error:
+            if given.strict:
+                raise
+            if sys.stderr is not None:
+                print(f"structpred: {' '.join(plain(str(error)).split())}", file=sys.stderr)
+            yield Input("", error)
+
+
+def _content(given: Predict) -> tuple[bytes, str]:
+    if given.file:
+        return read_bytes(given.file), given.file.name
+    if sys.stdin is None:
+        raise ConfigError("inputs come from the standard input, but that is closed; name a file")
+    return read_stream(sys.stdin.buffer.read, "standard input"), "standard input"
+
+
+def _lines(given: Predict, run: Run, inputs: Iterable[Input]) -> Iterator[str]:
+    """The output lines, in the order of the inputs."""
+    rows = _rows(given, run, [each for each in inputs if not isinstance(each.source, DataError)])
+    for each in inputs:
+        if not isinstance(each.source, DataError):
+            yield from next(rows)
+        elif given.n_best is None:
+            yield ""
+
+
+def _rows(given: Predict, run: Run, inputs: list[Input]) -> Iterator[list[str]]:
+    """The output lines of each input."""
+    if not inputs:
+        return
+    sources = [each.source for each in inputs if not isinstance(each.source, DataError)]
+    render = run.experiment.task.render
+    if given.n_best is None:
+        decoding = run.experiment.decoding if given.beam is None else Decoding(beam=given.beam)
+        for output in predict(run.model, run.codec, sources, decoding):
+            yield [render(output)]
+        return
+    for each, hypotheses in zip(inputs, n_best(run.model, run.codec, sources, given.n_best), strict=True):
+        yield [f"{escaped(each.text)}\t{escaped(render(found.output))}\t{found.log_prob:.4f}" for found in hypotheses]
+
+
+BUSY = "a process is training it"
+
+
+def clean(given: Clean, console: Console) -> None:
+    """Show, ask, remove."""
+    runs = _runs(given.root)
+    for folder in runs:
+        tidy(folder)
+    chosen = [folder for folder in runs if _matches(given, folder)]
+    if not chosen:
+        console.print("Nothing to remove")
+        return
+    sizes = {folder.path: _size(folder) for folder in chosen}
+    rows = [_row(folder, sizes[folder.path]) for folder in chosen]
+    show_table(console, ("run", "task", "objective", "seed", "state", "size", "last touched"), rows)
+    if given.yes or _agreed(f"Remove {_counted(len(chosen))} ({_megabytes(sum(sizes.values()))})?", console):
+        kept = {folder.path: reason for folder in chosen if (reason := _removed(folder, console))}
+        removed = [path for path in sizes if path not in kept]
+        console.print(f"Removed {_counted(len(removed))}, {_megabytes(sum(sizes[path] for path in removed))}")
+        if failures := [f"{path} ({reason})" for path, reason in kept.items() if reason != BUSY]:
+            raise RunError(f"{_counted(len(failures))} could not be removed: {', '.join(failures)}")
+
+
+def _runs(root: Path) -> list[Folder]:
+    if not root.is_dir():
+        raise RunError(f"{root}: there is no such folder; name the folder of run folders with --root")
+    return [Folder(path) for path in sorted(root.iterdir()) if _is_run(path)]
+
+
+def _matches(given: Clean, folder: Folder) -> bool:
+    old = time.time() - _touched(folder) >= given.older_than * 86400
+    return old and not (given.unfinished and folder.finished)
+
+
+def _is_run(path: Path) -> bool:
+    """True for a folder whose name is a prefix of the identity in its record; no other folder is ever removed."""
+    if path.is_symlink() or not path.is_dir() or len(path.name) != len("0123456789abcdef"):
+        return False
+    record = _json(Folder(path).record)
+    identity = record.get("identity") if isinstance(record, dict) else None
+    return isinstance(identity, str) and len(identity) == 64 and identity.startswith(path.name)
+
+
+def _json(path: Path) -> object:
+    """The JSON in a file; None if it is unreadable or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _agreed(question: str, console: Console) -> bool:
+    try:
+        return Confirm.ask(question, default=False, console=console)
+    except EOFError:
+        raise ConfigError("there was no answer, so nothing was removed; add --yes to remove without asking") from None
+
+
+def _removed(folder: Folder, console: Console) -> str:
+    """Remove a run and say so; returns the reason if it holds other files, is in use, or the system refuses."""
+    if others := strangers(folder):
+        return f"it holds {', '.join(plain(name)[:60] for name in others[:3])}, which no run writes; move that away"
+    try:
+        remove(folder)
+    except Busy:
+        console.print(f"Kept {folder.path.name}: {BUSY}")
+        return BUSY
+    except OSError as error:
+        return error.strerror or str(error)
+    console.print(f"Removed {folder.path.name}")
+    return ""
+
+
+def _row(folder: Folder, size: int) -> tuple[str, ...]:
+    state = "finished" if folder.finished else "unfinished"
+    touched = time.strftime("%Y-%m-%d %H:%M", time.localtime(_touched(folder)))
+    return (folder.path.name, *_names(folder), state, _megabytes(size), touched)
+
+
+def _names(folder: Folder) -> tuple[str, str, str]:
+    experiment = _json(folder.experiment)
+    try:
+        found = (experiment["task"]["type"], experiment["objective"]["type"], experiment["seed"])  # type: ignore[index]
+    except (KeyError, TypeError, IndexError):  # damaged, so worth removing
+        return "?", "?", "?"
+    task, objective, seed = (plain(str(each))[:60] if isinstance(each, str | int) else "?" for each in found)
+    return task, objective, seed
+
+
+def _size(folder: Folder) -> int:
+    return sum(entry.st_size for entry in _entries(folder) if stat.S_ISREG(entry.st_mode))
+
+
+def _touched(folder: Folder) -> float:
+    return max((entry.st_mtime for entry in _entries(folder)), default=0.0)
+
+
+def _entries(folder: Folder) -> list[os.stat_result]:
+    """Status of everything in a folder; symbolic links are not followed, and vanished files not counted."""
+    found = []
+    for path in folder.path.rglob("*"):
+        with contextlib.suppress(OSError):
+            found.append(path.lstat())
+    return found
+
+
+def _counted(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
