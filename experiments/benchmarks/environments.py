@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from structpred.environments import SequencePredictionVectorEnv
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Stopwatch, report
+from structpred.experiments.benchmarks.measuring import Figures, Stopwatch, standalone
 from structpred.metrics import Metric, SymbolErrorRate
 from structpred.rewards import EditDistance
 from structpred.task import Example, Splits, Task
@@ -70,14 +68,6 @@ class RandomStrings(Task):
         return " ".join(output)
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Symbols a second: the median of some turns by the clock, and by the time that the process had a core."""
-
-    wall: float
-    cpu: float
-
-
 def environment(task: Task) -> SequencePredictionVectorEnv:
     """Agents that decide themselves when their outputs end."""
     return SequencePredictionVectorEnv(task, EditDistance(), num_envs=EPISODES, paid="increments", fixed_length=False)
@@ -113,15 +103,13 @@ class Agents:
                 self.env.step(row)
         self.watches.append(watch)
 
-    def speed(self) -> Speed:
-        """Medians."""
-        return Speed(
-            wall=self.symbols / statistics.median(watch.wall for watch in self.watches),
-            cpu=self.symbols / statistics.median(watch.cpu for watch in self.watches),
-        )
+    def speed(self) -> tuple[float, float]:
+        """Symbols a second: the median of some turns by the clock, and by the time that the process had a core."""
+        wall, cpu = ([getattr(watch, name) for watch in self.watches] for name in ("wall", "cpu"))
+        return self.symbols / statistics.median(wall), self.symbols / statistics.median(cpu)
 
 
-def speeds(*environments: VectorEnv, turns: int = TURNS, steps: int = STEPS) -> list[Speed]:
+def speeds(*environments: VectorEnv, turns: int = TURNS, steps: int = STEPS) -> list[tuple[float, float]]:
     """Of each environment, which take turns."""
     groups = [Agents(env, steps) for env in environments]
     for agents in groups:
@@ -139,22 +127,15 @@ def registering(turns: int = TURNS) -> float:
     return statistics.median(map(float, printed))
 
 
-def main() -> None:
+def main() -> Figures:
     """Measure a small vocabulary, a large one, and the import."""
-    torch.set_num_threads(1)
     small, large = RandomStrings(), RandomStrings(labels=7856, longest=25)
-    bare, recorded, wide = speeds(environment(small), RecordEpisodeStatistics(environment(small)), environment(large))
-    figures: dict[str, float | int | str] = {"threads": 1, "episodes": EPISODES}
-    for name, speed in (
-        ("40_labels_length_8", bare),
-        ("40_labels_length_8_recorded", recorded),
-        ("7856_labels_length_25", wide),
-    ):
-        figures[f"symbols_per_second_{name}"] = speed.wall
-        figures[f"symbols_per_core_second_{name}"] = speed.cpu
-    figures["milliseconds_of_registering"] = registering()
-    figures["load_average"] = os.getloadavg()[0]
-    report(figures, "Environments")
+    measured = speeds(environment(small), RecordEpisodeStatistics(environment(small)), environment(large))
+    figures: Figures = {"episodes": EPISODES}
+    names = ("40_labels_length_8", "40_labels_length_8_recorded", "7856_labels_length_25")
+    for name, (wall, cpu) in zip(names, measured, strict=True):
+        figures |= {f"symbols_per_second_{name}": wall, f"symbols_per_core_second_{name}": cpu}
+    return figures | {"milliseconds_of_registering": registering(), "load_average": os.getloadavg()[0]}
 
 
 if __name__ == "__main__":

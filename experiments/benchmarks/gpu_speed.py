@@ -18,6 +18,7 @@ from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.search import decode_loop
 from structpred.experiments.benchmarks.captions import MODEL, captions
 from structpred.experiments.benchmarks.linear_chain import Problem, step
+from structpred.experiments.benchmarks.measuring import seconds
 from structpred.experiments.benchmarks.on_device import (
     captured,
     finish,
@@ -28,7 +29,6 @@ from structpred.experiments.benchmarks.on_device import (
     utilisation,
 )
 from structpred.experiments.benchmarks.sampling import by_multinomial
-from structpred.experiments.benchmarks.timing import seconds
 from structpred.experiments.benchmarks.translation import stepper
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood

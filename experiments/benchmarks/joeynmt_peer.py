@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from structpred.experiments.benchmarks.standalone import MissingPeer
+from structpred.experiments.benchmarks.measuring import MissingPeer
 from structpred.models import Seq2Seq
 from structpred.sequences import Sequences
 from structpred.task import Sizes

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from structpred.experiments.benchmarks.standalone import MissingPeer
-from structpred.experiments.benchmarks.timing import Medians, paired, seconds
+from structpred.experiments.benchmarks.measuring import Medians, MissingPeer, paired, seconds
 
 WARM_UP = 3
 """Calls before a CUDA graph is captured: libraries make plans and allocate memory in the first ones."""

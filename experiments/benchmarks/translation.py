@@ -12,7 +12,6 @@ with PyTorch's Adam, on batches that are made beforehand. Both search with a bea
 may end. Ratios are medians over batches, with a 95 % interval.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -26,8 +25,7 @@ from structpred.decoding import Decoding
 from structpred.experiment import Experiment
 from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Median, report, seconds
+from structpred.experiments.benchmarks.measuring import Figures, Median, seconds, standalone, training_threads
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Sequences
@@ -82,7 +80,7 @@ def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
     for position in range(WARM_UP + BATCHES):
         batch = plan[position]
         their_step = partial(step, peer.batch(batch.inputs, batch.targets))
-        found.append(in_turn(partial(ours.train_step, plan, position, position, 0.0), their_step, position))
+        found.append(in_turn(partial(ours.take, plan, position, position, 0.0), their_step, position))
     return found[WARM_UP:]
 
 
@@ -109,7 +107,7 @@ def in_turn(ours: Callable[[], object], theirs: Callable[[], object], position: 
     return seconds(ours), second
 
 
-def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> dict[str, float]:
+def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> Figures:
     """Rates of both, and how many times faster ours is."""
     rates = [Median.of([amount / pair[side] for amount, pair in zip(work, pairs, strict=True)]) for side in (0, 1)]
     ratio = Median.of([theirs / ours for ours, theirs in pairs])
@@ -122,17 +120,13 @@ def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> dict
     }
 
 
-def main() -> None:
+def main() -> Figures:
     """Time training and search."""
-    options = argparse.ArgumentParser(description="Translate captions beside JoeyNMT.")
-    options.add_argument("--threads", type=int, default=2)
-    threads = options.parse_args().threads
+    training_threads()
     peer.require_joeynmt()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
-    figures: dict[str, float | int | str] = {"threads": threads, "inputs": sizes.num_inputs, "labels": sizes.num_labels}
+    figures: Figures = {"inputs": sizes.inputs, "labels": sizes.labels}
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if processor_has_bf16() else ("fp32",)
     for precision, sort in product(precisions, (False, True)):
         plan = plan_of(prepared, sort=sort)
@@ -142,10 +136,9 @@ def main() -> None:
         figures |= figures_of(name, pairs, tokens, "tokens")
     searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS - 1).build(sizes).eval()
     with torch.no_grad():
-        searched.output.bias[sizes.num_labels] = -1e4  # the end
+        searched.output.bias[sizes.labels] = -1e4  # the end
         pairs = searching(searched, peer.build(MODEL, sizes).eval(), plan_of(prepared, sort=True))
-    figures |= figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
-    report(figures, f"Beside JoeyNMT 2.3.0, {SENTENCES} sentences a batch")
+    return figures | figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
 
 
 if __name__ == "__main__":

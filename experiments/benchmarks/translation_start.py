@@ -5,7 +5,6 @@ the 29,000 pairs and takes a step; it goes on for some hundred more, scores dev 
 resident set. It is run several times, the first of them to warm the file caches.
 """
 
-import argparse
 import multiprocessing
 import resource
 import tempfile
@@ -14,8 +13,7 @@ from collections.abc import Iterable
 from multiprocessing.connection import Connection
 
 from structpred.errors import StructpredError
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import report
+from structpred.experiments.benchmarks.measuring import Figures, standalone, training_threads
 
 TURNS, STEPS = 3, 300
 
@@ -87,17 +85,14 @@ def worst(values: Iterable[float]) -> float:
     return max(list(values)[1:])
 
 
-def main() -> None:
+def main() -> Figures:
     """Start several times under two objectives."""
-    options = argparse.ArgumentParser(description="Time the start of training, and measure its memory.")
-    options.add_argument("--threads", type=int, default=2)
-    threads = options.parse_args().threads
-    figures: dict[str, float | int | str] = {"threads": threads, "steps": STEPS}
+    threads, figures = training_threads(), Figures(steps=STEPS)
     for objective in ("ml", "rml"):
         turns = [turn(objective, threads) for _ in range(TURNS)]
         figures[f"{objective}_seconds_to_first_step"] = worst(seconds for seconds, _ in turns)
         figures[f"{objective}_gigabytes"] = worst(size for _, size in turns) / 1e9
-    report(figures, "The worse of two warm starts, dev and test scores included")
+    return figures
 
 
 if __name__ == "__main__":

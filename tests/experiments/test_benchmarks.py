@@ -11,13 +11,13 @@ import torch
 from structpred.errors import AbsentError, ConfigError, StructpredError
 from structpred.experiments.benchmarks import joeynmt_peer, sampling, translation, translation_start
 from structpred.experiments.benchmarks.__main__ import FOLDER, benchmarks, main, run_all
-from structpred.experiments.benchmarks.standalone import MissingPeer, standalone
+from structpred.experiments.benchmarks.measuring import MissingPeer, standalone
 
 
 def test_benchmarks_are_what_has_a_main_and_helpers_are_not() -> None:
     found = benchmarks()
     assert {"linear_chain", "kills", "translation"} <= set(found)
-    assert not {"captions", "joeynmt_peer", "standalone", "timing", "__main__"} & set(found)
+    assert not {"captions", "joeynmt_peer", "measuring", "__main__"} & set(found)
 
 
 @pytest.mark.parametrize("name", benchmarks())
