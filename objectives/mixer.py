@@ -11,11 +11,11 @@ from structpred.config import Interval
 from structpred.distributions.protocols import Continuations, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives.diagnostics import collapse_diagnostics
+from structpred.objectives.candidates import collapse_diagnostics
 from structpred.objectives.schedule import Point, moved
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
-from structpred.rewards.asking import scores_of
+from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
 
 

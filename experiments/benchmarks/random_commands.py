@@ -51,10 +51,11 @@ NEVER = {"--cluster", "--storage"}
 BAD = (
     "", " ", "\n", "\t", "\x1b[31m", "\x00", "\x7f", "\udcff\udcfe", "a" * 50_000, "日本語", "-1", "-", "--", "---",
     "=", "==", "x=", "=x", "a=1", ".", "..", "...", "nan", "inf", "-inf", "1e400", "1e-400", "0", "-0", "٣", "1_0",
-    "0x10", "1.5", "1e3", str(2**31), str(2**63 - 1), str(2**63), "9" * 40, "9" * 5000, "[" * 20_000, "{" * 20_000, "{}", "[]",
-    "null", "true", '"', "'", "\\", "%s", "{0}", "$HOME", "~", "*", "train.tsv", "nowhere.tsv", "nowhere/deep/file",
-    "folder", "bad.tsv", "latin.tsv", "broken.py", "ends.py", "mine.py", "good.py", "my-mine", "os", "train.tsv/below",
-    "[1,2", "NaN", "Infinity", "one-of:", "one-of:1,2", "1..2", "2..1", "0..1:log", "a..b", "1..2:lin",
+    "0x10", "1.5", "1e3", str(2**31), str(2**63 - 1), str(2**63), "9" * 40, "9" * 5000, "[" * 20_000, "{" * 20_000,
+    "{}", "[]", "null", "true", '"', "'", "\\", "%s", "{0}", "$HOME", "~", "*", "train.tsv", "nowhere.tsv",
+    "nowhere/deep/file", "folder", "bad.tsv", "latin.tsv", "broken.py", "ends.py", "mine.py", "good.py", "my-mine",
+    "os", "train.tsv/below", "[1,2", "NaN", "Infinity", "one-of:", "one-of:1,2", "1..2", "2..1", "0..1:log",
+    "a..b", "1..2:lin",
 )  # fmt: skip
 GOOD = {
     "--split": "dev", "--beam": "2", "--n-best": "2", "--device": "cpu", "--threads": "1", "--root": "runs",

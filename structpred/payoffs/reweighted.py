@@ -9,8 +9,7 @@ from structpred.errors import ConfigError
 from structpred.payoffs.base import Payoff, Temperature
 from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure, proposals_of
 from structpred.registry import payoffs
-from structpred.rewards.asking import scores_of
-from structpred.rewards.base import Reward
+from structpred.rewards.base import Reward, scores_of
 from structpred.rewards.bleu import SentenceBleu
 from structpred.sequences import Sequences
 from structpred.task import Sizes

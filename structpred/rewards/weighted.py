@@ -11,8 +11,7 @@ from torch import Tensor
 from structpred.config import Config, Positive
 from structpred.errors import ConfigError
 from structpred.registry import rewards
-from structpred.rewards.asking import costs_of, increments_of, scores_of
-from structpred.rewards.base import Decomposable, Incremental, Reward
+from structpred.rewards.base import Decomposable, Incremental, Reward, costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
 
 
