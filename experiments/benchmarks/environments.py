@@ -73,51 +73,34 @@ def environment(task: Task) -> SequencePredictionVectorEnv:
     return SequencePredictionVectorEnv(task, EditDistance(), num_envs=EPISODES, paid="increments", fixed_length=False)
 
 
-class Agents:
-    """All that act in one environment, and how long it took.
-
-    Args:
-        env: the environment.
-        steps: actions of each agent in a turn.
-    """
-
-    def __init__(self, env: VectorEnv, steps: int) -> None:
-        self.env = env
-        choices = int(env.single_action_space.n)  # type: ignore[attr-defined]  # a Discrete, as ours always is
-        self.actions = np.random.default_rng(0).integers(0, choices, (steps, EPISODES))
-        self.watches: list[Stopwatch] = []
-        self.symbols = self.actions.size
-
-    def count(self) -> None:
-        """See how many actions are taken: those after the end of an episode begin the next, and are ignored."""
-        self.env.reset(seed=0)
-        overs = [np.logical_or(*self.env.step(row)[2:4]) for row in self.actions]
-        self.symbols = self.actions.size - int(sum(over.sum() for over in overs[:-1]))
-
-    def turn(self) -> None:
-        """The same again by the watch."""
-        self.env.reset(seed=0)
-        watch = Stopwatch()
-        with watch.running():
-            for row in self.actions:
-                self.env.step(row)
-        self.watches.append(watch)
-
-    def speed(self) -> tuple[float, float]:
-        """Symbols a second: the median of some turns by the clock, and by the time that the process had a core."""
-        wall, cpu = ([getattr(watch, name) for watch in self.watches] for name in ("wall", "cpu"))
-        return self.symbols / statistics.median(wall), self.symbols / statistics.median(cpu)
-
-
 def speeds(*environments: VectorEnv, turns: int = TURNS, steps: int = STEPS) -> list[tuple[float, float]]:
-    """Of each environment, which take turns."""
-    groups = [Agents(env, steps) for env in environments]
-    for agents in groups:
-        agents.count()
-    for _ in range(turns):
-        for agents in groups:
-            agents.turn()
-    return [agents.speed() for agents in groups]
+    """Symbols a second in each environment, by the clock and by the CPU-time of the process: medians of turns."""
+    spaces = [int(env.single_action_space.n) for env in environments]  # type: ignore[attr-defined]  # all are Discrete
+    actions = [np.random.default_rng(0).integers(0, choices, (steps, EPISODES)) for choices in spaces]
+    counts = list(map(symbols, environments, actions))
+    watches = [list(map(turn, environments, actions)) for _ in range(turns)]
+    medians = [
+        [statistics.median(getattr(watch, name) for watch in own) for name in ("wall", "cpu")]
+        for own in zip(*watches, strict=True)
+    ]
+    return [(count / wall, count / cpu) for count, (wall, cpu) in zip(counts, medians, strict=True)]
+
+
+def symbols(env: VectorEnv, actions: np.ndarray) -> int:
+    """How many actions are taken: those after the end of an episode begin the next, and are ignored."""
+    env.reset(seed=0)
+    overs = [np.logical_or(*env.step(row)[2:4]) for row in actions]
+    return actions.size - int(sum(over.sum() for over in overs[:-1]))
+
+
+def turn(env: VectorEnv, actions: np.ndarray) -> Stopwatch:
+    """The same again by the watch."""
+    env.reset(seed=0)
+    watch = Stopwatch()
+    with watch.running():
+        for row in actions:
+            env.step(row)
+    return watch
 
 
 def registering(turns: int = TURNS) -> float:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 from structpred import tasks
 from structpred.downloads import VARIABLE
@@ -262,23 +263,22 @@ def survived(name: str, reader: Reader, place: Path, numbers: range) -> Outcome:
 @contextmanager
 def _found_in(folder: Path) -> Iterator[None]:
     """Published data, and the package with the lexicon, are looked for in a folder; nothing else is."""
-    before, path, modules = os.environ.get(VARIABLE), list(sys.path), dict(sys.modules)
-    os.environ[VARIABLE] = str(folder)
-    if (package := folder / "gruut_lang_en").exists():
+    package, path = folder / "gruut_lang_en", list(sys.path)
+    installed = sys.modules.pop(package.name, None)
+    if package.exists():
         (package / "__init__.py").touch()
-        sys.path.insert(0, str(folder))
-        sys.modules.pop("gruut_lang_en", None)
+        path.insert(0, str(folder))
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            patch.dict(os.environ, {VARIABLE: str(folder)}),
+            patch.object(sys, "path", path),
+        ):
             yield
     finally:
-        sys.path[:] = path
-        sys.modules.pop("gruut_lang_en", None)
-        if "gruut_lang_en" in modules:
-            sys.modules["gruut_lang_en"] = modules["gruut_lang_en"]
-        os.environ.pop(VARIABLE)
-        if before is not None:
-            os.environ[VARIABLE] = before
+        sys.modules.pop(package.name, None)
+        if installed is not None:
+            sys.modules[package.name] = installed
 
 
 def main() -> None:

@@ -21,13 +21,15 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from structpred.cli.arguments import Argument, arguments_of
 from structpred.cli.commands import COMMANDS
 from structpred.cli.main import main as structpred
-from structpred.experiments.benchmarks.measuring import Figures, children_cpu, limited, report, standalone
+from structpred.experiments.benchmarks.measuring import Figures, Stopwatch, children_cpu, limited, report, standalone
 from structpred.registry import FAMILIES
 
 COUNT, IN_PROCESSES, SEED = 1500, 24, 0
@@ -189,23 +191,17 @@ def answer(words: Sequence[str]) -> Answer:
     """Run a command line in this process."""
     errors = io.BytesIO()
     streams = [io.TextIOWrapper(each) for each in (io.BytesIO(b"ab\n"), io.BytesIO(), errors)]
-    kept, path = (sys.stdin, sys.stdout, sys.stderr), list(sys.path)
-    sys.stdin, sys.stdout, sys.stderr = streams
-    began, cpu = time.monotonic(), time.process_time()
-    status: int | None = None
-    try:
-        with limited(PATIENCE, signal.ITIMER_REAL):
-            status = structpred(words)
-    except BaseException:  # noqa: BLE001 - whatever comes is a fault to be reported
-        traceback.print_exc()
-    finally:
-        seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-        sys.stdin, sys.stdout, sys.stderr = kept
-        sys.path[:] = path
-        torch.set_num_threads(1)
+    replaced: dict[str, Any] = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))
+    watch, status = Stopwatch(), None
+    with patch.multiple(sys, path=list(sys.path), **replaced):
+        try:
+            with watch.running(), limited(PATIENCE, signal.ITIMER_REAL):
+                status = structpred(words)
+        except BaseException:  # noqa: BLE001 - whatever comes is a fault to be reported
+            traceback.print_exc()
+    torch.set_num_threads(1)
     streams[2].flush()
-    said: bytes = errors.getvalue()
-    return Answer(status, said.decode("utf-8", "backslashreplace"), seconds, cpu)
+    return Answer(status, errors.getvalue().decode("utf-8", "backslashreplace"), watch.wall, watch.cpu)
 
 
 def answer_of_process(words: Sequence[str]) -> Answer:

@@ -12,10 +12,14 @@ with PyTorch's Adam, on batches that are made beforehand. Both search with a bea
 may end. Ratios are medians over batches, with a 95 % interval.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,12 +27,19 @@ from torch.nn.utils import clip_grad_norm_
 
 from structpred.decoding import Decoding
 from structpred.experiment import Experiment
-from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions
-from structpred.experiments.benchmarks.measuring import Figures, Median, seconds, standalone, training_threads
+from structpred.experiments.benchmarks.measuring import (
+    Figures,
+    Median,
+    MissingPeer,
+    seconds,
+    standalone,
+    training_threads,
+)
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Sequences
+from structpred.task import Sizes
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
 from structpred.training.data import EncodedData, EpochPlan
@@ -36,6 +47,85 @@ from structpred.training.distributed import DistributedContext, Precision, proce
 from structpred.training.step import Stepper
 
 SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 20
+
+SPECIALS = 4
+"""Ids that JoeyNMT keeps for unknown, padding, beginning and end."""
+PADDING, BEGINNING, END = 1, 2, 3
+
+Rows = Sequence[Sequence[int]]
+
+
+def require_joeynmt() -> None:
+    """Make sure that the peer is there.
+
+    Raises:
+        MissingPeer: it is not installed.
+    """
+    needed = ("joeynmt", "sentencepiece", "sacremoses", "subword_nmt")
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise MissingPeer(
+            f"this benchmark measures JoeyNMT beside ours, but {', '.join(missing)} cannot be imported; "
+            "pip install --no-deps joeynmt==2.3.0 sentencepiece sacremoses subword-nmt joblib"
+        )
+    logging.getLogger("joeynmt").setLevel(logging.ERROR)
+
+
+def peer_model(model: Seq2Seq, sizes: Sizes) -> Any:
+    """JoeyNMT's model of the sizes of ours: attention after the recurrent pass, no input feeding, no dropout."""
+    from joeynmt.model import build_model
+
+    assert model.dropout == 0
+    shared = {"type": "recurrent", "rnn_type": "lstm", "num_layers": 1, "dropout": 0.0}
+    embeddings = {"embeddings": {"embedding_dim": model.embedding}}
+    encoder = {**shared, **embeddings, "hidden_size": model.hidden // 2, "bidirectional": True}
+    decoder = {**shared, **embeddings, "hidden_size": model.hidden, "attention": "luong", "input_feeding": False}
+    built = build_model(
+        {"encoder": encoder, "decoder": decoder, "init_hidden": "bridge"},
+        src_vocab=_vocabulary(sizes.inputs + 1),
+        trg_vocab=_vocabulary(sizes.labels),
+    )
+    built.loss_function = ("crossentropy", 0.0)
+    return built
+
+
+def peer_batch(inputs: Sequences, targets: Sequences | None = None) -> Any:
+    """A batch as JoeyNMT has it, with the longest sentences first."""
+    from joeynmt.batch import Batch
+
+    order = inputs.lengths.argsort(descending=True, stable=True)
+    sources = [[*row, END] for row in _shifted(inputs.select(order))]
+    wanted = None if targets is None else [[BEGINNING, *row, END] for row in _shifted(targets.select(order))]
+    return Batch(
+        src=_padded(sources),
+        src_length=torch.tensor([len(row) for row in sources]),
+        src_prompt_mask=None,
+        trg=None if wanted is None else _padded(wanted),
+        trg_prompt_mask=None,
+        indices=order,
+        device=torch.device("cpu"),
+        pad_index=PADDING,
+        eos_index=END,
+    )
+
+
+def _vocabulary(symbols: int) -> Any:
+    from joeynmt.vocabulary import Vocabulary
+
+    specials = SimpleNamespace(
+        unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>", sep_token=None, lang_tags=[],
+        unk_id=0, pad_id=PADDING, bos_id=BEGINNING, eos_id=END, sep_id=None,
+    )  # fmt: skip
+    return Vocabulary([str(symbol) for symbol in range(symbols)], specials)
+
+
+def _shifted(sequences: Sequences) -> Rows:
+    return [[symbol + SPECIALS for symbol in row] for row in sequences.tolist()]
+
+
+def _padded(rows: Rows) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[PADDING] * (longest - len(row))] for row in rows])
+
 
 Pair = tuple[float, float]
 """Seconds of ours and of JoeyNMT's for the same work."""
@@ -79,7 +169,7 @@ def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
     found = []
     for position in range(WARM_UP + BATCHES):
         batch = plan[position]
-        their_step = partial(step, peer.batch(batch.inputs, batch.targets))
+        their_step = partial(step, peer_batch(batch.inputs, batch.targets))
         found.append(in_turn(partial(ours.take, plan, position, position, 0.0), their_step, position))
     return found[WARM_UP:]
 
@@ -94,7 +184,7 @@ def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan) -> list[Pair]
     found = []
     for position in range(SEARCHES + 1):
         inputs = plan[position].inputs
-        search_theirs = partial(search, theirs, peer.batch(inputs), STEPS, BEAM, 0.0, min_output_length=STEPS)
+        search_theirs = partial(search, theirs, peer_batch(inputs), STEPS, BEAM, 0.0, min_output_length=STEPS)
         found.append(in_turn(partial(search_ours, inputs), search_theirs, position))
     return found[1:]
 
@@ -123,7 +213,7 @@ def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> Figu
 def main() -> Figures:
     """Time training and search."""
     training_threads()
-    peer.require_joeynmt()
+    require_joeynmt()
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
     figures: Figures = {"inputs": sizes.inputs, "labels": sizes.labels}
@@ -131,13 +221,13 @@ def main() -> Figures:
     for precision, sort in product(precisions, (False, True)):
         plan = plan_of(prepared, sort=sort)
         tokens = [plan.tokens(position) for position in range(WARM_UP, WARM_UP + BATCHES)]
-        pairs = training(stepper(prepared, precision), peer.build(MODEL, sizes), plan)
+        pairs = training(stepper(prepared, precision), peer_model(MODEL, sizes), plan)
         name = f"training_{precision}{'_like_length' * sort}"
         figures |= figures_of(name, pairs, tokens, "tokens")
     searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS - 1).build(sizes).eval()
     with torch.no_grad():
         searched.output.bias[sizes.labels] = -1e4  # the end
-        pairs = searching(searched, peer.build(MODEL, sizes).eval(), plan_of(prepared, sort=True))
+        pairs = searching(searched, peer_model(MODEL, sizes).eval(), plan_of(prepared, sort=True))
     return figures | figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
 
 
