@@ -37,7 +37,7 @@ class CandidateSet(ObjectivePart):
 
     Attributes:
         k: outputs asked of p, before any are merged or added.
-        duplicates: ``"merged"`` takes an output into the set once, however often it was found, as a set should;
+        duplicates: ``"merged"`` takes an output into the set once, no matter how often it was found, as a set should;
             ``"kept"`` weighs it by how often it was.
         reference: ``"added"`` puts the reference first, as Shen et al. 2016 do; ``"left out"`` adds nothing, though
             it may still be found.

@@ -38,13 +38,13 @@ def advantages(rewards: Float[Tensor, "batch candidates"]) -> Float[Tensor, "bat
     >>> advantages(torch.tensor([[1.0, 0.0, 2.0]])).tolist()
     [[0.0, -1.5, 1.5]]
     """
-    apart = rewards - rewards[:, :1]  # so that equal rewards have none whatever the rounding
+    apart = rewards - rewards[:, :1]  # so that equal rewards have none despite rounding
     return apart - (apart.sum(1, keepdim=True) - apart) / (apart.shape[1] - 1)
 
 
 @runtime_checkable
 class Continued(Continuations, TokenLogProbs, Protocol):
-    """A distribution that goes on from a prefix and scores symbol by symbol."""
+    """A distribution that continues a prefix and scores symbol by symbol."""
 
 
 @objectives.register("mixer")

@@ -1,10 +1,10 @@
-"""What is training like on a GPU: does it agree with a processor, how fast is it, and how many runs share one?
+"""What is training like on a GPU: does it agree with the CPU, how fast is it, and how many runs share one?
 
 At most six minutes on one H100, for all parts or for those that are named::
 
     python -m structpred.experiments.benchmarks.gpu [PART ...] [--to figures.jsonl]
 
-agreement: one step of every objective and model on the processor and on the device, with the same weights and draws,
+agreement: one step of every objective and model on the CPU and on the device, with the same weights and draws,
 and whether steps that promise never to wait for the device keep the promise. chain: forward and backward of a linear
 chain, eager and as a CUDA graph, beside torchcrf. draws: Hamming, edit distance, and symbols of a decoder. translation:
 tokens per second on captions in bf16, as a share of what matrix products reach; the captions are those in
@@ -57,7 +57,7 @@ PACKED = Experiment(
 """The size of the main job's runs, ended by the clock."""
 
 GROWING = 1.1
-"""Twice the runs must do at least so many times the work of half as many, or no more are tried."""
+"""Twice as many runs must reach at least this multiple of the throughput, or no more are tried."""
 
 RESUMED: dict[str, Experiment] = {
     name: Experiment(task=task, model=model(embedding=64, hidden=128), objective=objective)
@@ -85,7 +85,7 @@ def packing(
         device: all runs are on it.
         experiment: what each trains, under seeds of their own; its budget is in seconds.
         counts: K, ascending.
-        limit: after so many seconds no other K is begun.
+        limit: seconds after which no other K is begun.
     """
     figures: Figures = {"seconds_of_a_run": experiment.trainer.max_seconds or 0.0}
     begun, before = time.monotonic(), 0.0
@@ -143,7 +143,7 @@ def _resumed(experiment: Experiment, device: torch.device) -> str:
 
 
 def _trained(experiment: Experiment, prepared: EncodedData, device: torch.device, stop: int | None) -> Training:
-    """A run to its end, stopped after some steps and gone on with from a file where ``stop`` says so."""
+    """A run to its end; with ``stop``, interrupted after that many steps and resumed from a file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
 

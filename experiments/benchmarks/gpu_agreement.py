@@ -1,4 +1,4 @@
-"""The first part of the benchmark `gpu`: one step of every objective and model, on the processor and on a device.
+"""The first part of the benchmark `gpu`: one step of every objective and model, on the CPU and on a device.
 
 Both begin with the same weights and see the same batch. What a payoff draws ahead of the step is drawn in main memory
 and handed to both. What an objective draws within the step comes from a generator of its device, and generators of
@@ -112,7 +112,7 @@ def agreement(device: torch.device, only: Sequence[str] = (), size: int = 64) ->
     ``waits``, as PyTorch counts it (−1 on a CPU), and up to three places ``where`` it does.
 
     Args:
-        device: what is held against the processor.
+        device: compared with the CPU.
         only: names of objectives; all by default.
         size: training examples.
     """
@@ -165,7 +165,7 @@ def pairs() -> Iterator[tuple[Objective, Model]]:
 def step(
     experiment: Experiment, prepared: EncodedData, device: torch.device, seed: int = 0
 ) -> tuple[Outcome, list[str]]:
-    """A first step, with all random numbers handed to it, and the places where a second one waited for the device."""
+    """A first step, with all random numbers handed to it, and the places where a second one synchronised."""
     stepper = Stepper(experiment, prepared, DistributedContext(device.type))
     resident, budget = prepared.training.to(device), experiment.trainer.batch_tokens
     plan = EpochPlan(prepared.training, resident, experiment.objective, budget=budget, seed=0, epoch=0)

@@ -41,7 +41,7 @@ class Kills:
     writes: int = 0
 
     def again(self, wait: float, *, in_a_write: bool) -> bool:
-        """Let the run go on for so many seconds, and then until it writes; kill it; False where it ended before."""
+        """Resume the run for ``wait`` seconds, on request until it writes; kill it; False where it ended before."""
         before = self.half_written()
         child = begin(self.root)
         end = time.monotonic() + wait

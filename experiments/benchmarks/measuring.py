@@ -22,7 +22,7 @@ from structpred.errors import AbsentError, StructpredError
 Figures = dict[str, float | int | str]
 
 DEFAULT_THREADS = torch.get_num_threads()
-"""What PyTorch takes unless it is told."""
+"""PyTorch's own choice on this machine."""
 
 SKIPPED, REFUSED = 77, 2
 """Exit statuses: this machine lacks something (77, as with GNU Automake), and a mistake that somebody can correct."""

@@ -1,4 +1,4 @@
-"""Does any damaged file of any form that tasks read give a traceback, or take more than ten seconds of a processor?
+"""Does any damaged file of any form that tasks read give a traceback, or take more than ten CPU-seconds?
 
 For each reader small files are made, one of them is damaged some thousand times, and each time all are read. The text
 is damaged (cut, turned bits, lines doubled and exchanged, unseen characters, fields of a megabyte, other encodings) or,
@@ -212,7 +212,7 @@ class Outcome:
 
     Attributes:
         counts: of ``read``, ``refused`` (in one sentence), ``tracebacks`` and ``too long``.
-        slowest: seconds of a processor that the slowest took.
+        slowest: CPU-seconds of the slowest file.
         faults: what went wrong, with the number of the file.
     """
 

@@ -1,4 +1,4 @@
-"""Is every command line answered: in words, within ten seconds, with status 0 or 2, and never by a traceback?
+"""Is every command line answered: with a message, within ten seconds, with status 0 or 2, and never by a traceback?
 
 Command lines are made from the parser's own commands and options, with good and bad values, and then words are changed,
 dropped, repeated and swapped. Those that train do so on a tiny task for two steps. Options that would start other
@@ -47,7 +47,7 @@ FIXED = {
     "compare": (*TINY, "--workers=1", "--seeds=1"),
     "tune": (*TINY, "--workers=1", "--trials=1", "--finalists=0", "optimiser.lr=0.001..0.01"),
 }
-"""Words in front of what is changed, so that a command that is understood is also over soon."""
+"""Words in front of the random ones, so that a valid command also ends soon."""
 NEVER = {"--cluster", "--storage"}
 """Options whose values could be the addresses of other machines."""
 BAD = (
@@ -214,7 +214,7 @@ def answer_of_process(words: Sequence[str]) -> Answer:
 
 
 def fault(given: Answer) -> str:
-    """What is wrong with an answer; empty where nothing is."""
+    """The fault of an answer; empty where it has none."""
     if "Traceback" in given.said or given.status is None:
         return "traceback"
     if given.cpu > LIMIT or given.seconds > PATIENCE:
@@ -249,7 +249,7 @@ def restore(folder: Path) -> None:
 
 
 def attack(folder: Path) -> Figures:
-    """Every command line in turn; what is wrong goes to the standard error."""
+    """Every command line in turn; faults go to the standard error."""
     lines = Lines(random.Random(SEED), prepare(folder))
     made = [lines.line() for _ in range(COUNT)]
     able = [line for line in made if all("\0" not in word and len(word) < 100_000 for word in line)]
@@ -280,7 +280,7 @@ def main() -> None:
     """Make, run and judge command lines in a folder of their own."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place, "some", "where")  # what is named .. stays in the temporary folder
+        folder = Path(place, "some", "where")  # so that .. stays inside the temporary folder
         folder.mkdir(parents=True)
         with contextlib.chdir(folder):
             figures = attack(folder)

@@ -26,7 +26,7 @@ BASE = Experiment(
 )
 
 LEFT = (".*", "checkpoint*", "traceback.txt", "not_finite.json")
-"""Files that nobody needs once a run is finished: half-written ones and locks begin with a dot."""
+"""Files that a finished run does not need: half-written ones and locks begin with a dot."""
 
 
 def left_behind(root: Path) -> list[Path]:
@@ -114,7 +114,7 @@ def _command(process: int) -> bytes:
 
 
 def outlived(groups: list[int], patience: float = 60.0) -> list[int]:
-    """The processes of these groups that have not ended by themselves after so many seconds."""
+    """The processes of these groups that have not ended by themselves after ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while left := [process for group in groups for process in of_group(group)]:
         if time.monotonic() > deadline:

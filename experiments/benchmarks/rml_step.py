@@ -60,13 +60,13 @@ def tokens_scored(plan: EpochPlan) -> int:
 
 
 def turns(arms: Mapping[str, Arm], count: int) -> list[dict[str, Stopwatch]]:
-    """Seconds per target token of each arm, for so many epochs after one that is thrown away."""
+    """Seconds per target token of each arm, for ``count`` epochs after a discarded one."""
     torch.set_flush_denormal(True)
     return [turn(arms, epoch) for epoch in range(count + 1)][1:]
 
 
 def ratios(spent: Sequence[Mapping[str, Stopwatch]], name: str, base: str) -> Figures:
-    """CPU-seconds of one arm to those of another in the same epoch: the median and its 95 % interval."""
+    """Ratio of the CPU-seconds of two arms in the same epoch: the median and its 95 % interval."""
     cpu = Median.of([each[name].cpu / each[base].cpu for each in spent])
     key = f"{name}_to_{base}"
     return {key: cpu.value, f"{key}_low": cpu.low, f"{key}_high": cpu.high}

@@ -1,7 +1,7 @@
 """How long until the first training step on captions is taken, and how much memory does training them need at most?
 
 Run with ``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``. A fresh process imports everything, reads
-the 29,000 pairs and takes a step; it goes on for some hundred more, scores dev and test, and reports its largest
+the 29,000 pairs and takes a step; it continues for some hundred more, scores dev and test, and reports its largest
 resident set. It is run several times, the first of them to warm the file caches.
 """
 
@@ -19,7 +19,7 @@ TURNS, STEPS = 3, 300
 
 
 def child(ready: Connection, started: float, objective: str, threads: int) -> None:
-    """Train, and send seconds to the first step and the largest memory in bytes; or what was refused, in words."""
+    """Train, and send seconds to the first step and the largest memory in bytes; or the error."""
     try:
         ready.send(measured(started, objective, threads))
     except StructpredError as error:

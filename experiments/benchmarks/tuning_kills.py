@@ -42,7 +42,7 @@ def space(trial: Suggest) -> Experiment:
 
 
 def search(sampler: str, root: Path) -> None:
-    """What is killed: a study with two workers, without a pruner."""
+    """The study to be killed: two workers and no pruner."""
     tune(space, trials=TRIALS, points=TRIALS, sampler=sampler, pruner="none", finalists=0, root=root, workers=2)
 
 
@@ -65,7 +65,7 @@ def trials(root: Path) -> list[FrozenTrial]:
 
 @dataclass
 class Kills:
-    """What is done to the study in a folder.
+    """Kills of the study in a folder.
 
     Attributes:
         workers, commands: how many of each were killed.
@@ -80,7 +80,7 @@ class Kills:
     groups: list[int] = field(default_factory=list)
 
     def again(self) -> bool:
-        """Let the study go on, kill a worker in a trial, then the command; False where it ended before."""
+        """Resume the study, kill a worker in a trial, then the command; False where it ended before."""
         process = begin(self.sampler, self.root)
         self.groups.append(process.pid)
         if victims := self._in_a_trial(process):

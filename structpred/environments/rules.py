@@ -183,7 +183,7 @@ if TYPE_CHECKING:
     Flag = bool | None
 else:
     TaskLike = RewardLike = Flag = Any
-"""Arguments that may be wrong in ways that are told in words, so run-time checks in tests leave them alone."""
+"""Arguments whose mistakes are reported as messages, so run-time checks in tests leave them alone."""
 
 OURS = "SequencePrediction"
 """What arguments belong to, in messages."""

@@ -18,7 +18,7 @@ Smoothing = Literal["exp", "floor", "add-k", "none"]
 
 FLOOR = 0.1
 ADDED = 1.0
-"""What takes the place of no match, and what is added to matches and totals; sacrebleu's defaults."""
+"""The value that replaces zero matches, or is added to matches and totals; sacrebleu's defaults."""
 
 BLOCK_CELLS = 2**19
 """Pairs of positions that are compared at once on a CPU."""
@@ -54,7 +54,7 @@ class SentenceBleu(Reward):
         return bleu(matches.unsqueeze(2), lengths, several.lengths, self.smoothing).squeeze(-1)
 
     def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
-        """How each symbol changes the BLEU of what is there so far (Bahdanau et al. 2017); the end adds nothing."""
+        """How each symbol changes the BLEU of the output so far (Bahdanau et al. 2017); the end adds nothing."""
         several = references if references.lengths.ndim == 2 else references.candidates()
         matches = prefix_matches(outputs, several, self.order)
         lengths = torch.arange(matches.shape[2], device=outputs.device).expand(matches.shape[:3])
@@ -193,7 +193,7 @@ class SentenceGleu(Reward):
         return torch.stack(found).amax(0)
 
     def increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
-        """How each symbol changes the GLEU of what is there so far; the end adds nothing."""
+        """How each symbol changes the GLEU of the output so far; the end adds nothing."""
         prefixes = torch.arange(outputs.labels.shape[-1] + 1, device=outputs.device).view(1, 1, -1)
         found = [
             self._share(prefix_matches(outputs, each.candidates(), self.order), prefixes, each)

@@ -89,7 +89,7 @@ def _reachable(outputs: Sequences, references: Sequences) -> Int[Tensor, "batch 
 
 
 def _here(sequences: Sequences) -> Sequences:
-    """In main memory; a device is waited for twice."""
+    """Computed in main memory; a device synchronises twice."""
     return Sequences(sequences.labels.cpu(), sequences.lengths.cpu())
 
 

@@ -200,11 +200,11 @@ Bound = TypeVar("Bound", bound=Config)
 def bind(config: Bound, context: Context) -> Bound:
     """The same reward, or an objective or payoff that holds rewards, where each of them may read the data.
 
-    What is bound equals what is not, and has the same JSON and the same identity. A config without a reward that reads
+    The bound config equals the original, with the same JSON and the same identity. A config without a reward that reads
     more than ids is returned as it is.
 
     Args:
-        config: a reward, or what holds rewards, however deep.
+        config: a reward, or a config that holds rewards at any depth.
         context: the data that ids come from.
 
     Raises:
