@@ -15,8 +15,7 @@ from pathlib import Path
 from structpred.experiments.benchmarks.measuring import Figures, seconds, standalone
 from structpred.experiments.benchmarks.remains import BASE, forked, judged
 from structpred.objectives import RML
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 
 KILLS = 100
 EXPERIMENT = replace(BASE, objective=RML(), trainer=replace(BASE.trainer, epochs=60))

@@ -34,7 +34,7 @@ def main() -> Figures:
     data = some(captions(), SENTENCES)
     arms = {name: Arm(objective, data, MODEL, BATCH_TOKENS) for name, objective in OBJECTIVES.items()}
     spent = turns(arms, TURNS)
-    figures: Figures = {"sentences": SENTENCES, "labels": data.sizes.labels}
+    figures: Figures = {"sentences": SENTENCES, "labels": data.sizes.num_labels}
     tokens = {name: tokens_scored(arm.plan(0)) for name, arm in arms.items()}
     figures["ml_tokens_per_cpu_second"] = 1 / Median.of([each["ml"].cpu for each in spent]).value
     for name in list(arms)[1:]:

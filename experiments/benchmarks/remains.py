@@ -10,11 +10,11 @@ import torch
 
 from structpred.experiment import Experiment
 from structpred.experiments.benchmarks.measuring import Figures, report
-from structpred.integrity import Files
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.results import RunResult
 from structpred.runs import Run
+from structpred.runs.folder import Files
 from structpred.tasks import Pronunciation
 from structpred.training import Trainer
 

@@ -49,10 +49,10 @@ def main() -> Figures:
         ours = drawing(inverse_cdf)
         multinomial: Medians = paired(ours, drawing(by_multinomial), repeats=TURNS)
         gumbel: Medians = paired(ours, drawing(by_gumbel), repeats=TURNS)
-        logits, _ = decoder.step(torch.full((SENTENCES, CANDIDATES), data.sizes.labels), decoder.start(CANDIDATES))
+        logits, _ = decoder.step(torch.full((SENTENCES, CANDIDATES), data.sizes.num_labels), decoder.start(CANDIDATES))
         alone: Medians = paired(lambda: inverse_cdf(logits, generator), lambda: by_multinomial(logits, generator))
     return {
-        "labels": data.sizes.labels,
+        "labels": data.sizes.num_labels,
         "outputs": SENTENCES * CANDIDATES,
         "length": TIME,
         "tokens_per_second": SENTENCES * CANDIDATES * TIME / multinomial.first,

@@ -81,8 +81,8 @@ def peer_model(model: Seq2Seq, sizes: Sizes) -> Any:
     decoder = {**shared, **embeddings, "hidden_size": model.hidden, "attention": "luong", "input_feeding": False}
     built = build_model(
         {"encoder": encoder, "decoder": decoder, "init_hidden": "bridge"},
-        src_vocab=_vocabulary(sizes.inputs + 1),
-        trg_vocab=_vocabulary(sizes.labels),
+        src_vocab=_vocabulary(sizes.num_inputs + 1),
+        trg_vocab=_vocabulary(sizes.num_labels),
     )
     built.loss_function = ("crossentropy", 0.0)
     return built
@@ -170,7 +170,7 @@ def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
     for position in range(WARM_UP + BATCHES):
         batch = plan[position]
         their_step = partial(step, peer_batch(batch.inputs, batch.targets))
-        found.append(in_turn(partial(ours.take, plan, position, position, 0.0), their_step, position))
+        found.append(in_turn(partial(ours.train_step, plan, position, position, 0.0), their_step, position))
     return found[WARM_UP:]
 
 
@@ -216,7 +216,7 @@ def main() -> Figures:
     require_joeynmt()
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
-    figures: Figures = {"inputs": sizes.inputs, "labels": sizes.labels}
+    figures: Figures = {"inputs": sizes.num_inputs, "labels": sizes.num_labels}
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if processor_has_bf16() else ("fp32",)
     for precision, sort in product(precisions, (False, True)):
         plan = plan_of(prepared, sort=sort)
@@ -226,7 +226,7 @@ def main() -> Figures:
         figures |= figures_of(name, pairs, tokens, "tokens")
     searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS - 1).build(sizes).eval()
     with torch.no_grad():
-        searched.output.bias[sizes.labels] = -1e4  # the end
+        searched.output.bias[sizes.num_labels] = -1e4  # the end
         pairs = searching(searched, peer_model(MODEL, sizes).eval(), plan_of(prepared, sort=True))
     return figures | figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
 

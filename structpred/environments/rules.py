@@ -11,8 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Int
 
-from structpred.coercion import Count, coerce, refuse
-from structpred.config import Config, decode, hints
+from structpred.config import Config, Count, coerce, decode, hints, refuse
 from structpred.environments.running_scores import RunningScore, running_score
 from structpred.errors import ConfigError, DataError
 from structpred.registry import nearest

@@ -62,7 +62,7 @@ class SymbolEmbedding(Featurizer):
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """The table."""
-        return SymbolTable(sizes.inputs, features)
+        return SymbolTable(sizes.num_inputs, features)
 
 
 class SymbolTable(nn.Module):
@@ -87,8 +87,8 @@ class Model(Config):
     """The specification of a network; the network itself is made by `build`.
 
     Any ``nn.Module`` becomes a model through a subclass whose ``build`` returns it. Its ``forward`` takes the inputs
-    as `encoder` reads them, by default a `Sequences` ``[batch, time]`` in which id ``sizes.inputs`` stands for a symbol
-    unknown from training, and returns a distribution.
+    as `encoder` reads them, by default a `Sequences` ``[batch, time]`` in which id ``sizes.num_inputs`` stands for a
+    symbol unknown from training, and returns a distribution.
 
     Attributes:
         distribution: the class of that distribution; objectives are checked against its verbs.

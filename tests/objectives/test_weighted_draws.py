@@ -32,8 +32,7 @@ from structpred.payoffs.base_measures import Proposals
 from structpred.results import Epoch
 from structpred.rewards import EditDistance, Hamming, SentenceBleu
 from structpred.rewards.base import scores_of
-from structpred.running import train
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.sequences import Sequences, spelt
 from structpred.training import Trainer, monitoring
 from structpred.training.data import EpochPlan, Tokenizer, TrainingData
@@ -218,7 +217,7 @@ def test_training_on_a_pool_goes_through_and_has_its_identity(run: Run, tmp_path
     experiment = replace(run.experiment, objective=RML(payoff=payoff, estimator=SelfNormalised(k=3)))
     found = train(experiment, root=tmp_path)
     assert found.result.history[-1].diagnostics["effective_samples"] > 1
-    assert pool.sources() == (run.result.identity,)
+    assert pool.fingerprint() == (run.result.identity,)
 
 
 def test_a_pool_of_other_labels_or_of_no_run_or_of_other_references_is_refused(run: Run, tmp_path: Path) -> None:
@@ -262,7 +261,9 @@ def test_a_pool_of_a_tagger_keeps_the_length(run: Run, tmp_path: Path) -> None:
 def test_a_run_is_loaded_though_the_run_of_its_pool_is_gone(run: Run, tmp_path: Path) -> None:
     tagger = replace(run.experiment, model=LSTMTagger(embedding=4, hidden=4))
     teacher = train(tagger, root=tmp_path / "teachers").folder.path
-    payoff = ReweightedPayoff(reward=Hamming(), base=CandidatePool(run=str(teacher), size=4))
+    payoff = ReweightedPayoff(
+        reward=Hamming(), temperature=Temperature(literal=2), base=CandidatePool(run=str(teacher), size=4)
+    )
     student = replace(tagger, objective=RML(payoff=payoff, estimator=SelfNormalised(k=2)))
     folder = train(student, root=tmp_path / "students").folder.path
     teacher.rename(tmp_path / "elsewhere")
@@ -296,7 +297,7 @@ class Stated(BaseMeasure):
     def keeps_length(self) -> bool:
         return True
 
-    def propose(self, references: Sequences, labels: int, k: int, generator: torch.Generator | None) -> Proposals:
+    def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
         return self.found  # type: ignore[return-value]  # what is wrong is what is tested
 
 
@@ -326,7 +327,7 @@ OTHERS = Sequences(OUTPUTS.labels, torch.ones_like(OUTPUTS.lengths))
 )
 def test_what_a_base_measure_returns_is_checked(found: object, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stated, "found", found)
-    q = ReweightedPayoff(base=Stated()).around(TARGETS, 2)
+    q = ReweightedPayoff(base=Stated()).distribution(TARGETS, 2)
     with pytest.raises(ConfigError, match=said):
         q.weighted_sample(2)
 
