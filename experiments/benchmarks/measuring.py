@@ -97,6 +97,10 @@ class Median:
         rank = int(stats.binom.ppf(0.025, len(ordered), 0.5))  # fewer heads in that many throws: once in forty times
         return cls(statistics.median(ordered), ordered[rank - 1], ordered[-rank])
 
+    def figures(self, name: str) -> Figures:
+        """The median under a name, and its interval beside it."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 @dataclass
 class Stopwatch:

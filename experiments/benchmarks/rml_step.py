@@ -67,9 +67,7 @@ def turns(arms: Mapping[str, Arm], count: int) -> list[dict[str, Stopwatch]]:
 
 def ratios(spent: Sequence[Mapping[str, Stopwatch]], name: str, base: str) -> Figures:
     """Ratio of the CPU-seconds of two arms in the same epoch: the median and its 95 % interval."""
-    cpu = Median.of([each[name].cpu / each[base].cpu for each in spent])
-    key = f"{name}_to_{base}"
-    return {key: cpu.value, f"{key}_low": cpu.low, f"{key}_high": cpu.high}
+    return Median.of([each[name].cpu / each[base].cpu for each in spent]).figures(f"{name}_to_{base}")
 
 
 def turn(arms: Mapping[str, Arm], epoch: int) -> dict[str, Stopwatch]:

@@ -200,14 +200,11 @@ def in_turn(ours: Callable[[], object], theirs: Callable[[], object], position: 
 def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> Figures:
     """Rates of both, and how many times faster ours is."""
     rates = [Median.of([amount / pair[side] for amount, pair in zip(work, pairs, strict=True)]) for side in (0, 1)]
-    ratio = Median.of([theirs / ours for ours, theirs in pairs])
-    return {
+    figures: Figures = {
         f"{name}_{unit}_per_second": rates[0].value,
         f"{name}_joeynmt_{unit}_per_second": rates[1].value,
-        f"{name}_faster": ratio.value,
-        f"{name}_faster_low": ratio.low,
-        f"{name}_faster_high": ratio.high,
     }
+    return figures | Median.of([theirs / ours for ours, theirs in pairs]).figures(f"{name}_faster")
 
 
 def main() -> Figures:
