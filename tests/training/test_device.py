@@ -57,7 +57,7 @@ CALLERS = {  # which function of the project it is that waits, for each reason t
     "structpred/distributions/search.py: __init__": waits.SYMBOLS,
     "structpred/distributions/search.py: drop_finished": waits.SYMBOLS,
     "structpred/distributions/search.py: ranked": waits.SYMBOLS,
-    "structpred/distributions/autoregressive.py: _cells": waits.SYMBOLS,
+    "structpred/distributions/autoregressive.py: _positions": waits.SYMBOLS,
     "structpred/objectives/mixer.py: losses": waits.SYMBOLS,
     "structpred/rewards/edit_distance.py: _here": waits.EDITS,
     "structpred/sequences.py: tolist": waits.TEXT,
