@@ -5,15 +5,24 @@ the 29,000 pairs and takes a step; it continues for some hundred more, scores de
 resident set. It is run several times, the first of them to warm the file caches.
 """
 
+import multiprocessing
 import resource
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
+from structpred.errors import StructpredError
 from structpred.experiments.benchmarks.measuring import Figures, standalone, training_threads
 
 TURNS, STEPS = 2, 300
+
+
+def child(ready: Connection, started: float, objective: str, threads: int) -> None:
+    """Train, and send seconds to the first step and the largest memory in bytes; or the error."""
+    try:
+        ready.send(measured(started, objective, threads))
+    except StructpredError as error:
+        ready.send(error)
 
 
 def measured(started: float, objective: str, threads: int) -> tuple[float, int]:
@@ -58,8 +67,16 @@ def turn(objective: str, threads: int) -> tuple[float, int]:
     Raises:
         StructpredError: it refused, as where data are missing.
     """
-    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
-        return processes.submit(measured, time.time(), objective, threads).result()
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=child, args=(theirs, time.time(), objective, threads))
+    process.start()
+    theirs.close()  # a child that dies leaves an end of file, and one whose parent dies ends with its work
+    found: tuple[float, int] | StructpredError = ours.recv()
+    process.join()
+    if isinstance(found, StructpredError):
+        raise found
+    return found
 
 
 def main() -> Figures:
