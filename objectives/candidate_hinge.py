@@ -14,7 +14,7 @@ from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.candidates import CandidateSet, NBest
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
-from structpred.rewards.asking import scores_of
+from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
 
 Violations = Literal["worst", "sum", "softmax"]

@@ -222,7 +222,7 @@ def _of_each(
 def _candidates(
     p: Any, targets: Sequences, search: "CandidatePool", source: torch.Generator
 ) -> tuple[Sequences, Bool[Tensor, "batch candidates"]]:
-    """What is found, the reference first if it is added, and a mask of distinct outputs that are whole."""
+    """The outputs found, the reference first if it is added, and a mask of distinct outputs that are complete."""
     if search.search == "samples":
         found = p.sample(search.size, source)
         mask = torch.ones_like(found.lengths, dtype=torch.bool) if found.ended is None else found.ended

@@ -1,4 +1,4 @@
-"""Candidate sets: the outputs that a sum or a maximum over all outputs is replaced by."""
+"""Candidate sets of an expectation, and what to watch when a model learns from its own outputs."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class CandidateSet(ObjectivePart):
 
     Attributes:
         k: outputs asked of p, before any are merged or added.
-        duplicates: ``"merged"`` takes an output into the set once, however often it was found, as a set should;
+        duplicates: ``"merged"`` takes an output into the set once, no matter how often it was found, as a set should;
             ``"kept"`` weighs it by how often it was.
         reference: ``"added"`` puts the reference first, as Shen et al. 2016 do; ``"left out"`` adds nothing, though
             it may still be found.
@@ -178,3 +178,37 @@ def _ended(outputs: Sequences) -> Bool[Tensor, "batch candidates"]:
 
 def _ranked(ranked: Ranked) -> Candidates:
     return Candidates(ranked.outputs, ranked.log_probs > -torch.inf)
+
+
+@torch.no_grad()
+def collapse_diagnostics(
+    outputs: Sequences,
+    rewards: Float[Tensor, "batch candidates"],
+    targets: Sequences,
+    mask: Bool[Tensor, "batch candidates"] | None = None,
+) -> dict[str, Float[Tensor, " batch"]]:
+    """Means over the outputs of each example.
+
+    ``reward``; ``length_ratio``, of outputs to their reference, ends counted so that it is always defined; and where
+    there are several outputs also ``distinct``, the share of them that repeats no other, and ``zero_variance``, 1
+    where all rewards tie, so that nothing can be learnt from comparing them.
+
+    Args:
+        outputs: ``[batch, candidates, time]``.
+        rewards: of each output.
+        targets: ``[batch, time]``.
+        mask: True at outputs that count; all by default.
+    """
+    kept = torch.ones_like(outputs.lengths, dtype=torch.bool) if mask is None else mask
+    ratios = (outputs.lengths + 1) / (targets.lengths + 1).unsqueeze(1)
+    found = {"reward": _mean(rewards, kept), "length_ratio": _mean(ratios, kept)}
+    if outputs.lengths.shape[1] == 1:
+        return found
+    distinct = (kept & ~repeated(outputs, kept)).float().mean(1)
+    lowest = rewards.masked_fill(~kept, torch.inf).amin(1)
+    ties = lowest == rewards.masked_fill(~kept, -torch.inf).amax(1)
+    return found | {"distinct": distinct, "zero_variance": ties.float()}
+
+
+def _mean(values: Float[Tensor, "batch candidates"], kept: Bool[Tensor, "batch candidates"]) -> Float[Tensor, " batch"]:
+    return torch.where(kept, values, 0).sum(1) / kept.sum(1)

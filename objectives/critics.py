@@ -1,4 +1,4 @@
-"""Baselines that learn: linear functions of what is known before an output is drawn, fitted without gradients."""
+"""Baselines that learn: linear functions of features known before an output is drawn, fitted without gradients."""
 
 from abc import abstractmethod
 from dataclasses import dataclass

@@ -115,12 +115,12 @@ class Distillation(Objective):
     Attributes:
         teacher: the folder of a finished run with the same symbols; as written, it is part of a run's identity, beside
             the identity of the teacher's run.
-        per: what is compared.
+        per: the unit of comparison.
         estimator: how the expectation over whole outputs is computed.
         temperature: T, which softens both distributions of a next symbol.
     """
 
-    requires = ()  # what is compared, and the estimator, say what p must offer
+    requires = ()  # `per` and the estimator decide what p must offer
     draws_in_step = True
     learns_from = "teacher"
 
@@ -189,7 +189,7 @@ class Distillation(Objective):
         return Teacher.of(run)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
-        """The cross-entropy of each example; per position the divergence, what is left to learn, is a diagnostic."""
+        """The cross-entropy of each example; per position the divergence is a diagnostic."""
         q = self._teacher(p, context)
         if self.per == "sequence":
             draws = self.estimator.draw(q, context.generator)

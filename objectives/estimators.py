@@ -46,14 +46,14 @@ class Estimator(ObjectivePart):
 
     @abstractmethod
     def draw(self, q: Any, generator: torch.Generator | None) -> Sequences | None:
-        """What is drawn from q, ``[batch, candidates, time]``; None where nothing is."""
+        """Draws from q, ``[batch, candidates, time]``; None where the estimator draws nothing."""
 
     @abstractmethod
     def cross_entropy(self, q: Any, p: Any, draws: Sequences | None) -> Float[Tensor, " batch"]:
         """The expectation, in nats, one per example."""
 
     def diagnostics(self, draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:
-        """What is worth watching of draws of q around the targets, by name.
+        """Diagnostics of draws of q around the targets, by name.
 
         ``unchanged``, the share of draws that equal their target.
         """
@@ -84,7 +84,7 @@ class Exact(Estimator):
 class Sampled(Estimator):
     """The mean over ``k`` independent draws: unbiased, with variance falling as 1/k.
 
-    On a processor, equal draws are scored once, and near a reference there are many; a GPU would have to be waited for.
+    On a CPU, equal draws are scored once, and near a reference there are many; a GPU would have to synchronise.
 
     Attributes:
         k: draws per example; the paper takes one.
@@ -115,7 +115,7 @@ class Sampled(Estimator):
 
 
 def _worth_merging(p: object, draws: Sequences) -> bool:
-    """Whether equal draws should be scored once: a GPU would have to be waited for, and a tagger gains nothing."""
+    """Whether equal draws should be scored once: a GPU would have to synchronise, and a tagger gains nothing."""
     return draws.device.type == "cpu" and isinstance(p, Distribution) and not p.fixed_length
 
 
@@ -190,7 +190,7 @@ class SelfNormalised(Estimator):
         return _expected(p, outputs, summed)
 
     def diagnostics(self, draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:
-        """Also what the weights say of the draws; w are those of distinct outputs, k all draws.
+        """Also what the weights say of the draws; w belong to distinct outputs, k counts all draws.
 
         ``effective_samples``, 1/Σw², from 1 to k; ``effective_share``, (1/Σw² − 1)/(k − 1), from 0 to 1;
         ``reference_share``, the weight of the reference; ``weight_entropy``, −Σ w ln w, in nats.

@@ -9,8 +9,7 @@ from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
-from structpred.rewards.asking import costs_of, scores_of
-from structpred.rewards.base import Decomposable
+from structpred.rewards.base import Decomposable, costs_of, scores_of
 from structpred.sequences import Sequences
 
 INSTEAD = "REINFORCE or MinimumRisk, which take any reward and sample"

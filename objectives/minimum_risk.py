@@ -10,11 +10,10 @@ from torch import Tensor
 from structpred.config import Positive
 from structpred.distributions.protocols import LogProb
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives.candidates import CandidateSet, Samples
-from structpred.objectives.diagnostics import collapse_diagnostics
+from structpred.objectives.candidates import CandidateSet, Samples, collapse_diagnostics
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
-from structpred.rewards.asking import scores_of
+from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
 
 

@@ -11,11 +11,11 @@ from structpred.config import Interval
 from structpred.distributions.protocols import Continuations, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives.diagnostics import collapse_diagnostics
+from structpred.objectives.candidates import collapse_diagnostics
 from structpred.objectives.schedule import Point, moved
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
-from structpred.rewards.asking import scores_of
+from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
 
 
@@ -38,13 +38,13 @@ def advantages(rewards: Float[Tensor, "batch candidates"]) -> Float[Tensor, "bat
     >>> advantages(torch.tensor([[1.0, 0.0, 2.0]])).tolist()
     [[0.0, -1.5, 1.5]]
     """
-    apart = rewards - rewards[:, :1]  # so that equal rewards have none whatever the rounding
+    apart = rewards - rewards[:, :1]  # so that equal rewards have none despite rounding
     return apart - (apart.sum(1, keepdim=True) - apart) / (apart.shape[1] - 1)
 
 
 @runtime_checkable
 class Continued(Continuations, TokenLogProbs, Protocol):
-    """A distribution that goes on from a prefix and scores symbol by symbol."""
+    """A distribution that continues a prefix and scores symbol by symbol."""
 
 
 @objectives.register("mixer")

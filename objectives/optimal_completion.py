@@ -13,7 +13,7 @@ from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
-from structpred.rewards.edit_table import prefix_distances
+from structpred.rewards.edit_distance import prefix_distances
 from structpred.sequences import Sequences
 
 

@@ -12,11 +12,10 @@ from structpred.distributions.protocols import Distribution, LogProb, Sample, To
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
 from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Returns, pad_or_trim
-from structpred.objectives.diagnostics import collapse_diagnostics
+from structpred.objectives.candidates import collapse_diagnostics
 from structpred.registry import objectives, rewards
 from structpred.rewards import EditDistance, Reward
-from structpred.rewards.asking import increments_of, scores_of
-from structpred.rewards.base import Incremental
+from structpred.rewards.base import Incremental, increments_of, scores_of
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 

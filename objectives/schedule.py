@@ -78,7 +78,7 @@ class _FirstAndSecond(Combined):
 class Switch(_FirstAndSecond):
     """One objective up to a point in training, then another, as in minimum risk after a warm-up by likelihood.
 
-    The optimiser goes on as it is. `Experiment.start` is the alternative that begins the second part from the best
+    The optimiser keeps its state. `Experiment.start` is the alternative that begins the second part from the best
     weights of the first, with a fresh optimiser and a schedule of its own.
 
     Attributes:

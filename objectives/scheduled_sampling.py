@@ -67,10 +67,10 @@ class ScheduledSampling(Objective):
     """−Σ_t log p(y*_t | h_<t, x), in nats, with a history h that holds the model's own symbols here and there.
 
     Bengio et al. 2015, arXiv 1506.03099. A coin for each position decides: with probability ε h_t is the reference's
-    symbol, otherwise a draw from p(· | h_<t, x); the target stays the reference's. As ε falls the model learns to go on
-    from its own mistakes. No gradient passes through the draws, so for ε < 1 this is the gradient of no loss of p
-    alone, and its optimum need not be the data's law. At ε = 1 it is maximum likelihood. A draw is never the end
-    of the output: the target goes on at that position, and so must its history.
+    symbol, otherwise a draw from p(· | h_<t, x); the target stays the reference's. As ε falls the model learns to
+    continue from its own mistakes. No gradient passes through the draws, so for ε < 1 this is the gradient of no loss
+    of p alone, and its optimum need not be the data's law. At ε = 1 it is maximum likelihood. A draw is never the end
+    of the output: the target continues at that position, and so must its history.
 
     Attributes:
         reference: ε, the probability of the reference's symbol, over the course of training.

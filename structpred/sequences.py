@@ -34,8 +34,8 @@ class Sequences:
         ended: False where a draw was cut at a length limit before its end came, ``[...]``; None means that all
             ended. A cut sequence stands for all strings that begin with it.
         total: the sum of ``lengths``, where it is known without asking the device for it.
-        weights: the weight of each candidate in an expectation, ``[batch, candidates]``; those of an example sum to
-            one. None weighs all alike.
+        weights: the weight of each candidate in an expectation, ``[batch, candidates]``; they sum to one
+            for each example. None weighs all alike.
         examples: of references, the index of the example that each is of, ``[batch]`` and in main memory, where a
             reward asks for it; see `structpred.rewards.Context`.
         vectors: of inputs that were measured, the numbers at each position, ``[batch, time, features]``; zeros in the
@@ -149,7 +149,7 @@ class FlatSequences:
         labels: all labels, one sequence after another, ``[total]``.
         starts: where each sequence starts, ``[n]``.
         lengths: number of labels of each, ``[n]``.
-        known: the lengths in main memory, where those are on a device, which then need not be waited for.
+        known: the lengths in main memory where ``lengths`` is on a device, so that gathering need not synchronise.
         table: of inputs that were measured, the distinct vectors, ``[distinct, features]``; of words, the spelling of
             each distinct one; None where labels say everything.
         rows: for each position the row of ``table`` that stands there, ``[total]``; None where labels are these rows.
@@ -235,7 +235,7 @@ class FlatSequences:
 
 
 def _moved(sequences: Sequences | FlatSequences, names: Sequence[str], device: torch.device | str) -> dict[str, Any]:
-    """Those of the fields that are there, on another device."""
+    """The fields that are set, moved to another device."""
     values = {name: getattr(sequences, name) for name in names}
     return {name: value.to(device) for name, value in values.items() if value is not None}
 
@@ -244,7 +244,7 @@ def _moved(sequences: Sequences | FlatSequences, names: Sequence[str], device: t
 class Recording:
     """A measured source: frames of numbers, such as the spectrum of an utterance every ten milliseconds.
 
-    Two recordings are equal where their frames are, whatever their names.
+    Two recordings are equal where their frames are; names do not count.
 
     Attributes:
         name: what tables and messages call it; one line.

@@ -23,10 +23,10 @@ class Conll2000(PublishedTask):
     """Words to phrase tags: 8,936 and 2,012 sentences of the Wall Street Journal (Tjong Kim Sang and Buchholz 2000).
 
     The last tenth of the training sentences is dev. Words only: the part-of-speech column is not read. The files are
-    those of the shared task, as NLTK gives them out.
+    the shared task's, as NLTK distributes them.
 
     Attributes:
-        folder: a folder of one's own that holds ``train.txt.gz`` and ``test.txt.gz``; variables are expanded when it
+        folder: your own folder with ``train.txt.gz`` and ``test.txt.gz``; variables are expanded when it
             is read. At the default they may also be downloaded.
     """
 
@@ -70,7 +70,7 @@ class NcbiDisease(PublishedTask):
 class Conll2002(PublishedTask):
     """Words to names of persons, organisations, places and others in newspapers (Tjong Kim Sang 2002).
 
-    Nobody who wrote this had the files, so they must be at hand: ``esp.train``, ``esp.testa`` and ``esp.testb``, or
+    No checksums are known, so the files are not downloaded: provide ``esp.train``, ``esp.testa`` and ``esp.testb``, or
     the same of ``ned``. The shared task's own are in Latin-1.
 
     Attributes:
@@ -94,7 +94,7 @@ class Conll2002(PublishedTask):
 class Wnut17(PublishedTask):
     """Words to names that are new or rare, in social media (Derczynski et al. 2017).
 
-    Nobody who wrote this had the files, so they must be at hand, under the names they were published by.
+    No checksums are known, so the files are not downloaded: provide them under the names they were published by.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = Conll.metrics

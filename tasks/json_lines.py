@@ -57,7 +57,7 @@ class JsonLines(Pairs):
             raise DataError(f"{where}: {error}") from None
         except (ValueError, RecursionError) as error:
             reason = error if isinstance(error, json.JSONDecodeError) else type(error).__name__
-            raise DataError(f"{where} must be a JSON object, but it cannot be parsed ({reason}); mend it") from None
+            raise DataError(f"{where} must be a JSON object, but it cannot be parsed ({reason}); correct it") from None
         for key in (self.source_key, self.target_key, *self.metadata):
             if not isinstance(node, dict) or key not in node:
                 raise DataError(f"{where} must be a JSON object with the key {key!r}, but it is none; name another key")
@@ -91,7 +91,7 @@ class JsonLines(Pairs):
     def _listed(self, symbols: object, where: str) -> Symbols:
         """The symbols that a list names one by one; joined as text they must be the same."""
         if not isinstance(symbols, list):
-            raise DataError(f"{where}: the target must be a list of lists or hold none, but it mixes them; mend it")
+            raise DataError(f"{where}: the target must be a list of lists or hold none, but it mixes them; correct it")
         named = tuple(_text(symbol, where, "target") for symbol in symbols)
         found = self.labels(self.render(named), f"{where}: the target")
         if found != named:
@@ -112,7 +112,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     node = dict(pairs)
     if len(node) < len(pairs):
         twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
-        raise DataError(f"a JSON object must have each key once, but this one has {twice[:40]!r} twice; mend it")
+        raise DataError(f"a JSON object must have each key once, but this one has {twice[:40]!r} twice; remove one")
     return node
 
 

@@ -124,7 +124,7 @@ def _words(lines: Sequence[Line]) -> Iterator[tuple[int, Example]]:
         letter = _letter(line)
         if word and (letter.number != word[-1].following or letter.fold != word[-1].fold):
             raise DataError(
-                f"{letter.where} must be letter {word[-1].following} in fold {word[-1].fold}, to go on with the word "
+                f"{letter.where} must be letter {word[-1].following} in fold {word[-1].fold}, to continue the word "
                 f"before, but it is letter {letter.number!r} in fold {letter.fold}; fetch the file again"
             )
         word.append(letter)

@@ -22,7 +22,7 @@ from structpred.tasks.reading import in_hashed_order, splits_of
 from structpred.vocabulary import Symbols
 
 PhoneSet = Literal[61, 48, 39]
-"""TIMIT's own phones, those of Lee and Hon (1989) for training, and theirs for scoring."""
+"""TIMIT's own phones, and Lee and Hon's (1989) for training and for scoring."""
 
 _TRANSCRIBED = """
 aa ae ah ao aw ax ax-h axr ay b bcl ch d dcl dh dx eh el em en eng epi er ey f g gcl h# hh hv ih ix iy jh k kcl l m n
@@ -44,7 +44,7 @@ _TO_39 = {
 
 
 def folded(phones: Sequence[str], to: PhoneSet) -> Symbols:
-    """Phones of TIMIT in one of its smaller sets; those of a smaller set may be folded further.
+    """Phones of TIMIT in one of its smaller sets; phones of a smaller set may be folded further.
 
     Lee and Hon 1989: Speaker-independent phone recognition using hidden Markov models, table II, as Kaldi's recipe for
     TIMIT has it. Neighbours that become the same phone stay two.
@@ -229,7 +229,7 @@ class Cmudict(PublishedTask):
     order of their SHA-256. A word with several pronunciations is scored against the closest.
 
     Attributes:
-        test: ``"published"``, the 12,000 words of g014b2b's own test file, which must be at hand; or ``"held-out"``,
+        test: ``"published"``, the 12,000 words of g014b2b's own test file, which is not downloaded; or ``"held-out"``,
             another twentieth of the training words, for work where that file is missing. Numbers on the two are not
             the same benchmark.
     """

@@ -131,7 +131,7 @@ class Sigmorphon2020(PublishedTask):
     The published table averages WER and PER over languages; its PER is the script's, here ``SIGMORPHON-PER``.
 
     Attributes:
-        language: one of the task's codes. Checksums are known for ten; hun, jpn, kor, lit and vie must be at hand.
+        language: one of the task's codes. Checksums are known for ten; provide hun, jpn, kor, lit and vie.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate(), SigmorphonErrorRate())
@@ -163,8 +163,8 @@ class Sigmorphon2017(PublishedTask):
     """Inflection: from a lemma and features to a form; 1,000 dev and 1,000 test lines (Cotterell et al. 2017, task 1).
 
     Attributes:
-        language: English name in lower case, such as ``"german"``. Checksums are known of english, finnish and german;
-            others must be at hand.
+        language: English name in lower case, such as ``"german"``. Checksums are known for english, finnish and german;
+            provide others.
         size: the training file: ``"low"`` has 100 lines, ``"medium"`` 1,000 and ``"high"`` 10,000.
     """
 

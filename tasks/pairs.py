@@ -29,14 +29,14 @@ class Pairs(Task):
     """Pairs of a source and a target from files; a subclass says how a file looks.
 
     A split without a file of its own is held out of ``train``: a tenth of its sources (at least one), the first in
-    the order of their SHA-256 for ``test``, the next for ``dev``, whatever the order of the lines; no source is on
+    the order of their SHA-256 for ``test``, the next for ``dev``, in any order of the lines; no source is on
     two sides. Where the files themselves share sources, a warning says how many, and another says which target symbols
     only dev or test have.
 
     Spaces around a text are dropped. A target symbol between spaces may not hold white space or invisible characters.
 
     Attributes:
-        prose: whether targets are sentences in words, of which dev and test always have some more, and which are taken
+        prose: whether targets are sentences in words, of which dev and test always have new ones, and which are taken
             as they stand.
         train: path of the training file. Variables and ``~`` are expanded when it is read, so that a saved
             experiment may say ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
@@ -149,7 +149,7 @@ def merged(examples: Iterable[Example]) -> list[Example]:
 
 
 def hold_out(examples: Sequence[Example], *, parts: int, path: str) -> list[list[Example]]:
-    """What is left of the examples, then each part that was held out: a tenth of the sources.
+    """The remaining examples, then each part that was held out: a tenth of the sources.
 
     Raises:
         DataError: there are too few sources; the message begins with ``path``.
@@ -228,7 +228,7 @@ class Tsv(Pairs):
     merged. A blank line is refused, except at the end of a file. Symbols are compared as they stand: letter case and
     Unicode normal form are the file's business.
 
-    How splits without a file are held out, and the other fields, are those of `Pairs`.
+    `Pairs` describes how splits without a file are held out, and the other fields.
 
     Attributes:
         columns: number of columns every line has.

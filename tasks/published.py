@@ -1,4 +1,4 @@
-"""Published sets: where their files are, what is known of them, and parts held out."""
+"""Published data sets: one table of all of them, the base of their tasks, and warnings about splits."""
 
 import tomllib
 import warnings
@@ -99,7 +99,7 @@ class PublishedTask(Task):
 
     @abstractmethod
     def reader(self, place: Place) -> Task:
-        """The task that reads the files once it is told where they are."""
+        """The task that reads the files at the places given."""
 
     def parts(self, place: Place) -> dict[str, Any]:
         """The paths of ``train``, ``dev`` and ``test`` by these names; of a set of two files there is no ``dev``."""

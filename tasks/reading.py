@@ -62,7 +62,7 @@ def digest_of(*splits: Sequence[Example]) -> str:
 
 
 def shared(symbols: Iterable[str]) -> Symbols:
-    """Symbols as a tuple; equal ones are one object in memory, however often they occur in the data."""
+    """Symbols as a tuple; equal ones are one object in memory, no matter how often they occur in the data."""
     return tuple(map(sys.intern, symbols))
 
 
@@ -71,7 +71,7 @@ _UNSEEN_IN_TAG = re.compile(_UNSEEN.pattern[:-1] + r"\u00ad\u200c-\u200f\u202a-\
 
 
 def tags_of(tags: Symbols, where: Callable[[int], str]) -> Symbols:
-    """The tags of one sentence, once it is sure that none holds what nobody sees.
+    """The tags of one sentence, checked for white space and invisible characters.
 
     Args:
         tags: as the file writes them, without spaces around.

@@ -43,7 +43,7 @@ CORE = frozenset(_CORE.split())
 """The 24 speakers of the core test set."""
 
 READ_BY_ALL = ("sa1", "sa2")
-"""The two sentences that every speaker reads; nobody trains or tests on them."""
+"""The two sentences that every speaker reads; they are left out of training and testing."""
 
 
 @dataclass(frozen=True, order=True)
@@ -64,7 +64,7 @@ class Utterance:
 
     @property
     def split(self) -> Split | None:
-        """The part of Kaldi's recipe that it belongs to; None where nobody uses it."""
+        """The part of Kaldi's recipe that it belongs to; None where it is left out."""
         if self.sentence in READ_BY_ALL:
             return None
         if self.name.lower().startswith("train/"):
@@ -240,7 +240,7 @@ COMPLETE = (3_696, 400, 192)
 
 
 class IncompleteWarning(UserWarning):
-    """A corpus lacks some of what is published."""
+    """A corpus lacks some of the published utterances."""
 
 
 @tasks.register("timit")

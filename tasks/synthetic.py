@@ -113,7 +113,7 @@ class HiddenMarkov(Synthetic):
     noise: Probability = 0.3
 
     def draw(self, length: int, generator: random.Random) -> tuple[Symbols, Symbols]:
-        """What is shown, and the states."""
+        """The observed symbols, and the states."""
         states = [generator.randrange(self.alphabet)]
         while len(states) < length:
             states.append(self._move(states[-1], 1 - self.stay, generator))

@@ -34,7 +34,7 @@ def is_tag(tag: str, scheme: Scheme) -> bool:
 def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbols:
     """The tags of one sentence in IOB2: the first word of every chunk has B, its others I, a word outside O.
 
-    In IOB1 a chunk begins with I, or with B where it must be told from one of its kind right before it; B is taken
+    In IOB1 a chunk begins with I, or with B where it follows one of its kind directly; B is taken
     for a beginning anywhere. In IOBES a chunk ends with E, and S is one of a single word.
 
     >>> to_iob2(("I-NP", "I-NP", "B-NP", "O"), "iob1", "word {}".format)
@@ -58,7 +58,7 @@ def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbo
                 raise _unfinished(before, repr(tag), where(position))
             if scheme != "iob1" and tag[0] in "IE":
                 raise DataError(
-                    f"{where(position)}: {tag!r} must go on with a chunk of its kind in {scheme.upper()}, but it "
+                    f"{where(position)}: {tag!r} must continue a chunk of its kind in {scheme.upper()}, but it "
                     f"follows {before!r}; correct the tag or name another scheme"
                 )
         converted.append(tag if tag == "O" else f"{'I' if goes_on else 'B'}-{tag[2:]}")
@@ -69,7 +69,7 @@ def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbo
 
 
 def from_iob2(tags: Symbols, scheme: Scheme) -> Symbols:
-    """IOB2 tags in another scheme; an I that goes on with nothing begins a chunk there.
+    """IOB2 tags in another scheme; an I that continues no chunk begins one there.
 
     >>> from_iob2(("B-NP", "I-NP", "B-NP", "O"), "iobes")
     ('B-NP', 'E-NP', 'S-NP', 'O')
@@ -244,7 +244,7 @@ def _ends(row: Row) -> bool:
 def _comments(
     lines: Sequence[str], rows: Sequence[Row], comments: Comment | bool
 ) -> tuple[frozenset[int], tuple[int, ...]]:
-    """Lines that are comments, and those of which it is not certain whether they are."""
+    """Lines that are comments, and lines that may be comments."""
     if comments is False:
         return frozenset(), ()
     hashed = list(_hashed(rows))
@@ -256,7 +256,7 @@ def _comments(
         return frozenset(), ()
     tabs, width = "\t" in lines[model], len(rows[model])
     alike = [number for number in hashed if ("\t" in lines[number]) == tabs and len(rows[number]) == width]
-    told = () if tabs else tuple(alike)  # nobody writes comments with tabs in the right places
+    told = () if tabs else tuple(alike)  # no comment has tabs in the right places
     return frozenset(hashed) - {number for number in alike if tabs or not comments(rows[number])}, told
 
 
@@ -351,7 +351,7 @@ class TaggedSentences(Task):
         return sentence_of(text, self.longest)
 
     def render(self, output: Symbols) -> str:
-        """Tags separated by spaces; those of chunks in IOB2."""
+        """Tags separated by spaces; chunk tags in IOB2."""
         return " ".join(output)
 
 
@@ -360,8 +360,8 @@ class TaggedSentences(Task):
 class Conll(TaggedSentences):
     """Words and chunk tags from files of columns, plain or packed by gzip; see `Columns` for what a file looks like.
 
-    Tags become IOB2, so that labels and scores do not depend on how a file writes its chunks. The other fields
-    are those of `TaggedSentences`.
+    Tags become IOB2, so that labels and scores do not depend on how a file writes its chunks. `TaggedSentences`
+    describes the other fields.
 
     Attributes:
         dev: a path, or None to hold out the last tenth of the training sentences.

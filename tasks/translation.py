@@ -63,8 +63,8 @@ class Multi30k(_Captions):
     """Captions from one language into another: 29,000, 1,014 and 1,000 sentences (Elliott et al. 2016).
 
     The text is the published one in lower case, normalised and cut into Moses's tokens, and BLEU is computed on these
-    tokens, as in most of the literature. ``test`` is test_2016_flickr. No checksum is known of the French files; they
-    must be at hand.
+    tokens, as in most of the literature. ``test`` is test_2016_flickr. No checksum is known of the French files, so
+    they are not downloaded.
 
     Attributes:
         source, target: languages, ``"de"``, ``"en"`` or ``"fr"``.

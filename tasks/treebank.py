@@ -83,7 +83,7 @@ def _words(file: Columns, sentence: tuple[int, ...]) -> Iterator[int]:
         elif not _PASSED_OVER.fullmatch(number):
             raise DataError(
                 f"{file.where(line)} must be word {expected} of its sentence, a range of words such as 4-5 or an empty "
-                f"node such as 8.1, but it has the number {number!r}; mend the file"
+                f"node such as 8.1, but it has the number {number!r}; correct the file"
             )
     if expected == 1:
         raise DataError(f"{file.where(sentence[0])}: a sentence must have a word, but here is one without; remove it")

@@ -35,7 +35,7 @@ from structpred.objectives import (
 from structpred.registry import models, objectives, rewards, tasks
 from structpred.returned import waiting
 from structpred.rewards import Hamming, Reward
-from structpred.rewards.asking import costs_of, increments_of, scores_of
+from structpred.rewards.base import costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, loaded
 from structpred.training import Adam, Constant, Trainer

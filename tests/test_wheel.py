@@ -39,11 +39,11 @@ def test_the_wheel_holds_every_module_and_nothing_else(tree: Path, tmp_path: Pat
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {"structpred/py.typed"}
     for folder in FOLDERS:
-        for path in (tree / folder).rglob("*.py"):
+        for path in (*(tree / folder).rglob("*.py"), *(tree / folder).rglob("*.toml")):
             inner = path.relative_to(tree)
             if inner.parts[:2] not in {("structpred", link) for link in FOLDERS[1:]}:
                 expected.add(str(inner if folder == "structpred" else Path("structpred") / inner))
     assert len(expected) > 20
-    assert {name for name in names if name.endswith((".py", "py.typed"))} == expected
+    assert {name for name in names if name.endswith((".py", ".toml", "py.typed"))} == expected
     tops = {name.partition("/")[0] for name in names}
     assert {name for name in tops if not name.endswith(".dist-info")} == {"structpred"}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from structpred.experiments.benchmarks.standalone import REFUSED, SKIPPED
+from structpred.experiments.benchmarks.measuring import REFUSED, SKIPPED
 
 FOLDER = Path(__file__).parent
 

@@ -11,44 +11,26 @@ import signal
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from structpred.comparison.runner import compare
-from structpred.experiment import Experiment
-from structpred.experiments.benchmarks.remains import differences, left_behind, outlived, workers_of
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import report, seconds
-from structpred.models import Seq2Seq
-from structpred.objectives import RML, MaximumLikelihood
-from structpred.tasks import Pronunciation
-from structpred.training import Trainer
+from structpred.experiments.benchmarks.measuring import Figures, seconds, standalone
+from structpred.experiments.benchmarks.remains import BASE, forked, judged, outlived, workers_of
+from structpred.objectives import RML
 
 KILLS = 20
 SEEDS = range(2)
 WAYS = ("the comparison", "one of its workers, which is replaced, and then the comparison", "all at once")
-BASE = Experiment(
-    task=Pronunciation(size=600, held_out=50),
-    model=Seq2Seq(embedding=16, hidden=32, dropout=0.2),
-    objective=MaximumLikelihood(),
-    trainer=Trainer(epochs=20, batch_tokens=128),
-)
 ARMS = {"ML": BASE, "RML": replace(BASE, objective=RML())}
 
 
 def begin(root: Path) -> int:
     """Compare in a process, and a group of processes, of its own; returns the number of both."""
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # workers that lose their comparison say so
-        try:
-            compare(ARMS, seeds=SEEDS, root=root, workers=2, device="cpu", console=Console(stderr=True))
-        finally:
-            os._exit(0)
-    return child
+    console = Console(stderr=True)
+    return forked(partial(compare, ARMS, seeds=SEEDS, root=root, workers=2, device="cpu", console=console), group=True)
 
 
 def kill(child: int, way: str, pause: float) -> None:
@@ -66,7 +48,6 @@ def kill(child: int, way: str, pause: float) -> None:
 
 def main() -> None:
     """Compare once undisturbed, once under fire, and compare all of it bit for bit."""
-    torch.set_num_threads(1)
     moments, ways = random.Random(0), itertools.cycle(WAYS)
     with tempfile.TemporaryDirectory() as place:
         quiet, disturbed = Path(place, "undisturbed"), Path(place, "killed")
@@ -82,19 +63,14 @@ def main() -> None:
         unfinished = sum(not (path / "result.json").exists() for path in disturbed.glob("[!.]*"))
         last = begin(disturbed)
         os.waitpid(last, 0)
-        figures: dict[str, float | int | str] = {
+        figures: Figures = {
             "kills": KILLS,
             "runs_unfinished_after_the_last_kill": unfinished,
             "undisturbed_seconds": took,
             "killed_seconds": time.monotonic() - began,
-            **differences(quiet, disturbed),
-            "files_left_behind": len(left_behind(disturbed)),
             "processes_left_behind": len(outlived([*groups, last])),
         }
-    report(figures, "Kills of a comparison")
-    assert figures["tensors_equal_bit_for_bit"] == figures["tensors"]
-    assert figures["results_equal"] == figures["runs"]
-    assert figures["files_left_behind"] == figures["processes_left_behind"] == 0
+        judged(quiet, disturbed, figures)
 
 
 if __name__ == "__main__":

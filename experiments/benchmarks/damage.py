@@ -86,7 +86,7 @@ _DAMAGES = (_cut, _insert, _insert, _insert, _bits, _any_bytes, _lines, _columns
 
 
 def unpacked(content: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
-    """What is in a packed file, and how to pack something else; for any other file itself."""
+    """The content of a packed file, and how to pack something else; any other file as it is."""
     if content[:2] == b"\x1f\x8b":
         return gzip.decompress(content), lambda text: gzip.compress(text, mtime=0)
     if content[:2] == b"PK":

@@ -5,8 +5,7 @@ import random
 
 import torch
 
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import paired, report
+from structpred.experiments.benchmarks.measuring import Figures, paired, standalone
 from structpred.payoffs import EditDistancePayoff, PublishedEditDistancePayoff, Temperature
 from structpred.sequences import Sequences
 
@@ -47,9 +46,8 @@ def _edited(reference: list[int], substitutions: int, insertions: int, source: r
     return output
 
 
-def main() -> None:
-    """Measure and report."""
-    torch.set_num_threads(1)
+def main() -> Figures:
+    """Measure."""
     generator, source = torch.Generator().manual_seed(0), random.Random(0)
     labels = torch.randint(LABELS, (BATCH, TIME), generator=generator)
     references, rows = Sequences(labels, torch.full((BATCH,), TIME)), labels.tolist()
@@ -58,21 +56,17 @@ def main() -> None:
     published = PublishedEditDistancePayoff(temperature=temperature).distribution(references, LABELS)
     ours = paired(lambda: exact.sample(1, generator), lambda: by_published_loop(rows, source), repeats=15)
     theirs = paired(lambda: published.sample(1, generator), lambda: by_published_loop(rows, source), repeats=5)
-    report(
-        {
-            "threads": 1,
-            "labels": LABELS,
-            "length": TIME,
-            "rescaled": RESCALED,
-            "block": BATCH,
-            "exact_samples_per_second": BATCH / ours.first,
-            "published_batched_samples_per_second": BATCH / theirs.first,
-            "published_loop_samples_per_second": BATCH / ours.second,
-            "exact_to_loop": ours.ratio,
-            "batched_to_loop": theirs.ratio,
-        },
-        "Edit-distance payoff",
-    )
+    return {
+        "labels": LABELS,
+        "length": TIME,
+        "rescaled": RESCALED,
+        "block": BATCH,
+        "exact_samples_per_second": BATCH / ours.first,
+        "published_batched_samples_per_second": BATCH / theirs.first,
+        "published_loop_samples_per_second": BATCH / ours.second,
+        "exact_to_loop": ours.ratio,
+        "batched_to_loop": theirs.ratio,
+    }
 
 
 if __name__ == "__main__":

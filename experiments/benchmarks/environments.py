@@ -1,7 +1,7 @@
 """How many symbols a second does a Gymnasium environment take from 256 agents at once, on one thread?
 
 Agents act at random, by actions drawn beforehand; every step pays its increment of the edit distance and hands out
-masks. Beside the environment alone stands what is left of it under Gymnasium's ``RecordEpisodeStatistics``.
+masks. The speed under Gymnasium's ``RecordEpisodeStatistics`` is given as well.
 """
 
 import os
@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from structpred.environments import SequencePredictionVectorEnv
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Stopwatch, report
+from structpred.experiments.benchmarks.measuring import Figures, Stopwatch, standalone
 from structpred.metrics import Metric, SymbolErrorRate
 from structpred.rewards import EditDistance
 from structpred.task import Example, Splits, Task
@@ -70,66 +68,39 @@ class RandomStrings(Task):
         return " ".join(output)
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Symbols a second: the median of some turns by the clock, and by the time that the process had a core."""
-
-    wall: float
-    cpu: float
-
-
 def environment(task: Task) -> SequencePredictionVectorEnv:
     """Agents that decide themselves when their outputs end."""
     return SequencePredictionVectorEnv(task, EditDistance(), num_envs=EPISODES, paid="increments", fixed_length=False)
 
 
-class Agents:
-    """All that act in one environment, and how long it took.
-
-    Args:
-        env: the environment.
-        steps: actions of each agent in a turn.
-    """
-
-    def __init__(self, env: VectorEnv, steps: int) -> None:
-        self.env = env
-        choices = int(env.single_action_space.n)  # type: ignore[attr-defined]  # a Discrete, as ours always is
-        self.actions = np.random.default_rng(0).integers(0, choices, (steps, EPISODES))
-        self.watches: list[Stopwatch] = []
-        self.symbols = self.actions.size
-
-    def count(self) -> None:
-        """See how many actions are taken: those after the end of an episode begin the next, and are ignored."""
-        self.env.reset(seed=0)
-        overs = [np.logical_or(*self.env.step(row)[2:4]) for row in self.actions]
-        self.symbols = self.actions.size - int(sum(over.sum() for over in overs[:-1]))
-
-    def turn(self) -> None:
-        """The same again by the watch."""
-        self.env.reset(seed=0)
-        watch = Stopwatch()
-        with watch.running():
-            for row in self.actions:
-                self.env.step(row)
-        self.watches.append(watch)
-
-    def speed(self) -> Speed:
-        """Medians."""
-        return Speed(
-            wall=self.symbols / statistics.median(watch.wall for watch in self.watches),
-            cpu=self.symbols / statistics.median(watch.cpu for watch in self.watches),
-        )
+def speeds(*environments: VectorEnv, turns: int = TURNS, steps: int = STEPS) -> list[tuple[float, float]]:
+    """Symbols a second in each environment, by the clock and by the CPU-time of the process: medians of turns."""
+    spaces = [int(env.single_action_space.n) for env in environments]  # type: ignore[attr-defined]  # all are Discrete
+    actions = [np.random.default_rng(0).integers(0, choices, (steps, EPISODES)) for choices in spaces]
+    counts = list(map(symbols, environments, actions))
+    watches = [list(map(turn, environments, actions)) for _ in range(turns)]
+    medians = [
+        [statistics.median(getattr(watch, name) for watch in own) for name in ("wall", "cpu")]
+        for own in zip(*watches, strict=True)
+    ]
+    return [(count / wall, count / cpu) for count, (wall, cpu) in zip(counts, medians, strict=True)]
 
 
-def speeds(*environments: VectorEnv, turns: int = TURNS, steps: int = STEPS) -> list[Speed]:
-    """Of each environment, which take turns."""
-    groups = [Agents(env, steps) for env in environments]
-    for agents in groups:
-        agents.count()
-    for _ in range(turns):
-        for agents in groups:
-            agents.turn()
-    return [agents.speed() for agents in groups]
+def symbols(env: VectorEnv, actions: np.ndarray) -> int:
+    """How many actions are taken: those after the end of an episode begin the next, and are ignored."""
+    env.reset(seed=0)
+    overs = [np.logical_or(*env.step(row)[2:4]) for row in actions]
+    return actions.size - int(sum(over.sum() for over in overs[:-1]))
+
+
+def turn(env: VectorEnv, actions: np.ndarray) -> Stopwatch:
+    """The same again by the watch."""
+    env.reset(seed=0)
+    watch = Stopwatch()
+    with watch.running():
+        for row in actions:
+            env.step(row)
+    return watch
 
 
 def registering(turns: int = TURNS) -> float:
@@ -139,22 +110,15 @@ def registering(turns: int = TURNS) -> float:
     return statistics.median(map(float, printed))
 
 
-def main() -> None:
+def main() -> Figures:
     """Measure a small vocabulary, a large one, and the import."""
-    torch.set_num_threads(1)
     small, large = RandomStrings(), RandomStrings(labels=7856, longest=25)
-    bare, recorded, wide = speeds(environment(small), RecordEpisodeStatistics(environment(small)), environment(large))
-    figures: dict[str, float | int | str] = {"threads": 1, "episodes": EPISODES}
-    for name, speed in (
-        ("40_labels_length_8", bare),
-        ("40_labels_length_8_recorded", recorded),
-        ("7856_labels_length_25", wide),
-    ):
-        figures[f"symbols_per_second_{name}"] = speed.wall
-        figures[f"symbols_per_core_second_{name}"] = speed.cpu
-    figures["milliseconds_of_registering"] = registering()
-    figures["load_average"] = os.getloadavg()[0]
-    report(figures, "Environments")
+    measured = speeds(environment(small), RecordEpisodeStatistics(environment(small)), environment(large))
+    figures: Figures = {"episodes": EPISODES}
+    names = ("40_labels_length_8", "40_labels_length_8_recorded", "7856_labels_length_25")
+    for name, (wall, cpu) in zip(names, measured, strict=True):
+        figures |= {f"symbols_per_second_{name}": wall, f"symbols_per_core_second_{name}": cpu}
+    return figures | {"milliseconds_of_registering": registering(), "load_average": os.getloadavg()[0]}
 
 
 if __name__ == "__main__":

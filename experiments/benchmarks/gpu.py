@@ -1,10 +1,10 @@
-"""What is training like on a GPU: does it agree with a processor, how fast is it, and how many runs share one?
+"""What is training like on a GPU: does it agree with the CPU, how fast is it, and how many runs share one?
 
 At most six minutes on one H100, for all parts or for those that are named::
 
     python -m structpred.experiments.benchmarks.gpu [PART ...] [--to figures.jsonl]
 
-agreement: one step of every objective and model on the processor and on the device, with the same weights and draws,
+agreement: one step of every objective and model on the CPU and on the device, with the same weights and draws,
 and whether steps that promise never to wait for the device keep the promise. chain: forward and backward of a linear
 chain, eager and as a CUDA graph, beside torchcrf. draws: Hamming, edit distance, and symbols of a decoder. translation:
 tokens per second on captions in bf16, as a share of what matrix products reach; the captions are those in
@@ -19,6 +19,8 @@ import argparse
 import json
 import os
 import sys
+import tempfile
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,18 +28,145 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
-from structpred.errors import ConfigError, RunError, StructpredError
+from structpred.comparison.runner import compare
+from structpred.errors import ConfigError, Interrupted, RunError, StructpredError
+from structpred.experiment import Experiment
 from structpred.experiments.benchmarks.gpu_agreement import agreement
-from structpred.experiments.benchmarks.gpu_runs import PACKED, RESUMED, packing, resume
 from structpred.experiments.benchmarks.gpu_speed import chain, draws, translation
+from structpred.experiments.benchmarks.measuring import DEFAULT_THREADS, report, standalone
 from structpred.experiments.benchmarks.on_device import card, require_cuda
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import report
-from structpred.models import Seq2Seq, SymbolEmbedding
+from structpred.models import CRF, LSTMTagger, Seq2Seq, SymbolEmbedding
+from structpred.objectives import REINFORCE, MaximumLikelihood
 from structpred.report.files import without_infinities
 from structpred.tasks import LetterTagging, Pronunciation
-from structpred.training import Trainer
+from structpred.training import Trainer, checkpoint
+from structpred.training.checkpoint import State
+from structpred.training.data import EncodedData
+from structpred.training.trainer import Training
+
+Figures = dict[str, object]
+
+PACKED = Experiment(
+    task=Pronunciation(size=3000, held_out=50),
+    model=Seq2Seq(embedding=96, hidden=192),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=10_000, batch_tokens=384, max_seconds=10),
+)
+"""The size of the main job's runs, ended by the clock."""
+
+GROWING = 1.1
+"""Twice as many runs must reach at least this multiple of the throughput, or no more are tried."""
+
+RESUMED: dict[str, Experiment] = {
+    name: Experiment(task=task, model=model(embedding=64, hidden=128), objective=objective)
+    for name, task, model, objective in (
+        ("seq2seq_likelihood", Pronunciation(size=400, held_out=20), Seq2Seq, MaximumLikelihood()),
+        ("seq2seq_reinforce", Pronunciation(size=200, held_out=20), Seq2Seq, REINFORCE()),
+        ("tagger_likelihood", LetterTagging(size=400, held_out=20), LSTMTagger, MaximumLikelihood()),
+        ("crf_likelihood", LetterTagging(size=400, held_out=20), CRF, MaximumLikelihood()),
+    )
+}
+
+
+def packing(
+    device: torch.device,
+    experiment: Experiment = PACKED,
+    counts: tuple[int, ...] = (1, 2, 4, 8, 16),
+    limit: float = 120.0,
+) -> Figures:
+    """Target tokens a second of K runs at once, each a process of one thread, as ``compare --workers K`` has them.
+
+    A run's rate is measured while it trains; runs begin within the seconds that processes take to start, so the first
+    and the last train alone for a moment.
+
+    Args:
+        device: all runs are on it.
+        experiment: what each trains, under seeds of their own; its budget is in seconds.
+        counts: K, ascending.
+        limit: seconds after which no other K is begun.
+    """
+    figures: Figures = {"seconds_of_a_run": experiment.trainer.max_seconds or 0.0}
+    begun, before = time.monotonic(), 0.0
+    for count in counts:
+        if time.monotonic() - begun > limit:
+            return figures | {"ended": f"before {count} runs, after {limit:g} seconds"}
+        try:
+            rate = _rate(device, experiment, count)
+        except RunError as error:
+            return figures | {"ended": f"at {count} runs: {error}"}
+        figures[f"tokens_per_second_of_{count}_at_once"] = rate
+        if before and rate < GROWING * before:
+            return figures | {"ended": f"at {count} runs, whose throughput is {rate / before:.2f} × that before"}
+        before = rate
+    if len(counts) == 1:
+        return figures | {"ended": "no growth was measured, for want of other numbers of runs"}
+    return figures | {"ended": f"at {counts[-1]} runs, while throughput was growing still"}
+
+
+def _rate(device: torch.device, experiment: Experiment, count: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        report = compare(
+            {"ML": experiment},
+            seeds=range(count),
+            root=folder,
+            workers=count,
+            device=device.type,
+            console=Console(quiet=True),
+        )
+        return sum(run.tokens_per_second for run in report.results["ML"])
+
+
+def resume(device: torch.device, experiments: dict[str, Experiment] = RESUMED) -> Figures:
+    """Whether a run that was stopped half-way and went on from its checkpoint ends with the same weights.
+
+    Where it does not, a second uninterrupted run tells whether the device repeats itself at all.
+    """
+    return {name: _resumed(each, device) for name, each in experiments.items()}
+
+
+def _resumed(experiment: Experiment, device: torch.device) -> str:
+    experiment = replace(experiment, trainer=Trainer(epochs=2, batch_tokens=256))
+    prepared = EncodedData.of(experiment.task.load(), experiment.model)
+    straight, again = (_trained(experiment, prepared, device, None) for _ in range(2))
+    stopped = _trained(experiment, prepared, device, straight.steps // 2 + 1)
+    resumed, repeated = apart(straight, stopped), apart(straight, again)
+    if resumed == 0:
+        return "bit-exact"
+    if repeated == 0:
+        return f"not bit-exact: weights differ by up to {resumed:.1e}, though the run repeats itself without a stop"
+    return (
+        f"not bit-exact: weights differ by up to {resumed:.1e}, and by {repeated:.1e} where the run is repeated "
+        "without a stop, because kernels of the device add in no fixed order"
+    )
+
+
+def _trained(experiment: Experiment, prepared: EncodedData, device: torch.device, stop: int | None) -> Training:
+    """A run to its end; with ``stop``, interrupted after that many steps and resumed from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+
+        def save(state: State) -> None:
+            checkpoint.save(path, state)
+
+        training = Training(experiment, prepared, device=device.type)
+        if stop is not None:
+            begun = training
+            try:
+                begun.run(save=save, save_every=float("inf"), stopping=lambda: begun.steps >= stop)
+            except Interrupted:
+                training = Training(experiment, prepared, device=device.type)
+                training.restore(checkpoint.load(path))
+        training.run(save=save, save_every=float("inf"), stopping=lambda: False)
+    return training
+
+
+def apart(one: Training, other: Training) -> float:
+    """The largest difference of two runs' weights."""
+    weights = zip(one.model.parameters(), other.model.parameters(), strict=True)
+    return max(float((a.detach() - b.detach()).abs().max()) for a, b in weights)
+
 
 Part = Callable[[torch.device], dict[str, object]]
 
@@ -50,40 +179,28 @@ PARTS: Mapping[str, Part] = {
     "resume": resume,
 }
 
+_TINY = Seq2Seq(inputs=SymbolEmbedding(min_count=2), embedding=8, hidden=16, dropout=0.0)
+_PACKED = replace(
+    PACKED,
+    task=Pronunciation(size=32, held_out=4),
+    model=_TINY,
+    trainer=Trainer(epochs=10_000, batch_tokens=64, max_seconds=1),
+)
+_RESUMED = {
+    name: replace(each, task=replace(each.task, size=24, held_out=4))
+    for name, each in RESUMED.items()
+    if isinstance(each.task, LetterTagging)
+}
+_AGREEING = ("maximum-likelihood", "rml", "scheduled-sampling", "optimal-completion")
 REHEARSED: Mapping[str, Part] = {
-    "agreement": partial(
-        agreement, only=("maximum-likelihood", "rml", "scheduled-sampling", "optimal-completion"), size=8
-    ),
+    "agreement": partial(agreement, only=_AGREEING, size=8),
     "chain": partial(chain, shapes=((4, 6, 5),), repeats=3),
     "draws": partial(draws, batch=256, edited=64, labels=50, sentences=4, repeats=3),
-    "translation": partial(
-        translation,
-        pairs=64,
-        model=Seq2Seq(inputs=SymbolEmbedding(min_count=2), embedding=8, hidden=16, dropout=0.0),
-        budgets=(64,),
-        steps=3,
-        product=64,
-    ),
-    "packing": partial(
-        packing,
-        experiment=replace(
-            PACKED,
-            task=Pronunciation(size=32, held_out=4),
-            model=Seq2Seq(embedding=8, hidden=16),
-            trainer=Trainer(epochs=10_000, batch_tokens=64, max_seconds=1),
-        ),
-        counts=(1,),
-    ),
-    "resume": partial(
-        resume,
-        experiments={
-            name: replace(each, task=replace(each.task, size=24, held_out=4))
-            for name, each in RESUMED.items()
-            if isinstance(each.task, LetterTagging)
-        },
-    ),
+    "translation": partial(translation, pairs=64, model=_TINY, budgets=(64,), steps=3, product=64),
+    "packing": partial(packing, experiment=_PACKED, counts=(1,)),
+    "resume": partial(resume, experiments=_RESUMED),
 }
-"""The same in sizes that a processor does in a moment."""
+"""The same in sizes for a rehearsal on the CPU."""
 
 
 def measure(parts: Mapping[str, Part], device: torch.device, to: Path | None) -> int:
@@ -151,6 +268,7 @@ def main() -> None:
     options.add_argument("--to", type=Path, help="a file to which each part adds its figures as one line of JSON")
     options.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu rehearses in small sizes")
     given = options.parse_args()
+    torch.set_num_threads(DEFAULT_THREADS)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS need not repeat itself
     parts = chosen(given.parts, PARTS if given.device == "cuda" else REHEARSED)
     if given.device == "cuda":

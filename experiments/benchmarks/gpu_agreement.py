@@ -1,4 +1,4 @@
-"""The first part of the benchmark `gpu`: one step of every objective and model, on the processor and on a device.
+"""The first part of the benchmark `gpu`: one step of every objective and model, on the CPU and on a device.
 
 Both begin with the same weights and see the same batch. What a payoff draws ahead of the step is drawn in main memory
 and handed to both. What an objective draws within the step comes from a generator of its device, and generators of
@@ -8,9 +8,9 @@ cumulative probabilities that differ by rounding, about once in a million draws;
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,37 +102,17 @@ class Outcome:
     drawn: int
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table.
-
-    Attributes:
-        objective, model: what was stepped.
-        draws: ``"none"``, ``"ahead"`` of the step, or ``"in the step"`` from uniform numbers handed to both.
-        loss: largest difference of a loss, relative where that is above 1.
-        gradient: largest difference of an entry of the gradient, relative to the largest entry.
-        agree: whether both are within `LOSS` and `GRADIENT`.
-        promises: whether the step promises not to wait for the device.
-        waits: how often a second step waited, as PyTorch counts it; −1 on a processor, which is never waited for.
-        where: up to three of the places that waited.
-    """
-
-    objective: str
-    model: str
-    draws: str
-    loss: float
-    gradient: float
-    agree: bool
-    promises: bool
-    waits: int
-    where: str
-
-
 def agreement(device: torch.device, only: Sequence[str] = (), size: int = 64) -> Figures:
     """The table, and what it comes to.
 
+    A line of the table is about a step of an ``objective`` on a ``model``. It holds ``draws`` (``"none"``, ``"ahead"``
+    of the step, or ``"in the step"`` from uniform numbers handed to both); the largest differences of a ``loss``,
+    relative where that is above 1, and of an entry of the ``gradient``, relative to the largest; whether both ``agree``
+    within `LOSS` and `GRADIENT`; whether the step ``promises`` not to wait for the device, how often a second step
+    ``waits``, as PyTorch counts it (−1 on a CPU), and up to three places ``where`` it does.
+
     Args:
-        device: what is held against the processor.
+        device: compared with the CPU.
         only: names of objectives; all by default.
         size: training examples.
     """
@@ -143,22 +123,25 @@ def agreement(device: torch.device, only: Sequence[str] = (), size: int = 64) ->
             if not only or registered_name(objective) in only
             for taught in [_with_teacher(objective, model, Path(folder), size)]
         ]
-    promising = [row for row in rows if row.promises]
-    worst = max(rows, key=lambda row: row.gradient)
+    promising = [row for row in rows if row["promises"]]
+    worst = max(rows, key=lambda row: row["gradient"])
     return {
         "tolerance_loss": LOSS,
         "tolerance_gradient": GRADIENT,
         "steps": len(rows),
-        "agree": sum(row.agree for row in rows),
-        "disagree": "; ".join(f"{row.objective} on {row.model}" for row in rows if not row.agree) or "none",
-        "largest_loss_difference": max(row.loss for row in rows),
-        "largest_gradient_difference": worst.gradient,
-        "largest_gradient_difference_in": f"{worst.objective} on {worst.model}",
+        "agree": sum(row["agree"] for row in rows),
+        "disagree": _listed(row for row in rows if not row["agree"]),
+        "largest_loss_difference": max(row["loss"] for row in rows),
+        "largest_gradient_difference": worst["gradient"],
+        "largest_gradient_difference_in": f"{worst['objective']} on {worst['model']}",
         "promise_not_to_wait": len(promising),
-        "break_that_promise": "; ".join(f"{row.objective} on {row.model}" for row in promising if row.waits > 0)
-        or "none",
-        "table": [asdict(row) for row in rows],
+        "break_that_promise": _listed(row for row in promising if row["waits"] > 0),
+        "table": rows,
     }
+
+
+def _listed(rows: Iterable[dict[str, Any]]) -> str:
+    return "; ".join(f"{row['objective']} on {row['model']}" for row in rows) or "none"
 
 
 def pairs() -> Iterator[tuple[Objective, Model]]:
@@ -182,7 +165,7 @@ def pairs() -> Iterator[tuple[Objective, Model]]:
 def step(
     experiment: Experiment, prepared: EncodedData, device: torch.device, seed: int = 0
 ) -> tuple[Outcome, list[str]]:
-    """A first step, with all random numbers handed to it, and the places where a second one waited for the device."""
+    """A first step, with all random numbers handed to it, and the places where a second one synchronised."""
     stepper = Stepper(experiment, prepared, DistributedContext(device.type))
     resident, budget = prepared.training.to(device), experiment.trainer.batch_tokens
     plan = EpochPlan(prepared.training, resident, experiment.objective, budget=budget, seed=0, epoch=0)
@@ -196,7 +179,7 @@ def step(
 
 
 def differences(one: Outcome, other: Outcome) -> tuple[float, float]:
-    """Of the losses and of the gradients, as `Row` has them; infinite where one is not a number."""
+    """Of the losses and of the gradients, as the table of `agreement` has them; infinite where one is not a number."""
     loss = (one.losses - other.losses).abs() / one.losses.abs().clamp(min=1)
     largest = max(float(each.abs().max()) for each in one.gradients)
     apart = max(float((a - b).abs().max()) for a, b in zip(one.gradients, other.gradients, strict=True))
@@ -204,24 +187,24 @@ def differences(one: Outcome, other: Outcome) -> tuple[float, float]:
     return found if all(each == each for each in found) else (float("inf"), float("inf"))
 
 
-def _row(objective: Objective, model: Model, device: torch.device, size: int) -> Row:
+def _row(objective: Objective, model: Model, device: torch.device, size: int) -> dict[str, Any]:
     experiment, prepared = _experiment(objective, model, size), _prepared(model, size)
     context = Context(experiment.task, prepared.codec.vocabularies.labels, prepared.splits.train)
     experiment = bind(experiment, context)
     here, _ = step(experiment, prepared, torch.device("cpu"))
     there, waited = step(experiment, prepared, device)
     loss, gradient = differences(here, there)
-    return Row(
-        objective=_name(objective),
-        model=registered_name(model),
-        draws="in the step" if here.drawn else "ahead" if objective.drawn else "none",
-        loss=loss,
-        gradient=gradient,
-        agree=loss <= LOSS and gradient <= GRADIENT,
-        promises=waits.promises(objective, model),
-        waits=-1 if device.type == "cpu" else len(waited),
-        where=", ".join(list(dict.fromkeys(waited))[:3]),
-    )
+    return {
+        "objective": _name(objective),
+        "model": registered_name(model),
+        "draws": "in the step" if here.drawn else "ahead" if objective.drawn else "none",
+        "loss": loss,
+        "gradient": gradient,
+        "agree": loss <= LOSS and gradient <= GRADIENT,
+        "promises": waits.promises(objective, model),
+        "waits": -1 if device.type == "cpu" else len(waited),
+        "where": ", ".join(list(dict.fromkeys(waited))[:3]),
+    }
 
 
 def _name(objective: Objective) -> str:

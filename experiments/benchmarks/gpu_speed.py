@@ -1,4 +1,4 @@
-"""The parts of the benchmark `gpu` that time what is claimed to be fast: a chain, draws, and training on captions."""
+"""The parts of the benchmark `gpu` that time the claims of speed: a chain, draws, and training on captions."""
 
 import os
 import warnings
@@ -18,6 +18,7 @@ from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.search import decode_loop
 from structpred.experiments.benchmarks.captions import MODEL, captions
 from structpred.experiments.benchmarks.linear_chain import Problem, step
+from structpred.experiments.benchmarks.measuring import seconds
 from structpred.experiments.benchmarks.on_device import (
     captured,
     finish,
@@ -28,7 +29,6 @@ from structpred.experiments.benchmarks.on_device import (
     utilisation,
 )
 from structpred.experiments.benchmarks.sampling import by_multinomial
-from structpred.experiments.benchmarks.timing import seconds
 from structpred.experiments.benchmarks.translation import stepper
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
@@ -46,7 +46,7 @@ Figures = dict[str, object]
 CHAINS = ((64, 100, 50), (4096, 100, 50))
 """Batch, length and labels."""
 EAGER_MS, GRAPH_MS, TIMES_PEER = 2.0, 0.4, 20.0
-"""Aims for the first chain: forward and backward take at most so long, and torchcrf so many times as long."""
+"""Aims for the first chain: the most that forward and backward may take, and how many times as long torchcrf takes."""
 DRAWS_PER_SECOND = 1e9
 """Aim for Hamming draws, in symbols."""
 
@@ -268,7 +268,7 @@ def _steps(ours: Stepper, plan: EpochPlan) -> Iterator[int]:
 
 
 def operations_per_token(prepared: EncodedData, model: Seq2Seq, budget: int = 512) -> float:
-    """Floating-point operations of a step's matrix products per target token, counted on the processor in one batch.
+    """Floating-point operations of a step's matrix products per target token, counted on the CPU in one batch.
 
     A fused LSTM is not looked into, so it is computed unfused here.
 
@@ -281,7 +281,7 @@ def operations_per_token(prepared: EncodedData, model: Seq2Seq, budget: int = 51
     plan = EpochPlan(data, data, MaximumLikelihood(), budget=budget, seed=0, epoch=0)
     ours = stepper(prepared, "fp32", model)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # which nobody asked for
+        warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # TF32 is off
         with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
             ours.train_step(plan, 0, 0, 0.0)
     return float(counter.get_total_flops()) / plan.tokens(0)

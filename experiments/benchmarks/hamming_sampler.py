@@ -5,8 +5,7 @@ import random
 
 import torch
 
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Medians, paired, report
+from structpred.experiments.benchmarks.measuring import Figures, Medians, paired, standalone
 from structpred.payoffs import HammingPayoff, Temperature
 from structpred.sequences import Sequences
 
@@ -47,16 +46,15 @@ def measure(batch: int, k: int) -> Medians:
     return paired(lambda: distribution.sample(k, generator), lambda: by_strata(rows, k, source), repeats=15)
 
 
-def main() -> None:
-    """Measure and report."""
-    torch.set_num_threads(1)
-    figures: dict[str, float | int | str] = {"threads": 1, "labels": LABELS, "length": TIME, "rescaled": RESCALED}
+def main() -> Figures:
+    """Measure."""
+    figures: Figures = {"labels": LABELS, "length": TIME, "rescaled": RESCALED}
     for batch, k in ((64, 10), (4096, 1)):
         medians = measure(batch, k)
         figures[f"exact_samples_per_second_{batch}x{k}"] = batch * k / medians.first
         figures[f"loop_samples_per_second_{batch}x{k}"] = batch * k / medians.second
         figures[f"exact_to_loop_{batch}x{k}"] = medians.ratio
-    report(figures, "Hamming payoff")
+    return figures
 
 
 if __name__ == "__main__":

@@ -8,39 +8,22 @@ import random
 import signal
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import torch
-
-from structpred.experiment import Experiment
-from structpred.experiments.benchmarks.remains import differences, left_behind
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import report, seconds
-from structpred.models import Seq2Seq
+from structpred.experiments.benchmarks.measuring import Figures, seconds, standalone
+from structpred.experiments.benchmarks.remains import BASE, forked, judged
 from structpred.objectives import RML
 from structpred.runs import Run, train
-from structpred.tasks import Pronunciation
-from structpred.training import Trainer
 
 KILLS = 100
-EXPERIMENT = Experiment(
-    task=Pronunciation(size=600, held_out=50),
-    model=Seq2Seq(embedding=16, hidden=32, dropout=0.2),
-    objective=RML(),
-    trainer=Trainer(epochs=60, batch_tokens=128),
-)
+EXPERIMENT = replace(BASE, objective=RML(), trainer=replace(BASE.trainer, epochs=60))
 
 
 def begin(root: Path) -> int:
-    """Train in a process of its own, which this one can kill; returns its number."""
-    child = os.fork()
-    if child == 0:
-        try:
-            train(EXPERIMENT, root=root, device="cpu", checkpoint_every=0.05)
-        finally:
-            os._exit(0)
-    return child
+    """Train in a process of its own; returns its number."""
+    return forked(partial(train, EXPERIMENT, root=root, device="cpu", checkpoint_every=0.05))
 
 
 def ended(child: int) -> bool:
@@ -57,7 +40,7 @@ class Kills:
     writes: int = 0
 
     def again(self, wait: float, *, in_a_write: bool) -> bool:
-        """Let the run go on for so many seconds, and then until it writes; kill it; False where it ended before."""
+        """Resume the run for ``wait`` seconds, on request until it writes; kill it; False where it ended before."""
         before = self.half_written()
         child = begin(self.root)
         end = time.monotonic() + wait
@@ -77,7 +60,6 @@ class Kills:
 
 def main() -> None:
     """Train once undisturbed, once under fire, and compare bit for bit."""
-    torch.set_num_threads(1)
     moments = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         quiet, disturbed = Path(place, "undisturbed"), Path(place, "killed")
@@ -88,19 +70,14 @@ def main() -> None:
             pass
         os.waitpid(begin(disturbed), 0)
         (folder,) = disturbed.iterdir()
-        figures: dict[str, float | int | str] = {
+        figures: Figures = {
             "kills": kills.kills,
             "kills_while_writing_a_checkpoint": kills.writes,
             "steps": Run.load(folder).result.steps,
             "undisturbed_seconds": took,
             "killed_seconds": time.monotonic() - began,
-            **differences(quiet, disturbed),
-            "files_left_behind": len(left_behind(disturbed)),
         }
-    report(figures, "Kills")
-    assert figures["tensors_equal_bit_for_bit"] == figures["tensors"]
-    assert figures["results_equal"] == figures["runs"] == 1
-    assert figures["files_left_behind"] == 0
+        judged(quiet, disturbed, figures)
 
 
 if __name__ == "__main__":

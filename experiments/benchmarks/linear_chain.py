@@ -9,8 +9,7 @@ import torchcrf
 from torch import Tensor
 
 from structpred.distributions import LinearChain
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import paired, report
+from structpred.experiments.benchmarks.measuring import Figures, paired, standalone
 from structpred.sequences import Sequences
 
 SHAPES = ((64, 25, 50), (64, 100, 23), (64, 100, 50))
@@ -78,28 +77,25 @@ def error(found: Tensor, exact: Tensor) -> float:
     return float((found.double() / exact - 1).abs().max())
 
 
-def main() -> None:
-    """Measure and report."""
-    torch.set_num_threads(1)
-    figures: dict[str, float | int | str] = {"threads": 1}
+def main() -> Figures:
+    """Measure."""
+    figures: Figures = {}
     for shape in SHAPES:
         problem, name = Problem.random(*shape), "x".join(map(str, shape))
-        likelihood = paired(partial(step, problem.log_probs), partial(step, problem.their_log_probs), REPEATS)
         assert problem.argmax() == problem.their_argmax()
-        search = paired(problem.argmax, problem.their_argmax, REPEATS)
-        figures[f"likelihood_ms_{name}"] = 1000 * likelihood.first
-        figures[f"torchcrf_likelihood_ms_{name}"] = 1000 * likelihood.second
-        figures[f"likelihood_to_torchcrf_{name}"] = likelihood.ratio
-        figures[f"argmax_ms_{name}"] = 1000 * search.first
-        figures[f"torchcrf_argmax_ms_{name}"] = 1000 * search.second
-        figures[f"argmax_to_torchcrf_{name}"] = search.ratio
+        likelihood = partial(step, problem.log_probs), partial(step, problem.their_log_probs)
+        for what, sides in (("likelihood", likelihood), ("argmax", (problem.argmax, problem.their_argmax))):
+            medians = paired(sides[0], sides[1], REPEATS)
+            figures[f"{what}_ms_{name}"] = 1000 * medians.first
+            figures[f"torchcrf_{what}_ms_{name}"] = 1000 * medians.second
+            figures[f"{what}_to_torchcrf_{name}"] = medians.ratio
     for scale in SCALES:
         problem = Problem.random(64, 100, 23, scale)
         with torch.no_grad():
             exact = problem.log_probs(torch.float64)
             figures[f"relative_error_scale_{scale:g}"] = error(problem.log_probs(), exact)
             figures[f"torchcrf_relative_error_scale_{scale:g}"] = error(problem.their_log_probs(), exact)
-    report(figures, "Linear chain, forward and backward, and Viterbi")
+    return figures
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does any damaged file of any form that tasks read give a traceback, or take more than ten seconds of a processor?
+"""Does any damaged file of any form that tasks read give a traceback, or take more than ten CPU-seconds?
 
 For each reader small files are made, one of them is damaged some thousand times, and each time all are read. The text
 is damaged (cut, turned bits, lines doubled and exchanged, unseen characters, fields of a megabyte, other encodings) or,
@@ -12,11 +12,9 @@ import io
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 import wave
@@ -25,17 +23,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 from structpred import tasks
 from structpred.downloads import VARIABLE
 from structpred.errors import StructpredError
 from structpred.experiments.benchmarks.damage import damage, zipped
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Stopwatch, report
+from structpred.experiments.benchmarks.measuring import Stopwatch, TooLong, limited, report, standalone
 from structpred.reading import each_line, read_bytes
 from structpred.task import Task
+from structpred.tasks.published import PublishedTask
 from structpred.tasks.translation import ARCHIVE, MEMBER
 from structpred.text import Outcome as Row
 from structpred.text import predictions_table, read_predictions
@@ -82,110 +82,80 @@ PHONES = b"0 3050 h#\n3050 4559 iy\n4559 5723 bcl\n5723 8000 h#\n"
 PACKINGS = {"deflate": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
 
 
-def own(files: Mapping[str, bytes], task: Callable[[Path], Task]) -> Reader:
-    """Files of a user's own."""
-    return Reader(files, lambda folder: task(folder).load())
+def own(content: bytes, name: str, task: Callable[[str], Task]) -> Reader:
+    """A file of a user's own, from which all parts of a task are read."""
+    return Reader({name: content}, lambda folder: task(f"{folder}/{name}").load())
 
 
-def published(task: Task, files: Mapping[str, bytes], folder: str) -> Reader:
-    """Files of a published data set below ``$STRUCTPRED_DATA``."""
-    return Reader({f"{folder}/{name}": content for name, content in files.items()}, lambda _: task.load())
+def published(task: PublishedTask | tasks.Letters | tasks.Tatoeba | tasks.Timit, *, ending: str = "",
+              content: bytes = b"", files: Mapping[str, bytes] | None = None) -> Reader:  # fmt: skip
+    """Files of a published data set below ``$STRUCTPRED_DATA``: one content for each part, or files by name."""
+    if files is None:
+        assert isinstance(task, PublishedTask)
+        files = {f"{name}{ending}": content for name in task.parts(str).values()}
+    return Reader({f"{task.origin.folder}/{name}": content for name, content in files.items()}, lambda _: task.load())
+
+
+packed = partial(gzip.compress, mtime=0)
 
 
 def readers() -> dict[str, Reader]:
     """Every way to read files, by name."""
-    three = ("train", "dev", "test")
-    parts = {part: {f"{part}/seq.in": b"add it now\nplay\n", f"{part}/seq.out": b"O B-n I-n\nO\n"} for part in three}
-    slots = {name: content for part in parts.values() for name, content in part.items()}
-    snips = {name.replace("dev/", "valid/"): content for name, content in slots.items()}
+    slots = {f"{part}/seq.{side}": content for part in ("train", "dev", "test")
+             for side, content in (("in", b"add it now\nplay\n"), ("out", b"O B-n I-n\nO\n"))}  # fmt: skip
     texts = {
         f"{side}.{language}": b"ein Satz .\nzwei !\n" * 9 for side in ("train", "dev") for language in ("de", "en")
     }
     captions = {f"{stem}.{language}": b"ein Satz .\nzwei !\n" for stem in ("train", "val", "test_2016_flickr")
                 for language in ("de", "en")}  # fmt: skip
+    symbols = OBJECTS.replace(b'"x y", "x z"', b'"x", "z"')
+    chunks = CHUNKS.replace(b"# id = 1\n", b"")
+
+    def parallel(at: Path) -> object:
+        return tasks.Parallel(train=f"{at}/train", dev=f"{at}/dev", source_suffix=".de", target_suffix=".en").load()
+
     found = {
-        "tsv": own({"a.tsv": PAIRS}, lambda at: tasks.Tsv(train=f"{at}/a.tsv")),
-        "tsv-gz": own({"a.tsv.gz": gzip.compress(PAIRS, mtime=0)}, lambda at: tasks.Tsv(train=f"{at}/a.tsv.gz")),
-        "json-lines": own({"a.jsonl": OBJECTS}, lambda at: tasks.JsonLines(train=f"{at}/a.jsonl")),
-        "json-lines-symbols": own(
-            {"a.jsonl": OBJECTS.replace(b'"x y", "x z"', b'"x", "z"')},
-            lambda at: tasks.JsonLines(train=f"{at}/a.jsonl", lists="symbols"),
-        ),
-        "parallel": own(
-            texts,
-            lambda at: tasks.Parallel(train=f"{at}/train", dev=f"{at}/dev", source_suffix=".de", target_suffix=".en"),
-        ),
-        "parallel-gz": own(
-            {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in texts.items()},
-            lambda at: tasks.Parallel(train=f"{at}/train", dev=f"{at}/dev", source_suffix=".de", target_suffix=".en"),
-        ),
-        "conll": own({"a.txt": CHUNKS}, lambda at: tasks.Conll(train=f"{at}/a.txt", test=f"{at}/a.txt")),
-        "conll-iobes": own(
-            {"a.txt": IOBES}, lambda at: tasks.Conll(train=f"{at}/a.txt", test=f"{at}/a.txt", scheme="iobes")
-        ),
+        "tsv": own(PAIRS, "a.tsv", lambda at: tasks.Tsv(train=at)),
+        "tsv-gz": own(packed(PAIRS), "a.tsv.gz", lambda at: tasks.Tsv(train=at)),
+        "json-lines": own(OBJECTS, "a.jsonl", lambda at: tasks.JsonLines(train=at)),
+        "json-lines-symbols": own(symbols, "a.jsonl", lambda at: tasks.JsonLines(train=at, lists="symbols")),
+        "parallel": Reader(texts, parallel),
+        "parallel-gz": Reader({f"{name}.gz": packed(content) for name, content in texts.items()}, parallel),
+        "conll": own(CHUNKS, "a.txt", lambda at: tasks.Conll(train=at, test=at)),
+        "conll-iobes": own(IOBES, "a.txt", lambda at: tasks.Conll(train=at, test=at, scheme="iobes")),
         "conll-written": Reader({"a.txt": CHUNKS}, _written),
-        "conllu": own(
-            {f"{each}.conllu": TREES * 2 for each in three},
-            lambda at: tasks.Conllu(train=f"{at}/train.conllu", dev=f"{at}/dev.conllu", test=f"{at}/test.conllu"),
-        ),
-        "slots": own(slots, lambda at: tasks.Slots(train=f"{at}/train", dev=f"{at}/dev", test=f"{at}/test")),
-        "inflection": own({"a": LEMMAS}, lambda at: tasks.Inflection(train=f"{at}/a")),
+        "conllu": own(TREES * 2, "a.conllu", lambda at: tasks.Conllu(train=at, dev=at, test=at)),
+        "slots": Reader(slots, lambda at: tasks.Slots(train=f"{at}/train", dev=f"{at}/dev", test=f"{at}/test").load()),
+        "inflection": own(LEMMAS, "a", lambda at: tasks.Inflection(train=at)),
         "predict-inputs": Reader({"in.txt": PAIRS}, _inputs),
         "predictions-table": Reader({"a.tsv": TABLE}, lambda at: read_predictions(at / "a.tsv")),
         "pronunciation": _lexicon(tasks.Pronunciation(held_out=5)),
         "letter-tagging": _lexicon(tasks.LetterTagging(held_out=5)),
-        "letters": published(tasks.Letters(), {"letter.data": LETTERS}, "letters"),
-        "cmudict": published(tasks.Cmudict(), {"g014b2b.train": PAIRS, "g014b2b.test": PAIRS}, "cmudict_g2p"),
-        "sigmorphon-2017": published(
-            tasks.Sigmorphon2017(language="german"),
-            {f"german-{part}": LEMMAS for part in ("train-medium", "dev", "uncovered-test")},
-            "sigmorphon2017",
-        ),
-        "sigmorphon-2020": published(
-            tasks.Sigmorphon2020(language="fre"), {f"{part}/fre_{part}.tsv": PAIRS for part in three}, "sigmorphon2020"
-        ),
-        "sigmorphon-2021": published(
-            tasks.Sigmorphon2021(), {f"eng_us_{part}.tsv": PAIRS for part in three}, "sigmorphon2021"
-        ),
-        "conll-2000": published(
-            tasks.Conll2000(), {f"{part}.txt.gz": gzip.compress(CHUNKS.replace(b"# id = 1\n", b""), mtime=0) for part in
-                                ("train", "test")}, "conll2000"
-        ),
-        "conll-2002": published(
-            tasks.Conll2002(language="ned", encoding="latin-1"),
-            {f"ned.{part}": CHUNKS.replace(b"# id = 1\n", b"") for part in ("train", "testa", "testb")},
-            "conll2002",
-        ),
-        "ncbi-disease": published(
-            tasks.NcbiDisease(), {f"{part}.tsv": NAMES for part in ("train", "devel", "test")}, "ncbi_disease"
-        ),
-        "wnut-17": published(
-            tasks.Wnut17(),
-            {name: NAMES for name in ("wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated")},
-            "wnut17",
-        ),
-        "ud-english-ewt": published(
-            tasks.EnglishWebTreebank(tag="xpos"),
-            {f"en_ewt-ud-{part}.conllu.gz": gzip.compress(TREES * 3, mtime=0) for part in three},
-            "ud_english_ewt",
-        ),
-        "snips": published(tasks.Snips(), snips, "snips"),
+        "letters": published(tasks.Letters(), files={"letter.data": LETTERS}),
+        "cmudict": published(tasks.Cmudict(), files={"g014b2b.train": PAIRS, "g014b2b.test": PAIRS}),
+        "sigmorphon-2017": published(tasks.Sigmorphon2017(language="german"), content=LEMMAS),
+        "sigmorphon-2020": published(tasks.Sigmorphon2020(language="fre"), content=PAIRS),
+        "sigmorphon-2021": published(tasks.Sigmorphon2021(), content=PAIRS),
+        "conll-2000": published(tasks.Conll2000(), ending=".gz", content=packed(chunks)),
+        "conll-2002": published(tasks.Conll2002(language="ned", encoding="latin-1"), content=chunks),
+        "ncbi-disease": published(tasks.NcbiDisease(), content=NAMES),
+        "wnut-17": published(tasks.Wnut17(), content=NAMES),
+        "ud-english-ewt": published(tasks.EnglishWebTreebank(tag="xpos"), ending=".gz", content=packed(TREES * 3)),
+        "snips": published(tasks.Snips(), files={name.replace("dev/", "valid/"): slots[name] for name in slots}),
         "multi30k": published(
             tasks.Multi30k(),
-            {f"tok/{name.replace('.', '.lc.norm.tok.')}": content for name, content in captions.items()},
-            "multi30k",
+            files={f"tok/{name.replace('.', '.lc.norm.tok.')}": content for name, content in captions.items()},
         ),
         "multi30k-raw": published(
-            tasks.Multi30kRaw(),
-            {f"raw/{name}.gz": gzip.compress(content, mtime=0) for name, content in captions.items()},
-            "multi30k",
+            tasks.Multi30kRaw(), files={f"raw/{name}.gz": packed(content) for name, content in captions.items()}
         ),
-    }  # fmt: skip
+    }
     for name, method in PACKINGS.items():
-        archive = zipped({MEMBER: SENTENCES}, method)
-        found[f"tatoeba-{name}"] = published(tasks.Tatoeba(held_out=9), {ARCHIVE: archive}, "tatoeba")
+        found[f"tatoeba-{name}"] = published(
+            tasks.Tatoeba(held_out=9), files={ARCHIVE: zipped({MEMBER: SENTENCES}, method)}
+        )
     if all(map(find_spec, ("soundfile", "kaldi_native_fbank"))):
-        found["timit"] = published(tasks.Timit(), dict(_speech()), "timit")
+        found["timit"] = published(tasks.Timit(), files=dict(_speech()))
     else:
         print(
             "timit is left out, for soundfile and kaldi_native_fbank are not installed: pip install structpred[speech]"
@@ -236,33 +206,13 @@ def _speech() -> Iterator[tuple[str, bytes]]:
         yield f"{speaker}/SX1.PHN", PHONES
 
 
-class TooLong(BaseException):
-    """Reading takes more of a processor than it may."""
-
-
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Stop what takes more seconds of a processor; other work on the machine does not count."""
-
-    def stop(*_: object) -> None:
-        raise TooLong
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-
-
 @dataclass
 class Outcome:
     """What came of the files of one reader.
 
     Attributes:
         counts: of ``read``, ``refused`` (in one sentence), ``tracebacks`` and ``too long``.
-        slowest: seconds of a processor that the slowest took.
+        slowest: CPU-seconds of the slowest file.
         faults: what went wrong, with the number of the file.
     """
 
@@ -272,11 +222,10 @@ class Outcome:
 
     def add(self, number: int, read: Callable[[], object]) -> None:
         """Read, and note how it went."""
-        began = time.process_time()
+        kind, watch = "read", Stopwatch()
         try:
-            with limited(LIMIT):
+            with watch.running(), limited(LIMIT):
                 read()
-            kind = "read"
         except StructpredError as error:
             kind = "refused" if str(error).strip() and "\n" not in str(error) else "tracebacks"
             if kind == "tracebacks":
@@ -288,7 +237,7 @@ class Outcome:
             kind = "tracebacks"
             self.faults.append(f"file {number}: {traceback.format_exc(limit=-3)}")
         self.counts[kind] += 1
-        self.slowest = max(self.slowest, time.process_time() - began)
+        self.slowest = max(self.slowest, watch.cpu)
 
 
 def survived(name: str, reader: Reader, place: Path, numbers: range) -> Outcome:
@@ -314,23 +263,22 @@ def survived(name: str, reader: Reader, place: Path, numbers: range) -> Outcome:
 @contextmanager
 def _found_in(folder: Path) -> Iterator[None]:
     """Published data, and the package with the lexicon, are looked for in a folder; nothing else is."""
-    before, path, modules = os.environ.get(VARIABLE), list(sys.path), dict(sys.modules)
-    os.environ[VARIABLE] = str(folder)
-    if (package := folder / "gruut_lang_en").exists():
+    package, path = folder / "gruut_lang_en", list(sys.path)
+    installed = sys.modules.pop(package.name, None)
+    if package.exists():
         (package / "__init__.py").touch()
-        sys.path.insert(0, str(folder))
-        sys.modules.pop("gruut_lang_en", None)
+        path.insert(0, str(folder))
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            patch.dict(os.environ, {VARIABLE: str(folder)}),
+            patch.object(sys, "path", path),
+        ):
             yield
     finally:
-        sys.path[:] = path
-        sys.modules.pop("gruut_lang_en", None)
-        if "gruut_lang_en" in modules:
-            sys.modules["gruut_lang_en"] = modules["gruut_lang_en"]
-        os.environ.pop(VARIABLE)
-        if before is not None:
-            os.environ[VARIABLE] = before
+        sys.modules.pop(package.name, None)
+        if installed is not None:
+            sys.modules[package.name] = installed
 
 
 def main() -> None:
@@ -352,7 +300,7 @@ def main() -> None:
             for fault in outcome.faults[:3]:
                 print(fault)
     total = sum((outcome.counts for outcome in outcomes.values()), Counter[str]())
-    figures: dict[str, float | int | str] = {
+    figures = {
         "readers": len(outcomes),
         "files_of_each": given.files,
         "read": total["read"],
@@ -363,7 +311,7 @@ def main() -> None:
         "cpu_seconds": watch.cpu,
         "seconds": watch.wall,
     }
-    report(figures, "Damaged files")
+    report(figures, __doc__)
     assert not figures["tracebacks"]
     assert not figures["over_ten_seconds"]
 

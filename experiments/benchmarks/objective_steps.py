@@ -5,12 +5,9 @@ counted in, and arms take turns at every step. Figures are per example, and per 
 candidates an example has k outputs.
 """
 
-import torch
-
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
-from structpred.experiments.benchmarks.rml_step import Arm, tokens_scored, turn
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Median, report
+from structpred.experiments.benchmarks.measuring import Figures, Median, standalone
+from structpred.experiments.benchmarks.rml_step import Arm, ratios, tokens_scored, turns
 from structpred.objective import Objective
 from structpred.objectives import REINFORCE, RML, LabelSmoothing, MaximumLikelihood, MinimumRisk, Sampled, Samples
 from structpred.payoffs import EditDistancePayoff, Temperature
@@ -32,21 +29,19 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def main() -> None:
+def main() -> Figures:
     """Time passes over the sentences after one that is thrown away."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     data = some(captions(), SENTENCES)
     arms = {name: Arm(objective, data, MODEL, BATCH_TOKENS) for name, objective in OBJECTIVES.items()}
-    turns = [turn(arms, epoch) for epoch in range(TURNS + 1)][1:]
-    figures: dict[str, float | int | str] = {"threads": 1, "sentences": SENTENCES, "labels": data.sizes.num_labels}
+    spent = turns(arms, TURNS)
+    figures: Figures = {"sentences": SENTENCES, "labels": data.sizes.num_labels}
     tokens = {name: tokens_scored(arm.plan(0)) for name, arm in arms.items()}
-    figures["ml_tokens_per_cpu_second"] = 1 / Median.of([each["ml"].cpu for each in turns]).value
+    figures["ml_tokens_per_cpu_second"] = 1 / Median.of([each["ml"].cpu for each in spent]).value
     for name in list(arms)[1:]:
-        per_token = Median.of([each[name].cpu / each["ml"].cpu for each in turns]).value
+        per_token = float(ratios(spent, name, "ml")[f"{name}_to_ml"])
         figures[f"{name}_per_target_token"] = per_token
         figures[f"{name}_per_example"] = per_token * tokens[name] / tokens["ml"]
-    report(figures, "A step relative to maximum likelihood, drawing included; medians")
+    return figures
 
 
 if __name__ == "__main__":

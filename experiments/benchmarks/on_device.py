@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from structpred.experiments.benchmarks.standalone import MissingPeer
-from structpred.experiments.benchmarks.timing import Medians, paired, seconds
+from structpred.experiments.benchmarks.measuring import Medians, MissingPeer, paired, seconds
 
 WARM_UP = 3
 """Calls before a CUDA graph is captured: libraries make plans and allocate memory in the first ones."""
@@ -44,7 +43,7 @@ def card(device: torch.device) -> dict[str, float | int | str]:
 
 
 def finish(device: torch.device) -> None:
-    """Wait until the device has done all that was queued; a processor always has."""
+    """Wait until the device has finished everything queued; a CPU always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -70,7 +69,7 @@ def milliseconds(function: Callable[[], object], device: torch.device, repeats: 
 def in_turns(
     first: Callable[[], object], second: Callable[[], object], device: torch.device, repeats: int
 ) -> Medians | None:
-    """`timing.paired` with the device waited for; None where its memory does not hold one of the two."""
+    """`measuring.paired`, synchronised with the device; None where its memory does not hold one of the two."""
     try:
         return paired(finished(first, device), finished(second, device), repeats)
     except torch.OutOfMemoryError:
@@ -79,7 +78,7 @@ def in_turns(
 
 
 def captured(function: Callable[[], object], device: torch.device) -> Callable[[], None] | None:
-    """The function as a CUDA graph, which is replayed without Python; None on a processor, which has no graphs."""
+    """The function as a CUDA graph, which is replayed without Python; None on a CPU, which has no graphs."""
     if device.type != "cuda":
         return None
     side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # PyTorch annotates little of this
@@ -96,7 +95,7 @@ def captured(function: Callable[[], object], device: torch.device) -> Callable[[
 
 @contextmanager
 def waits_counted(device: torch.device) -> Iterator[list[str]]:
-    """Collects a line for each time that PyTorch waits for the device in a block; none on a processor."""
+    """Collects a line for each time that PyTorch synchronises with the device in a block; none on a CPU."""
     found: list[str] = []
     if device.type != "cuda":
         yield found
@@ -118,7 +117,7 @@ def utilisation(function: Callable[[], object], device: torch.device) -> float |
 
     On a GPU that is the sum over its kernels, which run one after another in training; the profiler that counts them
     slows Python down, so the true share is a little higher, and where it may not count them a sentence says so. On a
-    processor it is processor seconds per second, and may exceed 1 with several threads.
+    CPU it is CPU-seconds per second, and may exceed 1 with several threads.
     """
     finish(device)
     if device.type != "cuda":

@@ -1,4 +1,4 @@
-"""Is every command line answered: in words, within ten seconds, with status 0 or 2, and never by a traceback?
+"""Is every command line answered: with a message, within ten seconds, with status 0 or 2, and never by a traceback?
 
 Command lines are made from the parser's own commands and options, with good and bad values, and then words are changed,
 dropped, repeated and swapped. Those that train do so on a tiny task for two steps. Options that would start other
@@ -18,17 +18,18 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from structpred.cli.arguments import Argument, arguments_of
 from structpred.cli.commands import COMMANDS
 from structpred.cli.main import main as structpred
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import report
+from structpred.experiments.benchmarks.measuring import Figures, Stopwatch, children_cpu, limited, report, standalone
 from structpred.registry import FAMILIES
 
 COUNT, IN_PROCESSES, SEED = 1500, 24, 0
@@ -46,37 +47,32 @@ FIXED = {
     "compare": (*TINY, "--workers=1", "--seeds=1"),
     "tune": (*TINY, "--workers=1", "--trials=1", "--finalists=0", "optimiser.lr=0.001..0.01"),
 }
-"""Words in front of what is changed, so that a command that is understood is also over soon."""
+"""Words in front of the random ones, so that a valid command also ends soon."""
 NEVER = {"--cluster", "--storage"}
 """Options whose values could be the addresses of other machines."""
 BAD = (
-    "", " ", "\n", "\t", "\x1b[31m", "\x00", "\x7f", "\udcff\udcfe", "a" * 50_000, "日本語", "-1", "-", "--",
-    "---", "=", "==",
-    "x=", "=x", "a=1", ".", "..", "...", "nan", "inf", "-inf", "1e400", "1e-400", "0", "-0", "٣", "1_0",
-    "0x10", "1.5", "1e3",
-    str(2**31), str(2**63 - 1), str(2**63), "9" * 40, "9" * 5000, "[" * 20_000, "{" * 20_000, "{}", "[]",
-    "null", "true",
-    '"', "'", "\\", "%s", "{0}", "$HOME", "~", "*", "train.tsv", "nowhere.tsv", "nowhere/deep/file",
-    "folder", "bad.tsv",
-    "latin.tsv", "broken.py", "ends.py", "mine.py", "good.py", "my-mine", "os", "train.tsv/below", "[1,2", "NaN",
-    "Infinity", "one-of:", "one-of:1,2", "1..2", "2..1", "0..1:log", "a..b", "1..2:lin",
+    "", " ", "\n", "\t", "\x1b[31m", "\x00", "\x7f", "\udcff\udcfe", "a" * 50_000, "日本語", "-1", "-", "--", "---",
+    "=", "==", "x=", "=x", "a=1", ".", "..", "...", "nan", "inf", "-inf", "1e400", "1e-400", "0", "-0", "٣", "1_0",
+    "0x10", "1.5", "1e3", str(2**31), str(2**63 - 1), str(2**63), "9" * 40, "9" * 5000, "[" * 20_000, "{" * 20_000,
+    "{}", "[]", "null", "true", '"', "'", "\\", "%s", "{0}", "$HOME", "~", "*", "train.tsv", "nowhere.tsv",
+    "nowhere/deep/file", "folder", "bad.tsv", "latin.tsv", "broken.py", "ends.py", "mine.py", "good.py", "my-mine",
+    "os", "train.tsv/below", "[1,2", "NaN", "Infinity", "one-of:", "one-of:1,2", "1..2", "2..1", "0..1:log",
+    "a..b", "1..2:lin",
 )  # fmt: skip
 GOOD = {
     "--split": "dev", "--beam": "2", "--n-best": "2", "--device": "cpu", "--threads": "1", "--root": "runs",
     "--report": "reports", "--output": "out", "--objectives": "rml", "--seeds": "1", "--sampler": "random",
-    "--pruner": "none", "--study": "mine", "--draw": "3", "--import": "good.py", "--older-than": "1",
-    "--timeout": "5", "--points": "2", "--more-seeds": "1", "--lease": "9", "--over": "dropout",
-    "seed": "3", "model": "crf", "objective": "rml", "optimiser.lr": "0.01", "model.dropout": "0.1",
-    "trainer.precision": "fp32", "trainer.patience": "null", "trainer.clip": "2", "decoding.beam": "2", "start": "null",
+    "--pruner": "none", "--study": "mine", "--draw": "3", "--import": "good.py", "--older-than": "1", "--timeout": "5",
+    "--points": "2", "--more-seeds": "1", "--lease": "9", "--over": "dropout", "seed": "3", "model": "crf",
+    "objective": "rml", "optimiser.lr": "0.01", "model.dropout": "0.1", "trainer.precision": "fp32",
+    "trainer.patience": "null", "trainer.clip": "2", "decoding.beam": "2", "start": "null",
 }  # fmt: skip
 FIELDS = (
-    "seed", "start", "model", "task", "objective", "optimiser", "trainer", "decoding", "model.dropout",
-    "optimiser.lr",
+    "seed", "start", "model", "task", "objective", "optimiser", "trainer", "decoding", "model.dropout", "optimiser.lr",
     "optimiser.schedule", "trainer.batch_tokens", "trainer.patience", "trainer.precision", "trainer.clip",
     "decoding.beam", "decoding.rule", "objective.payoff", "objective.payoff.temperature.literal",
-    "objective.estimator.k",
-    "objective.payoff.temperature.edit_rate", "objective.epsilon", "task.columns", "task.", ".", "trainer.epochs.x",
-    "objective.parts", "model.input", "model.layers",
+    "objective.estimator.k", "objective.payoff.temperature.edit_rate", "objective.epsilon", "task.columns", "task.",
+    ".", "trainer.epochs.x", "objective.parts", "model.input", "model.layers",
 )  # fmt: skip
 FILES = {
     "train.tsv": "".join(f"{''.join(word)}\t{' '.join(word).upper()}\n" for word in itertools.product("abc", repeat=3)),
@@ -191,39 +187,21 @@ class Answer:
     cpu: float
 
 
-@contextlib.contextmanager
-def alarm(seconds: float) -> Iterator[None]:
-    """Interrupt what takes too long."""
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def answer(words: Sequence[str]) -> Answer:
     """Run a command line in this process."""
     errors = io.BytesIO()
     streams = [io.TextIOWrapper(each) for each in (io.BytesIO(b"ab\n"), io.BytesIO(), errors)]
-    kept, path = (sys.stdin, sys.stdout, sys.stderr), list(sys.path)
-    sys.stdin, sys.stdout, sys.stderr = streams
-    began, cpu = time.monotonic(), time.process_time()
-    status: int | None = None
-    try:
-        with alarm(PATIENCE):
-            status = structpred(words)
-    except BaseException:  # noqa: BLE001 - whatever comes is a fault to be reported
-        traceback.print_exc()
-    finally:
-        seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-        sys.stdin, sys.stdout, sys.stderr = kept
-        sys.path[:] = path
-        torch.set_num_threads(1)
+    replaced: dict[str, Any] = dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))
+    watch, status = Stopwatch(), None
+    with patch.multiple(sys, path=list(sys.path), **replaced):
+        try:
+            with watch.running(), limited(PATIENCE, signal.ITIMER_REAL):
+                status = structpred(words)
+        except BaseException:  # noqa: BLE001 - whatever comes is a fault to be reported
+            traceback.print_exc()
+    torch.set_num_threads(1)
     streams[2].flush()
-    said: bytes = errors.getvalue()
-    return Answer(status, said.decode("utf-8", "backslashreplace"), seconds, cpu)
+    return Answer(status, errors.getvalue().decode("utf-8", "backslashreplace"), watch.wall, watch.cpu)
 
 
 def answer_of_process(words: Sequence[str]) -> Answer:
@@ -235,14 +213,8 @@ def answer_of_process(words: Sequence[str]) -> Answer:
     return Answer(done.returncode, said, time.monotonic() - began, children_cpu() - cpu)
 
 
-def children_cpu() -> float:
-    """CPU seconds of all processes that this one started and that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 def fault(given: Answer) -> str:
-    """What is wrong with an answer; empty where nothing is."""
+    """The fault of an answer; empty where it has none."""
     if "Traceback" in given.said or given.status is None:
         return "traceback"
     if given.cpu > LIMIT or given.seconds > PATIENCE:
@@ -276,8 +248,8 @@ def restore(folder: Path) -> None:
             place.write_text(text, encoding="utf-8")
 
 
-def attack(folder: Path) -> dict[str, float | int | str]:
-    """Every command line in turn; what is wrong goes to the standard error."""
+def attack(folder: Path) -> Figures:
+    """Every command line in turn; faults go to the standard error."""
     lines = Lines(random.Random(SEED), prepare(folder))
     made = [lines.line() for _ in range(COUNT)]
     able = [line for line in made if all("\0" not in word and len(word) < 100_000 for word in line)]
@@ -306,14 +278,13 @@ def attack(folder: Path) -> dict[str, float | int | str]:
 
 def main() -> None:
     """Make, run and judge command lines in a folder of their own."""
-    torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place, "some", "where")  # what is named .. stays in the temporary folder
+        folder = Path(place, "some", "where")  # so that .. stays inside the temporary folder
         folder.mkdir(parents=True)
         with contextlib.chdir(folder):
             figures = attack(folder)
-    report(figures, "Random command lines")
+    report(figures, __doc__)
     assert figures["tracebacks"] == figures["over_ten_seconds"] == figures["other_faults"] == 0
 
 

@@ -1,17 +1,32 @@
 """What kills leave behind: helpers of `structpred.experiments.benchmarks.kills` and `compare_kills`."""
 
+import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from structpred.experiment import Experiment
+from structpred.experiments.benchmarks.measuring import Figures, report
+from structpred.models import Seq2Seq
+from structpred.objectives import MaximumLikelihood
 from structpred.results import RunResult
 from structpred.runs import Run
 from structpred.runs.folder import Files
+from structpred.tasks import Pronunciation
+from structpred.training import Trainer
+
+BASE = Experiment(
+    task=Pronunciation(size=600, held_out=50),
+    model=Seq2Seq(embedding=16, hidden=32, dropout=0.2),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=20, batch_tokens=128),
+)
 
 LEFT = (".*", "checkpoint*", "traceback.txt", "not_finite.json")
-"""Files that nobody needs once a run is finished: half-written ones and locks begin with a dot."""
+"""Files that a finished run does not need: half-written ones and locks begin with a dot."""
 
 
 def left_behind(root: Path) -> list[Path]:
@@ -19,7 +34,7 @@ def left_behind(root: Path) -> list[Path]:
     return [path for pattern in LEFT for path in (*root.glob(pattern), *root.glob(f"*/{pattern}"))]
 
 
-def differences(expected: Path, got: Path) -> dict[str, float | int | str]:
+def differences(expected: Path, got: Path) -> Figures:
     """How many runs and tensors there are in one folder of runs, and how many are the same in another.
 
     A result is the same where scores, steps, best epoch and history are, apart from times. Every file of both is
@@ -43,6 +58,33 @@ def differences(expected: Path, got: Path) -> dict[str, float | int | str]:
 def _timeless(result: RunResult) -> RunResult:
     history = tuple(replace(epoch, seconds=0.0) for epoch in result.history)
     return replace(result, seconds=0.0, cpu_seconds=0.0, tokens_per_second=0.0, history=history)
+
+
+def forked(work: Callable[[], object], *, group: bool = False) -> int:
+    """Do it in a process that this one can kill, with a group of its own where asked; returns its number."""
+    child = os.fork()
+    if child == 0:
+        if group:
+            os.setsid()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # workers that lose their driver say so
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+def judged(quiet: Path, killed: Path, figures: Figures) -> None:
+    """Report the figures, with what the kills changed and left behind.
+
+    Raises:
+        AssertionError: that is something.
+    """
+    figures |= differences(quiet, killed) | {"files_left_behind": len(left_behind(killed))}
+    report(figures, "What was killed beside what was left alone")
+    assert figures["tensors_equal_bit_for_bit"] == figures["tensors"]
+    assert figures["results_equal"] == figures["runs"]
+    assert figures["files_left_behind"] == figures.get("processes_left_behind", 0) == 0
 
 
 def of_group(group: int) -> list[int]:
@@ -72,7 +114,7 @@ def _command(process: int) -> bytes:
 
 
 def outlived(groups: list[int], patience: float = 60.0) -> list[int]:
-    """The processes of these groups that have not ended by themselves after so many seconds."""
+    """The processes of these groups that have not ended by themselves after ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while left := [process for group in groups for process in of_group(group)]:
         if time.monotonic() > deadline:

@@ -8,9 +8,8 @@ drawing and weighting counted in. Both arms draw from the same Hamming payoff an
 import torch
 
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
-from structpred.experiments.benchmarks.rml_step import Arm, turn
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Median, report, seconds
+from structpred.experiments.benchmarks.measuring import Figures, Median, seconds, standalone
+from structpred.experiments.benchmarks.rml_step import Arm, ratios, turns
 from structpred.objectives import RML, Sampled, SelfNormalised
 from structpred.payoffs import (
     AroundPayoff,
@@ -46,28 +45,19 @@ def drawn_and_weighted(base: BaseMeasure) -> float:
     return EXAMPLES * CANDIDATES / Median.of(times).value
 
 
-def main() -> None:
-    """Measure and report."""
-    torch.set_num_threads(1)
+def main() -> Figures:
+    """Measure."""
     torch.set_flush_denormal(True)
-    figures: dict[str, float | int | str] = {"threads": 1, "labels": LABELS, "length": TIME, "k": CANDIDATES}
+    figures: Figures = {"labels": LABELS, "length": TIME, "k": CANDIDATES}
     for name, base in BASES.items():
         figures[f"candidates_per_second_{name}"] = drawn_and_weighted(base)
     data = some(captions(), SENTENCES)
-    arms = {
-        "hamming": Arm(RML(payoff=HAMMING, estimator=Sampled(k=CANDIDATES)), data, MODEL, BATCH_TOKENS),
-        "bleu": Arm(
-            RML(payoff=ReweightedPayoff(base=BASES["hamming"]), estimator=SelfNormalised(k=CANDIDATES)),
-            data,
-            MODEL,
-            BATCH_TOKENS,
-        ),
+    objectives = {
+        "hamming": RML(payoff=HAMMING, estimator=Sampled(k=CANDIDATES)),
+        "bleu": RML(payoff=ReweightedPayoff(base=BASES["hamming"]), estimator=SelfNormalised(k=CANDIDATES)),
     }
-    turns = [turn(arms, epoch) for epoch in range(TURNS + 1)][1:]
-    ratio = Median.of([each["bleu"].cpu / each["hamming"].cpu for each in turns])
-    figures |= {"sentences": SENTENCES, "bleu_to_hamming": ratio.value}
-    figures |= {"bleu_to_hamming_low": ratio.low, "bleu_to_hamming_high": ratio.high}
-    report(figures, "RML with BLEU by weighted draws, and with Hamming; medians")
+    arms = {name: Arm(objective, data, MODEL, BATCH_TOKENS) for name, objective in objectives.items()}
+    return figures | {"sentences": SENTENCES} | ratios(turns(arms, TURNS), "bleu", "hamming")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """What does a step of RML cost per target token, its draws counted in, against one of maximum likelihood?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Median, Stopwatch, report
+from structpred.experiments.benchmarks.measuring import Figures, Median, Stopwatch, standalone
 from structpred.models import Model, Seq2Seq
 from structpred.objective import Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
@@ -60,6 +59,17 @@ def tokens_scored(plan: EpochPlan) -> int:
     return int(lengths.sum()) + len(lengths)
 
 
+def turns(arms: Mapping[str, Arm], count: int) -> list[dict[str, Stopwatch]]:
+    """Seconds per target token of each arm, for ``count`` epochs after a discarded one."""
+    torch.set_flush_denormal(True)
+    return [turn(arms, epoch) for epoch in range(count + 1)][1:]
+
+
+def ratios(spent: Sequence[Mapping[str, Stopwatch]], name: str, base: str) -> Figures:
+    """Ratio of the CPU-seconds of two arms in the same epoch: the median and its 95 % interval."""
+    return Median.of([each[name].cpu / each[base].cpu for each in spent]).figures(f"{name}_to_{base}")
+
+
 def turn(arms: Mapping[str, Arm], epoch: int) -> dict[str, Stopwatch]:
     """Seconds per target token of each arm over one epoch, in which they take turns at every step."""
     spent = {name: Stopwatch() for name in arms}
@@ -76,22 +86,19 @@ def turn(arms: Mapping[str, Arm], epoch: int) -> dict[str, Stopwatch]:
     return {name: Stopwatch(each.wall / tokens[name], each.cpu / tokens[name]) for name, each in spent.items()}
 
 
-def main() -> None:
+def main() -> Figures:
     """Time whole epochs after one that is thrown away; a ratio is that of two arms in the same epoch."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     data = EncodedData.of(Pronunciation(size=2000, held_out=100).load(), SMALL).training
     arms = {name: Arm(objective, data) for name, objective in OBJECTIVES.items()}
-    turns = [turn(arms, epoch) for epoch in range(TURNS + 1)][1:]
-    figures: dict[str, float | int | str] = {"threads": 1, "batch_tokens": BATCH_TOKENS, "turns": TURNS}
+    spent = turns(arms, TURNS)
+    figures: Figures = {"batch_tokens": BATCH_TOKENS, "turns": TURNS}
     for name in arms:
-        figures[f"{name}_tokens_per_cpu_second"] = 1 / Median.of([each[name].cpu for each in turns]).value
+        figures[f"{name}_tokens_per_cpu_second"] = 1 / Median.of([each[name].cpu for each in spent]).value
     for name in list(arms)[1:]:
-        cpu = Median.of([each[name].cpu / each["ml"].cpu for each in turns])
-        wall = Median.of([each[name].wall / each["ml"].wall for each in turns])
-        figures |= {f"{name}_to_ml": cpu.value, f"{name}_to_ml_low": cpu.low, f"{name}_to_ml_high": cpu.high}
-        figures |= {f"{name}_to_ml_by_wall_clock": wall.value}
-    report(figures, "Seconds per target token, drawing included; medians over epochs with 95 % intervals")
+        figures |= ratios(spent, name, "ml")
+        wall = Median.of([each[name].wall / each["ml"].wall for each in spent])
+        figures[f"{name}_to_ml_by_wall_clock"] = wall.value
+    return figures
 
 
 if __name__ == "__main__":

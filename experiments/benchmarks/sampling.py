@@ -5,7 +5,6 @@ outputs of 25 words from an untrained model, end to end: the decoder's steps are
 What drawing costs by itself stands beside it.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,8 +14,7 @@ from torch import Tensor
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.search import decode_loop
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Medians, paired, report
+from structpred.experiments.benchmarks.measuring import Figures, Medians, paired, standalone, training_threads
 
 SENTENCES, CANDIDATES, TIME, TURNS = 64, 5, 25, 3
 
@@ -35,13 +33,9 @@ def by_gumbel(logits: Tensor, generator: torch.Generator) -> Tensor:
     return (logits - noise.log()).argmax(-1)
 
 
-def main() -> None:
+def main() -> Figures:
     """Time all three, each beside ours."""
-    options = argparse.ArgumentParser(description="Time ways to draw symbols.")
-    options.add_argument("--threads", type=int, default=2)
-    threads = options.parse_args().threads
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
+    training_threads()
     torch.manual_seed(0)
     data = some(captions(), SENTENCES)
     network, generator = MODEL.build(data.sizes).eval(), torch.Generator().manual_seed(0)
@@ -57,20 +51,16 @@ def main() -> None:
         gumbel: Medians = paired(ours, drawing(by_gumbel), repeats=TURNS)
         logits, _ = decoder.step(torch.full((SENTENCES, CANDIDATES), data.sizes.num_labels), decoder.start(CANDIDATES))
         alone: Medians = paired(lambda: inverse_cdf(logits, generator), lambda: by_multinomial(logits, generator))
-    report(
-        {
-            "threads": threads,
-            "labels": data.sizes.num_labels,
-            "outputs": SENTENCES * CANDIDATES,
-            "length": TIME,
-            "tokens_per_second": SENTENCES * CANDIDATES * TIME / multinomial.first,
-            "faster_than_multinomial": multinomial.ratio,
-            "faster_than_gumbel": gumbel.ratio,
-            "milliseconds_of_a_draw": 1000 * alone.first,
-            "drawing_alone_faster_than_multinomial": alone.ratio,
-        },
-        "Drawing outputs, end to end",
-    )
+    return {
+        "labels": data.sizes.num_labels,
+        "outputs": SENTENCES * CANDIDATES,
+        "length": TIME,
+        "tokens_per_second": SENTENCES * CANDIDATES * TIME / multinomial.first,
+        "faster_than_multinomial": multinomial.ratio,
+        "faster_than_gumbel": gumbel.ratio,
+        "milliseconds_of_a_draw": 1000 * alone.first,
+        "drawing_alone_faster_than_multinomial": alone.ratio,
+    }
 
 
 if __name__ == "__main__":

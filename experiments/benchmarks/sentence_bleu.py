@@ -7,17 +7,15 @@ Sacrebleu is given text that is ready, which leaves out the time of writing ids 
 import torch
 from sacrebleu.metrics.bleu import BLEU
 
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import paired, report
+from structpred.experiments.benchmarks.measuring import Figures, paired, standalone
 from structpred.rewards import SentenceBleu
 from structpred.sequences import Sequences
 
 LABELS, TIME, SENTENCES = 10_000, 25, 640
 
 
-def main() -> None:
-    """Measure and report."""
-    torch.set_num_threads(1)
+def main() -> Figures:
+    """Measure."""
     generator = torch.Generator().manual_seed(0)
     references = torch.randint(LABELS, (SENTENCES, TIME), generator=generator)
     changed = torch.rand(SENTENCES, TIME, generator=generator) < 0.5
@@ -34,19 +32,15 @@ def main() -> None:
 
     difference = (reward.score(ours, right).squeeze(1) - torch.tensor(by_sacrebleu()) / 100).abs().max().item()
     times = paired(lambda: reward.score(ours, right), by_sacrebleu, repeats=15)
-    report(
-        {
-            "threads": 1,
-            "labels": LABELS,
-            "longest": TIME,
-            "sentences": SENTENCES,
-            "largest_difference": difference,
-            "sentences_per_second": SENTENCES / times.first,
-            "sacrebleu_sentences_per_second": SENTENCES / times.second,
-            "ratio": times.ratio,
-        },
-        "Sentence BLEU",
-    )
+    return {
+        "labels": LABELS,
+        "longest": TIME,
+        "sentences": SENTENCES,
+        "largest_difference": difference,
+        "sentences_per_second": SENTENCES / times.first,
+        "sacrebleu_sentences_per_second": SENTENCES / times.second,
+        "ratio": times.ratio,
+    }
 
 
 if __name__ == "__main__":

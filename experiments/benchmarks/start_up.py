@@ -4,15 +4,13 @@ CPU-seconds of whole processes, as the system counts them, so that what else the
 nine. A process that imports nothing is measured too, as is one that imports PyTorch. The last line is one JSON object.
 """
 
-import resource
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 
 from structpred.cli.commands import COMMANDS
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import report
+from structpred.experiments.benchmarks.measuring import Figures, children_cpu, report, standalone
 
 TURNS = 9
 IMPORT, HELP = 0.3, 0.5
@@ -21,10 +19,9 @@ IMPORT, HELP = 0.3, 0.5
 
 def cpu_seconds(arguments: Sequence[str]) -> float:
     """CPU-seconds of one Python process, from its start to its end."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children_cpu()
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return children_cpu() - before
 
 
 def median(arguments: Sequence[str]) -> float:
@@ -37,7 +34,7 @@ def main() -> None:
     commands = {name: median(["-m", "structpred", name, "--help"]) for name in COMMANDS}
     slowest = max(commands, key=lambda name: commands[name])
     package = median(["-c", "import structpred"])
-    figures: dict[str, float | str] = {
+    figures: Figures = {
         "python_alone": median(["-c", "pass"]),
         "import_structpred": package,
         "help": median(["-m", "structpred", "--help"]),
@@ -46,7 +43,7 @@ def main() -> None:
         "slowest_command": slowest,
         "import_torch": median(["-c", "import torch"]),
     }
-    report(figures, "CPU-seconds of a process, median of 9")
+    report(figures, __doc__)
     assert package < IMPORT
     assert commands[slowest] < HELP
 

@@ -12,11 +12,14 @@ with PyTorch's Adam, on batches that are made beforehand. Both search with a bea
 may end. Ratios are medians over batches, with a 95 % interval.
 """
 
-import argparse
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,13 +27,19 @@ from torch.nn.utils import clip_grad_norm_
 
 from structpred.distributions.protocols import Decoding
 from structpred.experiment import Experiment
-from structpred.experiments.benchmarks import joeynmt_peer as peer
 from structpred.experiments.benchmarks.captions import MODEL, captions
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import Median, report, seconds
+from structpred.experiments.benchmarks.measuring import (
+    Figures,
+    Median,
+    MissingPeer,
+    seconds,
+    standalone,
+    training_threads,
+)
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Sequences
+from structpred.task import Sizes
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
 from structpred.training.data import EncodedData, EpochPlan
@@ -38,6 +47,85 @@ from structpred.training.distributed import DistributedContext, Precision, cpu_h
 from structpred.training.step import Stepper
 
 SENTENCES, WARM_UP, BATCHES, BEAM, STEPS, SEARCHES = 64, 2, 24, 5, 25, 20
+
+SPECIALS = 4
+"""Ids that JoeyNMT keeps for unknown, padding, beginning and end."""
+PADDING, BEGINNING, END = 1, 2, 3
+
+Rows = Sequence[Sequence[int]]
+
+
+def require_joeynmt() -> None:
+    """Make sure that the peer is there.
+
+    Raises:
+        MissingPeer: it is not installed.
+    """
+    needed = ("joeynmt", "sentencepiece", "sacremoses", "subword_nmt")
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise MissingPeer(
+            f"this benchmark measures JoeyNMT beside ours, but {', '.join(missing)} cannot be imported; "
+            "pip install --no-deps joeynmt==2.3.0 sentencepiece sacremoses subword-nmt joblib"
+        )
+    logging.getLogger("joeynmt").setLevel(logging.ERROR)
+
+
+def peer_model(model: Seq2Seq, sizes: Sizes) -> Any:
+    """JoeyNMT's model of the sizes of ours: attention after the recurrent pass, no input feeding, no dropout."""
+    from joeynmt.model import build_model
+
+    assert model.dropout == 0
+    shared = {"type": "recurrent", "rnn_type": "lstm", "num_layers": 1, "dropout": 0.0}
+    embeddings = {"embeddings": {"embedding_dim": model.embedding}}
+    encoder = {**shared, **embeddings, "hidden_size": model.hidden // 2, "bidirectional": True}
+    decoder = {**shared, **embeddings, "hidden_size": model.hidden, "attention": "luong", "input_feeding": False}
+    built = build_model(
+        {"encoder": encoder, "decoder": decoder, "init_hidden": "bridge"},
+        src_vocab=_vocabulary(sizes.num_inputs + 1),
+        trg_vocab=_vocabulary(sizes.num_labels),
+    )
+    built.loss_function = ("crossentropy", 0.0)
+    return built
+
+
+def peer_batch(inputs: Sequences, targets: Sequences | None = None) -> Any:
+    """A batch as JoeyNMT has it, with the longest sentences first."""
+    from joeynmt.batch import Batch
+
+    order = inputs.lengths.argsort(descending=True, stable=True)
+    sources = [[*row, END] for row in _shifted(inputs.select(order))]
+    wanted = None if targets is None else [[BEGINNING, *row, END] for row in _shifted(targets.select(order))]
+    return Batch(
+        src=_padded(sources),
+        src_length=torch.tensor([len(row) for row in sources]),
+        src_prompt_mask=None,
+        trg=None if wanted is None else _padded(wanted),
+        trg_prompt_mask=None,
+        indices=order,
+        device=torch.device("cpu"),
+        pad_index=PADDING,
+        eos_index=END,
+    )
+
+
+def _vocabulary(symbols: int) -> Any:
+    from joeynmt.vocabulary import Vocabulary
+
+    specials = SimpleNamespace(
+        unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>", sep_token=None, lang_tags=[],
+        unk_id=0, pad_id=PADDING, bos_id=BEGINNING, eos_id=END, sep_id=None,
+    )  # fmt: skip
+    return Vocabulary([str(symbol) for symbol in range(symbols)], specials)
+
+
+def _shifted(sequences: Sequences) -> Rows:
+    return [[symbol + SPECIALS for symbol in row] for row in sequences.tolist()]
+
+
+def _padded(rows: Rows) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[PADDING] * (longest - len(row))] for row in rows])
+
 
 Pair = tuple[float, float]
 """Seconds of ours and of JoeyNMT's for the same work."""
@@ -81,7 +169,7 @@ def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
     found = []
     for position in range(WARM_UP + BATCHES):
         batch = plan[position]
-        their_step = partial(step, peer.batch(batch.inputs, batch.targets))
+        their_step = partial(step, peer_batch(batch.inputs, batch.targets))
         found.append(in_turn(partial(ours.train_step, plan, position, position, 0.0), their_step, position))
     return found[WARM_UP:]
 
@@ -96,7 +184,7 @@ def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan) -> list[Pair]
     found = []
     for position in range(SEARCHES + 1):
         inputs = plan[position].inputs
-        search_theirs = partial(search, theirs, peer.batch(inputs), STEPS, BEAM, 0.0, min_output_length=STEPS)
+        search_theirs = partial(search, theirs, peer_batch(inputs), STEPS, BEAM, 0.0, min_output_length=STEPS)
         found.append(in_turn(partial(search_ours, inputs), search_theirs, position))
     return found[1:]
 
@@ -109,43 +197,35 @@ def in_turn(ours: Callable[[], object], theirs: Callable[[], object], position: 
     return seconds(ours), second
 
 
-def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> dict[str, float]:
+def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> Figures:
     """Rates of both, and how many times faster ours is."""
     rates = [Median.of([amount / pair[side] for amount, pair in zip(work, pairs, strict=True)]) for side in (0, 1)]
-    ratio = Median.of([theirs / ours for ours, theirs in pairs])
-    return {
+    figures: Figures = {
         f"{name}_{unit}_per_second": rates[0].value,
         f"{name}_joeynmt_{unit}_per_second": rates[1].value,
-        f"{name}_faster": ratio.value,
-        f"{name}_faster_low": ratio.low,
-        f"{name}_faster_high": ratio.high,
     }
+    return figures | Median.of([theirs / ours for ours, theirs in pairs]).figures(f"{name}_faster")
 
 
-def main() -> None:
+def main() -> Figures:
     """Time training and search."""
-    options = argparse.ArgumentParser(description="Translate captions beside JoeyNMT.")
-    options.add_argument("--threads", type=int, default=2)
-    threads = options.parse_args().threads
-    peer.require_joeynmt()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
+    training_threads()
+    require_joeynmt()
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
-    figures: dict[str, float | int | str] = {"threads": threads, "inputs": sizes.num_inputs, "labels": sizes.num_labels}
+    figures: Figures = {"inputs": sizes.num_inputs, "labels": sizes.num_labels}
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if cpu_has_bf16() else ("fp32",)
     for precision, sort in product(precisions, (False, True)):
         plan = plan_of(prepared, sort=sort)
         tokens = [plan.tokens(position) for position in range(WARM_UP, WARM_UP + BATCHES)]
-        pairs = training(stepper(prepared, precision), peer.build(MODEL, sizes), plan)
+        pairs = training(stepper(prepared, precision), peer_model(MODEL, sizes), plan)
         name = f"training_{precision}{'_like_length' * sort}"
         figures |= figures_of(name, pairs, tokens, "tokens")
     searched = replace(MODEL, length_ratio=1e-6, length_extra=STEPS - 1).build(sizes).eval()
     with torch.no_grad():
         searched.output.bias[sizes.num_labels] = -1e4  # the end
-        pairs = searching(searched, peer.build(MODEL, sizes).eval(), plan_of(prepared, sort=True))
-    figures |= figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
-    report(figures, f"Beside JoeyNMT 2.3.0, {SENTENCES} sentences a batch")
+        pairs = searching(searched, peer_model(MODEL, sizes).eval(), plan_of(prepared, sort=True))
+    return figures | figures_of("beam", pairs, [SENTENCES] * SEARCHES, "sentences")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ from optuna import load_study
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.experiment import Experiment
+from structpred.experiments.benchmarks.measuring import Figures, report, standalone
 from structpred.experiments.benchmarks.remains import outlived, workers_of
-from structpred.experiments.benchmarks.standalone import standalone
-from structpred.experiments.benchmarks.timing import report
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.tasks import Pronunciation
@@ -43,7 +42,7 @@ def space(trial: Suggest) -> Experiment:
 
 
 def search(sampler: str, root: Path) -> None:
-    """What is killed: a study with two workers, without a pruner."""
+    """The study to be killed: two workers and no pruner."""
     tune(space, trials=TRIALS, points=TRIALS, sampler=sampler, pruner="none", finalists=0, root=root, workers=2)
 
 
@@ -66,7 +65,7 @@ def trials(root: Path) -> list[FrozenTrial]:
 
 @dataclass
 class Kills:
-    """What is done to the study in a folder.
+    """Kills of the study in a folder.
 
     Attributes:
         workers, commands: how many of each were killed.
@@ -81,7 +80,7 @@ class Kills:
     groups: list[int] = field(default_factory=list)
 
     def again(self) -> bool:
-        """Let the study go on, kill a worker in a trial, then the command; False where it ended before."""
+        """Resume the study, kill a worker in a trial, then the command; False where it ended before."""
         process = begin(self.sampler, self.root)
         self.groups.append(process.pid)
         if victims := self._in_a_trial(process):
@@ -123,7 +122,7 @@ def files(root: Path) -> set[str]:
     }
 
 
-def judged(sampler: str, quiet: Path, killed: Path, kills: Kills) -> dict[str, float | int | str]:
+def judged(sampler: str, quiet: Path, killed: Path, kills: Kills) -> Figures:
     """What came out of it.
 
     Raises:
@@ -162,7 +161,7 @@ def main() -> None:
     if len(sys.argv) == 3:
         search(sys.argv[1], Path(sys.argv[2]))
         return
-    figures: dict[str, float | int | str] = {"trials": TRIALS}
+    figures: Figures = {"trials": TRIALS}
     with tempfile.TemporaryDirectory() as place:
         for sampler in SAMPLERS:
             quiet, disturbed = Path(place, f"{sampler}-quiet"), Path(place, f"{sampler}-killed")
@@ -177,7 +176,7 @@ def main() -> None:
             assert begin(sampler, disturbed).wait() == 0
             figures |= judged(sampler, quiet, disturbed, kills)
             figures[f"{sampler}_seconds"] = time.monotonic() - began
-    report(figures, "Kills of tuning")
+    report(figures, __doc__)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.protocols import Distribution, StepScores, TokenLogProbs
-from structpred.environments.data import EncodedTask
+from structpred.environments.rules import EncodedTask
 from structpred.errors import ConfigError
 from structpred.runs import Run
 from structpred.sequences import Sequences

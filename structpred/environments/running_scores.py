@@ -14,8 +14,7 @@ from structpred.config import components
 from structpred.foreign import modules_of
 from structpred.protocols import Checkable
 from structpred.rewards import EditDistance, Hamming, Reward
-from structpred.rewards.asking import increments_of, scores_of
-from structpred.rewards.base import Incremental
+from structpred.rewards.base import Incremental, increments_of, scores_of
 from structpred.rewards.reading import asks_for_examples
 from structpred.sequences import Sequences
 

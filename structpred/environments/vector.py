@@ -12,9 +12,16 @@ from jaxtyping import Bool, Float, Int
 
 from structpred.config import Count, coerce
 from structpred.environments.episodes import Episodes, Observation, drawn
-from structpred.environments.options import check_names, chosen_examples, reset_mask
 from structpred.environments.rules import Flag, RewardLike, Rules, TaskLike
-from structpred.environments.single import SequencePrediction, check_render_mode, invalid, warn_of_no_mode
+from structpred.environments.single import (
+    SequencePrediction,
+    check_names,
+    check_render_mode,
+    chosen_examples,
+    invalid,
+    reset_mask,
+    warn_of_no_mode,
+)
 from structpred.errors import ConfigError
 from structpred.task import Example
 from structpred.vocabulary import Vocabularies

@@ -60,7 +60,7 @@ class Metric(Config):
 
 @runtime_checkable
 class OfUnknown(Checkable, Protocol):
-    """A metric that counts only positions whose word is new; it is told which they are."""
+    """A metric that counts only positions whose word is new; it receives which they are."""
 
     @abstractmethod
     def counts_of(

@@ -78,7 +78,7 @@ class ChunkF1(Ratio):
     Of several references the one with the best F1 counts. Where there is nothing to find and nothing was found, all is
     right: 100 (seqeval and conlleval, which have no number for 0/0, print 0).
 
-    Published figures are mostly those of conlleval, which reads ill-formed tags in another way: `ConllevalF1`.
+    Published figures mostly come from conlleval, which reads ill-formed tags in another way: `ConllevalF1`.
     """
 
     name: ClassVar[str] = "F1"
@@ -146,8 +146,8 @@ def chunks(tags: Symbols) -> set[tuple[str, int, int]]:
 def conlleval_chunks(tags: Symbols) -> set[tuple[str, int, int]]:
     """Kind, start and end (exclusive) of every chunk, by conlleval's reading of IOB1, IOB2 and IOBES.
 
-    A chunk begins at B or S, and at an I or E that does not go on with a chunk of its kind; it ends with E or S, and
-    before whatever does not go on with it.
+    A chunk begins at B or S, and at an I or E that does not continue a chunk of its kind; it ends with E or S, and
+    before any tag that does not continue it.
 
     >>> sorted(conlleval_chunks(("B-NP", "I-NP", "O", "I-VP", "B-VP")))
     [('NP', 0, 2), ('VP', 3, 4), ('VP', 4, 5)]

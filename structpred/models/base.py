@@ -19,13 +19,13 @@ from structpred.vocabulary import Symbols, Vocabularies
 
 @dataclass(frozen=True, kw_only=True)
 class Featurizer(Config):
-    """What a model sees at every input position. One's own is a subclass with a name, and fits any of our models.
+    """What a model sees at every input position. A user's own is a registered subclass and fits any of our models.
 
     Attributes:
-        symbolic: True where inputs are looked up among those of the training data; False where a symbol says all there
-            is to it, as a picture does. Then there is no vocabulary of inputs, and it is open besides.
+        symbolic: True where inputs are looked up in the vocabulary of the training data; False where a symbol describes
+            itself, as a picture does. Then inputs have no vocabulary, and none is unknown.
         recorded: True where sources are `structpred.sequences.Recording`, False where they are symbols.
-        open_vocabulary: True where symbols unknown from training are nothing unusual, as for words.
+        open_vocabulary: True where symbols unknown from training are expected, as for words.
         min_count: input symbols seen fewer times in training are read as unknown.
     """
 
@@ -45,7 +45,7 @@ class Featurizer(Config):
         """A module that takes a batch of inputs and returns ``[batch, time, size]``; its attribute ``size`` is that.
 
         Args:
-            sizes: what is known of the training data.
+            sizes: the sizes of the training data.
             features: the size the model would like; an encoder that has its own size may ignore it.
         """
 
@@ -86,7 +86,7 @@ class SymbolTable(nn.Module):
 class Model(Config):
     """The specification of a network; the network itself is made by `build`.
 
-    One's own ``nn.Module`` becomes a model by a subclass whose ``build`` returns it. Its ``forward`` takes the inputs
+    Any ``nn.Module`` becomes a model through a subclass whose ``build`` returns it. Its ``forward`` takes the inputs
     as `encoder` reads them, by default a `Sequences` ``[batch, time]`` in which id ``sizes.num_inputs`` stands for a
     symbol unknown from training, and returns a distribution.
 

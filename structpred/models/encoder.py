@@ -103,8 +103,8 @@ def unrolled(
     """The output at every step; what stands beyond a row's length means nothing.
 
     All rows go together up to some step, and those that are longer go on alone. Packed sequences compute no padding
-    at all, but were measured slower on a processor than all of it: they are not one fused call. On a device, which
-    would have to be waited for, all steps are one call.
+    at all, but were measured slower on a CPU than computing all of it: they are not one fused call. On a device, which
+    would have to synchronise, all steps are one call.
 
     Args:
         lstm: batch first.
@@ -134,7 +134,7 @@ def _split(lengths: Int[Tensor, " rows"], steps: int) -> int:
 
 @dataclass(frozen=True)
 class UniqueRows:
-    """Which of some rows are the same, so that what is computed from one need not be from the others.
+    """Index of duplicate rows, so that each distinct row is computed once.
 
     Attributes:
         first: a row of each kind.

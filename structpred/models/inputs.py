@@ -22,7 +22,7 @@ from structpred.vocabulary import Symbols, Vocabularies
 
 @dataclass(frozen=True, kw_only=True)
 class Spelling(Config):
-    """A vector for each spelling. One's own is a subclass with a name.
+    """A vector for each spelling. A user's own is a registered subclass.
 
     Attributes:
         embedding: size of character embeddings.

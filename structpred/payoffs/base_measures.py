@@ -33,7 +33,7 @@ class Proposals:
         log_ratio: ln μ(y|y*) − ln g(y|y*), up to a constant of the example, ``[batch, candidates]``, in nats.
     """
 
-    # Users make these, and `proposals_of` says in words what is wrong, so run-time checks in tests leave them alone.
+    # Users make these, and `proposals_of` reports mistakes as messages, so run-time checks in tests leave them alone.
     __no_type_check__: ClassVar[bool] = True
 
     outputs: Sequences
@@ -91,7 +91,7 @@ def proposals_of(
         refuse(f"{what}, outputs,", f"Sequences of {wanted} outputs", f"{shape}", "return k outputs for each reference")
     what_ratio = f"{what}, log_ratio,"
     checked(found.log_ratio, wanted, what=what_ratio, axes="[batch, candidates]", like=references.device)
-    if outputs.device.type == "cpu":  # a device would have to be waited for
+    if outputs.device.type == "cpu":  # a device would have to synchronise
         real = outputs.labels[outputs.mask()]
         if len(real) and not 0 <= int(real.min()) <= int(real.max()) < num_labels:
             refuse(f"{what}, outputs,", f"labels from 0 to {num_labels - 1}", f"{int(real.max())}", "draw no others")
@@ -134,14 +134,14 @@ class AroundPayoff(BaseMeasure):
 @base_measures.register("substitution")
 @dataclass(frozen=True, kw_only=True)
 class Substitution(BaseMeasure):
-    """μ is the Hamming payoff over the labels that can be drawn, whatever the probability of a substitute.
+    """μ is the Hamming payoff over the labels that can be drawn, independent of the probability of a substitute.
 
     Draws change each position as often as the payoff does and take a substitute v with probability s(v)/(1 − s(y*_t)),
     which is divided out.
 
     Attributes:
         temperature: of the Hamming payoff, in any of its conventions.
-        substitutes: s: uniform over ``"all"`` labels or over those of the ``"batch"``, or ``"unigram"`` frequencies.
+        substitutes: s: uniform over ``"all"`` labels or over the ``"batch"``'s, or ``"unigram"`` frequencies.
     """
 
     temperature: Temperature = Temperature(edit_rate=0.1)
@@ -204,7 +204,7 @@ class NGramReplacement(BaseMeasure):
 
     Attributes:
         longest: the longest span.
-        substitutes: s: uniform over ``"all"`` labels or over those of the ``"batch"``, or ``"unigram"`` frequencies.
+        substitutes: s: uniform over ``"all"`` labels or over the ``"batch"``'s, or ``"unigram"`` frequencies.
         density: ``"divided out"`` makes μ uniform over all outputs that can be drawn; ``"kept"`` makes μ the law of
             the draws.
     """

@@ -25,7 +25,7 @@ MARGIN = 0.05
 """By how much the logarithm of a total weight must be lower, so that rounding decides nothing."""
 
 LONGEST = 20_000
-"""Expected inserted symbols in one draw beyond which nobody means it."""
+"""Expected inserted symbols in one draw beyond which the temperature is certainly a mistake."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class EditDistanceDistribution:
         """``[batch, k, time]`` exact, independent draws.
 
         Proposals of the canonical edit transducer are accepted with probability a^d / F until every draw is there, or
-        near the temperature's limit those of `structpred.payoffs.by_length`: around each reference whichever of the two
-        is accepted more often, as their total weights say.
+        near the temperature's limit the proposals of `structpred.payoffs.by_length`: around each reference the kind
+        that is accepted more often, as their total weights say.
 
         Raises:
             ConfigError: proposals are hardly ever accepted, or far too long.

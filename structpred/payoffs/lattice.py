@@ -8,7 +8,7 @@ from structpred.payoffs.transducer import EditWeights
 from structpred.sequences import Sequences
 
 CELLS = {"cpu": 2**14}
-"""Cells of one anti-diagonal held at once, over all draws of a chunk: few enough to stay in a processor's cache."""
+"""Cells of one anti-diagonal held at once, over all draws of a chunk: few enough to stay in a CPU's cache."""
 
 CELLS_ELSEWHERE = 2**22
 

@@ -121,7 +121,7 @@ class PublishedEditDistancePayoff(Payoff):
     """The approximate sampler released by the author of RML (Norouzi et al. 2016, and his gist).
 
     It draws e = 0..m−1 with p(e) ∝ Σ_s C(m, s) C(m + e − 2s, e − s) V^e · exp(−e/τ): s symbols are substituted and
-    e − s inserted in the m − s + 1 gaps that the others leave. What is approximate: it never deletes; a substitute may
+    e − s inserted in the m − s + 1 gaps that the others leave. It is approximate: it never deletes; a substitute may
     be the symbol it replaces, so that fewer edits are made than drawn; strings with several alignments are counted
     several times, up to 2.9-fold on short references; and e never reaches m. `EditDistancePayoff` is exact.
     """

@@ -9,8 +9,7 @@ from structpred.errors import ConfigError
 from structpred.payoffs.base import Payoff, Temperature
 from structpred.payoffs.base_measures import AroundPayoff, BaseMeasure, proposals_of
 from structpred.registry import payoffs
-from structpred.rewards.asking import scores_of
-from structpred.rewards.base import Reward
+from structpred.rewards.base import Reward, scores_of
 from structpred.rewards.bleu import SentenceBleu
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -44,7 +43,7 @@ class ReweightedDistribution:
         The weights of an example sum to one over its draws. Σ_i w_i f(y_i) estimates E_q[f] with a bias of O(1/k).
 
         Raises:
-            ConfigError: k is 1, where the weight would be 1 whatever the reward; or the reward fails.
+            ConfigError: k is 1, where the weight would be 1 for any reward; or the reward fails.
         """
         if k < 2:
             raise ConfigError(
@@ -69,7 +68,7 @@ class ReweightedPayoff(Payoff):
         reward: r.
         temperature: τ, literal, in units of the reward, so choose it with the reward: at τ = 0.2, 0.2 more BLEU weighs
             e times as much, and one edit less e^5 times.
-        base: μ, and what is drawn.
+        base: μ, from which candidates are drawn.
     """
 
     distribution_class: ClassVar[type] = ReweightedDistribution

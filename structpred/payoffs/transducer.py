@@ -54,7 +54,7 @@ class EditWeights:
 
     @property
     def finished(self) -> float:
-        """1 − V·a: what is left for not inserting once more."""
+        """1 − V·a: the share left for not inserting once more."""
         return -math.expm1(self.log_insertion)
 
     @property
@@ -75,7 +75,7 @@ class EditWeights:
 
 @dataclass(frozen=True)
 class Completions:
-    """The weight of all ways to go on from each state, as ratios, so that no length overflows.
+    """The weight of all continuations from each state, as ratios, so that no length overflows.
 
     Attributes:
         deletions: a·ρ_{j+1}, the weight of deleting symbol j relative to keeping it, ``[time, batch]``.

@@ -1,13 +1,11 @@
 """Rewards: one number per candidate, higher is better."""
 
 from structpred.rewards.base import Reward
-from structpred.rewards.bleu import SentenceBleu
-from structpred.rewards.context import Context
+from structpred.rewards.bleu import SentenceBleu, SentenceGleu
 from structpred.rewards.edit_distance import EditDistance
 from structpred.rewards.function import FunctionReward
-from structpred.rewards.gleu import SentenceGleu
 from structpred.rewards.hamming import Hamming
-from structpred.rewards.reading import TextReward, bind
+from structpred.rewards.reading import Context, TextReward, bind
 from structpred.rewards.translation import SentenceChrf, SentenceTer
 from structpred.rewards.weighted import WeightedReward, WeightedRewards
 

@@ -1,15 +1,17 @@
-"""What a reward is."""
+"""What a reward is, how objectives ask one, and what each symbol of an output adds to it."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import Config, Json
 from structpred.protocols import Checkable
 from structpred.registry import rewards
+from structpred.returned import checked, detached
 from structpred.sequences import Sequences
 
 
@@ -85,3 +87,58 @@ class Incremental(Checkable, Protocol):
 
         What a step adds may depend on the symbols before it, never on those after it.
         """
+
+
+def scores_of(reward: Reward, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
+    """`Reward.score`, checked.
+
+    Raises:
+        ConfigError: it is not one finite number for each candidate.
+    """
+    found = reward.score(outputs, references)
+    return _checked(reward, "score", found, tuple(outputs.lengths.shape), "[batch, candidates]", outputs)
+
+
+def costs_of(reward: Decomposable, references: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
+    """`Decomposable.costs`, checked.
+
+    Raises:
+        ConfigError: it is not one finite number for each label at each position.
+    """
+    shape = (*references.labels.shape, labels)
+    return _checked(reward, "costs", reward.costs(references, labels), shape, "[batch, time, labels]", references)
+
+
+def increments_of(
+    reward: Incremental, outputs: Sequences, references: Sequences
+) -> Float[Tensor, "batch candidates steps"]:
+    """`Incremental.increments`, checked.
+
+    Raises:
+        ConfigError: it is not one finite number for each symbol of each candidate and its end.
+    """
+    found = reward.increments(outputs, references)
+    shape = (*outputs.lengths.shape, outputs.labels.shape[-1] + 1)
+    return _checked(reward, "increments", found, shape, "[batch, candidates, time + 1]", outputs)
+
+
+def _checked(reward: object, method: str, found: object, shape: tuple[int, ...], axes: str, given: Sequences) -> Tensor:
+    what = f"{type(reward).__name__}.{method}"
+    return detached(checked(found, shape, what=what, axes=axes, like=given.device), what)
+
+
+def added_by_each(
+    potentials: Float[Tensor, "batch candidates prefixes"],
+    scores: Float[Tensor, "batch candidates"],
+    outputs: Sequences,
+) -> Float[Tensor, "batch candidates prefixes"]:
+    """Φ_t − Φ_t−1 for each label, then score − Φ_length for the end, then 0; they sum to score − Φ_0.
+
+    Args:
+        potentials: Φ_t of the prefix y_1..t, for t = 0..time; beyond an output's length they mean nothing.
+        scores: the reward of the whole output.
+        outputs: ``[batch, candidates, time]``.
+    """
+    time = torch.arange(potentials.shape[-1], device=outputs.device)
+    known = torch.where(time <= outputs.lengths.unsqueeze(-1), potentials, scores.unsqueeze(-1))
+    return torch.cat([known, scores.unsqueeze(-1)], -1).diff(dim=-1)

@@ -11,8 +11,7 @@ from torch.nn.functional import pad
 from structpred.errors import ConfigError
 from structpred.registry import rewards
 from structpred.returned import may_look
-from structpred.rewards.base import Reward
-from structpred.rewards.credit import added_by_each
+from structpred.rewards.base import Reward, added_by_each
 from structpred.sequences import Sequences
 
 

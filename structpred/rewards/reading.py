@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, TypeVar
@@ -14,10 +14,68 @@ from torch import Tensor
 from structpred.blame import blaming
 from structpred.config import Config, components, hints
 from structpred.errors import ConfigError
-from structpred.returned import number
+from structpred.foreign import modules_of
+from structpred.returned import described, number, refuse
 from structpred.rewards.base import Reward
-from structpred.rewards.context import Context
 from structpred.sequences import Sequences
+from structpred.task import Example, Task, loaded
+from structpred.vocabulary import Symbols, Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The data that ids come from. Training and environments make one of theirs; elsewhere `of` does.
+
+    Attributes:
+        task: renders symbols as text.
+        labels: the symbols of outputs, in the order of their ids.
+        examples: what `Sequences.examples` are indices of.
+    """
+
+    task: Task
+    labels: Vocabulary
+    examples: tuple[Example, ...]
+
+    @classmethod
+    def of(cls, task: Task) -> "Context":
+        """The context of a task's training examples, which is also the one that training has.
+
+        Raises:
+            DataError: the data cannot be read.
+        """
+        train = loaded(task).train
+        return cls(task, Vocabulary.of(reference for example in train for reference in example.references), train)
+
+    @cached_property
+    def modules(self) -> set[str]:
+        """Where a task from outside the package is defined, whose errors become sentences (`structpred.blame`)."""
+        return modules_of([type(self.task)])
+
+    def symbols(self, ids: Sequence[int]) -> Symbols:
+        """The symbols of an output.
+
+        Raises:
+            ConfigError: an id is not that of a label of these data.
+        """
+        strange = [each for each in ids if not 0 <= each < len(self.labels)]
+        if strange:
+            raise ConfigError(
+                f"the reward is bound to data with the labels 0 to {len(self.labels) - 1}, but is asked about the "
+                f"label {strange[0]}; bind it to the data that the label comes from"
+            )
+        return self.labels.decode(ids)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """An output as the task renders it.
+
+        Raises:
+            ConfigError: an id is not that of a label of these data, or the task renders no text.
+        """
+        found: object = self.task.render(self.symbols(ids))
+        if not isinstance(found, str):
+            refuse(f"{type(self.task).__name__}.render", "text", described(found), "join the symbols")
+        assert isinstance(found, str)
+        return found
 
 
 class Memory:
@@ -142,11 +200,11 @@ Bound = TypeVar("Bound", bound=Config)
 def bind(config: Bound, context: Context) -> Bound:
     """The same reward, or an objective or payoff that holds rewards, where each of them may read the data.
 
-    What is bound equals what is not, and has the same JSON and the same identity. A config without a reward that reads
+    The bound config equals the original, with the same JSON and the same identity. A config without a reward that reads
     more than ids is returned as it is.
 
     Args:
-        config: a reward, or what holds rewards, however deep.
+        config: a reward, or a config that holds rewards at any depth.
         context: the data that ids come from.
 
     Raises:

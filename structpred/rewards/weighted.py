@@ -11,8 +11,7 @@ from torch import Tensor
 from structpred.config import Config, Positive
 from structpred.errors import ConfigError
 from structpred.registry import rewards
-from structpred.rewards.asking import costs_of, increments_of, scores_of
-from structpred.rewards.base import Decomposable, Incremental, Reward
+from structpred.rewards.base import Decomposable, Incremental, Reward, costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
 
 
@@ -32,7 +31,7 @@ class WeightedReward(Config):
 @rewards.register("weighted")
 @dataclass(frozen=True, kw_only=True)
 class WeightedRewards(Reward):
-    """r(y, y*) = Σ_i w_i r_i(y, y*), such as BLEU with a little of a function of one's own.
+    """r(y, y*) = Σ_i w_i r_i(y, y*), such as BLEU plus a little of a user's own function.
 
     It is a sum over positions where all parts are, says what each symbol adds where all parts do, and needs outputs as
     long as their references where any part does. Each part takes the best of several references for itself.

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from structpred.errors import AbsentError, ConfigError, StructpredError
-from structpred.experiments.benchmarks import joeynmt_peer, sampling, translation, translation_start
+from structpred.experiments.benchmarks import sampling, translation, translation_start
 from structpred.experiments.benchmarks.__main__ import FOLDER, benchmarks, main, run_all
-from structpred.experiments.benchmarks.standalone import MissingPeer, standalone
+from structpred.experiments.benchmarks.measuring import MissingPeer, standalone
 
 
 def test_benchmarks_are_what_has_a_main_and_helpers_are_not() -> None:
     found = benchmarks()
     assert {"linear_chain", "kills", "translation"} <= set(found)
-    assert not {"captions", "joeynmt_peer", "standalone", "timing", "__main__"} & set(found)
+    assert not {"captions", "measuring", "on_device", "__main__"} & set(found)
 
 
 @pytest.mark.parametrize("name", benchmarks())
@@ -64,7 +64,7 @@ def test_a_peer_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["translation"])
-    monkeypatch.setattr(joeynmt_peer, "find_spec", lambda name: None)
+    monkeypatch.setattr(translation, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="77"):
         standalone(translation.main)
     said = capsys.readouterr().err

@@ -11,9 +11,9 @@ import torch
 
 from structpred.config import registered_name
 from structpred.errors import ConfigError, RunError
-from structpred.experiments.benchmarks import gpu, gpu_agreement, gpu_runs, gpu_speed, on_device
+from structpred.experiments.benchmarks import gpu, gpu_agreement, gpu_speed, on_device
 from structpred.experiments.benchmarks.linear_chain import Problem
-from structpred.experiments.benchmarks.standalone import standalone
+from structpred.experiments.benchmarks.measuring import standalone
 from structpred.models import Seq2Seq
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
@@ -166,7 +166,7 @@ def test_a_checkpoint_that_forgets_something_is_noticed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(checkpoint, "load", forgetful)
     experiment = gpu.REHEARSED["resume"].keywords["experiments"]["tagger_likelihood"]  # type: ignore[attr-defined]
-    (said,) = gpu_runs.resume(CPU, {"it": experiment}).values()
+    (said,) = gpu.resume(CPU, {"it": experiment}).values()
     assert str(said).startswith("not bit-exact: weights differ by up to ")
     assert str(said).endswith(", though the run repeats itself without a stop")
 
@@ -191,8 +191,8 @@ def test_packing_ends_where_throughput_grows_no_more(
             raise found
         return found
 
-    monkeypatch.setattr(gpu_runs, "_rate", rate)
-    assert gpu_runs.packing(CPU, counts=(1, 2, 4), limit=limit)["ended"] == ended
+    monkeypatch.setattr(gpu, "_rate", rate)
+    assert gpu.packing(CPU, counts=(1, 2, 4), limit=limit)["ended"] == ended
 
 
 def test_a_processor_is_never_waited_for_and_always_done() -> None:

@@ -31,7 +31,7 @@ from structpred.payoffs import BaseMeasure, EditDistancePayoff, ReweightedPayoff
 from structpred.payoffs.base_measures import Proposals
 from structpred.results import Epoch
 from structpred.rewards import EditDistance, Hamming, SentenceBleu
-from structpred.rewards.asking import scores_of
+from structpred.rewards.base import scores_of
 from structpred.runs import Run, train
 from structpred.sequences import Sequences, spelt
 from structpred.training import Trainer, monitoring

@@ -8,7 +8,7 @@ from rapidfuzz.distance import Levenshtein
 
 from structpred.rewards import EditDistance, FunctionReward, Hamming
 from structpred.rewards.base import Incremental
-from structpred.rewards.edit_table import prefix_distances
+from structpred.rewards.edit_distance import prefix_distances
 from structpred.sequences import Sequences
 from tests.support.tiny import as_candidates, strings
 

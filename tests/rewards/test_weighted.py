@@ -22,8 +22,7 @@ from structpred.rewards import (
     WeightedReward,
     WeightedRewards,
 )
-from structpred.rewards.asking import costs_of, increments_of
-from structpred.rewards.base import Decomposable, Incremental
+from structpred.rewards.base import Decomposable, Incremental, costs_of, increments_of
 from structpred.sequences import Sequences
 from structpred.testing.spaces import as_candidates, strings
 

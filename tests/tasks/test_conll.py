@@ -230,7 +230,7 @@ def test_without_a_dev_file_the_last_tenth_is_held_out(tmp_path: Path) -> None:
         (b"a\tO\nb\t\n", {}, "a.txt line 2 must hold something in column -1, but it is empty"),
         (b"a O\n", {"label": 2}, "a.txt must have a column 2, but it has 2, counted from 0; name another column"),
         (b"a O\n", {"word": -3}, "a.txt must have a column -3, but it has 2, counted from 0; name another column"),
-        (b"a O\n\nb I-X\n", {}, "a.txt line 3: 'I-X' must go on with a chunk of its kind in IOB2"),
+        (b"a O\n\nb I-X\n", {}, "a.txt line 3: 'I-X' must continue a chunk of its kind in IOB2"),
         (b"a NN\n", {}, "a.txt line 1: the tag must be O or one of B-…, I-… in IOB2, but it is 'NN'"),
         (
             b"a O\n\n" + b"b O\n" * 4,

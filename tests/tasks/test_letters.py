@@ -70,7 +70,7 @@ GOOD = [row(1, "a"), row(2, "b", ends=True)]
         ([*GOOD, f"{row(3, 'a')[:-1]}2"], "letter.data line 3 must have pixels 0 and 1 behind its sixth column, but"),
         (
             [row(1, "a"), row(3, "b")],
-            "letter.data line 2 must be letter 2 in fold 0, to go on with the word before, but",
+            "letter.data line 2 must be letter 2 in fold 0, to continue the word before, but",
         ),
         ([row(1, "a"), row(2, "b", fold=1)], "but it is letter '2' in fold 1; fetch the file again"),
         ([*GOOD, row(3, "a")], "letter.data line 3 must be followed by the rest of its word, but the file ends; fetch"),

@@ -68,8 +68,8 @@ def test_an_i_that_goes_on_with_nothing_begins_a_chunk_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("scheme", "tags", "expected"),
     [
-        ("iob2", ("O", "I-X"), "line 2: 'I-X' must go on with a chunk of its kind in IOB2, but it follows 'O'"),
-        ("iob2", ("B-X", "I-Y"), "line 2: 'I-Y' must go on with a chunk of its kind in IOB2, but it follows 'B-X'"),
+        ("iob2", ("O", "I-X"), "line 2: 'I-X' must continue a chunk of its kind in IOB2, but it follows 'O'"),
+        ("iob2", ("B-X", "I-Y"), "line 2: 'I-Y' must continue a chunk of its kind in IOB2, but it follows 'B-X'"),
         ("iob2", ("S-X",), "line 1: the tag must be O or one of B-…, I-… in IOB2, but it is 'S-X'"),
         ("iob1", ("E-X",), "line 1: the tag must be O or one of B-…, I-… in IOB1, but it is 'E-X'"),
         ("iob2", ("",), "line 1: the tag must be O or one of B-…, I-… in IOB2, but it is ''"),
@@ -78,9 +78,9 @@ def test_an_i_that_goes_on_with_nothing_begins_a_chunk_elsewhere() -> None:
         ("iob2", ("NN",), "line 1: the tag must be O or one of"),
         ("iobes", ("B-X", "O"), "line 2: 'B-X' must be followed by I-X or E-X in IOBES, but here comes 'O'"),
         ("iobes", ("B-X", "B-X", "E-X"), "line 2: 'B-X' must be followed by I-X or E-X in IOBES, but here comes 'B-X'"),
-        ("iobes", ("O", "I-X"), "line 2: 'I-X' must go on with a chunk of its kind in IOBES, but it follows 'O'"),
-        ("iobes", ("S-X", "E-X"), "line 2: 'E-X' must go on with a chunk of its kind in IOBES, but it follows 'S-X'"),
-        ("iobes", ("B-X", "E-X", "E-X"), "line 3: 'E-X' must go on with a chunk of its kind in IOBES"),
+        ("iobes", ("O", "I-X"), "line 2: 'I-X' must continue a chunk of its kind in IOBES, but it follows 'O'"),
+        ("iobes", ("S-X", "E-X"), "line 2: 'E-X' must continue a chunk of its kind in IOBES, but it follows 'S-X'"),
+        ("iobes", ("B-X", "E-X", "E-X"), "line 3: 'E-X' must continue a chunk of its kind in IOBES"),
         ("iobes", ("B-X",), "line 1: 'B-X' must be followed by I-X or E-X in IOBES, but here comes the end of the"),
     ],
 )

@@ -43,7 +43,7 @@ def test_tags_hold_nothing_unseen(tmp_path: Path) -> None:
         ("a\nb c\n", "O\nO\n", "train/seq.out line 2 must have 2 tags, one for each word of train/seq.in line 2, but"),
         ("a\n\nb\n", "O\n\nO\n", "train/seq.in line 2 must have 1 to 4 words, but it has 0; split it or remove it"),
         ("a a a a a\n", "O O O O O\n", "train/seq.in line 1 must have 1 to 4 words, but it has 5"),
-        ("a b\n", "O I-x\n", "train/seq.out line 1, word 2: 'I-x' must go on with a chunk of its kind in IOB2"),
+        ("a b\n", "O I-x\n", "train/seq.out line 1, word 2: 'I-x' must continue a chunk of its kind in IOB2"),
         ("a b\n", "O x\n", "train/seq.out line 1, word 2: the tag must be O or one of B-…, I-… in IOB2, but"),
     ],
     ids=["lines", "tags", "empty", "long", "orphan", "no tag"],

@@ -45,7 +45,7 @@ from structpred.rewards import (
     WeightedReward,
     WeightedRewards,
 )
-from structpred.rewards.asking import scores_of
+from structpred.rewards.base import scores_of
 from structpred.rewards.reading import asks_for_examples
 from structpred.runs import Run, train
 from structpred.sequences import Sequences, spelt
