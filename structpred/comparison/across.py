@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from structpred.comparison import layout
-from structpred.comparison.analysis import Contrast, contrast, scores
+from structpred.comparison.analysis import Contrast, contrasts, scores
 from structpred.comparison.record import encode, findings, readable
 from structpred.comparison.report import Report
 from structpred.config import Config, digest
@@ -82,12 +82,20 @@ class Across:
         return replace(first, results=results)
 
     def over_tasks(self, metric: Measure) -> dict[str, Contrast]:
-        """Every arm against the baseline with the task, not the seed, as the unit: means over seeds, paired by task."""
+        """Every arm against its baseline with the task, not the seed, as the unit: means over seeds, paired by task."""
         means = {
             arm: np.array([_test_scores(report, arm, metric).mean() for report in self.reports.values()])
             for arm in self.average.arms
         }
-        return contrast(means, self.average.baseline, higher_is_better=metric.higher_is_better)
+        design, baseline = self.average.design, self.average.baseline
+        references = design.references(list(means), baseline)
+        tested = contrasts(
+            means,
+            list(references.items()),
+            higher_is_better=metric.higher_is_better,
+            margin=design.margin(metric.name),
+        )
+        return {arm: tested[arm, reference] for arm, reference in references.items()}
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""

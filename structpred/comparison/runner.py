@@ -4,10 +4,13 @@ import os
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
+from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
@@ -22,12 +25,18 @@ from structpred.results import RunResult
 from structpred.runs import tidy
 from structpred.training.data import Tokenizer, warn_of_unknown
 
+MAX_SEEDS = 20
+Until = Literal["decided"] | None
+
 
 def compare(
     arms: Mapping[str, Experiment],
     *,
     seeds: Sequence[int] = range(5),
     baseline: str | None = None,
+    design: Design = DEFAULT,
+    until: Until = None,
+    max_seeds: int = MAX_SEEDS,
     root: str | Path = "runs",
     workers: int | None = None,
     device: str = "auto",
@@ -45,6 +54,10 @@ def compare(
         arms: experiments by name; their own seeds are ignored.
         seeds: five or more are needed to claim a difference of objectives.
         baseline: the arm that others are compared with; the first by default.
+        design: how it is decided: margins of equivalence, all pairs, or baselines of groups.
+        until: ``"decided"`` adds seeds one at a time until every pair has a verdict on the first metric; the
+            anytime-valid test then carries it.
+        max_seeds: at how many seeds in all that ends at the latest.
         root: the folder of run folders.
         workers: processes; one a processor by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -57,13 +70,15 @@ def compare(
         DataError: the task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    panel = Panel(arms=arms, seeds=seeds, baseline=baseline)
-    return _compared({"": panel}, Path(root), workers, device, executor, console)[""]
+    panels = {"": Panel(arms=arms, seeds=seeds, baseline=baseline, design=design)}
+    return _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console))[""]
 
 
 def compare_panels(
     panels: Mapping[str, Panel],
     *,
+    until: Until = None,
+    max_seeds: int = MAX_SEEDS,
     root: str | Path = "runs",
     workers: int | None = None,
     device: str = "auto",
@@ -74,7 +89,9 @@ def compare_panels(
 
     Args:
         panels: the comparisons by name.
-        root: as in `compare`, like the others.
+        until: as in `compare`, like the others; each panel gets seeds until it is decided.
+        max_seeds: seeds of a panel at most.
+        root: the folder of run folders.
         workers: processes.
         device: where to train.
         executor: instead of processes of our own.
@@ -85,28 +102,52 @@ def compare_panels(
         DataError: a task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    return PanelsReport(_compared(panels, Path(root), workers, device, executor, console))
+    return PanelsReport(_compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console)))
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where runs are trained and shown; see `compare`."""
+
+    workers: int | None
+    device: str
+    executor: Executor | None
+    console: Console | None
 
 
 def _compared(
-    panels: Mapping[str, Panel],
-    root: Path,
-    workers: int | None,
-    device: str,
-    executor: Executor | None,
-    console: Console | None,
+    panels: Mapping[str, Panel], root: Path, until: Until, max_seeds: int, where: _Where
 ) -> dict[str, Report]:
-    coerce(workers, Count | None, "workers")
+    coerce(where.workers, Count | None, "workers")
+    coerce(until, Until, "until")
+    coerce(max_seeds, Count, "max_seeds")
+    if until is None:
+        return _trained(panels, root, where)
+    panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
+    reports = _trained(panels, root, where)
+    while undecided := [name for name, report in reports.items() if not report.decided and _room(report, max_seeds)]:
+        seeds = {name: (*reports[name].seeds, max(reports[name].seeds) + 1) for name in undecided}
+        panels = {**panels, **{name: replace(panels[name], seeds=seeds[name]) for name in undecided}}
+        reports = _trained(panels, root, where)
+    return reports
+
+
+def _room(report: Report, max_seeds: int) -> bool:
+    return len(report.seeds) < max_seeds
+
+
+def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str, Report]:
+    """Every run of all panels, trained or found, and what they show."""
     plans = planned(panels, root)
     todo = unfinished(list(plans.values()))
     if todo:
         for plan in plans.values():
             first = next(iter(plan.arms.values()))
             warn_of_unknown(plan.splits, Tokenizer.of(plan.splits.train, first.model.encoder()))
-        count = _processes(workers, todo)
-        with _engine(todo, count, root, device, executor) as engine:
-            shown = console or Console(stderr=True)
-            _run_all(list(plans.values()), engine, count if executor is None else None, shown)
+        count = _processes(where.workers, todo)
+        with _engine(todo, count, root, where.device, where.executor) as engine:
+            shown = where.console or Console(stderr=True)
+            _run_all(list(plans.values()), engine, count if where.executor is None else None, shown)
     return {name: _reported(plan) for name, plan in plans.items()}
 
 
@@ -160,7 +201,8 @@ def _reported(plan: Plan) -> Report:
     for run in (*plan.runs, *plan.starts):
         if run.folder.finished:
             tidy(run.folder)
-    return Report(plan.arms, plan.seeds, plan.baseline, {arm: tuple(runs) for arm, runs in results.items()}, metrics)
+    kept = {arm: tuple(runs) for arm, runs in results.items()}
+    return Report(plan.arms, plan.seeds, plan.baseline, kept, metrics, plan.design)
 
 
 def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: Console) -> None:

@@ -4,20 +4,24 @@ The unit is the run: one seed of one arm. Tests over the examples within runs as
 a claim about an objective must survive a new seed, so everything here takes one number per seed.
 """
 
-from structpred.statistics.anytime import Rule, critical, log_evidence
-from structpred.statistics.estimates import LEVEL, Estimate, Scores, estimate, fixed
+from structpred.statistics.anytime import Rule, Scores, critical, log_evidence
+from structpred.statistics.estimates import FEW, LEVEL, Estimate, estimate, fixed
 from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
 from structpred.statistics.planning import (
+    CLEAR,
     MOST_SEEDS,
     POWER,
     detectable_difference,
     equivalence_power,
+    fewest_seeds,
     power,
     seeds_for_equivalence,
     seeds_needed,
 )
 
 __all__ = [
+    "CLEAR",
+    "FEW",
     "LEVEL",
     "MARGIN",
     "MOST_SEEDS",
@@ -30,6 +34,7 @@ __all__ = [
     "detectable_difference",
     "equivalence_power",
     "estimate",
+    "fewest_seeds",
     "fixed",
     "holm",
     "log_evidence",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,8 @@ from rich.console import Console
 
 from structpred import Report, compare
 from structpred.comparison import runner
+from structpred.comparison.design import Design
+from structpred.comparison.panels import Panel
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import costs
 from structpred.distributions.protocols import LogProb
@@ -34,6 +36,7 @@ from structpred.sequences import Sequences
 from structpred.task import Splits, Task, loaded
 from structpred.training import Trainer, checkpoint
 from tests.support.processes import workers_of
+from tests.support.reports import a_report
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -299,3 +302,50 @@ def test_arms_are_rehearsed_where_not_all_begin_at_once(
         wait(work.rehearsals.values())
         work.hear()
     assert set(work.forecast.costs) == (set(ARMS) if rehearsed else set())
+
+
+def a_round(monkeypatch: pytest.MonkeyPatch, scores: dict[str, Sequence[float]]) -> list[int]:
+    """Makes every training end at once with made-up scores, one a seed; returns the numbers of seeds looked at."""
+    looks: list[int] = []
+
+    def trained(panels: Mapping[str, Panel], root: Path, where: object) -> dict[str, Report]:
+        looks.append(len(panels[""].seeds))
+        rates = {arm: rates[: looks[-1]] for arm, rates in scores.items()}
+        return {"": replace(a_report(**rates), design=panels[""].design, seeds=tuple(panels[""].seeds))}
+
+    monkeypatch.setattr(runner, "_trained", trained)
+    return looks
+
+
+CLEAR = [12.0 - 1.5 - 0.2 * (i % 3) for i in range(30)]
+NOISE = [12.0 + (0.9 if i % 2 else -0.8) for i in range(30)]
+
+
+def test_seeds_are_added_until_every_pair_is_decided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looks = a_round(monkeypatch, {"ML": [12.0] * 30, "RML": CLEAR})
+    report = compare(ARMS, seeds=range(2), until="decided", root=tmp_path)
+    assert looks == list(range(2, looks[-1] + 1))
+    assert 3 < looks[-1] < 10
+    assert (report.design.rule, report.decided, report.table()[1].verdict) == ("anytime", True, "better")
+    fewer = a_report(ML=[12.0] * (looks[-1] - 1), RML=CLEAR[: looks[-1] - 1])
+    assert not replace(fewer, design=Design(rule="anytime")).decided
+
+
+def test_seeds_end_at_the_most_that_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looks = a_round(monkeypatch, {"ML": [12.0] * 30, "RML": NOISE})
+    report = compare(ARMS, seeds=(3, 7, 5), until="decided", max_seeds=6, root=tmp_path)
+    assert (looks, report.seeds, report.decided) == ([3, 4, 5, 6], (3, 7, 5, 8, 9, 10), False)
+
+
+def test_equivalence_is_a_verdict_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    a_round(monkeypatch, {"ML": [12.0] * 30, "RML": [12.0 + (0.05 if i % 2 else -0.04) for i in range(30)]})
+    report = compare(ARMS, seeds=range(2), until="decided", design=Design(margins={"PER": 0.4}), root=tmp_path)
+    assert (len(report.seeds), report.table()[1].verdict) == (4, "within ±0.4")
+
+
+def test_seeds_are_really_run_in_rounds(executor: Executor, tmp_path: Path) -> None:
+    report = compare(
+        ARMS, seeds=(0, 1), until="decided", max_seeds=3, root=tmp_path, executor=executor, console=quiet()
+    )
+    assert report.seeds in ((0, 1), (0, 1, 2))
+    assert len(list(tmp_path.iterdir())) >= 2 * len(report.seeds)
