@@ -68,7 +68,7 @@ class Looks:
         thresholds = np.array([critical(seeds, level, rule) for seeds in range(2, self.means.shape[-1] + 2)])
         t = (self.means - mean) / self.errors
         sides = np.stack([t <= -thresholds, t >= thresholds], -1)
-        return np.logical_or.accumulate(sides, -2) if rule == "anytime" else sides
+        return np.asarray(np.logical_or.accumulate(sides, -2)) if rule == "anytime" else sides
 
     def differs(self, level: float, rule: Rule) -> Bool[np.ndarray, "comparisons arms looks"]:
         """Whether a difference is shown; what spoke for the other direction does not count."""
@@ -93,7 +93,7 @@ class Looks:
 
 def share(events: ArrayLike) -> float:
     """How often something happened, one value a comparison."""
-    return round(float(np.mean(events)), 4)
+    return round(float(np.asarray(events).mean()), 4)
 
 
 def null(generator: np.random.Generator, comparisons: int) -> dict[str, float]:
@@ -114,7 +114,7 @@ def power(generator: np.random.Generator, comparisons: int) -> dict[str, float]:
     one = Looks.drawn([1.0], comparisons, generator).differs(LEVEL, "anytime")[:, 0]
     three = Looks.drawn([1.0, 0.0, 0.0], comparisons, generator).holm("anytime")[:, 0]
     every = Looks.drawn([1.0] * 3, comparisons, generator).holm("anytime").mean(1) > 0.99
-    found = {}
+    found: dict[str, float] = {}
     for seeds in (15, 20):
         until = slice(0, seeds - 1)
         found |= {
