@@ -73,12 +73,13 @@ class Looks:
     def differs(self, level: float, rule: Rule) -> Bool[np.ndarray, "comparisons arms looks"]:
         """Whether a difference is shown; what spoke for the other direction does not count."""
         sides = self.beyond(0.0, level, rule)
-        return np.where(self.means < 0, sides[..., 0], sides[..., 1])
+        return np.asarray(np.where(self.means < 0, sides[..., 0], sides[..., 1]))
 
     def within(self, margin: float, level: float, rule: Rule) -> Bool[np.ndarray, "comparisons arms looks"]:
         """Whether the difference is shown to be within ±margin."""
         each = 2 * level if rule == "fixed" else level  # one-sided tests, or the interval that holds at all looks
-        return self.beyond(margin, each, rule)[..., 0] & self.beyond(-margin, each, rule)[..., 1]
+        above, below = self.beyond(margin, each, rule)[..., 0], self.beyond(-margin, each, rule)[..., 1]
+        return np.asarray(above & below)
 
     def holm(self, rule: Rule) -> Bool[np.ndarray, "comparisons arms looks"]:
         """Whether a difference is shown after Holm's correction: i arms need p ≤ level/(m − i + 1) for the i-th."""
