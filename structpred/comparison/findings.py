@@ -8,6 +8,7 @@ import numpy as np
 from structpred.comparison import summary
 from structpred.comparison.analysis import Contrast, Row, rows, tests
 from structpred.comparison.design import Design, Pair
+from structpred.comparison.equivalents import equivalents
 from structpred.config import Config, leaves
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
@@ -101,6 +102,7 @@ class ComparisonResult:
         if seeds > 1 and len(self.arms) > 1:
             shown += summary.others(self.tests(), [(row.arm, row.reference) for row in self.table()])
             shown += summary.after_looks(self.design)
+        shown += equivalents(self.arms)
         return shown + summary.skips(self._in_order, self.seeds)
 
 
