@@ -79,7 +79,7 @@ class Across:
             )
             for arm in first.arms
         }
-        return replace(first, results=results)
+        return replace(first, results=results, over_examples={})
 
     def over_tasks(self, metric: Measure) -> dict[str, Contrast]:
         """Every arm against its baseline with the task, not the seed, as the unit: means over seeds, paired by task."""

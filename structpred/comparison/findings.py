@@ -1,7 +1,7 @@
 """What a comparison found: its runs, its tables and its sentences, before anything is drawn or written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from structpred.config import Config, leaves
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
 from structpred.results import Measure, RunResult
+from structpred.statistics import ExamplesTest
 
 START = "start."
 """Before the fields of the experiment that an arm starts from."""
@@ -29,6 +30,8 @@ class ComparisonResult:
         results: for every arm one result a seed, in the order of ``seeds``.
         metrics: how outputs were scored; the conclusion rests on the first.
         design: how it is decided.
+        over_examples: by a pair of arms what the test examples say of their models, on the first metric; empty where
+            it was not asked, as for a report made before it could be.
 
     Raises:
         ConfigError: no seed, a seed twice, no metric, a baseline that is no arm, or a design that does not fit.
@@ -41,6 +44,7 @@ class ComparisonResult:
     results: Mapping[str, tuple[RunResult, ...]]
     metrics: tuple[Measure, ...]
     design: Design = Design()
+    over_examples: Mapping[Pair, ExamplesTest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.baseline not in self.arms:

@@ -23,6 +23,7 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             Section("Conclusion", (Sentences(report.conclusion(), lead=True),)),
             *(_metric_section(report, metric) for metric in report.metrics),
             *((_pairs_section(report),) if report.design.pairs == "all" and len(report.arms) > 2 else ()),
+            *((_examples_section(report),) if report.over_examples else ()),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),
             *((Section("Runs", (_runs(report),)),) if runs else ()),
@@ -78,6 +79,34 @@ def _pairs_section(report: ComparisonResult) -> Section:
         "The mean rank is over seeds, 1 for the best arm of a seed; ranks are described, not tested.",
     )
     return Section(f"All pairs on {metric.name}", (Table(columns, rows), Sentences(legend)))
+
+
+def _examples_section(report: ComparisonResult) -> Section:
+    """What the test examples say of the models of two arms."""
+    metric = report.metrics[0].name
+    columns = [
+        Column("arms", numeric=False),
+        Column(f"difference in test {metric}"),
+        Column("95 % interval"),
+        Column("p"),
+    ]
+    rows = tuple(
+        (
+            f"{arm} − {reference}",
+            fixed(test.difference, "+"),
+            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
+            f"{test.p:.4f}",
+        )
+        for (arm, reference), test in report.over_examples.items()
+    )
+    first = next(iter(report.over_examples.values()))
+    models = "the two models" if first.models == 1 else f"these {first.models} models an arm, averaged"
+    says = (
+        f"Of {models}, on other examples like these {first.examples:,}: the interval is a paired bootstrap over "
+        "examples, p approximate randomisation, not corrected for several pairs. Neither says anything of other seeds, "
+        "so neither supports a claim about an objective.",
+    )
+    return Section(f"Over the test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
 
 
 def _score_cells(row: Row) -> tuple[str, ...]:

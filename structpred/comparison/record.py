@@ -16,6 +16,7 @@ from structpred.errors import RunError, StructpredError
 from structpred.provenance import environment
 from structpred.report.files import FORMAT, results_in, written
 from structpred.results import Epoch, KeptMeasure, Measure, RunResult
+from structpred.statistics import ExamplesTest
 
 Kept = TypeVar("Kept")
 
@@ -41,6 +42,10 @@ def _tree(report: ComparisonResult) -> dict[str, object]:
         "runs": {arm: [asdict(run) for run in report.results[arm]] for arm in report.arms},
         "tests": {metric.name: _tests(report, metric) for metric in report.metrics},
         **({"pairs": {metric.name: _pairs(report, metric) for metric in report.metrics}} if every_pair else {}),
+        "over_examples": [
+            {"arm": arm, "reference": reference, **asdict(test)}
+            for (arm, reference), test in report.over_examples.items()
+        ],
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
@@ -109,7 +114,12 @@ def findings(
     arms = {arm: kind.from_json(json.dumps(node)) for arm, node in tree["arms"].items()}
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
     design = _design(tree.get("design", {}))  # a report that has none was made when seeds were taken to be fixed
-    return ComparisonResult(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design)
+    examples = {(node["arm"], node["reference"]): _examples(node) for node in tree.get("over_examples", ())}
+    return ComparisonResult(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples)
+
+
+def _examples(node: dict[str, Any]) -> ExamplesTest:
+    return ExamplesTest(**{name: value for name, value in node.items() if name not in ("arm", "reference")})
 
 
 def _design(node: dict[str, Any]) -> Design:

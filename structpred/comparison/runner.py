@@ -12,6 +12,7 @@ from rich.console import Console
 
 from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
+from structpred.comparison.examples import of_examples
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
@@ -202,7 +203,7 @@ def _reported(plan: Plan) -> Report:
         if run.folder.finished:
             tidy(run.folder)
     kept = {arm: tuple(runs) for arm, runs in results.items()}
-    return Report(plan.arms, plan.seeds, plan.baseline, kept, metrics, plan.design)
+    return Report(plan.arms, plan.seeds, plan.baseline, kept, metrics, plan.design, of_examples(plan, metrics[0]))
 
 
 def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: Console) -> None:

@@ -6,6 +6,7 @@ a claim about an objective must survive a new seed, so everything here takes one
 
 from structpred.statistics.anytime import Rule, Scores, critical, log_evidence
 from structpred.statistics.estimates import FEW, LEVEL, Estimate, estimate, fixed
+from structpred.statistics.examples import ExamplesTest, over_examples
 from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
 from structpred.statistics.planning import (
     CLEAR,
@@ -27,6 +28,7 @@ __all__ = [
     "MOST_SEEDS",
     "POWER",
     "Estimate",
+    "ExamplesTest",
     "PairedTest",
     "Rule",
     "Scores",
@@ -38,6 +40,7 @@ __all__ = [
     "fixed",
     "holm",
     "log_evidence",
+    "over_examples",
     "paired_test",
     "power",
     "seeds_for_equivalence",

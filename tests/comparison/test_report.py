@@ -20,7 +20,7 @@ from structpred.comparison.report import Report
 from structpred.errors import ConfigError, RunError
 from structpred.metrics import SymbolErrorRate, WordErrorRate
 from structpred.report import html, markdown
-from structpred.statistics import seeds_for_equivalence
+from structpred.statistics import ExamplesTest, seeds_for_equivalence
 from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
 ALL_PAIRS = Design(pairs="all")
@@ -204,6 +204,12 @@ CASES = {
     "after looks": replace(a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML), design=Design(rule="anytime")),
     "all pairs": replace(a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML), design=ALL_PAIRS),
     "groups": replace(a_report(ML=ML, smoothing=NEAR, CRF=RML, chain=NEAR), design=GROUPS),
+    "over examples": replace(
+        a_report(METRICS, ML=ML, RML=RML),
+        over_examples={
+            ("RML", "ML"): ExamplesTest(difference=-0.92, low=-1.4, high=0.1, p=0.04, examples=1000, models=5)
+        },
+    ),
     "identical": a_report(ML=ML, again=ML),
     "constant": a_report(ML=ML, RML=[rate - 1 for rate in ML]),
     "perfect": a_report(ML=[0.0] * 5, RML=[0.0] * 5),
@@ -470,3 +476,11 @@ def test_groups_have_baselines_of_their_own_in_one_family() -> None:
 def test_a_design_that_does_not_fit_is_refused(report: Report, design: Design, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         replace(report, design=design)
+
+
+def test_tests_over_examples_are_labelled_for_what_they_hold() -> None:
+    text = markdown.render(CASES["over examples"].document()).partition("## Over the test examples, PER")[2]
+    assert "| RML − ML | -0.92 | -1.40 to +0.10 | 0.0400 |" in re.sub(" +", " ", text)
+    assert "Of these 5 models an arm, averaged, on other examples like these 1,000" in text
+    assert "Neither says anything of other seeds" in text
+    assert "Over the test examples" not in markdown.render(CASES["three arms"].document())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -27,12 +28,15 @@ from structpred.distributions.protocols import LogProb
 from structpred.engine import driver, open_engine, worker
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
+from structpred.metrics import SymbolErrorRate
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
+from structpred.results import RunResult
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
+from structpred.statistics import over_examples
 from structpred.task import Splits, Task, loaded
 from structpred.training import Trainer, checkpoint
 from tests.support.processes import workers_of
@@ -75,10 +79,20 @@ def identities(report: Report) -> dict[str, list[str]]:
     return {arm: [result.identity for result in results] for arm, results in report.results.items()}
 
 
+def _test_counts(root: Path, result: RunResult, metric: str) -> np.ndarray:
+    return np.asarray(np.load(root / result.identity[:16] / "counts.npz")[f"test/{metric}"], dtype=float)
+
+
 def test_every_arm_is_run_under_every_seed_and_reported(executor: Executor, tmp_path: Path) -> None:
     console = quiet()
     report = compare(ARMS, seeds=(1, 4), baseline="RML", root=tmp_path, executor=executor, console=console)
     assert (report.seeds, report.baseline, set(report.results)) == ((1, 4), "RML", {"ML", "RML"})
+    counts = {arm: [_test_counts(tmp_path, run, "PER") for run in report.results[arm]] for arm in report.arms}
+    assert report.over_examples == {("ML", "RML"): over_examples(counts["ML"], counts["RML"], SymbolErrorRate().score)}
+    found = report.over_examples["ML", "RML"]
+    difference = report.tests()["ML", "RML"].difference.mean
+    assert found.difference == pytest.approx(difference)
+    assert found.models == 2
     for arm, results in report.results.items():
         for seed, result in zip((1, 4), results, strict=True):
             experiment = Run.load(tmp_path / result.identity[:16]).experiment
