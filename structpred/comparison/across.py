@@ -165,8 +165,8 @@ class Across:
         columns = ("interquartile mean", "− baseline", "chance to beat the baseline")
         narrow = ", and are too narrow with so few seeds" if seeds <= FEW else ""
         says = (
-            f"Over the {len(self.reports)} tasks and {seeds} seeds together, as in rliable: the interquartile mean is of "
-            "the middle half of all runs, and the chance is that of one run against one of the baseline on the same "
+            f"Over the {len(self.reports)} tasks and {seeds} seeds together, as in rliable: the interquartile mean is "
+            "of the middle half of all runs, and the chance is that of one run against one of the baseline on the same "
             "task. Intervals are 95 % by a bootstrap over seeds within each task; they hold for these tasks"
             f"{narrow}.",
         )

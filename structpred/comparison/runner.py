@@ -115,6 +115,11 @@ class _Where:
     executor: Executor | None
     console: Console | None
 
+    @property
+    def shown(self) -> Console:
+        """Where progress is shown."""
+        return self.console or Console(stderr=True)
+
 
 def _compared(
     panels: Mapping[str, Panel], root: Path, until: Until, max_seeds: int, where: _Where
@@ -128,9 +133,19 @@ def _compared(
     reports = _trained(panels, root, where)
     while undecided := [name for name, report in reports.items() if not report.decided and _room(report, max_seeds)]:
         seeds = {name: (*reports[name].seeds, max(reports[name].seeds) + 1) for name in undecided}
+        for name in undecided:
+            where.shown.print(_what_is_open(name, reports[name], seeds[name][-1]), markup=False, soft_wrap=True)
         panels = {**panels, **{name: replace(panels[name], seeds=seeds[name]) for name in undecided}}
         reports = _trained(panels, root, where)
     return reports
+
+
+def _what_is_open(name: str, report: Report, seed: int) -> str:
+    tests = report.tests().values()
+    left = sum(not contrast.decided for contrast in tests)
+    where = f"{name}: " if name else ""
+    looked = f"on {report.metrics[0].name} after {len(report.seeds)} seeds"
+    return f"{where}{left} of {len(tests)} pairs undecided {looked}; next is seed {seed}"
 
 
 def _room(report: Report, max_seeds: int) -> bool:
@@ -147,8 +162,7 @@ def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str
             warn_of_unknown(plan.splits, Tokenizer.of(plan.splits.train, first.model.encoder()))
         count = _processes(where.workers, todo)
         with _engine(todo, count, root, where.device, where.executor) as engine:
-            shown = where.console or Console(stderr=True)
-            _run_all(list(plans.values()), engine, count if where.executor is None else None, shown)
+            _run_all(list(plans.values()), engine, count if where.executor is None else None, where.shown)
     return {name: _reported(plan) for name, plan in plans.items()}
 
 

@@ -29,11 +29,15 @@ def others(tests: Mapping[Pair, Contrast], told: Collection[tuple[str, str | Non
     rest = {pair: contrast for pair, contrast in tests.items() if pair not in told}
     if not rest:
         return ()
-    shown = [f"{one} is {_is(contrast)} {other}" for (one, other), contrast in rest.items() if contrast.decided]
-    if not shown:
-        return ("Of the pairs without a baseline none is decided.",)
-    left = len(rest) - len(shown)
-    return (f"Of the other pairs, {joined(shown)}{f'; {left} are undecided' if left else ''}.",)
+    same = [f"{one} scores as {other} in every seed" for (one, other), test in rest.items() if _same(test)]
+    shown = [f"{one} is {_is(test)} {other}" for (one, other), test in rest.items() if test.decided and not _same(test)]
+    left = len(rest) - len(shown) - len(same)
+    undecided = f"{left} are undecided" if shown or same else "none is decided"
+    return (f"Of the other pairs, {'; '.join([*shown, *same, *([undecided] if left else [])])}.",)
+
+
+def _same(contrast: Contrast) -> bool:
+    return contrast.verdict == "same in every seed"
 
 
 def after_looks(design: Design) -> tuple[str, ...]:

@@ -448,6 +448,16 @@ def test_all_pairs_are_one_family_with_a_matrix_and_ranks() -> None:
     assert json.loads(record.encode(report))["pairs"]["PER"][2]["reference"] == "smoothing"
 
 
+def test_other_pairs_that_are_equal_or_open_are_said_to_be_so() -> None:
+    report = replace(a_report(ML=ML, RML=RML, again=RML, NEAR=NEAR), design=Design(pairs="all", margins={"PER": 0.01}))
+    (said,) = (sentence for sentence in report.conclusion() if sentence.startswith("Of the other pairs"))
+    assert said == (
+        "Of the other pairs, NEAR is worse than RML; NEAR is worse than again; again scores as RML in every seed."
+    )
+    unclear = replace(a_report(A=ML, B=NEAR, C=[12.2, 12.3, 12.1, 11.8, 12.5]), design=report.design)
+    assert "Of the other pairs, none is decided." in unclear.conclusion()
+
+
 def test_groups_have_baselines_of_their_own_in_one_family() -> None:
     report = CASES["groups"]
     assert [(row.arm, row.reference) for row in report.table()] == [

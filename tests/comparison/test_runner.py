@@ -347,7 +347,10 @@ def test_seeds_are_added_until_every_pair_is_decided(monkeypatch: pytest.MonkeyP
 
 def test_seeds_end_at_the_most_that_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     looks = a_round(monkeypatch, {"ML": [12.0] * 30, "RML": NOISE})
-    report = compare(ARMS, seeds=(3, 7, 5), until="decided", max_seeds=6, root=tmp_path)
+    console = quiet()
+    report = compare(ARMS, seeds=(3, 7, 5), until="decided", max_seeds=6, root=tmp_path, console=console)
+    assert said(console).splitlines()[0] == "1 of 1 pairs undecided on PER after 3 seeds; next is seed 8"
+    assert len(said(console).splitlines()) == 3
     assert (looks, report.seeds, report.decided) == ([3, 4, 5, 6], (3, 7, 5, 8, 9, 10), False)
 
 
