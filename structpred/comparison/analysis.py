@@ -46,7 +46,7 @@ class Contrast:
             spread as observed: by the anytime-valid test, since seeds would be added after a look, at Holm's strictest
             level (5 % over the number of pairs). None for more than 1,000, with one seed, or once there is a verdict.
         detectable: the difference that the present seeds find with 80 % power at that level by the test in use; None
-            where the differences have no spread to go by, or the seeds are too few for any verdict.
+            where the differences have no spread to go by, or the seeds are fewer than `fewest_seeds`.
     """
 
     difference: Estimate

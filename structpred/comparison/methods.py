@@ -18,8 +18,8 @@ def notes(report: ComparisonResult) -> tuple[str, ...]:
         "metric on its own and for differences and equivalence separately; the conclusion rests on "
         f"{report.metrics[0].name} alone.",
         _margins(report),
-        f"At Holm's strictest level, {level:.2g}, a verdict is possible from {fewest_seeds(level, report.design.rule)} "
-        f"seeds on: fewer would not show even a mean difference of {CLEAR:g} standard deviations.",
+        f"A verdict takes {fewest_seeds(level, report.design.rule)} seeds at least at Holm's strictest level, "
+        f"{level:.2g}: fewer show only a mean difference of over {CLEAR:g} standard deviations.",
         _intervals(report),
         "More seeds that would decide, and the smallest difference that is shown, are for 80 % power at that level; "
         "seeds to add are counted for the anytime-valid test. An observed difference is a rough guess of the true one, "

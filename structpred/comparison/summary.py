@@ -78,7 +78,9 @@ def _headline(compared: Sequence[Row], metric: Measure) -> str:
         for (words, reference), arms in sorted(found.items(), key=lambda item: order.index(item[0][0].split()[0]))
     ]
     if findings:
-        return f"{where}, {joined(findings)}."
+        undecided = [row.arm for row in compared if row.contrast is not None and row.contrast.verdict == "undecided"]
+        left = [f"{_subject(undecided, len(compared))} undecided"] if undecided else []
+        return f"{where}, {'; '.join([*findings, *left])}."
     names = [row.arm for row in compared]
     named = joined(names, last="or") if len(names) <= _NAMED else f"any of the {len(names)} others"
     references = joined(list(dict.fromkeys(row.reference or "" for row in compared)), last="or")
@@ -131,7 +133,7 @@ def _what_it_would_take(contrast: Contrast, seeds: int) -> str:
     if contrast.constant:
         return f"The difference is the same in every seed; if that went on, {more} would decide."
     if contrast.detectable is None:
-        present = f"{seeds} are too few for any verdict"
+        present = f"{seeds} seeds show none but the largest differences"
     else:
         present = f"the present {seeds} show a difference of {fixed(contrast.detectable)} or more as often"
     return f"If difference and spread are really as observed, {more} would decide four times in five; {present}."

@@ -71,7 +71,7 @@ def test_differences_leave_out_what_is_equal_and_the_seed(report: Report) -> Non
 
 def test_conclusion_names_what_differs_and_what_does_not(report: Report) -> None:
     headline, near, better = report.conclusion()
-    assert headline == "On test PER, at the 5 % level, RML is better than ML and smoothing is within ±0.5 of ML."
+    assert headline == "On test PER, at the 5 % level, RML is better than ML; smoothing is within ±0.5 of ML."
     assert near.startswith(
         "smoothing is within ±0.5 of ML: PER 12.16 against 12.20, difference -0.04 ± 0.24, p = 0.6702, p = 0.00"
     )
@@ -89,7 +89,7 @@ def test_a_difference_that_is_shown_may_be_within_the_margin(report: Report) -> 
 def test_what_is_undecided_says_what_it_would_take(report: Report) -> None:
     narrow = replace(report, design=Design(margins={"PER": 0.1}))
     headline, near, _ = narrow.conclusion()
-    assert headline == "On test PER, at the 5 % level, RML is better than ML."
+    assert headline == "On test PER, at the 5 % level, RML is better than ML; smoothing is undecided."
     contrast = narrow.table()[1].contrast
     assert contrast is not None
     assert (contrast.verdict, contrast.decided) == ("undecided", False)
@@ -417,9 +417,9 @@ def test_two_and_three_seeds_show_their_range() -> None:
 def test_a_report_says_which_test_carries_the_verdict(tmp_path: Path) -> None:
     fixed, after = (markdown.render(CASES[case].document()) for case in ("three arms", "after looks"))
     assert "taken to be fixed before the first result was seen, so a two-sided paired t test over the seeds (4" in fixed
-    assert "At Holm's strictest level, 0.025, a verdict is possible from 3 seeds on" in fixed
+    assert "A verdict takes 3 seeds at least at Holm's strictest level, 0.025:" in fixed
     assert "Seeds were added after a look, so an anytime-valid t test carries the verdict" in after
-    assert "At Holm's strictest level, 0.025, a verdict is possible from 4 seeds on" in after
+    assert "A verdict takes 4 seeds at least at Holm's strictest level, 0.025:" in after
     assert CASES["after looks"].conclusion()[-1].startswith("Seeds were added after results had been seen")
     p_values = [CASES[case].tests()["RML", "ML"].p or 0 for case in ("three arms", "after looks")]
     assert p_values[0] < p_values[1]
@@ -467,7 +467,7 @@ def test_groups_have_baselines_of_their_own_in_one_family() -> None:
     assert worse.verdict == "worse"
     assert worse.corrected_p == pytest.approx(2 * stats.ttest_rel(NEAR, RML).pvalue)
     assert report.conclusion()[0] == (
-        "On test PER, at the 5 % level, chain is worse than CRF and smoothing is within ±0.5 of ML."
+        "On test PER, at the 5 % level, chain is worse than CRF; smoothing is within ±0.5 of ML."
     )
 
 
