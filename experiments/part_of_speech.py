@@ -1,11 +1,13 @@
-"""Part-of-speech tags of English web text: does smoothing the targets, evenly or by the reward, beat likelihood?
+"""Part-of-speech tags of English web text: does smoothing the targets, much or little, beat likelihood?
 
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``ud_english_ewt/*.conllu``, or let it be downloaded::
 
     structpred compare structpred.experiments.part_of_speech --seeds 3
 
 A bidirectional LSTM reads words and their characters and labels every word by itself; there are no embeddings from
-elsewhere. Nothing was tuned.
+elsewhere. Nothing was tuned. On such a model RML in closed form under the Hamming payoff is label smoothing over the
+other tags, with the edit rate as ε. So the arms *smoothing* (ε = 0.1) and *RML* (ε = 0.02) are one method at two
+strengths.
 """
 
 from dataclasses import replace

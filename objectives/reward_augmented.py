@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
+from structpred.distributions import Factorised
 from structpred.distributions.protocols import Distribution, WeightedSample
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.estimators import Estimator, Exact, Sampled, SelfNormalised
+from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, ReweightedPayoff, Temperature
 from structpred.registry import objectives
 from structpred.sequences import Sequences
@@ -68,6 +70,18 @@ class RML(Objective):
                 f"{type(self.payoff).__name__} draws outputs of any length, but with {type(model).__name__} the input "
                 "decides the length; use HammingPayoff, or a model of free length such as Seq2Seq"
             )
+
+    def same_as(self, model: Model) -> LabelSmoothing | None:
+        """Label smoothing over the other labels, where p and q both treat every position by itself.
+
+        That is so under any temperature; the ε is known without the number of labels where it is given as an edit rate.
+        """
+        if not (isinstance(self.payoff, HammingPayoff) and isinstance(self.estimator, Exact)):
+            return None
+        edit_rate = self.payoff.temperature.edit_rate
+        if edit_rate is None or not issubclass(model.distribution, Factorised):
+            return None
+        return LabelSmoothing(epsilon=edit_rate, mass="others")
 
     def state(self, sizes: Sizes) -> None:
         """None; but the payoff reads and checks now what it needs."""

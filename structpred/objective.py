@@ -194,6 +194,12 @@ class Objective(Config):
         """True where the loss is what its formula says; False where it is estimated from draws or a search."""
         return True
 
+    def same_as(self, model: Model) -> "Objective | None":
+        """The plainer objective that this one equals on a model, loss and gradient, for any data; None by default.
+
+        A report says so, lest one method be compared with itself under two names.
+        """
+
     def check_model(self, model: Model) -> None:
         """Refuse a model that lacks a verb or does not fit the reward, naming both sides and what would work.
 

@@ -31,6 +31,7 @@ PAGES = [
         "index.md",
         "quick_start.md",
         "python.md",
+        "comparison.md",
         "payoffs.md",
         "tasks.md",
         "rewards.md",

@@ -56,7 +56,8 @@ class Compare:
     Examples:
       structpred compare
       structpred compare --dry-run task.size=500
-      structpred compare my_arms.py --seeds 10 --baseline ML
+      structpred compare my_arms.py --seeds 10 --baseline ML --margin PER=0.3
+      structpred compare my_arms.py --until decided --max-seeds 20
       structpred compare --objectives maximum-likelihood rml task=tsv task.train=train.tsv task.dev=dev.tsv
     """
 
@@ -70,6 +71,23 @@ class Compare:
         None, "Seeds 0, 1, … for every arm; as many as its panel says by default, or 5 where it does not."
     )
     baseline: str | None = option(None, "The arm that others are compared with; the first by default.", metavar="ARM")
+    until: Literal["decided"] | None = option(
+        None, "Add seeds one at a time until every pair has a verdict on the first metric, by the anytime-valid test."
+    )
+    max_seeds: Few = option(20, "Seeds in all, at most, with --until.")
+    margin: tuple[str, ...] = option(
+        (),
+        "The largest difference of a metric that counts as none, such as PER=0.3 (0.5 by default); for each metric.",
+        metavar="METRIC=VALUE",
+        again=True,
+    )
+    all_pairs: bool = option(False, "Compare every two arms, not only each with the baseline.")
+    group: tuple[str, ...] = option(
+        (),
+        "Compare these arms with a baseline of their own; may be given several times.",
+        metavar="BASELINE=ARM,ARM",
+        again=True,
+    )
     workers: Few | None = option(None, "Processes; one for each CPU by default.")
     cluster: str | None = _cluster()
     device: Device = _device()

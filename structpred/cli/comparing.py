@@ -10,9 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from structpred.cli import assignments
+from structpred.cli.arguments import NUMBERS
 from structpred.cli.commands import Compare, RenderReport
 from structpred.comparison.across import Across
 from structpred.comparison.estimate import jobs
+from structpred.comparison.looks import after_looks, looks_in
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
@@ -25,6 +27,7 @@ from structpred.experiment import Experiment
 from structpred.files import folder_to_write
 from structpred.forecast import Forecast
 from structpred.imports import called, imported, sources_of
+from structpred.registry import nearest
 from structpred.report.document import Document
 from structpred.report.files import PICTURE, RESULTS, refuse_others, results_in, write_files
 from structpred.tuning.tuner import Tuning
@@ -44,8 +47,9 @@ def run(given: Compare, console: Console) -> None:
         with _executor(given, panels) as executor:
             show_plan(given, list(planned(panels, given.root).values()), executor, console)
         return
+    looks = looks_in(given.report)
     with _executor(given, panels) as executor:
-        report = _compared(given, panels, executor)
+        report = after_looks(_compared(given, panels, executor), looks)
     report.show(console)
     written = report.write(given.report)
     console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)
@@ -58,7 +62,15 @@ def _executor(given: Compare, panels: Mapping[str, Panel]) -> AbstractContextMan
 
 
 def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | None) -> Report | PanelsReport:
-    reports = compare_panels(panels, root=given.root, workers=given.workers, device=given.device, executor=executor)
+    reports = compare_panels(
+        panels,
+        until=given.until,
+        max_seeds=given.max_seeds,
+        root=given.root,
+        workers=given.workers,
+        device=given.device,
+        executor=executor,
+    )
     return reports.reports.get("", reports)
 
 
@@ -79,13 +91,56 @@ def _panels(given: Compare) -> dict[str, Panel]:
     else:
         arms = {name: assignments.experiment([f"objective={name}", *words]) for name in given.objectives}
         panels = {"": Panel(arms=arms)}
-    return {name: _asked(given, panel) for name, panel in panels.items()}
+    margins = _margins(given.margin)
+    if margins:
+        _refuse_unknown(margins, panels)
+    return {name: _asked(given, panel, margins) for name, panel in panels.items()}
 
 
-def _asked(given: Compare, panel: Panel) -> Panel:
-    """A panel with the seeds and the baseline of the command line, if given."""
+def _asked(given: Compare, panel: Panel, margins: Mapping[str, float]) -> Panel:
+    """A panel with the seeds, the baseline and the design of the command line, where they are given."""
     seeds = panel.seeds if given.seeds is None else range(given.seeds)
-    return replace(panel, seeds=seeds, baseline=given.baseline or panel.baseline)
+    own = {metric: margin for metric, margin in margins.items() if metric in _metrics(panel)}
+    design = replace(panel.design, margins={**panel.design.margins, **own})
+    if given.all_pairs:
+        design = replace(design, pairs="all")
+    if given.group:
+        design = replace(design, groups=_groups(given.group))
+    return replace(panel, seeds=seeds, baseline=given.baseline or panel.baseline, design=design)
+
+
+def _margins(words: Sequence[str]) -> dict[str, float]:
+    """Margins by metric, as ``PER=0.3``."""
+    margins = {}
+    for word in words:
+        metric, _, text = word.partition("=")
+        if not NUMBERS[float][0].fullmatch(text) or metric in margins:
+            raise ConfigError(f"--margin takes METRIC=VALUE, such as PER=0.3, once for each metric, but got {word!r}")
+        margins[metric] = float(text)
+    return margins
+
+
+def _metrics(panel: Panel) -> list[str]:
+    return [metric.name for arm in panel.arms.values() for metric in arm.reported]
+
+
+def _refuse_unknown(margins: Mapping[str, float], panels: Mapping[str, Panel]) -> None:
+    known = list(dict.fromkeys(metric for panel in panels.values() for metric in _metrics(panel)))
+    for metric in margins:
+        if metric not in known:
+            raise ConfigError(f"--margin is of one of the metrics, but got {metric!r}; {nearest(metric, known)}")
+
+
+def _groups(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Arms by their group's baseline, as ``"tagger ML=tagger RML,tagger smoothing"``."""
+    groups = {}
+    for word in words:
+        baseline, _, arms = word.partition("=")
+        names = tuple(arm.strip() for arm in arms.split(","))
+        if not all(names) or baseline in groups:
+            raise ConfigError(f"--group takes BASELINE=ARM,ARM, once for each baseline, but got {word!r}")
+        groups[baseline] = names
+    return groups
 
 
 def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, console: Console) -> None:
@@ -105,6 +160,8 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
     for label, why in failed.items():
         console.print(f"{label} would fail: {why}", soft_wrap=True, markup=False)
     total = len({run.folder for run in every})
+    if given.until is not None:
+        console.print(f"Seeds are added until all is decided, up to {given.max_seeds} in all; below are the first ones")
     if not todo:
         console.print(f"All {total} runs are finished; only the report is left to write")
         return

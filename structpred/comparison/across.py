@@ -2,25 +2,27 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from structpred.comparison import layout
-from structpred.comparison.analysis import Contrast, contrast, scores
+from structpred.comparison import layout, plots
+from structpred.comparison.analysis import Contrast, contrasts, scores
 from structpred.comparison.record import encode, findings, readable
 from structpred.comparison.report import Report
 from structpred.config import Config, digest
 from structpred.errors import ConfigError
 from structpred.report import terminal
-from structpred.report.document import Column, Document, Section, Sentences, Table
+from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
+from structpred.report.drawing import looks
 from structpred.report.files import FORMAT, write_files, written
 from structpred.results import Measure, RunResult
-from structpred.statistics import estimate, fixed
+from structpred.statistics import FEW, estimate, fixed
+from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -79,15 +81,46 @@ class Across:
             )
             for arm in first.arms
         }
-        return replace(first, results=results)
+        return replace(first, results=results, over_examples={})
 
     def over_tasks(self, metric: Measure) -> dict[str, Contrast]:
-        """Every arm against the baseline with the task, not the seed, as the unit: means over seeds, paired by task."""
+        """Every arm against its baseline with the task, not the seed, as the unit: means over seeds, paired by task."""
         means = {
             arm: np.array([_test_scores(report, arm, metric).mean() for report in self.reports.values()])
             for arm in self.average.arms
         }
-        return contrast(means, self.average.baseline, higher_is_better=metric.higher_is_better)
+        design, baseline = self.average.design, self.average.baseline
+        references = design.references(list(means), baseline)
+        tested = contrasts(
+            means,
+            list(references.items()),
+            higher_is_better=metric.higher_is_better,
+            margin=design.margin(metric.name),
+        )
+        return {arm: tested[arm, reference] for arm, reference in references.items()}
+
+    def aggregates(self, metric: Measure) -> dict[str, dict[str, Aggregate]]:
+        """By arm the interquartile mean of its test scores over tasks and seeds, and what it has over its baseline.
+
+        ``"difference"`` is the interquartile mean of the paired differences, ``"improvement"`` the chance that a run is
+        better than one of the baseline on the same task. Nothing with one seed, which has no spread to draw from.
+        """
+        if len(self.average.seeds) == 1:
+            return {}
+        tables = {arm: self._tables(arm, metric) for arm in self.average.arms}
+        references = self.average.design.references(list(tables), self.average.baseline)
+        sign = 1 if metric.higher_is_better else -1
+        found = {arm: {"score": Aggregate.of(interquartile_mean, table)} for arm, table in tables.items()}
+        for arm, reference in references.items():
+            pair = tables[arm], tables[reference]
+            found[arm] |= {
+                "difference": Aggregate.of(lambda one, other: interquartile_mean(one - other), *pair),
+                "improvement": Aggregate.of(lambda one, other: improvement(sign * one, sign * other), *pair),
+            }
+        return found
+
+    def _tables(self, arm: str, metric: Measure) -> np.ndarray:
+        return np.stack([_test_scores(report, arm, metric) for report in self.reports.values()])
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
@@ -118,7 +151,30 @@ class Across:
         ]
         columns = (Column("task", numeric=False), *(Column(title) for title in (*arms, *known)))
         blocks = (Table(columns, tuple(rows)), Sentences(self._claims(metric)))
-        return Section(f"Test {metric.name} of every task", blocks)
+        return Section(f"Test {metric.name} of every task", (*blocks, *self._aggregated(metric)))
+
+    def _aggregated(self, metric: Measure) -> tuple[Table | Sentences | Figure, ...]:
+        """The aggregates of rliable, and a performance profile."""
+        aggregates, seeds = self.aggregates(metric), len(self.average.seeds)
+        if not aggregates:
+            return ()
+        rows = [
+            (arm, *(_interval(numbers.get(name), sign) for name, sign in _AGGREGATES.items()))
+            for arm, numbers in aggregates.items()
+        ]
+        columns = ("interquartile mean", "− baseline", "chance to beat the baseline")
+        narrow = ", and are too narrow with so few seeds" if seeds <= FEW else ""
+        says = (
+            f"Over the {len(self.reports)} tasks and {seeds} seeds together, as in rliable: the interquartile mean is "
+            "of the middle half of all runs, and the chance is that of one run against one of the baseline on the same "
+            "task. Intervals are 95 % by a bootstrap over seeds within each task; they hold for these tasks"
+            f"{narrow}.",
+        )
+        tables = {arm: self._tables(arm, metric) for arm in self.average.arms}
+        draw = partial(plots.profiles, tables, looks(list(tables)), metric.name, metric.higher_is_better)
+        caption = f"Performance profile: the share of all runs whose test {metric.name} is better than a score."
+        table = Table((Column("arm", numeric=False), *map(Column, columns)), tuple(rows))
+        return table, Sentences(says), Figure(draw, caption)
 
     def _claims(self, metric: Measure) -> tuple[str, ...]:
         """What may be said of tasks in general."""
@@ -159,8 +215,24 @@ class Across:
             "average": json.loads(encode(self.average)),
             "tasks": {task: json.loads(encode(_without_history(report))) for task, report in self.reports.items()},
             "published": self.published,
+            "aggregates": {
+                metric.name: {
+                    arm: {name: asdict(number) for name, number in numbers.items()}
+                    for arm, numbers in self.aggregates(metric).items()
+                }
+                for metric in self.average.metrics
+            },
         }
         return written(tree)
+
+
+_AGGREGATES = {"score": "-", "difference": "+", "improvement": "-"}
+
+
+def _interval(number: Aggregate | None, sign: str) -> str:
+    if number is None:
+        return ""
+    return f"{fixed(number.value, sign)} ({fixed(number.low, sign)} to {fixed(number.high, sign)})"
 
 
 def _without_history(report: Report) -> Report:

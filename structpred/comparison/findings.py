@@ -1,16 +1,19 @@
 """What a comparison found: its runs, its tables and its sentences, before anything is drawn or written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from structpred.comparison import summary
-from structpred.comparison.analysis import Row, rows
+from structpred.comparison.analysis import Contrast, Row, rows, tests
+from structpred.comparison.design import Design, Pair
+from structpred.comparison.equivalents import equivalents
 from structpred.config import Config, leaves
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
 from structpred.results import Measure, RunResult
+from structpred.statistics import ExamplesTest
 
 START = "start."
 """Before the fields of the experiment that an arm starts from."""
@@ -26,9 +29,12 @@ class ComparisonResult:
         baseline: the arm that the others are compared with.
         results: for every arm one result a seed, in the order of ``seeds``.
         metrics: how outputs were scored; the conclusion rests on the first.
+        design: how it is decided.
+        over_examples: by a pair of arms what the test examples say of their models, on the first metric; empty where
+            it was not asked, as for a report made before it could be.
 
     Raises:
-        ConfigError: no seed, a seed twice, no metric, or a baseline that is no arm.
+        ConfigError: no seed, a seed twice, no metric, a baseline that is no arm, or a design that does not fit.
         RunError: results that do not match the arms, the seeds and the metrics.
     """
 
@@ -37,6 +43,8 @@ class ComparisonResult:
     baseline: str
     results: Mapping[str, tuple[RunResult, ...]]
     metrics: tuple[Measure, ...]
+    design: Design = Design()
+    over_examples: Mapping[Pair, ExamplesTest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.baseline not in self.arms:
@@ -46,6 +54,7 @@ class ComparisonResult:
             raise ConfigError(f"expected one seed or more, each once, but got {self.seeds}")
         if not self.metrics:
             raise ConfigError("expected one metric or more, but the task has none")
+        self.design.check(list(self.arms), self.baseline, [metric.name for metric in self.metrics])
         if set(self.results) != set(self.arms):
             raise RunError(f"expected results for the arms {list(self.arms)}, but got them for {list(self.results)}")
         for arm in self.arms:
@@ -64,9 +73,20 @@ class ComparisonResult:
 
     def table(self, metric: Measure | None = None) -> tuple[Row, ...]:
         """One row an arm, in their order, on one metric; the first by default."""
-        chosen = metric or self.metrics[0]
-        in_order = {arm: self.results[arm] for arm in self.arms}
-        return rows(in_order, self.baseline, chosen.name, higher_is_better=chosen.higher_is_better)
+        return rows(self._in_order, self.baseline, metric or self.metrics[0], self.design)
+
+    def tests(self, metric: Measure | None = None) -> dict[Pair, Contrast]:
+        """Every pair that was tested on one metric; the first by default."""
+        return tests(self._in_order, self.baseline, metric or self.metrics[0], self.design)
+
+    @property
+    def decided(self) -> bool:
+        """True where every pair has a verdict on the first metric."""
+        return all(contrast.decided for contrast in self.tests().values())
+
+    @property
+    def _in_order(self) -> dict[str, tuple[RunResult, ...]]:
+        return {arm: self.results[arm] for arm in self.arms}
 
     def differences(self) -> dict[str, dict[str, str]]:
         """What differs between the arms: ``differences()[field][arm]``, as text.
@@ -81,8 +101,13 @@ class ComparisonResult:
 
     def conclusion(self) -> tuple[str, ...]:
         """Plain sentences on the first metric: a headline, what holds for each arm, and who skipped steps."""
-        found = summary.conclusion(self.table(), self.baseline, self.metrics[0], len(self.seeds))
-        return found + summary.skips({arm: self.results[arm] for arm in self.arms}, self.seeds)
+        metric, seeds = self.metrics[0], len(self.seeds)
+        shown = summary.conclusion(self.table(), metric, seeds)
+        if seeds > 1 and len(self.arms) > 1:
+            shown += summary.others(self.tests(), [(row.arm, row.reference) for row in self.table()])
+            shown += summary.after_looks(self.design)
+        shown += equivalents(self.arms)
+        return shown + summary.skips(self._in_order, self.seeds)
 
 
 def _told(field: str, values: Mapping[str, Mapping[str, str]]) -> bool:

@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from structpred.comparison import plots
-from structpred.comparison.analysis import Row, scores
+from structpred.comparison import methods, plots
+from structpred.comparison.analysis import Row, mean_ranks, scores
 from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
 from structpred.results import Measure, RunResult
-from structpred.statistics import LEVEL, fixed
+from structpred.statistics import FEW, Estimate, fixed
 
 _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
@@ -22,6 +22,8 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
         sections=(
             Section("Conclusion", (Sentences(report.conclusion(), lead=True),)),
             *(_metric_section(report, metric) for metric in report.metrics),
+            *((_pairs_section(report),) if report.design.pairs == "all" and len(report.arms) > 2 else ()),
+            *((_examples_section(report),) if report.over_examples else ()),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),
             *((Section("Runs", (_runs(report),)),) if runs else ()),
@@ -48,11 +50,63 @@ def _direction(metric: Measure) -> str:
 def _score_table(report: ComparisonResult, metric: Measure, *, costs: bool) -> Table:
     rows = report.table(metric)
     columns = [Column("arm", numeric=False), Column(f"dev {metric.name} (%)"), Column(f"test {metric.name} (%)")]
-    columns += [Column("test − baseline"), Column("p (Holm)"), Column("verdict on test", numeric=False)]
+    columns += [Column("test − baseline"), Column(_p_title(report)), Column("verdict on test", numeric=False)]
     if costs:
         columns += [Column("seconds per run"), Column("CPU-seconds per run")]
     cells = tuple((*_score_cells(row), *(_cost_cells(row) if costs else ())) for row in rows)
     return Table(tuple(columns), cells, tuple(_TONES.get(row.verdict, "") for row in rows))
+
+
+def _p_title(report: ComparisonResult) -> str:
+    return "p (Holm)" if report.design.rule == "fixed" else "anytime p (Holm)"
+
+
+def _pairs_section(report: ComparisonResult) -> Section:
+    """Every two arms on the primary metric: a row minus a column, marked where a difference or equivalence is shown."""
+    metric, arms = report.metrics[0], list(report.arms)
+    tests, ranks = report.tests(), mean_ranks(report.results, metric)
+    cells = {(one, one): "" for one in arms}
+    for (one, other), contrast in tests.items():
+        mark = "*" if contrast.verdict in ("better", "worse") else "≈" if contrast.within else ""
+        cells[one, other] = f"{fixed(contrast.difference.mean, '+')}{mark}"
+        cells[other, one] = f"{fixed(-contrast.difference.mean, '+')}{mark}"
+    columns = (Column("arm", numeric=False), Column("mean rank"), *(Column(f"− {arm}") for arm in arms))
+    ranked = sorted(arms, key=lambda arm: ranks[arm])
+    rows = tuple((arm, fixed(ranks[arm]), *(cells[arm, other] for other in arms)) for arm in ranked)
+    legend = (
+        f"A row's test {metric.name} minus a column's; * marks a difference that is shown, ≈ one that is within "
+        f"±{report.design.margin(metric.name):g}, both after Holm's correction over all {len(tests)} pairs.",
+        "The mean rank is over seeds, 1 for the best arm of a seed; ranks are described, not tested.",
+    )
+    return Section(f"All pairs on {metric.name}", (Table(columns, rows), Sentences(legend)))
+
+
+def _examples_section(report: ComparisonResult) -> Section:
+    """What the test examples say of the models of two arms."""
+    metric = report.metrics[0].name
+    columns = [
+        Column("arms", numeric=False),
+        Column(f"difference in test {metric}"),
+        Column("95 % interval"),
+        Column("p"),
+    ]
+    rows = tuple(
+        (
+            f"{arm} − {reference}",
+            fixed(test.difference, "+"),
+            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
+            f"{test.p:.4f}",
+        )
+        for (arm, reference), test in report.over_examples.items()
+    )
+    first = next(iter(report.over_examples.values()))
+    models = "the two models" if first.models == 1 else f"these {first.models} models an arm, averaged"
+    says = (
+        f"Of {models}, on other examples like these {first.examples:,}: the interval is a paired bootstrap over "
+        "examples, p approximate randomisation, not corrected for several pairs. Neither says anything of other seeds, "
+        "so neither supports a claim about an objective.",
+    )
+    return Section(f"Over the test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
 
 
 def _score_cells(row: Row) -> tuple[str, ...]:
@@ -80,34 +134,44 @@ def _figures(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
 def _score_plot(report: ComparisonResult, metric: Measure) -> Figure:
     rows = report.table(metric)
     values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
-    baseline = next(row.test.mean for row in rows if row.contrast is None)
+    baseline = next(row.test.mean for row in rows if row.arm == report.baseline)
     label = f"test {metric.name} (%), {_direction(metric)}"
     estimates = {row.arm: row.test for row in rows}
-    caption = f"Test {metric.name}. {_dots_caption(report)}; dashed: {report.baseline}."
+    caption = f"Test {metric.name}. {dots_caption(len(report.seeds))}; dashed: {report.baseline}."
     return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, baseline), caption)
 
 
 def _difference_plot(report: ComparisonResult, metric: Measure) -> Figure:
-    reference = scores(report.results[report.baseline], "test", metric.name)
-    contrasts = {row.arm: row.contrast.difference for row in report.table(metric) if row.contrast is not None}
-    values = {arm: (scores(report.results[arm], "test", metric.name) - reference).tolist() for arm in contrasts}
+    values, estimates = _differences_of(report, metric)
     label = f"difference in test {metric.name} (percentage points)"
-    caption = f"The same, minus {report.baseline} under the same seed. {_dots_caption(report)}; dashed: no difference."
-    return Figure(partial(plots.dot_plot, values, contrasts, _looks(report), label, 0.0), caption)
+    reference = "each one's baseline" if report.design.groups else report.baseline
+    caption = (
+        f"The same, minus {reference} under the same seed. {dots_caption(len(report.seeds))}; dashed: no difference."
+    )
+    return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, 0.0), caption)
+
+
+def _differences_of(report: ComparisonResult, metric: Measure) -> tuple[dict[str, list[float]], dict[str, Estimate]]:
+    """By arm its differences from its baseline, seed by seed, and their mean."""
+    tested = {row.arm: (row.reference, row.contrast) for row in report.table(metric) if row.contrast is not None}
+    of = {arm: scores(runs, "test", metric.name) for arm, runs in report.results.items()}
+    values = {arm: (of[arm] - of[reference or ""]).tolist() for arm, (reference, _) in tested.items()}
+    return values, {arm: contrast.difference for arm, (_, contrast) in tested.items()}
 
 
 def strip(name: str, report: ComparisonResult) -> plots.Strip:
     """The differences on the primary metric, as one of several drawn together."""
     metric = report.metrics[0]
-    reference = scores(report.results[report.baseline], "test", metric.name)
-    contrasts = {row.arm: row.contrast.difference for row in report.table(metric) if row.contrast is not None}
-    values = {arm: (scores(report.results[arm], "test", metric.name) - reference).tolist() for arm in contrasts}
-    label = f"test {metric.name} − {report.baseline} (percentage points)"
-    return plots.Strip(name, values, contrasts, label, metric.higher_is_better)
+    reference = "baseline" if report.design.groups else report.baseline
+    label = f"test {metric.name} − {reference} (percentage points)"
+    return plots.Strip(name, *_differences_of(report, metric), label, metric.higher_is_better)
 
 
-def _dots_caption(report: ComparisonResult) -> str:
-    return "A dot a seed; bar: mean; line: 95 % interval" if len(report.seeds) > 1 else "One seed, no interval"
+def dots_caption(seeds: int) -> str:
+    """What dots, bars and lines of a drawing stand for."""
+    if seeds == 1:
+        return "One seed, no interval"
+    return "A dot a seed; bar: mean" if seeds <= FEW else "A dot a seed; bar: mean; line: 95 % interval"
 
 
 def _curves(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
@@ -144,30 +208,12 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
     packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
     return (
         "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
-        *_test_notes(report),
+        *methods.notes(report),
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
         _trainers(report),
         f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
-    )
-
-
-def _test_notes(report: ComparisonResult) -> tuple[str, ...]:
-    seeds, compared = len(report.seeds), len(report.arms) - 1
-    if seeds == 1 or not compared:
-        return ("Nothing was tested: tests need two arms and two seeds.",)
-    arms = "one arm" if compared == 1 else f"{compared} arms"
-    return (
-        f"The unit of every test is the run (the seed), not the example: {seeds} runs an arm, paired by seed.",
-        f"Each arm is compared with {report.baseline} by a two-sided paired t test over the seeds ({seeds - 1} degrees "
-        "of freedom); arms are not compared with one another.",
-        f"p values are Holm-corrected over the {arms} compared with the baseline, for each metric on its own; the "
-        f"conclusion rests on {report.metrics[0].name} alone.",
-        "± is a 95 % t interval over seeds, that of a difference over the paired differences; intervals are not "
-        "corrected for the number of arms.",
-        f"Seeds needed and smallest detectable difference are for 80 % power at Holm's strictest level, "
-        f"{LEVEL / compared:.2g}. An observed difference is a rough guess of the true one, so they are rough too.",
     )
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from rich.console import Console
 
 from structpred.comparison import layout, plots, record
+from structpred.comparison.design import Design
 from structpred.comparison.plan import Plan
 from structpred.comparison.report import Report
 from structpred.config import Config
@@ -29,6 +30,7 @@ class Panel:
         arms: experiments by name; their own seeds are ignored.
         seeds: the seeds every arm is run under.
         baseline: the arm that others are compared with; the first by default.
+        design: how it is decided, such as margins of equivalence.
     """
 
     # Users make these, and who reads them says in words what is wrong, so run-time checks in tests leave them alone.
@@ -37,6 +39,7 @@ class Panel:
     arms: Mapping[str, Experiment]
     seeds: Sequence[int] = tuple(range(5))
     baseline: str | None = None
+    design: Design = Design()
 
 
 def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
@@ -78,7 +81,7 @@ def _refuse_equal_labels(plans: Mapping[str, Plan]) -> None:
 
 
 def _plan(name: str, panel: Panel, root: Path) -> Plan:
-    return Plan.of(panel.arms, panel.seeds, panel.baseline, root, name)
+    return Plan.of(panel.arms, panel.seeds, panel.baseline, root, name, panel.design)
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,7 @@ class PanelsReport:
         if not compared:
             return ()
         baselines = joined([f"{report.baseline} ({name})" for name, report in compared.items()])
-        several = any(len(report.seeds) > 1 for report in compared.values())
-        marks = "A dot a seed; bar: mean; line: 95 % interval" if several else "One seed, no interval"
+        marks = layout.dots_caption(max(len(report.seeds) for report in compared.values()))
         caption = (
             f"Test scores minus those of {baselines} under the same seed, in percentage points. {marks}; "
             "further right is better."

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+from structpred.comparison.design import DEFAULT, Design
 from structpred.config import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -77,6 +78,7 @@ class Plan:
         splits: the data all arms share.
         runs: one for every arm and seed.
         starts: what runs start from and is no arm itself, each once, in an order in which they can be trained.
+        design: how the comparison is decided.
     """
 
     arms: Mapping[str, Experiment]
@@ -85,10 +87,17 @@ class Plan:
     splits: Splits
     runs: tuple[PlannedRun, ...]
     starts: tuple[PlannedRun, ...] = ()
+    design: Design = Design()
 
     @classmethod
     def of(
-        cls, arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None, root: Path, panel: str = ""
+        cls,
+        arms: Mapping[str, Experiment],
+        seeds: Sequence[int],
+        baseline: str | None,
+        root: Path,
+        panel: str = "",
+        design: Design = DEFAULT,
     ) -> "Plan":
         """Check the arms, read the data and look up what is there.
 
@@ -98,12 +107,13 @@ class Plan:
             RunError: a run that is there is another's, is damaged, or was trained by several processes; see
                 `Run.found`.
             ConfigError: no arms, no seeds, an arm's name with control characters, arms that are equal or on different
-                tasks or budgets, or a baseline that is no arm.
+                tasks or budgets, a baseline that is no arm, or a design that does not fit.
             DataError: the task's data cannot be read.
         """
         seeds = _listed(seeds)
         _check(arms, seeds, baseline)
         first = next(iter(arms))
+        design.check(list(arms), baseline or first, [metric.name for metric in arms[first].reported])
         splits = loaded(arms[first].task)
         check_metrics(arms[first].metrics, splits, arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
@@ -112,7 +122,7 @@ class Plan:
         for run in (*runs, *starts):
             if run.folder.finished:
                 run.found()
-        return cls(arms, tuple(seeds), baseline or first, splits, runs, starts)
+        return cls(arms, tuple(seeds), baseline or first, splits, runs, starts, design)
 
     @property
     def unfinished(self) -> tuple[PlannedRun, ...]:

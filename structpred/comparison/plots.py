@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormat
 
 from structpred.report.drawing import GRID, INK, Look, drawing, looks, plain_figure, style, svg, wrapped
 from structpred.statistics import Estimate
+from structpred.statistics.aggregate import performance_profile
 from structpred.text import plain
 
 
@@ -108,6 +109,30 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
     axes.grid(axis="x", color=GRID, linewidth=0.6)
     axes.set_title(plain(strip.title), loc="left", color=INK, fontsize=11, fontweight="bold")
     axes.set_xlabel(f"{plain(strip.label)}{scale}; better to the right")
+
+
+def profiles(tables: Mapping[str, np.ndarray], arms: Mapping[str, Look], metric: str, higher_is_better: bool) -> str:
+    """For every arm the share of its runs, over tasks and seeds, that are better than each score.
+
+    Args:
+        tables: scores ``[tasks, seeds]`` of every arm.
+        arms: how each arm looks.
+        metric: what the scores are.
+        higher_is_better: which way is up.
+    """
+    sign = 1 if higher_is_better else -1
+    every = np.concatenate([table.ravel() for table in tables.values()])
+    scores = np.linspace(every.min(), every.max(), 200)
+    with drawing((5.2, 3.2 + 0.2 * ((len(tables) + 1) // 2)), f"performance profile, test {metric}") as (figure, axes):
+        for arm, table in tables.items():
+            share = performance_profile(sign * table, sign * scores)
+            look = arms[arm]
+            axes.plot(scores, share, color=look.colour, linestyle=look.style, label=wrapped(arm))
+        axes.set_xlabel(f"{plain(f'test {metric} (%)')}, {'higher' if higher_is_better else 'lower'} is better")
+        axes.set_ylabel("share of runs that are better")
+        axes.grid(color=GRID, linewidth=0.6)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)
+        return svg(figure)
 
 
 def learning_curves(histories: Mapping[str, Sequence[Sequence[float]]], arms: Mapping[str, Look], label: str) -> str:

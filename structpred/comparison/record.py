@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 from structpred import config
 from structpred.comparison.analysis import Contrast
+from structpred.comparison.design import Design
 from structpred.comparison.findings import ComparisonResult
-from structpred.comparison.summary import seeds_text
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
 from structpred.provenance import environment
 from structpred.report.files import FORMAT, results_in, written
 from structpred.results import Epoch, KeptMeasure, Measure, RunResult
+from structpred.statistics import ExamplesTest
 
 Kept = TypeVar("Kept")
 
@@ -31,13 +32,20 @@ def encode_panels(reports: Mapping[str, ComparisonResult]) -> str:
 
 
 def _tree(report: ComparisonResult) -> dict[str, object]:
+    every_pair = report.design.pairs == "all"
     return {
         "baseline": report.baseline,
+        "design": asdict(report.design),
         "seeds": list(report.seeds),
         "metrics": [_metric(metric) for metric in report.metrics],
         "arms": {arm: config.encode(each) for arm, each in report.arms.items()},
         "runs": {arm: [asdict(run) for run in report.results[arm]] for arm in report.arms},
         "tests": {metric.name: _tests(report, metric) for metric in report.metrics},
+        **({"pairs": {metric.name: _pairs(report, metric) for metric in report.metrics}} if every_pair else {}),
+        "over_examples": [
+            {"arm": arm, "reference": reference, **asdict(test)}
+            for (arm, reference), test in report.over_examples.items()
+        ],
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
@@ -48,12 +56,21 @@ def _metric(metric: Measure) -> dict[str, object]:
 
 
 def _tests(report: ComparisonResult, metric: Measure) -> dict[str, object]:
-    return {row.arm: _test(row.contrast) for row in report.table(metric) if row.contrast is not None}
+    """By arm its test against its baseline."""
+    return {
+        row.arm: _test(row.reference, row.contrast)
+        for row in report.table(metric)
+        if row.reference is not None and row.contrast is not None
+    }
 
 
-def _test(contrast: Contrast) -> dict[str, object]:
-    untested = contrast.p is None
-    return {**asdict(contrast), "seeds_needed": None if untested else seeds_text(contrast.seeds_needed)}
+def _pairs(report: ComparisonResult, metric: Measure) -> list[dict[str, object]]:
+    """Every test of a pair."""
+    return [{"arm": arm, **_test(reference, test)} for (arm, reference), test in report.tests(metric).items()]
+
+
+def _test(reference: str, contrast: Contrast) -> dict[str, object]:
+    return {"reference": reference, **asdict(contrast)}
 
 
 def decode(file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None) -> ComparisonResult:
@@ -96,7 +113,18 @@ def findings(
         raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
     arms = {arm: kind.from_json(json.dumps(node)) for arm, node in tree["arms"].items()}
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
-    return ComparisonResult(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept)
+    design = _design(tree.get("design", {}))  # a report that has none was made when seeds were taken to be fixed
+    examples = {(node["arm"], node["reference"]): _examples(node) for node in tree.get("over_examples", ())}
+    return ComparisonResult(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples)
+
+
+def _examples(node: dict[str, Any]) -> ExamplesTest:
+    return ExamplesTest(**{name: value for name, value in node.items() if name not in ("arm", "reference")})
+
+
+def _design(node: dict[str, Any]) -> Design:
+    groups = {baseline: tuple(arms) for baseline, arms in node.get("groups", {}).items()}
+    return Design(**{**node, "groups": groups})
 
 
 def _run(node: dict[str, Any]) -> RunResult:

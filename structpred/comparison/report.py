@@ -1,6 +1,6 @@
 """The report of a comparison, on a terminal and in files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
@@ -36,7 +36,7 @@ class Report(ComparisonResult):
     @classmethod
     def of(cls, findings: ComparisonResult) -> "Report":
         """A report of what was found."""
-        return cls(findings.arms, findings.seeds, findings.baseline, findings.results, findings.metrics)
+        return cls(**{field.name: getattr(findings, field.name) for field in fields(ComparisonResult)})
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""

@@ -4,11 +4,15 @@ import os
 from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
+from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
+from structpred.comparison.examples import of_examples
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
@@ -22,12 +26,18 @@ from structpred.results import RunResult
 from structpred.runs import tidy
 from structpred.training.data import Tokenizer, warn_of_unknown
 
+MAX_SEEDS = 20
+Until = Literal["decided"] | None
+
 
 def compare(
     arms: Mapping[str, Experiment],
     *,
     seeds: Sequence[int] = range(5),
     baseline: str | None = None,
+    design: Design = DEFAULT,
+    until: Until = None,
+    max_seeds: int = MAX_SEEDS,
     root: str | Path = "runs",
     workers: int | None = None,
     device: str = "auto",
@@ -45,6 +55,10 @@ def compare(
         arms: experiments by name; their own seeds are ignored.
         seeds: five or more are needed to claim a difference of objectives.
         baseline: the arm that others are compared with; the first by default.
+        design: how it is decided: margins of equivalence, all pairs, or baselines of groups.
+        until: ``"decided"`` adds seeds one at a time until every pair has a verdict on the first metric; the
+            anytime-valid test then carries it.
+        max_seeds: at how many seeds in all that ends at the latest.
         root: the folder of run folders.
         workers: processes; one a processor by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -57,13 +71,15 @@ def compare(
         DataError: the task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    panel = Panel(arms=arms, seeds=seeds, baseline=baseline)
-    return _compared({"": panel}, Path(root), workers, device, executor, console)[""]
+    panels = {"": Panel(arms=arms, seeds=seeds, baseline=baseline, design=design)}
+    return _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console))[""]
 
 
 def compare_panels(
     panels: Mapping[str, Panel],
     *,
+    until: Until = None,
+    max_seeds: int = MAX_SEEDS,
     root: str | Path = "runs",
     workers: int | None = None,
     device: str = "auto",
@@ -74,7 +90,9 @@ def compare_panels(
 
     Args:
         panels: the comparisons by name.
-        root: as in `compare`, like the others.
+        until: as in `compare`, like the others; each panel gets seeds until it is decided.
+        max_seeds: seeds of a panel at most.
+        root: the folder of run folders.
         workers: processes.
         device: where to train.
         executor: instead of processes of our own.
@@ -85,28 +103,66 @@ def compare_panels(
         DataError: a task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    return PanelsReport(_compared(panels, Path(root), workers, device, executor, console))
+    return PanelsReport(_compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console)))
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where runs are trained and shown; see `compare`."""
+
+    workers: int | None
+    device: str
+    executor: Executor | None
+    console: Console | None
+
+    @property
+    def shown(self) -> Console:
+        """Where progress is shown."""
+        return self.console or Console(stderr=True)
 
 
 def _compared(
-    panels: Mapping[str, Panel],
-    root: Path,
-    workers: int | None,
-    device: str,
-    executor: Executor | None,
-    console: Console | None,
+    panels: Mapping[str, Panel], root: Path, until: Until, max_seeds: int, where: _Where
 ) -> dict[str, Report]:
-    coerce(workers, Count | None, "workers")
+    coerce(where.workers, Count | None, "workers")
+    coerce(until, Until, "until")
+    coerce(max_seeds, Count, "max_seeds")
+    if until is None:
+        return _trained(panels, root, where)
+    panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
+    reports = _trained(panels, root, where)
+    while undecided := [name for name, report in reports.items() if not report.decided and _room(report, max_seeds)]:
+        seeds = {name: (*reports[name].seeds, max(reports[name].seeds) + 1) for name in undecided}
+        for name in undecided:
+            where.shown.print(_what_is_open(name, reports[name], seeds[name][-1]), markup=False, soft_wrap=True)
+        panels = {**panels, **{name: replace(panels[name], seeds=seeds[name]) for name in undecided}}
+        reports = _trained(panels, root, where)
+    return reports
+
+
+def _what_is_open(name: str, report: Report, seed: int) -> str:
+    tests = report.tests().values()
+    left = sum(not contrast.decided for contrast in tests)
+    where = f"{name}: " if name else ""
+    looked = f"on {report.metrics[0].name} after {len(report.seeds)} seeds"
+    return f"{where}{left} of {len(tests)} pairs undecided {looked}; next is seed {seed}"
+
+
+def _room(report: Report, max_seeds: int) -> bool:
+    return len(report.seeds) < max_seeds
+
+
+def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str, Report]:
+    """Every run of all panels, trained or found, and what they show."""
     plans = planned(panels, root)
     todo = unfinished(list(plans.values()))
     if todo:
         for plan in plans.values():
             first = next(iter(plan.arms.values()))
             warn_of_unknown(plan.splits, Tokenizer.of(plan.splits.train, first.model.encoder()))
-        count = _processes(workers, todo)
-        with _engine(todo, count, root, device, executor) as engine:
-            shown = console or Console(stderr=True)
-            _run_all(list(plans.values()), engine, count if executor is None else None, shown)
+        count = _processes(where.workers, todo)
+        with _engine(todo, count, root, where.device, where.executor) as engine:
+            _run_all(list(plans.values()), engine, count if where.executor is None else None, where.shown)
     return {name: _reported(plan) for name, plan in plans.items()}
 
 
@@ -160,7 +216,8 @@ def _reported(plan: Plan) -> Report:
     for run in (*plan.runs, *plan.starts):
         if run.folder.finished:
             tidy(run.folder)
-    return Report(plan.arms, plan.seeds, plan.baseline, {arm: tuple(runs) for arm, runs in results.items()}, metrics)
+    kept = {arm: tuple(runs) for arm, runs in results.items()}
+    return Report(plan.arms, plan.seeds, plan.baseline, kept, metrics, plan.design, of_examples(plan, metrics[0]))
 
 
 def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: Console) -> None:

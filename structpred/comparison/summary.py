@@ -1,8 +1,9 @@
 """What a comparison shows, in plain sentences that claim no more than the tests do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from structpred.comparison.analysis import Contrast, Row
+from structpred.comparison.design import Design, Pair
 from structpred.report.document import joined
 from structpred.results import Measure, RunResult
 from structpred.statistics import LEVEL, MOST_SEEDS, fixed
@@ -10,15 +11,43 @@ from structpred.statistics import LEVEL, MOST_SEEDS, fixed
 _NAMED = 4  # arms that the headline names; more are counted
 
 
-def conclusion(rows: Sequence[Row], baseline: str, metric: Measure, seeds: int) -> tuple[str, ...]:
+def conclusion(rows: Sequence[Row], metric: Measure, seeds: int) -> tuple[str, ...]:
     """The conclusion on the primary metric: a headline, then one sentence or two for every compared arm."""
     compared = [row for row in rows if row.contrast is not None]
     if not compared:
-        return (f"Only one arm was run, so there is nothing to compare: {baseline} has {metric.name} {rows[0].test}.",)
+        arm = rows[0]
+        return (f"Only one arm was run, so there is nothing to compare: {arm.arm} has {metric.name} {arm.test}.",)
     if seeds == 1:
         return ("One seed supports no claim about an objective; run at least 2, better 5.",)
-    reference = next(row for row in rows if row.contrast is None)
-    return (_headline(compared, baseline, metric), *(_sentence(row, reference, metric, seeds) for row in compared))
+    by_name = {row.arm: row for row in rows}
+    sentences = (_sentence(row, by_name[row.reference or ""], metric, seeds) for row in compared)
+    return (_headline(compared, metric), *sentences)
+
+
+def others(tests: Mapping[Pair, Contrast], told: Collection[tuple[str, str | None]]) -> tuple[str, ...]:
+    """What is shown of pairs other than those ``told`` already; nothing where there are none."""
+    rest = {pair: contrast for pair, contrast in tests.items() if pair not in told}
+    if not rest:
+        return ()
+    same = [f"{one} scores as {other} in every seed" for (one, other), test in rest.items() if _same(test)]
+    shown = [f"{one} is {_is(test)} {other}" for (one, other), test in rest.items() if test.decided and not _same(test)]
+    left = len(rest) - len(shown) - len(same)
+    undecided = f"{left} are undecided" if shown or same else "none is decided"
+    return (f"Of the other pairs, {'; '.join([*shown, *same, *([undecided] if left else [])])}.",)
+
+
+def _same(contrast: Contrast) -> bool:
+    return contrast.verdict == "same in every seed"
+
+
+def after_looks(design: Design) -> tuple[str, ...]:
+    """That seeds were added after a look, where they were."""
+    if design.rule == "fixed":
+        return ()
+    return (
+        "Seeds were added after results had been seen, so the anytime-valid t test carries the verdict, which holds "
+        "however often one looks.",
+    )
 
 
 def skips(results: Mapping[str, Sequence[RunResult]], seeds: Sequence[int]) -> tuple[str, ...]:
@@ -36,18 +65,35 @@ def skips(results: Mapping[str, Sequence[RunResult]], seeds: Sequence[int]) -> t
     return tuple(told)
 
 
-def _headline(compared: Sequence[Row], baseline: str, metric: Measure) -> str:
+def _headline(compared: Sequence[Row], metric: Measure) -> str:
     where = f"On test {metric.name}, at the {100 * LEVEL:.0f} % level"
-    findings = []
-    for verdict in ("better", "worse"):
-        arms = [row.arm for row in compared if row.verdict == verdict]
-        if arms:
-            findings.append(f"{_subject(arms, len(compared))} {verdict} than {baseline}")
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in compared:
+        assert row.contrast is not None
+        if row.contrast.verdict in ("better", "worse", "equivalent"):
+            found.setdefault((_is(row.contrast), row.reference or ""), []).append(row.arm)
+    order = ("better", "worse", "within")
+    findings = [
+        f"{_subject(arms, len(compared))} {words} {reference}"
+        for (words, reference), arms in sorted(found.items(), key=lambda item: order.index(item[0][0].split()[0]))
+    ]
     if findings:
-        return f"{where}, {joined(findings)}."
+        undecided = [row.arm for row in compared if row.contrast is not None and row.contrast.verdict == "undecided"]
+        left = [f"{_subject(undecided, len(compared))} undecided"] if undecided else []
+        return f"{where}, {'; '.join([*findings, *left])}."
     names = [row.arm for row in compared]
-    others = joined(names, last="or") if len(names) <= _NAMED else f"any of the {len(names)} others"
-    return f"{where}, no difference is shown between {baseline} and {others}; that does not show that they are equal."
+    named = joined(names, last="or") if len(names) <= _NAMED else f"any of the {len(names)} others"
+    references = joined(list(dict.fromkeys(row.reference or "" for row in compared)), last="or")
+    return (
+        f"{where}, nothing is decided between {references} and {named}: neither a difference nor equivalence is shown."
+    )
+
+
+def _is(contrast: Contrast) -> str:
+    """What stands between two arms' names after "is"."""
+    if contrast.verdict in ("better", "worse"):
+        return f"{contrast.verdict} than"
+    return f"within ±{contrast.margin:g} of"
 
 
 def _subject(arms: Sequence[str], compared: int) -> str:
@@ -63,37 +109,41 @@ def _sentence(row: Row, reference: Row, metric: Measure, seeds: int) -> str:
         return (
             f"{row.arm} scores the same as {reference.arm} in every seed, so nothing tells them apart on this metric."
         )
-    found = (
+    numbers = (
         f"{metric.name} {fixed(row.test.mean)} against {fixed(reference.test.mean)}, "
         f"difference {contrast.difference.signed}, {probability_text(contrast.corrected_p)}"
     )
-    if contrast.verdict == "no difference shown":
-        return (
-            f"{row.arm} and {reference.arm}: nothing can be concluded ({found}). {_what_it_would_take(contrast, seeds)}"
-        )
-    return f"{row.arm} is {contrast.verdict} than {reference.arm}: {found}.{_constant_note(contrast)}"
+    equivalence = f"{probability_text(contrast.corrected_equivalence_p)} for equivalence"
+    if contrast.verdict == "undecided":
+        return f"{row.arm} and {reference.arm}: undecided ({numbers}). {_what_it_would_take(contrast, seeds)}"
+    if contrast.verdict == "equivalent":
+        return f"{row.arm} is {_is(contrast)} {reference.arm}: {numbers}, {equivalence}."
+    within = f" It is within ±{contrast.margin:g} all the same ({equivalence})." if contrast.within else ""
+    return f"{row.arm} is {contrast.verdict} than {reference.arm}: {numbers}.{within}{_constant_note(contrast)}"
 
 
 def _constant_note(contrast: Contrast) -> str:
     if not contrast.constant:
         return ""
-    return " The difference is the same in every seed, so the p value is the sign-flip test's, not Student's."
+    return " The difference is the same in every seed, so the p value is that of sign flips, not of a t test."
 
 
 def _what_it_would_take(contrast: Contrast, seeds: int) -> str:
-    needed = seeds_text(contrast.seeds_needed)
+    more = _more_seeds(contrast, seeds)
     if contrast.constant:
-        return f"The difference is the same in every seed; if that went on, {needed} seeds would show it."
-    assert contrast.detectable is not None
-    return (
-        f"If difference and spread are really as observed, {needed} seeds would show it four times in five; "
-        f"the present {seeds} do so for a difference of {fixed(contrast.detectable)} or more."
-    )
+        return f"The difference is the same in every seed; if that went on, {more} would decide."
+    if contrast.detectable is None:
+        present = f"{seeds} seeds show none but the largest differences"
+    else:
+        present = f"the present {seeds} show a difference of {fixed(contrast.detectable)} or more as often"
+    return f"If difference and spread are really as observed, {more} would decide four times in five; {present}."
 
 
-def seeds_text(needed: int | None) -> str:
-    """A number of seeds, or that it is beyond the largest considered."""
-    return f"more than {MOST_SEEDS:,}" if needed is None else str(needed)
+def _more_seeds(contrast: Contrast, seeds: int) -> str:
+    if contrast.seeds_to_decide is None:
+        return f"more than {MOST_SEEDS:,} seeds"
+    more = max(1, contrast.seeds_to_decide - seeds)  # power is a guess from the same seeds, and they did not decide
+    return f"{more} more {'seed' if more == 1 else 'seeds'}"
 
 
 def probability_text(p: float | None) -> str:

@@ -4,25 +4,31 @@ The unit is the run: one seed of one arm. Tests over the examples within runs as
 a claim about an objective must survive a new seed, so everything here takes one number per seed.
 """
 
-from structpred.statistics.anytime import Rule, critical, log_evidence
-from structpred.statistics.estimates import LEVEL, Estimate, Scores, estimate, fixed
+from structpred.statistics.anytime import Rule, Scores, critical, log_evidence
+from structpred.statistics.estimates import FEW, LEVEL, Estimate, estimate, fixed
+from structpred.statistics.examples import ExamplesTest, over_examples
 from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
 from structpred.statistics.planning import (
+    CLEAR,
     MOST_SEEDS,
     POWER,
     detectable_difference,
     equivalence_power,
+    fewest_seeds,
     power,
     seeds_for_equivalence,
     seeds_needed,
 )
 
 __all__ = [
+    "CLEAR",
+    "FEW",
     "LEVEL",
     "MARGIN",
     "MOST_SEEDS",
     "POWER",
     "Estimate",
+    "ExamplesTest",
     "PairedTest",
     "Rule",
     "Scores",
@@ -30,9 +36,11 @@ __all__ = [
     "detectable_difference",
     "equivalence_power",
     "estimate",
+    "fewest_seeds",
     "fixed",
     "holm",
     "log_evidence",
+    "over_examples",
     "paired_test",
     "power",
     "seeds_for_equivalence",

@@ -20,8 +20,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize, special
 
-from structpred.statistics.estimates import Scores
-
+Scores = Float[np.ndarray, " seeds"]
 Rule = Literal["fixed", "anytime"]
 """Whether the number of seeds was fixed before the first result was seen, or seeds were added after a look."""
 

@@ -3,38 +3,40 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-from scipy import special
-
-Scores = Float[np.ndarray, " seeds"]
+from structpred.statistics.anytime import Rule, Scores, critical
 
 LEVEL = 0.05
+FEW = 3
+"""Up to so many seeds a t interval is mostly the quantile of t: values are shown by their range instead."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its 95 % t interval.
+    """A mean over seeds with its 95 % interval, or with its range where there are few seeds.
 
     Attributes:
         mean: the mean, in the unit of the values.
         half_width: the interval is ``mean ± half_width``; None where the values do not determine one.
+        ends: the lowest and the highest of 2 or 3 values; None for any other number.
     """
 
     mean: float
     half_width: float | None
+    ends: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        return f"{fixed(self.mean)}{self._plus_minus}"
+        return self._written("-")
 
     @property
     def signed(self) -> str:
         """The text with the sign always shown, as differences need it."""
-        return f"{fixed(self.mean, sign='+')}{self._plus_minus}"
+        return self._written("+")
 
-    @property
-    def _plus_minus(self) -> str:
-        return "" if self.half_width is None else f" ± {fixed(self.half_width)}"
+    def _written(self, sign: str) -> str:
+        mean = fixed(self.mean, sign)
+        if self.ends is not None:
+            return f"{mean} ({fixed(self.ends[0], sign)} to {fixed(self.ends[1], sign)})"
+        return mean if self.half_width is None else f"{mean} ± {fixed(self.half_width)}"
 
 
 def fixed(value: float, sign: str = "-") -> str:
@@ -46,10 +48,14 @@ def fixed(value: float, sign: str = "-") -> str:
     return f"{round(value, 2) + 0.0:{sign}.2f}" if round(value, 2) else "0.00"
 
 
-def estimate(values: Scores) -> Estimate:
-    """The mean of ``values`` and its 95 % interval, mean ± t(0.975, n−1)·s/√n; no interval for one value."""
+def estimate(values: Scores, *, rule: Rule = "fixed") -> Estimate:
+    """The mean of ``values`` and its 95 % interval, mean ± c·s/√n, with c of `critical`; no interval for one value.
+
+    Two or three values have their range in its place.
+    """
     mean, count = float(values.mean()), len(values)
     if count < 2:
         return Estimate(mean, None)
-    quantile = float(special.stdtrit(count - 1, 1 - LEVEL / 2))
-    return Estimate(mean, quantile * float(values.std(ddof=1)) / math.sqrt(count))
+    if count <= FEW:
+        return Estimate(mean, None, (float(values.min()), float(values.max())))
+    return Estimate(mean, critical(count, LEVEL, rule) * float(values.std(ddof=1)) / math.sqrt(count))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from structpred.statistics.anytime import Rule, critical, log_evidence
-from structpred.statistics.estimates import LEVEL, Estimate, Scores
+from structpred.statistics.anytime import Rule, Scores, log_evidence
+from structpred.statistics.estimates import Estimate, estimate
 
 # Scores are ratios of counts times 100: differences that are equal on paper differ by rounding, about 1e-14. Without
 # this threshold such rounding would pass for a tiny standard deviation and make t astronomical.
@@ -68,10 +68,9 @@ def paired_test(arm: Scores, baseline: Scores, *, margin: float = MARGIN, rule: 
     if seeds < 2:
         return PairedTest(Estimate(mean, None), None, None, None)
     if np.ptp(differences) <= rounding:
-        interval, deviation = (Estimate(mean, None) if mean else Estimate(0.0, 0.0)), 0.0
+        interval, deviation = Estimate(mean, 0.0 if mean == 0 else None), 0.0
     else:
-        deviation = float(differences.std(ddof=1))
-        interval = Estimate(mean, critical(seeds, LEVEL, rule) * deviation / math.sqrt(seeds))
+        interval, deviation = estimate(differences, rule=rule), float(differences.std(ddof=1))
     p_values = (_anytime if rule == "anytime" else _fixed)(differences, deviation, margin, rounding)
     return PairedTest(interval, deviation, *p_values)
 

@@ -13,6 +13,9 @@ from structpred.statistics.estimates import LEVEL
 POWER = 0.8
 MOST_SEEDS = 1000
 
+CLEAR = 10.0
+"""Standard deviations: a mean difference that ought to be enough for a verdict."""
+
 _QUANTILES = 1000
 
 
@@ -57,6 +60,15 @@ def _relative_deviations(seeds: int) -> np.ndarray:
     """Evenly spaced quantiles of estimated over true standard deviation, √(χ²/(n−1)); enough for four decimals."""
     chances = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     return np.asarray(np.sqrt(2 * special.gammaincinv((seeds - 1) / 2, chances) / (seeds - 1)))
+
+
+def fewest_seeds(level: float, rule: Rule) -> int:
+    """The fewest seeds at which the test can reject for a mean difference of `CLEAR` standard deviations.
+
+    >>> fewest_seeds(0.05, "fixed"), fewest_seeds(0.05, "anytime"), fewest_seeds(0.05 / 10, "anytime")
+    (2, 4, 5)
+    """
+    return next(n for n in range(2, MOST_SEEDS) if critical(n, level, rule) <= CLEAR * math.sqrt(n))
 
 
 def seeds_needed(difference: float, deviation: float, *, level: float = LEVEL, rule: Rule = "fixed") -> int | None:

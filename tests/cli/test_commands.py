@@ -121,6 +121,14 @@ def test_compare_trains_a_users_own_arms_and_writes_the_report(
     assert again.err == "", "nothing was trained again"
     assert main([*command, "--dry-run"]) == 0
     assert "All 4 runs are finished" in capsys.readouterr().out
+    assert json.loads((written / "results.json").read_text(encoding="utf-8"))["design"]["rule"] == "fixed"
+    more = [*command[:3], "3", *command[4:], "--margin", "PER=2", "--until", "decided", "--max-seeds", "3"]
+    assert main([*more, "--dry-run"]) == 0
+    assert "Seeds are added until all is decided, up to 3 in all" in capsys.readouterr().out
+    assert main([*more[:-4]]) == 0
+    kept = json.loads((written / "results.json").read_text(encoding="utf-8"))
+    assert (kept["seeds"], kept["design"]["rule"], kept["design"]["margins"]) == ([0, 1, 2], "anytime", {"PER": 2.0})
+    assert "Seeds were added after results had been seen" in capsys.readouterr().out
 
 
 PANELS = """

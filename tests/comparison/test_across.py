@@ -99,3 +99,33 @@ def test_reading_back_gives_the_same_report(across: Across, tmp_path: Path) -> N
     assert again.reports.keys() == across.reports.keys()
     assert again.published == across.published
     assert markdown.render(again.document()) == (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_all_runs_are_aggregated_as_in_rliable(across: Across, tmp_path: Path) -> None:
+    found = across.aggregates(PER)
+    every = np.sort([rate + shift**2 for shift in (0.0, 0.5, 1.0) for rate in RML])
+    assert found["RML"]["score"].value == pytest.approx(every[3:12].mean())  # 15 runs: a quarter is 3 of each end
+    assert found["RML"]["improvement"].value == pytest.approx(np.mean(_beats(across)))
+    assert "difference" not in found["ML"]
+    for number in (number for numbers in found.values() for number in numbers.values()):
+        assert number.low <= number.value <= number.high
+    across.write(tmp_path)
+    kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["aggregates"]["PER"]["RML"]["difference"]
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert f"{kept['value']:+.2f} ({kept['low']:+.2f} to {kept['high']:+.2f})" in text
+    assert "they hold for these tasks." in text
+    assert "Performance profile" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def _beats(across: Across) -> list[float]:
+    """Whether each run of RML has fewer errors than each of ML on the same task, by hand."""
+    tests = {
+        arm: [[run.scores["test"]["PER"] for run in report.results[arm]] for report in across.reports.values()]
+        for arm in ("RML", "ML")
+    }
+    pairs = zip(tests["RML"], tests["ML"], strict=True)
+    return [float(one < other) + (one == other) / 2 for ones, others in pairs for one in ones for other in others]
+
+
+def test_one_seed_has_no_aggregates() -> None:
+    assert Across({"one": a_report(METRICS, ML=ML[:1], RML=RML[:1])}).aggregates(PER) == {}

@@ -15,12 +15,17 @@ from rich.console import Console
 from scipy import stats
 
 from structpred.comparison import analysis, record
+from structpred.comparison.design import Design
 from structpred.comparison.report import Report
 from structpred.errors import ConfigError, RunError
 from structpred.metrics import SymbolErrorRate, WordErrorRate
 from structpred.report import html, markdown
+from structpred.statistics import ExamplesTest, seeds_for_equivalence
 from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
+ALL_PAIRS = Design(pairs="all")
+GROUPS = Design(groups={"CRF": ("chain",)})
+DATA = {"ML": ML, "smoothing": NEAR, "RML": RML}
 HOSTILE = 'a <b>&"|_x_*$\\frac$ [red] 漢字\n# new\x00\x1b[31m\u202e'
 
 
@@ -39,13 +44,15 @@ def test_table_by_scipy(report: Report) -> None:
     assert better.contrast is not None
     assert (near.contrast.p, better.contrast.p) == pytest.approx((p_near, p_better))
     assert (near.contrast.corrected_p, better.contrast.corrected_p) == pytest.approx((p_near, 2 * p_better))
-    assert (near.verdict, better.verdict) == ("no difference shown", "better")
+    assert (near.verdict, better.verdict) == ("within ±0.5", "better")
+    assert (near.contrast.verdict, near.reference, baseline.reference) == ("equivalent", "ML", None)
 
 
 def test_direction_follows_the_metric() -> None:
     scores = {"ML": np.array(ML), "RML": np.array(RML)}
-    assert analysis.contrast(scores, "ML", higher_is_better=False)["RML"].verdict == "better"
-    assert analysis.contrast(scores, "ML", higher_is_better=True)["RML"].verdict == "worse"
+    pair = ("RML", "ML")
+    assert analysis.contrasts(scores, [pair], higher_is_better=False)[pair].verdict == "better"
+    assert analysis.contrasts(scores, [pair], higher_is_better=True)[pair].verdict == "worse"
 
 
 def test_costs_are_relative_to_the_baseline(report: Report) -> None:
@@ -62,17 +69,35 @@ def test_differences_leave_out_what_is_equal_and_the_seed(report: Report) -> Non
     }
 
 
-def test_conclusion_names_what_differs_and_what_it_would_take(report: Report) -> None:
+def test_conclusion_names_what_differs_and_what_does_not(report: Report) -> None:
     headline, near, better = report.conclusion()
-    assert headline == "On test PER, at the 5 % level, RML is better than ML."
+    assert headline == "On test PER, at the 5 % level, RML is better than ML; smoothing is within ±0.5 of ML."
     assert near.startswith(
-        "smoothing and ML: nothing can be concluded (PER 12.16 against 12.20, difference -0.04 ± 0.24, p = 0.6702"
+        "smoothing is within ±0.5 of ML: PER 12.16 against 12.20, difference -0.04 ± 0.24, p = 0.6702, p = 0.00"
     )
-    contrast = report.table()[1].contrast
-    assert contrast is not None
-    assert f" {contrast.seeds_needed} seeds would show it" in near
-    assert near.endswith(f"the present 5 do so for a difference of {contrast.detectable:.2f} or more.")
+    assert near.endswith(" for equivalence.")
     assert better.startswith("RML is better than ML: PER 11.28 against 12.20, difference -0.92 ± ")
+    assert better.endswith(f"p = {2 * stats.ttest_rel(RML, ML).pvalue:.4f}.")
+
+
+def test_a_difference_that_is_shown_may_be_within_the_margin(report: Report) -> None:
+    wide = replace(report, design=Design(margins={"PER": 2.0}))
+    assert wide.table()[2].verdict == "better"
+    assert "It is within ±2 all the same (p " in wide.conclusion()[2]
+
+
+def test_what_is_undecided_says_what_it_would_take(report: Report) -> None:
+    narrow = replace(report, design=Design(margins={"PER": 0.1}))
+    headline, near, _ = narrow.conclusion()
+    assert headline == "On test PER, at the 5 % level, RML is better than ML; smoothing is undecided."
+    contrast = narrow.table()[1].contrast
+    assert contrast is not None
+    assert (contrast.verdict, contrast.decided) == ("undecided", False)
+    by_equivalence = seeds_for_equivalence(contrast.difference.mean, 0.195, 0.1, level=0.025, rule="anytime")
+    assert contrast.seeds_to_decide == pytest.approx(by_equivalence, abs=2)
+    assert near.startswith("smoothing and ML: undecided (PER 12.16 against 12.20, difference -0.04 ± 0.24, p = 0.6702)")
+    assert f" {(contrast.seeds_to_decide or 0) - 5} more seeds would decide four times in five" in near
+    assert near.endswith(f"the present 5 show a difference of {contrast.detectable:.2f} or more as often.")
 
 
 def test_worse_is_said_too() -> None:
@@ -81,9 +106,11 @@ def test_worse_is_said_too() -> None:
 
 
 def test_what_is_not_significant_is_not_called_equal() -> None:
-    headline = a_report(ML=ML, smoothing=NEAR).conclusion()[0]
-    assert "no difference is shown between ML and smoothing" in headline
-    assert "does not show that they are equal" in headline
+    narrow = replace(a_report(ML=ML, smoothing=NEAR), design=Design(margins={"PER": 0.1}))
+    assert narrow.conclusion()[0] == (
+        "On test PER, at the 5 % level, nothing is decided between ML and smoothing: neither a difference nor "
+        "equivalence is shown."
+    )
 
 
 def test_one_seed_supports_no_claim() -> None:
@@ -131,10 +158,12 @@ def test_skipped_steps_are_told_of_one_arm_of_one_seed_and_of_equal_arms(rates: 
 
 def test_a_constant_difference_says_what_would_show_it() -> None:
     two = a_report(ML=ML[:2], RML=[rate - 1 for rate in ML[:2]])
-    assert two.table()[1].verdict == "no difference shown"
-    assert "The difference is the same in every seed; if that went on, 6 seeds would show it." in two.conclusion()[1]
+    assert two.table()[1].verdict == "undecided"
+    assert (
+        "The difference is the same in every seed; if that went on, 4 more seeds would decide." in two.conclusion()[1]
+    )
     six = a_report(ML=[*ML, 12.0], RML=[rate - 1 for rate in [*ML, 12.0]])
-    assert "sign-flip" in six.conclusion()[1]
+    assert "sign flips" in six.conclusion()[1]
     assert six.table()[1].verdict == "better"
 
 
@@ -149,7 +178,8 @@ def test_false_alarms_stay_near_the_level(arms: int, tolerance: float) -> None:
     for _ in range(repetitions):
         shared = generator.normal(12, 1, 5)  # a seed moves all its arms, as weights and data order do
         scores = {f"arm {i}": shared + generator.normal(0, 0.3, 5) for i in range(arms + 1)}
-        contrasts = analysis.contrast(scores, "arm 0", higher_is_better=False)
+        pairs = [(f"arm {i + 1}", "arm 0") for i in range(arms)]
+        contrasts = analysis.contrasts(scores, pairs, higher_is_better=False)
         alarms += any(contrast.verdict in ("better", "worse") for contrast in contrasts.values())
     share = alarms / repetitions
     assert share <= 0.05 + tolerance
@@ -161,7 +191,8 @@ def test_real_differences_are_found_as_often_as_promised() -> None:
     difference = 1.6836 * 0.3 * math.sqrt(2)  # what 5 pairs detect with 80 % power, by G*Power: d_z = 1.6836
     for _ in range(1000):
         scores = {"ML": generator.normal(12, 0.3, 5), "RML": generator.normal(12 - difference, 0.3, 5)}
-        found += analysis.contrast(scores, "ML", higher_is_better=False)["RML"].verdict == "better"
+        contrasts = analysis.contrasts(scores, [("RML", "ML")], higher_is_better=False)
+        found += contrasts["RML", "ML"].verdict == "better"
     assert found / 1000 == pytest.approx(0.8, abs=0.035)
 
 
@@ -169,6 +200,16 @@ CASES = {
     "three arms": a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML),
     "one seed": a_report(ML=ML[:1], RML=RML[:1]),
     "one arm": a_report(ML=ML),
+    "three seeds": a_report(ML=ML[:3], RML=RML[:3]),
+    "after looks": replace(a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML), design=Design(rule="anytime")),
+    "all pairs": replace(a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML), design=ALL_PAIRS),
+    "groups": replace(a_report(ML=ML, smoothing=NEAR, CRF=RML, chain=NEAR), design=GROUPS),
+    "over examples": replace(
+        a_report(METRICS, ML=ML, RML=RML),
+        over_examples={
+            ("RML", "ML"): ExamplesTest(difference=-0.92, low=-1.4, high=0.1, p=0.04, examples=1000, models=5)
+        },
+    ),
     "identical": a_report(ML=ML, again=ML),
     "constant": a_report(ML=ML, RML=[rate - 1 for rate in ML]),
     "perfect": a_report(ML=[0.0] * 5, RML=[0.0] * 5),
@@ -241,7 +282,7 @@ def test_markdown_has_the_numbers_and_the_method(report: Report) -> None:
     for promise in (
         "The unit of every test is the run (the seed)",
         "paired by seed",
-        "Holm-corrected over the 2 arms compared with the baseline",
+        "Holm-corrected over the 2 pairs of arms",
         "The dev scores chose the checkpoint; test was scored once",
         SymbolErrorRate().signature,
         WordErrorRate().signature,
@@ -360,3 +401,96 @@ def test_show_in_a_pipe_is_the_markdown_file(folders: dict[str, Path]) -> None:
     stream = StringIO()
     CASES["hostile"].show(Console(file=stream, width=40))
     assert stream.getvalue() == (folders["hostile"] / "report.md").read_text(encoding="utf-8")
+
+
+def test_two_and_three_seeds_show_their_range() -> None:
+    _, row = a_report(ML=ML[:3], RML=RML[:3]).table()
+    assert (str(row.test), str(row.contrast and row.contrast.difference.signed)) == (
+        "11.27 (11.00 to 11.70)",
+        "-0.90 (-1.00 to -0.80)",
+    )
+    text = markdown.render(CASES["three seeds"].document())
+    assert "the lowest and the highest value" in text
+    assert "±" not in text.partition("## PER")[2].partition("## What differs")[0]
+
+
+def test_a_report_says_which_test_carries_the_verdict(tmp_path: Path) -> None:
+    fixed, after = (markdown.render(CASES[case].document()) for case in ("three arms", "after looks"))
+    assert "taken to be fixed before the first result was seen, so a two-sided paired t test over the seeds (4" in fixed
+    assert "A verdict takes 3 seeds at least at Holm's strictest level, 0.025:" in fixed
+    assert "Seeds were added after a look, so an anytime-valid t test carries the verdict" in after
+    assert "A verdict takes 4 seeds at least at Holm's strictest level, 0.025:" in after
+    assert CASES["after looks"].conclusion()[-1].startswith("Seeds were added after results had been seen")
+    p_values = [CASES[case].tests()["RML", "ML"].p or 0 for case in ("three arms", "after looks")]
+    assert p_values[0] < p_values[1]
+    assert "anytime p (Holm)" in after
+
+
+def test_an_older_record_is_of_a_fixed_number_of_seeds(report: Report, tmp_path: Path) -> None:
+    tree = json.loads(record.encode(report))
+    del tree["design"]
+    (tmp_path / "results.json").write_text(json.dumps(tree), encoding="utf-8")
+    assert Report.read(tmp_path / "results.json", Trial, METRICS) == report
+
+
+def test_all_pairs_are_one_family_with_a_matrix_and_ranks() -> None:
+    report = CASES["all pairs"]
+    tests = report.tests()
+    assert list(tests) == [("smoothing", "ML"), ("RML", "ML"), ("RML", "smoothing")]
+    p_values = {(one, other): stats.ttest_rel(DATA[one], DATA[other]).pvalue for one, other in tests}
+    smallest = min(p_values, key=lambda pair: p_values[pair])
+    assert tests[smallest].corrected_p == pytest.approx(3 * p_values[smallest])
+    assert "Of the other pairs, RML is better than smoothing." in report.conclusion()
+    matrix = markdown.render(report.document()).partition("## All pairs on PER")[2].partition("## ")[0].splitlines()
+    rows = {row[1]: row[2:-1] for row in ([cell.strip() for cell in line.split("|")] for line in matrix) if row[2:]}
+    assert rows["RML"] == ["1.00", "-0.92\\*", "-0.88\\*", ""]
+    assert rows["ML"] == ["2.40", "", "+0.04≈", "+0.92\\*"]
+    assert json.loads(record.encode(report))["pairs"]["PER"][2]["reference"] == "smoothing"
+
+
+def test_other_pairs_that_are_equal_or_open_are_said_to_be_so() -> None:
+    report = replace(a_report(ML=ML, RML=RML, again=RML, NEAR=NEAR), design=Design(pairs="all", margins={"PER": 0.01}))
+    (said,) = (sentence for sentence in report.conclusion() if sentence.startswith("Of the other pairs"))
+    assert said == (
+        "Of the other pairs, NEAR is worse than RML; NEAR is worse than again; again scores as RML in every seed."
+    )
+    unclear = replace(a_report(A=ML, B=NEAR, C=[12.2, 12.3, 12.1, 11.8, 12.5]), design=report.design)
+    assert "Of the other pairs, none is decided." in unclear.conclusion()
+
+
+def test_groups_have_baselines_of_their_own_in_one_family() -> None:
+    report = CASES["groups"]
+    assert [(row.arm, row.reference) for row in report.table()] == [
+        ("ML", None), ("smoothing", "ML"), ("CRF", None), ("chain", "CRF"),
+    ]  # fmt: skip
+    worse = report.tests()["chain", "CRF"]
+    assert worse.verdict == "worse"
+    assert worse.corrected_p == pytest.approx(2 * stats.ttest_rel(NEAR, RML).pvalue)
+    assert report.conclusion()[0] == (
+        "On test PER, at the 5 % level, chain is worse than CRF; smoothing is within ±0.5 of ML."
+    )
+
+
+@pytest.mark.parametrize(
+    ("design", "message"),
+    [
+        (Design(margins={"BLEU": 1.0}), "a margin is of one of the metrics, but got 'BLEU'"),
+        (Design(margins={"PER": 0.0}), "the margin of PER must be a number above 0, but got 0.0"),
+        (Design(margins={"PER": math.inf}), "the margin of PER must be a number above 0, but got inf"),
+        (Design(groups={"ML": ("RLM",)}), "groups are of arms of the comparison, but got 'RLM'"),
+        (Design(groups={"smoothing": ("ML",)}), "'ML' has several, or is one itself"),
+        (Design(groups={"ML": ("RML",), "smoothing": ("RML",)}), "'RML' has several"),
+        (Design(pairs="all", groups={"ML": ("RML",)}), "all pairs are compared without groups"),
+    ],
+)
+def test_a_design_that_does_not_fit_is_refused(report: Report, design: Design, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        replace(report, design=design)
+
+
+def test_tests_over_examples_are_labelled_for_what_they_hold() -> None:
+    text = markdown.render(CASES["over examples"].document()).partition("## Over the test examples, PER")[2]
+    assert "| RML − ML | -0.92 | -1.40 to +0.10 | 0.0400 |" in re.sub(" +", " ", text)
+    assert "Of these 5 models an arm, averaged, on other examples like these 1,000" in text
+    assert "Neither says anything of other seeds" in text
+    assert "Over the test examples" not in markdown.render(CASES["three arms"].document())

@@ -7,33 +7,40 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 from structpred import Report, compare
 from structpred.comparison import runner
+from structpred.comparison.design import Design
+from structpred.comparison.panels import Panel
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import costs
 from structpred.distributions.protocols import LogProb
 from structpred.engine import driver, open_engine, worker
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
+from structpred.metrics import SymbolErrorRate
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives
+from structpred.results import RunResult
 from structpred.runs import Folder, Run
 from structpred.sequences import Sequences
+from structpred.statistics import over_examples
 from structpred.task import Splits, Task, loaded
 from structpred.training import Trainer, checkpoint
 from tests.support.processes import workers_of
+from tests.support.reports import a_report
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -72,10 +79,20 @@ def identities(report: Report) -> dict[str, list[str]]:
     return {arm: [result.identity for result in results] for arm, results in report.results.items()}
 
 
+def _test_counts(root: Path, result: RunResult, metric: str) -> np.ndarray:
+    return np.asarray(np.load(root / result.identity[:16] / "counts.npz")[f"test/{metric}"], dtype=float)
+
+
 def test_every_arm_is_run_under_every_seed_and_reported(executor: Executor, tmp_path: Path) -> None:
     console = quiet()
     report = compare(ARMS, seeds=(1, 4), baseline="RML", root=tmp_path, executor=executor, console=console)
     assert (report.seeds, report.baseline, set(report.results)) == ((1, 4), "RML", {"ML", "RML"})
+    counts = {arm: [_test_counts(tmp_path, run, "PER") for run in report.results[arm]] for arm in report.arms}
+    assert report.over_examples == {("ML", "RML"): over_examples(counts["ML"], counts["RML"], SymbolErrorRate().score)}
+    found = report.over_examples["ML", "RML"]
+    difference = report.tests()["ML", "RML"].difference.mean
+    assert found.difference == pytest.approx(difference)
+    assert found.models == 2
     for arm, results in report.results.items():
         for seed, result in zip((1, 4), results, strict=True):
             experiment = Run.load(tmp_path / result.identity[:16]).experiment
@@ -299,3 +316,53 @@ def test_arms_are_rehearsed_where_not_all_begin_at_once(
         wait(work.rehearsals.values())
         work.hear()
     assert set(work.forecast.costs) == (set(ARMS) if rehearsed else set())
+
+
+def a_round(monkeypatch: pytest.MonkeyPatch, scores: dict[str, Sequence[float]]) -> list[int]:
+    """Makes every training end at once with made-up scores, one a seed; returns the numbers of seeds looked at."""
+    looks: list[int] = []
+
+    def trained(panels: Mapping[str, Panel], root: Path, where: object) -> dict[str, Report]:
+        looks.append(len(panels[""].seeds))
+        rates = {arm: rates[: looks[-1]] for arm, rates in scores.items()}
+        return {"": replace(a_report(**rates), design=panels[""].design, seeds=tuple(panels[""].seeds))}
+
+    monkeypatch.setattr(runner, "_trained", trained)
+    return looks
+
+
+CLEAR = [12.0 - 1.5 - 0.2 * (i % 3) for i in range(30)]
+NOISE = [12.0 + (0.9 if i % 2 else -0.8) for i in range(30)]
+
+
+def test_seeds_are_added_until_every_pair_is_decided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looks = a_round(monkeypatch, {"ML": [12.0] * 30, "RML": CLEAR})
+    report = compare(ARMS, seeds=range(2), until="decided", root=tmp_path)
+    assert looks == list(range(2, looks[-1] + 1))
+    assert 3 < looks[-1] < 10
+    assert (report.design.rule, report.decided, report.table()[1].verdict) == ("anytime", True, "better")
+    fewer = a_report(ML=[12.0] * (looks[-1] - 1), RML=CLEAR[: looks[-1] - 1])
+    assert not replace(fewer, design=Design(rule="anytime")).decided
+
+
+def test_seeds_end_at_the_most_that_were_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looks = a_round(monkeypatch, {"ML": [12.0] * 30, "RML": NOISE})
+    console = quiet()
+    report = compare(ARMS, seeds=(3, 7, 5), until="decided", max_seeds=6, root=tmp_path, console=console)
+    assert said(console).splitlines()[0] == "1 of 1 pairs undecided on PER after 3 seeds; next is seed 8"
+    assert len(said(console).splitlines()) == 3
+    assert (looks, report.seeds, report.decided) == ([3, 4, 5, 6], (3, 7, 5, 8, 9, 10), False)
+
+
+def test_equivalence_is_a_verdict_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    a_round(monkeypatch, {"ML": [12.0] * 30, "RML": [12.0 + (0.05 if i % 2 else -0.04) for i in range(30)]})
+    report = compare(ARMS, seeds=range(2), until="decided", design=Design(margins={"PER": 0.4}), root=tmp_path)
+    assert (len(report.seeds), report.table()[1].verdict) == (4, "within ±0.4")
+
+
+def test_seeds_are_really_run_in_rounds(executor: Executor, tmp_path: Path) -> None:
+    report = compare(
+        ARMS, seeds=(0, 1), until="decided", max_seeds=3, root=tmp_path, executor=executor, console=quiet()
+    )
+    assert report.seeds in ((0, 1), (0, 1, 2))
+    assert len(list(tmp_path.iterdir())) >= 2 * len(report.seeds)

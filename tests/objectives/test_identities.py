@@ -1,6 +1,7 @@
 """The identities that tie objectives together, in float64, by enumeration."""
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -10,7 +11,7 @@ from torch.nn import functional
 from structpred.distributions import Factorised
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.models import Seq2Seq
+from structpred.models import CRF, LSTMTagger, Seq2Seq
 from structpred.objective import Losses, Objective
 from structpred.objectives import RML, Exact, LabelSmoothing, MaximumLikelihood, Sampled
 from structpred.objectives.label_smoothing import smoothed_cross_entropy
@@ -72,6 +73,25 @@ def test_hamming_rml_is_label_smoothing_on_a_factorised_model(mass: Literal["all
     (second_grad,) = torch.autograd.grad(smoothed.sum(), second_logits)
     torch.testing.assert_close(exact, smoothed, rtol=0, atol=1e-9)
     torch.testing.assert_close(first_grad, second_grad, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("edit_rate", [0.02, 0.3])
+def test_an_objective_says_what_it_equals_on_a_model(edit_rate: float) -> None:
+    rml = RML(payoff=HammingPayoff(temperature=Temperature(edit_rate=edit_rate)), estimator=Exact())
+    plainer = rml.same_as(LSTMTagger())
+    assert plainer == LabelSmoothing(epsilon=edit_rate, mass="others")
+    gradients, values = [], []
+    for objective in (rml, plainer):
+        logits, p, targets = factorised(requires_grad=True)
+        values.append(objective(p, targets).values)
+        gradients.append(torch.autograd.grad(values[-1].sum(), logits)[0])
+    torch.testing.assert_close(*values, rtol=0, atol=1e-9)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-9)
+    assert rml.same_as(CRF()) is None
+    assert rml.same_as(Seq2Seq()) is None
+    assert replace(rml, estimator=Sampled(k=1)).same_as(LSTMTagger()) is None
+    assert hamming(0.5, estimator=Exact()).same_as(LSTMTagger()) is None  # its ε depends on the number of labels
+    assert plainer.same_as(LSTMTagger()) is None
 
 
 def test_hamming_rml_is_not_label_smoothing_on_an_autoregressive_model() -> None:

@@ -1,0 +1,61 @@
+"""Whether results had been seen before seeds were added: an earlier report in the folder says so."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.panels import PanelsReport
+from structpred.comparison.report import Report
+from structpred.errors import RunError
+from structpred.report.files import RESULTS, results_in
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an earlier report showed.
+
+    Attributes:
+        identities: of its runs.
+        seeds: how many it had.
+        anytime: it was decided by the anytime-valid test.
+    """
+
+    identities: frozenset[str]
+    seeds: int
+    anytime: bool
+
+    def at(self, report: ComparisonResult) -> bool:
+        """True where a report has runs that were seen, and its number of seeds was not fixed before."""
+        runs = {run.identity for runs in report.results.values() for run in runs}
+        return bool(runs & self.identities) and (self.anytime or self.seeds != len(report.seeds))
+
+
+def looks_in(folder: Path) -> tuple[Look, ...]:
+    """The comparisons whose report lies in a folder; none where there is no report."""
+    try:
+        tree = results_in(folder / RESULTS)
+        return tuple(_look(node) for node in tree.get("panels", {"": tree}).values() if "runs" in node)
+    except (RunError, LookupError, TypeError, AttributeError):  # nothing that could be read, nothing that was seen
+        return ()
+
+
+def _look(node: dict[str, Any]) -> Look:
+    identities = frozenset(run["identity"] for runs in node["runs"].values() for run in runs)
+    return Look(identities, len(node["seeds"]), node.get("design", {}).get("rule") == "anytime")
+
+
+def after_looks(report: Report | PanelsReport, looks: tuple[Look, ...]) -> Report | PanelsReport:
+    """The report, decided by the anytime-valid test where its seeds were added after one of these looks.
+
+    A report with the number of seeds of the earlier one is the earlier one again, and no further look.
+    """
+    if isinstance(report, PanelsReport):
+        return PanelsReport({name: _after(each, looks) for name, each in report.reports.items()})
+    return _after(report, looks)
+
+
+def _after(report: Report, looks: tuple[Look, ...]) -> Report:
+    if not any(look.at(report) for look in looks):
+        return report
+    return replace(report, design=replace(report.design, rule="anytime"))

@@ -1,0 +1,71 @@
+"""How a comparison was decided, in plain sentences: the tests, the margins and what the seeds can show."""
+
+from structpred.comparison.findings import ComparisonResult
+from structpred.report.document import joined
+from structpred.statistics import CLEAR, FEW, LEVEL, fewest_seeds
+
+
+def notes(report: ComparisonResult) -> tuple[str, ...]:
+    """What a reader has to know of the tests; that there were none, with one seed or one arm."""
+    seeds, pairs = len(report.seeds), len(report.design.family(list(report.arms), report.baseline))
+    if seeds == 1 or not pairs:
+        return ("Nothing was tested: tests need two arms and two seeds.",)
+    level = LEVEL / pairs
+    return (
+        f"The unit of every test is the run (the seed), not the example: {seeds} runs an arm, paired by seed.",
+        f"{_compared(report)} {_rule(report)}",
+        f"p values are Holm-corrected over {'one pair' if pairs == 1 else f'the {pairs} pairs'} of arms, for each "
+        "metric on its own and for differences and equivalence separately; the conclusion rests on "
+        f"{report.metrics[0].name} alone.",
+        _margins(report),
+        f"A verdict takes {fewest_seeds(level, report.design.rule)} seeds at least at Holm's strictest level, "
+        f"{level:.2g}: fewer show only a mean difference of over {CLEAR:g} standard deviations.",
+        _intervals(report),
+        "More seeds that would decide, and the smallest difference that is shown, are for 80 % power at that level; "
+        "seeds to add are counted for the anytime-valid test. An observed difference is a rough guess of the true one, "
+        "so they are rough too.",
+    )
+
+
+def _compared(report: ComparisonResult) -> str:
+    if report.design.pairs == "all":
+        return "Every two arms are compared."
+    if report.design.groups:
+        groups = "; ".join(f"{joined(list(arms))} with {baseline}" for baseline, arms in report.design.groups.items())
+        return f"Some arms have a baseline of their own ({groups}); all others are compared with {report.baseline}."
+    return f"Each arm is compared with {report.baseline}; arms are not compared with one another."
+
+
+def _rule(report: ComparisonResult) -> str:
+    if report.design.rule == "fixed":
+        return (
+            "The number of seeds was taken to be fixed before the first result was seen, so a two-sided paired t test "
+            f"over the seeds ({len(report.seeds) - 1} degrees of freedom) carries the verdict on a difference, and two "
+            "one-sided ones that on equivalence."
+        )
+    return (
+        "Seeds were added after a look, so an anytime-valid t test carries the verdict: p is one over the largest "
+        "likelihood ratio that any first seeds gave, of effects drawn from Cauchy(0, 1) against none. However often "
+        "one looks, it reaches 5 % without an effect in at most 5 % of comparisons."
+    )
+
+
+def _margins(report: ComparisonResult) -> str:
+    margins = {metric.name: report.design.margin(metric.name) for metric in report.metrics}
+    values = joined([f"±{margin:g} for {name}" for name, margin in margins.items()])
+    default = [name for name in margins if name not in report.design.margins]
+    chosen = f" ({'the default' if len(default) == len(margins) else f'the default for {joined(default)}'})"
+    return (
+        f"A margin says which differences do not matter: {values}{chosen if default else ''}. It is to be chosen "
+        "before results are seen; an arm is said to be within it where a larger difference is ruled out."
+    )
+
+
+def _intervals(report: ComparisonResult) -> str:
+    if len(report.seeds) <= FEW:
+        return (
+            f"An interval over {len(report.seeds)} seeds would be mostly the quantile of t, so each mean stands with "
+            "the lowest and the highest value."
+        )
+    kind = "95 % t interval" if report.design.rule == "fixed" else "95 % interval that holds at every number of seeds"
+    return f"± is a {kind}, for a difference over the paired differences; it is not corrected for the number of arms."

@@ -1,0 +1,58 @@
+"""What several tasks come to, after Agarwal et al. 2021 (arXiv 2108.13264), whose library is rliable.
+
+Scores are tables ``[tasks, seeds]`` in which every task counts the same. Intervals come from the stratified bootstrap:
+seeds are drawn with replacement in each task by itself, so that they hold for new seeds on *these* tasks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+Table = Float[np.ndarray, "tasks seeds"]
+
+TRIALS = 2000
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A number over tasks and seeds with its 95 % interval by the stratified bootstrap, percentiles."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, statistic: Callable[..., float], *tables: Table, trials: int = TRIALS, seed: int = 0) -> "Aggregate":
+        """A statistic of one table, or of several whose seeds are paired and drawn together."""
+        tasks, seeds = tables[0].shape
+        draws = np.random.default_rng(seed).integers(seeds, size=(trials, tasks, seeds))
+        rows = np.arange(tasks)[:, np.newaxis]
+        drawn = [statistic(*(table[rows, columns] for table in tables)) for columns in draws]
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        return cls(float(statistic(*tables)), float(low), float(high))
+
+
+def interquartile_mean(table: Table) -> float:
+    """The mean of the middle half of all runs: less moved by outliers than the mean, by more runs than the median.
+
+    >>> interquartile_mean(np.array([[1.0, 2.0, 3.0, 100.0], [0.0, 2.0, 3.0, 4.0]]))
+    2.5
+    """
+    return float(stats.trim_mean(table, 0.25, axis=None))
+
+
+def improvement(table: Table, baseline: Table) -> float:
+    """The chance that a run has a higher score than one of the baseline on the same task, ties counting half.
+
+    The mean over tasks of the Mann–Whitney statistic over the number of pairs of runs.
+    """
+    pairs = table[:, :, np.newaxis] - baseline[:, np.newaxis, :]
+    return float(np.mean((pairs > 0) + (pairs == 0) / 2))
+
+
+def performance_profile(table: Table, thresholds: Float[np.ndarray, " thresholds"]) -> Float[np.ndarray, " thresholds"]:
+    """The share of all runs whose score is above each threshold."""
+    return np.asarray((table.reshape(-1, 1) > thresholds).mean(0))
