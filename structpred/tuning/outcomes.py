@@ -17,9 +17,8 @@ from structpred.experiment import Experiment
 from structpred.payoffs.base import Payoff
 from structpred.report.files import results_in
 from structpred.results import KeptMeasure, Measure
-from structpred.task import loaded
 from structpred.training.data import EncodedData
-from structpred.tuning.search import Numeric, Search, probed
+from structpred.tuning.search import Numeric, Search
 from structpred.tuning.studies import Study
 from structpred.tuning.trials import DIED, REASON, given_up
 
@@ -108,12 +107,12 @@ class Result:
     @classmethod
     def of(cls, study: Study) -> "Result":
         """Read a study."""
-        experiment, distributions = probed(study.space)
         scores = study.scores()
         outcomes = tuple(_outcome(study, trial, scores[trial.number]) for trial in study.trials())
         lost = given_up(study.main.trials())
-        labels = EncodedData.of(loaded(experiment.task), experiment.model).training.sizes.num_labels
-        return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels, len(study.main))
+        labels = EncodedData.of(study.splits, study.experiment.model).training.sizes.num_labels
+        total, space = len(study.main), study.distributions
+        return cls(study.name, study.metric, study.search, space, outcomes, lost, labels, total)
 
     @property
     def finished(self) -> tuple[Outcome, ...]:

@@ -117,11 +117,12 @@ class RunningTrial:
         elif outcome.failure:
             self._end(outcome.failure)
         else:
-            self._score(result_of(self.handle))
+            self._score(result_of(self.handle, self.study.metric))
 
     def _score(self, result: RunResult) -> None:
         metric, study, complete = self.study.metric, self.queue.study, (TrialState.COMPLETE,)
-        self._report({epoch.epoch: epoch.dev[metric.name] for epoch in result.history}, prune=False)
+        history = {epoch.epoch: epoch.dev[metric.name] for epoch in result.history if metric.name in epoch.dev}
+        self._report(history, prune=False)
         self._scores[self.seeds.pop(0)] = result.scores["dev"][metric.name]
         self.trial.set_user_attr(SCORES, {str(seed): score for seed, score in self._scores.items()})
         count, value = len(self._scores), fmean(self._scores.values())
@@ -157,9 +158,9 @@ class RunningTrial:
         self.handle = None
 
 
-def result_of(handle: Handle) -> RunResult:
-    """The result of a finished run."""
-    return Run.load(handle.folder.path).result
+def result_of(handle: Handle, metric: Metric) -> RunResult:
+    """The result of a finished run, scored by a metric."""
+    return Run.load(handle.folder.path).reported_by([metric]).result
 
 
 def hopeless(scores: Mapping[int, float], others: Sequence[Mapping[int, float]], metric: Metric) -> bool:

@@ -2,20 +2,23 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
 from structpred.metrics import Metric
-from structpred.task import loaded
+from structpred.task import Splits, loaded
+from structpred.training.evaluation import check_metrics
 from structpred.tuning.search import Search, grid, probed, pruner_for, signature
 from structpred.tuning.spaces import Space
 from structpred.tuning.trials import SCORES, TrialQueue, owners
@@ -36,7 +39,10 @@ class Study:
         search: its budget and rules.
         main: its trials.
         storage: where it is kept.
-        metric: the metric that is optimised, on dev.
+        metric: the metric that is optimised, on dev: the first one that the experiments are reported by.
+        experiment: the experiment in the middle of the space.
+        distributions: the parameters of the space.
+        splits: the data of that experiment's task.
     """
 
     name: str
@@ -45,24 +51,32 @@ class Study:
     main: TrialQueue
     storage: BaseStorage
     metric: Metric
+    experiment: Experiment
+    distributions: Mapping[str, BaseDistribution]
+    splits: Splits
 
     @classmethod
     def open(cls, name: str, space: Space, search: Search, storage: BaseStorage) -> "Study":
         """Open a study, or begin it.
 
         Raises:
-            ConfigError: the space cannot be searched, or is not the one that the stored study searches.
+            ConfigError: the space cannot be searched, its metrics do not fit the task, or the stored study searches
+                another one or by another metric.
         """
-        experiment, _ = probed(space)
-        metric = experiment.task.metrics[0]
+        experiment, distributions = probed(space)
+        metric, splits = experiment.reported[0], loaded(experiment.task)
+        check_metrics(experiment.metrics, splits, experiment.task)
+        direction = f"{'higher' if metric.higher_is_better else 'lower'} is better"
+        own = metric.name in {each.name for each in experiment.task.metrics}  # as in studies of earlier versions
         mine = signature(space) | {
             "seeds": ", ".join(map(str, search.seeds)),
-            "metric": f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
-            "data": loaded(experiment.task).digest,
+            "metric": f"{metric.name}, {direction}" if own else f"{metric.name}, {direction}, {metric.signature}",
+            "data": splits.digest,
         }
         study = _stored(storage, name, metric, pruner_for(search, experiment.trainer.epochs))
         _refuse_another_space(study, mine)
-        return cls(name, space, search, TrialQueue(study, search, _fixed(space, search)), storage, metric)
+        main = TrialQueue(study, search, _fixed(space, search))
+        return cls(name, space, search, main, storage, metric, experiment, distributions, splits)
 
     @cached_property
     def more(self) -> TrialQueue:

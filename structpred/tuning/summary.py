@@ -241,7 +241,8 @@ def _spent(result: Result) -> str:
     left = max(result.total, len(result.outcomes)) - sum(counts.values())
     unfinished = f"; {left} not run to their end" if left else ""
     put_back = f"; {result.given_up} put back after a worker had died or been stopped" if result.given_up else ""
-    return f"{result.name}: {ended or 'no trial'}{unfinished}{put_back}."
+    aim = f"{'maximises' if result.metric.higher_is_better else 'minimises'} dev {result.metric.name}"
+    return f"{result.name} {aim}: {ended or 'no trial'}{unfinished}{put_back}."
 
 
 def notes(result: Result) -> tuple[str, ...]:

@@ -18,13 +18,12 @@ from structpred.provenance import environment
 from structpred.report import best, terminal
 from structpred.report.document import Document
 from structpred.report.files import FORMAT, write_files, written
-from structpred.task import loaded
 from structpred.training.data import Tokenizer, warn_of_unknown
 from structpred.training.trainer import signals
 from structpred.tuning import layout, outcomes
 from structpred.tuning.outcomes import Importances, Result
 from structpred.tuning.runner import ExecutionContext, StudyRunner
-from structpred.tuning.search import Points, Search, grid, probed
+from structpred.tuning.search import Points, Search, grid
 from structpred.tuning.spaces import Space
 from structpred.tuning.storage import default_storage, opened
 from structpred.tuning.studies import MORE_SEEDS, Study
@@ -144,7 +143,7 @@ def tune(
     lease: float = 60.0,
     console: Console | None = None,
 ) -> Tuning:
-    """Find the best experiment of a space by the task's first metric on dev.
+    """Find the best experiment of a space by the first of its metrics on dev, `Experiment.metrics` or the task's own.
 
     The same call resumes where it was stopped, whatever stopped it. Every trial is trained by `structpred.train`, so
     that finished runs are used again and interrupted ones resume. A study has one driver at a time: a second call on it
@@ -178,8 +177,8 @@ def tune(
         console: where progress is shown, if it is a terminal; the standard error by default.
 
     Raises:
-        ConfigError: a space that cannot be searched, a name with control characters, another space than that of the
-            stored study, or a budget that cannot be.
+        ConfigError: a space that cannot be searched, a name with control characters, metrics that do not fit the task,
+            another space or metric than that of the stored study, or a budget that cannot be.
         DataError: the task's data cannot be read.
         RunError: the storage cannot be used, or the machine failed.
         Interrupted: SIGINT or SIGTERM ended it early; runs under way have written a checkpoint.
@@ -219,8 +218,11 @@ def tune(
         with claimed(place, kept, names, lease, waiting=waiting, stopping=stopping) as lost:
             studies = opened_studies()  # another driver may have begun them meanwhile
             if not all(queue.over() for study in studies for queue in study.queues()):
-                first = [_warned_of_unknown(study.space) for study in studies]
-                with open_engine(first, Path(root), device, workers, executor) as engine:
+                for study in studies:  # workers are quiet
+                    encoder = study.experiment.model.encoder()
+                    warn_of_unknown(study.splits, Tokenizer.of(study.splits.train, encoder))
+                experiments = [study.experiment for study in studies]
+                with open_engine(experiments, Path(root), device, workers, executor) as engine:
                     StudyRunner(studies, ExecutionContext(engine, stopping, lost), console).run(workers)
         results = {label: Result.of(study) for label, study in zip(labels, studies, strict=True)}
         return Tuning(results, {study.name: study.importances() for study in studies}, place)
@@ -230,11 +232,3 @@ def _trials(trials: int | None, sampler: str, points: int, spaces: Mapping[str, 
     if trials is not None:
         return trials
     return max(len(grid(space, points)) for space in spaces.values()) if sampler == "grid" else TRIALS
-
-
-def _warned_of_unknown(space: Space) -> Experiment:
-    """The experiment in the middle of a space; warns of its data here, as workers are quiet."""
-    experiment, _ = probed(space)
-    splits = loaded(experiment.task)
-    warn_of_unknown(splits, Tokenizer.of(splits.train, experiment.model.encoder()))
-    return experiment
