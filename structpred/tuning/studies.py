@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +12,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.errors import ConfigError
@@ -92,9 +93,19 @@ class Study:
         return [self.main, self.more] if self.search.finalists and self.main.over() else [self.main]
 
     def seconds(self) -> float:
-        """Seconds that its drivers have counted while a trial was running, over all restarts."""
-        stored: float | None = self.main.study.user_attrs.get(SECONDS)
-        return _seconds_of_earlier_versions(self.main.trials()) if stored is None else stored
+        """Seconds during which at least one trial was running, as drivers have counted them over all restarts.
+
+        Drivers of earlier versions counted nothing; their trials tell by the clocks of their workers.
+        """
+        if (stored := self.main.study.user_attrs.get(SECONDS)) is not None:
+            return float(stored)
+        done = [trial for trial in self.main.trials() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        spans = [(t.datetime_start, t.datetime_complete) for t in done if t.datetime_start and t.datetime_complete]
+        total, reached = 0.0, datetime.min
+        for start, end in sorted(spans):
+            total += max((end - max(start, reached)).total_seconds(), 0.0)
+            reached = max(reached, end)
+        return total
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that count, in the order of their slots."""
@@ -143,19 +154,8 @@ def value_of(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _seconds_of_earlier_versions(trials: Sequence[FrozenTrial]) -> float:
-    """Seconds during which at least one trial was running that ended well, by the clocks of its workers."""
-    done = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    spans = [(t.datetime_start, t.datetime_complete) for t in done if t.datetime_start and t.datetime_complete]
-    total, reached = 0.0, datetime.min
-    for start, end in sorted(spans):
-        total += max((end - max(start, reached)).total_seconds(), 0.0)
-        reached = max(reached, end)
-    return total
-
-
 def _stored(storage: BaseStorage, name: str, metric: Metric, pruner: BasePruner) -> optuna.Study:
-    direction = "maximize" if metric.higher_is_better else "minimize"
+    direction = StudyDirection.MAXIMIZE if metric.higher_is_better else StudyDirection.MINIMIZE
     return optuna.create_study(
         storage=storage, study_name=name, direction=direction, load_if_exists=True, pruner=pruner
     )
@@ -166,10 +166,8 @@ def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
         return [{} for _ in range(search.trials)]
     points = grid(space, search.points)
     if len(points) > search.trials:
-        raise ConfigError(
-            f"the grid has {len(points)} points, but there are to be {search.trials} trials; raise trials to "
-            f"{len(points)} or lower points"
-        )
+        count, trials = len(points), f"there are to be {search.trials} trials"
+        raise ConfigError(f"the grid has {count} points, but {trials}; raise trials to {count} or lower points")
     return list(points)
 
 

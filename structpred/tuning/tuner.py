@@ -22,10 +22,10 @@ from structpred.training.data import Tokenizer, warn_of_unknown
 from structpred.training.trainer import signals
 from structpred.tuning import layout, outcomes
 from structpred.tuning.outcomes import Importances, Result
-from structpred.tuning.runner import ExecutionContext, StudyRunner
+from structpred.tuning.runner import StudyRunner
 from structpred.tuning.search import Points, Search, grid
 from structpred.tuning.spaces import Space
-from structpred.tuning.storage import default_storage, opened
+from structpred.tuning.storage import opened
 from structpred.tuning.studies import MORE_SEEDS, Study
 from structpred.tuning.summary import budget, conclusion, optimum
 from structpred.tuning.trials import claimed
@@ -99,22 +99,13 @@ class Tuning:
 
     def _record(self) -> str:
         """The text of ``results.json``."""
-        studies = {
-            name: {
-                **result.tree(),
-                "optima": {name: asdict(found) for name in result.numeric() if (found := optimum(result, name))},
-            }
-            for name, result in self.studies.items()
-        }
-        return written(
-            {
-                "format": FORMAT,
-                "studies": studies,
-                "importances": self.importances,
-                "conclusion": [sentence for result in self.studies.values() for sentence in conclusion(result)],
-                "environment": asdict(environment()),
-            }
-        )
+        studies = {}
+        for label, result in self.studies.items():
+            optima = {name: asdict(found) for name in result.numeric() if (found := optimum(result, name))}
+            studies[label] = {**result.tree(), "optima": optima}
+        told = [sentence for result in self.studies.values() for sentence in conclusion(result)]
+        record = {"format": FORMAT, "studies": studies, "importances": self.importances, "conclusion": told}
+        return written({**record, "environment": asdict(environment())})
 
 
 TRIALS = 20
@@ -156,13 +147,13 @@ def tune(
         timeout: no trial starts once trials have been running for this many seconds in all, pauses left out, by the
             clock of the process that drives the study.
         seeds: each trial is run under all of them, and their mean is optimised. Later ones are left out once the
-            first ones are on average worse than half of the finished trials. They are others than those of a
+            first ones are on average worse than half of the finished trials. The default differs from the seeds of a
             comparison, which begin at 0.
         sampler: ``"tpe"``, ``"random"`` or ``"grid"``.
         points: values of each range in a grid.
         pruner: ``"median"``, ``"hyperband"`` or ``"none"``.
-        finalists: so many of the best trials are run under more seeds in the end.
-        more_seeds: how many more.
+        finalists: how many of the best trials are run under more seeds in the end.
+        more_seeds: how many more seeds.
         draw: seed of the sampler.
         name: the study's name in the storage; with several spaces ``NAME/SPACE``.
         storage: a journal file or a URL, see `structpred.tuning.storage.open_storage`; ``tuning.journal`` beside the
@@ -170,8 +161,8 @@ def tune(
         root: the folder of run folders.
         workers: trials at once, each in a process of one thread; one is trained in a thread of this process.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        executor: train on this instead of processes of our own, such as that of `structpred.engine.cluster`; it must
-            see the same files. ``workers`` is still the number of trials at once.
+        executor: trains the runs instead of local processes, such as that of `structpred.engine.cluster`; it must see
+            the same files. ``workers`` is still the number of trials at once.
         lease: seconds of silence after which the driver of a study in a database counts as dead, and a waiting one
             takes over; with a journal or SQLite that happens at once.
         console: where progress is shown, if it is a terminal; the standard error by default.
@@ -194,8 +185,10 @@ def tune(
         refuse_unseen(label, "the name of a study")
         if label.endswith(MORE_SEEDS):
             raise ConfigError(f"the name of a study may not end with {MORE_SEEDS!r}, but got {label!r}")
+    if trials is None:
+        trials = max(len(grid(each, points)) for each in spaces.values()) if sampler == "grid" else TRIALS
     search = Search(
-        trials=_trials(trials, sampler, points, spaces),
+        trials=trials,
         timeout=timeout,
         seeds=tuple(seeds),
         sampler=sampler,  # type: ignore[arg-type]  # coerced and checked by its class
@@ -205,30 +198,22 @@ def tune(
         more_seeds=more_seeds,
         draw=draw,
     )
-    place = default_storage(Path(root)) if storage is None else str(storage)
-    console = console or Console(stderr=True)
+    place, console = str(Path(root, "tuning.journal") if storage is None else storage), console or Console(stderr=True)
 
     def opened_studies() -> list[Study]:
         return [Study.open(each, space, search, kept) for each, space in spaces.items()]
 
     with opened(place) as kept, signals() as stopping:
-        studies = opened_studies()
-        waiting = partial(console.print, soft_wrap=True, markup=False, highlight=False)
-        names = [study.main.study for study in studies]
-        with claimed(place, kept, names, lease, waiting=waiting, stopping=stopping) as lost:
-            studies = opened_studies()  # another driver may have begun them meanwhile
+        say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
+        held = [study.main.study for study in opened_studies()]
+        with claimed(place, kept, held, lease, waiting=say, stopping=stopping) as lost:
+            studies = opened_studies()  # again, as another driver may have begun them meanwhile
             if not all(queue.over() for study in studies for queue in study.queues()):
                 for study in studies:  # workers are quiet
                     encoder = study.experiment.model.encoder()
                     warn_of_unknown(study.splits, Tokenizer.of(study.splits.train, encoder))
                 experiments = [study.experiment for study in studies]
                 with open_engine(experiments, Path(root), device, workers, executor) as engine:
-                    StudyRunner(studies, ExecutionContext(engine, stopping, lost), console).run(workers)
+                    StudyRunner(studies, engine, console, stopping, lost).run(workers)
         results = {label: Result.of(study) for label, study in zip(labels, studies, strict=True)}
         return Tuning(results, {study.name: study.importances() for study in studies}, place)
-
-
-def _trials(trials: int | None, sampler: str, points: int, spaces: Mapping[str, Space]) -> int:
-    if trials is not None:
-        return trials
-    return max(len(grid(space, points)) for space in spaces.values()) if sampler == "grid" else TRIALS

@@ -138,7 +138,7 @@ def test_a_space_that_is_not_the_stored_one_is_refused_in_one_line(capsys: pytes
     assert main(["tune", *SMALL, "optimiser.lr=0.001..0.01", *QUICK[:2], "--finalists", "0"]) == 0
     assert main(["tune", *SMALL, "optimiser.lr=0.001..0.02", *QUICK[:2], "--finalists", "0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "searches optimiser.lr from 0.001 to 0.01, but this one from 0.001 to 0.02" in line
+    assert "has parameter optimiser.lr = from 0.001 to 0.01, but this one has from 0.001 to 0.02" in line
 
 
 UNTRAINED = [word for word in SMALL if not word.startswith("trainer.epochs=")]
