@@ -23,7 +23,7 @@ from structpred.text import file_stems, plain
 _WRITTEN = "Written by ``structpred tune``."
 _SEAL = re.compile(rb"# SHA-256 of the lines above: ([0-9a-f]{64}); of the JSON beside: ([0-9a-f]{64})\n\Z")
 _TAKEN = {"replace", "compare", "import_module", "TUNED", "experiments", "report"}
-"""What the module calls its own things."""
+"""Names that the module defines itself."""
 
 _MODULE = '''"""{question}
 
@@ -85,7 +85,7 @@ def module(experiment: Experiment, *, name: str, stem: str, budget: str, seeds: 
 
 
 def _quoted(text: str) -> str:
-    """The text as it must stand between triple quotes, where a quote or a backslash would mean something."""
+    """The text escaped for a triple-quoted string."""
     return plain(text).replace("\\", r"\\").replace('"', r"\"")
 
 
@@ -107,7 +107,7 @@ def write(folder: Path, stem: str, *, module: str, config: str) -> tuple[Path, P
         The paths of the JSON file and of the module.
     """
     path = folder / f"{stem}.json"
-    path.unlink(missing_ok=True)  # whoever is killed in between leaves none, and not one that belongs to another module
+    path.unlink(missing_ok=True)  # a process that is killed in between leaves no JSON rather than another module's
     seal = f"# SHA-256 of the lines above: {_digest(module.encode())}; of the JSON beside: {_digest(config.encode())}\n"
     written = write_atomically(folder / f"{stem}.py", f"{module}{seal}")
     return write_atomically(path, config), written
@@ -154,7 +154,7 @@ def _digest(content: bytes) -> str:
 
 
 def _local_names(classes: Sequence[type], taken: Collection[str]) -> dict[type, str]:
-    """What each class is called in a module that has other names already; equal names are told apart by numbers."""
+    """A name for each class in a module where some names are taken; equal names are numbered."""
     names: dict[type, str] = {Experiment: "Experiment"}
     for each in classes:
         outer, dot, inner = each.__qualname__.partition(".")

@@ -47,9 +47,8 @@ class Figure:
     """A drawing, shown where drawings can be shown.
 
     Attributes:
-        draw: makes an ``<svg>`` element without references to anything outside it; drawing is slow, so it waits until
-            somebody shows the figure.
-        caption: what it shows, also for those who cannot see it.
+        draw: makes a self-contained ``<svg>`` element; drawing is slow, so it is called only where the figure is shown.
+        caption: describes the figure, also for readers who cannot see it.
         file: the name of a file beside the report that holds it too, so that Markdown can show it; empty for none.
     """
 
@@ -60,7 +59,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, of level 2 or 3, and what stands below it."""
+    """A heading of level 2 or 3 and the blocks below it."""
 
     title: str
     blocks: tuple[Sentences | Table | Figure, ...]
@@ -76,7 +75,7 @@ class Document:
 
     @property
     def pictures(self) -> dict[str, Figure]:
-        """The figures that have files of their own, by the names of these."""
+        """The figures that have files of their own, by file name."""
         blocks = [block for section in self.sections for block in section.blocks]
         return {block.file: block for block in blocks if isinstance(block, Figure) and block.file}
 

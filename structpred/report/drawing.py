@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from structpred.statistics import estimate
 from structpred.text import plain
@@ -59,7 +61,7 @@ def looks(arms: Sequence[str]) -> dict[str, Look]:
 
 @contextmanager
 def drawing(inches: tuple[float, float], salt: str) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one empty pair of axes, in our style; texts that tell drawings of a page apart are its ``salt``."""
+    """A figure with one empty pair of axes, in our style; the ``salt`` tells the drawings of a page apart."""
     with plain_figure(inches, salt) as figure:
         axes = figure.add_subplot()
         style(axes)
@@ -113,6 +115,13 @@ def chart(draw: Callable[[Axes], None], inches: tuple[float, float], salt: str, 
         return svg(figure)
 
 
+def log_axis(axis: Axis, ticks: Sequence[float] = (1, 2, 5)) -> None:
+    """Plain numbers at some multiples of each power of ten, for an axis that is logarithmic."""
+    axis.set_major_locator(LogLocator(subs=ticks))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 def draw_estimate(axes: Axes, x: float, values: Sequence[float], colour: str) -> None:
     """A dot for every value above ``x``; several also have their mean as a bar and its 95 % interval as a line."""
     axes.plot([x] * len(values), values, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0, zorder=2)
@@ -135,7 +144,7 @@ def svg(figure: Figure) -> str:
 
 
 def wrapped(name: str) -> str:
-    """A name of users on up to three lines, as an axis or a legend has room for it."""
+    """A user's name for an arm on up to three lines, for an axis or a legend."""
     return "\n".join(textwrap.wrap(plain(name), _NAME_WIDTH, max_lines=_NAME_LINES, placeholder=" …"))
 
 

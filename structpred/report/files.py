@@ -3,25 +3,26 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from structpred.errors import ConfigError, RunError
+from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.files import write_atomically
 from structpred.report import html, markdown
 from structpred.report.document import Document
 from structpred.report.drawing import standalone
 
+Kept = TypeVar("Kept")
 FORMAT = 1
-"""Of every results.json."""
+"""Version of every results.json."""
 RESULTS, MARKDOWN, HTML = "results.json", "report.md", "report.html"
 PICTURE = "report.svg"
 """Only beside reports of several panels."""
 
 PANELS = {"format", "panels"}
 _KEYS = ({"format", "arms"}, PANELS, {"format", "studies"}, {"average", "tasks"})
-"""What the results of a comparison, of tuning, and of arms across tasks have in common with those of nobody else."""
+"""Keys by which the results of a comparison, of panels, of tuning and of arms across tasks are recognised."""
 
 
 def write_files(folder: Path | str, document: Document, results: str) -> tuple[Path, ...]:
@@ -36,7 +37,7 @@ def write_files(folder: Path | str, document: Document, results: str) -> tuple[P
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     if PICTURE not in files and _report(place / RESULTS).keys() >= PANELS:
-        (place / PICTURE).unlink(missing_ok=True)  # that of the report which this one replaces
+        (place / PICTURE).unlink(missing_ok=True)  # of the report that this one replaces
     return tuple(write_atomically(place / name, text) for name, text in files.items())
 
 
@@ -63,7 +64,7 @@ def refuse_others(folder: Path | str, *pictures: str) -> None:
 
 
 def _report(results: Path) -> dict[str, object]:
-    """What is kept of a report; empty where there is none."""
+    """The results of a report; empty where there are none."""
     try:
         tree = json.loads(results.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -72,7 +73,7 @@ def _report(results: Path) -> dict[str, object]:
 
 
 def results_in(file: Path) -> dict[str, Any]:
-    """What a ``results.json`` holds.
+    """The tree in a ``results.json``.
 
     Raises:
         RunError: it cannot be read, or no report wrote it.
@@ -87,6 +88,21 @@ def results_in(file: Path) -> dict[str, Any]:
     if not known or tree.get("format", FORMAT) != FORMAT:
         raise RunError(f"{file}: expected a {RESULTS} of format {FORMAT}; write the report again")
     return tree
+
+
+def readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
+    """What ``read`` makes of the tree in a ``results.json``.
+
+    Raises:
+        RunError: the file cannot be read, or holds no report of the kind that ``read`` takes.
+    """
+    tree = results_in(file)
+    try:
+        return read(tree)
+    except StructpredError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{file} holds no report ({type(error).__name__}: {error}); write the report again") from error
 
 
 def written(tree: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""A document as one HTML file that needs nothing else: style and drawings are inside it, scripts there are none."""
+"""A document as one self-contained HTML file: style and drawings are inline, and there are no scripts."""
 
 import html
 from collections.abc import Sequence

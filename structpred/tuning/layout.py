@@ -1,16 +1,17 @@
 """The layout of a report on one study or several: sections, tables, figures and what they draw."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import optuna
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
-from structpred.report.drawing import COLOURS, INK, chart, draw_estimate
+from structpred.report.drawing import COLOURS, INK, chart, draw_estimate, log_axis
 from structpred.statistics import Estimate, estimate, fixed
 from structpred.text import plain
 from structpred.tuning.outcomes import Conventions, Importances, Outcome, Result, conventions
@@ -27,7 +28,6 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
         results: one a study.
         importances: how much each parameter matters, by study.
     """
-    told = tuple(sentence for result in results for sentence in conclusion(result))
     tempered = [result for result in results if _temperature(result, result.best)]
     here = environment()
     packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
@@ -35,7 +35,7 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
     return Document(
         title=f"Tuning: {results[0].name if len(results) == 1 else f'{len(results)} studies'}",
         sections=(
-            Section("Conclusion", (Sentences(told, lead=True),)),
+            Section("Conclusion", (Sentences(tuple(itertools.chain(*map(conclusion, results))), lead=True),)),
             *((Section("The best temperature of each study", (_temperatures(tempered),)),) if tempered else ()),
             Section("Budget", (Sentences(budget(results)),)),
             *(
@@ -51,11 +51,10 @@ def _trials(result: Result) -> Table:
     """A row a trial, the finished ones first and the best of them first."""
     dev = f"dev {result.metric.name} (%)"
     cells: list[tuple[Column, Callable[[Outcome], str]]] = [(Column("trial"), lambda each: str(each.number))]
-    for name in result.distributions:
-        cells.append((Column(short(name)), lambda each, name=name: number(each.parameters.get(name, ""))))
+    cells += [(Column(short(name)), partial(_parameter, name)) for name in result.distributions]
     if _temperature(result, result.best):
-        for i, title in enumerate(("τ literal", *_TEMPERATURES[1:])):
-            cells.append((Column(title), lambda each, i=i: _value(_temperature(result, each), i)))
+        titles = ("τ literal", *_TEMPERATURES[1:])
+        cells += [(Column(title), partial(_convention, result, i)) for i, title in enumerate(titles)]
     cells += [
         (Column("state", numeric=False), lambda each: each.state),
         (Column("seeds"), lambda each: str(len(each.fresh)) if each.scores else ""),
@@ -80,6 +79,16 @@ def _trials(result: Result) -> Table:
     )
 
 
+def _parameter(name: str, each: Outcome) -> str:
+    return number(each.parameters.get(name, ""))
+
+
+def _convention(result: Result, i: int, each: Outcome) -> str:
+    temperature = _temperature(result, each)
+    value = temperature[i] if temperature else ""
+    return "-" if value is None else number(value)
+
+
 def _reached(each: Outcome) -> int:
     """The epoch that a trial without a final score had reached, by greedy decoding; 0 for others."""
     return 0 if each.scores else max(each.epochs, default=0)
@@ -96,16 +105,14 @@ def _note(result: Result, each: Outcome, kept: tuple[Outcome, ...]) -> str:
 def _temperatures(results: Sequence[Result]) -> Table:
     """τ* of each study that has one, with the trials that cannot be told from it."""
     columns = [Column("study", numeric=False), *(Column(f"τ* {name}") for name in _TEMPERATURES)]
-    columns += [
-        *(Column(f"{name}, not distinguishable") for name in _TEMPERATURES),
-        Column("dev metric", numeric=False),
-    ]
+    columns += [Column(f"{name}, not distinguishable") for name in _TEMPERATURES]
+    columns += [Column("dev metric", numeric=False)]
     rows = []
     for result in results:
         best = result.finished[0]
         near = [found for each in not_worse(result) if (found := _temperature(result, each))]
         tied = f", {len(result.tied)} trials tie" if len(result.tied) > 1 else ""
-        values = [_value(_temperature(result, best), i) for i in range(3)]
+        values = [_convention(result, i, best) for i in range(3)]
         spans = [_span(found[i] for found in near) for i in range(3)]
         rows.append((result.name, *values, *spans, f"{result.metric.name} {_mean(best)}{tied}"))
     return Table(tuple(columns), tuple(rows))
@@ -113,12 +120,6 @@ def _temperatures(results: Sequence[Result]) -> Table:
 
 def _temperature(result: Result, outcome: Outcome | None) -> Conventions | None:
     return None if outcome is None else conventions(outcome.experiment, result.labels)
-
-
-def _value(temperature: Conventions | None, i: int) -> str:
-    if temperature is None:
-        return ""
-    return "-" if temperature[i] is None else number(temperature[i])
 
 
 def _span(values: Iterable[float | None]) -> str:
@@ -162,9 +163,7 @@ def _slice(result: Result, found: Optimum, label: str) -> str:
                 draw_estimate(axes, each.parameters[found.parameter], each.fresh, colour)
         if log:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_locator(NullLocator())
+            log_axis(axes.xaxis)
         axes.yaxis.set_major_locator(MaxNLocator(6))
 
     title = f"{short(found.parameter)}{', log scale' if log else ''}"

@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from structpred.config import components
-from structpred.config import encode as tree_of
-from structpred.errors import ConfigError, RunError, StructpredError
+from structpred.config import components, encode
+from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.payoffs.base import Payoff
-from structpred.report.files import results_in
+from structpred.report.files import readable
 from structpred.results import KeptMeasure, Measure
-from structpred.task import loaded
 from structpred.training.data import EncodedData
-from structpred.tuning.search import Numeric, Search, probed
+from structpred.tuning.search import Numeric, Search
 from structpred.tuning.studies import Study
 from structpred.tuning.trials import DIED, REASON, given_up
 
@@ -108,12 +106,11 @@ class Result:
     @classmethod
     def of(cls, study: Study) -> "Result":
         """Read a study."""
-        experiment, distributions = probed(study.space)
         scores = study.scores()
         outcomes = tuple(_outcome(study, trial, scores[trial.number]) for trial in study.trials())
-        lost = given_up(study.main.trials())
-        labels = EncodedData.of(loaded(experiment.task), experiment.model).training.sizes.num_labels
-        return cls(study.name, study.metric, study.search, distributions, outcomes, lost, labels, len(study.main))
+        labels = EncodedData.of(study.splits, study.experiment.model).training.sizes.num_labels
+        name, metric, search, space, main = study.name, study.metric, study.search, study.distributions, study.main
+        return cls(name, metric, search, space, outcomes, given_up(main.trials()), labels, len(main))
 
     @property
     def finished(self) -> tuple[Outcome, ...]:
@@ -159,10 +156,10 @@ class Result:
             "name": self.name,
             "metric": self.metric.name,
             "measure": {field.name: getattr(self.metric, field.name) for field in fields(KeptMeasure)},
-            "search": tree_of(self.search),
+            "search": encode(self.search),
             "distributions": {name: json.loads(distribution_to_json(d)) for name, d in self.distributions.items()},
             "labels": self.labels,
-            "best": None if self.best is None else tree_of(self.experiment),
+            "best": None if self.best is None else encode(self.experiment),
             "tied": [each.number for each in self.tied] if len(self.tied) > 1 else [],
             "trials": [self._trial(each) for each in self.outcomes],
             "given up": self.given_up,
@@ -185,16 +182,11 @@ def read(file: Path) -> tuple[dict[str, Result], Importances]:
         RunError: the file cannot be read, or holds no report of tuning.
         ConfigError: an experiment cannot be made by this version of the code.
     """
-    tree = results_in(file)
-    try:
-        return {name: _result(node) for name, node in tree["studies"].items()}, tree.get("importances", {})
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, StructpredError):
-            raise
-        raise RunError(
-            f"{file} holds no whole report of tuning ({type(error).__name__}: {error}); write it again by the same "
-            "structpred tune command"
-        ) from error
+    return readable(file, _kept_studies)
+
+
+def _kept_studies(tree: dict[str, Any]) -> tuple[dict[str, Result], Importances]:
+    return {name: _result(node) for name, node in tree["studies"].items()}, tree.get("importances", {})
 
 
 def _result(node: dict[str, Any]) -> Result:

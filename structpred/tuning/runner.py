@@ -3,8 +3,8 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean, median
 
 import optuna
@@ -17,42 +17,19 @@ from structpred.engine import Engine, Handle
 from structpred.engine.coordination import read_epochs
 from structpred.engine.worker import Outcome, failed
 from structpred.errors import Interrupted, RunError
-from structpred.experiment import Experiment
 from structpred.metrics import Metric
 from structpred.results import RunResult
 from structpred.runs import Folder, Run
-from structpred.task import Task, loaded
+from structpred.task import loaded
 from structpred.tuning.outcomes import STATES
 from structpred.tuning.studies import SECONDS, Study, scores_of
 from structpred.tuning.summary import number, short
-from structpred.tuning.trials import INTERRUPTED, REASON, RUN, SCORES, TrialQueue
+from structpred.tuning.trials import INTERRUPTED, REASON, RUN, SCORES, VOID, Ask, TrialQueue
 
 ENOUGH = 4
 """Finished trials that it takes to call another one hopeless."""
 LOOK, SAVE = 0.3, 10.0
 """Seconds between looks at the runs under way, and between notes of the time that was spent."""
-
-
-@dataclass
-class ExecutionContext:
-    """Where the runs of trials are trained.
-
-    Attributes:
-        engine: trains them.
-        stopping: asked often; True ends the study, and each run under way with a checkpoint.
-        lost: True once another driver has taken a study over.
-    """
-
-    engine: Engine
-    stopping: Callable[[], bool] = lambda: False
-    lost: Callable[[], bool] = lambda: False
-    _digest: tuple[Task, str] | None = None
-
-    def folder(self, experiment: Experiment) -> Folder:
-        """Where the run of an experiment is, or will be."""
-        if self._digest is None or self._digest[0] != experiment.task:
-            self._digest = experiment.task, loaded(experiment.task).digest
-        return Folder(self.engine.root / experiment.identity(self._digest[1])[:16])
 
 
 class RunningTrial:
@@ -64,11 +41,11 @@ class RunningTrial:
         study: the study of the trial.
         queue: one of the study's two, the trial's.
         trial: the trial.
-        context: where runs are trained.
+        engine: trains the runs.
     """
 
-    def __init__(self, study: Study, queue: TrialQueue, trial: optuna.Trial, context: ExecutionContext) -> None:
-        self.study, self.queue, self.trial, self.context = study, queue, trial, context
+    def __init__(self, study: Study, queue: TrialQueue, trial: optuna.Trial, engine: Engine) -> None:
+        self.study, self.queue, self.trial, self.engine = study, queue, trial, engine
         self.handle: Handle | None = None
         self.began = time.monotonic()
         self._scores: dict[int, float] = {}
@@ -89,7 +66,7 @@ class RunningTrial:
         except (OptunaError, OSError):  # the machine's trouble, not the trial's
             raise
         except Exception as error:  # noqa: BLE001 - the space is a user's code: the reason is kept
-            self._end(failed(error, Folder(self.context.engine.root / "tracebacks")).failure)
+            self._end(failed(error, Folder(self.engine.root / "tracebacks")).failure)
 
     @property
     def name(self) -> str:
@@ -99,12 +76,12 @@ class RunningTrial:
 
     def look(self) -> None:
         """Report the epochs so far but the last one, and withdraw the run if the pruner says so."""
-        if self.handle is not None and not self._scores:
+        if self.handle is not None and self.queue is self.study.main and not self._scores:
             epochs = read_epochs(self.handle.folder, self.study.metric.name)
             last = max(epochs, default=0) if self.handle.folder.finished else self.experiment.trainer.epochs
             self._report({epoch: score for epoch, score in epochs.items() if epoch < last}, prune=True)
             if self._pruned and not self.handle.cancelled:
-                self.context.engine.cancel(self.handle)
+                self.engine.cancel(self.handle)
 
     def take(self, outcome: Outcome) -> None:
         """Take in how the present run ended, and submit the next one or end the trial."""
@@ -117,11 +94,11 @@ class RunningTrial:
         elif outcome.failure:
             self._end(outcome.failure)
         else:
-            self._score(result_of(self.handle))
+            self._score(result_of(self.handle, self.study.metric))
 
     def _score(self, result: RunResult) -> None:
         metric, study, complete = self.study.metric, self.queue.study, (TrialState.COMPLETE,)
-        self._report({epoch.epoch: epoch.dev[metric.name] for epoch in result.history}, prune=False)
+        self._report({e.epoch: e.dev[metric.name] for e in result.history if metric.name in e.dev}, prune=False)
         self._scores[self.seeds.pop(0)] = result.scores["dev"][metric.name]
         self.trial.set_user_attr(SCORES, {str(seed): score for seed, score in self._scores.items()})
         count, value = len(self._scores), fmean(self._scores.values())
@@ -137,10 +114,12 @@ class RunningTrial:
 
     def _submit(self) -> None:
         experiment = replace(self.experiment, seed=self.seeds[0])
-        folder = self.context.folder(experiment)
+        same = experiment.task == self.study.experiment.task
+        data = self.study.splits.digest if same else loaded(experiment.task).digest
+        folder = Folder(self.engine.root / experiment.identity(data)[:16])
         self.trial.set_user_attr(RUN, folder.path.name)
         self._report(read_epochs(folder, self.study.metric.name), prune=False)  # judged when they were trained
-        self.handle = self.context.engine.submit(experiment, folder)
+        self.handle = self.engine.submit(experiment, folder)
 
     def _report(self, epochs: Mapping[int, float], *, prune: bool) -> None:
         """Report the epochs that are new, and let the pruner judge them or not."""
@@ -153,13 +132,13 @@ class RunningTrial:
                 self._pruned = epoch if prune and self.trial.should_prune() else 0
 
     def _end(self, why: str, state: TrialState = TrialState.FAIL) -> None:
-        self.queue.end(self.trial, state, why)
+        self.queue.end(self.trial, why, state)
         self.handle = None
 
 
-def result_of(handle: Handle) -> RunResult:
-    """The result of a finished run."""
-    return Run.load(handle.folder.path).result
+def result_of(handle: Handle, metric: Metric) -> RunResult:
+    """The result of a finished run, scored by a metric."""
+    return Run.load(handle.folder.path).reported_by([metric]).result
 
 
 def hopeless(scores: Mapping[int, float], others: Sequence[Mapping[int, float]], metric: Metric) -> bool:
@@ -176,12 +155,14 @@ class StudyRunner:
 
     Args:
         studies: the studies, run one after the other; no other process may drive them.
-        context: where runs are trained.
+        engine: trains the runs.
         console: where progress is shown, if it is a terminal.
+        stopping: asked often; True ends the studies, and each run under way with a checkpoint.
+        lost: True once another driver has taken a study over.
     """
 
-    def __init__(self, studies: Sequence[Study], context: ExecutionContext, console: Console) -> None:
-        self.studies, self.context = studies, context
+    def __init__(self, studies: Sequence[Study], engine: Engine, console: Console, stopping: Ask, lost: Ask) -> None:
+        self.studies, self.engine, self.stopping, self.lost = studies, engine, stopping, lost
         self.console = console if console.is_terminal else Console(quiet=True)
         self.running: list[RunningTrial] = []
         self.seconds = {study.name: study.seconds() for study in studies}
@@ -192,7 +173,7 @@ class StudyRunner:
         """Run trials, at most ``workers`` at once.
 
         Raises:
-            Interrupted: the context's ``stopping`` returned True; trials under way are put back.
+            Interrupted: ``stopping`` returned True; trials under way are put back.
             RunError: the machine failed, such as a full disk, or another driver has taken a study over.
             OptunaError: the storage failed; `structpred.tuning.storage.opened` makes a `RunError` of it.
         """
@@ -200,7 +181,8 @@ class StudyRunner:
             self._queue(study)
         owned = [trial for study in self.studies for queue in study.queues() for trial in queue.owned()]
         ended = sum(trial.state.is_finished() for trial in owned)
-        total = sum(study.search.runs(len(study.main)) for study in self.studies)
+        rules, counts = self.studies[0].search, [len(study.main) for study in self.studies]
+        total = sum(count + min(rules.finalists, count) * rules.more_seeds for count in counts)
         with Overview(self.console, ended, total) as shown:
             try:
                 while self._start(workers, shown) or self.running:
@@ -208,7 +190,7 @@ class StudyRunner:
             except BaseException:
                 for trial in self.running:
                     with contextlib.suppress(OptunaError, OSError, UpdateFinishedTrialError, ValueError):
-                        trial.queue.void(trial.trial, INTERRUPTED)
+                        trial.queue.end(trial.trial, INTERRUPTED, attribute=VOID)
                 raise
             finally:
                 with contextlib.suppress(OptunaError, OSError):
@@ -216,38 +198,31 @@ class StudyRunner:
 
     def _look(self, shown: Overview) -> None:
         """Look at every trial under way once."""
-        ended = self.context.engine.wait(LOOK)
+        ended = self.engine.wait(LOOK)
         self._count_seconds(save=time.monotonic() - self._saved >= SAVE)
         for trial in list(self.running):
             trial.look()
             if trial.handle in ended and trial.handle is not None and trial.handle.outcome is not None:
                 trial.take(trial.handle.outcome)
             self._show(trial, shown)
-        if self.context.stopping():
+        if self.stopping():
             raise Interrupted
-        if self.context.lost():
+        if self.lost():
             raise RunError("another command has taken the study over, because this one was silent for too long")
 
     def _start(self, workers: int, shown: Overview) -> bool:
         """Start trials while there is room for them; False where nothing was left to start."""
         limit = self.studies[0].search.timeout
         while len(self.running) < workers and (limit is None or sum(self.seconds.values()) < limit):
-            started = next(filter(None, map(self._next, self.studies)), None)
-            if started is None:
+            queues = ((study, self._queue(study)) for study in self.studies)
+            asked = ((study, queue, trial) for study, queue in queues if (trial := queue.ask()) is not None)
+            if (found := next(asked, None)) is None:
                 return False
+            started = RunningTrial(*found, self.engine)
+            started.begin()
             self.running.append(started)
             self._show(started, shown)
         return bool(self.running)
-
-    def _next(self, study: Study) -> RunningTrial | None:
-        """The next trial of a study, begun; None where there is none at present."""
-        queue = self._queue(study)
-        trial = queue.ask()
-        if trial is None:
-            return None
-        running = RunningTrial(study, queue, trial, self.context)
-        running.begin()
-        return running
 
     def _queue(self, study: Study) -> TrialQueue:
         """The study's trials; once they are over, its finalists under more seeds."""

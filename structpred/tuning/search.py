@@ -54,10 +54,6 @@ class Search(Config):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"tuning needs one seed or more, each once, but got {list(self.seeds)}")
 
-    def runs(self, trials: int) -> int:
-        """Number of entries of a study of ``trials`` trials: these, and its finalists under more seeds."""
-        return trials + min(self.finalists, trials) * self.more_seeds
-
     @property
     def later_seeds(self) -> tuple[int, ...]:
         """The seeds that finalists are run under besides `seeds`."""

@@ -15,7 +15,7 @@ Value = str | int | float | bool | None
 
 @runtime_checkable
 class Suggest(Checkable, Protocol):
-    """What a space may ask of a trial; Optuna's trials offer it."""
+    """The methods of a trial that a space may call; Optuna's trials have them."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -67,14 +67,13 @@ class Range:
 
     def suggest(self, trial: Suggest) -> Value:
         """The trial's value; the parameter bears the field's dotted name."""
-        if self.choices:
-            chosen: Value = trial.suggest_categorical(self.field, self.choices)
-            return chosen
-        assert self.low is not None
-        assert self.high is not None
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(self.field, self.low, self.high, log=self.log)
-        return trial.suggest_float(self.field, float(self.low), float(self.high), log=self.log)
+        low, high = self.low, self.high
+        if isinstance(low, int) and isinstance(high, int):
+            return trial.suggest_int(self.field, low, high, log=self.log)
+        if low is not None and high is not None:
+            return trial.suggest_float(self.field, float(low), float(high), log=self.log)
+        chosen: Value = trial.suggest_categorical(self.field, self.choices)
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Over:
 
     Attributes:
         base: the experiment.
-        ranges: what is searched.
+        ranges: the fields that are searched.
 
     Raises:
         ConfigError: a field that the base does not have, or one named twice.
@@ -113,7 +112,7 @@ READY = {
     "learning-rate": Range(field="optimiser.lr", low=3e-4, high=1e-2, log=True),
     "dropout": Range(field="model.dropout", low=0.0, high=0.6),
 }
-"""What people search as a rule, by name."""
+"""Common ranges, by name."""
 
 
 def ready(name: str) -> Range:
@@ -122,8 +121,7 @@ def ready(name: str) -> Range:
     Raises:
         ConfigError: there is none.
     """
-    by_field = {each.field: each for each in READY.values()}
-    known = READY | by_field
+    known = READY | {each.field: each for each in READY.values()}
     if name not in known:
         raise ConfigError(f"there is no ready range {name!r}; {nearest(name, [*READY])}")
     return known[name]

@@ -34,11 +34,6 @@ _LONGEST = 2**20
 """Most bytes of the first record of a journal."""
 
 
-def default_storage(root: Path) -> str:
-    """The journal file beside the runs."""
-    return str(root / "tuning.journal")
-
-
 @contextmanager
 def opened(place: str) -> Iterator[BaseStorage]:
     """A storage for the time of a block; see `open_storage`.
@@ -140,7 +135,8 @@ def _proxy(place: str) -> BaseStorage:
 
 def _database(place: str) -> BaseStorage:
     scheme, rest = place.split("://", 1)
-    _refuse_foreign_database(place, file_of(place))
+    if (path := file_of(place)) is not None:
+        _refuse_foreign_database(place, path)
     for delay in (0.2, 0.4, 0.6, 0.8, None):
         try:
             return RDBStorage(f"{DRIVERS.get(scheme, scheme)}://{rest}")
@@ -154,35 +150,30 @@ def _database(place: str) -> BaseStorage:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _refuse_foreign_database(url: str, path: Path | None) -> None:
+def _refuse_foreign_database(url: str, path: Path) -> None:
     """Look at an SQLite file without writing: Optuna would add its tables to any database.
 
     Raises:
         ConfigError: the file is no database of studies, or stands in no folder.
         RunError: it cannot be read.
     """
-    if path is None:
-        return
     if not path.parent.is_dir():
         raise ConfigError(f"{url} must stand in a folder, but there is no {path.parent}; make it first")
     if path.is_dir():
         raise ConfigError(f"{url} must name a file, but {path} is a folder; name a file in it")
-    tables = _tables(path) if path.exists() else set()
-    if tables and not {"studies", "trials", "version_info"} <= tables:
-        raise ConfigError(
-            f"{path} is a database of something else, with the tables {', '.join(sorted(tables)[:5])}, and is left as "
-            "it is; name another file"
-        )
-
-
-def _tables(path: Path) -> set[str]:
+    if not path.exists():
+        return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
-            return {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     except sqlite3.Error as error:
         if "not a database" in str(error):
             raise ConfigError(f"{path} is no SQLite database, and is left as it is; name another file") from None
         raise RunError(f"{path} cannot be read: {error}") from error
+    tables = [str(name) for (name,) in rows]
+    if tables and not {"studies", "trials", "version_info"} <= set(tables):
+        others = f"{path} is a database of something else, with the tables {', '.join(tables[:5])},"
+        raise ConfigError(f"{others} and is left as it is; name another file")
 
 
 def _journal(path: Path) -> JournalStorage:
@@ -196,9 +187,8 @@ def _journal(path: Path) -> JournalStorage:
     except OSError as error:
         raise RunError(f"{path} cannot be used as a journal file: {os_error_message(error)}") from error
     except Exception as error:  # Optuna replays the records and may fail in any way
-        raise RunError(
-            f"{path} is a journal of studies, but {_damage(path)}; restore a copy of it, or name another file"
-        ) from error
+        damage = _damage(path)
+        raise RunError(f"{path} is a journal of studies, but {damage}; restore a copy or name another file") from error
 
 
 def _refuse_foreign_file(path: Path) -> None:
@@ -215,17 +205,11 @@ def _refuse_foreign_file(path: Path) -> None:
     with path.open("rb") as stream:
         first = stream.readline(_LONGEST)
     if first.startswith(_SQLITE):
-        raise ConfigError(
-            f"{path} is an SQLite database, but a path without a prefix names a journal file; write "
-            f"sqlite:///{path.as_posix()}"
-        )
+        raise ConfigError(f"{path} is an SQLite database, not a journal; write sqlite:///{path.as_posix()}")
     record = _record(first)
     begins = record.get("op_code") == 0 and all(isinstance(record.get(n), str) for n in ("worker_id", "study_name"))
     if first and not (begins if first.endswith(b"\n") else first.startswith(_BEGINNING)):
-        raise ConfigError(
-            f"{path} holds something else than a journal of studies, and is left as it is; name another file, or a "
-            "database by its URL"
-        )
+        raise ConfigError(f"{path} holds something else than a journal of studies, and is left as it is; name another")
 
 
 def _record(line: bytes) -> dict[str, Any]:

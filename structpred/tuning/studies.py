@@ -2,20 +2,24 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
 from structpred.metrics import Metric
-from structpred.task import loaded
+from structpred.task import Splits, loaded
+from structpred.training.evaluation import check_metrics
 from structpred.tuning.search import Search, grid, probed, pruner_for, signature
 from structpred.tuning.spaces import Space
 from structpred.tuning.trials import SCORES, TrialQueue, owners
@@ -36,7 +40,10 @@ class Study:
         search: its budget and rules.
         main: its trials.
         storage: where it is kept.
-        metric: the metric that is optimised, on dev.
+        metric: the metric that is optimised, on dev: the first one that the experiments are reported by.
+        experiment: the experiment in the middle of the space.
+        distributions: the parameters of the space.
+        splits: the data of that experiment's task.
     """
 
     name: str
@@ -45,24 +52,32 @@ class Study:
     main: TrialQueue
     storage: BaseStorage
     metric: Metric
+    experiment: Experiment
+    distributions: Mapping[str, BaseDistribution]
+    splits: Splits
 
     @classmethod
     def open(cls, name: str, space: Space, search: Search, storage: BaseStorage) -> "Study":
         """Open a study, or begin it.
 
         Raises:
-            ConfigError: the space cannot be searched, or is not the one that the stored study searches.
+            ConfigError: the space cannot be searched, its metrics do not fit the task, or the stored study searches
+                another one or by another metric.
         """
-        experiment, _ = probed(space)
-        metric = experiment.task.metrics[0]
+        experiment, distributions = probed(space)
+        metric, splits = experiment.reported[0], loaded(experiment.task)
+        check_metrics(experiment.metrics, splits, experiment.task)
+        direction = f"{'higher' if metric.higher_is_better else 'lower'} is better"
+        own = metric.name in {each.name for each in experiment.task.metrics}  # as in studies of earlier versions
         mine = signature(space) | {
             "seeds": ", ".join(map(str, search.seeds)),
-            "metric": f"{metric.name}, {'higher' if metric.higher_is_better else 'lower'} is better",
-            "data": loaded(experiment.task).digest,
+            "metric": f"{metric.name}, {direction}" if own else f"{metric.name}, {direction}, {metric.signature}",
+            "data": splits.digest,
         }
         study = _stored(storage, name, metric, pruner_for(search, experiment.trainer.epochs))
         _refuse_another_space(study, mine)
-        return cls(name, space, search, TrialQueue(study, search, _fixed(space, search)), storage, metric)
+        main = TrialQueue(study, search, _fixed(space, search))
+        return cls(name, space, search, main, storage, metric, experiment, distributions, splits)
 
     @cached_property
     def more(self) -> TrialQueue:
@@ -78,9 +93,19 @@ class Study:
         return [self.main, self.more] if self.search.finalists and self.main.over() else [self.main]
 
     def seconds(self) -> float:
-        """Seconds that its drivers have counted while a trial was running, over all restarts."""
-        stored: float | None = self.main.study.user_attrs.get(SECONDS)
-        return _seconds_of_earlier_versions(self.main.trials()) if stored is None else stored
+        """Seconds during which at least one trial was running, as drivers have counted them over all restarts.
+
+        Drivers of earlier versions counted nothing; their trials tell by the clocks of their workers.
+        """
+        if (stored := self.main.study.user_attrs.get(SECONDS)) is not None:
+            return float(stored)
+        done = [trial for trial in self.main.trials() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        spans = [(t.datetime_start, t.datetime_complete) for t in done if t.datetime_start and t.datetime_complete]
+        total, reached = 0.0, datetime.min
+        for start, end in sorted(spans):
+            total += max((end - max(start, reached)).total_seconds(), 0.0)
+            reached = max(reached, end)
+        return total
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that count, in the order of their slots."""
@@ -129,19 +154,8 @@ def value_of(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _seconds_of_earlier_versions(trials: Sequence[FrozenTrial]) -> float:
-    """Seconds during which at least one trial was running that ended well, by the clocks of its workers."""
-    done = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    spans = [(t.datetime_start, t.datetime_complete) for t in done if t.datetime_start and t.datetime_complete]
-    total, reached = 0.0, datetime.min
-    for start, end in sorted(spans):
-        total += max((end - max(start, reached)).total_seconds(), 0.0)
-        reached = max(reached, end)
-    return total
-
-
 def _stored(storage: BaseStorage, name: str, metric: Metric, pruner: BasePruner) -> optuna.Study:
-    direction = "maximize" if metric.higher_is_better else "minimize"
+    direction = StudyDirection.MAXIMIZE if metric.higher_is_better else StudyDirection.MINIMIZE
     return optuna.create_study(
         storage=storage, study_name=name, direction=direction, load_if_exists=True, pruner=pruner
     )
@@ -152,10 +166,8 @@ def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
         return [{} for _ in range(search.trials)]
     points = grid(space, search.points)
     if len(points) > search.trials:
-        raise ConfigError(
-            f"the grid has {len(points)} points, but there are to be {search.trials} trials; raise trials to "
-            f"{len(points)} or lower points"
-        )
+        count, trials = len(points), f"there are to be {search.trials} trials"
+        raise ConfigError(f"the grid has {count} points, but {trials}; raise trials to {count} or lower points")
     return list(points)
 
 

@@ -174,42 +174,28 @@ def _headline(result: Result, best: Outcome) -> str:
 def _where(found: Optimum, result: Result) -> str:
     best, (low, high) = number(found.best), map(number, found.ends)
     side, end = ("lowest", low) if found.best == found.tried[0] else ("highest", high)
-    within, more = f"within the range {low} to {high}", "run more trials."
-    inside = f"the best value tried, {best}, lies inside the range {low} to {high}, but the data cannot tell whether"
+    within, tried = f"within the range {low} to {high}", f"the best value, {best}, is the {side} tried and"
+    tied = [float(each.parameters[found.parameter]) for each in result.tied if found.parameter in each.parameters]
+    unclear = f"the best value tried, {best}, lies {within}, but the data cannot tell whether the optimum does"
+    sides = {"lower": found.low == found.tried[0], "upper": found.high == found.tried[1]}
+    open_ends = joined([name for name, is_open in sides.items() if is_open])
+    same = any(len(each.fresh) > 1 for each in result.finished)
+    noiseless = "all seeds score the same" if same else "no trial ran under two seeds, which would tell their noise"
     interval = "No interval can be given"
     if found.low is not None and found.high is not None:
         interval = f"Values from {number(found.low)} to {number(found.high)} are not distinguishable from the best"
+    more = f"run more trials. {interval}"
     said = {
         "interior": f"the optimum is interior. {interval}; trials below and above are shown to be worse, {within}",
-        "tied": f"trials from {_tied_values(found, result)} tie for the best {within}, so nothing tells where the "
-        f"optimum lies; {more} {interval}",
-        "few": f"the best value, {best}, is the outermost of too few to tell where the optimum lies {within}; {more} "
-        f"{interval}",
-        "at the edge": f"the best value, {best}, is the {side} tried and near that end of the range {low} to {high}, "
-        f"so the optimum may lie beyond; widen the range there. {interval}",
-        "outermost": f"the best value, {best}, is the {side} tried, and between it and the end of the range at {end} "
-        f"nothing was tried; {more} {interval}",
-        "no noise known": f"{inside} the optimum does: {_why_no_noise(result)}",
-        "cannot tell": f"{inside} the optimum does: nothing tried at the {_open_sides(found)} end is shown to be "
-        f"worse. {interval}",
+        "tied": f"trials from {number(min(tied))} to {number(max(tied))} tie for the best {within}; {more}",
+        "few": f"the best value, {best}, is the outermost of too few to tell where the optimum lies {within}; {more}",
+        "at the edge": f"{tried} near that end of the range {low} to {high}, so the optimum may lie beyond; widen the "
+        f"range there. {interval}",
+        "outermost": f"{tried} between it and the end of the range at {end} nothing was tried; {more}",
+        "no noise known": f"{unclear}: {noiseless}",
+        "cannot tell": f"{unclear}: nothing tried at the {open_ends} end is shown to be worse. {interval}",
     }
     return f"{short(found.parameter)}: {said[found.verdict]}."
-
-
-def _tied_values(found: Optimum, result: Result) -> str:
-    values = [float(each.parameters[found.parameter]) for each in result.tied if found.parameter in each.parameters]
-    return f"{number(min(values))} to {number(max(values))}"
-
-
-def _open_sides(found: Optimum) -> str:
-    sides = {"lower": found.low == found.tried[0], "upper": found.high == found.tried[1]}
-    return joined([side for side, is_open in sides.items() if is_open])
-
-
-def _why_no_noise(result: Result) -> str:
-    if any(len(each.fresh) > 1 for each in result.finished):
-        return "the seeds that should tell how much they matter all score the same"
-    return "no trial ran under two seeds, which would tell how much they matter"
 
 
 def _temperature(result: Result) -> tuple[str, ...]:
@@ -241,7 +227,8 @@ def _spent(result: Result) -> str:
     left = max(result.total, len(result.outcomes)) - sum(counts.values())
     unfinished = f"; {left} not run to their end" if left else ""
     put_back = f"; {result.given_up} put back after a worker had died or been stopped" if result.given_up else ""
-    return f"{result.name}: {ended or 'no trial'}{unfinished}{put_back}."
+    aim = f"{'maximises' if result.metric.higher_is_better else 'minimises'} dev {result.metric.name}"
+    return f"{result.name} {aim}: {ended or 'no trial'}{unfinished}{put_back}."
 
 
 def notes(result: Result) -> tuple[str, ...]:

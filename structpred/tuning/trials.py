@@ -101,16 +101,13 @@ class TrialQueue:
             slot = trial.user_attrs.get(SLOT, len(self))
             if slot < len(self) and owners(self.trials()).get(slot) == trial.number:
                 return trial
-            self.void(trial, SURPLUS)  # left by a larger search, which will fill the slot again, or not ours at all
+            self.end(
+                trial, SURPLUS, attribute=VOID
+            )  # left by a larger search, which will fill the slot again, or not ours at all
 
-    def void(self, trial: optuna.Trial, why: str) -> None:
-        """Give a running trial up, so that its slot is filled again."""
-        trial.set_user_attr(VOID, why)
-        self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-
-    def end(self, trial: optuna.Trial, state: TrialState, why: str) -> None:
-        """End a running trial as failed or pruned, with the reason."""
-        trial.set_user_attr(REASON, why)
+    def end(self, trial: optuna.Trial, why: str, state: TrialState = TrialState.FAIL, attribute: str = REASON) -> None:
+        """End a running trial as failed or pruned, with the reason; as `VOID` it frees its slot for another trial."""
+        trial.set_user_attr(attribute, why)
         self.study.tell(trial, state=state, skip_if_finished=True)
 
     def _enqueue(self, slot: int, attributes: Mapping[str, Any] | None = None) -> None:
@@ -165,20 +162,16 @@ CLAIM = "driver"
 """The attribute of a study: ``{"id": …, "who": …, "beat": …}``; None once its driver has ended."""
 POLL, SETTLE = 0.5, 1.0
 """Seconds between looks at a study that another command drives; and seconds after which a claim is read back."""
+Ask = Callable[[], bool]
+Say = Callable[[str], None]
 RENEWALS = 6
 """A claim is renewed this often in the time of silence after which another driver takes it over."""
 
 
 @contextmanager
 def claimed(
-    place: str,
-    storage: BaseStorage,
-    studies: Sequence[optuna.Study],
-    silence: float,
-    *,
-    waiting: Callable[[str], None],
-    stopping: Callable[[], bool],
-) -> Iterator[Callable[[], bool]]:
+    place: str, storage: BaseStorage, studies: Sequence[optuna.Study], silence: float, *, waiting: Say, stopping: Ask
+) -> Iterator[Ask]:
     """Drive some studies alone for the time of a block; waits while another command drives one of them.
 
     Args:
@@ -220,7 +213,7 @@ def claimed(
 
 
 @contextmanager
-def _locked(file: Path, name: str, wait: Callable[[str], None]) -> Iterator[None]:
+def _locked(file: Path, name: str, wait: Say) -> Iterator[None]:
     """Hold the lock of a study in a file; the OS releases it even on kill -9."""
     path = file.with_name(f".{file.name}.{hashlib.sha256(name.encode()).hexdigest()[:8]}.lock")
     lock = FileLock(path)
@@ -249,7 +242,7 @@ class Claim:
         self._id, self._beat = uuid.uuid4().hex, 0
 
     @contextmanager
-    def held(self, storage: BaseStorage, wait: Callable[[str], None]) -> Iterator[None]:
+    def held(self, storage: BaseStorage, wait: Say) -> Iterator[None]:
         """Hold the claim for the time of a block, renewed by a thread: reading data may take longer than it lasts."""
         self.acquire(wait)
         ended = threading.Event()
@@ -268,7 +261,7 @@ class Claim:
             thread.join()
             self.release()
 
-    def acquire(self, wait: Callable[[str], None]) -> None:
+    def acquire(self, wait: Say) -> None:
         """Wait until there is no other holder, or it has been silent for too long by this process's own clock."""
         seen, since = self._stored(), time.monotonic()
         while True:
@@ -280,7 +273,7 @@ class Claim:
                 time.sleep(SETTLE)  # of two that write at once, the last one has it
                 if self._mine():
                     return
-            wait(f"process {(stored or {}).get('who', 'unknown')}, the same storage")
+            wait(f"process {stored.get('who', 'unknown')}, the same storage")
 
     def renew(self) -> None:
         """Show that this driver is alive; a storage that cannot be reached for a while is tried again the next time."""
@@ -301,9 +294,8 @@ class Claim:
         who = f"{os.getpid()} on {platform.node()}"
         self.study.set_user_attr(CLAIM, {"id": self._id, "who": who, "beat": self._beat})
 
-    def _stored(self) -> dict[str, object] | None:
-        stored: dict[str, object] | None = self.study.user_attrs.get(CLAIM)
-        return stored
+    def _stored(self) -> dict[str, object]:
+        return self.study.user_attrs.get(CLAIM) or {}
 
     def _mine(self) -> bool:
-        return (self._stored() or {}).get("id") == self._id
+        return self._stored().get("id") == self._id

@@ -17,16 +17,15 @@ from structpred.provenance import environment
 from structpred.report import best, terminal
 from structpred.report.document import Document
 from structpred.report.files import FORMAT, write_files, written
-from structpred.task import loaded
 from structpred.text import refuse_unseen
 from structpred.training.data import Tokenizer, warn_of_unknown
 from structpred.training.trainer import signals
 from structpred.tuning import layout, outcomes
 from structpred.tuning.outcomes import Importances, Result
-from structpred.tuning.runner import ExecutionContext, StudyRunner
-from structpred.tuning.search import Points, Search, grid, probed
+from structpred.tuning.runner import StudyRunner
+from structpred.tuning.search import Points, Search, grid
 from structpred.tuning.spaces import Space
-from structpred.tuning.storage import default_storage, opened
+from structpred.tuning.storage import opened
 from structpred.tuning.studies import MORE_SEEDS, Study
 from structpred.tuning.summary import budget, conclusion, optimum
 from structpred.tuning.trials import claimed
@@ -100,22 +99,13 @@ class Tuning:
 
     def _record(self) -> str:
         """The text of ``results.json``."""
-        studies = {
-            name: {
-                **result.tree(),
-                "optima": {name: asdict(found) for name in result.numeric() if (found := optimum(result, name))},
-            }
-            for name, result in self.studies.items()
-        }
-        return written(
-            {
-                "format": FORMAT,
-                "studies": studies,
-                "importances": self.importances,
-                "conclusion": [sentence for result in self.studies.values() for sentence in conclusion(result)],
-                "environment": asdict(environment()),
-            }
-        )
+        studies = {}
+        for label, result in self.studies.items():
+            optima = {name: asdict(found) for name in result.numeric() if (found := optimum(result, name))}
+            studies[label] = {**result.tree(), "optima": optima}
+        told = [sentence for result in self.studies.values() for sentence in conclusion(result)]
+        record = {"format": FORMAT, "studies": studies, "importances": self.importances, "conclusion": told}
+        return written({**record, "environment": asdict(environment())})
 
 
 TRIALS = 20
@@ -144,7 +134,7 @@ def tune(
     lease: float = 60.0,
     console: Console | None = None,
 ) -> Tuning:
-    """Find the best experiment of a space by the task's first metric on dev.
+    """Find the best experiment of a space by the first of its metrics on dev, `Experiment.metrics` or the task's own.
 
     The same call resumes where it was stopped, whatever stopped it. Every trial is trained by `structpred.train`, so
     that finished runs are used again and interrupted ones resume. A study has one driver at a time: a second call on it
@@ -157,13 +147,13 @@ def tune(
         timeout: no trial starts once trials have been running for this many seconds in all, pauses left out, by the
             clock of the process that drives the study.
         seeds: each trial is run under all of them, and their mean is optimised. Later ones are left out once the
-            first ones are on average worse than half of the finished trials. They are others than those of a
+            first ones are on average worse than half of the finished trials. The default differs from the seeds of a
             comparison, which begin at 0.
         sampler: ``"tpe"``, ``"random"`` or ``"grid"``.
         points: values of each range in a grid.
         pruner: ``"median"``, ``"hyperband"`` or ``"none"``.
-        finalists: so many of the best trials are run under more seeds in the end.
-        more_seeds: how many more.
+        finalists: how many of the best trials are run under more seeds in the end.
+        more_seeds: how many more seeds.
         draw: seed of the sampler.
         name: the study's name in the storage; with several spaces ``NAME/SPACE``.
         storage: a journal file or a URL, see `structpred.tuning.storage.open_storage`; ``tuning.journal`` beside the
@@ -171,15 +161,15 @@ def tune(
         root: the folder of run folders.
         workers: trials at once, each in a process of one thread; one is trained in a thread of this process.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        executor: train on this instead of processes of our own, such as that of `structpred.engine.cluster`; it must
-            see the same files. ``workers`` is still the number of trials at once.
+        executor: trains the runs instead of local processes, such as that of `structpred.engine.cluster`; it must see
+            the same files. ``workers`` is still the number of trials at once.
         lease: seconds of silence after which the driver of a study in a database counts as dead, and a waiting one
             takes over; with a journal or SQLite that happens at once.
         console: where progress is shown, if it is a terminal; the standard error by default.
 
     Raises:
-        ConfigError: a space that cannot be searched, a name with control characters, another space than that of the
-            stored study, or a budget that cannot be.
+        ConfigError: a space that cannot be searched, a name with control characters, metrics that do not fit the task,
+            another space or metric than that of the stored study, or a budget that cannot be.
         DataError: the task's data cannot be read.
         RunError: the storage cannot be used, or the machine failed.
         Interrupted: SIGINT or SIGTERM ended it early; runs under way have written a checkpoint.
@@ -195,8 +185,10 @@ def tune(
         refuse_unseen(label, "the name of a study")
         if label.endswith(MORE_SEEDS):
             raise ConfigError(f"the name of a study may not end with {MORE_SEEDS!r}, but got {label!r}")
+    if trials is None:
+        trials = max(len(grid(each, points)) for each in spaces.values()) if sampler == "grid" else TRIALS
     search = Search(
-        trials=_trials(trials, sampler, points, spaces),
+        trials=trials,
         timeout=timeout,
         seeds=tuple(seeds),
         sampler=sampler,  # type: ignore[arg-type]  # coerced and checked by its class
@@ -206,35 +198,22 @@ def tune(
         more_seeds=more_seeds,
         draw=draw,
     )
-    place = default_storage(Path(root)) if storage is None else str(storage)
-    console = console or Console(stderr=True)
+    place, console = str(Path(root, "tuning.journal") if storage is None else storage), console or Console(stderr=True)
 
     def opened_studies() -> list[Study]:
         return [Study.open(each, space, search, kept) for each, space in spaces.items()]
 
     with opened(place) as kept, signals() as stopping:
-        studies = opened_studies()
-        waiting = partial(console.print, soft_wrap=True, markup=False, highlight=False)
-        names = [study.main.study for study in studies]
-        with claimed(place, kept, names, lease, waiting=waiting, stopping=stopping) as lost:
-            studies = opened_studies()  # another driver may have begun them meanwhile
+        say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
+        held = [study.main.study for study in opened_studies()]
+        with claimed(place, kept, held, lease, waiting=say, stopping=stopping) as lost:
+            studies = opened_studies()  # again, as another driver may have begun them meanwhile
             if not all(queue.over() for study in studies for queue in study.queues()):
-                first = [_warned_of_unknown(study.space) for study in studies]
-                with open_engine(first, Path(root), device, workers, executor) as engine:
-                    StudyRunner(studies, ExecutionContext(engine, stopping, lost), console).run(workers)
+                for study in studies:  # workers are quiet
+                    encoder = study.experiment.model.encoder()
+                    warn_of_unknown(study.splits, Tokenizer.of(study.splits.train, encoder))
+                experiments = [study.experiment for study in studies]
+                with open_engine(experiments, Path(root), device, workers, executor) as engine:
+                    StudyRunner(studies, engine, console, stopping, lost).run(workers)
         results = {label: Result.of(study) for label, study in zip(labels, studies, strict=True)}
         return Tuning(results, {study.name: study.importances() for study in studies}, place)
-
-
-def _trials(trials: int | None, sampler: str, points: int, spaces: Mapping[str, Space]) -> int:
-    if trials is not None:
-        return trials
-    return max(len(grid(space, points)) for space in spaces.values()) if sampler == "grid" else TRIALS
-
-
-def _warned_of_unknown(space: Space) -> Experiment:
-    """The experiment in the middle of a space; warns of its data here, as workers are quiet."""
-    experiment, _ = probed(space)
-    splits = loaded(experiment.task)
-    warn_of_unknown(splits, Tokenizer.of(splits.train, experiment.model.encoder()))
-    return experiment

@@ -13,6 +13,7 @@ from rich.console import Console
 from structpred import Experiment, Tuning, tune
 from structpred.engine import driver
 from structpred.engine.worker import Outcome, Request
+from structpred.metrics import Metric
 from structpred.results import RunResult
 from structpred.tuning import Space, runner
 from structpred.tuning.storage import open_storage
@@ -40,8 +41,8 @@ def fake_runs(monkeypatch: pytest.MonkeyPatch, score: Callable[[Experiment], flo
         ran.append(request.experiment)
         return Outcome()
 
-    def result(handle: driver.Handle) -> RunResult:
-        scores = {"dev": {"PER": score(handle.request.experiment)}}
+    def result(handle: driver.Handle, metric: Metric) -> RunResult:
+        scores = {"dev": {metric.name: score(handle.request.experiment)}}
         return RunResult("", scores, {}, 1, 1, 0.0, 0.0, 0.0, "cpu", history=())
 
     monkeypatch.setattr(driver, "train_run", run)

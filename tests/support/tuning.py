@@ -1,13 +1,16 @@
-"""A study that takes seconds, and a script that runs it by worker processes."""
+"""A study that takes seconds, and a process that runs it by worker processes."""
 
 import math
+import multiprocessing
 import os
-import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
-from structpred import Experiment, Trainer
+from structpred import Experiment, Trainer, tune
 from structpred.distributions.protocols import LogProb
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
@@ -41,7 +44,7 @@ def longer(trial: Suggest) -> Experiment:
 
 def lasting(trial: Suggest) -> Experiment:
     """The same, long enough for another command to start meanwhile."""
-    return replace(rate(trial), trainer=Trainer(epochs=200, batch_tokens=40))
+    return replace(rate(trial), trainer=Trainer(epochs=40, batch_tokens=40))
 
 
 def longest(trial: Suggest) -> Experiment:
@@ -49,25 +52,54 @@ def longest(trial: Suggest) -> Experiment:
     return replace(rate(trial), trainer=Trainer(epochs=2000, batch_tokens=40))
 
 
-SCRIPT = """
-import sys
-from structpred import tune
-from tests.support import tuning
-
-if __name__ == "__main__":
-    storage, root, trials, space = sys.argv[1:]
-    options = {"finalists": 0, "pruner": "none", "workers": 2, "lease": 6}
-    tune(getattr(tuning, space), trials=int(trials), storage=storage, root=root, **options)
-"""
+OPTIONS: dict[str, Any] = {"finalists": 0, "pruner": "none", "workers": 2, "lease": 6}
 
 
-def start(folder: Path, storage: str, trials: int, space: str = "longer") -> subprocess.Popen[str]:
-    """A driver in a process of its own, with two workers."""
-    script = folder / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, str(script), storage, str(folder / "runs"), str(trials), space]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+@dataclass(frozen=True)
+class Driver:
+    """A process that tunes.
+
+    Attributes:
+        process: the process.
+        errors: what it says on its standard error.
+    """
+
+    process: ForkServerProcess
+    errors: Path
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def ended(self, patience: float) -> int | None:
+        """Its status; None where it has not ended after that many seconds."""
+        self.process.join(patience)
+        return self.process.exitcode
+
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.errors.read_text(encoding="utf-8")
+
+
+def start(folder: Path, storage: str, trials: int, space: Callable[[Suggest], Experiment] = longer) -> Driver:
+    """A driver in a process of its own, with two workers.
+
+    It is forked from a process that has imported everything, which a new interpreter would take seconds for.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "structpred.tuning.tuner"])
+    errors = folder / f"errors-{len(list(folder.glob('errors-*')))}"
+    errors.touch()
+    process = context.Process(target=_drive, args=(errors, storage, folder / "runs", trials, space))
+    process.start()
+    return Driver(process, errors)
+
+
+def _drive(errors: Path, storage: str, root: Path, trials: int, space: Callable[[Suggest], Experiment]) -> None:
+    os.dup2(os.open(errors, os.O_WRONLY), sys.stderr.fileno())
+    os.environ["OMP_NUM_THREADS"] = "1"
+    tune(space, trials=trials, storage=storage, root=root, **OPTIONS)
 
 
 @objectives.register("test-failing")

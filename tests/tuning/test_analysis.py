@@ -81,7 +81,7 @@ def test_where_trials_on_both_sides_are_worse_the_optimum_is_interior() -> None:
         (
             {**CLEAR, 0.005: [14.0, 15.0]},
             "outermost",
-            "0.005, is the lowest tried, and between it and the end of the range at 0.001 nothing was tried; run more",
+            "0.005, is the lowest tried and between it and the end of the range at 0.001 nothing was tried; run more",
         ),
         (
             {**CLEAR, 0.0015: [14.0, 15.0]},

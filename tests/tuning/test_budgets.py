@@ -17,7 +17,7 @@ from structpred.errors import Busy, Interrupted
 from structpred.metrics import SymbolErrorRate
 from structpred.runs import Folder, session, train
 from structpred.tuning import Over, Range, Space, runner, spaces, studies
-from structpred.tuning.runner import ExecutionContext, StudyRunner, hopeless
+from structpred.tuning.runner import StudyRunner, hopeless
 from structpred.tuning.search import Search
 from structpred.tuning.storage import opened
 from structpred.tuning.studies import SECONDS, Study
@@ -109,7 +109,7 @@ def interrupt(root: Path, space: Space, after: int) -> None:
             return bool(trials) and len(trials[0].intermediate_values) >= after
 
         with open_engine([], root=root / "runs", device="auto", workers=1) as engine, pytest.raises(Interrupted):
-            StudyRunner([study], ExecutionContext(engine, stopping), Console(quiet=True)).run(1)
+            StudyRunner([study], engine, Console(quiet=True), stopping, lost=lambda: False).run(1)
 
 
 def test_replayed_epochs_of_a_resumed_trial_are_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,32 +1,35 @@
 """Studies whose workers and drivers are killed again and again end with every trial, each once."""
 
+import io
 import os
 import random
 import re
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
 
+from structpred import tune
 from structpred.tuning.storage import opened
 from structpred.tuning.trials import INTERRUPTED, RUN, VOID, owners
 from tests.support import postgresql
 from tests.support.processes import alive, workers_of
-from tests.support.tuning import start
+from tests.support.tuning import OPTIONS, Driver, lasting, longest, start
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in Linux's /proc"),
 ]
-MANY, FEW, WORKERS = 30, 8, 2
-"""Trials of the study that is killed again and again, of most others, and of one whose runs last."""
+MANY, FEW = 30, 4
+"""Trials of the study that is killed again and again, and of those whose runs last."""
 PATIENCE = 500
+NOTICE = "another command drives the study 'tuning' in .*; waiting until it has ended.*\n"
 
 
 @pytest.fixture(params=["journal", "postgresql"])
@@ -45,35 +48,34 @@ def trials_of(storage: str) -> list[FrozenTrial]:
 
 
 @contextmanager
-def ended(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Kill what is left of it at the end of a block."""
+def killed_at_last(*drivers: Driver) -> Iterator[None]:
+    """Kill what is left of them at the end of a block."""
     try:
         yield
     finally:
-        process.kill()
-        process.communicate()
+        for driver in drivers:
+            driver.process.kill()
+            driver.process.join()
 
 
-def wait_for_runs(process: "subprocess.Popen[str]", root: Path, finished: int) -> list[int]:
-    """Wait until so many runs have finished and two more are trained; returns the workers."""
+def wait_until(condition: Callable[[], bool], driver: Driver) -> None:
     until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and process.poll() is None:
-        under_way = [path.parent for path in root.glob("*/log.jsonl") if not (path.parent / "result.json").exists()]
-        workers = workers_of(process.pid)
-        if len(list(root.glob("*/result.json"))) >= finished and under_way and workers:
-            return workers
+    while time.monotonic() < until and driver.process.exitcode is None:
+        if condition():
+            return
         time.sleep(0.02)
-    pytest.fail(f"no run could be caught; status {process.poll()}")
+    pytest.fail(f"it never came to that; status {driver.process.exitcode}: {driver.said()}")
 
 
-def said(process: "subprocess.Popen[str]") -> str:
-    """What it said on its standard error until it ended."""
-    try:
-        return process.communicate(timeout=PATIENCE)[1]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        pytest.fail("the study hangs")
+def wait_for_runs(driver: Driver, root: Path, finished: int) -> list[int]:
+    """Wait until so many runs have finished and another one is trained; returns the workers."""
+
+    def under_way() -> bool:
+        begun = any(not (path.parent / "result.json").exists() for path in root.glob("*/log.jsonl"))
+        return begun and len(list(root.glob("*/result.json"))) >= finished and bool(workers_of(driver.pid))
+
+    wait_until(under_way, driver)
+    return workers_of(driver.pid)
 
 
 def check_complete(trials: list[FrozenTrial], asked: int) -> None:
@@ -87,80 +89,72 @@ def check_complete(trials: list[FrozenTrial], asked: int) -> None:
 
 
 def test_thirty_of_thirty_points_with_workers_and_drivers_killed(tmp_path: Path) -> None:
-    """Six kills, of a worker and of the driver in turn, at moments that a fixed seed draws."""
+    """Seven kills, of a worker and of the driver in turn, at moments that a fixed seed draws."""
     storage, moments, seen = str(tmp_path / "journal"), random.Random(0), set[int]()
     for rounds in range(3):
-        process = start(tmp_path, storage, MANY)
-        with ended(process):
+        driver = start(tmp_path, storage, MANY)
+        with killed_at_last(driver):
             for whom in ("worker", "driver"):
-                workers = wait_for_runs(process, tmp_path / "runs", 3 + 8 * rounds)
+                workers = wait_for_runs(driver, tmp_path / "runs", 3 + 8 * rounds)
                 seen |= set(workers)
                 time.sleep(moments.uniform(0.0, 0.3))
-                os.kill(moments.choice(workers) if whom == "worker" else process.pid, signal.SIGKILL)
-            assert process.wait(60) == -signal.SIGKILL
-    process = start(tmp_path, storage, MANY)
-    errors = said(process)
-    assert process.returncode == 0, errors
+                os.kill(moments.choice(workers) if whom == "worker" else driver.pid, signal.SIGKILL)
+            assert driver.ended(60) == -signal.SIGKILL
+    lost = {trial.number for trial in trials_of(storage) if trial.state in (TrialState.RUNNING, TrialState.FAIL)}
+    driver = start(tmp_path, storage, MANY)
+    with killed_at_last(driver):
+        os.kill(wait_for_runs(driver, tmp_path / "runs", 20)[0], signal.SIGKILL)
+        assert driver.ended(PATIENCE) == 0, driver.said()
+    errors = driver.said()
+    assert re.search(r"a worker process died during a run with exit code -9; \w+ resumes from its last check", errors)
+    assert not re.search(NOTICE, errors), "the lock of a dead driver is free at once"
     trials = trials_of(storage)
     check_complete(trials, MANY)
-    for trial in trials:  # what was lost with a driver was run again with its parameters
-        if trial.state == TrialState.FAIL and trial.params:
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    assert {trial.number for trial in failed} == lost, "a run whose worker was killed resumes within its trial"
+    for trial in failed:  # what was lost with a driver was run again with its parameters
+        if trial.params:
             assert trials[owners(trials)[trial.user_attrs["slot"]]].params == trial.params
     assert not any(map(alive, seen)), "a worker outlived its driver"
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == MANY
     assert not list((tmp_path / "runs").glob(".driving-*"))
 
 
-def test_when_a_worker_is_killed_its_run_resumes_within_its_trial(tmp_path: Path) -> None:
-    storage = str(tmp_path / "journal")
-    process = start(tmp_path, storage, FEW)
-    os.kill(wait_for_runs(process, tmp_path / "runs", 2)[0], signal.SIGKILL)
-    errors = said(process)
-    assert process.returncode == 0, errors
-    assert re.search(r"a worker process died during a run with exit code -9; \w+ resumes from its last check", errors)
+def test_a_second_command_waits_takes_over_from_a_killed_one_and_leaves_nothing_to_a_third(
+    tmp_path: Path, storage: str
+) -> None:
+    first = start(tmp_path, storage, FEW, lasting)
+    with killed_at_last(first):
+        wait_until(lambda: bool(workers_of(first.pid)), first)
+        second = start(tmp_path, storage, FEW, lasting)
+        with killed_at_last(second):
+            wait_until(lambda: second.said() != "", second)
+            workers = wait_for_runs(first, tmp_path / "runs", 0)
+            os.kill(first.pid, signal.SIGKILL)
+            assert first.ended(60) == -signal.SIGKILL
+            assert first.said() == ""
+            workers += wait_for_runs(second, tmp_path / "runs", 0)
+            console = Console(file=io.StringIO())
+            tune(lasting, trials=FEW, storage=storage, root=tmp_path / "runs", console=console, **OPTIONS)
+            assert second.ended(60) == 0, second.said()
+    assert isinstance(console.file, io.StringIO)
+    for said in (second.said(), console.file.getvalue()):
+        assert re.fullmatch(NOTICE, said)
+    assert not any(map(alive, workers)), "a worker outlived its driver"
     trials = trials_of(storage)
     check_complete(trials, FEW)
-    assert len(trials) == FEW
-
-
-def test_after_the_driver_was_killed_the_same_command_finishes(tmp_path: Path, storage: str) -> None:
-    process = start(tmp_path, storage, FEW)
-    with ended(process):
-        workers = wait_for_runs(process, tmp_path / "runs", 2)
-        process.kill()
-        process.wait(60)
-    again = start(tmp_path, storage, FEW)
-    errors = said(again)
-    assert again.returncode == 0, errors
-    assert ("drives the study" in errors) == storage.startswith("postgresql"), errors
-    assert not any(map(alive, workers)), "a worker outlived its driver"
-    check_complete(trials_of(storage), FEW)
-
-
-def test_a_second_command_on_a_study_waits_and_finds_it_complete(tmp_path: Path, storage: str) -> None:
-    first = start(tmp_path, storage, WORKERS, "lasting")
-    with ended(first):
-        wait_for_runs(first, tmp_path / "runs", 0)
-        second = start(tmp_path, storage, WORKERS, "lasting")
-        errors = said(second)
-        assert second.returncode == 0, errors
-        assert re.match(r"another command drives the study 'tuning' in .*; waiting until it has ended", errors)
-        assert said(first) == ""
-        assert first.returncode == 0
-    trials = trials_of(storage)
-    check_complete(trials, WORKERS)
-    assert len(trials) == WORKERS, "the second had nothing to do"
+    assert len(trials) <= FEW + 2, "the third had nothing to do, and the second put two trials back at most"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_is_told_to_end_puts_its_trials_back(tmp_path: Path, number: signal.Signals) -> None:
     storage = str(tmp_path / "journal")
-    process = start(tmp_path, storage, FEW, "longest")
-    with ended(process):
-        workers = wait_for_runs(process, tmp_path / "runs", 0)
-        process.send_signal(number)
-        errors = said(process)
-    assert errors.splitlines()[-1].endswith("interrupted; the same command resumes from here")
+    driver = start(tmp_path, storage, FEW, longest)
+    with killed_at_last(driver):
+        workers = wait_for_runs(driver, tmp_path / "runs", 0)
+        os.kill(driver.pid, number)
+        assert driver.ended(PATIENCE) == 1
+    assert driver.said().splitlines()[-1].endswith("interrupted; the same command resumes from here")
     assert not any(map(alive, workers))
     trials = trials_of(storage)
     assert TrialState.RUNNING not in {trial.state for trial in trials}

@@ -28,5 +28,5 @@ def test_reading_back_gives_the_same_report(studies: dict[str, Result], tmp_path
 
 def test_results_of_a_comparison_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"format": 1, "arms": {}}', encoding="utf-8")
-    with pytest.raises(RunError, match=r"holds no whole report of tuning \(KeyError: 'studies'\); write it again by"):
+    with pytest.raises(RunError, match=r"holds no report \(KeyError: 'studies'\); write the report again"):
         Tuning.read(tmp_path / "results.json")

@@ -139,7 +139,7 @@ def test_a_driver_that_dies_at_once_leaves_a_slot_that_is_filled(asked: bool, qu
 def test_an_interrupted_trial_is_put_back_with_its_parameters(queue: TrialQueue) -> None:
     trial = ask(queue)
     point = x_of(trial)
-    queue.void(trial, INTERRUPTED)
+    queue.end(trial, INTERRUPTED, attribute=VOID)
     assert owners(queue.trials()) == {}
     again = ask(queue)
     assert (again.user_attrs[SLOT], x_of(again)) == (0, point)
@@ -192,7 +192,7 @@ def test_trials_of_earlier_versions_count_as_they_did(queue: TrialQueue) -> None
         if void == LOST:
             point = x_of(trial)
         if void:
-            queue.void(trial, void)
+            queue.end(trial, void, attribute=VOID)
     assert owners(queue.trials()) == {1: 1, 2: 3, 3: 4}
     queue.study.tell(1, 0.5)
     points = finish_all(queue)

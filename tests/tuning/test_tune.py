@@ -11,15 +11,17 @@ import optuna
 import pytest
 from rich.console import Console
 
-from structpred import Experiment
+from structpred import Experiment, Run
 from structpred.engine import driver
 from structpred.errors import ConfigError
+from structpred.metrics import Chrf, ChunkF1, SymbolErrorRate, WordErrorRate
 from structpred.objectives import MaximumLikelihood
 from structpred.training.monitoring import Progress
 from structpred.tuning import Over, Range, spaces
+from structpred.tuning.storage import opened
 from tests.support.studies import fake_runs, never, quick, shown, trials_of
 from tests.support.tiny import Copying
-from tests.support.tuning import TEMPERED, TINY, rate
+from tests.support.tuning import TEMPERED, TINY, longer, rate
 
 
 def test_the_best_of_all_trials_is_found_and_kept_as_runs(tmp_path: Path) -> None:
@@ -57,6 +59,48 @@ def test_tpe_proposes_the_same_whether_or_not_it_was_restarted(tmp_path: Path, m
     assert [each.parameters for each in parts] == [each.parameters for each in whole]
     errors = [abs(each.parameters["lr"] - 0.01) for each in whole]
     assert fmean(errors[11:]) < fmean(errors[:8]), "it learns"
+
+
+SCORED = {"task's second": WordErrorRate(), "not the task's": Chrf()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCORED)
+def test_the_first_of_the_chosen_metrics_is_optimised(name: str, tmp_path: Path) -> None:
+    metric = SCORED[name]
+    quick(longer, tmp_path, name="before")  # runs that know nothing of the metric are found again
+    tuning = quick(lambda trial: replace(longer(trial), metrics=(metric, SymbolErrorRate())), tmp_path)
+    (result,) = tuning.studies.values()
+    runs = [Run.load(path.parent) for path in (tmp_path / "runs").glob("*/result.json")]
+    assert len(runs) == 4
+    scores = [run.reported_by([metric]).result.scores["dev"][metric.name] for run in runs]
+    assert sorted(each.mean for each in result.outcomes) == sorted(scores)
+    assert len(set(scores)) > 1
+    assert result.best is not None
+    assert result.best.mean == (max if metric.higher_is_better else min)(scores)
+    aim = "maximises dev chrF" if metric.higher_is_better else "minimises dev WER"
+    assert f"tuning {aim}: 4 finished" in shown(tuning)
+    tuning.write(tmp_path / "report")
+    (arm,) = runpy.run_path(str(tmp_path / "report" / "best_tuning.py"))["experiments"]().values()
+    assert arm.metrics == (metric, SymbolErrorRate())
+    with pytest.raises(ConfigError, match=rf"has metric = PER, lower is better, but this one has {metric.name}, "):
+        quick(lambda trial: replace(longer(trial), metrics=(metric,)), tmp_path, name="before")
+
+
+def test_epochs_are_judged_by_the_chosen_metric(tmp_path: Path) -> None:
+    space = Over(replace(TINY, metrics=(Chrf(),)), (Range(field="optimiser.lr", low=0.01, high=0.1),))
+    (outcome,) = quick(space, tmp_path, trials=1, pruner="median").studies["tuning"].outcomes
+    (run,) = (Run.load(path.parent) for path in (tmp_path / "runs").glob("*/result.json"))
+    assert outcome.epochs == {epoch.epoch: epoch.dev["chrF"] for epoch in run.result.history}
+    assert list(outcome.epochs) == [1, 2]
+
+
+def test_a_metric_that_does_not_fit_the_task_is_refused_before_any_trial(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the metric F1 does not fit the task Copying"):
+        quick(lambda trial: replace(rate(trial), metrics=(ChunkF1(),)), tmp_path)
+    with opened(str(tmp_path / "runs" / "tuning.journal")) as storage:
+        assert storage.get_all_studies() == []
+    assert not list((tmp_path / "runs").glob("*/experiment.json"))
 
 
 def test_a_grid_runs_every_point_once(tmp_path: Path) -> None:
