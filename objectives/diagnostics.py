@@ -1,4 +1,4 @@
-"""What to watch when a model learns from its own outputs, because that is where training can collapse."""
+"""Diagnostics for learning from a model's own outputs, where training can collapse."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,13 +17,13 @@ def collapse_diagnostics(
 ) -> dict[str, Float[Tensor, " batch"]]:
     """Means over the outputs of each example.
 
-    ``reward``; ``length_ratio``, of outputs to their reference, ends counted so that it is always defined; and where
-    there are several outputs also ``distinct``, the share of them that repeats no other, and ``zero_variance``, 1
-    where all rewards tie, so that nothing can be learnt from comparing them.
+    ``reward``; ``length_ratio``, the length of outputs relative to their reference, with ends counted so that it is
+    always defined. With several outputs also ``distinct``, the fraction of outputs that repeat no other, and
+    ``zero_variance``, 1 if all rewards tie, so that comparing them teaches nothing.
 
     Args:
         outputs: ``[batch, candidates, time]``.
-        rewards: of each output.
+        rewards: the reward of each output.
         targets: ``[batch, time]``.
         mask: True at outputs that count; all by default.
     """
