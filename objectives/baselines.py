@@ -1,6 +1,6 @@
-"""Baselines: what a return is compared with. They lower the variance of a policy gradient and leave its mean alone.
+"""Baselines, which are subtracted from returns to reduce the variance of a policy gradient without changing its mean.
 
-For that they may depend on the input, the reference and the *other* samples, never on the sample itself.
+To stay unbiased, a baseline may depend on the input, the reference and the *other* samples, never on the sample itself.
 """
 
 from abc import abstractmethod
@@ -25,16 +25,16 @@ Returns = Float[Tensor, "batch candidates steps"]
 
 @dataclass(frozen=True)
 class Group:
-    """The samples of each example, and whatever else a baseline may look at.
+    """The samples of each example, and everything else a baseline may use.
 
     Attributes:
         p: the distribution they were drawn from.
         targets: the references, ``[batch, time]``.
-        rewards: of whole samples, ``[batch, candidates]``.
-        returns: what each sample still earns from each step on, ``[batch, candidates, steps]``; one step where
-            credit goes to whole outputs.
+        rewards: rewards of whole samples, ``[batch, candidates]``.
+        returns: the reward of each sample from each step on, ``[batch, candidates, steps]``; one step if credit goes to
+            whole outputs.
         mask: True at steps that a sample has.
-        returns_of: the returns of other outputs, from their rewards alone.
+        returns_of: computes the returns of other outputs from their rewards.
     """
 
     p: Any
@@ -54,27 +54,27 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline(ObjectivePart):
-    """A way to guess the return of a sample without looking at it.
+    """An estimate of a sample's return that does not depend on the sample.
 
     Attributes:
-        least_samples: how many samples of each example it takes.
+        least_samples: the number of samples per example that it needs.
     """
 
     family = baselines
     least_samples: ClassVar[int] = 1
 
     def state(self, sizes: Sizes) -> nn.Module | None:
-        """What it learns from one step for the next; None for nothing."""
+        """A module for what it learns from step to step; None for nothing."""
 
     @abstractmethod
     def values(self, group: Group, state: nn.Module | None) -> Returns:
-        """What to subtract, detached; candidates and steps may be one for all."""
+        """The values to subtract, detached; the candidate and step axes may have size 1."""
 
     def learn(self, group: Group, state: nn.Module | None) -> None:
-        """Take in the samples, after their values were used."""
+        """Update the state with the samples, after `values` was used."""
 
     def diagnostics(self, group: Group, values: Returns) -> dict[str, Float[Tensor, " batch"]]:
-        """What it can tell beside the values."""
+        """Diagnostics of the baseline."""
         del group, values
         return {}
 
@@ -95,14 +95,14 @@ class NoBaseline(Baseline):
 class LeaveOneOut(Baseline):
     """The mean return of an example's other samples (Kool et al. 2019); a sample that has ended earns 0.
 
-    Where all samples earn the same the gradient is exactly 0. The mean over *all* samples would instead shrink the
+    If all samples have the same return, the gradient is exactly 0. The mean over *all* samples would instead shrink the
     gradient to (k − 1)/k of the true one.
     """
 
     least_samples: ClassVar[int] = 2
 
     def values(self, group: Group, state: nn.Module | None) -> Returns:
-        """(Σ_j R_j − R_k) / (k − 1), as differences to the first sample so that rounding cannot break a tie."""
+        """(Σ_j R_j − R_k) / (k − 1), from differences to the first sample so that rounding cannot break a tie."""
         del state
         first = group.returns[:, :1]
         apart = group.returns - first
@@ -114,7 +114,7 @@ class LeaveOneOut(Baseline):
 class Greedy(Baseline):
     """The return of the greedy output, under the same dropout mask: self-critical training (Rennie et al. 2017).
 
-    The published code decodes without dropout; any output chosen without looking at the sample will do.
+    The published code decodes without dropout; any output chosen independently of the sample is valid.
     """
 
     requires = (Decode,)
@@ -127,10 +127,10 @@ class Greedy(Baseline):
         return pad_or_trim(returns, group.returns.shape[-1]).to(group.returns.dtype)
 
     def diagnostics(self, group: Group, values: Returns) -> dict[str, Float[Tensor, " batch"]]:
-        """``gap``: by how much the mean sample earns more than the greedy output; far below 0 before learning."""
+        """``gap``: mean return of the samples minus that of the greedy output; far below 0 before learning."""
         return {"gap": (group.rewards - values[..., 0]).mean(1)}
 
 
 def pad_or_trim(values: Float[Tensor, "batch candidates given"], steps: int) -> Returns:
-    """Padded with zeros or cut to ``steps``."""
+    """The values, padded with zeros or truncated to ``steps``."""
     return pad(values, (0, max(0, steps - values.shape[-1])))[..., :steps]

@@ -23,12 +23,12 @@ Violations = Literal["worst", "sum", "softmax"]
 def margins(
     scores: Float[Tensor, "batch candidates"], rewards: Float[Tensor, "batch candidates"], gold: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch candidates"]:
-    """s(u) − s(ŷ) + r(ŷ) − r(u): by how much each candidate violates its margin to the gold one; 0 for that itself.
+    """s(u) − s(ŷ) + r(ŷ) − r(u): how much each candidate violates its margin to the gold one, which itself gets 0.
 
     Args:
         scores: s, in nats.
         rewards: r, in nats.
-        gold: which candidate is ŷ.
+        gold: the index of ŷ among the candidates.
 
     >>> margins(torch.tensor([[-1.0, -2.0, -0.5]]), torch.tensor([[0.0, -1.0, -3.0]]), torch.tensor([0])).tolist()
     [[0.0, 0.0, 3.5]]
@@ -40,12 +40,12 @@ def margins(
 def violation(
     margins: Float[Tensor, "batch candidates"], mask: Bool[Tensor, "batch candidates"], violations: Violations
 ) -> Float[Tensor, " batch"]:
-    """The largest margin, the sum of those above 0, or ln Σ exp; never negative where ŷ itself is in the mask.
+    """The largest margin, the sum of the positive ones, or ln Σ exp; never negative if ŷ itself is in the mask.
 
     Args:
-        margins: what `margins` returns.
+        margins: the result of `margins`.
         mask: True at candidates that belong to the set.
-        violations: which of the three.
+        violations: which of the three to compute.
 
     >>> apart = torch.tensor([[0.0, -2.0, 3.5]])
     >>> [violation(apart, apart == apart, each).item() for each in ("worst", "sum")]
@@ -60,13 +60,13 @@ def violation(
 @objectives.register("candidate-hinge")
 @dataclass(frozen=True, kw_only=True)
 class CandidateHinge(Objective):
-    """max_{u ∈ U} [s(u) + Δ(u, ŷ)] − s(ŷ), in nats: the structured hinge where only candidates can be searched.
+    """max_{u ∈ U} [s(u) + Δ(u, ŷ)] − s(ŷ), in nats: the structured hinge over a candidate set.
 
     Edunov et al. 2018, arXiv 1711.04956. U is a set of candidates, Δ(u, ŷ) = c·(r(ŷ, y*) − r(u, y*)) the shortfall in
-    reward, and s(u) = log p(u|x) / (length + 1)^penalty. U is found without regard to costs, so this is at most the
-    hinge of `MaxMargin`, and equal to it where U holds every output, the penalty is 0 and ŷ is the reference.
-    Departures: the paper scores by unnormalised logits, ours are log-probabilities; nothing is halved or divided by
-    the number of candidates.
+    reward, and s(u) = log p(u|x) / (length + 1)^penalty. U is chosen without regard to costs, so this is at most the
+    hinge of `MaxMargin`, and equal to it if U contains every output, the penalty is 0 and ŷ is the reference.
+    Departures: the paper scores with unnormalised logits, we use log-probabilities; nothing is halved or divided by the
+    number of candidates.
 
     Attributes:
         reward: r; it need not be a sum over positions.
@@ -74,7 +74,7 @@ class CandidateHinge(Objective):
         against: ŷ: the ``"reference"``, or the candidate with the ``"best"`` reward, the paper's pseudo-reference.
         violations: ``"worst"`` takes the maximum over U (the paper's MaxMargin), ``"sum"`` adds max(0, ·) of each
             candidate (MultiMargin), ``"softmax"`` takes ln Σ_u exp instead (SoftmaxMargin).
-        length_penalty: 0 takes log-probabilities as they are; 1 averages them over an output's symbols, as the paper.
+        length_penalty: 0 uses plain log-probabilities; 1 averages them over an output's symbols, as in the paper.
         scale: c, nats that one unit of reward is worth.
     """
 
@@ -90,7 +90,7 @@ class CandidateHinge(Objective):
     scale: Positive = 1.0
 
     def check(self) -> None:
-        """Refuse to measure from a reference that is not in the set."""
+        """Refuse margins against a reference that is not in the set."""
         if self.against == "reference" and self.candidates.reference == "left out":
             chosen = type(self.candidates).__name__
             raise ConfigError(
@@ -99,7 +99,7 @@ class CandidateHinge(Objective):
             )
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
-        """The violation of each example; the diagnostic is the share of candidates that violate."""
+        """The violation of each example; the diagnostic is the fraction of candidates that violate their margin."""
         found = self.candidates.draw(p, targets, context.generator)
         scores = p.log_prob(found.outputs) / (found.outputs.lengths + 1.0) ** self.length_penalty
         rewards = self.scale * scores_of(self.reward, found.outputs, targets).to(scores.dtype)

@@ -1,4 +1,4 @@
-"""A base measure of candidates that a finished run has found."""
+"""A base measure over candidates found by a finished run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from structpred.task import Sizes, loaded
 from structpred.training.data import TrainingData
 
 ROWS = 64
-"""Examples whose candidates are looked for together, at most."""
+"""Maximum number of examples whose candidates are generated together."""
 
 CELLS = 2**22
-"""The same times candidates and labels, at most, which bounds memory."""
+"""Maximum of examples times candidates times labels, which bounds memory."""
 
 Labels = tuple[int, ...]
 
@@ -33,24 +33,22 @@ Labels = tuple[int, ...]
 @base_measures.register("candidate-pool")
 @dataclass(frozen=True, kw_only=True)
 class CandidatePool(BaseMeasure):
-    """μ lives on outputs that a finished run has found for the training examples, in proportion to p(y|x) of that run.
+    """μ is supported on a finished run's outputs for the training examples, in proportion to its p(y|x).
 
-    They are looked for once, when training begins, on the CPU, which takes some seconds for every thousand examples;
-    all seeds of an arm share them. Of an example each distinct output counts once. Training examples that share a
-    reference share their candidates, each example with the same total mass, so that μ(y|y*) depends on the reference
-    alone.
+    They are generated once, when training begins, on the CPU, in a few seconds per thousand examples; all seeds of an
+    arm share them. Each distinct output of an example counts once. Training examples with the same reference share
+    their candidates, each example with the same total mass, so that μ(y|y*) depends only on the reference.
 
     Attributes:
-        run: the folder of the run, or the beginning of its name; trained on the same task, with the same labels; it
-            may read its inputs in another way. It
-            enters a run's identity as it is written.
-        size: outputs asked of the run for each example, before equal ones are merged.
+        run: the folder of the run, or a prefix of its name. It must be trained on the same task, with the same labels,
+            but may read its inputs in another way. It becomes part of a run's identity as written.
+        size: outputs requested from the run per example, before duplicates are merged.
         search: ``"samples"`` draws them, ``"n-best"`` takes the most probable ones that its search finds.
-        reference: ``"added"`` puts the reference into the pool, with the probability that the run gives it; ``"left
-            out"`` adds nothing, though it may still be found.
+        reference: ``"added"`` adds the reference to the pool, with the probability that the run gives it;
+            ``"left out"`` adds nothing, though the run may still find it.
     """
 
-    _kept: ClassVar["Pool | None"] = None  # an attribute of the instance once it is prepared
+    _kept: ClassVar["Pool | None"] = None  # set on the instance by `prepare`
 
     run: str
     size: Count = 16
@@ -63,10 +61,10 @@ class CandidatePool(BaseMeasure):
 
     @property
     def keeps_length(self) -> bool:
-        """True where the run's inputs decide the length of its outputs, and as long as the run cannot be loaded.
+        """True if the run's inputs determine the length of its outputs, or if the run cannot be loaded.
 
-        So a finished run that was trained on a pool can be loaded where the pool's own run is not; `prepare` says what
-        is missing before anything is trained.
+        So a finished run that was trained on a pool can be loaded even if the pool's own run is missing; `prepare`
+        reports that before anything is trained.
         """
         try:
             return bool(Run.load(self.run).experiment.model.distribution.fixed_length)
@@ -74,11 +72,11 @@ class CandidatePool(BaseMeasure):
             return True
 
     def prepare(self, sizes: Sizes) -> None:
-        """Look for the candidates.
+        """Generate the candidates.
 
         Raises:
             RunError: the folder holds no finished run.
-            ConfigError: the run knows other labels, or its model lacks a verb.
+            ConfigError: the run was trained on other labels, or its model lacks a verb.
         """
         run = Run.load(self.run)
         if digest(list(run.codec.vocabularies.labels.symbols)) != sizes.label_symbols:
@@ -86,13 +84,13 @@ class CandidatePool(BaseMeasure):
                 f"the run {self.run} of a CandidatePool was trained on other labels than those of this task, or their "
                 "order differs; train it on the same training examples"
             )
-        object.__setattr__(self, "_kept", self._pool())  # what happens to the run's folder from now on does not matter
+        object.__setattr__(self, "_kept", self._pool())  # changes to the run's folder after this point do not matter
 
     def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
-        """Draws from μ itself, with replacement.
+        """Samples from μ itself, with replacement.
 
         Raises:
-            ConfigError: a reference is none of the training examples that the run has seen.
+            ConfigError: a reference is not among the run's training examples.
         """
         del num_labels
         pool = self._pool()
@@ -107,13 +105,13 @@ class CandidatePool(BaseMeasure):
         strange = next((key for key in keys if key not in pool.segments), None)
         if strange is not None:
             raise ConfigError(
-                f"CandidatePool has no candidates for the reference {self._spelt(strange)}, because it is "
-                f"none of the training examples of {self.run}; make the pool with a run of the same task"
+                f"CandidatePool has no candidates for the reference {self._spelt(strange)}, because it is not "
+                f"among the training examples of {self.run}; use a run of the same task"
             )
         return torch.tensor([pool.segments[key] for key in keys], dtype=torch.long)
 
     def _spelt(self, reference: Labels) -> str:
-        """In symbols where the run knows them all."""
+        """The labels as symbols if the run knows them all."""
         labels = Run.load(self.run).codec.vocabularies.labels
         known = all(label < len(labels) for label in reference)
         return repr(" ".join(labels.decode(reference)) if known else list(reference)[:20])
@@ -127,13 +125,14 @@ class CandidatePool(BaseMeasure):
 
 @dataclass(frozen=True)
 class Pool:
-    """The candidates of every reference, end to end, one segment a reference.
+    """The candidates of all references, concatenated, with one segment per reference.
 
     Attributes:
         outputs: the candidates.
-        cumulative: of each candidate its segment's number plus the share of the segment's mass up to its end.
+        cumulative: for each candidate, the number of its segment plus the fraction of the segment's mass up to and
+            including it.
         starts: where each segment starts.
-        sizes: candidates of each segment.
+        sizes: the number of candidates in each segment.
         segments: the number of each reference's segment.
     """
 
@@ -145,7 +144,7 @@ class Pool:
 
     @classmethod
     def of(cls, found: Mapping[Labels, Sequence[tuple[Labels, float]]]) -> "Pool":
-        """From the candidates of each reference with their mass."""
+        """A pool of the candidates of each reference with their mass."""
         outputs = FlatSequences.of([output for candidates in found.values() for output, _ in candidates])
         cumulative = []
         for number, candidates in enumerate(found.values()):
@@ -167,7 +166,7 @@ class Pool:
 
 @lru_cache(maxsize=4)
 def _found(identity: str, path: str, search: CandidatePool) -> Pool:
-    """The pool of a finished run, which never changes: its identity stands for all that decides it."""
+    """The pool of a finished run, cached: a finished run never changes, and its identity determines the pool."""
     run = Run.load(path)
     law, model = run.experiment.model.distribution, type(run.experiment.model).__name__
     verb: type = {"samples": Sample, "n-best": NBest}[search.search]
@@ -179,7 +178,7 @@ def _found(identity: str, path: str, search: CandidatePool) -> Pool:
     splits = loaded(run.experiment.task)
     if splits.digest != run.data:
         raise ConfigError(
-            f"CandidatePool needs the data that {path} was trained on, but its task reads others now; put the files "
+            f"CandidatePool needs the data that {path} was trained on, but its task now reads others; put the files "
             "back, or train that run again"
         )
     data = TrainingData.of(splits.train, run.codec)
@@ -199,9 +198,9 @@ def _found(identity: str, path: str, search: CandidatePool) -> Pool:
 def _of_each(
     run: Run, data: TrainingData, search: "CandidatePool", source: torch.Generator
 ) -> Iterator[tuple[Labels, list[tuple[Labels, float]]]]:
-    """Each reference with the candidates of one of its examples and their shares, which sum to one."""
+    """Each reference with the candidates of one of its examples and their probabilities, which sum to one."""
     owners = torch.repeat_interleave(torch.arange(len(data)), data.variants)
-    once: dict[tuple[int, Labels], int] = {}  # an example may have a reference twice
+    once: dict[tuple[int, Labels], int] = {}  # an example may have the same reference twice
     for row, reference in enumerate(data.references.gather(torch.arange(len(owners))).tolist()):
         once.setdefault((int(owners[row]), tuple(reference)), row)
     single = torch.tensor(list(once.values()), dtype=torch.long)
@@ -210,7 +209,7 @@ def _of_each(
         targets = data.references.gather(rows)
         p = run.model(data.inputs.gather(owners[rows]))
         outputs, mask = _candidates(p, targets, search, source)
-        # what does not count is made empty, so that nothing of it is scored
+        # outputs that do not count are emptied, so that nothing of them is scored
         scored = Sequences(outputs.labels, torch.where(mask, outputs.lengths, 0))
         shares = p.log_prob(outputs if p.fixed_length else scored).double().masked_fill(~mask, -torch.inf).softmax(1)
         lists, k = outputs.flatten().tolist(), outputs.lengths.shape[1]

@@ -20,11 +20,11 @@ from structpred.sequences import Sequences
 
 @dataclass(frozen=True)
 class Candidates:
-    """Some outputs of each example.
+    """A set of outputs for each example.
 
     Attributes:
         outputs: ``[batch, candidates, time]``.
-        mask: True at those that belong to the set, ``[batch, candidates]``; at least one of each example.
+        mask: True at outputs that belong to the set, ``[batch, candidates]``; at least one per example.
     """
 
     outputs: Sequences
@@ -60,7 +60,7 @@ class CandidateSet(ObjectivePart):
         Args:
             p: offers the verbs that the set requires.
             targets: the references, ``[batch, time]``.
-            generator: source of draws.
+            generator: source of randomness.
         """
         found = self.find(p, generator)
         outputs, mask = found.outputs, found.mask
@@ -74,13 +74,13 @@ class CandidateSet(ObjectivePart):
 @candidate_sets.register("samples")
 @dataclass(frozen=True, kw_only=True)
 class Samples(CandidateSet):
-    """``k`` independent draws from p."""
+    """``k`` independent samples from p."""
 
     requires = (Sample,)
     instead = "candidates=NBest()"
 
     def find(self, p: Sample, generator: torch.Generator | None) -> Candidates:
-        """``k`` draws."""
+        """``k`` samples."""
         outputs = p.sample(self.k, generator)
         return Candidates(outputs, torch.ones_like(outputs.lengths, dtype=torch.bool))
 
@@ -88,20 +88,20 @@ class Samples(CandidateSet):
 @candidate_sets.register("n-best")
 @dataclass(frozen=True, kw_only=True)
 class NBest(CandidateSet):
-    """The ``k`` most probable outputs that p's own search finds: exactly those on a tagger or a chain."""
+    """The ``k`` most probable outputs found by p's own search, which is exact for a tagger or a chain."""
 
     requires = (protocols.NBest,)
     instead = "candidates=Samples()"
 
     def find(self, p: protocols.NBest, generator: torch.Generator | None) -> Candidates:
-        """The ``k`` best; fewer where there are fewer."""
+        """The ``k`` best; fewer if there are fewer."""
         del generator
         return _ranked(p.n_best(self.k))
 
 
 @runtime_checkable
 class BeamSearch(Checkable, Protocol):
-    """``beam``: what a beam of prefixes finds."""
+    """``beam``: the outputs found by a beam search."""
 
     def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:
         """``width`` outputs, ranked by log p(y|x) / (length + 1)^penalty."""
@@ -110,10 +110,10 @@ class BeamSearch(Checkable, Protocol):
 @candidate_sets.register("beam")
 @dataclass(frozen=True, kw_only=True)
 class Beam(CandidateSet):
-    """The ``k`` outputs that a beam of ``k`` prefixes finds.
+    """The ``k`` outputs found by a beam of ``k`` prefixes.
 
     Attributes:
-        length_penalty: outputs are ranked by log p / (length + 1)^penalty; at 0 the set is that of `NBest`.
+        length_penalty: outputs are ranked by log p / (length + 1)^penalty; with 0 the set equals that of `NBest`.
     """
 
     requires = (BeamSearch,)
@@ -122,7 +122,7 @@ class Beam(CandidateSet):
     length_penalty: Annotated[float, Interval(least=0)] = 0.0
 
     def find(self, p: BeamSearch, generator: torch.Generator | None) -> Candidates:
-        """The ``k`` best the beam finds; fewer where there are fewer."""
+        """The ``k`` best that the beam finds; fewer if there are fewer."""
         del generator
         return _ranked(p.beam(self.k, length_penalty=self.length_penalty))
 
@@ -130,7 +130,7 @@ class Beam(CandidateSet):
 def repeated(
     outputs: Sequences, mask: Bool[Tensor, "batch candidates"] | None = None
 ) -> Bool[Tensor, "batch candidates"]:
-    """True where an equal output, of those in the mask, stands before."""
+    """True at outputs that equal an earlier one in the mask."""
     equal = equal_pairs(outputs)
     if mask is not None:
         equal = equal & mask.unsqueeze(1)
@@ -138,8 +138,8 @@ def repeated(
 
 
 def equal_pairs(outputs: Sequences) -> Bool[Tensor, "batch candidates candidates"]:
-    """Which outputs of an example equal which; a cut output equals no ended one."""
-    labels = torch.where(outputs.mask(), outputs.labels, -1)  # which tells lengths apart as well
+    """Which outputs of an example are equal; a cut output never equals a complete one."""
+    labels = torch.where(outputs.mask(), outputs.labels, -1)  # which also distinguishes lengths
     if outputs.ended is not None:
         labels = torch.cat([labels, outputs.ended.long().unsqueeze(-1)], -1)
     return (labels.unsqueeze(2) == labels.unsqueeze(1)).all(-1)
@@ -154,7 +154,7 @@ def equal_to(outputs: Sequences, targets: Sequences) -> Bool[Tensor, "batch cand
 
 
 def join(first: Sequences, second: Sequences) -> Sequences:
-    """The candidates of both, in order."""
+    """The candidates of both, concatenated."""
     time = max(first.labels.shape[-1], second.labels.shape[-1])
     labels = [pad(each.labels, (0, time - each.labels.shape[-1])) for each in (first, second)]
     ended = None

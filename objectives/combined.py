@@ -1,4 +1,4 @@
-"""What objectives that are made of other objectives have in common."""
+"""The common base of objectives composed of other objectives."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from structpred.task import Sizes
 
 
 def weighted(losses: dict[str, Losses], weights: Sequence[float]) -> Losses:
-    """Σ_i w_i L_i of each example; each part's loss and diagnostics are diagnostics under its name."""
+    """Σ_i w_i L_i per example; the loss and diagnostics of each part become diagnostics under its name."""
     pairs = zip(losses.values(), weights, strict=True)
     total = reduce(torch.add, [weight * each.values for each, weight in pairs])
     diagnostics = {
@@ -31,12 +31,12 @@ def weighted(losses: dict[str, Losses], weights: Sequence[float]) -> Losses:
 
 @dataclass(frozen=True, kw_only=True)
 class Combined(Objective):
-    """Several objectives of one p. A subclass says which, and how much each counts when.
+    """Several objectives of the same p. A subclass defines the parts and their weights over time.
 
-    A part that counts for nothing at some time is not computed then.
+    A part with weight 0 is not computed.
     """
 
-    requires = ()  # its parts say what p must offer
+    requires = ()  # its parts determine what p must offer
 
     @abstractmethod
     def members(self) -> dict[str, Objective]:
@@ -44,54 +44,54 @@ class Combined(Objective):
 
     @abstractmethod
     def weights(self, context: StepContext) -> tuple[float, ...]:
-        """The weight of each part, not below 0 and not all of them 0."""
+        """The weight of each part: at least 0, and not all 0."""
 
     def requirements(self) -> tuple[Requirement, ...]:
-        """What any part requires."""
+        """The requirements of all parts."""
         return tuple(dict.fromkeys(each for part in self.members().values() for each in part.requirements()))
 
     def check_model(self, model: Model) -> None:
-        """Refuse what any part refuses."""
+        """Refuse any model that a part refuses."""
         for part in self.members().values():
             part.check_model(model)
 
     @property
     def exact(self) -> bool:
-        """True where all parts are."""
+        """True if all parts are exact."""
         return all(part.exact for part in self.members().values())
 
     @property
     def drawn(self) -> int:
-        """As many as all parts together."""
+        """The total over all parts."""
         return sum(part.drawn for part in self.members().values())
 
     def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
-        """What the parts draw, side by side along candidates."""
+        """The samples of all parts, concatenated along the candidate axis."""
         drawn = []
         for name, part in self.members().items():
             draws = part.draw(targets, num_labels, generator)
             count = 0 if draws is None else draws.lengths.shape[1]
             if count != part.drawn:
                 raise ConfigError(
-                    f"{type(part).__name__} ({name!r}) says that it draws {part.drawn} candidates ahead, but drew "
-                    f"{count}; its property `drawn` must say how many"
+                    f"{type(part).__name__} ({name!r}) declares {part.drawn} candidates, but `draw` returned "
+                    f"{count}; make its property `drawn` return that number"
                 )
             drawn += [] if draws is None else [draws]
         return reduce(join, drawn) if drawn else None
 
     @property
     def corrupts(self) -> bool:
-        """True where any part may."""
+        """True if any part may."""
         return any(part.corrupts for part in self.members().values())
 
     def corrupt(self, inputs: Sequences, symbols: int, generator: torch.Generator | None) -> Sequences:
-        """The inputs with the noise of the parts."""
+        """The inputs with the noise that the parts add."""
         for part in self.members().values():
             inputs = part.corrupt(inputs, symbols, generator)
         return inputs
 
     def state(self, sizes: Sizes) -> nn.Module | None:
-        """The states of the parts by their number, None where no part has one."""
+        """The states of the parts by index; None if no part has one."""
         states = {str(number): part.state(sizes) for number, part in enumerate(self.members().values())}
         present = {number: state for number, state in states.items() if state is not None}
         return nn.ModuleDict(present) if present else None
@@ -109,15 +109,15 @@ class Combined(Objective):
         return weighted(found, [weights[number] for number in counting])
 
     def _split(self, draws: Sequences | None) -> list[Sequences | None]:
-        """To each part what `draw` drew for it."""
+        """The samples that `draw` drew for each part."""
         counts = [part.drawn for part in self.members().values()]
         if draws is None:
             return [None] * len(counts)
         given = draws.lengths.shape[1]
         if given != sum(counts):
             raise ConfigError(
-                f"{type(self).__name__} needs {sum(counts)} draws for each example, one after another for its parts "
-                f"({', '.join(map(str, counts))}), but got {given}; take them from its own `draw`"
+                f"{type(self).__name__} needs {sum(counts)} samples per example, in the order of its parts "
+                f"({', '.join(map(str, counts))}), but got {given}; draw them with its own `draw`"
             )
         labels, lengths = torch.split(draws.labels, counts, 1), torch.split(draws.lengths, counts, 1)
         weights = [None] * len(counts) if draws.weights is None else torch.split(draws.weights, counts, 1)
@@ -126,6 +126,6 @@ class Combined(Objective):
 
 
 def _at(state: nn.Module | None, number: int) -> nn.Module | None:
-    """A part's own state."""
+    """The state of one part."""
     present = isinstance(state, nn.ModuleDict) and str(number) in state
     return state[str(number)] if isinstance(state, nn.ModuleDict) and present else None

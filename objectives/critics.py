@@ -16,17 +16,17 @@ from structpred.registry import baselines
 from structpred.task import Sizes
 
 IMPOSSIBLE = -1e3
-"""Nats that stand for −∞ among features."""
+"""The value in nats that replaces −∞ in features."""
 
 
 class Fit(nn.Module):
-    """Least squares with a memory that fades, in closed form: w minimises Σ decay^age (return − w·φ)².
+    """Least squares with exponential forgetting, in closed form: w minimises Σ decay^age (return − w·φ)².
 
-    It has buffers and no parameters: nothing of it reaches the model's gradient, or the norm that clips it.
+    It has buffers and no parameters, so it affects neither the model's gradient nor the norm used for clipping.
 
     Args:
         features: size of φ.
-        decay: how much of the old remains with each step.
+        decay: the factor by which old data fade at each step.
     """
 
     gram: Tensor
@@ -39,13 +39,13 @@ class Fit(nn.Module):
         self.register_buffer("moments", torch.zeros(features, dtype=torch.float64))
 
     def weights(self) -> Float[Tensor, " features"]:
-        """The w of least norm; 0 before anything was taken in."""
+        """The minimum-norm w; 0 before the first update."""
         inverse: Tensor = torch.linalg.pinv(self.gram, hermitian=True, rtol=1e-9)
         return inverse @ self.moments
 
     @torch.no_grad()
     def take_in(self, features: Float[Tensor, "rows features"], returns: Float[Tensor, " rows"]) -> None:
-        """Let the old fade and add the new, a mean over rows; nothing in evaluation mode."""
+        """Fade old data and add the new, as a mean over rows; does nothing in evaluation mode."""
         if not self.training or not len(features):
             return
         phi, share = features.double(), (1 - self.decay) / len(features)
@@ -58,7 +58,7 @@ class Fitted(Baseline):
     """A linear function of features that do not depend on the sample, fitted to the returns of earlier steps.
 
     Attributes:
-        decay: how much of what was learnt remains with each step.
+        decay: the factor by which old data fade at each step.
     """
 
     size: ClassVar[int]
@@ -76,25 +76,25 @@ class Fitted(Baseline):
 
     @torch.no_grad()
     def values(self, group: Group, state: nn.Module | None) -> Returns:
-        """w·φ, the same for all samples of an example."""
+        """w·φ, equal for all samples of an example."""
         weights = self._fit(state).weights()
         return (self.features(group).double() @ weights).unsqueeze(1).to(group.returns.dtype)
 
     def learn(self, group: Group, state: nn.Module | None) -> None:
-        """Take in all steps of all samples."""
+        """Update the fit with all steps of all samples."""
         features = self.features(group).unsqueeze(1).expand(*group.returns.shape, self.size)
         self._fit(state).take_in(features[group.mask], group.returns[group.mask])
 
     def _fit(self, state: nn.Module | None) -> Fit:
         if not isinstance(state, Fit):
-            raise ConfigError(f"{type(self).__name__} needs what it learnt: pass state=objective.state(sizes)")
+            raise ConfigError(f"{type(self).__name__} needs its learned state: pass state=objective.state(sizes)")
         return state
 
 
 @baselines.register("running-mean")
 @dataclass(frozen=True, kw_only=True)
 class RunningMean(Fitted):
-    """The mean return of earlier steps, old ones fading, free of the pull towards 0 that a mean begun at 0 has."""
+    """An exponential moving average of earlier returns, without the bias towards 0 of an average that starts at 0."""
 
     size: ClassVar[int] = 1
 
@@ -107,7 +107,7 @@ class RunningMean(Fitted):
 @baselines.register("learned")
 @dataclass(frozen=True, kw_only=True)
 class Learned(Fitted):
-    """A linear critic of 1, the reference's length, log p(y*|x) and the number of steps taken."""
+    """A linear critic of 1, the reference's length, log p(y*|x) and the position in the output."""
 
     requires = (LogProb,)
     instead = "baseline=LeaveOneOut()"

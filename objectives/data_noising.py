@@ -21,12 +21,12 @@ from structpred.task import Sizes
 def noised(
     outputs: Sequences, rate: float, weights: Float[Tensor, " labels"], generator: torch.Generator | None
 ) -> Sequences:
-    """Each label independently, with probability γ, replaced by a draw from the weights, which may be the same label.
+    """Replace each label independently, with probability γ, by a sample from the weights, which may be the same label.
 
     Args:
         outputs: ``[batch, candidates, time]``.
         rate: γ.
-        weights: of every label, not below 0; they need not sum to one.
+        weights: a weight of at least 0 per label; they need not sum to one.
         generator: source of randomness.
 
     >>> clean = Sequences.of([[0, 1, 2]]).candidates()
@@ -37,7 +37,7 @@ def noised(
     coins = torch.rand(inside.shape, generator=generator, device=outputs.device)
     uniform = torch.rand(inside.shape, generator=generator, device=outputs.device, dtype=torch.float64)
     cumulative = weights.double().cumsum(0)
-    # `right` passes over labels of weight 0; rounding may push the product up to the total itself
+    # `right` skips labels of weight 0; rounding may push the product up to the total itself
     drawn = torch.searchsorted(cumulative, uniform * cumulative[-1], right=True).clamp(max=len(weights) - 1)
     labels = torch.where(coins < rate, drawn, outputs.labels)
     return Sequences(torch.where(inside, labels, 0), outputs.lengths)
@@ -45,21 +45,21 @@ def noised(
 
 @runtime_checkable
 class AnyHistory(Distribution, TokenLogProbsGiven, Protocol):
-    """A distribution that can be asked about any history."""
+    """A distribution that can be evaluated on any history."""
 
 
 @objectives.register("data-noising")
 @dataclass(frozen=True, kw_only=True)
 class DataNoising(Objective):
-    """E[−Σ_t log p(y*_t | h_<t, x)], in nats, over histories h that are the reference with noise in it.
+    """E[−Σ_t log p(y*_t | h_<t, x)], in nats, where the history h is a noisy copy of the reference.
 
     Xie et al. 2017, arXiv 1703.02573: each symbol of the history is replaced with probability γ, and the target stays
-    clean. One history is drawn for each example at each step. At γ = 0 it is maximum likelihood. The paper's blank, a
-    symbol of its own, is left out: our decoders have a vector for every label and for nothing else but the start.
+    clean. One history is drawn per example and step. γ = 0 gives maximum likelihood. The paper's blank symbol is left
+    out: our decoders have vectors only for the labels and the start.
 
     Attributes:
         rate: γ.
-        noise: what a symbol is replaced by: a draw by ``"unigram"`` frequencies in training, or a ``"uniform"`` one.
+        noise: the distribution of replacements: ``"unigram"`` frequencies in training, or ``"uniform"``.
     """
 
     requires = (TokenLogProbsGiven,)
@@ -76,7 +76,7 @@ class DataNoising(Objective):
         return Frequencies(torch.tensor(sizes.label_counts, dtype=torch.get_default_dtype()))
 
     def losses(self, p: AnyHistory, targets: Sequences, context: StepContext) -> Losses:
-        """One noisy history for each example; the diagnostic is the share of its symbols that differ."""
+        """The loss under one noisy history per example; the diagnostic is the fraction of its symbols that differ."""
         outputs = targets.candidates()
         history = noised(
             outputs, self.rate, self._weights(p.num_labels, targets.device, context.state), context.generator

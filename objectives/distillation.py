@@ -20,7 +20,7 @@ from structpred.task import Sizes
 
 @dataclass(frozen=True)
 class PerPosition:
-    """What two models say of every next symbol along the same outputs, in nats, summed over steps.
+    """A comparison of two models' next-symbol distributions along the same outputs, in nats, summed over steps.
 
     Attributes:
         cross_entropy: T² Σ_t H(q_t, p_t), ``[batch, candidates]``.
@@ -34,7 +34,7 @@ class PerPosition:
 def per_position(teacher: Steps, student: Steps, temperature: float = 1.0) -> PerPosition:
     """Compare q_t and p_t at every step, both softened: ∝ q^(1/T) and ∝ p^(1/T).
 
-    T² keeps gradients of one size as T rises (Hinton et al. 2015, section 2.1).
+    The factor T² keeps the size of gradients constant as T rises (Hinton et al. 2015, section 2.1).
 
     Args:
         teacher: log q_t(v) along the outputs; no gradient passes to it.
@@ -53,7 +53,7 @@ def per_position(teacher: Steps, student: Steps, temperature: float = 1.0) -> Pe
     q = log_q.exp()
 
     def expected(values: Tensor) -> Float[Tensor, "batch candidates"]:
-        """Σ_t E_q[values], with 0 · (−inf) = 0, also in the gradient."""
+        """Σ_t E_q[values], with 0 · (−inf) = 0, in the gradient too."""
         each = (q * torch.where(q > 0, values, 0.0)).sum(-1)
         return temperature**2 * torch.where(student.mask, each, 0.0).sum(-1)
 
@@ -61,11 +61,11 @@ def per_position(teacher: Steps, student: Steps, temperature: float = 1.0) -> Pe
 
 
 class Teacher(nn.Module):
-    """A trained network: its weights stay, and it has no dropout. Called on inputs, it returns q(·|x).
+    """A trained network with fixed weights and no dropout. Called on inputs, it returns q(·|x).
 
     Args:
         network: returns q when called on inputs.
-        reads: what stands at the positions of its inputs.
+        reads: the kind of its inputs, such as symbols.
         name: where it comes from, for messages.
     """
 
@@ -81,7 +81,7 @@ class Teacher(nn.Module):
         return cls(run.model, run.codec.read(()).content, str(run.folder.path))
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in evaluation mode."""
+        """Ignore the mode: a teacher stays in evaluation mode."""
         del mode
         return super().train(False)
 
@@ -90,7 +90,7 @@ class Teacher(nn.Module):
         """q(·|x).
 
         Raises:
-            ConfigError: the inputs were read for another kind of model.
+            ConfigError: the inputs were encoded for another kind of model.
         """
         if inputs.content != self.reads:
             raise ConfigError(
@@ -107,10 +107,10 @@ class Distillation(Objective):
     """E_q[−log p(y|x)] with q(y|x) the distribution of a trained model, the teacher: RML with a model as its payoff.
 
     ``per="position"`` compares the next symbols along the reference, Σ_t H(q_t, p_t) (Hinton et al. 2015, arXiv
-    1503.02531; word-level in Kim and Rush 2016, arXiv 1606.07947). ``per="sequence"`` compares whole outputs, and no
-    reference is looked at: in closed form where both models allow it, from draws of q made in the step, or with
-    ``Best()`` on the outputs that the teacher predicts (sequence-level in Kim and Rush). Mix with likelihood by
-    `WeightedSum`.
+    1503.02531; word-level in Kim and Rush 2016, arXiv 1606.07947). ``per="sequence"`` compares whole outputs, and does
+    not use the reference: in closed form if both models allow it, from samples of q drawn in the step, or with
+    ``Best()`` on the outputs that the teacher predicts (sequence-level in Kim and Rush). Use `WeightedSum` to mix it
+    with likelihood.
 
     Attributes:
         teacher: the folder of a finished run with the same symbols; as written, it is part of a run's identity, beside
@@ -130,7 +130,7 @@ class Distillation(Objective):
     temperature: Positive = 1.0
 
     def check(self) -> None:
-        """Refuse settings that only the other kind of comparison has."""
+        """Refuse settings that apply only to the other kind of comparison."""
         if self.per == "position" and self.estimator != Exact():
             raise ConfigError(
                 f"Distillation(per='position') is a sum over symbols and needs no {type(self.estimator).__name__}(); "
@@ -144,7 +144,7 @@ class Distillation(Objective):
 
     @classmethod
     def examples(cls) -> tuple["Distillation", ...]:
-        """Either comparison, the second by either estimator; nothing is looked up until a run begins."""
+        """Both comparisons, the second with both estimators; the teacher is not loaded until a run begins."""
         return (
             cls(teacher="runs/teacher"),
             cls(teacher="runs/teacher", per="sequence"),
@@ -153,7 +153,7 @@ class Distillation(Objective):
 
     @property
     def exact(self) -> bool:
-        """True where nothing is drawn or searched for."""
+        """True if nothing is sampled or searched."""
         return self.estimator.exact
 
     def fingerprint(self) -> tuple[str, ...]:
@@ -171,13 +171,13 @@ class Distillation(Objective):
 
         Raises:
             RunError: its folder holds no finished run.
-            ConfigError: it knows other symbols, or lacks a verb.
+            ConfigError: it was trained on other symbols, or lacks a verb.
         """
         run = Run.load(self.teacher)
         if run.sizes.symbols != sizes.symbols:
             raise ConfigError(
                 f"the teacher {self.teacher} was trained on other symbols than those of this task, or their order "
-                "differs; train it on the same training examples, with inputs that are read alike"
+                "differs; train it on the same training examples, with the same kind of inputs"
             )
         verb = StepScores if self.per == "position" else self.estimator.requires_of_payoff
         if not issubclass(run.experiment.model.distribution, verb):
@@ -199,17 +199,16 @@ class Distillation(Objective):
         return Losses(found.cross_entropy.squeeze(1), {"divergence": found.divergence.squeeze(1)})
 
     def _teacher(self, p: Distribution, context: StepContext) -> Any:
-        """q for the inputs that p has read."""
+        """q for the inputs that p is conditioned on."""
         if not isinstance(context.state, Teacher) or context.inputs is None:
             raise ConfigError(
-                "Distillation needs its teacher and what p was conditioned on: pass state=objective.state(sizes) and "
-                "inputs="
+                "Distillation needs its teacher and the inputs of p: pass state=objective.state(sizes) and inputs="
             )
         q = context.state(context.inputs)
         if q.fixed_length != p.fixed_length:
             decides = {True: "leaves the length to the input", False: "decides the length itself"}
             raise ConfigError(
                 f"the teacher {self.teacher} {decides[q.fixed_length]}, but the student {decides[p.fixed_length]}; "
-                "take two models of one kind"
+                "use two models of the same kind"
             )
         return q

@@ -1,4 +1,4 @@
-"""How an expectation under q is computed: exactly, or from draws."""
+"""Estimators of an expectation under q: exact, or from samples."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Estimator(ObjectivePart):
     """A way to compute E_q[−log p(y|x)].
 
     Attributes:
-        exact: True where nothing is drawn or searched for.
+        exact: True if nothing is sampled or searched.
         requires_of_payoff: the verb that q must offer.
     """
 
@@ -41,7 +41,7 @@ class Estimator(ObjectivePart):
 
     @property
     def drawn(self) -> int:
-        """How many candidates of each example `draw` returns; 0 for None."""
+        """The number of candidates per example that `draw` returns; 0 if it returns None."""
         return 0
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Estimator(ObjectivePart):
     def diagnostics(self, draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:
         """Diagnostics of draws of q around the targets, by name.
 
-        ``unchanged``, the share of draws that equal their target.
+        ``unchanged``: the fraction of samples that equal their target.
         """
         return {"unchanged": equal_to(draws, targets).double().mean(1)}
 
@@ -63,7 +63,7 @@ class Estimator(ObjectivePart):
 @estimators.register("exact")
 @dataclass(frozen=True, kw_only=True)
 class Exact(Estimator):
-    """In closed form: no draws, no variance. Both distributions must allow it."""
+    """In closed form: no samples, no variance. Both distributions must allow it."""
 
     requires = (CrossEntropy,)
     instead = "estimator=Sampled(k=1)"
@@ -82,12 +82,12 @@ class Exact(Estimator):
 @estimators.register("sampled")
 @dataclass(frozen=True, kw_only=True)
 class Sampled(Estimator):
-    """The mean over ``k`` independent draws: unbiased, with variance falling as 1/k.
+    """The mean over ``k`` independent samples: unbiased, with variance proportional to 1/k.
 
     On a CPU, equal draws are scored once, and near a reference there are many; a GPU would have to synchronise.
 
     Attributes:
-        k: draws per example; the paper takes one.
+        k: samples per example; the paper uses one.
     """
 
     requires = (LogProb,)
@@ -102,7 +102,7 @@ class Sampled(Estimator):
         return self.k
 
     def draw(self, q: Sample, generator: torch.Generator | None) -> Sequences:
-        """``k`` draws."""
+        """``k`` samples."""
         return q.sample(self.k, generator)
 
     def cross_entropy(self, q: Sample, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
@@ -120,20 +120,20 @@ def _worth_merging(p: object, draws: Sequences) -> bool:
 
 
 def _expected(p: LogProb, outputs: Sequences, weights: Tensor) -> Float[Tensor, " batch"]:
-    """−Σ w log p(y|x); an output of no weight counts for nothing, impossible as it may be."""
+    """−Σ w log p(y|x); an output with weight 0 contributes 0, even if it is impossible under p."""
     log_probs = torch.where(weights > 0, p.log_prob(outputs), 0.0)
     return -(weights * log_probs).sum(1)
 
 
 def distinct(draws: Sequences, weights: Tensor) -> tuple[Sequences, Tensor]:
-    """Draws with those that came before made empty and cut, so that nothing of them is scored.
+    """The samples, with repeated ones emptied and cut so that they are not scored.
 
     Args:
         draws: ``[batch, candidates, time]``.
-        weights: of each draw, ``[batch, candidates]``.
+        weights: the weight of each sample, ``[batch, candidates]``.
 
     Returns:
-        The draws, and at the first of equal ones the sum of their weights; 0 at the others.
+        The samples, and the sum of the weights of equal samples at the first of them; 0 at the others.
 
     >>> draws = Sequences(torch.tensor([[[4, 2], [4, 0], [4, 2]]]), torch.tensor([[2, 1, 2]]))
     >>> outputs, copies = distinct(draws, torch.tensor([[1, 1, 1]]))
@@ -149,14 +149,14 @@ def distinct(draws: Sequences, weights: Tensor) -> tuple[Sequences, Tensor]:
 @estimators.register("self-normalised")
 @dataclass(frozen=True, kw_only=True)
 class SelfNormalised(Estimator):
-    """Σ_i w_i·(−log p(y_i|x)) over ``k`` draws y_i with self-normalised importance weights w_i, for `ReweightedPayoff`.
+    """Σ_i w_i·(−log p(y_i|x)) over ``k`` samples with self-normalised importance weights w_i, for `ReweightedPayoff`.
 
-    The weights of an example sum to one, so that no normaliser of q is needed. The price is a bias of O(1/k) towards
-    the law of the draws; its variance falls as 1/k too (Owen 2013, "Monte Carlo theory, methods and examples", section
-    9.2). A single draw would always weigh 1, whatever its reward, so k is at least 2.
+    The weights of an example sum to one, so no normaliser of q is needed. The price is a bias of O(1/k) towards the
+    proposal; the variance also falls as 1/k (Owen 2013, "Monte Carlo theory, methods and examples", section 9.2). A
+    single sample would always have weight 1, whatever its reward, so k is at least 2.
 
     Attributes:
-        k: draws per example.
+        k: samples per example.
     """
 
     requires = (LogProb,)
@@ -166,10 +166,10 @@ class SelfNormalised(Estimator):
     k: Count = 5
 
     def check(self) -> None:
-        """Refuse a single draw."""
+        """Refuse a single sample."""
         if self.k < 2:
             raise ConfigError(
-                f"SelfNormalised.k must be at least 2, but got {self.k}: the weight of a single draw is always 1, so "
+                f"SelfNormalised.k must be at least 2, but got {self.k}: the weight of a single sample is always 1, so "
                 "the reward would be ignored"
             )
 
@@ -179,7 +179,7 @@ class SelfNormalised(Estimator):
         return self.k
 
     def draw(self, q: WeightedSample, generator: torch.Generator | None) -> Sequences:
-        """``k`` draws with their weights."""
+        """``k`` samples with their weights."""
         return q.weighted_sample(self.k, generator)
 
     def cross_entropy(self, q: WeightedSample, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
@@ -208,14 +208,14 @@ class SelfNormalised(Estimator):
 
 
 def weights_of(draws: Sequences) -> Float[Tensor, "batch candidates"]:
-    """The weights of draws that must have them.
+    """The weights of samples that must have them.
 
     Raises:
         ConfigError: they have none.
     """
     if draws.weights is None:
         raise ConfigError(
-            "SelfNormalised needs draws with weights, but these have none; take them from the objective's own `draw`"
+            "SelfNormalised needs samples with weights, but these have none; draw them with the objective's own `draw`"
         )
     return draws.weights
 
@@ -223,13 +223,13 @@ def weights_of(draws: Sequences) -> Float[Tensor, "batch candidates"]:
 @estimators.register("best")
 @dataclass(frozen=True, kw_only=True)
 class Best(Estimator):
-    """Over the ``k`` best outputs that a search of q finds, in proportion to their probability: cheap, but biased.
+    """Over the ``k`` best outputs found by searching q, in proportion to their probability: cheap, but biased.
 
-    With k = 1 all of q stands at its best output, as in sequence-level distillation (Kim and Rush 2016, section 3.2).
+    With k = 1, q is replaced by its best output, as in sequence-level distillation (Kim and Rush 2016, section 3.2).
 
     Attributes:
         k: outputs per example.
-        search: outputs searched for, which is the width of the beam where q is searched by one; at least ``k``.
+        search: outputs to search for, which is the width if the search is a beam search; at least ``k``.
     """
 
     requires = (LogProb,)
@@ -240,17 +240,17 @@ class Best(Estimator):
     search: Count = 5
 
     def check(self) -> None:
-        """Refuse to take more outputs than are searched for."""
+        """Refuse ``k`` above ``search``."""
         if self.search < self.k:
             raise ConfigError(f"Best.search must be at least k, {self.k}, but got {self.search}; raise it")
 
     def draw(self, q: NBest, generator: torch.Generator | None) -> None:
-        """Nothing: the outputs are searched for in the step."""
+        """None: the search happens in the step."""
 
     def cross_entropy(self, q: NBest, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
         """−Σ w_i log p(y_i|x), with w_i ∝ q(y_i) over the best outputs."""
         del draws
         ranked = q.n_best(self.search)
-        weights = ranked.log_probs[:, : self.k].detach().softmax(1)  # 0 where there are fewer outputs than k
+        weights = ranked.log_probs[:, : self.k].detach().softmax(1)  # 0 if there are fewer outputs than k
         outputs = Sequences(ranked.outputs.labels[:, : self.k], ranked.outputs.lengths[:, : self.k])
         return _expected(p, outputs, weights)

@@ -12,12 +12,12 @@ from structpred.rewards import Hamming, Reward
 from structpred.rewards.base import Decomposable, costs_of, scores_of
 from structpred.sequences import Sequences
 
-INSTEAD = "REINFORCE or MinimumRisk, which take any reward and sample"
+INSTEAD = "REINFORCE or MinimumRisk, which sample and take any reward"
 
 
 @runtime_checkable
 class Closed(Distribution, Expected, Protocol):
-    """A distribution with expectations of sums over positions, and entropy, in closed form."""
+    """A distribution that has, in closed form, its entropy and the expectations of sums over positions."""
 
 
 @objectives.register("expected-reward")
@@ -26,12 +26,12 @@ class ExpectedReward(Objective):
     """−E_p[r(y, y*)] − τ H(p), in units of reward: L_RL(τ) of Norouzi et al. 2016 (arXiv 1609.00150), exactly.
 
     It equals τ KL(p‖q) − τ log Z_q with the payoff distribution q(y|y*) = exp(r(y, y*)/τ) / Z_q, where RML minimises
-    KL(q‖p). The reward is a sum over positions, so its expectation takes no more than the marginals of p: no
-    samples, no baseline, no variance.
+    KL(q‖p). The reward is a sum over positions, so its expectation needs only the marginals of p: no samples, no
+    baseline, no variance.
 
     Attributes:
         reward: r, a sum over positions.
-        temperature: τ as it stands in the formula; 0 is the plain expected reward.
+        temperature: τ as in the formula; 0 gives the plain expected reward.
     """
 
     requires = (ExpectedScore, Entropy)
@@ -41,7 +41,7 @@ class ExpectedReward(Objective):
     temperature: Annotated[float, Interval(least=0)] = 0.0
 
     def check(self) -> None:
-        """Refuse a reward that is no sum over positions."""
+        """Refuse a reward that is not a sum over positions."""
         if not self.reward.decomposes:
             able = [name for name in rewards if rewards[name].decomposes]  # type: ignore[attr-defined]
             raise ConfigError(

@@ -1,8 +1,8 @@
-"""The mathematics of the objectives as functions of tensors and distributions, to be called by themselves.
+"""The mathematics of the objectives as functions of tensors and distributions.
 
-Each stands beside the objective that uses it, with its formula and an example. What needs no function is a verb of a
-distribution: likelihood is ``-p.log_prob(outputs)``, and cross-entropies and divergences in closed form are
-`structpred.distributions.protocols.cross_entropy` and `structpred.distributions.protocols.kl`.
+Each function is defined next to the objective that uses it, with its formula and an example. Some quantities are verbs
+of a distribution instead: likelihood is ``-p.log_prob(outputs)``, and cross-entropies and divergences in closed form
+are `structpred.distributions.protocols.cross_entropy` and `structpred.distributions.protocols.kl`.
 
 >>> import torch
 >>> surrogate(torch.tensor([[[-1.0], [-2.0]]]), torch.tensor([[[0.5], [-0.5]]]))

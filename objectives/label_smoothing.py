@@ -29,14 +29,14 @@ def smoothed_cross_entropy(
 ) -> Float[Tensor, "batch candidates"]:
     """−Σ_t [(1 − ε) log p_t(y*_t) + ε Σ_v u(v) log p_t(v)], in nats.
 
-    A symbol that gets no mass counts for nothing, also where p forbids it: 0 · log 0 is 0.
+    A symbol without mass contributes 0, even if p forbids it: 0 · log 0 is 0.
 
     Args:
         steps: log p_t(v) along the targets.
         epsilon: ε.
         prior: u over all next symbols, summing to one.
-        mass: ``"all"`` takes u as it is, the target included; ``"others"`` renormalises u without the target.
-        positive: True where u is known to be above 0 everywhere, which saves a pass over all symbols.
+        mass: ``"all"`` uses u as it is, including the target; ``"others"`` renormalises u without the target.
+        positive: True if u is known to be positive everywhere, which saves a pass over all symbols.
 
     >>> steps = Steps(torch.tensor([[[[0.8, 0.2]]]]).log(), torch.tensor([[[0]]]), torch.tensor([[[True]]]))
     >>> even = torch.tensor([0.5, 0.5])
@@ -47,7 +47,7 @@ def smoothed_cross_entropy(
     spread: Weight = epsilon
     if mass == "others":
         share = prior[steps.targets]
-        alone = share == 1  # nothing but the target to spread over
+        alone = share == 1  # the target is the only symbol
         others = torch.where(alone, 1, 1 - share)
         spread = torch.where(alone, 0, epsilon / others)
         to_target = torch.where(alone, 1, 1 - epsilon - share * spread)
@@ -57,7 +57,7 @@ def smoothed_cross_entropy(
 
 
 class _Expected(torch.autograd.Function):
-    """a log p(y*) + b Σ_v u(v) log p(v). Tables of all symbols are what costs, so its gradient is written only once."""
+    """a log p(y*) + b Σ_v u(v) log p(v). A custom gradient, because tables of all symbols dominate the cost."""
 
     @staticmethod
     def forward(
@@ -80,10 +80,10 @@ class _Expected(torch.autograd.Function):
 
 
 class Frequencies(nn.Module):
-    """How often each next symbol occurs in training, as a buffer that moves with the model.
+    """The frequency of each next symbol in training, as a buffer that moves with the model.
 
     Attributes:
-        positive: True where every symbol occurs; known here, so that no step has to ask a device for it.
+        positive: True if every symbol occurs; stored, so that no step has to wait for the device to find out.
     """
 
     counts: Tensor
@@ -99,15 +99,16 @@ class Frequencies(nn.Module):
 class LabelSmoothing(Objective):
     """Cross-entropy from smoothed targets at every step of the reference (Szegedy et al. 2016, section 7).
 
-    The history is always the reference's own, unlike RML's; on a factorised model with a uniform prior the two are
-    equal. Where the model ends its outputs itself, the end is one of the V + 1 next symbols: it is smoothed and
-    takes its share of the mass, as in fairseq.
+    Unlike in RML, the history is always that of the reference; on a factorised model with a uniform prior the two are
+    equal. If the model decides where outputs end, the end is one of the V + 1 next symbols: it is smoothed and receives
+    its share of the mass, as in fairseq.
 
     Attributes:
         epsilon: ε, the mass moved away from the target.
-        prior: where it goes: ``"uniform"`` over the next symbols, or ``"unigram"``, their frequency in training.
-        mass: ``"all"`` spreads ε over all symbols, the target included (Szegedy et al., PyTorch, fairseq before
-            2021); ``"others"`` over the symbols other than the target (fairseq since 2021).
+        prior: the distribution of that mass: ``"uniform"`` over the next symbols, or ``"unigram"``, their frequency in
+            training.
+        mass: ``"all"`` spreads ε over all symbols, including the target (Szegedy et al., PyTorch, fairseq before 2021);
+            ``"others"`` over the symbols other than the target (fairseq since 2021).
     """
 
     requires = (StepScores,)
@@ -140,5 +141,5 @@ class LabelSmoothing(Objective):
                 raise ConfigError(
                     "LabelSmoothing(prior='unigram') needs frequencies: pass state=objective.state(sizes)"
                 )
-            counts = state.counts[:symbols].to(steps.log_probs.dtype)  # a tagger has no end: its share is left out
+            counts = state.counts[:symbols].to(steps.log_probs.dtype)  # a tagger has no end, so its share is dropped
         return counts / counts.sum()

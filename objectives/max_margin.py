@@ -15,17 +15,17 @@ from structpred.rewards import Hamming, Reward
 from structpred.rewards.base import Decomposable, costs_of, scores_of
 from structpred.sequences import Sequences
 
-INSTEAD = "CandidateHinge (which looks for the worst output in a candidate set)"
+INSTEAD = "CandidateHinge (which searches a candidate set for the worst output)"
 
 
 @runtime_checkable
 class Searched(Score, Argmax, Protocol):
-    """Scores, and the output that has the highest."""
+    """A distribution with scores and the highest-scoring output."""
 
 
 @runtime_checkable
 class CostAugmented(Distribution, LossAugmented, Searched, Protocol):
-    """Scores to which a cost can be added before the search."""
+    """A distribution with scores to which a cost can be added before the search."""
 
 
 def margin(p: Score, output: Sequences, targets: Sequences) -> Float[Tensor, " batch"]:
@@ -51,10 +51,10 @@ def costs(reward: Reward, scale: float, targets: Sequences, num_labels: int) -> 
 
 
 def check_decomposes(reward: Reward, purpose: str) -> None:
-    """Refuse a reward that is no sum over positions: its cost cannot be added to the scores.
+    """Refuse a reward that is not a sum over positions: its cost cannot be added to the scores.
 
     Raises:
-        ConfigError: the pairing cannot work; the message names both sides and what would.
+        ConfigError: the combination cannot work; the message names both sides and what would work.
     """
     if not reward.decomposes:
         able = [name for name in rewards if rewards[name].decomposes]  # type: ignore[attr-defined]
@@ -70,9 +70,9 @@ class MaxMargin(Objective):
     """max_y [score(y) + Δ(y, y*)] − score(y*): the margin-rescaled structured hinge, in nats.
 
     Taskar et al. 2003; Tsochantaridis et al. 2005. Δ(y, y*) = c·(r(y*, y*) − r(y, y*)) is the shortfall in reward. The
-    maximum is found exactly, as the argmax of p tilted by the cost, so the loss is never negative, bounds the cost
-    of the prediction from above, and is 0 just where every output scores at least Δ below the reference. Its
-    subgradient is φ(ỹ) − φ(y*), with ỹ the maximiser.
+    maximum is found exactly, as the argmax of the loss-augmented p. So the loss is never negative, bounds the cost of
+    the prediction from above, and is 0 exactly if every output scores at least Δ below the reference. Its subgradient
+    is φ(ỹ) − φ(y*), with ỹ the maximiser.
 
     Attributes:
         reward: r, a sum over positions.
@@ -86,11 +86,11 @@ class MaxMargin(Objective):
     scale: Positive = 1.0
 
     def check(self) -> None:
-        """Refuse a reward that is no sum over positions."""
+        """Refuse a reward that is not a sum over positions."""
         check_decomposes(self.reward, "MaxMargin")
 
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:
-        """The hinge of each example; diagnostics: what ỹ falls short in reward, and 1 where the loss is above 0."""
+        """The hinge of each example; diagnostics: the shortfall of ỹ in reward, and 1 if the loss is positive."""
         del context
         augmented = p.loss_augmented(costs(self.reward, self.scale, targets, p.num_labels))
         worst = augmented.argmax()

@@ -20,7 +20,7 @@ from structpred.sequences import Sequences
 def renormalised(
     log_probs: Float[Tensor, "batch candidates"], mask: Bool[Tensor, "batch candidates"], sharpness: float
 ) -> Float[Tensor, "batch candidates"]:
-    """Q_i ∝ p_i^α over the set: a softmax of α log p, which is not exponentiated before; 0 outside the mask.
+    """Q_i ∝ p_i^α over the set: a softmax of α log p, computed in log space; 0 outside the mask.
 
     >>> kept = torch.tensor([[True, True, False]])
     >>> [round(share, 4) for share in renormalised(torch.tensor([[0.2, 0.6, 0.2]]).log(), kept, 1.0)[0].tolist()]
@@ -34,23 +34,23 @@ def renormalised(
 class MinimumRisk(Objective):
     """−Σ_i Q(y_i) r(y_i, y*) with Q ∝ p^α over a candidate set, in units of reward.
 
-    Shen et al. 2016, arXiv 1512.02433, who write a cost for −r. The gradient in log p_i is −α Q_i (r_i − E_Q[r]), so
-    a constant added to r changes nothing and a set whose rewards all tie teaches nothing. The set is found without
-    gradient: over all outputs and with α = 1 this is the exact expected reward, over some it is biased towards them.
-    With ``reference="added"``, as in that paper, the value may rise as the model gets better, because better samples
-    leave the reference less weight; watch ``reward`` then, not the loss. By default it is left out, as Edunov et al.
-    2018, arXiv 1711.04956, do when candidates are generated online.
+    Shen et al. 2016, arXiv 1512.02433, who write a cost for −r. The gradient in log p_i is −α Q_i (r_i − E_Q[r]), so a
+    constant added to r changes nothing, and a set whose rewards all tie gives no gradient. The set is chosen without
+    gradient. Over all outputs and with α = 1 this is the exact expected reward; over a subset it is biased towards that
+    subset. With ``reference="added"``, as in that paper, the value may rise as the model improves, because better
+    samples leave the reference less weight; watch ``reward`` then, not the loss. By default it is left out, as Edunov
+    et al. 2018, arXiv 1711.04956, do when candidates are generated online.
 
     Attributes:
         reward: r, in its own unit; it is not rescaled.
         candidates: the set; samples without the reference by default.
-        sharpness: α. At 1, the default, Q is p itself given that the output is in the set. The paper takes 0.005 with
-            100 samples of long sentences, which makes Q nearly flat; the gradient shrinks with α too.
+        sharpness: α. At 1, the default, Q is p conditioned on the set. The paper uses 0.005 with 100 samples of long
+            sentences, which makes Q nearly flat; the gradient shrinks with α too.
     """
 
     requires = (LogProb,)
     draws_in_step = True
-    exact: ClassVar[bool] = False  # the set does not hold every output
+    exact: ClassVar[bool] = False  # the set does not contain every output
 
     reward: Reward = EditDistance()
     candidates: CandidateSet = Samples(reference="left out")

@@ -20,11 +20,11 @@ from structpred.sequences import Sequences
 
 
 def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " batch"]:
-    """n = m + 1 − ⌊s (m + 1)⌋: the steps of the reference, the end among them, that are left to likelihood.
+    """n = m + 1 − ⌊s (m + 1)⌋: the steps of the reference, including its end, that are trained by likelihood.
 
     Args:
-        lengths: m, labels of each reference.
-        share: s, the share of the steps that the model takes by itself.
+        lengths: m, the number of labels in each reference.
+        share: s, the fraction of steps that the model takes freely.
 
     >>> forced_steps(torch.tensor([3, 0]), 0.5).tolist()
     [2, 1]
@@ -33,7 +33,7 @@ def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " 
 
 
 def advantages(rewards: Float[Tensor, "batch candidates"]) -> Float[Tensor, "batch candidates"]:
-    """r_i − mean_{j≠i} r_j: a baseline that leaves the own draw out, and so no bias in.
+    """r_i − mean_{j≠i} r_j: a leave-one-out baseline, which is unbiased.
 
     >>> advantages(torch.tensor([[1.0, 0.0, 2.0]])).tolist()
     [[0.0, -1.5, 1.5]]
@@ -50,25 +50,26 @@ class Continued(Continuations, TokenLogProbs, Protocol):
 @objectives.register("mixer")
 @dataclass(frozen=True, kw_only=True)
 class Mixer(Objective):
-    """−Σ_t≤n log p(y*_t|y*_<t, x) − E_y[r(y, y*)], with y going on from y*_1..n by itself.
+    """−Σ_t≤n log p(y*_t|y*_<t, x) − E_y[r(y, y*)], where y is sampled as a continuation of y*_1..n.
 
-    Ranzato et al. 2016, arXiv 1511.06732: likelihood first, then expected reward for more and more of the end. The
-    steps left to likelihood shrink from all of the reference at ``start`` to none at ``end``. The second term is
-    estimated by REINFORCE over the free steps, from ``k`` continuations, each against the mean reward of the others.
-    Departures: the paper's baseline is a linear function of the decoder's state and its D free steps grow by a fixed
-    number every few epochs; ours is the leave-one-out mean, and a share of each reference that grows linearly.
+    Ranzato et al. 2016, arXiv 1511.06732: likelihood first, then expected reward for an ever longer final part. The
+    steps trained by likelihood shrink from the whole reference at ``start`` to none at ``end``. The second term is
+    estimated by REINFORCE over the free steps, from ``k`` continuations, each compared with the mean reward of the
+    others. Departures: the paper's baseline is a linear function of the decoder's state, ours is the leave-one-out
+    mean; the paper's number of free steps D grows by a fixed number every few epochs, ours is a fraction of each
+    reference that grows linearly.
 
     Attributes:
         reward: r.
         k: continuations of each reference, two or more.
-        start: the point up to which this is maximum likelihood.
-        end: the point from which every symbol is the model's own; of one unit with ``start``.
+        start: the point in training up to which this is maximum likelihood.
+        end: the point from which every symbol is the model's own; in the same unit as ``start``.
     """
 
     requires = (Continuations, TokenLogProbs)
     instead = "REINFORCE mixed with MaximumLikelihood"
     draws_in_step = True
-    exact: ClassVar[bool] = False  # continuations are drawn
+    exact: ClassVar[bool] = False  # continuations are sampled
 
     reward: Reward = EditDistance()
     k: Annotated[int, Interval(least=2)] = 4
@@ -84,7 +85,7 @@ class Mixer(Objective):
             )
 
     def losses(self, p: Continued, targets: Sequences, context: StepContext) -> Losses:
-        """−log p of the forced steps, less the mean reward with the gradient of E[r] in the free ones."""
+        """−log p of the forced steps, minus the mean reward with the gradient of E[r] over the free ones."""
         share = moved(context, self.start, self.end)
         forced = forced_steps(targets.lengths, share)
         references = p.token_log_probs(targets.candidates()).squeeze(1)

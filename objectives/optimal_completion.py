@@ -20,7 +20,7 @@ from structpred.sequences import Sequences
 def excess_edits(
     outputs: Sequences, references: Sequences, num_labels: int
 ) -> Int[Tensor, "batch candidates steps symbols"]:
-    """How many edits more than necessary each next symbol leads to at best; 0 for the optimal ones.
+    """The number of edits beyond the minimum that each next symbol leads to at best; 0 for the optimal ones.
 
     With D[t, j] the edit distance between y_1..t and y*_1..j, the best completion of y_1..t ends min_j D[t, j] away
     from the reference. y*_j+1 keeps that minimum for every j that attains it; any other label costs one edit more; and
@@ -49,7 +49,7 @@ def excess_edits(
 def optimal_policy(
     excess: Float[Tensor, "batch candidates steps symbols"], temperature: float
 ) -> Float[Tensor, "batch candidates steps symbols"]:
-    """π(v) ∝ exp(−excess(v)/τ); at τ = 0 uniform over the symbols without excess, of which there is always one.
+    """π(v) ∝ exp(−excess(v)/τ); at τ = 0 uniform over the symbols without excess, at least one of which always exists.
 
     >>> optimal_policy(torch.tensor([[[[0.0, 1.0, 0.0]]]]), 0.0).tolist()
     [[[[0.5, 0.0, 0.5]]]]
@@ -61,9 +61,9 @@ def optimal_policy(
 
 
 def policy_divergence(policy: Float[Tensor, "batch candidates steps symbols"], steps: Steps) -> Float[Tensor, " batch"]:
-    """Σ_t KL(π_t ‖ p_t) of each candidate, in nats, averaged over candidates; 0 where p follows π at every step.
+    """Σ_t KL(π_t ‖ p_t) of each candidate, in nats, averaged over candidates; 0 if p equals π at every step.
 
-    The cross-entropy −Σ_t Σ_v π_t(v) log p_t(v) is this plus Σ_t H(π_t), which has no gradient.
+    The cross-entropy −Σ_t Σ_v π_t(v) log p_t(v) equals this plus Σ_t H(π_t), which has no gradient.
 
     >>> steps = Steps(torch.tensor([[[[0.5, 0.5]]]]).log(), torch.tensor([[[0]]]), torch.tensor([[[True]]]))
     >>> round(policy_divergence(torch.tensor([[[[1.0, 0.0]]]]), steps).item(), 4)  # ln 2
@@ -75,46 +75,47 @@ def policy_divergence(policy: Float[Tensor, "batch candidates steps symbols"], s
 
 @runtime_checkable
 class Roaming(Distribution, Sample, StepScores, Protocol):
-    """A distribution that writes prefixes of its own and says what it would write next."""
+    """A distribution that samples its own prefixes and gives the probabilities of every next symbol."""
 
 
 @objectives.register("optimal-completion")
 @dataclass(frozen=True, kw_only=True)
 class OptimalCompletion(Objective):
-    """E_y∼p[Σ_t KL(π_t ‖ p_t)], in nats, with π_t the next symbols that lead back to the reference at the least edits.
+    """E_y∼p[Σ_t KL(π_t ‖ p_t)], in nats, with π_t over the next symbols that reach the reference with the fewest edits.
 
-    Optimal completion distillation, Sabour et al. 2018, arXiv 1810.01398. The prefixes are the model's own, and no
-    gradient passes through drawing them. At τ = 0, the paper's setting, π_t is uniform over the symbols that begin a
-    completion of least edit distance; the end is one of them where stopping is best. Along the reference itself that
-    is only the reference's next symbol unless symbols repeat. Departures: losses are not divided by an output's length,
-    and at τ > 0 the end costs all that is still missing, where the paper counts one edit for every symbol but the best.
+    Optimal completion distillation, Sabour et al. 2018, arXiv 1810.01398. The prefixes are sampled from the model,
+    without gradient through the sampling. At τ = 0, the paper's setting, π_t is uniform over the symbols that begin a
+    completion of least edit distance; the end is one of them if stopping is optimal. Along the reference itself, only
+    the reference's next symbol is optimal unless symbols repeat. Departures: losses are not divided by an output's
+    length, and at τ > 0 the end costs all symbols that are still missing, whereas the paper counts one edit for every
+    non-optimal symbol.
 
     Attributes:
         temperature: τ, in edits for a factor of e: π_t(v) ∝ exp(−excess edits of v / τ).
-        k: outputs drawn for each example.
+        k: samples per example.
     """
 
     requires = (Sample, StepScores)
     draws_in_step = True
-    exact: ClassVar[bool] = False  # prefixes are drawn
+    exact: ClassVar[bool] = False  # prefixes are sampled
 
     temperature: Annotated[float, Interval(least=0)] = 0.0
     k: Count = 1
 
     def check_model(self, model: Model) -> None:
-        """Refuse a model whose input decides the length: an edit distance would insert and delete there."""
+        """Refuse a model whose input decides the length: edit distance inserts and deletes."""
         if model.distribution.fixed_length:
             raise ConfigError(
-                "OptimalCompletion completes outputs by any number of edits, but with "
+                "OptimalCompletion completes outputs with any number of edits, but with "
                 f"{type(model).__name__} the input decides the length; use MaximumLikelihood, MaxMargin or RML with "
                 "HammingPayoff, or a model of free length such as Seq2Seq"
             )
         super().check_model(model)
 
     def losses(self, p: Roaming, targets: Sequences, context: StepContext) -> Losses:
-        """The divergence along ``k`` drawn outputs.
+        """The divergence along ``k`` sampled outputs.
 
-        Diagnostics, as means over their steps: the number of optimal symbols, and the share of steps that took one.
+        Diagnostics, as means over their steps: the number of optimal symbols, and the fraction of steps that took one.
         """
         steps = p.steps(outputs := p.sample(self.k, context.generator))
         excess = excess_edits(outputs, targets, p.num_labels)
@@ -127,5 +128,5 @@ class OptimalCompletion(Objective):
 
 
 def _mean(values: Tensor, mask: Bool[Tensor, "batch candidates steps"]) -> Float[Tensor, " batch"]:
-    """Over the steps that count, of which every output has one at least."""
+    """The mean over the steps that count, of which every output has at least one."""
     return torch.where(mask, values, 0).sum((1, 2)) / mask.sum((1, 2))

@@ -21,11 +21,11 @@ from structpred.task import Sizes
 
 
 def surrogate(log_probs: Returns, advantages: Returns) -> Float[Tensor, " batch"]:
-    """−(1/k) Σ_k Σ_t A_kt log p_kt: not a loss to look at, but its gradient is that of −E[r] in expectation.
+    """−(1/k) Σ_k Σ_t A_kt log p_kt, a surrogate: only its gradient is meaningful, in expectation that of −E[r].
 
     Args:
-        log_probs: log p of what was drawn, with gradient; 0 at steps that a sample does not have.
-        advantages: returns less a baseline, without gradient.
+        log_probs: log p of the samples, with gradient; 0 at steps that a sample does not have.
+        advantages: returns minus a baseline, without gradient.
 
     >>> surrogate(torch.tensor([[[-1.0], [-2.0]]]), torch.tensor([[[0.5], [-0.5]]])).tolist()
     [-0.25]
@@ -34,7 +34,7 @@ def surrogate(log_probs: Returns, advantages: Returns) -> Float[Tensor, " batch"
 
 
 def still_to_come(increments: Float[Tensor, "batch candidates steps"]) -> Returns:
-    """R_t = Σ_s≥t r_s: a symbol has no part in what was earned before it.
+    """R_t = Σ_s≥t r_s, the reward to go: a symbol gets no credit for rewards before it.
 
     >>> still_to_come(torch.tensor([[[1.0, 0.0, 2.0]]])).tolist()
     [[[3.0, 2.0, 2.0]]]
@@ -48,24 +48,24 @@ class REINFORCE(Objective):
     """−E_p[r(y, y*)] − β H(p) − w log p(y*|x), with the gradient of the first two estimated from k samples.
 
     Williams 1992: ∇E_p[r] = E_p[(r − b) ∇log p(y)] for any b that does not depend on y. Samples are drawn without
-    gradient and scored once with it, by the same p and so under the same dropout mask, without tempering, and up to
-    their end. −log p(y) joins the reward with weight β, which gives β∇H(p) without bias too, so that this estimates
-    L_RL(β) of `ExpectedReward`. The value of the loss is the plain −(1/k) Σ (r − β log p) − w log p(y*|x): above or
-    below 0 as rewards are, and not what its gradient would have if samples could be differentiated.
+    gradient and then scored once with gradient, by the same p and so under the same dropout mask, without tempering,
+    and up to their end. −log p(y) is added to the reward with weight β, which gives an unbiased β∇H(p), so this
+    estimates L_RL(β) of `ExpectedReward`. The value of the loss is the plain −(1/k) Σ (r − β log p) − w log p(y*|x). It
+    has either sign, as rewards do, and its gradient is not the derivative of this value.
 
     Attributes:
         reward: r, in its own unit.
-        samples: k, draws of p for each example.
+        samples: k, samples of p per example.
         baseline: b.
-        credit: ``"sequence"`` credits every symbol with the whole return; ``"token"`` only with what is earned from it
-            on, which has less variance and needs a reward that says what each symbol adds.
+        credit: ``"sequence"`` credits every symbol with the whole return; ``"token"`` only with the reward from that
+            symbol on, which has less variance and needs a reward that defines credit per symbol.
         entropy: β, in units of reward per nat.
-        ml_weight: w, how much maximum likelihood is mixed in.
+        ml_weight: w, the weight of maximum likelihood.
     """
 
     requires = (Sample, LogProb)
     draws_in_step = True
-    exact: ClassVar[bool] = False  # outputs are drawn
+    exact: ClassVar[bool] = False  # outputs are sampled
 
     reward: Reward = EditDistance()
     samples: Count = 4
@@ -76,11 +76,11 @@ class REINFORCE(Objective):
 
     @classmethod
     def examples(cls) -> tuple[Objective, ...]:
-        """Either credit."""
+        """Both kinds of credit."""
         return cls(), replace(cls(), credit="token")
 
     def check(self) -> None:
-        """Refuse a baseline that needs more samples, and credit that the reward cannot share out."""
+        """Refuse a baseline that needs more samples, and token credit if the reward defines none."""
         if self.samples < self.baseline.least_samples:
             raise ConfigError(
                 f"REINFORCE with baseline={type(self.baseline).__name__}() compares a sample with the others, so it "
@@ -95,12 +95,12 @@ class REINFORCE(Objective):
             )
 
     def requirements(self) -> tuple[Requirement, ...]:
-        """Also ``token_log_probs`` where credit goes to tokens."""
+        """Also ``token_log_probs`` if credit goes to tokens."""
         tokens = (Requirement(TokenLogProbs, "REINFORCE with credit='token'", "credit='sequence'"),)
         return (*super().requirements(), *(tokens if self.credit == "token" else ()))
 
     def state(self, sizes: Sizes) -> nn.Module | None:
-        """What the baseline learns."""
+        """The state of the baseline."""
         return self.baseline.state(sizes)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
@@ -118,7 +118,7 @@ class REINFORCE(Objective):
         return Losses(loss, found | self.baseline.diagnostics(group, baseline))
 
     def _log_probs(self, p: Any, outputs: Sequences) -> Returns:
-        """log p of each symbol, or of the whole output as a single step; one step at least."""
+        """log p of each symbol, or of the whole output as a single step; at least one step."""
         scored: Tensor = p.token_log_probs(outputs) if self.credit == "token" else p.log_prob(outputs).unsqueeze(-1)
         return pad_or_trim(scored, max(1, scored.shape[-1]))
 
@@ -143,7 +143,7 @@ class REINFORCE(Objective):
 
 
 def steps_of(outputs: Sequences, fixed_length: bool, steps: int) -> Bool[Tensor, "batch candidates steps"]:
-    """True at the steps that draw a label, or the end where it is drawn and was not cut off."""
+    """True at the steps that sample a label, or an end that was not cut off."""
     ended = torch.ones_like(outputs.lengths) if outputs.ended is None else outputs.ended.long()
     counted = outputs.lengths + (0 if fixed_length else ended)
     return torch.arange(steps, device=outputs.device) < counted.unsqueeze(-1)

@@ -22,48 +22,48 @@ from structpred.task import Sizes
 class RML(Objective):
     """E_q[−log p(y|x)] with q(y|y*) ∝ exp(r(y, y*)/τ): cross-entropy from the payoff distribution, in nats.
 
-    Norouzi et al. 2016 (arXiv 1609.00150). The gradient is −E_q[∇ log p(y|x)]; q has no parameters, so
-    there is no reward in the gradient and nothing to balance. As τ → 0 this is maximum likelihood.
+    Norouzi et al. 2016 (arXiv 1609.00150). The gradient is −E_q[∇ log p(y|x)]; q has no parameters, so the gradient
+    contains no reward and needs no baseline. As τ → 0 this becomes maximum likelihood.
 
     Attributes:
         payoff: q, with its reward and temperature.
-        estimator: how the expectation is computed; the paper draws one output per input per step.
+        estimator: how the expectation is computed; the paper samples one output per input per step.
     """
 
-    requires = ()  # its estimator says what p must offer
+    requires = ()  # the estimator determines what p must offer
 
     payoff: Payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
     estimator: Estimator = Sampled(k=1)
 
     @classmethod
     def examples(cls) -> tuple["RML", ...]:
-        """By each estimator."""
+        """One with each estimator."""
         exact = cls(payoff=HammingPayoff(temperature=Temperature(rescaled=0.8)), estimator=Exact())
         return cls(), exact, cls(payoff=ReweightedPayoff(), estimator=SelfNormalised())
 
     @property
     def exact(self) -> bool:
-        """True where the estimator is."""
+        """True if the estimator is exact."""
         return self.estimator.exact
 
     def check(self) -> None:
-        """Refuse a payoff that does not allow the estimator."""
+        """Refuse a payoff that does not support the estimator."""
         law = self.payoff.distribution_class
         if issubclass(law, self.estimator.requires_of_payoff):
             return
         if issubclass(law, WeightedSample):
-            how, able = "comes as weighted draws only", "estimator=SelfNormalised(k=5)"
+            how, able = "offers only weighted samples", "estimator=SelfNormalised(k=5)"
         elif issubclass(self.estimator.requires_of_payoff, WeightedSample):
-            how, able = "has draws that need no weights", "estimator=Sampled(k=1)"
+            how, able = "offers samples without weights", "estimator=Sampled(k=1)"
         else:
-            how, able = "can only be drawn from", "estimator=Sampled(k=1), or Exact() with HammingPayoff"
+            how, able = "can only be sampled from", "estimator=Sampled(k=1), or Exact() with HammingPayoff"
         raise ConfigError(
             f"RML cannot take {type(self.estimator).__name__}() with {type(self.payoff).__name__}, "
             f"whose distribution {how}; use {able}"
         )
 
     def check_model(self, model: Model) -> None:
-        """Refuse a payoff whose draws differ in length on a model whose input decides the length."""
+        """Refuse a payoff whose samples vary in length on a model whose input decides the length."""
         super().check_model(model)
         if model.distribution.fixed_length and not self.payoff.keeps_length:
             raise ConfigError(
@@ -84,20 +84,20 @@ class RML(Objective):
         return LabelSmoothing(epsilon=edit_rate, mass="others")
 
     def state(self, sizes: Sizes) -> None:
-        """None; but the payoff reads and checks now what it needs."""
+        """None; lets the payoff read and check what it needs."""
         self.payoff.prepare(sizes)
 
     @property
     def drawn(self) -> int:
-        """As many as the estimator draws."""
+        """The number of samples that the estimator draws."""
         return self.estimator.drawn
 
     def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
-        """What the estimator draws from q around the targets."""
+        """The estimator's samples from q around the targets."""
         return self.estimator.draw(self.payoff.distribution(targets, num_labels), generator)
 
     def losses(self, p: Distribution, targets: Sequences, context: StepContext) -> Losses:
-        """E_q[−log p(y|x)] of each example, with the estimator's diagnostics of its draws."""
+        """E_q[−log p(y|x)] of each example, with the estimator's diagnostics of its samples."""
         q = self.payoff.distribution(targets, p.num_labels)
         draws = context.draws if context.draws is not None else self.estimator.draw(q, context.generator)
         diagnostics = {} if draws is None else self.estimator.diagnostics(draws, targets)

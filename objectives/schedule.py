@@ -12,16 +12,16 @@ from structpred.registry import objectives
 
 @dataclass(frozen=True, kw_only=True)
 class Point(Config):
-    """A point in training, as exactly one of two.
+    """A point in training, given as either a step or a share.
 
-    A run that starts from another one counts its own steps only.
+    A run that starts from another one counts only its own steps.
 
     Attributes:
         step: optimiser steps taken before it.
-        share: share of the training done before it, 0 to 1.
+        share: fraction of training done before it, 0 to 1.
 
     Raises:
-        ConfigError: none or both are given, or one is outside its limits.
+        ConfigError: neither or both are given, or the value is out of range.
     """
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ("step", "share")
@@ -31,45 +31,45 @@ class Point(Config):
 
     @property
     def place(self) -> float:
-        """Where it is, in its own unit."""
+        """Its value, in its own unit."""
         if self.step is not None:
             return float(self.step)
         assert self.share is not None, "Point holds exactly one of the two"
         return self.share
 
     def of(self, context: StepContext) -> float:
-        """How far training has got, in the unit of this point."""
+        """The progress of training, in the unit of this point."""
         return float(context.step if self.step is not None else context.share)
 
 
 def moved(context: StepContext, start: Point, end: Point) -> float:
-    """How much of the way from start to end has been gone, linearly: 0 before it, 1 after it."""
+    """The fraction of the way from start to end that has been covered, linearly: 0 before, 1 after."""
     way = (start.of(context) - start.place) / (end.place - start.place)
     return min(max(way, 0.0), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _FirstAndSecond(Combined):
-    """Two objectives that follow one another.
+    """Two objectives, one after the other.
 
     Attributes:
-        first, second: the two, whose diagnostics are called ``"first/…"`` and ``"second/…"``.
+        first, second: the two objectives, with diagnostics named ``"first/…"`` and ``"second/…"``.
     """
 
     first: Objective
     second: Objective
 
     def check(self) -> None:
-        """Refuse noise on the inputs, which would be there before and after its time."""
+        """Refuse noise on the inputs, which would apply during the other objective too."""
         noisy = [type(each).__name__ for each in (self.first, self.second) if each.corrupts]
         if noisy:
             raise ConfigError(
-                f"{type(self).__name__} cannot take {noisy[0]}: the noise that it puts on the inputs knows no time; "
+                f"{type(self).__name__} cannot take {noisy[0]}: its noise on the inputs cannot change during training; "
                 "use two experiments, the second with start= the first"
             )
 
     def members(self) -> dict[str, Objective]:
-        """The two."""
+        """Both objectives by name."""
         return {"first": self.first, "second": self.second}
 
 
@@ -82,13 +82,13 @@ class Switch(_FirstAndSecond):
     weights of the first, with a fresh optimiser and a schedule of its own.
 
     Attributes:
-        at: the first step that ``second`` is minimised in: ``Point(step=100)`` leaves ``first`` a hundred steps.
+        at: the first step with ``second``: ``Point(step=100)`` gives ``first`` a hundred steps.
     """
 
     at: Point
 
     def weights(self, context: StepContext) -> tuple[float, ...]:
-        """All for the one or for the other."""
+        """1 for the current objective and 0 for the other."""
         return (0.0, 1.0) if self.at.of(context) >= self.at.place else (1.0, 0.0)
 
 
@@ -98,7 +98,7 @@ class Anneal(_FirstAndSecond):
     """(1 − s) L_first + s L_second with s rising linearly from 0 at ``start`` to 1 at ``end``.
 
     Attributes:
-        start, end: the points between which the weight moves; both in steps or both in shares.
+        start, end: the points between which the weight rises; both as steps or both as shares.
     """
 
     start: Point
@@ -108,11 +108,13 @@ class Anneal(_FirstAndSecond):
         """Refuse an end that is not after the start."""
         super().check()
         if (self.start.step is None) != (self.end.step is None):
-            raise ConfigError("Anneal needs start and end in one unit, but got a step and a share; give two of a kind")
+            raise ConfigError(
+                "Anneal needs start and end in the same unit, but got a step and a share; give two steps or two shares"
+            )
         if self.end.place <= self.start.place:
             raise ConfigError(
                 f"Anneal.end must be after its start, but got {self.end.place:g} after {self.start.place:g}; "
-                "use Switch to change at once"
+                "use Switch for an immediate change"
             )
 
     def weights(self, context: StepContext) -> tuple[float, ...]:

@@ -15,18 +15,17 @@ from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 
-INSTEAD = "MaximumLikelihood (nothing is fed back to a model that reads no history)"
+INSTEAD = "MaximumLikelihood (a model that reads no history cannot be fed its own symbols)"
 
 Probability = Annotated[float, Interval(least=0, most=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decay(Config):
-    """A probability ε that goes from ``first`` to ``last`` as the share of the training done goes from 0 to 1.
+    """A probability ε that moves from ``first`` to ``last`` as the fraction of training done goes from 0 to 1.
 
-    The published schedules count steps i; in the share s = i / steps each is a straight line on a scale of its own:
-    ε = k − c·i on that of ε, ε = k^i on that of ln ε, and ε = k / (k + exp(i/k)) on that of the log-odds
-    ln(ε / (1 − ε)) = ln k − i/k.
+    The published schedules count steps i. As functions of s = i / steps, each is linear on its own scale: ε = k − c·i
+    in ε, ε = k^i in ln ε, and ε = k / (k + exp(i/k)) in the log-odds ln(ε / (1 − ε)) = ln k − i/k.
 
     Attributes:
         kind: ``"linear"``, ``"exponential"`` or ``"inverse-sigmoid"``.
@@ -38,7 +37,7 @@ class Decay(Config):
     last: Probability = 0.5
 
     def check(self) -> None:
-        """Refuse ends that lie infinitely far away on the scale."""
+        """Refuse values that are infinite on the scale of the schedule."""
         ends = (self.first, self.last)
         if (self.kind != "linear" and 0.0 in ends) or (self.kind == "inverse-sigmoid" and 1.0 in ends):
             raise ConfigError(
@@ -47,7 +46,7 @@ class Decay(Config):
             )
 
     def at(self, share: float) -> float:
-        """ε once a share of the training is done."""
+        """ε after a fraction ``share`` of training."""
         if self.kind == "linear":
             return self.first + (self.last - self.first) * share
         if self.kind == "exponential":
@@ -58,13 +57,13 @@ class Decay(Config):
 
 @runtime_checkable
 class FreeHistory(TokenLogProbsGiven, MixedHistory, Protocol):
-    """A distribution that can be asked about any history, and can write its own."""
+    """A distribution that can be evaluated on any history and can sample its own."""
 
 
 @objectives.register("scheduled-sampling")
 @dataclass(frozen=True, kw_only=True)
 class ScheduledSampling(Objective):
-    """−Σ_t log p(y*_t | h_<t, x), in nats, with a history h that holds the model's own symbols here and there.
+    """−Σ_t log p(y*_t | h_<t, x), in nats, where some symbols of the history h are the model's own.
 
     Bengio et al. 2015, arXiv 1506.03099. A coin for each position decides: with probability ε h_t is the reference's
     symbol, otherwise a draw from p(· | h_<t, x); the target stays the reference's. As ε falls the model learns to
@@ -73,17 +72,17 @@ class ScheduledSampling(Objective):
     of the output: the target continues at that position, and so must its history.
 
     Attributes:
-        reference: ε, the probability of the reference's symbol, over the course of training.
+        reference: ε, the probability of the reference's symbol, as training progresses.
     """
 
     requires = (TokenLogProbsGiven, MixedHistory)
     instead = INSTEAD
-    exact: ClassVar[bool] = False  # histories are drawn
+    exact: ClassVar[bool] = False  # histories are sampled
 
     reference: Decay = Decay()
 
     def losses(self, p: FreeHistory, targets: Sequences, context: StepContext) -> Losses:
-        """One drawn history for each example; the diagnostic is the share of its symbols that differ."""
+        """The loss under one sampled history per example; the diagnostic is the fraction of its symbols that differ."""
         outputs = targets.candidates()
         coins = torch.rand(outputs.labels.shape, generator=context.generator, device=targets.device)
         epsilon = self.reference.at(context.share)
@@ -95,6 +94,6 @@ class ScheduledSampling(Objective):
 
 
 def share_changed(history: Sequences, outputs: Sequences) -> Float[Tensor, " batch"]:
-    """The share of an output's symbols that its history ``[batch, 1, time]`` has otherwise; 0 where there are none."""
+    """The fraction of symbols that differ in the history ``[batch, 1, time]``; 0 for an empty output."""
     differ = (history.labels != outputs.labels) & outputs.mask()
     return (differ.sum(-1) / outputs.lengths.clamp(min=1)).squeeze(1)

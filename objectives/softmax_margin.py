@@ -22,10 +22,10 @@ class CostAugmented(Distribution, LossAugmented, LogProb, Protocol):
 class SoftmaxMargin(Objective):
     """log Σ_y exp(score(y) + Δ(y, y*)) − score(y*), in nats (Gimpel and Smith 2010).
 
-    Δ is the cost of `MaxMargin`. The reference costs nothing, so this is −log p̃(y*), with p̃ the distribution tilted by
-    the cost: maximum likelihood that has to win against outputs favoured by what they cost. It lies between the
-    hinge and the hinge + m ln V, is never below −log p(y*), and without a cost it is that. Its gradient is the tilted
-    marginals less the reference.
+    Δ is the cost of `MaxMargin`. The reference costs nothing, so this is −log p̃(y*), with p̃ the loss-augmented
+    distribution: maximum likelihood against outputs that are favoured in proportion to their cost. It lies between the
+    hinge and the hinge + m ln V, and is never below −log p(y*), which it equals if all costs are 0. Its gradient is the
+    marginals of p̃ minus the reference.
 
     Attributes:
         reward: r, a sum over positions.
@@ -39,7 +39,7 @@ class SoftmaxMargin(Objective):
     scale: Positive = 1.0
 
     def check(self) -> None:
-        """Refuse a reward that is no sum over positions."""
+        """Refuse a reward that is not a sum over positions."""
         check_decomposes(self.reward, "SoftmaxMargin")
 
     def losses(self, p: CostAugmented, targets: Sequences, context: StepContext) -> Losses:

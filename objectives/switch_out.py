@@ -17,12 +17,12 @@ from structpred.sequences import Sequences
 
 
 def switched(inputs: Sequences, temperature: Temperature, symbols: int, generator: torch.Generator | None) -> Sequences:
-    """An exact draw from q(x̂|x) ∝ exp(−Hamming(x̂, x)/τ) over the symbols known from training.
+    """An exact sample from q(x̂|x) ∝ exp(−Hamming(x̂, x)/τ) over the symbols known from training.
 
-    Positions are independent, so leaving unknown symbols alone leaves the law of the others as it is.
+    Positions are independent, so keeping unknown symbols does not affect the distribution of the others.
 
     Args:
-        inputs: x, ``[batch, time]``; ids of ``symbols`` and above are unknown ones.
+        inputs: x, ``[batch, time]``; ids from ``symbols`` on stand for unknown symbols.
         temperature: τ.
         symbols: number of known symbols.
         generator: source of randomness.
@@ -40,34 +40,34 @@ def switched(inputs: Sequences, temperature: Temperature, symbols: int, generato
 class SwitchOut(Objective):
     """E[−log p(ŷ|x̂)] with noise from a payoff on both sides: x̂ around the input, ŷ around the reference, in nats.
 
-    Wang et al. 2018, arXiv 1808.07512. It is `RML` whose inputs are noised too: x̂ ∼ q(x̂|x) ∝ exp(−Hamming(x̂, x)/τ)
-    over the input symbols known from training, one draw each step, for all draws of ŷ. Both laws are exact,
-    where the published sampler does not count how many sequences there are at each distance, and meets the number of
-    edits that it draws on average only. As both τ → 0 this is maximum likelihood.
+    Wang et al. 2018, arXiv 1808.07512. It is `RML` with noise on the inputs too: x̂ ∼ q(x̂|x) ∝ exp(−Hamming(x̂, x)/τ)
+    over the input symbols known from training, sampled once per step and shared by all samples of ŷ. Both distributions
+    are exact, whereas the published sampler ignores how many sequences there are at each distance, and makes the
+    sampled number of edits only on average. As both τ → 0 this becomes maximum likelihood.
 
     Attributes:
         source: τ of the noise on the input, in any of its conventions; V is the number of input symbols.
         target: q around the reference.
-        estimator: how many draws are made of it.
+        estimator: how many samples of it are drawn.
     """
 
     requires = (LogProb,)
-    exact: ClassVar[bool] = False  # both sides are drawn
+    exact: ClassVar[bool] = False  # both sides are sampled
 
     source: Temperature = Temperature(edit_rate=0.1)
     target: Payoff = HammingPayoff(temperature=Temperature(edit_rate=0.1))
     estimator: Sampled = Sampled(k=1)
 
     def check(self) -> None:
-        """Refuse a payoff whose draws need weights."""
+        """Refuse a payoff whose samples need weights."""
         if not issubclass(self.target.distribution_class, Sample):
             raise ConfigError(
-                f"SwitchOut takes plain draws of its target payoff, but those of {type(self.target).__name__} have "
+                f"SwitchOut needs plain samples of its target payoff, but those of {type(self.target).__name__} have "
                 "weights; use HammingPayoff, or RML with estimator=SelfNormalised(k=5)"
             )
 
     def check_model(self, model: Model) -> None:
-        """Refuse inputs that are not symbols of a closed vocabulary, and a target noise that the model cannot take."""
+        """Refuse inputs that are not symbols of a closed vocabulary, and target noise that the model cannot use."""
         super().check_model(model)
         self._clean().check_model(model)
         encoder = model.encoder()
@@ -79,7 +79,7 @@ class SwitchOut(Objective):
             )
 
     def corrupt(self, inputs: Sequences, symbols: int, generator: torch.Generator | None) -> Sequences:
-        """The inputs with noise in them; symbols unknown from training are left alone.
+        """The inputs with noise; symbols unknown from training are kept.
 
         Raises:
             ConfigError: the inputs are not symbols.
@@ -93,17 +93,17 @@ class SwitchOut(Objective):
 
     @property
     def drawn(self) -> int:
-        """As many as the estimator draws."""
+        """The number of samples that the estimator draws."""
         return self.estimator.drawn
 
     def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
-        """Draws of ŷ around the targets."""
+        """Samples of ŷ around the targets."""
         return self._clean().draw(targets, num_labels, generator)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
-        """The mean of −log p(ŷ|x̂) over the draws of ŷ; p has read x̂. The diagnostic is that of `RML`."""
+        """The mean of −log p(ŷ|x̂) over the samples of ŷ; p has read x̂. Diagnostics as in `RML`."""
         return self._clean().losses(p, targets, context)
 
     def _clean(self) -> RML:
-        """The same noise on the target's side alone."""
+        """The same objective with noise on the target side only."""
         return RML(payoff=self.target, estimator=self.estimator)

@@ -16,8 +16,8 @@ class Weighted(Config):
 
     Attributes:
         objective: the part.
-        weight: what its loss is multiplied by.
-        name: before the names of its diagnostics; the objective's registered name by default.
+        weight: the factor on its loss.
+        name: the prefix of its diagnostics; the objective's registered name by default.
     """
 
     objective: Objective
@@ -26,17 +26,17 @@ class Weighted(Config):
 
     @property
     def label(self) -> str:
-        """The name, given or not."""
+        """The name, or its default."""
         return self.name or registered_name(self.objective)
 
 
 @objectives.register("weighted-sum")
 @dataclass(frozen=True, kw_only=True)
 class WeightedSum(Combined):
-    """Σ_i w_i L_i: several objectives of the same p at once, such as a reward with likelihood mixed in.
+    """Σ_i w_i L_i: several objectives of the same p at once, such as a reward mixed with likelihood.
 
-    Diagnostics of the parts carry their names: ``"rml/loss"``, ``"rml/unchanged"``. What a part draws from q it
-    draws for itself. Where a part puts noise on the inputs, p has read the noisy ones for all parts.
+    Diagnostics are prefixed with the name of their part: ``"rml/loss"``, ``"rml/unchanged"``. Each part draws its own
+    samples from q. If a part puts noise on the inputs, all parts see the noisy inputs.
 
     Attributes:
         parts: the objectives with their weights.
@@ -45,12 +45,14 @@ class WeightedSum(Combined):
     parts: tuple[Weighted, ...]
 
     def check(self) -> None:
-        """Refuse an empty sum, two parts of one name, and two parts that put noise on the inputs."""
+        """Refuse an empty sum, two parts with the same name, and two parts that put noise on the inputs."""
         if not self.parts:
-            raise ConfigError("WeightedSum needs one part or more, but got none; give it Weighted(objective=…)")
+            raise ConfigError("WeightedSum needs at least one part, but got none; give it Weighted(objective=…)")
         twice = [name for name, count in Counter(part.label for part in self.parts).items() if count > 1]
         if twice:
-            raise ConfigError(f"the parts of a WeightedSum need names of their own, but {twice[0]!r} comes twice")
+            raise ConfigError(
+                f"the parts of a WeightedSum need distinct names, but {twice[0]!r} occurs twice; set Weighted.name"
+            )
         noisy = [part.label for part in self.parts if part.objective.corrupts]
         if len(noisy) > 1:
             raise ConfigError(
@@ -63,6 +65,6 @@ class WeightedSum(Combined):
         return {part.label: part.objective for part in self.parts}
 
     def weights(self, context: StepContext) -> tuple[float, ...]:
-        """The same at any time."""
+        """The same at every step."""
         del context
         return tuple(part.weight for part in self.parts)

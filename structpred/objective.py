@@ -1,4 +1,4 @@
-"""What an objective is: a short function of a model's distribution and the targets."""
+"""The objective interface: a short function of a model's distribution and the targets."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ from structpred.task import Sizes
 
 @dataclass(frozen=True)
 class Losses:
-    """What an objective returns: one loss per example, not reduced, and what is worth watching.
+    """The return value of an objective: one unreduced loss per example, and diagnostics.
 
     Attributes:
         values: the losses, minimised, ``[batch]``.
-        diagnostics: detached numbers per example, ``[batch]`` each, by name.
+        diagnostics: detached values by name, ``[batch]`` each.
     """
 
-    # Users make these, and `losses_of` says in words what is wrong, so run-time checks in tests leave them alone.
+    # Users construct these, and `losses_of` reports mistakes with a message, so run-time checks in tests skip them.
     __no_type_check__: ClassVar[bool] = True
 
     values: Float[Tensor, " batch"]
@@ -36,15 +36,15 @@ class Losses:
 
 @dataclass(frozen=True, kw_only=True)
 class StepContext:
-    """What an objective may use besides p and the targets.
+    """The inputs of an objective other than p and the targets.
 
     Attributes:
         step: optimizer steps taken before this one.
-        share: share of the training done before this step, 0 to 1.
-        draws: what `Objective.draw` drew for these targets; None where it has to draw now.
-        state: what `Objective.state` made; None for an objective that has none.
-        generator: source of every draw in the step.
-        inputs: what p was conditioned on, for objectives with a network of their own.
+        share: fraction of training done before this step, 0 to 1.
+        draws: the samples that `Objective.draw` drew for these targets; None if the objective has to draw now.
+        state: the module that `Objective.state` returned; None if there is none.
+        generator: source of all randomness in the step.
+        inputs: the inputs that p is conditioned on, for objectives with a network of their own.
     """
 
     step: int = 0
@@ -61,8 +61,8 @@ class Requirement:
 
     Attributes:
         protocol: the verb, from `structpred.distributions.protocols`.
-        purpose: who needs it, for the message, such as ``"RML with Exact()"``.
-        instead: what to use where it is missing, such as ``"estimator=Sampled(k=1)"``; may be empty.
+        purpose: what needs the verb, for the message, such as ``"RML with Exact()"``.
+        instead: what to use if it is missing, such as ``"estimator=Sampled(k=1)"``; may be empty.
     """
 
     protocol: type
@@ -72,11 +72,11 @@ class Requirement:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectivePart(Config):
-    """A choice within an objective that uses verbs of p itself, such as an estimator or a baseline.
+    """A component of an objective that itself uses verbs of p, such as an estimator or a baseline.
 
     Attributes:
         requires: the verbs of p that it uses, from `structpred.distributions.protocols`.
-        instead: what to choose on a model that lacks one of them, for the message.
+        instead: what to choose for a model that lacks one of them, for the message.
     """
 
     requires: ClassVar[tuple[type, ...]] = ()
@@ -87,15 +87,15 @@ class ObjectivePart(Config):
 class Objective(Config):
     """A training objective. A class of your own needs `requires`, `losses` and a name.
 
-    It holds settings only: what it learns or counts lives in the module that `state` makes, and what it draws from
-    q can be drawn ahead of the step by `draw`, because q knows no model.
+    It holds only settings. Anything it learns or counts lives in the module that `state` returns. Samples from q can be
+    drawn before the step, by `draw`, because q does not depend on the model.
 
     Attributes:
-        requires: the verbs of p that `losses` uses, from `structpred.distributions.protocols`; those that its fields
-            use are added by `requirements`.
-        instead: what to use on a model that lacks one of them, for the message; may be empty.
-        draws_in_step: True where a step draws outputs from a decoder or searches it, unless the objective is `exact`.
-        learns_from: the name of the field that holds the folder of a finished run; empty where there is none.
+        requires: the verbs of p that `losses` uses, from `structpred.distributions.protocols`; `requirements` adds the
+            verbs that its fields use.
+        instead: what to use for a model that lacks one of them, for the message; may be empty.
+        draws_in_step: True if a step samples outputs from a decoder or searches it, unless the objective is `exact`.
+        learns_from: the name of the field that holds the folder of a finished run; empty if there is none.
     """
 
     family = objectives
@@ -109,9 +109,10 @@ class Objective(Config):
         """One loss per example.
 
         Args:
-            p: the model's distribution; it offers the verbs that the objective requires, and each class types it so.
+            p: the model's distribution, which offers the verbs that the objective requires; each class annotates it
+                accordingly.
             targets: the references, ``[batch, time]``.
-            context: draws, state, generator and the point in training.
+            context: samples, state, generator and progress of training.
         """
 
     def __call__(
@@ -129,16 +130,16 @@ class Objective(Config):
         """`losses`, checked, with the fields of a `StepContext` as arguments.
 
         Raises:
-            ConfigError: what `losses` returns is not one loss for each example, or a diagnostic is none.
+            ConfigError: `losses` does not return one loss per example, or a diagnostic is invalid.
         """
         context = StepContext(step=step, share=share, draws=draws, state=state, generator=generator, inputs=inputs)
         return losses_of(self, p, targets, context)
 
     def requirements(self) -> tuple[Requirement, ...]:
-        """What p must offer: the verbs in `requires`, then those that the parts among its fields require.
+        """The verbs that p must offer: those in `requires`, then those that its fields require.
 
         Raises:
-            ConfigError: the class does not say what it requires.
+            ConfigError: the class does not define `requires`.
         """
         name, stated = type(self).__name__, getattr(self, "requires", None)
         if not isinstance(stated, tuple):
@@ -155,43 +156,43 @@ class Objective(Config):
         )
 
     def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
-        """Draws of q around ``targets`` ``[batch, candidates, time]``, made ahead of the step; None for none."""
+        """Samples of q around ``targets``, ``[batch, candidates, time]``, drawn before the step; None for none."""
 
     @property
     def drawn(self) -> int:
-        """How many candidates of each example `draw` returns; 0 for None."""
+        """The number of candidates per example that `draw` returns; 0 if it returns None."""
         return 0
 
     def corrupt(self, inputs: Sequences, symbols: int, generator: torch.Generator | None) -> Sequences:
-        """The inputs that p is conditioned on in training: as they are, unless the objective means noise.
+        """Training inputs, with noise if the objective adds any.
 
         Args:
-            inputs: what the model reads.
-            symbols: number of input symbols known from training; an id of ``symbols`` is an unknown one.
-            generator: source of every draw.
+            inputs: the model's inputs.
+            symbols: number of input symbols known from training; the id ``symbols`` stands for unknown ones.
+            generator: source of randomness.
         """
         del symbols, generator
         return inputs
 
     @property
     def corrupts(self) -> bool:
-        """True where `corrupt` may change the inputs."""
+        """True if `corrupt` may change the inputs."""
         return type(self).corrupt is not Objective.corrupt
 
     def state(self, sizes: Sizes) -> nn.Module | None:
-        """Parameters and running counts, owned, trained and saved by the trainer; None for none."""
+        """A module with parameters and running counts, which the trainer owns, trains and saves; None for none."""
 
     @classmethod
     def examples(cls) -> tuple["Objective", ...]:
-        """One of each way in which it can be computed, for the table of what can be combined with what.
+        """One instance for each way to compute it, for the compatibility table.
 
-        An objective that is made of others has none: it can do what they can.
+        An objective composed of others has none: it supports what its parts support.
         """
         return () if required(cls) else (cls(),)
 
     @property
     def exact(self) -> bool:
-        """True where the loss is what its formula says; False where it is estimated from draws or a search."""
+        """True if the loss is computed exactly; False if it is estimated from samples or a search."""
         return True
 
     def same_as(self, model: Model) -> "Objective | None":
@@ -204,7 +205,7 @@ class Objective(Config):
         """Refuse a model that lacks a verb or does not fit the reward, naming both sides and what would work.
 
         Raises:
-            ConfigError: the pairing cannot work.
+            ConfigError: the combination cannot work.
         """
         for requirement in self.requirements():
             if not issubclass(model.distribution, requirement.protocol):
@@ -218,12 +219,12 @@ class Objective(Config):
 
 
 def losses_of(objective: Objective, p: object, targets: Sequences, context: StepContext) -> Losses:
-    """`Objective.losses`, checked; objectives that are made of others ask them by this.
+    """`Objective.losses`, checked; composed objectives call their parts through this function.
 
-    Numbers that are not finite are let through: training skips such a step and counts it.
+    Non-finite values are allowed: training skips such a step and counts it.
 
     Raises:
-        ConfigError: it is not one loss for each example, or a diagnostic is not one detached number for each.
+        ConfigError: the result is not one loss per example, or a diagnostic is not one detached number per example.
     """
     what = f"{type(objective).__name__}.losses"
     found: object = objective.losses(p, targets, context)
@@ -252,10 +253,10 @@ def _check_diagnostic(what: str, name: object, values: object, targets: Sequence
 
 
 def check_reward(reward: Reward, model: Model, purpose: str) -> None:
-    """Refuse a reward of outputs as long as their references on a model that decides the length itself.
+    """Refuse a reward that requires outputs of the reference's length on a model that chooses the length.
 
     Raises:
-        ConfigError: the pairing cannot work; the message names both sides and what would.
+        ConfigError: the combination cannot work; the message names both sides and what would work.
     """
     if reward.same_length and not model.distribution.fixed_length:
         free = [name for name in rewards if not rewards[name].same_length]  # type: ignore[attr-defined]

@@ -204,8 +204,8 @@ def test_one_part_may_put_noise_on_the_inputs() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: WeightedSum(parts=()), "needs one part or more"),
-        (lambda: WeightedSum(parts=(Weighted(objective=ML),) * 2), "'maximum-likelihood' comes twice"),
+        (lambda: WeightedSum(parts=()), "needs at least one part"),
+        (lambda: WeightedSum(parts=(Weighted(objective=ML),) * 2), "'maximum-likelihood' occurs twice; set Weighted.name"),
         (lambda: Weighted(objective=ML, weight=0), r"Weighted\.weight must be above 0"),
         (lambda: Weighted(objective=ML, weight=-1), r"Weighted\.weight must be above 0"),
         (lambda: Point(), "exactly one of step, share, but got none"),
@@ -215,7 +215,7 @@ def test_one_part_may_put_noise_on_the_inputs() -> None:
             r"Point\.share must be at most 1 and at least 0|Point\.share must be at least 0 and",
         ),
         (lambda: Switch(first=Noisy(), second=ML, at=Point(step=1)), "Switch cannot take Noisy: .* start= the first"),
-        (lambda: Anneal(first=ML, second=ONE, start=Point(step=1), end=Point(share=1)), "in one unit"),
+        (lambda: Anneal(first=ML, second=ONE, start=Point(step=1), end=Point(share=1)), "in the same unit"),
         (lambda: Anneal(first=ML, second=ONE, start=Point(step=3), end=Point(step=3)), "but got 3 after 3; use Switch"),
     ],
 )
@@ -231,10 +231,10 @@ def test_what_a_part_refuses_is_refused() -> None:
 
 
 def test_draws_that_do_not_add_up_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"needs 3 draws for each example, .* \(0, 2, 0, 1\), but got 2"):
+    with pytest.raises(ConfigError, match=r"needs 3 samples per example, .* \(0, 2, 0, 1\), but got 2"):
         SUM(tiny_p(LABELS), TARGETS, draws=TWO.draw(TARGETS, LABELS, torch.Generator()))
     secretive = WeightedSum(parts=(Weighted(objective=Secretive()),))
-    with pytest.raises(ConfigError, match=r"Secretive .* says that it draws 0 candidates ahead, but drew 1"):
+    with pytest.raises(ConfigError, match=r"Secretive .* declares 0 candidates, but `draw` returned 1"):
         secretive.draw(TARGETS, LABELS, torch.Generator())
 
 

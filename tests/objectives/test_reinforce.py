@@ -361,7 +361,7 @@ def test_the_greedy_baseline_is_the_reward_of_the_greedy_output() -> None:
 
 
 def test_a_baseline_without_its_state_says_what_to_pass() -> None:
-    with pytest.raises(ConfigError, match=r"RunningMean needs what it learnt: pass state=objective\.state\(sizes\)"):
+    with pytest.raises(ConfigError, match=r"RunningMean needs its learned state: pass state=objective\.state\(sizes\)"):
         REINFORCE(baseline=RunningMean())(tiny_p(2), Sequences.of([[0], [1]]))
 
 

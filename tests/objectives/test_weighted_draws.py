@@ -132,12 +132,12 @@ def test_training_looks_at_the_weights_of_every_epoch(tmp_path: Path, monkeypatc
             lambda: SelfNormalised(k=1),
             r"SelfNormalised\.k must be at least 2, but got 1: .* the reward would be ignored",
         ),
-        (lambda: RML(payoff=ReweightedPayoff()), r"weighted draws only; use estimator=SelfNormalised\(k=5\)"),
-        (lambda: RML(estimator=SelfNormalised()), r"draws that need no weights; use estimator=Sampled\(k=1\)"),
-        (lambda: SwitchOut(target=ReweightedPayoff()), r"SwitchOut takes plain draws .* RML with estimator=SelfN"),
+        (lambda: RML(payoff=ReweightedPayoff()), r"only weighted samples; use estimator=SelfNormalised\(k=5\)"),
+        (lambda: RML(estimator=SelfNormalised()), r"samples without weights; use estimator=Sampled\(k=1\)"),
+        (lambda: SwitchOut(target=ReweightedPayoff()), r"SwitchOut needs plain samples .* RML with estimator=SelfN"),
         (
             lambda: BLEU_RML(tiny_p(2), TARGETS, draws=TARGETS.candidates()),
-            "SelfNormalised needs draws with weights, but these have none",
+            "SelfNormalised needs samples with weights, but these have none",
         ),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_pool_of_data_that_have_changed_is_refused(tmp_path: Path) -> None:
     found = train(experiment, root=tmp_path / "runs")
     with (tmp_path / "train").open("a", encoding="utf-8") as file:
         file.write("bab\tB A B\n")
-    with pytest.raises(ConfigError, match=r"needs the data that .* was trained on, but its task reads others now"):
+    with pytest.raises(ConfigError, match=r"needs the data that .* was trained on, but its task now reads others"):
         CandidatePool(run=str(found.folder.path)).prepare(found.sizes)
 
 
