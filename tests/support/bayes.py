@@ -10,8 +10,8 @@ def bayes_factor(t: float, seeds: int) -> float:
     def integrand(effect: float) -> float:
         return float(stats.nct.pdf(t, seeds - 1, np.sqrt(seeds) * effect) * stats.cauchy.pdf(effect))
 
-    peak = t / np.sqrt(seeds)
-    width = 12 / np.sqrt(seeds) * max(1.0, abs(peak))
+    peak = float(t / np.sqrt(seeds))
+    width = float(12 / np.sqrt(seeds) * max(1.0, abs(peak)))
     pieces = ((-np.inf, peak - width), (peak - width, peak), (peak, peak + width), (peak + width, np.inf))
-    alternative = sum(integrate.quad(integrand, *ends, epsabs=1e-14, epsrel=1e-11, limit=200)[0] for ends in pieces)
+    alternative = sum(integrate.quad(integrand, low, high, epsabs=1e-14, epsrel=1e-11, limit=200)[0] for low, high in pieces)
     return float(alternative / stats.t.pdf(t, seeds - 1))
