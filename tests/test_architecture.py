@@ -1,6 +1,7 @@
 """Imports point one way: experiments → tasks, objectives → structpred; and downwards inside structpred."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +95,14 @@ def test_objectives_and_tasks_import_only_structpred_and_their_own(folder: str) 
 def test_every_module_has_a_floor() -> None:
     homeless = {top(name) for name, _ in modules(ROOT / "structpred")} - set(FLOOR) - {"", "__main__"}
     assert homeless == set(), "give it a floor in FLOORS"
+
+
+def test_the_map_has_the_same_floors() -> None:
+    """The first table of docs/architecture.md: one line for each floor, lowest first."""
+    map_ = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = map_.partition("|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    drawn = [set(re.findall(r"`structpred/(\w+)(?:\.py|/)`", line)) for line in lines]
+    assert drawn == [set(names.split()) for names in FLOORS]
 
 
 def test_imports_point_downwards() -> None:
