@@ -87,30 +87,23 @@ def judged(quiet: Path, killed: Path, figures: Figures) -> None:
     assert figures["files_left_behind"] == figures.get("processes_left_behind", 0) == 0
 
 
-def of_group(group: int) -> list[int]:
-    """The processes of a group that are still at work (Linux)."""
-    found = []
+def of_group(group: int) -> dict[int, int]:
+    """The processes of a group that are still at work, and the parent of each (Linux)."""
+    found = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            state, _, its_group = status.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
+            state, parent, its_group = status.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
         except OSError:  # it has ended in the meantime
             continue
         if int(its_group) == group and state != "Z":
-            found.append(int(status.parent.name))
+            found[int(status.parent.name)] = int(parent)
     return found
 
 
 def workers_of(group: int) -> list[int]:
-    """The worker processes of the command that leads a group."""
-    return [process for process in of_group(group) if process != group and b"spawn_main" in _command(process)]
-
-
-def _command(process: int) -> bytes:
-    """How it was called; nothing once it has ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    """The worker processes of the command that leads a group: the children of its fork server."""
+    members = of_group(group)
+    return [process for process, parent in members.items() if parent in members and parent != group]
 
 
 def outlived(groups: list[int], patience: float = 60.0) -> list[int]:

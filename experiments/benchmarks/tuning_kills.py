@@ -136,6 +136,7 @@ def judged(sampler: str, quiet: Path, killed: Path, kills: Kills) -> Figures:
     left = sorted(files(killed) - files(quiet))
     orphans = outlived(kills.groups)
     points = len({lr for lr, _ in got.values()})
+    assert kills.workers, "no worker was found to be killed"
     assert len(got) == points == TRIALS, (sampler, Counter(each.state.name for each in every))
     assert again == len(lost), sampler
     assert not left, left
