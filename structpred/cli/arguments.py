@@ -102,11 +102,6 @@ class Argument:
             required=owner.default is MISSING,
         )
 
-    @property
-    def takes_next(self) -> bool:
-        """True if the next word is its value, whatever it looks like."""
-        return bool(self.flag) and self.kind is not bool and not self.many
-
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add it to a parser; values stay text, and arguments not given have no value."""
         shared: dict[str, Any] = {"default": argparse.SUPPRESS, "help": self.says.replace("%", "%%")}
@@ -254,7 +249,7 @@ def _check(name: str, words: Sequence[str], flags: set[str]) -> None:
 
 def _assignments(words: Sequence[str], arguments: Iterable[Argument]) -> tuple[list[str], list[str]]:
     """Separate words such as ``seed=1``, which argparse would take for values of an option with many values."""
-    expecting = {each.flag for each in arguments if each.takes_next}
+    expecting = {each.flag for each in arguments if each.flag and each.kind is not bool and not each.many}
     assigned: list[str] = []
     rest: list[str] = []
     for before, word in zip(["", *words], words, strict=False):

@@ -209,7 +209,9 @@ def clean(given: Clean, console: Console) -> None:
     runs = _runs(given.root)
     for folder in runs:
         tidy(folder)
-    chosen = [folder for folder in runs if _matches(given, folder)]
+    before = time.time() - given.older_than * 86400
+    old = [folder for folder in runs if _touched(folder) <= before]
+    chosen = [folder for folder in old if not (given.unfinished and folder.finished)]
     if not chosen:
         console.print("Nothing to remove")
         return
@@ -228,11 +230,6 @@ def _runs(root: Path) -> list[Folder]:
     if not root.is_dir():
         raise RunError(f"{root}: there is no such folder; name the folder of run folders with --root")
     return [Folder(path) for path in sorted(root.iterdir()) if _is_run(path)]
-
-
-def _matches(given: Clean, folder: Folder) -> bool:
-    old = time.time() - _touched(folder) >= given.older_than * 86400
-    return old and not (given.unfinished and folder.finished)
 
 
 def _is_run(path: Path) -> bool:
