@@ -5,17 +5,18 @@ import numpy as np
 from structpred.comparison.design import Pair
 from structpred.comparison.plan import Plan
 from structpred.errors import ConfigError
-from structpred.metrics import Counts, Metric, score
+from structpred.metrics import Counts, score
 from structpred.runs.folder import read_arrays
 from structpred.statistics import ExamplesTest, over_examples
 
 
-def of_examples(plan: Plan, metric: Metric) -> dict[Pair, ExamplesTest]:
-    """Every pair of a finished comparison over the test examples.
+def of_examples(plan: Plan) -> dict[Pair, ExamplesTest]:
+    """Every pair of a finished comparison over the test examples, on its first metric.
 
     Nothing where a run kept no statistics of the metric, as for one that was chosen later, or where the metric makes no
     number of some of the examples alone: what over seeds is tested needs neither.
     """
+    metric = next(iter(plan.arms.values())).reported[0]
     place = f"test/{metric.name}"
     counts: dict[str, list[Counts]] = {arm: [] for arm in plan.arms}
     for run in plan.runs:

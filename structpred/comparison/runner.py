@@ -127,17 +127,18 @@ def _compared(
     coerce(where.workers, Count | None, "workers")
     coerce(until, Until, "until")
     coerce(max_seeds, Count, "max_seeds")
-    if until is None:
-        return _trained(panels, root, where)
-    panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
-    reports = _trained(panels, root, where)
-    while undecided := [name for name, report in reports.items() if not report.decided and _room(report, max_seeds)]:
-        seeds = {name: (*reports[name].seeds, max(reports[name].seeds) + 1) for name in undecided}
+    if until is not None:
+        panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
+    plans = _trained(panels, root, where)
+    reports = {name: _reported(plan) for name, plan in plans.items()}
+    while until is not None and (undecided := [name for name, report in reports.items() if _open(report, max_seeds)]):
         for name in undecided:
-            where.shown.print(_what_is_open(name, reports[name], seeds[name][-1]), markup=False, soft_wrap=True)
-        panels = {**panels, **{name: replace(panels[name], seeds=seeds[name]) for name in undecided}}
-        reports = _trained(panels, root, where)
-    return reports
+            seed = max(reports[name].seeds) + 1
+            where.shown.print(_what_is_open(name, reports[name], seed), markup=False, soft_wrap=True)
+            panels = {**panels, name: replace(panels[name], seeds=(*reports[name].seeds, seed))}
+        plans = _trained(panels, root, where)
+        reports |= {name: _reported(plans[name]) for name in undecided}
+    return {name: replace(report, over_examples=of_examples(plans[name])) for name, report in reports.items()}
 
 
 def _what_is_open(name: str, report: Report, seed: int) -> str:
@@ -148,12 +149,12 @@ def _what_is_open(name: str, report: Report, seed: int) -> str:
     return f"{where}{left} of {len(tests)} pairs undecided {looked}; next is seed {seed}"
 
 
-def _room(report: Report, max_seeds: int) -> bool:
-    return len(report.seeds) < max_seeds
+def _open(report: Report, max_seeds: int) -> bool:
+    return not report.decided and len(report.seeds) < max_seeds
 
 
-def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str, Report]:
-    """Every run of all panels, trained or found, and what they show."""
+def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str, Plan]:
+    """The plan of every panel, with all its runs trained or found."""
     plans = planned(panels, root)
     todo = unfinished(list(plans.values()))
     if todo:
@@ -163,7 +164,7 @@ def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str
         count = _processes(where.workers, todo)
         with _engine(todo, count, root, where.device, where.executor) as engine:
             _run_all(list(plans.values()), engine, count if where.executor is None else None, where.shown)
-    return {name: _reported(plan) for name, plan in plans.items()}
+    return plans
 
 
 def costs(
@@ -217,7 +218,7 @@ def _reported(plan: Plan) -> Report:
         if run.folder.finished:
             tidy(run.folder)
     kept = {arm: tuple(runs) for arm, runs in results.items()}
-    return Report(plan.arms, plan.seeds, plan.baseline, kept, metrics, plan.design, of_examples(plan, metrics[0]))
+    return Report(plan.arms, plan.seeds, plan.baseline, kept, metrics, plan.design)
 
 
 def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: Console) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -322,12 +322,14 @@ def a_round(monkeypatch: pytest.MonkeyPatch, scores: dict[str, Sequence[float]])
     """Makes every training end at once with made-up scores, one a seed; returns the numbers of seeds looked at."""
     looks: list[int] = []
 
-    def trained(panels: Mapping[str, Panel], root: Path, where: object) -> dict[str, Report]:
-        looks.append(len(panels[""].seeds))
+    def reported(panel: Panel) -> Report:
+        looks.append(len(panel.seeds))
         rates = {arm: rates[: looks[-1]] for arm, rates in scores.items()}
-        return {"": replace(a_report(**rates), design=panels[""].design, seeds=tuple(panels[""].seeds))}
+        return replace(a_report(**rates), design=panel.design, seeds=tuple(panel.seeds))
 
-    monkeypatch.setattr(runner, "_trained", trained)
+    monkeypatch.setattr(runner, "_trained", lambda panels, root, where: panels)
+    monkeypatch.setattr(runner, "_reported", reported)
+    monkeypatch.setattr(runner, "of_examples", lambda panel: {})
     return looks
 
 

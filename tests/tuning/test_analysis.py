@@ -228,7 +228,7 @@ def test_table_and_plots_are_of_the_same_seeds(monkeypatch: pytest.MonkeyPatch) 
     assert lines == [[31.0, 23.0, 23.0]], "the best so far is what the table puts first"
     assert not [y for _, y in drawn if 10.0 in y or 20.0 in y]
     rows = shown_of("s", study)
-    assert "23.00 ±" in rows
+    assert "23.00 (22.00 to 24.00)" in rows
     (steady_row,) = [line for line in rows.splitlines() if line.startswith("|     1 |")]
     assert re.search(r"finished \|\s+2 \|\s+23.00", steady_row), "as many seeds as the mean is of"
 
