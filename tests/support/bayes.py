@@ -13,5 +13,7 @@ def bayes_factor(t: float, seeds: int) -> float:
     peak = float(t / np.sqrt(seeds))
     width = float(12 / np.sqrt(seeds) * max(1.0, abs(peak)))
     pieces = ((-np.inf, peak - width), (peak - width, peak), (peak, peak + width), (peak + width, np.inf))
-    alternative = sum(integrate.quad(integrand, low, high, epsabs=1e-14, epsrel=1e-11, limit=200)[0] for low, high in pieces)
+    alternative = sum(
+        integrate.quad(integrand, low, high, epsabs=1e-14, epsrel=1e-11, limit=200)[0] for low, high in pieces
+    )
     return float(alternative / stats.t.pdf(t, seeds - 1))
