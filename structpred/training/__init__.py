@@ -1,4 +1,4 @@
-"""The common trainer."""
+"""The trainer shared by all objectives."""
 
 from structpred.training.settings import Adam, Constant, Cosine, InverseSquareRoot, Optimiser, Schedule, Trainer
 

@@ -1,4 +1,4 @@
-"""Everything needed to go on, in files that are never half-written, hold no code and notice any damage."""
+"""Checkpoints: everything needed to resume, written atomically, without code, and with a checksum against damage."""
 
 import hashlib
 import io
@@ -22,19 +22,19 @@ _DIGITS = 64
 
 
 class DamagedCheckpointWarning(RuntimeWarning):
-    """The newest checkpoint cannot be read, and the one before it is used."""
+    """The latest checkpoint cannot be read, and the previous one is used."""
 
 
 def save(path: Path, state: State, *, keep: int = 2) -> None:
-    """Write a checkpoint beside the old one, then take its place; the old one becomes the one before it.
+    """Write a checkpoint to a new file, then rename it into place; the old one becomes the previous checkpoint.
 
     Args:
-        path: the newest checkpoint.
+        path: the path of the latest checkpoint.
         state: tensors and plain values.
-        keep: how many of the latest are kept, this one included.
+        keep: how many checkpoints to keep, including this one.
 
     Raises:
-        RunError: the file system refuses, as when the disk is full; what was there before is still there.
+        RunError: the file system refuses, for example because the disk is full; the earlier checkpoints remain.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -44,17 +44,17 @@ def save(path: Path, state: State, *, keep: int = 2) -> None:
             stream.write(_HEADER + hashlib.sha256(content).hexdigest().encode() + b"\n")
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())  # the new one is safe before anything happens to the older ones
+            os.fsync(stream.fileno())  # the new checkpoint is on disk before the older ones are touched
             _age(path, keep)
     except OSError as error:
         raise RunError(
-            f"{path}: the checkpoint cannot be written ({error.strerror}); the one before it is kept, and once there "
-            "is room the same command goes on from there"
+            f"{path}: the checkpoint cannot be written ({error.strerror}); the previous one is kept, and once there "
+            "is space, the same command resumes from it"
         ) from error
 
 
 def newest(path: Path) -> State:
-    """The newest checkpoint that is whole; warns where that is not the very newest.
+    """Load the latest undamaged checkpoint; warns if that is not the latest one.
 
     Raises:
         RunError: all are damaged.
@@ -67,14 +67,14 @@ def newest(path: Path) -> State:
             problem = problem or error
             continue
         if problem is not None:
-            warnings.warn(f"{problem.args[0].partition(';')[0]}; going on from {each}", DamagedCheckpointWarning, 2)
+            warnings.warn(f"{problem.args[0].partition(';')[0]}; resuming from {each}", DamagedCheckpointWarning, 2)
         return state
     assert problem is not None
     raise problem
 
 
 def load(path: Path) -> State:
-    """Read a checkpoint; tensors and plain values only, no pickled code is run.
+    """Read a checkpoint of tensors and plain values; no pickled code is run.
 
     Raises:
         RunError: the file is damaged.
@@ -90,16 +90,16 @@ def load(path: Path) -> State:
 
 
 def decoded(content: bytes) -> State:
-    """What `torch.save` wrote; tensors and plain values only, no pickled code is run.
+    """Load tensors and plain values written by `torch.save`; no pickled code is run.
 
     Raises:
-        ValueError: it is damaged, or is something else.
+        ValueError: the content is damaged or is something else.
     """
     if not content:
         raise ValueError("it is empty")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, whose words are for those who wrote the file: some say to run its code
+    except Exception as error:  # of many kinds; their messages address the file's author, and some say to run its code
         raise ValueError("it is damaged, or holds something other than tensors and plain values") from error
     if not isinstance(state, dict):
         raise ValueError("it holds something other than tensors by name")
@@ -107,28 +107,28 @@ def decoded(content: bytes) -> State:
 
 
 def remove(path: Path) -> None:
-    """Remove the newest checkpoint and all before it."""
+    """Remove the latest checkpoint and all earlier ones."""
     for each in all_of(path):
         each.unlink(missing_ok=True)
 
 
 def all_of(path: Path) -> list[Path]:
-    """The newest checkpoint and those before it, as far as there are any, the oldest first."""
+    """The existing checkpoints, oldest first."""
     return sorted(path.parent.glob(f"{path.stem}*{path.suffix}"), key=lambda each: each.name == path.name)
 
 
 def _checked(content: bytes) -> bytes:
-    """The content without its header, which files of weights do not have; `torch.load` finds out about those."""
+    """The content without its header. Files of weights have no header; `torch.load` detects damage in those."""
     if not content.startswith(_HEADER):
         return content
     start = len(_HEADER) + _DIGITS + 1
     if hashlib.sha256(content[start:]).hexdigest().encode() != content[len(_HEADER) : start - 1]:
-        raise ValueError("its content is not what was written")
+        raise ValueError("its content does not match its checksum")
     return content[start:]
 
 
 def _older(path: Path) -> Iterator[Path]:
-    """The checkpoints before the newest that there are, the youngest first."""
+    """The existing checkpoints before the latest, newest first."""
     return itertools.takewhile(Path.exists, (_before(path, age) for age in itertools.count(1)))
 
 
@@ -137,7 +137,7 @@ def _before(path: Path, age: int) -> Path:
 
 
 def _age(path: Path, keep: int) -> None:
-    """Give every checkpoint the name of the one before it; there is one called ``path`` at any moment."""
+    """Rename every checkpoint to the name of its predecessor; a file named ``path`` exists at any moment."""
     for surplus in list(_older(path))[keep - 1 :]:
         surplus.unlink()
     for age in range(keep - 1, 0, -1):
@@ -147,7 +147,7 @@ def _age(path: Path, keep: int) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A second name for the same content, or a copy where the file system knows no second names."""
+    """Create a hard link, or a copy if the file system does not support hard links."""
     beside = target.with_name(f".{target.name}.unfinished")
     beside.unlink(missing_ok=True)
     try:

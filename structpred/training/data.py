@@ -1,4 +1,4 @@
-"""A task's examples as flat tensors, and the batches of an epoch, planned ahead with the payoff's draws."""
+"""A task's examples as flat tensors, and the batches of an epoch, planned in advance with the payoff's samples."""
 
 import warnings
 from bisect import bisect_left
@@ -25,16 +25,16 @@ from structpred.vocabulary import Symbols, Vocabularies
 
 
 class UnknownSymbolWarning(UserWarning):
-    """Held-out inputs hold symbols that training never saw."""
+    """Held-out inputs contain symbols that do not occur in training."""
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """From symbols to tensors and back.
+    """The conversion between symbols and tensors.
 
     Attributes:
-        vocabularies: the symbols of both sides.
-        encoder: how a model reads its inputs.
+        vocabularies: the symbols of inputs and outputs.
+        encoder: how the model reads its inputs.
     """
 
     vocabularies: Vocabularies
@@ -42,27 +42,27 @@ class Tokenizer:
 
     @classmethod
     def of(cls, examples: Sequence[Example], encoder: Featurizer) -> "Tokenizer":
-        """Every label that occurs in the training examples, and every input symbol that the encoder wants to know."""
+        """Every label that occurs in the training examples, and every input symbol that the encoder uses."""
         sources = _fitting([example.source for example in examples], encoder)
         references = (reference for example in examples for reference in example.references)
         known = sources if encoder.symbolic else []
         return cls(Vocabularies.of(known, references, min_count=encoder.min_count), encoder)
 
     def read(self, sources: Sequence[Source]) -> FlatSequences:
-        """Sources as a model's inputs.
+        """Encode sources as a model's inputs.
 
         Raises:
-            DataError: they are not what the encoder reads.
+            DataError: the encoder cannot read them.
         """
         return self.encoder.read(_fitting(sources, self.encoder), self.vocabularies)
 
     def write(self, labels: Sequence[int]) -> Symbols:
-        """The symbols of an output."""
+        """Decode an output to symbols."""
         return self.vocabularies.labels.decode(labels)
 
 
 def _fitting(sources: Sequence[Source], encoder: Featurizer) -> Sequence[Any]:
-    """The same sources, once it is sure that the encoder reads their kind."""
+    """The same sources, after checking that the encoder reads their kind."""
     for source in sources:
         if isinstance(source, Recording) != encoder.recorded:
             symbols, recording = ("symbols", "'symbols' or 'words'"), ("a recording", "'frames'")
@@ -79,11 +79,11 @@ class TrainingData:
     """Encoded training examples.
 
     Attributes:
-        inputs: one sequence an example.
+        inputs: one sequence per example.
         references: all references of all examples, in order.
         first: index of each example's first reference, ``[n]``.
         variants: number of references of each example, ``[n]``.
-        sizes: what models and objectives must know.
+        sizes: the sizes that models and objectives need.
     """
 
     inputs: FlatSequences
@@ -97,7 +97,7 @@ class TrainingData:
         """Encode the training examples.
 
         Raises:
-            DataError: there are none.
+            DataError: there are no training examples.
         """
         if not examples:
             raise DataError("expected training examples, but the task has none; check its files and its size")
@@ -123,13 +123,13 @@ class TrainingData:
 
     @cached_property
     def longest(self) -> Int[Tensor, " n"]:
-        """Labels of each example's longest reference, plus one for the end: what an example costs at most."""
+        """The length of each example's longest reference, plus one for the end: the maximum cost of an example."""
         owner = torch.repeat_interleave(torch.arange(len(self)), self.variants)
         return torch.zeros_like(self.first).scatter_reduce(0, owner, self.references.lengths, "amax") + 1
 
 
 def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
-    """What models and objectives must know of the training data."""
+    """The sizes of the training data that models and objectives need."""
     labels = len(vocabularies.labels)
     sides = (vocabularies.inputs, vocabularies.labels, vocabularies.characters)
     return Sizes(
@@ -156,7 +156,8 @@ class EncodedData:
         """Build vocabularies from the training examples and encode them.
 
         Raises:
-            DataError: there are no training examples, or the input should decide the length of the output and does not.
+            DataError: there are no training examples, or the model's input decides the output length but the data do
+                not agree.
         """
         if model.distribution.fixed_length:
             _refuse_other_lengths(splits, model)
@@ -169,16 +170,16 @@ def _refuse_other_lengths(splits: Splits, model: Model) -> None:
         for reference in example.references:
             if len(reference) != len(example.source):
                 raise DataError(
-                    f"{example.where}: {type(model).__name__} gives one label to every input symbol, but here "
+                    f"{example.where}: {type(model).__name__} predicts one label per input symbol, but here "
                     f"{len(example.source)} symbols have {len(reference)} labels; use a model of free length such as "
                     "Seq2Seq, or a tagging task"
                 )
 
 
 def warn_of_unknown(splits: Splits, codec: Tokenizer) -> None:
-    """One warning for all held-out inputs with symbols that training never saw; the first is named.
+    """Warn once about all held-out inputs with symbols that do not occur in training; the first is named.
 
-    None where unknown symbols are nothing unusual.
+    There is no warning if unknown symbols are normal for the encoder.
     """
     strange = [] if codec.encoder.open_vocabulary else list(_unknown(splits, codec.vocabularies))
     if strange:
@@ -198,21 +199,21 @@ def _unknown(splits: Splits, vocabularies: Vocabularies) -> Iterator[tuple[Examp
 
 
 DRAW_BLOCK = 4096
-"""Examples whose draws are made together."""
+"""Number of examples whose samples are drawn together."""
 
 
 def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator) -> list[Int[Tensor, " batch"]]:
-    """Indices in batches of similar cost, in random order: as few batches as the budget allows, as even as it allows.
+    """Indices in batches of similar cost, in random order: as few batches as possible, and as even as possible.
 
-    A batch times its largest cost stays within the budget; an example that alone exceeds it is a batch of its own. Of
-    examples that all cost the same, two batches differ by one example at most. In general every batch either is full
-    (one more example of its largest cost would exceed the budget) or costs at least as much as the mean of itself and
-    all batches of cheaper examples, less half an example.
+    The size of a batch times its largest cost stays within the budget; an example that alone exceeds the budget forms
+    its own batch. If all examples cost the same, two batches differ by at most one example. In general, every batch
+    either is full (one more example of its largest cost would exceed the budget) or costs at least as much as the mean
+    of itself and all batches of cheaper examples, minus half an example.
 
     Args:
         costs: target tokens of each example, end included.
-        budget: target tokens a batch, padding included.
-        source: decides who meets whom and in which order; nothing else does.
+        budget: target tokens per batch, including padding.
+        source: the only source of randomness for the composition and the order of batches.
     """
     shuffled = torch.randperm(len(costs), generator=source)
     order = shuffled[costs[shuffled].argsort(stable=True)]
@@ -221,13 +222,13 @@ def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator
 
 
 def _even_starts(costs: Sequence[int], budget: int) -> list[int]:
-    """Where each batch starts in ascending costs: each takes its share of what is left, the dearest batch first.
+    """The start of each batch in ascending costs: each takes its share of the remaining cost, largest costs first.
 
-    As few batches as there can be leave room for choice: the examples before a batch are at most those that fill the
-    batches before it, and at least those for which it has no room.
+    The minimum number of batches leaves some freedom: the number of examples before a batch is at most what fills the
+    batches before it, and at least what does not fit into this batch.
     """
     latest, start = [0], 0
-    for i, cost in enumerate(costs):  # ascending, so the newest is the largest
+    for i, cost in enumerate(costs):  # ascending, so the latest is the largest
         if i > start and (i - start + 1) * cost > budget:
             latest.append(start := i)
     before = [0, *accumulate(costs)]
@@ -244,13 +245,13 @@ def _even_starts(costs: Sequence[int], budget: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees.
+    """The data of one step.
 
     Attributes:
-        inputs: what the model reads.
+        inputs: the model's inputs.
         targets: ``[batch, time]``.
-        draws: the payoff's draws, ``[batch, candidates, time]``, or None.
-        tokens: target tokens, ends included.
+        draws: the payoff's samples, ``[batch, candidates, time]``, or None.
+        tokens: target tokens, including ends.
     """
 
     inputs: Sequences
@@ -260,15 +261,15 @@ class Batch:
 
 
 class EpochPlan:
-    """The batches of one epoch, a function of (seed, epoch) and nothing else.
+    """The batches of one epoch, determined by (seed, epoch) alone.
 
-    The order and the targets are the same whatever the objective; draws have a stream of their own.
+    The order and the targets do not depend on the objective; samples have their own random stream.
 
     Args:
         data: the training examples, in main memory.
-        resident: the same on the device where batches are gathered.
-        objective: says what to draw ahead.
-        budget: target tokens a batch.
+        resident: the same data on the device where batches are gathered.
+        objective: draws samples in advance.
+        budget: target tokens per batch.
         seed, epoch: decide everything random.
     """
 
@@ -299,11 +300,11 @@ class EpochPlan:
         return self._batch(self.rows[position])
 
     def tokens(self, position: int) -> int:
-        """Target tokens of a whole batch, ends included."""
+        """Target tokens of a whole batch, including ends."""
         return self._tokens(self.rows[position])
 
     def parts(self, position: int, count: int, rank: int = 0, world: int = 1) -> list[Batch]:
-        """The examples of a batch that fall to process ``rank`` of ``world``, in at most ``count`` pieces."""
+        """The examples of a batch for process ``rank`` of ``world``, in at most ``count`` pieces."""
         rows = self.rows[position][rank::world]
         return [self._batch(part) for part in rows.tensor_split(min(count, len(rows)))] if len(rows) else []
 
@@ -311,7 +312,7 @@ class EpochPlan:
         return int(self.target_lengths[rows].sum()) + len(rows)
 
     def _batch(self, rows: Int[Tensor, " batch"]) -> Batch:
-        """What is gathered by rows in main memory is gathered without waiting for the device."""
+        """Row indices in main memory allow gathering without waiting for the device."""
         tokens = self._tokens(rows)
         inputs, targets = self.resident.inputs.gather(rows), self.resident.references.gather(self.chosen[rows])
         if self.told:
@@ -321,12 +322,12 @@ class EpochPlan:
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for a whole epoch.
+    """The samples for a whole epoch.
 
     Attributes:
-        outputs: as many of each example, end to end.
-        weights: of each, ``[n, candidates]``; None weighs all alike.
-        per_example: how many there are of each example.
+        outputs: the same number of samples for each example, concatenated.
+        weights: the weight of each sample, ``[n, candidates]``; None for equal weights.
+        per_example: the number of samples per example.
     """
 
     outputs: FlatSequences
@@ -334,7 +335,7 @@ class Draws:
     per_example: int
 
     def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
-        """Those of the given examples, ``[batch, candidates, time]``."""
+        """The samples for the given examples, ``[batch, candidates, time]``."""
         k = self.per_example
         flat = self.outputs.gather((rows.unsqueeze(1) * k + torch.arange(k)).flatten())
         weights = None if self.weights is None else self.weights[rows.to(self.weights.device, non_blocking=True)]
@@ -342,7 +343,7 @@ class Draws:
         return Sequences(labels, lengths, total=flat.total, weights=weights)
 
     def to(self, device: torch.device) -> "Draws":
-        """The same on another device."""
+        """A copy on another device."""
         weights = None if self.weights is None else self.weights.to(device)
         return Draws(self.outputs.to(device), weights, self.per_example)
 
@@ -350,7 +351,7 @@ class Draws:
 def draw_ahead(
     data: TrainingData, chosen: Int[Tensor, " n"], objective: Objective, source: torch.Generator
 ) -> Draws | None:
-    """The draws for a whole epoch, made in large blocks, with their weights if they have any; None for none."""
+    """The samples for a whole epoch, drawn in large blocks, with weights if they have any; None for none."""
     blocks, weights = [], []
     told = asks_for_examples(objective)
     for rows in torch.split(torch.arange(len(chosen)), DRAW_BLOCK):
@@ -365,7 +366,7 @@ def draw_ahead(
 
 
 def _check_drawn(objective: Objective, found: object, examples: int) -> None:
-    """Refuse what is not as many sequences for each example as the objective says; they would go to other examples."""
+    """Refuse a number of samples per example that differs from `drawn`; samples would go to the wrong examples."""
     what, wanted = f"{type(objective).__name__}.draw", (examples, objective.drawn)
     advice = "its property `drawn` must say how many there are, 0 for None"
     if found is None and not objective.drawn:

@@ -1,4 +1,4 @@
-"""The devices of a run and the processes at work on it: one by default, several of the same command otherwise."""
+"""The devices and processes of a run: one process by default, otherwise several processes of the same command."""
 
 import logging
 import os
@@ -18,21 +18,21 @@ Result = TypeVar("Result")
 Precision = Literal["fp32", "bf16"]
 
 TURN = 10
-"""Steps between agreements of several processes on when to save and to stop; each one waits for the device."""
+"""Steps between synchronisations on when to save and stop; each synchronisation waits for the device."""
 
 
 class DistributedContext:
-    """Every process runs the same program on its share of each batch; only the first one writes.
+    """Every process runs the same program on its share of each batch; only the first process writes.
 
     Args:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        devices: how many on each machine, with a process each. They are started here, unless ``torchrun``, SLURM or
-            another launcher that the engine knows has done so.
-        nodes: how many machines.
+        devices: number of devices per machine, with one process each. The processes are started here, unless
+            ``torchrun``, SLURM or another launcher that the engine supports has done so.
+        nodes: number of machines.
 
     Raises:
-        ConfigError: no device, or no machine.
-        RunError: the device is not there.
+        ConfigError: the number of devices or machines is not positive.
+        RunError: the device is not available.
     """
 
     def __init__(self, device: str = "auto", devices: int = 1, nodes: int = 1) -> None:
@@ -53,10 +53,10 @@ class DistributedContext:
         """The engine.
 
         Raises:
-            RunError: the device is not there, or cannot do bf16.
+            RunError: the device is not available or does not support bf16.
         """
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
+            raise RunError("expected a CUDA device, but PyTorch finds none; use the device 'cpu' or 'auto'")
         several = self.devices * self.nodes > 1
         with without_hints():
             fabric = Fabric(
@@ -70,21 +70,20 @@ class DistributedContext:
             fabric.launch()
         if precision == "bf16" and fabric.device.type == "cpu" and not processor_has_bf16():
             raise RunError(
-                "expected a processor with bf16 instructions for precision 'bf16', but PyTorch finds none here; "
-                "use 'fp32'"
+                "expected a CPU with bf16 instructions for precision 'bf16', but PyTorch finds none; use 'fp32'"
             )
         return fabric
 
     def turn(self, step: int) -> bool:
-        """True at the steps at which processes agree with each other; a single one always does."""
+        """True at the steps at which processes synchronise; always true for a single process."""
         return self.world == 1 or step % TURN == 0
 
     def agree(self, *flags: bool) -> tuple[bool, ...]:
-        """Each flag as soon as any process raises it."""
+        """Each flag, combined over processes: True if any process sets it."""
         return tuple(map(any, zip(*self.gather(flags), strict=True)))
 
     def gather(self, value: Item) -> list[Item]:
-        """What each process has, in order."""
+        """The value of each process, in order of rank."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -92,19 +91,19 @@ class DistributedContext:
         return values
 
     def from_first(self, value: Item) -> Item:
-        """What the first process has; all wait here for each other."""
+        """The value of the first process; all processes wait for each other here."""
         return self.gather(value)[0]
 
     def spread(self, function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]) -> list[Result]:
-        """``function`` of all items, a share in each process; every process gets all results, in order."""
+        """``function`` of all items, divided among processes; every process gets all results, in order."""
         own = items[self.rank :: self.world]
         shares = [iter(share) for share in self.gather(list(function(own)) if own else [])]
         return [next(shares[i % self.world]) for i in range(len(items))]
 
     def add_gradients(self, parameters: Sequence[nn.Parameter], doubtful: Tensor) -> Tensor:
-        """Give every process the sum of all gradients; returns True where any process was in doubt, 0-dim.
+        """Give every process the sum of all gradients; returns True if any process is ``doubtful``, 0-dim.
 
-        A parameter that no process has a gradient for keeps none.
+        A parameter without a gradient in every process keeps none.
         """
         if self.world == 1:
             return doubtful
@@ -123,13 +122,13 @@ class DistributedContext:
 
 
 def in_first() -> bool:
-    """False in a process that a launcher has started beside the first, also before it knows of the others."""
+    """False in every process but the first that a launcher starts, even before processes are connected."""
     return all(int(os.environ.get(name) or 0) == 0 for name in ("RANK", "LOCAL_RANK"))
 
 
 @contextmanager
 def without_hints() -> Iterator[None]:
-    """Silence Lightning's hints about matrix cores and precision, which every worker would print again."""
+    """Silence Lightning's hints about matrix cores and precision, which every worker would repeat."""
     logger = logging.getLogger("lightning_fabric")
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -140,5 +139,5 @@ def without_hints() -> Iterator[None]:
 
 
 def processor_has_bf16() -> bool:
-    """True where PyTorch can run recurrent networks in bf16 on the processor."""
+    """True if PyTorch can run recurrent networks in bf16 on this CPU."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

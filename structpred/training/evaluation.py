@@ -20,7 +20,7 @@ from structpred.training.data import Tokenizer
 from structpred.vocabulary import Symbols
 
 DECODING_ROWS = 256
-"""Inputs decoded together."""
+"""Number of inputs decoded together."""
 
 Item = TypeVar("Item")
 
@@ -48,7 +48,7 @@ def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decod
 
 
 def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int) -> list[tuple[Hypothesis, ...]]:
-    """The ``k`` best outputs of each source, the best first; fewer where there are fewer."""
+    """The ``k`` best outputs of each source, best first; fewer if there are fewer."""
 
     def rank(p: NBest) -> list[tuple[Hypothesis, ...]]:
         ranked = p.n_best(k)
@@ -64,7 +64,7 @@ def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int
 
 @torch.no_grad()
 def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], list[Item]]) -> list[Item]:
-    """Apply ``decode`` to p(·|x) of inputs of similar length together; results in the order of the inputs."""
+    """Apply ``decode`` to p(·|x) in batches of similar length; results are in the order of the inputs."""
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -82,22 +82,22 @@ def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], 
 def score_counts(
     metrics: Sequence[Metric], examples: Sequence[Example], predictions: Sequence[Symbols]
 ) -> dict[str, Counts]:
-    """The counts of every example under each metric, by its name."""
+    """The counts of every example under each metric, by the metric's name."""
     references = [example.references for example in examples]
     unknown = [example.unknown for example in examples]
     return {metric.name: counts(metric, predictions, references, unknown) for metric in metrics}
 
 
 def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:
-    """The number each metric makes of its counts, by its name."""
+    """The score of each metric from its counts, by the metric's name."""
     return {metric.name: score(metric, counts[metric.name]) for metric in metrics}
 
 
 def check_metrics(metrics: Sequence[Metric], splits: Splits, task: Task) -> None:
-    """Refuse metrics that cannot score a task, by scoring its references as though they had been predicted.
+    """Refuse metrics that cannot score a task, by scoring its references as if they were predictions.
 
     Raises:
-        ConfigError: one fails, counts words that the task does not mark as new, or makes no finite number.
+        ConfigError: a metric fails, counts new words although the task marks none, or gives no finite number.
     """
     examples = (*splits.dev, *splits.test)
     right = [example.references[0] for example in examples]
@@ -113,9 +113,9 @@ def check_metrics(metrics: Sequence[Metric], splits: Splits, task: Task) -> None
 
 
 def ranking(metrics: Sequence[Metric], found: Mapping[str, float]) -> tuple[float, ...]:
-    """Scores as a tuple that is larger the better they are; a later metric decides where all before it tie.
+    """Scores as a tuple that is larger for better scores; a later metric decides if all earlier ones tie.
 
-    A score that is not a number is worse than any other.
+    NaN is worse than any other score.
     """
     values = (found[metric.name] * (1 if metric.higher_is_better else -1) for metric in metrics)
     return tuple(-math.inf if math.isnan(value) else value for value in values)

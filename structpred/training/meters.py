@@ -1,4 +1,4 @@
-"""What training keeps as it goes, on the device so that nothing waits: sums, averages, best weights, skipped steps."""
+"""Running state of training, kept on the device so that nothing waits: sums, averages, best weights, skipped steps."""
 
 import copy
 import time
@@ -18,12 +18,12 @@ from structpred.training.data import EncodedData, EpochPlan
 class Average:
     """A second network whose weights follow those of the first: a ← a + (1 − d)(w − a) after each step.
 
-    The decay d of step t is the smaller of ``decay`` and (1 + t) / (10 + t), so that the random weights of the
-    beginning are soon forgotten, as TensorFlow's ExponentialMovingAverage does.
+    The decay d of step t is the smaller of ``decay`` and (1 + t) / (10 + t), so the initial random weights are soon
+    forgotten, as in TensorFlow's ExponentialMovingAverage.
 
     Args:
         model: the network that is trained.
-        decay: the larger, the longer the memory: about 1 / (1 − decay) steps.
+        decay: larger values average over more steps, about 1 / (1 − decay).
 
     Attributes:
         model: the network with the averaged weights.
@@ -37,7 +37,7 @@ class Average:
 
     @torch.no_grad()
     def follow(self, steps: int) -> None:
-        """Take in the weights after so many steps."""
+        """Update the average with the weights after the given number of steps."""
         weight = 1 - min(self.decay, (1 + steps) / (10 + steps))
         for average, current in self._pairs:
             average.lerp_(current, weight)
@@ -50,7 +50,7 @@ TAKEN = torch.tensor(False)
 
 @dataclass
 class Totals:
-    """Sums over the epoch, on the device until somebody reads them; a diagnostic may come with some steps only."""
+    """Sums over the epoch, kept on the device until they are read; a diagnostic may be missing at some steps."""
 
     losses: Any = 0.0
     tokens: Any = 0
@@ -58,7 +58,7 @@ class Totals:
     counts: Any = None
 
     def add(self, losses: Tensor, diagnostics: dict[str, Tensor], tokens: int, skip: Tensor = TAKEN) -> None:
-        """Count one step, unless ``skip``, a 0-dim tensor, says that it was none."""
+        """Add one step, unless ``skip``, a 0-dim tensor, is True."""
         taken = ~skip
         self.losses = self.losses + torch.where(skip, 0.0, losses.sum())
         self.tokens = self.tokens + tokens * taken
@@ -72,11 +72,11 @@ class Totals:
         return float(self.losses) / max(int(self.tokens), 1)
 
     def diagnostics(self) -> dict[str, float]:
-        """Mean of each diagnostic per example that it was given for."""
+        """Mean of each diagnostic over the examples that have it."""
         return {name: float(total) / max(int(self.counts[name]), 1) for name, total in (self.sums or {}).items()}
 
     def numbers(self) -> "Totals":
-        """The same as plain numbers, which every process can read."""
+        """The sums as plain numbers, which can be sent to other processes."""
         sums, counts = self.sums or {}, self.counts or {}
         return Totals(
             float(self.losses),
@@ -87,7 +87,7 @@ class Totals:
 
     @classmethod
     def of(cls, parts: Sequence["Totals"]) -> "Totals":
-        """What several processes have counted, together; each of them as `numbers`."""
+        """The total over processes, from the `numbers` of each."""
         names = dict.fromkeys(name for part in parts for name in part.sums)
         return cls(
             sum(part.losses for part in parts),
@@ -103,8 +103,9 @@ class Best:
 
     Attributes:
         epoch: the epoch after which they were taken.
-        improved: the first epoch with these scores; later ones that only equal them are kept, but are no progress.
-        ranking: their dev scores as `structpred.training.evaluation.ranking` has them.
+        improved: the first epoch with these scores; the weights of later epochs with equal scores are kept, but do not
+            count as progress.
+        ranking: their dev scores in the form of `structpred.training.evaluation.ranking`.
         weights: the network's state.
     """
 
@@ -116,7 +117,7 @@ class Best:
 
 @dataclass
 class Clock:
-    """Time spent, over all interruptions."""
+    """Training time, summed over interruptions."""
 
     wall: float = 0.0
     cpu: float = 0.0
@@ -126,11 +127,11 @@ class Clock:
         self._began: tuple[float, float] | None = None
 
     def start(self) -> None:
-        """Begin counting."""
+        """Start the clock."""
         self._began = (time.monotonic(), time.process_time())
 
     def stop(self) -> None:
-        """Stop counting."""
+        """Stop the clock."""
         state = self.state()
         self.wall, self.cpu, self._began = state["wall"], state["cpu"], None
 
@@ -139,18 +140,18 @@ class Clock:
         return float(self.state()["wall"])
 
     def state(self) -> State:
-        """The fields, brought up to date."""
+        """The fields, updated to now."""
         wall, cpu = (time.monotonic() - self._began[0], time.process_time() - self._began[1]) if self._began else (0, 0)
         return {"wall": self.wall + wall, "cpu": self.cpu + cpu, "tokens": self.tokens}
 
     def pace(self, done: float) -> tuple[float, float]:
-        """Target tokens per second, and seconds left when ``done`` of the training is done."""
+        """Target tokens per second, and seconds left after a fraction ``done`` of training."""
         seconds = max(self.seconds(), 1e-9)
         return self.tokens / seconds, seconds * (1 - done) / max(done, 1e-9)
 
 
 class Every:
-    """Says once an interval that it is time.
+    """A timer that is due once per interval.
 
     Args:
         interval: seconds.
@@ -161,7 +162,7 @@ class Every:
         self._last = 0.0
 
     def due(self) -> bool:
-        """True once an interval, and the first time."""
+        """True once per interval, and the first time."""
         now = time.monotonic()
         if now - self._last < self.interval:
             return False
@@ -175,14 +176,14 @@ class NotFinite(RunError):
     Args:
         what: what was not finite, such as ``"the loss of RML"``.
         steps: how many there were.
-        epoch: when, from 1.
+        epoch: in which epoch, from 1.
         batch: the examples of the last one, as plain values.
     """
 
     def __init__(self, what: str, steps: int, epoch: int, batch: State) -> None:
         super().__init__(
-            f"{what} was not finite in {steps} steps in a row in epoch {epoch}; lower the learning rate or the clip "
-            "norm, or look at the batch"
+            f"{what} was not finite in {steps} steps in a row in epoch {epoch}; lower the learning rate or the "
+            "clipping norm, or inspect the batch"
         )
         self.batch = batch
 
@@ -191,11 +192,11 @@ class NonfiniteGuard:
     """Counts of skipped steps.
 
     Attributes:
-        skipped: all of them.
-        in_a_row: those since the last step that was taken.
-        longest: the most there ever were in a row.
-        position: place in the epoch of the last one; -1 for none.
-        by_loss: True where the loss of the last one itself was not finite, False where its gradient alone was not.
+        skipped: the total.
+        in_a_row: the number since the last step that was taken.
+        longest: the longest series in a row.
+        position: the position in the epoch of the last one; -1 for none.
+        by_loss: True if the loss of the last one was not finite, False if only its gradient was not.
     """
 
     NAMES = ("skipped", "in_a_row", "longest", "position", "by_loss")
@@ -206,7 +207,7 @@ class NonfiniteGuard:
         self.by_loss = torch.zeros((), dtype=torch.bool, device=device)
 
     def count(self, skip: Tensor, position: int, by_loss: Tensor) -> None:
-        """Count a step that is skipped, or is not; ``by_loss`` where its loss is not finite."""
+        """Record a step as skipped or not; ``by_loss`` if its loss is not finite."""
         self.skipped = self.skipped + skip
         self.in_a_row = (self.in_a_row + 1) * skip
         self.longest = torch.maximum(self.longest, self.in_a_row)
@@ -218,18 +219,18 @@ class NonfiniteGuard:
         return {name: getattr(self, name) for name in self.NAMES}
 
     def restore(self, state: State) -> None:
-        """Go on counting from what `state` returned."""
+        """Restore the counts that `state` returned."""
         for name in self.NAMES:
             setattr(self, name, state[name].to(self.skipped.device))
 
 
 def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """One step of the optimiser, unless ``skip``, a 0-dim tensor, says not to.
+    """One step of the optimiser, unless ``skip``, a 0-dim tensor, is True.
 
-    A fused optimiser looks at it on the device; for any other the device has to be waited for.
+    A fused optimiser reads it on the device; any other optimiser has to wait for the device.
     """
     if all(group.get("fused") for group in optimizer.param_groups):
-        inner = getattr(optimizer, "optimizer", optimizer)  # below the engine's wrapper
+        inner = getattr(optimizer, "optimizer", optimizer)  # unwrapped from the engine
         setattr(inner, "found_inf", skip.float())  # noqa: B010 - as torch.amp.GradScaler does; it is not declared
         optimizer.step()
     elif not skip:
@@ -237,13 +238,13 @@ def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
 
 
 def give_back(buffers: Sequence[Tensor], before: Sequence[Tensor], skip: Tensor) -> None:
-    """Undo what a skipped step has counted."""
+    """Undo the step count of a skipped step."""
     for buffer, old in zip(buffers, before, strict=True):
         buffer.copy_(torch.where(skip, old, buffer))
 
 
 def described(plan: EpochPlan, position: int, prepared: EncodedData) -> State:
-    """A batch in symbols, for people."""
+    """A batch as symbols, for reading."""
     targets = plan[position].targets.tolist()
     rows = [
         (prepared.splits.train[row], target) for row, target in zip(plan.rows[position].tolist(), targets, strict=True)

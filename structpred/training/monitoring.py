@@ -1,4 +1,4 @@
-"""What a run says of itself as it goes: progress for people, numbers for loggers, and a warning once it collapses."""
+"""Monitoring of a run: progress for people, numbers for loggers, and a warning if training collapses."""
 
 import contextlib
 import json
@@ -19,12 +19,12 @@ from structpred.vocabulary import Symbols
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
         phase: ``"preparing"``, ``"training"``, ``"testing"`` or ``"done"``.
-        epoch, epochs: the epoch under way, from 1, and how many there may be.
-        done: share of the training done, 0 to 1.
+        epoch, epochs: the current epoch, from 1, and the maximum number of epochs.
+        done: fraction of training done, 0 to 1.
         rate: target tokens per second.
         seconds_left: estimated seconds of training left.
         loss: mean loss per target token of the epoch so far.
@@ -45,40 +45,40 @@ class Progress:
 
 @runtime_checkable
 class Observer(Checkable, Protocol):
-    """Told of progress about twice a second and at every change of phase or epoch."""
+    """Receives progress about twice a second and at every change of phase or epoch."""
 
     def __call__(self, progress: Progress) -> None:
-        """Show it, store it, or ignore it."""
+        """Display the progress, store it, or ignore it."""
 
 
 def ignore(progress: Progress) -> None:
-    """The observer that does nothing."""
+    """An observer that does nothing."""
     del progress
 
 
 @runtime_checkable
 class Logger(Checkable, Protocol):
-    """Takes numbers by name; every logger of Lightning Fabric does, such as its ``TensorBoardLogger``."""
+    """Accepts numbers by name, like every logger of Lightning Fabric, such as its ``TensorBoardLogger``."""
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Write numbers down as those after so many steps; the engine's loggers do not agree on a type for them."""
+        """Log numbers for the given step; the engine's loggers do not agree on a type for them."""
 
 
 @runtime_checkable
 class Ends(Checkable, Protocol):
-    """A logger that is to be told of the end; those of Lightning Fabric are, and then write what they still hold."""
+    """A logger with an end-of-run hook, such as those of Lightning Fabric, which then flush their buffers."""
 
     def finalize(self, status: str) -> None:
-        """Write what is not written yet; the status is ``"success"`` or ``"failed"``."""
+        """Flush the log; the status is ``"success"`` or ``"failed"``."""
 
 
 GivenLogger = Logger | Callable[[Path], Logger]
-"""A logger, or what makes one of a run's folder, which has its name only once the data are read."""
+"""A logger, or a function that makes one from the run folder, whose name is known only once the data are read."""
 
 
 @contextlib.contextmanager
 def opened(loggers: Sequence[GivenLogger], folder: Path) -> Iterator[tuple[Logger, ...]]:
-    """Loggers of the run in a folder, for the time of a block."""
+    """A context with the loggers of the run in a folder."""
     made = tuple(each(folder) if callable(each) else each for each in loggers)
     status = "failed"
     try:
@@ -91,19 +91,19 @@ def opened(loggers: Sequence[GivenLogger], folder: Path) -> Iterator[tuple[Logge
 
 
 class JsonlLogger:
-    """One JSON object a line, each of them with ``"step"``; a number that is not finite is null.
+    """One JSON object per line, each with ``"step"``; non-finite numbers become null.
 
     Args:
-        path: the file; lines are added to what is there.
+        path: the file; lines are appended.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rewind(self, step: int, epochs: int) -> None:
-        """Forget what was logged after so many steps and ended epochs, and half a line: training goes on from there.
+        """Remove what was logged after the given numbers of steps and finished epochs, and any incomplete line.
 
-        An epoch may have all its steps and not have ended: its end will be logged again.
+        An epoch with all its steps may still be unfinished; its end will be logged again.
         """
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
@@ -111,7 +111,7 @@ class JsonlLogger:
             write_atomically(self.path, "".join(kept))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add a line."""
+        """Append a line."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **finite}, ensure_ascii=False) + "\n")
@@ -125,7 +125,7 @@ def of_epoch(epoch: Epoch) -> dict[str, float]:
 
 
 def _happened(line: str, step: int, epochs: int) -> bool:
-    """True for what was logged by then; False for later lines, and for what is no line of a log (a damaged disk)."""
+    """True for lines logged by then; False for later lines, and for invalid lines (a damaged disk)."""
     try:
         said = json.loads(line)
         return bool(said["step"] <= step) and not _ends_after(said, epochs)
@@ -134,21 +134,21 @@ def _happened(line: str, step: int, epochs: int) -> bool:
 
 
 def _ends_after(said: Mapping[str, float], epochs: int) -> bool:
-    """True for a line of `of_epoch` for a later epoch than the given one; within an epoch dev is not scored."""
+    """True for a line from `of_epoch` for a later epoch than the given one; dev is not scored within an epoch."""
     return said["epoch"] > epochs and any(name.startswith("dev/") for name in said)
 
 
 LEAST_REFERENCES = 20
-"""Distinct dev references below which nothing is concluded from dev outputs."""
+"""Minimum number of distinct dev references for conclusions from dev outputs."""
 
 FEW, MANY = 0.1, 0.3
-"""Distinct outputs for each distinct reference: below ``FEW`` is a collapse after it was ``MANY``."""
+"""Distinct outputs per distinct reference: below ``FEW`` after ``MANY`` is a collapse."""
 
 SHORT, LONG = 0.25, 4.0
-"""Length of dev outputs for that of their references: outside is a collapse after it was within half to twice."""
+"""Length of dev outputs relative to references: outside this range is a collapse after it was within half to twice."""
 
 TIED, VARIED = 0.95, 0.5
-"""Share of groups whose samples all score alike: above ``TIED`` after it was below ``VARIED``, and a worse reward."""
+"""Fraction of groups with equal rewards: above ``TIED`` after below ``VARIED``, with a lower reward, is a collapse."""
 
 REMEDY = "lower the learning rate, warm up with maximum likelihood, or mix it in"
 
@@ -158,10 +158,10 @@ class CollapseWarning(UserWarning):
 
 
 def shape_of(predictions: Sequence[Symbols], examples: Sequence[Example]) -> dict[str, float]:
-    """What dev predictions look like beside the first reference of each example, however right they are.
+    """Statistics of dev predictions compared with the first reference of each example, regardless of correctness.
 
-    ``outputs`` and how many of them are ``distinct``; ``distinct_references``; ``length_ratio`` of all outputs to all
-    references, ends counted so that it is always defined.
+    The number of ``outputs``, how many are ``distinct``, ``distinct_references``, and ``length_ratio``, the total
+    length of outputs relative to references, with ends counted so that it is always defined.
     """
     references = [example.references[0] for example in examples]
     lengths = [sum(len(each) + 1 for each in side) for side in (predictions, references)]
@@ -174,10 +174,10 @@ def shape_of(predictions: Sequence[Symbols], examples: Sequence[Example]) -> dic
 
 
 def warn_of_collapse(history: Sequence[Epoch], epochs: int) -> None:
-    """Warn where the last epoch is the first that shows a collapse.
+    """Warn if the last epoch is the first that shows a collapse.
 
     Args:
-        history: the run so far; that is all there is to remember, so a run that is resumed warns once as well.
+        history: the run so far; no other state is kept, so a resumed run warns only once too.
         epochs: the budget.
     """
     *before, now = (collapsed(history[: i + 1], epochs) for i in range(len(history)))
@@ -186,11 +186,11 @@ def warn_of_collapse(history: Sequence[Epoch], epochs: int) -> None:
 
 
 def collapsed(history: Sequence[Epoch], epochs: int) -> str | None:
-    """What shows that training had collapsed by the end of a history; None where nothing does.
+    """A sign that training has collapsed by the end of a history; None if there is none.
 
-    A state counts that training fell into from a better one. Where the objective learns from samples, few or short
-    outputs count also if better ones never came: from the middle of the budget on, and not before the third epoch.
-    Long ones do not: a model that has learnt little yet may just not have found the end.
+    A bad state counts if training was in a better one before. If the objective learns from samples, few or short
+    outputs also count if there never were better ones, from the middle of the budget on and not before the third epoch.
+    Long outputs do not: a model that has not learned much may not yet predict ends.
     """
     late = len(history) >= max(3, epochs / 2) and "zero_variance" in _diagnostics(history[-1])
     shapes = [epoch.shape for epoch in history if epoch.shape.get("distinct_references", 0) >= LEAST_REFERENCES]
@@ -201,7 +201,7 @@ def _few_outputs(shapes: Sequence[dict[str, float]], late: bool) -> str | None:
     shares = [shape["distinct"] / shape["distinct_references"] for shape in shapes]
     if shares[-1] < FEW and (late or max(shares) >= MANY):
         distinct, outputs, references = (int(shapes[-1][key]) for key in ("distinct", "outputs", "distinct_references"))
-        return f"{distinct} of {outputs} dev outputs are distinct where references have {references}"
+        return f"{distinct} of {outputs} dev outputs are distinct, but {references} references are"
     return None
 
 
@@ -221,14 +221,14 @@ def _certain_and_worse(history: Sequence[Epoch]) -> str | None:
     first, last = watched[0], watched[-1]
     if first["zero_variance"] < VARIED and last["zero_variance"] > TIED and last["reward"] < first["reward"]:
         return (
-            f"in {last['zero_variance']:.0%} of groups all samples score alike, at a mean reward of "
-            f"{last['reward']:.3g} where it was {first['reward']:.3g} at first"
+            f"in {last['zero_variance']:.0%} of groups all samples have the same reward, at a mean reward "
+            f"of {last['reward']:.3g}, compared with {first['reward']:.3g} at first"
         )
     return None
 
 
 def _diagnostics(epoch: Epoch) -> dict[str, float]:
-    """By their last names: a sum of objectives puts the names of its parts before them."""
+    """Diagnostics by the last part of their names: a sum of objectives prefixes them with the names of its parts."""
     return {name.rpartition("/")[2]: value for name, value in epoch.diagnostics.items()}
 
 
@@ -239,7 +239,7 @@ LOG_EVERY = 10.0
 
 
 POOR = 0.1
-"""Mean of (effective sample size − 1)/(k − 1) below which weights are poor: one draw has nearly all the weight."""
+"""Mean of (effective sample size − 1)/(k − 1) below which weights are poor: one sample has nearly all the weight."""
 
 
 class DiagnosticWarning(UserWarning):
@@ -247,15 +247,15 @@ class DiagnosticWarning(UserWarning):
 
 
 def warn_of_diagnostics(objective: str, history: Sequence[Epoch]) -> None:
-    """Warn of each diagnostic whose mean is not finite in the last epoch, and was in all before it.
+    """Warn about each diagnostic whose mean is not finite in the last epoch but was in all earlier ones.
 
-    The loss was finite in every step that the mean is of, so it is the diagnostic alone that says nothing.
+    The loss was finite in every step of that mean, so only the diagnostic is wrong.
     """
     *before, now = (_not_finite(epoch) for epoch in history)
     for name in sorted(now.difference(*before)):
         warnings.warn(
-            f"the diagnostic {name!r} of {objective} is not finite in epoch {len(history)}, where the loss is; correct "
-            "what the objective returns",
+            f"the diagnostic {name!r} of {objective} is not finite in epoch {len(history)}, although the loss is; "
+            "correct the diagnostic that the objective returns",
             DiagnosticWarning,
             stacklevel=2,
         )
@@ -266,14 +266,14 @@ def _not_finite(epoch: Epoch) -> set[str]:
 
 
 class PoorWeightsWarning(UserWarning):
-    """Nearly all of the weight falls on one of an example's draws, so that the other draws are wasted."""
+    """One of an example's samples has nearly all the weight, so the other samples are wasted."""
 
 
 def warn_of_poor_weights(history: Sequence[Epoch]) -> None:
-    """Warn where the last epoch is the first whose weights are poor.
+    """Warn if the last epoch is the first whose weights are poor.
 
     Args:
-        history: the run so far; that is all there is to remember, so a run that is resumed warns once as well.
+        history: the run so far; no other state is kept, so a resumed run warns only once too.
     """
     *before, now = ([name for name, share in _effective_shares(epoch).items() if share < POOR] for epoch in history)
     if not now or any(before):
@@ -281,26 +281,26 @@ def warn_of_poor_weights(history: Sequence[Epoch]) -> None:
     prefix = now[0].removesuffix("effective_share")
     effective = history[-1].diagnostics[f"{prefix}effective_samples"]
     warnings.warn(
-        f"importance weights are poor: the effective sample size is {effective:.2f} on average, so of an example's "
-        "draws one output has nearly all the weight; raise the payoff's temperature, choose a base measure that draws "
-        "more different outputs of high reward, or draw more",
+        f"importance weights are poor: the effective sample size is {effective:.2f} on average, so one of an "
+        "example's samples has nearly all the weight; raise the payoff's temperature, choose a base measure that "
+        "proposes more different outputs of high reward, or increase k",
         PoorWeightsWarning,
         stacklevel=2,
     )
 
 
 def _effective_shares(epoch: Epoch) -> dict[str, float]:
-    """By the full name: a sum of objectives puts the names of its parts before it."""
+    """Values by full name: a sum of objectives prefixes it with the names of its parts."""
     return {name: value for name, value in epoch.diagnostics.items() if name.split("/")[-1] == "effective_share"}
 
 
 class Reporter:
-    """Tells the observer and the loggers.
+    """Reports to the observer and the loggers.
 
     Args:
-        observer: told of progress.
-        loggers: given numbers every few seconds and at the end of every epoch.
-        epochs: how many there may be.
+        observer: receives progress.
+        loggers: receive numbers every few seconds and at the end of every epoch.
+        epochs: the maximum number of epochs.
     """
 
     def __init__(self, observer: Observer, loggers: Sequence[Logger], epochs: int) -> None:
@@ -308,13 +308,13 @@ class Reporter:
         self._show, self._log = Every(SHOW_EVERY), Every(LOG_EVERY)
 
     def due(self) -> bool:
-        """True when it is time to tell how training stands."""
+        """True when it is time to report progress."""
         return self._show.due()
 
     def tell(
         self, totals: Totals, clock: Clock, care: NonfiniteGuard, history: Sequence[Epoch], *, steps: int, share: float
     ) -> None:
-        """How training stands after so many steps; ``share`` of it is done."""
+        """Report progress after ``step`` steps, with a fraction ``share`` of training done."""
         epoch, dev = len(history) + 1, history[-1].dev if history else {}
         loss, (rate, left) = totals.loss(), clock.pace(share)
         self.observer(Progress("training", epoch, self.epochs, share, rate, left, loss, dev, steps))
@@ -324,7 +324,7 @@ class Reporter:
             self._write({"epoch": epoch, **within}, steps)
 
     def end_epoch(self, epoch: Epoch, steps: int) -> None:
-        """An epoch has ended and is scored."""
+        """Report an epoch that has ended and been scored."""
         self._write(of_epoch(epoch), steps)
 
     def _write(self, numbers: dict[str, float], steps: int) -> None:

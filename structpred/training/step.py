@@ -1,4 +1,4 @@
-"""One step: the losses of a batch, their gradient, and what the step moves on."""
+"""One training step: the losses of a batch, their gradient, and the update of the weights."""
 
 import os
 import shutil
@@ -26,22 +26,23 @@ from structpred.training.meters import Average, NonfiniteGuard, give_back, step_
 from structpred.training.settings import Recipe
 
 Plain = tuple[Any, ...]
-"""Tensors, and behind those of outputs how many labels they have in all, and behind that the weights of draws."""
+"""Tensors, followed for outputs by their total number of labels, and then by the weights of samples."""
 
 
 class TrainingStep(nn.Module):
-    """Model, objective and the objective's state. Everything p and q do in training happens in `forward`.
+    """Model, objective and the objective's state. All use of p and q in training happens in `forward`.
 
-    It takes and returns tensors and numbers, so that autocast, distribution over processes and compilation have one
-    place to act.
+    It takes and returns tensors and numbers, so that autocast, distribution over processes and compilation apply in one
+    place.
 
     Args:
         model: the network; called on inputs, it returns p.
-        objective: what is minimised.
+        objective: the objective to minimise.
         state: the objective's own module, or None.
-        generator: source of the draws that the objective makes during a step.
+        generator: source of randomness for the objective during a step.
         symbols: number of input symbols known from training.
-        specification: what the network was built from, which says what distribution it returns; None to trust it.
+        specification: the model that the network was built from, which declares its distribution class; None skips the
+            check.
     """
 
     def __init__(
@@ -63,11 +64,11 @@ class TrainingStep(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Losses ``[batch]`` and diagnostics by name, for the fields of a `Batch`.
 
-        The first three are what `plain` makes of a batch, ``step`` and ``share`` are those of a `StepContext`.
+        The first three are the result of `plain`; ``step`` and ``share`` are as in `StepContext`.
 
         Raises:
-            ConfigError: the network returns no distribution of its model's class, or the objective no losses that
-                could be minimised.
+            ConfigError: the network does not return a distribution of its model's class, or the losses cannot be
+                minimised.
         """
         given = self.objective.corrupt(Sequences.from_tensors(*inputs), self.symbols, self.generator)
         losses = self.objective(
@@ -87,12 +88,12 @@ class TrainingStep(nn.Module):
         return losses.values, losses.diagnostics
 
     def _distribution(self, given: Sequences) -> object:
-        """p, of the class that the model's specification names."""
+        """p, checked to be of the class that the model's specification declares."""
         p: object = self.model(given)
         if self.specification is not None and not isinstance(p, self.specification.distribution):
             what = f"the network of {type(self.specification).__name__}"
             expected = f"its distribution, {self.specification.distribution.__name__}"
-            refuse(what, expected, f"a {type(p).__name__}", "mend its forward, or the model's `distribution`")
+            refuse(what, expected, f"a {type(p).__name__}", "fix its forward, or the model's `distribution`")
         return p
 
 
@@ -103,16 +104,16 @@ def plain(batch: Batch) -> tuple[Plain, Plain, Plain]:
 
 
 class MemoryWarning(RuntimeWarning):
-    """A batch did not fit into memory and is worked off in pieces."""
+    """A batch did not fit into memory and is processed in pieces."""
 
 
 @dataclass(frozen=True)
 class BatchLoss:
-    """What this process has seen of a step.
+    """The losses of one step in this process.
 
     Attributes:
-        losses: of its examples, detached, ``[batch]``.
-        diagnostics: of the objective, ``[batch]`` each.
+        losses: the losses of its examples, detached, ``[batch]``.
+        diagnostics: the objective's diagnostics, ``[batch]`` each.
         tokens: target tokens of its examples.
     """
 
@@ -122,16 +123,16 @@ class BatchLoss:
 
 
 class Gradient:
-    """Leaves the gradient of (sum of losses) / (target tokens) of a whole batch in the parameters.
+    """Computes the gradient of (sum of losses) / (target tokens) of a whole batch.
 
-    The divisor is that of the batch, whatever part of it a piece or a process has, so the sums of all parts are those
-    of the whole.
+    The divisor is always that of the whole batch, whichever part of it a piece or a process has, so the gradients of
+    all parts add up to that of the whole.
 
     Args:
         fabric: the engine.
-        step: the `TrainingStep` as the engine has wrapped it.
-        ranks: the processes at work.
-        pieces: how many to begin with.
+        step: the `TrainingStep` as wrapped by the engine.
+        ranks: the processes of this run.
+        pieces: the initial number of pieces.
     """
 
     def __init__(self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int) -> None:
@@ -140,14 +141,13 @@ class Gradient:
 
     @property
     def alone(self) -> AbstractContextManager[object]:
-        """Keeps gradients in this process until `DistributedContext.add_gradients` adds them up, once a step."""
+        """Keep gradients in this process until `DistributedContext.add_gradients` sums them, once per step."""
         return nullcontext() if self.ranks.world == 1 else self.fabric.no_backward_sync(self.step)
 
     def of(self, plan: EpochPlan, position: int, steps: int, share: float) -> BatchLoss:
-        """That of the batch at ``position``; the parameters must have no gradient yet.
+        """Compute the gradient for the batch at ``position``; the parameters must have no gradient yet.
 
-        Where memory runs out it is worked off once more, in twice as many pieces, as long as there are examples to
-        part.
+        If memory runs out, the batch is processed again in twice as many pieces, as long as it can be split further.
         """
         pieces = self.pieces
         while True:
@@ -159,7 +159,7 @@ class Gradient:
                     raise
                 self._warn(error)
             pieces *= 2
-            self.step.zero_grad()  # here, where the error holds no tensors of the failed attempt any more
+            self.step.zero_grad()  # here, because inside `except` the error still holds tensors of the failed attempt
             if self.fabric.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -180,20 +180,22 @@ class Gradient:
     def _warn(self, error: BaseException) -> None:
         if not self.warned:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            warnings.warn(f"a batch that does not fit into memory is worked off in pieces ({why})", MemoryWarning, 2)
+            warnings.warn(f"a batch that does not fit into memory is processed in pieces ({why})", MemoryWarning, 2)
         self.warned = True
 
 
 def compiled(step: nn.Module, device: torch.device) -> nn.Module:
-    """The step as ``torch.compile`` makes it, for batches of any shape.
+    """The step compiled with ``torch.compile``, for batches of any shape.
 
     Raises:
-        RunError: it would have to make code for a processor, and there is no compiler.
+        RunError: the step runs on a CPU, and there is no compiler.
     """
     compilers = [os.environ.get("CXX"), "g++", "clang++"]
     if device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
-        raise RunError("expected a C++ compiler for Trainer.compile, but there is none; install g++ or leave it off")
-    return torch.compile(step, dynamic=True)  # type: ignore[return-value]  # a module stays one
+        raise RunError(
+            "expected a C++ compiler for Trainer.compile, but there is none; install g++ or leave compile off"
+        )
+    return torch.compile(step, dynamic=True)  # type: ignore[return-value]  # compiling a module returns a module
 
 
 def _module(what: str, found: object) -> nn.Module:
@@ -208,7 +210,7 @@ class StepResult:
 
     Attributes:
         scored: losses and diagnostics of this process's examples.
-        skip: True where the step was not finite and left no trace, 0-dim and on the device.
+        skip: True if the step was not finite and was undone, 0-dim and on the device.
     """
 
     scored: BatchLoss
@@ -216,22 +218,22 @@ class StepResult:
 
 
 class Stepper:
-    """Takes steps and never waits for the device itself; what models and objectives wait for is in docs/training.md.
+    """Takes training steps without waiting for the device; docs/training.md lists which components wait.
 
-    Everything random is seeded here: initial weights first, then the dropout, which has the global state from there on.
+    All randomness is seeded here: initial weights first, then dropout, which uses the global state from then on.
 
     Args:
         recipe: the experiment.
         prepared: its data.
-        ranks: the processes at work.
+        ranks: the processes of this run.
 
     Attributes:
         model: the network that is trained.
-        generator: source of the draws that the objective makes during a step.
+        generator: source of randomness for the objective during a step.
         care: counts of skipped steps.
 
     Raises:
-        RunError: the device is not there.
+        RunError: the device is not available.
     """
 
     def __init__(self, recipe: Recipe, prepared: EncodedData, ranks: DistributedContext) -> None:
@@ -254,7 +256,7 @@ class Stepper:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.fabric.device
 
     @property
@@ -268,8 +270,8 @@ class Stepper:
         Args:
             plan: the epoch.
             position: the batch in it.
-            steps: those before this one.
-            share: of the training that is done.
+            steps: the number of earlier steps.
+            share: the fraction of training done.
 
         Raises:
             ConfigError: the losses do not depend on any weight.
@@ -296,17 +298,17 @@ class Stepper:
 
     @torch.no_grad()
     def examine(self, plan: EpochPlan, position: int, steps: int, share: float) -> None:
-        """Compute a batch's losses once more, for nothing but the checks that make the device wait.
+        """Compute a batch's losses again, only to run the checks that wait for the device.
 
         Raises:
-            ConfigError: a component returns what is not finite.
+            ConfigError: a component returns a non-finite value.
         """
         with waiting():
             for part in plan.parts(position, self.gradient.pieces, self.ranks.rank, self.ranks.world):
                 self.modules(*plain(part), steps, share)
 
     def state(self) -> State:
-        """Everything needed to go on with the same steps; all processes take part."""
+        """Everything needed to resume with the same steps; all processes must call this."""
         random, *others = self.ranks.gather(self.random())
         return {
             "modules": self.modules.state_dict(),
@@ -318,13 +320,13 @@ class Stepper:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         self.modules.load_state_dict(state["modules"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
         self._set_random([state["random"], *state.get("random_of_others", [])])
-        if "care" in state:  # not in checkpoints of version 0.1
+        if "care" in state:  # missing from checkpoints of version 0.1
             self.care.restore(state["care"])
 
     def _modules(self, prepared: EncodedData) -> TrainingStep:
@@ -332,7 +334,7 @@ class Stepper:
         model = _module(f"{type(recipe.model).__name__}.build", recipe.model.build(sizes))
         if not any(each.requires_grad for each in model.parameters()):
             what = f"{type(recipe.model).__name__}.build"
-            refuse(what, "a network with weights to train", "one without", "leave requires_grad on for some")
+            refuse(what, "a network with weights to train", "one without", "leave requires_grad on for at least one")
         state = recipe.objective.state(sizes)
         if state is not None:
             _module(f"{type(recipe.objective).__name__}.state", state)
@@ -341,16 +343,16 @@ class Stepper:
         )
 
     def _stream(self, name: str) -> int:
-        """A seed of this process's own; the first one's is that of a process on its own."""
+        """A separate seed for each process; the first process has the same seed as a single process."""
         return stream(self.recipe.seed, name, *([] if self.ranks.first else [self.ranks.rank]))
 
     def random(self) -> State:
-        """Where the streams of dropout and of the objective's draws stand."""
+        """The states of the random streams for dropout and for the objective."""
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return {"torch": torch.get_rng_state(), "cuda": cuda, "objective": self.generator.get_state()}
 
     def _set_random(self, states: Sequence[State]) -> None:
-        """Of every process; one that there was not when they were saved begins its own."""
+        """Restore the streams of every process; a process that did not exist when they were saved starts a new one."""
         if self.ranks.rank >= len(states):
             return
         state = states[self.ranks.rank]

@@ -1,4 +1,4 @@
-"""TensorBoard's event files beside a run's own log."""
+"""TensorBoard event files in addition to a run's own log."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -10,12 +10,12 @@ from structpred.errors import ConfigError
 
 
 class TensorBoard:
-    """A logger that writes into ``tensorboard/`` of a run's folder; ``train(loggers=[TensorBoard])`` makes one.
+    """A logger that writes into ``tensorboard/`` of a run folder; use it as ``train(loggers=[TensorBoard])``.
 
-    What an interrupted run had logged after the step it goes on from is marked as gone, as it is logged again.
+    When a run resumes, entries after the resumed step are marked as purged, because they are logged again.
 
     Args:
-        folder: the run's folder.
+        folder: the run folder.
 
     Raises:
         ConfigError: TensorBoard is not installed.
@@ -30,12 +30,12 @@ class TensorBoard:
         self._inner: TensorBoardLogger | None = None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write the numbers down as those after so many steps."""
+        """Log the numbers for the given step."""
         if self._inner is None:
             self._inner = TensorBoardLogger(self.folder, name="tensorboard", version="", purge_step=step)
         self._inner.log_metrics(dict(metrics), step)
 
     def finalize(self, status: str) -> None:
-        """Write what is not written yet."""
+        """Flush the log."""
         if self._inner is not None:
             self._inner.finalize(status)

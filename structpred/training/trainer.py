@@ -1,4 +1,4 @@
-"""The loop that every objective is trained by."""
+"""The training loop shared by all objectives."""
 
 import contextlib
 import copy
@@ -46,10 +46,10 @@ from structpred.vocabulary import Symbols
 def without_subnormals() -> Iterator[None]:
     """Flush subnormal numbers to zero: early in training they cost up to a third of the time.
 
-    What was set before is set again: elsewhere in the process they may be meant.
+    The previous setting is restored, because other code in the process may need them.
     """
     smallest = torch.tensor(torch.finfo(torch.float64).tiny, dtype=torch.float64)
-    flushing = bool(smallest / 2 == 0)  # torch has no way to ask
+    flushing = bool(smallest / 2 == 0)  # torch cannot report the current setting
     torch.set_flush_denormal(True)
     try:
         yield
@@ -59,9 +59,9 @@ def without_subnormals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; then a SIGINT stops at once.
+    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; a SIGINT after that stops at once.
 
-    A second SIGTERM adds nothing: from Python 3.13 on, a pool of processes sends two to each worker when one has died.
+    A second SIGTERM has no effect: from Python 3.13 on, a process pool sends two to each worker when one has died.
     """
     received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -84,7 +84,7 @@ def signals() -> Iterator[Callable[[], bool]]:
 
 GREEDY = Decoding(beam=1)
 REHEARSED_SHARE = 0.5
-"""The share of training done that rehearsed steps are told: past any warm-up, so that they teach something."""
+"""The fraction of training done that rehearsal steps assume: past any warm-up, so that they change the weights."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class Pace:
     """How long training takes.
 
     Attributes:
-        planning: seconds to plan an epoch, draws included.
-        step: seconds a step.
-        steps: steps an epoch.
+        planning: seconds to plan an epoch, including drawing samples.
+        step: seconds per step.
+        steps: steps per epoch.
     """
 
     planning: float
@@ -103,34 +103,35 @@ class Pace:
 
 
 def users_modules(recipe: Recipe) -> set[str]:
-    """Where the components of an experiment are defined that are not the package's own."""
+    """The modules that define an experiment's components from outside the package."""
     parts = (recipe.task, recipe.model, recipe.objective, recipe.optimiser)
     classes = {type(each) for part in parts for each in components(part)}
     return modules_of(classes | set(map(type, recipe.scored)) | {recipe.model.distribution})
 
 
 def bound(recipe: Recipe, prepared: EncodedData) -> Recipe:
-    """The same recipe, whose rewards may read the data if they ask for more than ids."""
+    """The same recipe with rewards bound to the data if they need more than ids."""
     context = Context(recipe.task, prepared.codec.vocabularies.labels, prepared.splits.train)
     return bind(recipe, context) if isinstance(recipe, Config) else recipe
 
 
 class Training:
-    """One run under way: everything a checkpoint must hold, and the loop that moves it on.
+    """A run in progress: everything that a checkpoint must hold, and the training loop.
 
     Args:
         recipe: the experiment.
         prepared: its data.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; unless ``ranks`` says where to train.
-        observer: told of progress, in the first process.
-        ranks: the processes at work; this one alone by default.
-        loggers: given numbers every few seconds and at the end of every epoch, in the first process.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; ignored if ``ranks`` is given.
+        observer: receives progress, in the first process.
+        ranks: the processes of this run; only this one by default.
+        loggers: receive numbers every few seconds and at the end of every epoch, in the first process.
 
     Attributes:
-        users: modules of components from outside the package, whose errors become sentences (`structpred.blame`).
+        users: modules of components from outside the package, whose errors are reported as messages
+            (`structpred.blame`).
 
     Raises:
-        RunError: the device is not there.
+        RunError: the device is not available.
     """
 
     def __init__(
@@ -173,13 +174,13 @@ class Training:
         """Train to the end of the budget.
 
         Args:
-            save: called with `state` now and then, and before stopping early.
+            save: called with `state` at intervals, and before stopping early.
             save_every: seconds between calls of ``save``.
-            stopping: asked after every step; True ends the run at once.
+            stopping: called after every step; True ends the run at once.
 
         Raises:
-            Interrupted: ``stopping`` said so; the state has been saved.
-            NotFinite: too many steps in a row had a loss or a gradient that is not finite.
+            Interrupted: ``stopping`` returned True; the state has been saved.
+            NotFinite: too many steps in a row had a non-finite loss or gradient.
         """
         self.clock.start()
         saved = time.monotonic()
@@ -202,15 +203,15 @@ class Training:
         self.clock.stop()
 
     def rehearse(self, steps: int, *, most: float = math.inf, stopping: Callable[[], bool] = lambda: False) -> Pace:
-        """Take a few steps, to see how long they take; whoever rehearses throws the training away.
+        """Take a few steps to measure how long they take; the caller discards this training afterwards.
 
         Args:
-            steps: how many, at most.
-            most: seconds after which no further one is begun.
-            stopping: asked after every step.
+            steps: the maximum number of steps.
+            most: seconds after which no further step starts.
+            stopping: called after every step.
 
         Raises:
-            Interrupted: ``stopping`` said so.
+            Interrupted: ``stopping`` returned True.
         """
         began = time.monotonic()
         plan = self._plan()
@@ -228,19 +229,19 @@ class Training:
         return Pace(planned - began, (time.monotonic() - planned) / max(taken, 1), len(plan))
 
     def finished(self) -> bool:
-        """True at the end of the budget, or once patience is out; never within an epoch, whose end has its score."""
+        """True at the end of the budget, or when patience runs out, which can only happen at the end of an epoch."""
         trainer = self.recipe.trainer
         waited = self.epoch - (self.best.improved if self.best else 0)
         over = self.epoch >= trainer.epochs or waited >= (trainer.patience or trainer.epochs) or self._spent()
         return over and self.position == 0
 
     def predict(self, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
-        """The output for each source by the weights as they are scored, shared out over the processes."""
+        """The output for each source with the scored weights, with the work divided among processes."""
         model, codec = self.stepper.scored, self.prepared.codec
         return self.ranks.spread(lambda part: predict(model, codec, part, decoding), sources)
 
     def choose_best(self) -> dict[str, Tensor]:
-        """Let `predict` use the weights that scored best, and return them."""
+        """Make `predict` use the weights that scored best, and return them."""
         assert self.best is not None
         self.stepper.scored.load_state_dict(self.best.weights)
         return self.best.weights
@@ -265,7 +266,7 @@ class Training:
             )
 
     def _train(self, plan: EpochPlan, share: float | None = None) -> None:
-        """One step; ``share`` of the training is done, by default what really is."""
+        """One step; ``share`` is the fraction of training done, by default the actual one."""
         if share is None:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
@@ -282,7 +283,7 @@ class Training:
         self.reporter.tell(self.totals, self.clock, self.care, self.history, steps=self.steps, share=share)
 
     def _refuse_what_is_not_finite(self, plan: EpochPlan) -> None:
-        """Blame what a component returned if it can be told, and the loss or its gradient otherwise."""
+        """Raise an error that blames a component if one can be identified, otherwise the loss or its gradient."""
         most = int(self.care.longest)
         if most >= self.recipe.trainer.tolerate:
             position, objective = int(self.care.position), type(self.recipe.objective).__name__
@@ -292,7 +293,7 @@ class Training:
             raise NotFinite(what, most, self.epoch + 1, described(plan, position, self.prepared))
 
     def _finish_epoch(self) -> None:
-        """Score the dev set, keep the weights if they are the best, and begin the next epoch."""
+        """Score the dev set, keep the weights if they are the best, and start the next epoch."""
         metrics, dev = self.recipe.task.metrics, self.prepared.splits.dev
         predictions = self.predict([each.source for each in dev], GREEDY)
         scored = self.recipe.scored
@@ -320,7 +321,7 @@ class Training:
             self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.scored.state_dict()))
 
     def state(self) -> State:
-        """Everything needed to go on exactly where this stands; all processes take part."""
+        """Everything needed to resume exactly here; all processes must call this."""
         return {
             **self.stepper.state(),
             "where": {"epoch": self.epoch, "position": self.position, "steps": self.steps},
@@ -331,7 +332,7 @@ class Training:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         self.stepper.restore(state)
         self.epoch, self.position, self.steps = (state["where"][key] for key in ("epoch", "position", "steps"))
         self.best = Best(**state["best"]) if state["best"] else None

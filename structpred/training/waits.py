@@ -1,8 +1,8 @@
-"""Which steps promise never to wait for the device, and what the others wait for.
+"""Which steps promise never to wait for the device, and why the others wait.
 
-A step that does not wait is queued while the device still works on the ones before it, so that Python costs nothing as
-long as it is the faster of the two. The promise is that of a step under ``structpred.returned.waiting(False)``, as most
-steps of training are; those after which training reports look at numbers in any case.
+A step that does not wait is queued while the device still works on earlier steps, so Python costs nothing as long as it
+is faster than the device. The promise holds for steps under ``structpred.returned.waiting(False)``, as most training
+steps are; the steps after which training reports read values from the device anyway.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,13 +13,13 @@ from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.payoffs import Payoff
 
-CHAIN = "a chain asks for its lengths, for the range of its transitions and whether scores in an expectation forbid any"
-SYMBOLS = "drawing and searching ask after every symbol whether all outputs have ended"
-EDITS = "edit distances are counted by the processor"
-TEXT = "symbols and text are made of labels, and rewards of them computed, by the processor"
-NOISE = "noise on inputs is drawn where it falls, and how often it falls is known only then"
-FIT = "a baseline that learns is fitted to the steps that there are, by a solver whose answer is checked"
-WORDS = "each word of a batch is spelt once, and how many there are is known only then"
+CHAIN = "a chain reads its lengths, the range of its transitions, and whether scores in an expectation forbid any"
+SYMBOLS = "sampling and search check after every symbol whether all outputs have ended"
+EDITS = "edit distances are computed on the CPU"
+TEXT = "labels are converted to symbols or text, and their rewards computed, on the CPU"
+NOISE = "input noise is drawn only at the changed positions, and their number is known only then"
+FIT = "a learned baseline is fitted to the existing steps by a solver whose result is checked"
+WORDS = "each distinct word of a batch is spelt once, and their number is known only then"
 
 OF_PARTS: Mapping[str, str] = {
     "rewards/edit-distance": EDITS,
@@ -30,13 +30,13 @@ OF_PARTS: Mapping[str, str] = {
     "baselines/learned": FIT,
     "inputs/words": WORDS,
 }
-"""By family and name of any component of the objective or the model, whatever the others are."""
+"""Reasons by family and name of any component of the objective or the model, whatever the other components are."""
 
 
 def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
-    """What a step waits for; nothing where it promises not to wait.
+    """The reasons why a step waits; empty if it promises not to wait.
 
-    Components from outside the package promise nothing, and nothing is known of them here.
+    Components from outside the package make no promise and are not listed here.
     """
     parts = [part for each in (objective, model) for part in _asked_within(each) if part.family is not None]
     names = {_name(part) for part in parts}
@@ -53,12 +53,12 @@ def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
 
 
 def promises(objective: Objective, model: Model) -> bool:
-    """True where a step never waits for the device."""
+    """True if a step never waits for the device."""
     return not reasons(objective, model)
 
 
 def _asked_within(config: Config) -> Iterator[Config]:
-    """A config and what is in it, but for payoffs: they are drawn from, and their draws weighed, ahead of the step."""
+    """A config and its parts, except payoffs, whose samples are drawn and weighted before the step."""
     if isinstance(config, Payoff):
         return
     yield config

@@ -205,7 +205,10 @@ def test_one_part_may_put_noise_on_the_inputs() -> None:
     ("make", "message"),
     [
         (lambda: WeightedSum(parts=()), "needs at least one part"),
-        (lambda: WeightedSum(parts=(Weighted(objective=ML),) * 2), "'maximum-likelihood' occurs twice; set Weighted.name"),
+        (
+            lambda: WeightedSum(parts=(Weighted(objective=ML),) * 2),
+            "'maximum-likelihood' occurs twice; set Weighted.name",
+        ),
         (lambda: Weighted(objective=ML, weight=0), r"Weighted\.weight must be above 0"),
         (lambda: Weighted(objective=ML, weight=-1), r"Weighted\.weight must be above 0"),
         (lambda: Point(), "exactly one of step, share, but got none"),

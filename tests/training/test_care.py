@@ -149,7 +149,7 @@ class Hungry(MaximumLikelihood):
 
 
 def test_a_batch_that_does_not_fit_is_split_until_it_does(tmp_path: Path) -> None:
-    with pytest.warns(MemoryWarning, match=r"worked off in pieces \(CUDA out of memory") as caught:
+    with pytest.warns(MemoryWarning, match=r"processed in pieces \(CUDA out of memory") as caught:
         split = train(replace(TINY, objective=Hungry()), root=tmp_path)
     assert len(caught) == 1, "said once"
     whole = train(TINY, root=tmp_path)

@@ -73,7 +73,7 @@ def test_a_flipped_bit_anywhere_is_reported_and_the_one_before_is_used(place: fl
     for number in range(2):
         checkpoint.save(path, numbered(number))
     flip(path, place)
-    with pytest.warns(DamagedCheckpointWarning, match=r"checkpoint\.pt: .* cannot be read .*going on from .*\.1\.pt"):
+    with pytest.warns(DamagedCheckpointWarning, match=r"checkpoint\.pt: .* cannot be read .*resuming from .*\.1\.pt"):
         assert checkpoint.newest(path)["number"] == 0
     flip(tmp_path / "checkpoint.1.pt", place)
     with pytest.raises(RunError, match=r"/checkpoint\.pt: the checkpoint cannot be read.*delete it"):
@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_the_older_checkpoints(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"checkpoint\.pt: .*cannot be written \(No space left on device\).* goes on"):
+    with pytest.raises(RunError, match=r"checkpoint\.pt: .*cannot be written \(No space left on device\).* resumes"):
         checkpoint.save(path, numbered(2))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint.1.pt", "checkpoint.pt"]
     assert [checkpoint.newest(path)["number"], checkpoint.load(tmp_path / "checkpoint.1.pt")["number"]] == [1, 0]
@@ -119,7 +119,7 @@ def test_a_run_goes_on_from_the_one_before_to_the_same_weights(tmp_path: Path) -
             train(TINY, root=tmp_path / "damaged", stopping=stop_after(steps))
     (folder,) = (tmp_path / "damaged").iterdir()
     flip(folder / "checkpoint.pt", 0.5)
-    with pytest.warns(DamagedCheckpointWarning, match="its content is not what was written"):
+    with pytest.warns(DamagedCheckpointWarning, match="its content does not match its checksum"):
         resumed = train(TINY, root=tmp_path / "damaged")
     assert equal(undisturbed, weights(resumed))
     assert not list(folder.glob("checkpoint*"))
