@@ -74,7 +74,7 @@ class Compare:
     until: Literal["decided"] | None = option(
         None, "Add seeds one at a time until every pair has a verdict on the first metric, by the anytime-valid test."
     )
-    max_seeds: Few = option(20, "Seeds in all, at most, with --until.")
+    max_seeds: Few | None = option(None, "With --until, the most seeds in all; 20 by default.")
     margin: tuple[str, ...] = option(
         (),
         "The largest difference of a metric that counts as none, such as PER=0.3 (0.5 by default); for each metric.",

@@ -18,7 +18,7 @@ from structpred.comparison.looks import after_looks, looks_in
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
-from structpred.comparison.runner import compare_panels, costs
+from structpred.comparison.runner import compare_panels, costs, most_seeds
 from structpred.config import components
 from structpred.display import duration, show_table
 from structpred.engine import cluster
@@ -40,11 +40,14 @@ def run(given: Compare, console: Console) -> None:
     if given.cluster is not None and given.workers is not None:
         raise ConfigError("--cluster has workers of its own, so --workers cannot be given with it; leave one out")
     panels = _panels(given)
+    most = most_seeds(panels, given.until, given.max_seeds)
     for path in (given.root, given.report):
         folder_to_write(path)
     refuse_others(given.report, *(() if "" in panels else (PICTURE,)))
     if given.dry_run:
         with _executor(given, panels) as executor:
+            if given.until is not None:
+                console.print(f"Seeds are added until all is decided, up to {most} in all; these are the first ones")
             show_plan(given, list(planned(panels, given.root).values()), executor, console)
         return
     looks = looks_in(given.report)
@@ -160,8 +163,6 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
     for label, why in failed.items():
         console.print(f"{label} would fail: {why}", soft_wrap=True, markup=False)
     total = len({run.folder for run in every})
-    if given.until is not None:
-        console.print(f"Seeds are added until all is decided, up to {given.max_seeds} in all; below are the first ones")
     if not todo:
         console.print(f"All {total} runs are finished; only the report is left to write")
         return

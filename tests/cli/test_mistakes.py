@@ -92,6 +92,8 @@ MISTAKES = {
     "compare --seeds": "--seeds: expected one argument; see structpred compare --help",
     "compare --until significant": "--until must be one of 'decided', but got 'significant'",
     "compare --max-seeds 0": "--max-seeds must be at least 1 and at most 1000, but got 0",
+    "compare --max-seeds 9": "max_seeds is a limit for seeds that are added, but got 9 without until='decided'",
+    "compare --until decided --seeds 5 --max-seeds 3": "max_seeds must be at least the number of seeds to start with",
     "compare --margin PER": "--margin takes METRIC=VALUE, such as PER=0.3, once for each metric, but got 'PER'",
     "compare --margin PER=1e": "--margin takes METRIC=VALUE, such as PER=0.3, once for each metric, but got 'PER=1e'",
     "compare --margin per=1": "--margin is of one of the metrics, but got 'per'; did you mean 'PER'?",
