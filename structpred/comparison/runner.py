@@ -157,6 +157,10 @@ def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str
     """The plan of every panel, with all its runs trained or found."""
     plans = planned(panels, root)
     todo = unfinished(list(plans.values()))
+    every = {run.folder for plan in plans.values() for run in (*plan.runs, *todo)}
+    there = len(every) - len(todo)
+    runs = "run is" if there == 1 else "runs are"
+    where.shown.print(f"{there} of {len(every)} {runs} finished already, {len(todo)} to train", soft_wrap=True)
     if todo:
         for plan in plans.values():
             first = next(iter(plan.arms.values()))

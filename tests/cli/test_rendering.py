@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from structpred.cli import main
-from structpred.cli.comparing import document_of
+from structpred.cli.comparing import kept_in
 from structpred.report.document import Figure
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -37,7 +37,9 @@ def test_every_record_is_rendered_from_its_results_alone(name: Path, capsys: pyt
     assert files[0].read_bytes() == (RECORDS / name / "results.json").read_bytes()
     page = files[2].read_text(encoding="utf-8")
     root = ElementTree.fromstring(page.partition("\n")[2])
-    figures = [each for part in document_of(files[0]).sections for each in part.blocks if isinstance(each, Figure)]
+    figures = [
+        each for part in kept_in(files[0]).document().sections for each in part.blocks if isinstance(each, Figure)
+    ]
     assert len(list(root.iter("svg"))) == len(figures) > 0
 
 
