@@ -29,7 +29,7 @@ from structpred.files import folder_to_write
 from structpred.forecast import Forecast
 from structpred.imports import called, imported, sources_of
 from structpred.registry import nearest
-from structpred.report.files import PICTURE, refuse_others, results_file, results_in, write_files
+from structpred.report.files import CSV, PICTURE, refuse_others, results_file, results_in, write_files
 from structpred.runs import Run, named
 from structpred.runs.listing import is_run
 from structpred.tuning.tuner import Tuning
@@ -44,7 +44,7 @@ def run(given: Compare, console: Console) -> None:
     panels = _panels(given)
     for path in (given.root, given.report):
         folder_to_write(path)
-    refuse_others(given.report, *(() if "" in panels else (PICTURE,)))
+    refuse_others(given.report, CSV, *(() if "" in panels else (PICTURE,)))
     if given.dry_run:
         with _executor(given, panels) as executor:
             show_plan(given, list(planned(panels, given.root).values()), executor, console)
@@ -226,6 +226,7 @@ def render(given: MakeReport, console: Console) -> None:
     alone = len(given.given) == 1 and (results_file(first).is_file() or not is_run(named(first).path))
     folder = given.to or (Path("reports", results_file(first).resolve().parent.name) if alone else Path("reports/runs"))
     folder_to_write(folder)
+    refuse_others(folder, *(() if alone else (CSV,)))
     if alone:
         if given.baseline is not None:
             raise ConfigError("--baseline is of a report of runs; a results.json has one already, so leave it out")

@@ -24,7 +24,7 @@ from structpred.runs.listing import Listed, is_run, listed
 from structpred.text import plain
 
 FIELDS = ("run", "task", "model", "objective", "seed", "state", "age")
-FAMILIES: dict[str, Registry[Any]] = {"task": tasks, "model": models, "objective": objectives}
+FAMILIES: dict[str, Registry] = {"task": tasks, "model": models, "objective": objectives}
 DAY = 86400
 
 

@@ -85,9 +85,7 @@ def _told(own: Mapping[str, str], alike: Sequence[Mapping[str, str]]) -> list[st
     # a field that others lack says no more than the component that brings it
     shared = [field for field in differing if all(field in each for each in alike)]
     chosen = shared or differing
+    chosen = [field for field in chosen if own[field] != "-"] or chosen
     last = Counter(field.rpartition(".")[2] for field in chosen)
-    return [
-        f"{field.rpartition('.')[2] if last[field.rpartition('.')[2]] == 1 else field}="
-        f"{'none' if own[field] == '-' else own[field]}"
-        for field in chosen
-    ]
+    named = {field: name if last[name := field.rpartition(".")[2]] == 1 else field for field in chosen}
+    return [f"{name}={'none' if own[field] == '-' else own[field]}" for field, name in named.items()]
