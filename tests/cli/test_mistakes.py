@@ -177,7 +177,7 @@ MISTAKES = {
     "report": "the following arguments are required: RUN|RESULTS; see structpred report --help",
     "report RUN RUN": "are one arm under one seed; leave one of them out",
     "report RUN other.json": "other.json: expected the folder of a run, but there is no experiment.json in it",
-    "report RUN --baseline ML": "the baseline must be one of the arms, but got 'ML'; did you mean 'maximum-likelihood'?",
+    "report RUN --baseline ML": "the baseline must be one of the arms, but got 'ML'; did you mean 'max",
     "report RUN --figures png": "--figures[0] must be one of 'pdf', 'svg', 'tex', but got 'png'",
     "report RUN --to notes": "notes/report.md is not from a report of structpred and would be overwritten; move it",
     "runs": "runs: there is no such folder; name the folder of run folders with --root",

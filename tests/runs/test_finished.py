@@ -331,5 +331,5 @@ def test_damaged_predictions_are_refused(run: Path) -> None:
         Run.load(run).predictions("test")
     older(run)
     table.write_text("source\tprediction\n", encoding="utf-8")
-    with pytest.raises(RunError, match="holds no predictions .* must be the heading"):
+    with pytest.raises(RunError, match=r"holds no predictions .* must be the heading"):
         Run.load(run).predictions("test")
