@@ -222,7 +222,8 @@ def description_of(cls: type[Command]) -> tuple[str, list[str]]:
 
 
 def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> argparse.ArgumentParser:
-    alone = [each.metavar for each in arguments if not each.flag]
+    arguments = list(arguments)
+    alone = [f"{each.metavar}{' ...' if each.many and each.required else ''}" for each in arguments if not each.flag]
     parser = _Parser(
         prog=f"structpred {name}",
         usage=" ".join([f"structpred {name} [OPTIONS]", *alone]),
