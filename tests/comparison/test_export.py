@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import re
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,9 +14,14 @@ from xml.etree import ElementTree
 import pytest
 
 from structpred.comparison.design import Design
+from structpred.comparison.kept import KeptArm, leaves_of, tree_of
 from structpred.comparison.panels import PanelsReport
 from structpred.comparison.report import Report
+from structpred.config import encode, leaves
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.experiments import five_objectives, pronunciation
+from structpred.metrics import SymbolErrorRate, WordErrorRate
 from structpred.report.files import CSV_COLUMNS
 from structpred.report.latex import escaped
 from structpred.text import plain
@@ -214,3 +221,32 @@ def test_margins_are_named_in_the_table(report: Report) -> None:
 
 def a_design(report: Report, design: Design) -> Report:
     return Report(report.arms, report.seeds, report.baseline, report.results, report.metrics, design)
+
+
+STORED = {
+    **{f"{panel} {name}": arm for panel, each in five_objectives.panels().items() for name, arm in each.arms.items()},
+    **pronunciation.experiments(),
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_kept_arm_says_what_its_experiment_says(name: str) -> None:
+    arm = replace(STORED[name], metrics=(SymbolErrorRate(), WordErrorRate()))
+    kept = KeptArm(text=json.dumps(encode(arm)))
+    assert leaves_of(kept) == leaves_of(arm) == dict(leaves(arm))
+    assert tree_of(kept) == tree_of(arm) == encode(arm)
+
+
+def test_arms_of_components_that_are_not_installed_are_read_as_stored(tmp_path: Path) -> None:
+    arms = {"ML": pronunciation.experiments()["ML"], "RML": pronunciation.experiments()["RML"]}
+    report = replace(a_report(METRICS, ML=ML, RML=RML), arms=arms)
+    report.write(tmp_path)
+    assert Report.read(tmp_path).arms == arms
+    file = tmp_path / "results.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"rml"', '"of-somebody"'), encoding="utf-8")
+    again = Report.read(tmp_path)
+    assert {type(arm) for arm in again.arms.values()} == {KeptArm}
+    assert again.differences()["objective"] == {"ML": "maximum-likelihood", "RML": "of-somebody"}
+    assert again.rows() == report.rows()
+    with pytest.raises(ConfigError, match="there is no objective named 'of-somebody'"):
+        Report.read(tmp_path, Experiment)

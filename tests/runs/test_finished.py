@@ -314,7 +314,7 @@ def test_predictions_are_records_of_source_prediction_and_references(original: P
     run = Run.load(original)
     for split in ("dev", "test"):
         examples = getattr(TINY.task.load(), split)
-        found = run.predictions(split)  # type: ignore[arg-type]  # one of the two
+        found = run.predictions(split)
         assert [each.source for each in found] == [" ".join(example.source) for example in examples]
         assert [each.references for each in found] == [
             tuple(map(TINY.task.render, example.references)) for example in examples
