@@ -108,12 +108,17 @@ def compare_panels(
 
 @dataclass(frozen=True)
 class _Where:
-    """Where runs are trained and shown; see `compare`."""
+    """Where runs are trained and shown; see `compare`.
+
+    Attributes:
+        quiet: do not say how many runs are found, as for each seed that is added.
+    """
 
     workers: int | None
     device: str
     executor: Executor | None
     console: Console | None
+    quiet: bool = False
 
     @property
     def shown(self) -> Console:
@@ -136,7 +141,7 @@ def _compared(
             seed = max(reports[name].seeds) + 1
             where.shown.print(_what_is_open(name, reports[name], seed), markup=False, soft_wrap=True)
             panels = {**panels, name: replace(panels[name], seeds=(*reports[name].seeds, seed))}
-        plans = _trained(panels, root, where)
+        plans = _trained(panels, root, replace(where, quiet=True))
         reports |= {name: _reported(plans[name]) for name in undecided}
     return {name: replace(report, over_examples=of_examples(plans[name])) for name, report in reports.items()}
 
@@ -176,6 +181,10 @@ def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str
     """The plan of every panel, with all its runs trained or found."""
     plans = planned(panels, root)
     todo = unfinished(list(plans.values()))
+    if not where.quiet:
+        every = {run.folder for plan in plans.values() for run in (*plan.runs, *todo)}
+        runs = "1 run is" if len(every) == 1 else f"{len(every)} runs are"
+        where.shown.print(f"{len(every) - len(todo)} of {runs} finished already, {len(todo)} to train", soft_wrap=True)
     if todo:
         for plan in plans.values():
             first = next(iter(plan.arms.values()))
