@@ -8,6 +8,7 @@ from structpred.objectives.candidates import Beam, CandidateSet, NBest, Samples
 from structpred.objectives.critics import Learned, RunningMean
 from structpred.objectives.data_noising import DataNoising
 from structpred.objectives.distillation import Distillation
+from structpred.objectives.divergence import Divergence
 from structpred.objectives.estimators import Best, Estimator, Exact, Sampled, SelfNormalised
 from structpred.objectives.expected_reward import ExpectedReward
 from structpred.objectives.label_smoothing import LabelSmoothing
@@ -38,6 +39,7 @@ __all__ = [
     "DataNoising",
     "Decay",
     "Distillation",
+    "Divergence",
     "Estimator",
     "Exact",
     "ExpectedReward",
