@@ -82,7 +82,6 @@ class Divergence(Objective):
     """
 
     requires = ()  # α and the estimator determine what p must offer
-    draws_in_step = True  # where α is 1
 
     alpha: Annotated[float, Interval(least=0, most=1)] = 0.5
     payoff: Payoff = EditDistancePayoff(temperature=Temperature(rescaled=0.8))
@@ -97,6 +96,11 @@ class Divergence(Objective):
     def exact(self) -> bool:
         """True if the estimator is exact."""
         return self.estimator.exact
+
+    @property
+    def draws_in_step(self) -> bool:
+        """True where α is 1; below it draws are those of q."""
+        return self.alpha == 1
 
     def check(self) -> None:
         """Refuse other estimators, a payoff that the estimator cannot use, and a single draw."""
