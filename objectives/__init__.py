@@ -11,6 +11,7 @@ from structpred.objectives.distillation import Distillation
 from structpred.objectives.divergence import Divergence
 from structpred.objectives.estimators import Best, Estimator, Exact, Sampled, SelfNormalised
 from structpred.objectives.expected_reward import ExpectedReward
+from structpred.objectives.group_relative import GRPO
 from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.objectives.max_margin import MaxMargin
 from structpred.objectives.maximum_likelihood import MaximumLikelihood
@@ -27,6 +28,7 @@ from structpred.objectives.switch_out import SwitchOut
 from structpred.objectives.weighted_sum import Weighted, WeightedSum
 
 __all__ = [
+    "GRPO",
     "REINFORCE",
     "RML",
     "Anneal",

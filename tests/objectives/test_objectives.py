@@ -6,6 +6,7 @@ import torch
 from structpred.models import Model
 from structpred.objective import Objective
 from structpred.objectives import (
+    GRPO,
     REINFORCE,
     RML,
     Anneal,
@@ -84,6 +85,8 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
     "divergence, expected reward": (Divergence(alpha=1.0, payoff=EditDistancePayoff(temperature=TAU)), FREE),
     "expected reward": (ExpectedReward(), TAGGERS),
     "expected reward, regularised": (ExpectedReward(temperature=0.5), TAGGERS),
+    "GRPO": (GRPO(), EVERY),
+    "GRPO, without its normalisations": (GRPO(scale="none", length="kept"), EVERY),
     "minimum risk, n-best": (MinimumRisk(candidates=NBest(k=4)), EVERY),
     "minimum risk, beam": (MinimumRisk(candidates=Beam(k=3, reference="left out")), FREE),
     "minimum risk, samples": (MinimumRisk(), EVERY),
