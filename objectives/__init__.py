@@ -12,6 +12,7 @@ from structpred.objectives.divergence import Divergence
 from structpred.objectives.estimators import Best, Estimator, Exact, Sampled, SelfNormalised
 from structpred.objectives.expected_reward import ExpectedReward
 from structpred.objectives.group_relative import GRPO
+from structpred.objectives.kl_to_run import KLToRun
 from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.objectives.max_margin import MaxMargin
 from structpred.objectives.maximum_likelihood import MaximumLikelihood
@@ -46,6 +47,7 @@ __all__ = [
     "Exact",
     "ExpectedReward",
     "Greedy",
+    "KLToRun",
     "LabelSmoothing",
     "Learned",
     "LeaveOneOut",

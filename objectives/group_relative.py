@@ -39,7 +39,7 @@ def relative(
 class GRPO(Objective):
     """−(1/k) Σ_i A_i log p(y_i) / |y_i| with A_i = (r_i − r̄) / (s + 10⁻⁴), over k samples: one step of GRPO.
 
-    Shao et al. 2024, arXiv 2402.03300, equation 3, without its KL. Our training takes one step on
+    Shao et al. 2024, arXiv 2402.03300, equation 3, without its KL, which is `KLToRun`. Our training takes one step on
     each batch of samples. There the ratio of new to old probabilities is 1 and its gradient is that of log p, so that
     clipping it does nothing; it is left out. r̄ and s are the mean and standard deviation of the k rewards, and |y| the
     symbols drawn, an end included where it is drawn.

@@ -19,6 +19,7 @@ from structpred.objectives import (
     Exact,
     ExpectedReward,
     Greedy,
+    KLToRun,
     LabelSmoothing,
     Learned,
     MaximumLikelihood,
@@ -87,6 +88,8 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
     "expected reward, regularised": (ExpectedReward(temperature=0.5), TAGGERS),
     "GRPO": (GRPO(), EVERY),
     "GRPO, without its normalisations": (GRPO(scale="none", length="kept"), EVERY),
+    "KL to a run": (KLToRun(run="given"), EVERY),
+    "KL to a run, exact": (KLToRun(run="given", estimator=Exact()), TAGGERS),
     "minimum risk, n-best": (MinimumRisk(candidates=NBest(k=4)), EVERY),
     "minimum risk, beam": (MinimumRisk(candidates=Beam(k=3, reference="left out")), FREE),
     "minimum risk, samples": (MinimumRisk(), EVERY),
@@ -121,7 +124,7 @@ def teacher_for(model: Model) -> Teacher:
 
 @pytest.mark.parametrize(("objective", "models"), CASES.values(), ids=CASES)
 def test_it_has_what_every_objective_must_have(objective: Objective, models: tuple[str, ...]) -> None:
-    state = teacher_for if isinstance(objective, Distillation) else None
+    state = teacher_for if objective.learns_from else None
     assert check_objective(objective, state=state) == models
 
 
