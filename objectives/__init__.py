@@ -1,7 +1,7 @@
 """Training objectives, one file each."""
 
 from structpred.objective import Losses, Objective
-from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline
+from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline, OptimalToken
 from structpred.objectives.candidate_hinge import CandidateHinge
 from structpred.objectives.candidate_pool import CandidatePool
 from structpred.objectives.candidates import Beam, CandidateSet, NBest, Samples
@@ -60,6 +60,7 @@ __all__ = [
     "NoBaseline",
     "Objective",
     "OptimalCompletion",
+    "OptimalToken",
     "Perceptron",
     "Point",
     "RunningMean",
