@@ -20,6 +20,7 @@ from structpred.objectives.minimum_risk import MinimumRisk
 from structpred.objectives.mixer import Mixer
 from structpred.objectives.optimal_completion import OptimalCompletion
 from structpred.objectives.perceptron import Perceptron
+from structpred.objectives.preference import CPO, DPO
 from structpred.objectives.reinforce import REINFORCE
 from structpred.objectives.reward_augmented import RML
 from structpred.objectives.schedule import Anneal, Point, Switch
@@ -29,6 +30,8 @@ from structpred.objectives.switch_out import SwitchOut
 from structpred.objectives.weighted_sum import Weighted, WeightedSum
 
 __all__ = [
+    "CPO",
+    "DPO",
     "GRPO",
     "REINFORCE",
     "RML",

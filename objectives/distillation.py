@@ -101,19 +101,19 @@ class Teacher(nn.Module):
         return q
 
 
-def loaded_teacher(folder: str, sizes: Sizes, verb: type, purpose: str, instead: str) -> Teacher:
+def loaded_teacher(folder: str, sizes: Sizes, verbs: tuple[type, ...], purpose: str, instead: str) -> Teacher:
     """The network of a finished run, checked against the task.
 
     Args:
         folder: the run.
         sizes: those of the task.
-        verb: what its distribution must offer.
+        verbs: what its distribution must offer.
         purpose: what asks for it, for the message.
         instead: what to use where it does not.
 
     Raises:
         RunError: the folder holds no finished run.
-        ConfigError: it was trained on other symbols, or lacks the verb.
+        ConfigError: it was trained on other symbols, or lacks a verb.
     """
     run = Run.load(folder)
     if run.sizes.symbols != sizes.symbols:
@@ -121,11 +121,12 @@ def loaded_teacher(folder: str, sizes: Sizes, verb: type, purpose: str, instead:
             f"the teacher {folder} was trained on other symbols than those of this task, or their order differs; train "
             "it on the same training examples, with the same kind of inputs"
         )
-    if not issubclass(run.experiment.model.distribution, verb):
-        raise ConfigError(
-            f"{purpose} asks the teacher for {verb.__name__}, which {type(run.experiment.model).__name__} of {folder} "
-            f"does not offer; use {instead}"
-        )
+    for verb in verbs:
+        if not issubclass(run.experiment.model.distribution, verb):
+            raise ConfigError(
+                f"{purpose} asks the teacher for {verb.__name__}, which {type(run.experiment.model).__name__} of "
+                f"{folder} does not offer; use {instead}"
+            )
     return Teacher.of(run)
 
 
@@ -224,7 +225,7 @@ class Distillation(Objective):
         """
         verb = StepScores if self.per == "position" else self.estimator.requires_of_payoff
         purpose = f"Distillation(per={self.per!r}) with {type(self.estimator).__name__}()"
-        return loaded_teacher(self.teacher, sizes, verb, purpose, "per='sequence' with Sampled(k=1)")
+        return loaded_teacher(self.teacher, sizes, (verb,), purpose, "per='sequence' with Sampled(k=1)")
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The cross-entropy of each example; per position the divergence is a diagnostic."""

@@ -100,7 +100,7 @@ class KLToRun(Objective):
             ConfigError: it was trained on other symbols, or lacks a verb.
         """
         verb: type = CrossEntropy if self.exact else LogProb
-        return loaded_teacher(self.run, sizes, verb, f"KLToRun with {type(self.estimator).__name__}()", SAMPLED)
+        return loaded_teacher(self.run, sizes, (verb,), f"KLToRun with {type(self.estimator).__name__}()", SAMPLED)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The divergence of each example, or its estimate."""

@@ -6,6 +6,8 @@ import torch
 from structpred.models import Model
 from structpred.objective import Objective
 from structpred.objectives import (
+    CPO,
+    DPO,
     GRPO,
     REINFORCE,
     RML,
@@ -91,6 +93,8 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
     "GRPO, without its normalisations": (GRPO(scale="none", length="kept"), EVERY),
     "KL to a run": (KLToRun(run="given"), EVERY),
     "KL to a run, exact": (KLToRun(run="given", estimator=Exact()), TAGGERS),
+    "DPO": (DPO(run="given"), EVERY),
+    "CPO": (CPO(), EVERY),
     "minimum risk, n-best": (MinimumRisk(candidates=NBest(k=4)), EVERY),
     "minimum risk, beam": (MinimumRisk(candidates=Beam(k=3, reference="left out")), FREE),
     "minimum risk, samples": (MinimumRisk(), EVERY),
