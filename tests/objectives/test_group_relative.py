@@ -102,7 +102,7 @@ def test_either_normalisation_points_another_way_than_the_expected_reward(
 ) -> None:
     """The bias is no mere factor: the angle to the true gradient does not vanish."""
     plain, scaled = (
-        expected(GRPO(samples=2, scale=each[0], length=each[1]), "seq2seq", 2)  # type: ignore[arg-type]
+        expected(GRPO(samples=2, scale=each[0], length=each[1]), "seq2seq", 2)
         for each in (("none", "kept"), (scale, length))
     )
     assert torch.nn.functional.cosine_similarity(plain, scaled, 0) < 0.9999
