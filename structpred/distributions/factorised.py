@@ -17,6 +17,7 @@ from structpred.distributions.layout import (
     without_autocast,
 )
 from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, Steps, refuse_others
+from structpred.errors import ConfigError
 from structpred.sequences import Sequences
 
 
@@ -149,6 +150,22 @@ class Factorised:
         refuse_others(scores, self.lengths, self.num_labels)
         possible = ~self.scores.detach().isneginf() & self.mask().unsqueeze(-1)
         return expected_under(self.marginals(), possible, scores)
+
+    def log_overlap(self, scores: LocalScores, alpha: float) -> Float[Tensor, " batch"]:
+        """Σ_t ln Σ_v p_t(v)^α exp((1 − α) u_t(v)), in nats.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution, or the scores have transitions.
+        """
+        refuse_others(scores, self.lengths, self.num_labels)
+        if scores.transitions is not None:
+            raise ConfigError(
+                "Factorised.log_overlap needs scores of single positions, but these have transitions; ask a "
+                "LinearChain with transitions of 0 instead"
+            )
+        mine = self.log_probs
+        mixed = alpha * mine.double() + (1 - alpha) * pad_or_trim(scores.unary, mine.shape[1]).double()
+        return Factorised(mixed, self.lengths).log_partition().to(mine.dtype)
 
     def _inside(self) -> Float[Tensor, "batch time labels"]:
         return at_least_float(torch.where(self.mask().unsqueeze(-1), self.scores, 0.0))

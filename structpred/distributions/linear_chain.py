@@ -152,6 +152,23 @@ class LinearChain:
             refused = self._log_messages().can_give(forbidden, forbidden_pairs)
         return (self._messages().expected_score(unary, pairs) + torch.where(refused, -torch.inf, 0.0)).to(dtype)
 
+    def log_overlap(self, scores: LocalScores, alpha: float) -> Float[Tensor, " batch"]:
+        """log Σ_y p(y)^α exp((1 − α) s(y)), in nats: log Z of the mixed scores, less α times that of this chain.
+
+        Both are taken in float64, since a small α is divided by where this is a divergence.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution.
+        """
+        refuse_others(scores, self.lengths, self.num_labels)
+        mine = LinearChain(self.unary.double(), self.transitions.double(), self.lengths)
+        unary = alpha * mine.unary + (1 - alpha) * pad_or_trim(scores.unary, self.unary.shape[1]).double()
+        pairs = alpha * mine.transitions
+        if scores.transitions is not None:
+            pairs = pairs + (1 - alpha) * scores.transitions.double()
+        mixed = LinearChain(unary, pairs, self.lengths)
+        return (mixed.log_partition() - alpha * mine.log_partition()).to(self.dtype)
+
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` exact samples: forward messages in float64, then label by label from the last."""

@@ -220,6 +220,28 @@ def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], num_label
 
 
 @runtime_checkable
+class LocalLogProb(Checkable, Protocol):
+    """``local_log_prob``: log q written as a sum over positions and neighbours."""
+
+    def local_log_prob(self) -> LocalScores:
+        """u and T with log q(y) = Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1), in nats."""
+
+
+@runtime_checkable
+class Overlap(Checkable, Protocol):
+    """``log_overlap``: the sum of a geometric mixture with another distribution, in closed form."""
+
+    def log_overlap(self, scores: LocalScores, alpha: float) -> Float[Tensor, " batch"]:
+        """log Σ_y p(y)^α exp((1 − α) s(y)) for 0 < α < 1, in nats; at most 0 where s is the log of a distribution.
+
+        It is the partition function of α times the scores of p plus 1 − α times s, computed in float64.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution.
+        """
+
+
+@runtime_checkable
 class CrossEntropy(Checkable, Protocol):
     """``cross_entropy_from``: the exact expectation of −log p under another distribution."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.errors import ConfigError
@@ -43,6 +43,10 @@ class EditDistanceDistribution:
     references: Sequences
     num_labels: int
     temperature: float
+
+    def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """−d(y, y*)/τ, which is log q(y) plus the logarithm of the normaliser."""
+        return EditDistance().score(outputs, self.references).double() / self.temperature
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:

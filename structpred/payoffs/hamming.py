@@ -96,6 +96,13 @@ class HammingDistribution:
         table.scatter_(-1, labels, math.exp(-self.log_normaliser))
         return table * inside.unsqueeze(-1)
 
+    def local_log_prob(self) -> LocalScores:
+        """−ln(1 + (V − 1)a) for the reference's label, and 1/τ less for each other."""
+        shape = (*self.references.labels.shape, self.num_labels)
+        table = torch.full(shape, -self.cost - self.log_normaliser, dtype=torch.float64, device=self.references.device)
+        labels = torch.where(self.references.mask(), self.references.labels, 0).unsqueeze(-1)
+        return LocalScores(table.scatter_(-1, labels, -self.log_normaliser), self.references.lengths)
+
     def entropy(self) -> Float[Tensor, " batch"]:
         """H(q) = m ln(1 + (V − 1)a) + E[d]/τ, in nats."""
         return self.references.lengths.double() * (self.log_normaliser + self.change * self.cost)
