@@ -12,14 +12,14 @@ from rich.console import Console
 
 from structpred.comparison import layout, plots
 from structpred.comparison.analysis import Contrast, contrasts, scores
-from structpred.comparison.record import encode, findings, readable
+from structpred.comparison.record import encode, findings
 from structpred.comparison.report import Report
 from structpred.config import Config, digest
 from structpred.errors import ConfigError
 from structpred.report import terminal
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import looks
-from structpred.report.files import FORMAT, write_files, written
+from structpred.report.files import FORMAT, readable, write_files, written
 from structpred.results import Measure, RunResult
 from structpred.statistics import FEW, estimate, fixed
 from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean

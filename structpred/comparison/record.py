@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from structpred.comparison.analysis import Contrast
 from structpred.comparison.design import Design
@@ -15,11 +15,9 @@ from structpred.config import Config
 from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.provenance import environment
-from structpred.report.files import FORMAT, results_in, written
+from structpred.report.files import FORMAT, readable, written
 from structpred.results import Epoch, KeptMeasure, Measure, RunResult
 from structpred.statistics import ExamplesTest
-
-Kept = TypeVar("Kept")
 
 
 def encode(report: ComparisonResult) -> str:
@@ -91,17 +89,6 @@ def decode_panels(
         return {name: findings(node, file, kind, of[name]) for name, node in tree["panels"].items()}
 
     return readable(file, panels)
-
-
-def readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
-    """What is read from a file, or one sentence on why it cannot be."""
-    tree = results_in(file)
-    try:
-        return read(tree)
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, StructpredError):
-            raise
-        raise RunError(f"{file} holds no report ({type(error).__name__}: {error}); write the report again") from error
 
 
 def findings(
