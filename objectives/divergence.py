@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from structpred.config import Interval
+from structpred.config import Config, Interval
 from structpred.distributions.protocols import (
     CrossEntropy,
     Entropy,
@@ -101,6 +101,11 @@ class Divergence(Objective):
     def draws_in_step(self) -> bool:
         """True where α is 1; below it draws are those of q."""
         return self.alpha == 1
+
+    @property
+    def asked(self) -> tuple[Config, ...]:
+        """The payoff's reward, which weighs draws between the ends and is learnt from at α = 1."""
+        return (self.payoff.reward,) if self.alpha > 0 and not self.exact else ()
 
     def check(self) -> None:
         """Refuse other estimators, a payoff that the estimator cannot use, and a single draw."""

@@ -198,6 +198,11 @@ class Objective(Config):
         """True if a step samples outputs from a decoder or searches it, unless the objective is `exact`."""
         return False
 
+    @property
+    def asked(self) -> tuple[Config, ...]:
+        """Components that a step asks beside the objective's own fields, such as the reward of a payoff."""
+        return ()
+
     def same_as(self, model: Model) -> "Objective | None":
         """The plainer objective that this one equals on a model, loss and gradient, for any data; None by default.
 

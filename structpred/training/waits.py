@@ -62,6 +62,8 @@ def _asked_within(config: Config) -> Iterator[Config]:
     if isinstance(config, Payoff):
         return
     yield config
+    if isinstance(config, Objective):
+        yield from config.asked
     for name in hints(type(config)):
         value = getattr(config, name)
         for part in value if isinstance(value, tuple) else (value,):

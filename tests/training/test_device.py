@@ -169,8 +169,8 @@ def test_a_step_mixes_no_devices_and_waits_for_what_is_listed_and_nothing_else(
         totals = take_two(there, plan)
     assert {CALLERS.get(place, place) for place in watch.waited} == set(waits.reasons(objective, model)), watch.waited
     assert isinstance(totals.losses, There), "nobody has read the loss"
-    assert float(totals.losses.numbers) == pytest.approx(float(expected.losses), rel=1e-5), (
-        "but for rounding in float32"
+    assert float(totals.losses.numbers) == pytest.approx(float(expected.losses), rel=1e-5, abs=2e-6), (
+        "but for rounding in float32, of which a small divergence of large log-probabilities has more"
     )
     for mine, its in zip(here.parameters, there.parameters, strict=True):
         assert isinstance(its, There)
