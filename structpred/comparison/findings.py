@@ -9,6 +9,7 @@ from structpred.comparison import summary
 from structpred.comparison.analysis import Contrast, Row, rows, tests
 from structpred.comparison.design import Design, Pair
 from structpred.comparison.equivalents import equivalents
+from structpred.comparison.inspection import Inspection
 from structpred.config import Config, leaves
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
@@ -32,6 +33,7 @@ class ComparisonResult:
         design: how it is decided.
         over_examples: by a pair of arms what the test examples say of their models, on the first metric; empty where
             it was not asked, as for a report made before it could be.
+        inspection: what the outputs show beyond the scores; None where they were not read, as for such a report.
 
     Raises:
         ConfigError: no seed, a seed twice, no metric, a baseline that is no arm, or a design that does not fit.
@@ -45,6 +47,7 @@ class ComparisonResult:
     metrics: tuple[Measure, ...]
     design: Design = Design()
     over_examples: Mapping[Pair, ExamplesTest] = field(default_factory=dict)
+    inspection: Inspection | None = None
 
     def __post_init__(self) -> None:
         if self.baseline not in self.arms:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from structpred.comparison import charts, methods, plots
+from structpred.comparison import breakdowns, charts, methods, plots
 from structpred.comparison.analysis import Row, mean_ranks, scores
 from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
@@ -24,6 +24,7 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             *(_metric_section(report, metric) for metric in report.metrics),
             *((_pairs_section(report),) if report.design.pairs == "all" and len(report.arms) > 2 else ()),
             *((_examples_section(report),) if report.over_examples else ()),
+            *breakdowns.sections(report),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),
             *((Section("Runs", (_runs(report),)),) if runs else ()),
@@ -224,12 +225,20 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
     return (
         "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
         *methods.notes(report),
+        _outputs(report),
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
         _trainers(report),
         f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
     )
+
+
+def _outputs(report: ComparisonResult) -> str:
+    """Where the outputs are looked into."""
+    if report.inspection is None:
+        return breakdowns.MISSING
+    return "Errors by length, label, frequency and position, confusions and examples are on the page, report.html."
 
 
 def _signature(report: ComparisonResult, metric: Measure) -> str:

@@ -11,6 +11,7 @@ from structpred import config
 from structpred.comparison.analysis import Contrast
 from structpred.comparison.design import Design
 from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.inspection import Inspection
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
 from structpred.provenance import environment
@@ -46,6 +47,7 @@ def _tree(report: ComparisonResult) -> dict[str, object]:
             {"arm": arm, "reference": reference, **asdict(test)}
             for (arm, reference), test in report.over_examples.items()
         ],
+        **({} if report.inspection is None else {"inspection": asdict(report.inspection)}),
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
@@ -115,7 +117,10 @@ def findings(
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
     design = _design(tree.get("design", {}))  # a report that has none was made when seeds were taken to be fixed
     examples = {(node["arm"], node["reference"]): _examples(node) for node in tree.get("over_examples", ())}
-    return ComparisonResult(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples)
+    inspection = Inspection.of_tree(tree["inspection"]) if "inspection" in tree else None
+    return ComparisonResult(
+        arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples, inspection
+    )
 
 
 def _examples(node: dict[str, Any]) -> ExamplesTest:

@@ -13,6 +13,7 @@ from rich.console import Console
 from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
 from structpred.comparison.examples import of_examples
+from structpred.comparison.inspection import Shown, of_plan
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
@@ -43,6 +44,7 @@ def compare(
     device: str = "auto",
     executor: Executor | None = None,
     console: Console | None = None,
+    examples: Shown = "licensed",
 ) -> Report:
     """Run each arm under each seed and report what differs.
 
@@ -65,6 +67,8 @@ def compare(
         executor: run on this instead of processes of our own, such as that of `structpred.engine.cluster`; it must
             see the same files, and its workers should have one thread each.
         console: where progress is shown; the standard error by default.
+        examples: ``"licensed"`` puts test examples with every arm's outputs into the report where the task says that
+            they may be given away, ``"all"`` in any case, ``"none"`` not at all.
 
     Raises:
         ConfigError: arms that cannot be compared, no worker, or several workers that cannot import a component.
@@ -72,7 +76,7 @@ def compare(
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
     panels = {"": Panel(arms=arms, seeds=seeds, baseline=baseline, design=design)}
-    return _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console))[""]
+    return _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console, examples))[""]
 
 
 def compare_panels(
@@ -85,6 +89,7 @@ def compare_panels(
     device: str = "auto",
     executor: Executor | None = None,
     console: Console | None = None,
+    examples: Shown = "licensed",
 ) -> PanelsReport:
     """Run several comparisons on one set of workers, and report them together.
 
@@ -97,23 +102,27 @@ def compare_panels(
         device: where to train.
         executor: instead of processes of our own.
         console: where progress is shown.
+        examples: as in `compare`.
 
     Raises:
         ConfigError: no panels, or as in `compare`; the message names the panel.
         DataError: a task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    return PanelsReport(_compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console)))
+    return PanelsReport(
+        _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console, examples))
+    )
 
 
 @dataclass(frozen=True)
 class _Where:
-    """Where runs are trained and shown; see `compare`."""
+    """Where runs are trained and shown, and which examples the report holds; see `compare`."""
 
     workers: int | None
     device: str
     executor: Executor | None
     console: Console | None
+    examples: Shown
 
     @property
     def shown(self) -> Console:
@@ -127,6 +136,7 @@ def _compared(
     coerce(where.workers, Count | None, "workers")
     coerce(until, Until, "until")
     coerce(max_seeds, Count, "max_seeds")
+    coerce(where.examples, Shown, "examples")
     if until is not None:
         panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
     plans = _trained(panels, root, where)
@@ -138,7 +148,10 @@ def _compared(
             panels = {**panels, name: replace(panels[name], seeds=(*reports[name].seeds, seed))}
         plans = _trained(panels, root, where)
         reports |= {name: _reported(plans[name]) for name in undecided}
-    return {name: replace(report, over_examples=of_examples(plans[name])) for name, report in reports.items()}
+    return {
+        name: replace(report, over_examples=of_examples(plans[name]), inspection=of_plan(plans[name], where.examples))
+        for name, report in reports.items()
+    }
 
 
 def _what_is_open(name: str, report: Report, seed: int) -> str:

@@ -153,11 +153,19 @@ Block = Sentences | Table | Figure | Browser
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of level 2 or 3 and the blocks below it."""
+    """A heading of level 2 or 3 and the blocks below it.
+
+    Attributes:
+        title: the heading.
+        blocks: below it.
+        level: of the heading.
+        on_page: True for what only the page shows, because it is long and there to be looked through.
+    """
 
     title: str
     blocks: tuple[Block, ...]
     level: int = 2
+    on_page: bool = False
 
 
 @dataclass(frozen=True)

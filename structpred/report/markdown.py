@@ -8,7 +8,7 @@ from structpred.text import plain
 
 def render(document: Document) -> str:
     """The document as GitHub-flavoured Markdown."""
-    sections = "\n".join(_section(section) for section in document.sections if _blocks(section))
+    sections = "\n".join(_section(section) for section in document.sections if not section.on_page and _blocks(section))
     return f"# {_escape(document.title)}\n\n{sections}"
 
 

@@ -19,6 +19,8 @@ def show(document: Document, console: Console) -> None:
         return
     console.print(Text(plain(document.title), style="bold"))
     for section in document.sections:
+        if section.on_page:
+            continue
         _show_section(section, console)
 
 
