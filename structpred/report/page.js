@@ -1,6 +1,5 @@
 "use strict";
-// Draws the charts anew with values to point at, sorts tables, shows and hides arms, and shows examples. All that users
-// wrote is set as text, never as markup.
+// Charts with values to point at, tables to sort, arms to hide, examples. What users wrote is text, never markup.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const SVG = new DOMParser().parseFromString("<svg/>", "text/html").querySelector("svg").namespaceURI;
@@ -239,7 +238,6 @@
     const parts = compared(symbols(output), symbols(reference));
     return make("bdi", { dir: "auto" }, ...parts.flatMap(([kind, text]) => [kind ? make(kind, {}, text) : text, " "]));
   };
-  const PAGE = 10;
   for (const box of document.querySelectorAll("[data-browser]")) {
     const { arms, seeds, baseline, examples } = data.browsers[Number(box.dataset.browser)];
     const of = (example, arm) => // `chosen` has a text of numbers for every arm, one a seed
@@ -259,8 +257,8 @@
       const found = examples.filter(kept);
       const arm = order.value && arms[Number(order.value)];
       if (arm) found.sort((one, other) => gain(other, arm) - gain(one, arm));
-      first = Math.max(0, Math.min(first, Math.floor((found.length - 1) / PAGE) * PAGE));
-      const last = Math.min(first + PAGE, found.length);
+      first = Math.max(0, Math.min(first, Math.floor((found.length - 1) / 10) * 10));
+      const last = Math.min(first + 10, found.length);
       status.textContent = `${found.length ? first + 1 : 0} to ${last} of ${found.length} examples`;
       list.replaceChildren(...found.slice(first, last).map(card));
       [back.disabled, on.disabled] = [first === 0, last === found.length];
@@ -285,7 +283,7 @@
     const [order, orders] = choice("Sort by", [["", "order in the test set"], ...gains], again);
     const [seed, every] = choice("Seed", seeds.map((each) => [`${each}`, `${each}`]), again);
     const turn = (text, by) => listen(press(text), "click", () => (first += by, refresh()));
-    const [back, on] = [turn("← Previous", -PAGE), turn("Next →", PAGE)];
+    const [back, on] = [turn("← Previous", -10), turn("Next →", 10)];
     box.replaceChildren(make("div", { class: "controls" }, filters, orders, every, back, on), status, list);
     redraws.push(refresh);
   }
