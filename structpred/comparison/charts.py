@@ -118,10 +118,13 @@ class Before:
 
 
 def before_training(report: ComparisonResult, arm: str) -> Before:
-    """What was trained before an arm's own training, from the arms that it starts from."""
+    """What was trained before an arm's own training; what is not stored, the arms that it starts from may say."""
     config = report.arms[arm]
     ancestors = list(config.ancestors()) if isinstance(config, Experiment) else []
     epochs = ancestors[0].epochs if ancestors else 0
+    if report.material is not None and arm in report.material.starts:
+        begun = report.material.starts[arm]
+        return Before(epochs, begun.steps, begun.seconds, begun.cpu_seconds)
     arms = [(name, replace(each, seed=0)) for name, each in report.arms.items() if isinstance(each, Experiment)]
     names = [name for each in ancestors for name, other in arms if other == replace(each, seed=0)]
     if len(names) < len(ancestors):

@@ -18,8 +18,8 @@ from structpred.vocabulary import Symbols
 
 MOST_COUNTED, MOST_SHOWN = 5000, 1000
 """Test examples that are counted, and that a page shows, at most; of more, evenly spread ones."""
-MOST_CHARACTERS, LONGEST = 600_000, 300
-"""Characters of all examples that a page shows, about, and symbols of a sequence there."""
+MOST_BYTES, LONGEST = 1_000_000, 300
+"""Bytes of all examples that a page shows, about, and symbols of a sequence there."""
 ROWS, RARE = 20, 10
 """Rows of a table of symbols, and how often a symbol or pair must occur to have one."""
 NONE = "∅"
@@ -364,8 +364,8 @@ def _page(
     chosen = _spread(len(test), MOST_SHOWN)
     examples = [_shown_example(i, test[i], outputs, in_place) for i in chosen]
     size = sum(_size(example) for example in examples)
-    if size > MOST_CHARACTERS:
-        part = max(1, int(len(examples) * MOST_CHARACTERS / size))
+    if size > MOST_BYTES:
+        part = max(1, int(len(examples) * MOST_BYTES / size))
         examples = [examples[i] for i in _spread(len(examples), part)]
     return {"arms": list(outputs), "seeds": list(seeds), "baseline": baseline, "examples": examples}
 
@@ -393,7 +393,7 @@ def _size(example: Mapping[str, Any]) -> int:
         *example["chosen"],
         *(f"{output['text']}{' ' * 30}" for output in example["outputs"]),
     )
-    return sum(map(len, texts)) + 60
+    return sum(len(text.encode()) for text in texts) + 60
 
 
 def _written(symbols: Symbols) -> str:

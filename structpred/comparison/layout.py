@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from structpred.comparison import breakdowns, charts, methods, plots
+from structpred.comparison import breakdowns, charts, compared, methods, plots
 from structpred.comparison.analysis import Row, mean_ranks, scores
 from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
@@ -25,6 +25,7 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             *((_pairs_section(report),) if report.design.pairs == "all" and len(report.arms) > 2 else ()),
             *((_examples_section(report),) if report.over_examples else ()),
             *breakdowns.sections(report),
+            *compared.sections(report),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),
             *((Section("Runs", (_runs(report),)),) if runs else ()),
