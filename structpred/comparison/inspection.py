@@ -131,6 +131,8 @@ def inspect(
         show: whether they may be.
     """
     total = len(splits.test)
+    if not total:
+        return Inspection(0, 0, False, (), {}, "there are no test examples")
     chosen = _spread(total, MOST_COUNTED)
     examples = [splits.test[i] for i in chosen]
     kept = {arm: [[run[i] for i in chosen] for run in runs] for arm, runs in outputs.items()}
