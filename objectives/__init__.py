@@ -1,15 +1,18 @@
 """Training objectives, one file each."""
 
 from structpred.objective import Losses, Objective
-from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline
+from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline, OptimalToken
 from structpred.objectives.candidate_hinge import CandidateHinge
 from structpred.objectives.candidate_pool import CandidatePool
 from structpred.objectives.candidates import Beam, CandidateSet, NBest, Samples
 from structpred.objectives.critics import Learned, RunningMean
 from structpred.objectives.data_noising import DataNoising
 from structpred.objectives.distillation import Distillation
+from structpred.objectives.divergence import Divergence
 from structpred.objectives.estimators import Best, Estimator, Exact, Sampled, SelfNormalised
 from structpred.objectives.expected_reward import ExpectedReward
+from structpred.objectives.group_relative import GRPO
+from structpred.objectives.kl_to_run import KLToRun
 from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.objectives.max_margin import MaxMargin
 from structpred.objectives.maximum_likelihood import MaximumLikelihood
@@ -17,6 +20,7 @@ from structpred.objectives.minimum_risk import MinimumRisk
 from structpred.objectives.mixer import Mixer
 from structpred.objectives.optimal_completion import OptimalCompletion
 from structpred.objectives.perceptron import Perceptron
+from structpred.objectives.preference import CPO, DPO
 from structpred.objectives.reinforce import REINFORCE
 from structpred.objectives.reward_augmented import RML
 from structpred.objectives.schedule import Anneal, Point, Switch
@@ -26,6 +30,9 @@ from structpred.objectives.switch_out import SwitchOut
 from structpred.objectives.weighted_sum import Weighted, WeightedSum
 
 __all__ = [
+    "CPO",
+    "DPO",
+    "GRPO",
     "REINFORCE",
     "RML",
     "Anneal",
@@ -38,10 +45,12 @@ __all__ = [
     "DataNoising",
     "Decay",
     "Distillation",
+    "Divergence",
     "Estimator",
     "Exact",
     "ExpectedReward",
     "Greedy",
+    "KLToRun",
     "LabelSmoothing",
     "Learned",
     "LeaveOneOut",
@@ -54,6 +63,7 @@ __all__ = [
     "NoBaseline",
     "Objective",
     "OptimalCompletion",
+    "OptimalToken",
     "Perceptron",
     "Point",
     "RunningMean",

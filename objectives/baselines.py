@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from structpred.distributions.protocols import Decode, Decoding
+from structpred.distributions.protocols import Decode, Decoding, StepScores
 from structpred.objective import ObjectivePart
 from structpred.registry import baselines
 from structpred.sequences import Sequences
@@ -30,6 +30,7 @@ class Group:
     Attributes:
         p: the distribution they were drawn from.
         targets: the references, ``[batch, time]``.
+        outputs: the samples, ``[batch, candidates, time]``.
         rewards: rewards of whole samples, ``[batch, candidates]``.
         returns: the reward of each sample from each step on, ``[batch, candidates, steps]``; one step if credit goes to
             whole outputs.
@@ -39,6 +40,7 @@ class Group:
 
     p: Any
     targets: Sequences
+    outputs: Sequences
     rewards: Float[Tensor, "batch candidates"]
     returns: Returns
     mask: Bool[Tensor, "batch candidates steps"]
@@ -107,6 +109,46 @@ class LeaveOneOut(Baseline):
         first = group.returns[:, :1]
         apart = group.returns - first
         return first + (apart.sum(1, keepdim=True) - apart) / (apart.shape[1] - 1)
+
+
+@baselines.register("optimal-token")
+@dataclass(frozen=True, kw_only=True)
+class OptimalToken(Baseline):
+    """Σ_j W_jt R_jt / Σ_j W_jt over an example's other samples j that have a step t: the baseline of least variance.
+
+    Li et al. 2026, arXiv 2602.07078: the variance of a step's gradient is least where b_t = E[W_t R_t] / E[W_t], with
+    W_t the squared norm of the gradient up to t. W_t = Σ_s≤t (1 − 2 p_s(y_s) + Σ_v p_s(v)²) is that norm in the logits,
+    which stands for the norm in the weights. Credit for whole outputs takes W of the whole output (Weaver and Tao
+    2001). Departure: the paper's mean contains the own sample, which is biased; ours leaves it out, and is 0 where no
+    other sample has the step. With 2 samples it equals `LeaveOneOut` where both have the step.
+    """
+
+    requires = (StepScores,)
+    instead = "baseline=LeaveOneOut()"
+
+    least_samples: ClassVar[int] = 2
+
+    @torch.no_grad()
+    def values(self, group: Group, state: nn.Module | None) -> Returns:
+        """The weighted mean, from differences to the first sample so that rounding cannot break a tie."""
+        del state
+        weights = self._energy(group)
+        others = 1 - torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
+        first = group.returns[:, :1]
+        total = torch.einsum("bjs,kj->bks", weights, others)
+        apart = torch.einsum("bjs,kj->bks", weights * (group.returns - first), others)
+        some = total > 0
+        return torch.where(some, first + apart / torch.where(some, total, 1.0), 0.0)
+
+    def _energy(self, group: Group) -> Returns:
+        """W_t where the sample has the step, else 0."""
+        steps = group.p.steps(group.outputs)
+        p = steps.log_probs.exp()
+        chosen = p.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
+        each = torch.where(steps.mask, 1 - 2 * chosen + p.square().sum(-1), 0.0).to(group.returns.dtype)
+        if group.returns.shape[-1] == 1 != each.shape[-1]:
+            return each.sum(-1, keepdim=True)
+        return torch.where(group.mask, pad_or_trim(each, group.returns.shape[-1]).cumsum(-1), 0.0)
 
 
 @baselines.register("greedy")

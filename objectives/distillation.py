@@ -101,6 +101,56 @@ class Teacher(nn.Module):
         return q
 
 
+def loaded_teacher(folder: str, sizes: Sizes, verbs: tuple[type, ...], purpose: str, instead: str) -> Teacher:
+    """The network of a finished run, checked against the task.
+
+    Args:
+        folder: the run.
+        sizes: those of the task.
+        verbs: what its distribution must offer.
+        purpose: what asks for it, for the message.
+        instead: what to use where it does not.
+
+    Raises:
+        RunError: the folder holds no finished run.
+        ConfigError: it was trained on other symbols, or lacks a verb.
+    """
+    run = Run.load(folder)
+    if run.sizes.symbols != sizes.symbols:
+        raise ConfigError(
+            f"the teacher {folder} was trained on other symbols than those of this task, or their order differs; train "
+            "it on the same training examples, with the same kind of inputs"
+        )
+    for verb in verbs:
+        if not issubclass(run.experiment.model.distribution, verb):
+            raise ConfigError(
+                f"{purpose} asks the teacher for {verb.__name__}, which {type(run.experiment.model).__name__} of "
+                f"{folder} does not offer; use {instead}"
+            )
+    return Teacher.of(run)
+
+
+def given_teacher(objective: Objective, folder: str, p: Distribution, context: StepContext) -> Any:
+    """q for the inputs that p is conditioned on.
+
+    Raises:
+        ConfigError: the objective's state is not a teacher, or one of a model of another kind.
+    """
+    name = type(objective).__name__
+    if not isinstance(context.state, Teacher) or context.inputs is None:
+        raise ConfigError(
+            f"{name} needs its teacher and the inputs of p: pass state=objective.state(sizes) and inputs="
+        )
+    q = context.state(context.inputs)
+    if q.fixed_length != p.fixed_length:
+        decides = {True: "leaves the length to the input", False: "decides the length itself"}
+        raise ConfigError(
+            f"the teacher {folder} {decides[q.fixed_length]}, but the student {decides[p.fixed_length]}; use two "
+            "models of the same kind"
+        )
+    return q
+
+
 @objectives.register("distillation")
 @dataclass(frozen=True, kw_only=True)
 class Distillation(Objective):
@@ -173,42 +223,16 @@ class Distillation(Objective):
             RunError: its folder holds no finished run.
             ConfigError: it was trained on other symbols, or lacks a verb.
         """
-        run = Run.load(self.teacher)
-        if run.sizes.symbols != sizes.symbols:
-            raise ConfigError(
-                f"the teacher {self.teacher} was trained on other symbols than those of this task, or their order "
-                "differs; train it on the same training examples, with the same kind of inputs"
-            )
         verb = StepScores if self.per == "position" else self.estimator.requires_of_payoff
-        if not issubclass(run.experiment.model.distribution, verb):
-            raise ConfigError(
-                f"Distillation(per={self.per!r}) with {type(self.estimator).__name__}() asks the teacher for "
-                f"{verb.__name__}, which {type(run.experiment.model).__name__} of {self.teacher} does not offer; use "
-                "per='sequence' with Sampled(k=1)"
-            )
-        return Teacher.of(run)
+        purpose = f"Distillation(per={self.per!r}) with {type(self.estimator).__name__}()"
+        return loaded_teacher(self.teacher, sizes, (verb,), purpose, "per='sequence' with Sampled(k=1)")
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The cross-entropy of each example; per position the divergence is a diagnostic."""
-        q = self._teacher(p, context)
+        q = given_teacher(self, self.teacher, p, context)
         if self.per == "sequence":
             draws = self.estimator.draw(q, context.generator)
             return Losses(self.estimator.cross_entropy(q, p, draws))
         outputs = targets.candidates()
         found = per_position(q.steps(outputs), p.steps(outputs), self.temperature)
         return Losses(found.cross_entropy.squeeze(1), {"divergence": found.divergence.squeeze(1)})
-
-    def _teacher(self, p: Distribution, context: StepContext) -> Any:
-        """q for the inputs that p is conditioned on."""
-        if not isinstance(context.state, Teacher) or context.inputs is None:
-            raise ConfigError(
-                "Distillation needs its teacher and the inputs of p: pass state=objective.state(sizes) and inputs="
-            )
-        q = context.state(context.inputs)
-        if q.fixed_length != p.fixed_length:
-            decides = {True: "leaves the length to the input", False: "decides the length itself"}
-            raise ConfigError(
-                f"the teacher {self.teacher} {decides[q.fixed_length]}, but the student {decides[p.fixed_length]}; "
-                "use two models of the same kind"
-            )
-        return q

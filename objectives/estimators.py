@@ -108,13 +108,13 @@ class Sampled(Estimator):
     def cross_entropy(self, q: Sample, p: LogProb, draws: Sequences | None) -> Float[Tensor, " batch"]:
         """−(1/k) Σ log p(y_k|x)."""
         assert draws is not None
-        if self.k == 1 or not _worth_merging(p, draws):
+        if self.k == 1 or not worth_merging(p, draws):
             return -p.log_prob(draws).mean(1)
         outputs, copies = distinct(draws, torch.ones_like(draws.lengths))
         return _expected(p, outputs, copies) / self.k
 
 
-def _worth_merging(p: object, draws: Sequences) -> bool:
+def worth_merging(p: object, draws: Sequences) -> bool:
     """Whether equal draws should be scored once: a GPU would have to synchronise, and a tagger gains nothing."""
     return draws.device.type == "cpu" and isinstance(p, Distribution) and not p.fixed_length
 
@@ -186,7 +186,7 @@ class SelfNormalised(Estimator):
         """−Σ w_k log p(y_k|x)."""
         assert draws is not None
         weights = weights_of(draws)
-        outputs, summed = distinct(draws, weights) if _worth_merging(p, draws) else (draws, weights)
+        outputs, summed = distinct(draws, weights) if worth_merging(p, draws) else (draws, weights)
         return _expected(p, outputs, summed)
 
     def diagnostics(self, draws: Sequences, targets: Sequences) -> dict[str, Float[Tensor, " batch"]]:

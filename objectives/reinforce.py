@@ -135,6 +135,7 @@ class REINFORCE(Objective):
         return Group(
             p=p,
             targets=targets,
+            outputs=samples,
             rewards=earned[..., 0],
             returns=pad_or_trim(earned, steps) - self.entropy * still_to_come(log_probs),
             mask=steps_of(samples, p.fixed_length, steps) if self.credit == "token" else mask,

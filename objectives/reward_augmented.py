@@ -17,6 +17,19 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 
+def check_lengths(payoff: Payoff, model: Model) -> None:
+    """Refuse a payoff whose samples vary in length on a model whose input decides the length.
+
+    Raises:
+        ConfigError: the combination cannot work.
+    """
+    if model.distribution.fixed_length and not payoff.keeps_length:
+        raise ConfigError(
+            f"{type(payoff).__name__} draws outputs of any length, but with {type(model).__name__} the input decides "
+            "the length; use HammingPayoff, or a model of free length such as Seq2Seq"
+        )
+
+
 @objectives.register("rml")
 @dataclass(frozen=True, kw_only=True)
 class RML(Objective):
@@ -65,11 +78,7 @@ class RML(Objective):
     def check_model(self, model: Model) -> None:
         """Refuse a payoff whose samples vary in length on a model whose input decides the length."""
         super().check_model(model)
-        if model.distribution.fixed_length and not self.payoff.keeps_length:
-            raise ConfigError(
-                f"{type(self.payoff).__name__} draws outputs of any length, but with {type(model).__name__} the input "
-                "decides the length; use HammingPayoff, or a model of free length such as Seq2Seq"
-            )
+        check_lengths(self.payoff, model)
 
     def same_as(self, model: Model) -> LabelSmoothing | None:
         """Label smoothing over the other labels, where p and q both treat every position by itself.

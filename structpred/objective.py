@@ -94,14 +94,12 @@ class Objective(Config):
         requires: the verbs of p that `losses` uses, from `structpred.distributions.protocols`; `requirements` adds the
             verbs that its fields use.
         instead: what to use for a model that lacks one of them, for the message; may be empty.
-        draws_in_step: True if a step samples outputs from a decoder or searches it, unless the objective is `exact`.
         learns_from: the name of the field that holds the folder of a finished run; empty if there is none.
     """
 
     family = objectives
     requires: ClassVar[tuple[type, ...]]
     instead: ClassVar[str] = ""
-    draws_in_step: ClassVar[bool] = False
     learns_from: ClassVar[str] = ""
 
     @abstractmethod
@@ -194,6 +192,11 @@ class Objective(Config):
     def exact(self) -> bool:
         """True if the loss is computed exactly; False if it is estimated from samples or a search."""
         return True
+
+    @property
+    def draws_in_step(self) -> bool:
+        """True if a step samples outputs from a decoder or searches it, unless the objective is `exact`."""
+        return False
 
     def same_as(self, model: Model) -> "Objective | None":
         """The plainer objective that this one equals on a model, loss and gradient, for any data; None by default.

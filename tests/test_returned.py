@@ -203,7 +203,7 @@ def test_a_diagnostic_that_is_not_finite_is_told_once() -> None:
         run._train(run._plan())
         if not run.history:
             with pytest.warns(
-                DiagnosticWarning, match=r"^the diagnostic 'odd' of Telling is not finite in epoch 1, wh"
+                DiagnosticWarning, match=r"^the diagnostic 'odd' of Telling is not finite in epoch 1, although"
             ):
                 run._finish_epoch()
         else:

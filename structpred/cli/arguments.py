@@ -106,7 +106,8 @@ class Argument:
         """Add it to a parser; values stay text, and arguments not given have no value."""
         shared: dict[str, Any] = {"default": argparse.SUPPRESS, "help": self.says.replace("%", "%%")}
         if not self.flag:
-            nargs = "*" if self.many else None if self.required else "?"
+            several = "+" if self.required else "*"
+            nargs = several if self.many else None if self.required else "?"
             parser.add_argument(self.field, nargs=nargs, metavar=self.metavar, **shared)
         elif self.kind is bool:
             parser.add_argument(self.flag, dest=self.field, action=_Once, nargs=0, **shared)
@@ -128,7 +129,8 @@ class Argument:
         if not all(values):
             raise ConfigError(f"{self._name} needs a value, but it is empty; write one, or leave {self._name} out")
         if self.kind is Path:
-            return Path(values[0])
+            paths = tuple(map(Path, values))
+            return paths if _is_tuple(self.hint) else paths[0]
         made = [_number(self._name, self.kind, each) if self.kind in NUMBERS else each for each in values]
         return coerce(tuple(made) if _is_tuple(self.hint) else made[0], self.hint, self._name)
 
@@ -220,7 +222,8 @@ def description_of(cls: type[Command]) -> tuple[str, list[str]]:
 
 
 def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> argparse.ArgumentParser:
-    alone = [each.metavar for each in arguments if not each.flag]
+    arguments = list(arguments)
+    alone = [f"{each.metavar}{' ...' if each.many and each.required else ''}" for each in arguments if not each.flag]
     parser = _Parser(
         prog=f"structpred {name}",
         usage=" ".join([f"structpred {name} [OPTIONS]", *alone]),

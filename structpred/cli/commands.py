@@ -74,7 +74,7 @@ class Compare:
     until: Literal["decided"] | None = option(
         None, "Add seeds one at a time until every pair has a verdict on the first metric, by the anytime-valid test."
     )
-    max_seeds: Few = option(20, "Seeds in all, at most, with --until.")
+    max_seeds: Few | None = option(None, "With --until, the most seeds in all; 20 by default.")
     margin: tuple[str, ...] = option(
         (),
         "The largest difference of a metric that counts as none, such as PER=0.3 (0.5 by default); for each metric.",
@@ -267,17 +267,32 @@ class Predict:
 
 
 @dataclass(frozen=True)
-class RenderReport:
-    """Write the report of a comparison or of tuning anew, with its HTML and pictures, from its results.json.
+class MakeReport:
+    """Write a report without training: of finished runs, or anew from the results.json of an earlier report.
+
+    Runs that differ in nothing but the seed are one arm; arms are named after what differs between them.
 
     Examples:
+      structpred report runs/3f0c… runs/81aa… runs/9e02… runs/c4d1…
       structpred report reports/comparison/results.json --to elsewhere
-      structpred report experiments/records/five_objectives
+      structpred report experiments/records/five_objectives --figures pdf tex
     """
 
-    results: Path = positional("A results.json, or the folder that holds it.", metavar="RESULTS")
+    given: tuple[Path, ...] = positional(
+        "Finished runs, by their folders or the beginnings of their identities; or one results.json, or the folder "
+        "that holds it.",
+        metavar="RUN|RESULTS",
+    )
     to: Path | None = option(
-        None, "The folder to write; by default the one in reports that is called like the folder of the results."
+        None,
+        "The folder to write; by default reports/runs for runs, and for results the one in reports that is called like "
+        "their folder.",
+    )
+    baseline: str | None = option(
+        None, "The arm that the others are compared with; for runs only, maximum likelihood by default, else the first."
+    )
+    figures: tuple[Literal["pdf", "svg", "tex"], ...] | None = option(
+        None, "Files for papers: every figure as pdf or svg, the table of test scores as tex."
     )
     imports: tuple[str, ...] = _imports()
 
@@ -286,6 +301,56 @@ class RenderReport:
         from structpred.cli.comparing import render
 
         render(self, console)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """List the runs in a folder: what was trained, how far it is, and its scores.
+
+    Examples:
+      structpred runs
+      structpred runs --objective rml --state finished --sort test.PER
+      structpred runs --task tsv --format csv
+    """
+
+    root: Path = _root()
+    task: str | None = option(None, "Only runs of this task, by its name in structpred list.")
+    model: str | None = option(None, "Only runs of this model.")
+    objective: str | None = option(None, "Only runs of this objective.")
+    seed: int | None = option(None, "Only runs of this seed.")
+    state: Literal["finished", "unfinished", "damaged"] | None = option(None, "Only runs in this state.")
+    sort: str = option(
+        "age",
+        "Sort by run, task, model, objective, seed, state, age or a score such as test.PER; the youngest or lowest "
+        "come first, and runs without the value last.",
+        metavar="FIELD",
+    )
+    reverse: bool = option(False, "The oldest or highest first.")
+    format: Literal["table", "json", "csv"] = option("table", "How to print them; json and csv are for scripts.")
+
+    def run(self, console: Console) -> None:
+        """Print one line a run."""
+        from structpred.cli.listing import show_runs
+
+        show_runs(self, console)
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show one run: its experiment as assignments, its scores and history, its files, and how it was made.
+
+    Examples:
+      structpred show runs/3f0c…
+      structpred show 3f0c
+    """
+
+    path: Path = _run()
+
+    def run(self, console: Console) -> None:
+        """Print all of it."""
+        from structpred.cli.listing import show_run
+
+        show_run(self, console)
 
 
 @dataclass(frozen=True)
@@ -364,7 +429,9 @@ COMMANDS: dict[str, type[Command]] = {
     "tune": Tune,
     "evaluate": Evaluate,
     "predict": Predict,
-    "report": RenderReport,
+    "report": MakeReport,
+    "runs": Runs,
+    "show": Show,
     "list": List,
     "describe": Describe,
     "clean": Clean,

@@ -11,14 +11,15 @@ from rich.console import Console
 
 from structpred.cli import assignments
 from structpred.cli.arguments import NUMBERS
-from structpred.cli.commands import Compare, RenderReport
+from structpred.cli.commands import Compare, MakeReport
 from structpred.comparison.across import Across
 from structpred.comparison.estimate import jobs
+from structpred.comparison.from_runs import of_runs
 from structpred.comparison.looks import after_looks, looks_in
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
-from structpred.comparison.runner import compare_panels, costs
+from structpred.comparison.runner import compare_panels, costs, most_seeds
 from structpred.config import components
 from structpred.display import duration, show_table
 from structpred.engine import cluster
@@ -28,8 +29,9 @@ from structpred.files import folder_to_write
 from structpred.forecast import Forecast
 from structpred.imports import called, imported, sources_of
 from structpred.registry import nearest
-from structpred.report.document import Document
-from structpred.report.files import PICTURE, RESULTS, refuse_others, results_in, write_files
+from structpred.report.files import CSV, PICTURE, refuse_others, results_file, results_in, write_files
+from structpred.runs import Run, named
+from structpred.runs.listing import is_run
 from structpred.tuning.tuner import Tuning
 
 MAIN_JOB = "structpred.experiments.five_objectives"
@@ -40,11 +42,14 @@ def run(given: Compare, console: Console) -> None:
     if given.cluster is not None and given.workers is not None:
         raise ConfigError("--cluster has workers of its own, so --workers cannot be given with it; leave one out")
     panels = _panels(given)
+    most = most_seeds(panels, given.until, given.max_seeds)
     for path in (given.root, given.report):
         folder_to_write(path)
-    refuse_others(given.report, *(() if "" in panels else (PICTURE,)))
+    refuse_others(given.report, CSV, *(() if "" in panels else (PICTURE,)))
     if given.dry_run:
         with _executor(given, panels) as executor:
+            if given.until is not None:
+                console.print(f"Seeds are added until all is decided, up to {most} in all; these are the first ones")
             show_plan(given, list(planned(panels, given.root).values()), executor, console)
         return
     looks = looks_in(given.report)
@@ -161,8 +166,6 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
     for label, why in failed.items():
         console.print(f"{label} would fail: {why}", soft_wrap=True, markup=False)
     total = len({run.folder for run in every})
-    if given.until is not None:
-        console.print(f"Seeds are added until all is decided, up to {given.max_seeds} in all; below are the first ones")
     if not todo:
         console.print(f"All {total} runs are finished; only the report is left to write")
         return
@@ -219,18 +222,34 @@ def _arms(made: object, expected: str) -> dict[str, Experiment]:
     raise ConfigError(f"{expected} a dict of names and Experiments, but got {made!r:.80}")
 
 
-def render(given: RenderReport, console: Console) -> None:
-    """Read the results and write every file of the report; the results stay unchanged."""
-    file = given.results / RESULTS if given.results.is_dir() else given.results
-    folder = given.to or Path("reports", file.resolve().parent.name)
+def render(given: MakeReport, console: Console) -> None:
+    """Write every file of the report of some runs, or of stored results, which stay unchanged."""
+    first = given.given[0]
+    alone = len(given.given) == 1 and (results_file(first).is_file() or not is_run(named(first).path))
+    folder = given.to or (Path("reports", results_file(first).resolve().parent.name) if alone else Path("reports/runs"))
     folder_to_write(folder)
-    document = document_of(file)
-    written = write_files(folder, document, file.read_text(encoding="utf-8"))
+    refuse_others(folder, *(() if alone else (CSV,)))
+    if alone:
+        if given.baseline is not None:
+            raise ConfigError("--baseline is of a report of runs; a results.json has one already, so leave it out")
+        file = results_file(first)
+        kept, text = kept_in(file), file.read_text(encoding="utf-8")
+        others = kept.extras(kept.document(), given.figures or ()) if isinstance(kept, Report | PanelsReport) else {}
+        if given.figures and not others:
+            raise ConfigError(
+                f"{file}: --figures is of comparisons, but this report is of something else; leave it out"
+            )
+        written = write_files(folder, kept.document(), text, others)
+    else:
+        looks = looks_in(folder)
+        report = after_looks(of_runs([Run.load(path) for path in given.given], given.baseline), looks)
+        report.show(console)
+        written = report.write(folder, given.figures or ())
     console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)
 
 
-def document_of(file: Path) -> Document:
-    """The document of a report, from its results.
+def kept_in(file: Path) -> Tuning | PanelsReport | Across | Report:
+    """The report in a ``results.json``.
 
     Raises:
         RunError: the file cannot be read, or is not from a report.
@@ -238,9 +257,9 @@ def document_of(file: Path) -> Document:
     """
     tree = results_in(file)
     if "studies" in tree:
-        return Tuning.read(file).document()
+        return Tuning.read(file)
     if "panels" in tree:
-        return PanelsReport.read(file, Experiment).document()
+        return PanelsReport.read(file)
     if "tasks" in tree:
-        return Across.read(file, Experiment).document()
-    return Report.read(file, Experiment).document()
+        return Across.read(file, Experiment)
+    return Report.read(file)

@@ -1,7 +1,6 @@
 """``structpred train``, ``evaluate``, ``predict`` and ``clean``: commands on single runs."""
 
 import contextlib
-import json
 import os
 import stat
 import sys
@@ -24,6 +23,7 @@ from structpred.files import file_to_write, folder_to_write, write_atomically
 from structpred.reading import each_line, read_bytes, read_stream
 from structpred.runs import Run, named, train
 from structpred.runs.folder import Folder
+from structpred.runs.listing import identity_of, read_json
 from structpred.runs.lock import remove, strangers, tidy
 from structpred.sequences import Source
 from structpred.task import Splits, loaded
@@ -234,19 +234,8 @@ def _runs(root: Path) -> list[Folder]:
 
 def _is_run(path: Path) -> bool:
     """True for a folder whose name is a prefix of the identity in its record; no other folder is ever removed."""
-    if path.is_symlink() or not path.is_dir() or len(path.name) != len("0123456789abcdef"):
-        return False
-    record = _json(Folder(path).record)
-    identity = record.get("identity") if isinstance(record, dict) else None
-    return isinstance(identity, str) and len(identity) == 64 and identity.startswith(path.name)
-
-
-def _json(path: Path) -> object:
-    """The JSON in a file; None if it is unreadable or no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    whole = len(path.name) == len("0123456789abcdef") and path.is_dir() and not path.is_symlink()
+    return whole and identity_of(Folder(path)) is not None
 
 
 def _agreed(question: str, console: Console) -> bool:
@@ -278,9 +267,9 @@ def _row(folder: Folder, size: int) -> tuple[str, ...]:
 
 
 def _names(folder: Folder) -> tuple[str, str, str]:
-    experiment = _json(folder.experiment)
+    experiment = read_json(folder.experiment)
     try:
-        found = (experiment["task"]["type"], experiment["objective"]["type"], experiment["seed"])  # type: ignore[index]
+        found = (experiment["task"]["type"], experiment["objective"]["type"], experiment["seed"])
     except (KeyError, TypeError, IndexError):  # damaged, so worth removing
         return "?", "?", "?"
     task, objective, seed = (plain(str(each))[:60] if isinstance(each, str | int) else "?" for each in found)

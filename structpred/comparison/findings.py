@@ -10,8 +10,9 @@ from structpred.comparison.analysis import Contrast, Row, rows, tests
 from structpred.comparison.design import Design, Pair
 from structpred.comparison.equivalents import equivalents
 from structpred.comparison.inspection import Inspection
+from structpred.comparison.kept import leaves_of
 from structpred.comparison.material import Material
-from structpred.config import Config, leaves
+from structpred.config import Config
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
 from structpred.results import Measure, RunResult
@@ -100,7 +101,7 @@ class ComparisonResult:
         A field that an arm's config does not have is the empty text there; seeds are left out. What arms start from
         is told as far as it differs among them, or from what the arm itself does.
         """
-        values = {arm: dict(leaves(config)) for arm, config in self.arms.items()}
+        values = {arm: leaves_of(config) for arm, config in self.arms.items()}
         fields = list(dict.fromkeys(field for arm in values.values() for field in arm if _told(field, values)))
         table = {field: {arm: values[arm].get(field, "") for arm in values} for field in fields}
         return {field: row for field, row in table.items() if len(set(row.values())) > 1}

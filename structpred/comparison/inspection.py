@@ -167,7 +167,7 @@ def of_plan(plan: Plan, examples: Shown) -> Inspection | None:
     outputs: dict[str, list[list[Symbols]]] = {arm: [] for arm in plan.arms}
     try:
         for run in plan.runs:
-            outputs[run.arm].append(run.found().predictions("test"))
+            outputs[run.arm].append(run.found().outputs("test"))
     except RunError:
         return None
     terms = next(iter(plan.arms.values())).task.terms

@@ -4,22 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.console import Console
 
-from structpred.comparison import charts, layout, plots, record
+from structpred.comparison import charts, export, layout, plots, record
 from structpred.comparison.design import Design
+from structpred.comparison.export import Format
 from structpred.comparison.plan import Plan
 from structpred.comparison.report import Report
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.report import terminal
+from structpred.report import notebook, terminal
 from structpred.report.document import Document, Dots, Figure, Section, Sentences, joined
-from structpred.report.files import PICTURE, write_files
+from structpred.report.files import PICTURE, results_file, write_files
 from structpred.results import Measure
-from structpred.text import refuse_unseen
+from structpred.text import file_stems, refuse_unseen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,30 +143,52 @@ class PanelsReport:
         """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""
         terminal.show(self.document(), console or Console())
 
-    def write(self, folder: Path | str) -> tuple[Path, ...]:
-        """Write ``results.json``, ``report.md``, ``report.html`` and ``report.svg`` into ``folder``.
+    def write(self, folder: Path | str, figures: Sequence[Format] = ()) -> tuple[Path, ...]:
+        """Write the files of `Report.write` and ``report.svg``; ``"tex"`` writes a table for each panel."""
+        document = self.document()
+        return write_files(folder, document, record.encode_panels(self.reports), self.extras(document, figures))
 
-        Returns:
-            The paths of the files.
-        """
-        return write_files(folder, self.document(), record.encode_panels(self.reports))
+    def extras(self, document: Document, figures: Sequence[Format] = ()) -> dict[str, str | bytes]:
+        """As of `Report.extras`."""
+        tables = {
+            f"report_{stem}.tex": self.reports[name].to_latex() for name, stem in file_stems([*self.reports]).items()
+        }
+        return export.extras(document, self.rows(), tables, figures)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of all panels, as of `Report.rows`, with the panel's name first."""
+        return [{"panel": name, **row} for name, report in self.reports.items() for row in report.rows()]
+
+    def to_frame(self) -> Any:
+        """As of `Report.to_frame`."""
+        return export.frame(self.rows())
+
+    def to_csv(self) -> str:
+        """As of `Report.to_csv`."""
+        return export.as_csv(self.rows())
+
+    def _repr_html_(self) -> str:
+        return notebook.fragment(self.document())
 
     @classmethod
     def read(
-        cls, file: Path | str, kind: type[Config], metrics: Mapping[str, tuple[Measure, ...]] | None = None
+        cls,
+        file: Path | str,
+        kind: type[Config] | None = None,
+        metrics: Mapping[str, tuple[Measure, ...]] | None = None,
     ) -> "PanelsReport":
         """The report whose `write` left ``file``.
 
         Args:
-            file: the ``results.json``.
-            kind: the class of the arms' configs, `Experiment` as a rule.
+            file: the ``results.json``, or the folder that holds it.
+            kind: the class of the arms' configs; as of `Report.read` by default.
             metrics: those of each panel's task, by the panel's name; as the file describes them by default.
 
         Raises:
             RunError: the file cannot be read, is no report of these panels, or has other metrics.
-            ConfigError: an arm cannot be made by this version of the code.
+            ConfigError: an arm is not of the given kind.
         """
-        kept = record.decode_panels(Path(file), kind, metrics)
+        kept = record.decode_panels(results_file(file), kind, metrics)
         return cls({name: Report.of(findings) for name, findings in kept.items()})
 
 

@@ -196,7 +196,7 @@ def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str |
         if replace(arms[one], seed=0) == replace(arms[other], seed=0):
             raise ConfigError(f"the arms {one!r} and {other!r} are the same experiment; leave one out or change it")
     for other in arms:
-        _check_shared(first, arms[first], other, arms[other])
+        check_shared(first, arms[first], other, arms[other])
 
 
 def _check_kinds(arms: Mapping[str, Experiment], baseline: str | None) -> None:
@@ -224,7 +224,7 @@ def _listed(seeds: object) -> tuple[int, ...]:
     return tuple(coerce(seed, int, "a seed") for seed in seeds)  # type: ignore[misc]  # `coerce` makes them so
 
 
-def _check_shared(first: str, one: Experiment, other: str, another: Experiment) -> None:
+def check_shared(first: str, one: Experiment, other: str, another: Experiment) -> None:
     """Refuse arms of different tasks or budgets: what an arm starts from counts as trained."""
     if one.metrics != another.metrics:
         raise ConfigError(

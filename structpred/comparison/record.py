@@ -7,14 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from structpred import config
 from structpred.comparison.analysis import Contrast
 from structpred.comparison.design import Design
 from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.inspection import Inspection
+from structpred.comparison.kept import KeptArm, tree_of
 from structpred.comparison.material import Material
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
+from structpred.experiment import Experiment
 from structpred.provenance import environment
 from structpred.report.files import FORMAT, results_in, written
 from structpred.results import Epoch, KeptMeasure, Measure, RunResult
@@ -40,7 +41,7 @@ def _tree(report: ComparisonResult) -> dict[str, object]:
         "design": asdict(report.design),
         "seeds": list(report.seeds),
         "metrics": [_metric(metric) for metric in report.metrics],
-        "arms": {arm: config.encode(each) for arm, each in report.arms.items()},
+        "arms": {arm: tree_of(each) for arm, each in report.arms.items()},
         "runs": {arm: [asdict(run) for run in report.results[arm]] for arm in report.arms},
         "tests": {metric.name: _tests(report, metric) for metric in report.metrics},
         **({"pairs": {metric.name: _pairs(report, metric) for metric in report.metrics}} if every_pair else {}),
@@ -77,13 +78,13 @@ def _test(reference: str, contrast: Contrast) -> dict[str, object]:
     return {"reference": reference, **asdict(contrast)}
 
 
-def decode(file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None) -> ComparisonResult:
+def decode(file: Path, kind: type[Config] | None, metrics: tuple[Measure, ...] | None = None) -> ComparisonResult:
     """What `encode` wrote into ``file``; see `Report.read`."""
     return readable(file, lambda tree: findings(tree, file, kind, metrics))
 
 
 def decode_panels(
-    file: Path, kind: type[Config], metrics: Mapping[str, tuple[Measure, ...]] | None = None
+    file: Path, kind: type[Config] | None, metrics: Mapping[str, tuple[Measure, ...]] | None = None
 ) -> dict[str, ComparisonResult]:
     """What `encode_panels` wrote into ``file``; see `PanelsReport.read`."""
 
@@ -108,14 +109,14 @@ def readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
 
 
 def findings(
-    tree: dict[str, Any], file: Path, kind: type[Config], metrics: tuple[Measure, ...] | None = None
+    tree: dict[str, Any], file: Path, kind: type[Config] | None, metrics: tuple[Measure, ...] | None = None
 ) -> ComparisonResult:
     """One comparison of a file, from its part of the tree; see `Report.read`."""
     kept = tuple(KeptMeasure(**metric) for metric in tree["metrics"])
     names = [metric.name for metric in kept]
     if metrics is not None and names != [metric.name for metric in metrics]:
         raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
-    arms = {arm: kind.from_json(json.dumps(node)) for arm, node in tree["arms"].items()}
+    arms = _arms(tree["arms"], kind)
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
     design = _design(tree.get("design", {}))  # a report that has none was made when seeds were taken to be fixed
     examples = {(node["arm"], node["reference"]): _examples(node) for node in tree.get("over_examples", ())}
@@ -124,6 +125,17 @@ def findings(
     return ComparisonResult(
         arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples, inspection, material
     )
+
+
+def _arms(nodes: dict[str, Any], kind: type[Config] | None) -> dict[str, Config]:
+    """The configs of all arms; without a kind Experiments, or kept ones where one of them cannot be made here."""
+    texts = {arm: json.dumps(node, ensure_ascii=False) for arm, node in nodes.items()}
+    try:
+        return {arm: (kind or Experiment).from_json(text) for arm, text in texts.items()}
+    except StructpredError:
+        if kind is not None:
+            raise
+        return {arm: KeptArm(text=text) for arm, text in texts.items()}
 
 
 def _examples(node: dict[str, Any]) -> ExamplesTest:

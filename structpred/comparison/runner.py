@@ -21,7 +21,7 @@ from structpred.comparison.report import Report
 from structpred.config import Count, coerce
 from structpred.display import Overview, duration, scores
 from structpred.engine import Engine, Handle, open_engine
-from structpred.errors import RunError
+from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.forecast import Cost, Forecast
 from structpred.results import RunResult
@@ -39,7 +39,7 @@ def compare(
     baseline: str | None = None,
     design: Design = DEFAULT,
     until: Until = None,
-    max_seeds: int = MAX_SEEDS,
+    max_seeds: int | None = None,
     root: str | Path = "runs",
     workers: int | None = None,
     device: str = "auto",
@@ -61,7 +61,7 @@ def compare(
         design: how it is decided: margins of equivalence, all pairs, or baselines of groups.
         until: ``"decided"`` adds seeds one at a time until every pair has a verdict on the first metric; the
             anytime-valid test then carries it.
-        max_seeds: at how many seeds in all that ends at the latest.
+        max_seeds: at how many seeds in all that ends at the latest; `MAX_SEEDS` by default.
         root: the folder of run folders.
         workers: processes; one a processor by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -84,7 +84,7 @@ def compare_panels(
     panels: Mapping[str, Panel],
     *,
     until: Until = None,
-    max_seeds: int = MAX_SEEDS,
+    max_seeds: int | None = None,
     root: str | Path = "runs",
     workers: int | None = None,
     device: str = "auto",
@@ -97,7 +97,7 @@ def compare_panels(
     Args:
         panels: the comparisons by name.
         until: as in `compare`, like the others; each panel gets seeds until it is decided.
-        max_seeds: seeds of a panel at most.
+        max_seeds: the most seeds of a panel.
         root: the folder of run folders.
         workers: processes.
         device: where to train.
@@ -117,13 +117,18 @@ def compare_panels(
 
 @dataclass(frozen=True)
 class _Where:
-    """Where runs are trained and shown, and which examples the report holds; see `compare`."""
+    """Where runs are trained and shown, and which examples the report holds; see `compare`.
+
+    Attributes:
+        quiet: do not say how many runs are found, as for each seed that is added.
+    """
 
     workers: int | None
     device: str
     executor: Executor | None
     console: Console | None
     examples: Shown
+    quiet: bool = False
 
     @property
     def shown(self) -> Console:
@@ -132,22 +137,22 @@ class _Where:
 
 
 def _compared(
-    panels: Mapping[str, Panel], root: Path, until: Until, max_seeds: int, where: _Where
+    panels: Mapping[str, Panel], root: Path, until: Until, max_seeds: int | None, where: _Where
 ) -> dict[str, Report]:
     coerce(where.workers, Count | None, "workers")
     coerce(until, Until, "until")
-    coerce(max_seeds, Count, "max_seeds")
     coerce(where.examples, Shown, "examples")
+    most = most_seeds(panels, until, max_seeds)
     if until is not None:
         panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
     plans = _trained(panels, root, where)
     reports = {name: _reported(plan) for name, plan in plans.items()}
-    while until is not None and (undecided := [name for name, report in reports.items() if _open(report, max_seeds)]):
+    while until is not None and (undecided := [name for name, report in reports.items() if _open(report, most)]):
         for name in undecided:
             seed = max(reports[name].seeds) + 1
             where.shown.print(_what_is_open(name, reports[name], seed), markup=False, soft_wrap=True)
             panels = {**panels, name: replace(panels[name], seeds=(*reports[name].seeds, seed))}
-        plans = _trained(panels, root, where)
+        plans = _trained(panels, root, replace(where, quiet=True))
         reports |= {name: _reported(plans[name]) for name in undecided}
     return {name: _completed(report, plans[name], where.examples) for name, report in reports.items()}
 
@@ -160,6 +165,25 @@ def _completed(report: Report, plan: Plan, examples: Shown) -> Report:
         inspection=inspection.of_plan(plan, examples),
         material=material.of_plan(plan),
     )
+
+
+def most_seeds(panels: Mapping[str, Panel], until: Until, max_seeds: int | None) -> int:
+    """The most seeds that a panel gets.
+
+    Raises:
+        ConfigError: seeds are not added, or there are more of them from the start.
+    """
+    coerce(max_seeds, Count | None, "max_seeds")
+    if max_seeds is not None and until is None:
+        raise ConfigError(f"max_seeds is a limit for seeds that are added, but got {max_seeds} without until='decided'")
+    most = MAX_SEEDS if max_seeds is None else max_seeds
+    for panel in panels.values():
+        if until is not None and len(panel.seeds) > most:
+            raise ConfigError(
+                f"max_seeds must be at least the number of seeds to start with, {len(panel.seeds)}, but got {most}; "
+                "raise it, or start with fewer seeds"
+            )
+    return most
 
 
 def _what_is_open(name: str, report: Report, seed: int) -> str:
@@ -178,6 +202,10 @@ def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str
     """The plan of every panel, with all its runs trained or found."""
     plans = planned(panels, root)
     todo = unfinished(list(plans.values()))
+    if not where.quiet:
+        every = {run.folder for plan in plans.values() for run in (*plan.runs, *todo)}
+        runs = "1 run is" if len(every) == 1 else f"{len(every)} runs are"
+        where.shown.print(f"{len(every) - len(todo)} of {runs} finished already, {len(todo)} to train", soft_wrap=True)
     if todo:
         for plan in plans.values():
             first = next(iter(plan.arms.values()))

@@ -25,10 +25,10 @@ from structpred.sequences import Sequences
 class Autoregressive:
     """A decoder bound to one encoded batch of inputs; the input is encoded once however many outputs are scored.
 
-    Dropout masks belong to the decoder it holds, so that an output is scored under the mask it was drawn with.
-    The end of sequence is the last of the V + 1 next symbols and is part of every probability. A sequence that was
-    cut (``ended`` False) has the probability of its prefix, so that the draws of `sample` are exact draws from the
-    strings up to the length limit and the prefixes just beyond it.
+    The decoder holds the dropout masks, so an output is scored under the same mask that it was sampled with. The end of
+    sequence is the last of the V + 1 next symbols and is part of every probability. A sequence that was cut (``ended``
+    False) has the probability of its prefix, so `sample` draws exactly from the strings up to the length limit and the
+    prefixes just beyond it.
 
     Args:
         decoder: next-symbol scores, see `structpred.distributions.search.Decoder`.
@@ -52,12 +52,12 @@ class Autoregressive:
         """log p(y_t | history_<t, x) of each label of ``outputs``, then of the end; 0 beyond it.
 
         Raises:
-            ConfigError: the histories are of another shape than the outputs.
+            ConfigError: the histories do not have the shape of the outputs.
         """
         if history.labels.shape != outputs.labels.shape:
             raise ConfigError(
                 f"a history must have the shape of its outputs, {tuple(outputs.labels.shape)}, but got "
-                f"{tuple(history.labels.shape)}; give one symbol of history to every symbol"
+                f"{tuple(history.labels.shape)}; give one history symbol per output symbol"
             )
         targets, mask = self._targets(outputs)
         positions = _positions(mask, outputs)
@@ -79,11 +79,11 @@ class Autoregressive:
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` independent draws; those that go beyond the limit are cut and say so."""
+        """``[batch, k, time]`` independent samples; those beyond the length limit are cut and marked as not ended."""
         return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` independent draws that begin with their prefix; see `search.continuations`."""
+        """``[batch, k, time]`` independent samples that begin with their prefix; see `search.continuations`."""
         return continuations(self.decoder, prefixes, k, generator)
 
     def mixed_history(
@@ -92,7 +92,7 @@ class Autoregressive:
         own: Bool[Tensor, "batch candidates time"],
         generator: torch.Generator | None = None,
     ) -> Sequences:
-        """The targets, with symbols of the model's own where ``own``; see `search.mixed_history`."""
+        """The targets, with the model's own symbols where ``own`` is True; see `search.mixed_history`."""
         return mixed_history(self.decoder, targets, own, generator)
 
     def greedy(self) -> Sequences:
@@ -100,14 +100,14 @@ class Autoregressive:
         return greedy_search(self.decoder)
 
     def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:
-        """The ``width`` best outputs a beam of that width finds; see `beam_search`."""
+        """The ``width`` best outputs found by a beam of that width; see `beam_search`."""
         return beam_search(self.decoder, width, length_penalty=length_penalty)
 
     def decode(self, decoding: Decoding) -> Sequences:
         """``[batch, time]``: the best output of a greedy or beam search.
 
         Raises:
-            ConfigError: the rule needs marginals, which have no closed form here.
+            ConfigError: the rule needs marginals, which have no closed form for this distribution.
         """
         if decoding.rule != "argmax":
             raise ConfigError(
@@ -120,7 +120,7 @@ class Autoregressive:
         return Sequences(best.labels[:, 0], best.lengths[:, 0])
 
     def n_best(self, k: int) -> Ranked:
-        """The ``k`` best outputs that a beam of width ``k`` finds, by log-probability."""
+        """The ``k`` best outputs found by a beam of width ``k``, by log-probability."""
         return self.beam(k)
 
     def _targets(
@@ -138,5 +138,5 @@ def _positions(mask: Bool[Tensor, "batch candidates steps"], outputs: Sequences)
     """Indices where the mask is True, without synchronising if their number is known."""
     if outputs.total is None or outputs.ended is not None:
         return mask.flatten().nonzero().squeeze(1)
-    every = outputs.total + outputs.lengths.numel()  # and an end each
+    every = outputs.total + outputs.lengths.numel()  # plus one end each
     return torch.nonzero_static(mask.flatten(), size=every).squeeze(1)

@@ -1,19 +1,19 @@
 """log Z of a linear chain and its gradient on CUDA, each as one Triton kernel.
 
-A recursion over time launches several kernels for every position, and on a GPU a step of training costs what the
-launches cost. Here a program takes one output from its first position to its last: ``[labels, labels]`` scores stay in
-registers, and nothing is padded, packed or decided on the host, so that the device is never waited for.
+A recursion over time launches several kernels per position, and on a GPU these launches dominate the cost of a training
+step. Here one program processes one output from its first position to its last. The ``[labels, labels]`` scores stay in
+registers, and nothing is padded, packed or decided on the host, so the host never waits for the device.
 
-With u the scores of labels and T those of pairs, and messages shifted to have a maximum of 0 at every position:
+With label scores u, transition scores T, and messages shifted to have a maximum of 0 at every position:
 
-    a_t(j) = u_t(j) + ln Σ_i exp(a_t−1(i) + T_ij)       log Z = ln Σ_j exp(a_n(j)) + all that was shifted, in float64
+    a_t(j) = u_t(j) + ln Σ_i exp(a_t−1(i) + T_ij)       log Z = ln Σ_j exp(a_n(j)) + all shifts, in float64
     b_t−1(i) = ln Σ_j exp(T_ij + u_t(j) + b_t(j))       p_t = softmax(a_t + b_t)
     P_t(i, j) = p_t−1(i) exp(T_ij + u_t(j) + b_t(j) − b_t−1(i))
 
-Logarithms make any range of transitions exact, forbidden ones included, at the price of one exponential per pair. Where
-the range is what `structpred.distributions.scaled_messages` allows in float32, exp(T) is taken once instead.
-This module imports Triton, which PyTorch brings along on a machine with a GPU; `structpred.distributions.fused_chain`
-says when it may be imported.
+In log space any range of transitions is exact, including forbidden ones, at the price of one exponential per pair. If
+the range is within the float32 limit of `structpred.distributions.scaled_messages`, exp(T) is computed once instead.
+This module imports Triton, which comes with PyTorch on a machine with a GPU; `structpred.distributions.fused_chain`
+decides whether it can be imported.
 """
 
 import inspect
@@ -31,7 +31,7 @@ from structpred.distributions.scaled_messages import widest
 LOWEST = tl.constexpr(IMPOSSIBLE)
 WIDEST = tl.constexpr(widest(torch.float32))
 PROGRAMS = 1056
-"""At most so many programs, eight for each multiprocessor of an H100; each adds up its own pair marginals."""
+"""Maximum number of programs: eight per multiprocessor of an H100. Each sums its own pair marginals."""
 
 
 def forward(unary: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,8 +43,8 @@ def forward(unary: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tensor
         lengths: ``[batch]``.
 
     Returns:
-        log Z, ``[batch]``, in float64: 0 for an empty output, −inf where every output is forbidden, NaN for a length
-        beyond ``time``; and a, ``[batch, time, labels]``, which means nothing beyond a length.
+        log Z, ``[batch]``, in float64: 0 for an empty output, −inf if every output is forbidden, NaN for a length
+        beyond ``time``; and a, ``[batch, time, labels]``, whose values beyond a length are arbitrary.
     """
     batch, time, labels = unary.shape
     log_z = torch.empty(batch, dtype=torch.float64, device=unary.device)
@@ -64,8 +64,8 @@ def backward(
 
     Args:
         unary: as in `forward`.
-        transitions: likewise.
-        lengths: likewise.
+        transitions: as in `forward`.
+        lengths: as in `forward`.
         alpha: the messages that `forward` returned.
         weights: w, ``[batch]``, float32.
 
@@ -79,7 +79,7 @@ def backward(
     programs = min(batch, PROGRAMS)
     pairs = torch.empty(programs, labels, labels, device=unary.device)
     width = triton.next_power_of_2(max(labels, 2))
-    # the other way round, [to, from], because sums along the first axis of a table are the faster ones
+    # transposed to [to, from], because sums along the first axis of a table are faster
     transposed = transitions.t().contiguous()
     _backward[(programs,)](
         unary, transposed, lengths, alpha, weights, marginals, pairs, batch, time, labels,
@@ -89,13 +89,13 @@ def backward(
 
 
 def _kernel(function: Callable[..., Any]) -> Any:
-    """Compiled by Triton, which needs the function itself where a type checker at run time has wrapped it."""
+    """Compile with Triton, which needs the original function if a run-time type checker has wrapped it."""
     return triton.jit(inspect.unwrap(function))
 
 
 @_kernel
 def _scores(unary, row, labels, WIDTH: tl.constexpr):
-    """u_t less its maximum, and the maximum."""
+    """u_t minus its maximum, and the maximum."""
     label = tl.arange(0, WIDTH)
     u = tl.load(unary + row + label, mask=label < labels, other=LOWEST)
     u = tl.where(u == float("-inf"), LOWEST, u)
@@ -105,7 +105,7 @@ def _scores(unary, row, labels, WIDTH: tl.constexpr):
 
 @_kernel
 def _table(transitions, labels, WIDTH: tl.constexpr):
-    """exp(T − c), c and True, or T, 0 and False where T is too wide for that; 0 or impossible beyond the labels."""
+    """exp(T − c), c and True, or T, 0 and False if the range of T is too wide; 0 or impossible beyond the labels."""
     label = tl.arange(0, WIDTH)
     inside = (label < labels)[:, None] & (label < labels)[None, :]
     pairs = tl.load(transitions + label[:, None] * labels + label[None, :], mask=inside, other=LOWEST)
@@ -190,7 +190,7 @@ def _backward(
 
 @_kernel
 def _log(masses):
-    """ln, finite at the 0 of what is beyond the labels."""
+    """ln, finite at 0, which occurs beyond the labels."""
     return tl.log(tl.where(masses == 0, 1e-37, masses))
 
 

@@ -1,4 +1,4 @@
-"""The best outputs of a linear chain (Viterbi 1967), the k best, and draws. Without gradient."""
+"""Viterbi search (Viterbi 1967), k-best search and sampling for a linear chain, without gradient."""
 
 from itertools import pairwise
 
@@ -16,16 +16,16 @@ def viterbi(
 ) -> Int[Tensor, "batch time"]:
     """The most probable output, 0 in the padding.
 
-    v_t(j) = u_t(j) + max_i v_t−1(i) + T_ij, less its maximum, so that rounding does not grow with length. Which label
-    the maximum came from is looked up on the way back, for the one label that is on the best path.
+    v_t(j) = u_t(j) + max_i v_t−1(i) + T_ij, minus its maximum, so that rounding does not grow with length. The label
+    that attained the maximum is recomputed during backtracking, only for the label on the best path.
     """
     best = packing.pack(unary)
     lowest = torch.finfo(best.dtype).min
     labels = len(transitions)
     room = best.new_empty(labels * packing.firsts * labels)
     for before, now in pairwise(packing.steps(best)):
-        before.sub_(before.amax(1, keepdim=True).clamp_(min=lowest))  # all may be −inf
-        # [from, rows, to]: a maximum over the first dimension is ten times faster than over another
+        before.sub_(before.amax(1, keepdim=True).clamp_(min=lowest))  # all scores may be −inf
+        # [from, rows, to]: a maximum over the first dimension is ten times faster than over the others
         reached = room[: labels * now.numel()].view(labels, *now.shape)
         torch.add(before[: len(now)].t().unsqueeze(2), transitions.unsqueeze(1), out=reached)
         now.add_(reached.amax(0))
@@ -49,12 +49,12 @@ def sample(
     packing: Packing,
     generator: torch.Generator | None,
 ) -> Int[Tensor, "batch candidates time"]:
-    """``k`` exact draws: the last label from α, and each one before it given its successor, by α_t(i) exp T_ij.
+    """``k`` exact samples: the last label from α, then each earlier one given its successor, by α_t(i) exp T_ij.
 
     Args:
         log_alpha: ln α_t(j), each row up to a constant.
         transitions: T.
-        k: draws per example.
+        k: samples per example.
         packing: the layout of the rows.
         generator: source of randomness.
     """
@@ -74,12 +74,12 @@ def k_best(
     k: int,
     packing: Packing,
 ) -> tuple[Int[Tensor, "batch candidates time"], Float[Tensor, "batch candidates"]]:
-    """The ``k`` best outputs and their scores, exactly; −inf and labels 0 where there are fewer.
+    """The ``k`` best outputs and their scores, exactly; −inf and labels 0 if there are fewer.
 
-    Viterbi with the k best beginnings for each label instead of one. A beginning's place is label · k + its rank.
+    Viterbi with the k best prefixes per label instead of one. A prefix's index is label · k + its rank.
     """
-    best: list[Tensor] = []  # per step the scores of [rows, labels, k] beginnings
-    parents: list[Tensor] = []  # per later step the place each one continues
+    best: list[Tensor] = []  # per step, the scores of [rows, labels, k] prefixes
+    parents: list[Tensor] = []  # per later step, the index of the prefix that each one extends
     into = transitions.t().unsqueeze(2)
     for now in packing.steps(packing.pack(unary)):
         tops = now.unsqueeze(2)
@@ -94,7 +94,7 @@ def k_best(
 def _trace_all(
     best: list[Tensor], parents: list[Tensor], k: int, packing: Packing
 ) -> tuple[Int[Tensor, "batch candidates time"], Float[Tensor, "batch candidates"]]:
-    """Follow every path from its place at the last step to the first."""
+    """Follow every path from its index at the last step back to the first."""
     path = torch.zeros(len(packing.positions), k, dtype=torch.long, device=packing.positions.device)
     scores = torch.full((packing.shape[0], k), -torch.inf, dtype=torch.float64, device=path.device)
     scores[:, :1] = 0.0  # the empty output

@@ -17,19 +17,20 @@ from structpred.distributions.layout import (
     without_autocast,
 )
 from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, Steps, refuse_others
+from structpred.errors import ConfigError
 from structpred.sequences import Sequences
 
 
 @dataclass(frozen=True)
 class Factorised:
-    """p(y|x) = Π_t p_t(y_t) with p_t = softmax(s_t), over outputs exactly as long as the input says.
+    """p(y|x) = Π_t p_t(y_t) with p_t = softmax(s_t), over outputs of exactly the length that the input determines.
 
-    Cells at and beyond a length mean nothing: they may hold anything, NaN included. Labels are forbidden by scores of
-    −inf, as long as every position keeps one.
+    Scores beyond a length are ignored and may be anything, including NaN. A score of −inf forbids a label, but every
+    position needs at least one allowed label.
 
     Attributes:
         scores: s, ``[batch, time, labels]``, normalised or not; half precision is computed in float32.
-        lengths: labels of each output, ``[batch]``.
+        lengths: number of labels in each output, ``[batch]``.
     """
 
     fixed_length: ClassVar[bool] = True
@@ -46,9 +47,9 @@ class Factorised:
         """True at positions that count."""
         return inside(self.lengths, self.scores.shape[1])
 
-    @property  # not cached: a verb without gradient may come first
+    @property  # not cached: a verb without gradient may be called first
     def log_probs(self) -> Float[Tensor, "batch time labels"]:
-        """ln p_t(v), 0 beyond each length, so that nothing there can reach a result or a gradient."""
+        """ln p_t(v); 0 beyond each length, so that nothing there affects a result or a gradient."""
         return torch.where(self.mask().unsqueeze(-1), self._inside().log_softmax(-1), 0.0)
 
     def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -73,7 +74,7 @@ class Factorised:
         return torch.where(same, chosen_scores(self.log_probs, labels), -torch.inf)
 
     def steps(self, outputs: Sequences) -> Steps:
-        """The same distributions for every candidate: a label's probability has no history here."""
+        """The same distributions for every candidate: a label's probability does not depend on a history."""
         batch, time, symbols = self.scores.shape
         labels = padded_labels(outputs, self.lengths, time)
         shape = (batch, labels.shape[1], time, symbols)
@@ -82,11 +83,11 @@ class Factorised:
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` exact draws, by inverting each position's cumulative distribution."""
+        """``[batch, k, time]`` exact samples, by inverting each position's cumulative distribution."""
         cumulative = self.log_probs.double().exp().cumsum(-1)
         batch, time, labels = cumulative.shape
         uniform = torch.rand(batch, time, k, generator=generator, device=cumulative.device, dtype=torch.float64)
-        # `right` passes over labels of probability 0; rounding may push the product up to the total itself
+        # `right` skips labels of probability 0; rounding may push the product up to the total itself
         drawn = torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True).clamp(max=labels - 1)
         drawn = torch.where(self.mask().unsqueeze(-1), drawn, 0).transpose(1, 2).contiguous()
         return Sequences(drawn, self.lengths.unsqueeze(1).repeat(1, k))
@@ -106,13 +107,13 @@ class Factorised:
 
     @torch.no_grad()
     def n_best(self, k: int) -> Ranked:
-        """The ``k`` most probable outputs, exactly: at each position the best extensions of the best beginnings."""
+        """The ``k`` most probable outputs, exactly: at each position, the best extensions of the best prefixes."""
         batch, time, labels = self.scores.shape
         best = torch.full((batch, k), -torch.inf, dtype=torch.float64, device=self.scores.device)
         best[:, :1] = 0.0
         outputs = torch.zeros(batch, k, time, dtype=torch.long, device=best.device)
         for t in range(time):
-            extended = best.unsqueeze(2) + self.log_probs[:, t].double().unsqueeze(1)  # [batch, beginnings, labels]
+            extended = best.unsqueeze(2) + self.log_probs[:, t].double().unsqueeze(1)  # [batch, prefixes, labels]
             values, places = extended.flatten(1).topk(k, dim=1)
             grown = outputs.gather(1, (places // labels).unsqueeze(2).expand(-1, -1, time))
             grown[:, :, t] = places % labels
@@ -136,7 +137,7 @@ class Factorised:
         """H(q, p) = −E_q[Σ_t ln p_t(y_t)], in nats: exact for any q of the same lengths.
 
         Raises:
-            ConfigError: q's lengths or labels are not those of this distribution.
+            ConfigError: q's lengths or labels differ from those of this distribution.
         """
         return -q.expected_score(LocalScores(self.log_probs, self.lengths))
 
@@ -144,11 +145,27 @@ class Factorised:
         """Σ_t ⟨p_t, u_t⟩ + Σ_t p_tᵀ T p_t+1: positions are independent.
 
         Raises:
-            ConfigError: lengths or labels are not those of this distribution.
+            ConfigError: lengths or labels differ from those of this distribution.
         """
         refuse_others(scores, self.lengths, self.num_labels)
         possible = ~self.scores.detach().isneginf() & self.mask().unsqueeze(-1)
         return expected_under(self.marginals(), possible, scores)
+
+    def log_overlap(self, scores: LocalScores, alpha: float) -> Float[Tensor, " batch"]:
+        """Σ_t ln Σ_v p_t(v)^α exp((1 − α) u_t(v)), in nats.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution, or the scores have transitions.
+        """
+        refuse_others(scores, self.lengths, self.num_labels)
+        if scores.transitions is not None:
+            raise ConfigError(
+                "Factorised.log_overlap needs scores of single positions, but these have transitions; ask a "
+                "LinearChain with transitions of 0 instead"
+            )
+        mine = self.log_probs
+        mixed = alpha * mine.double() + (1 - alpha) * pad_or_trim(scores.unary, mine.shape[1]).double()
+        return Factorised(mixed, self.lengths).log_partition().to(mine.dtype)
 
     def _inside(self) -> Float[Tensor, "batch time labels"]:
         return at_least_float(torch.where(self.mask().unsqueeze(-1), self.scores, 0.0))
@@ -159,11 +176,12 @@ def expected_under(
 ) -> Float[Tensor, " batch"]:
     """Σ_t ⟨q_t, u_t⟩ + Σ_t q_tᵀ T q_t+1 for independent positions, with 0 · (−inf) = 0.
 
-    It is −inf where q can give what the scores forbid; its gradient is then that of the finite terms.
+    It is −inf if q gives positive probability to something the scores forbid; its gradient is then that of the finite
+    terms.
 
     Args:
-        marginals: q_t(v), 0 beyond each length; may be wider or narrower than the scores by padding.
-        possible: where q_t(v) > 0, a number too small to be written included; False beyond each length.
+        marginals: q_t(v), 0 beyond each length; may be padded to another length than the scores.
+        possible: where q_t(v) > 0, even if it underflows to 0; False beyond each length.
         scores: u and T.
     """
     time = min(marginals.shape[1], scores.unary.shape[1])

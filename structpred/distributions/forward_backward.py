@@ -1,7 +1,7 @@
 """log Z of a linear chain, its marginals and expectations, as autograd functions with gradients in closed form.
 
-log Z is twice differentiable, its gradient (the marginals) and expectations of scores once. Nothing is recorded
-operation by operation: a gradient costs one backward recursion, the gradient of that two more.
+log Z is twice differentiable; its gradient (the marginals) and expectations of scores are differentiable once. Autograd
+does not record single operations: a gradient costs one backward recursion, and the gradient of that two more.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ Gradients = tuple[Tensor | None, ...]
 
 @dataclass(frozen=True)
 class ScaledMessages:
-    """A chain whose transitions are within `scaled_messages.widest` of each other.
+    """A chain whose transitions span at most `scaled_messages.widest`.
 
     Attributes:
         unary: u, ``[batch, time, labels]``, float32 or float64.
-        transitions: T, of the same type.
+        transitions: T, of the same dtype.
         packing: the layout of the batch.
     """
 
@@ -53,7 +53,7 @@ class ScaledMessages:
         return result
 
     def log_alpha(self) -> Float[Tensor, "rows labels"]:
-        """ln of the weight of all beginnings that end in a label, packed, each row up to a constant."""
+        """ln of the total weight of all prefixes that end in a label, packed, each row up to a constant."""
         return scaled.forward(self.unary, self.transitions, self.packing).alpha.log()
 
 
@@ -63,7 +63,7 @@ def _apply(function: type[torch.autograd.Function], *arguments: object) -> Any:
 
 
 class _LogPartition(torch.autograd.Function):
-    """log Z; its gradient is `_Expectations`, recomputed from the start only where it is to be differentiated again."""
+    """log Z. Its gradient is recomputed as `_Expectations` only if that is to be differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, unary: Tensor, transitions: Tensor, packing: Packing) -> Tensor:
@@ -112,7 +112,7 @@ class _Expectations(torch.autograd.Function):
 
 
 class _ExpectedScore(torch.autograd.Function):
-    """E[v, S], linear in the scores: its gradient is the expectations to them, and the tangent to the chain."""
+    """E[v, S], linear in the scores v and S. Its gradient: the marginals for these, the tangent for the chain."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""log Z of a linear chain on CUDA in two kernels: when they can be used, and what autograd sees of them."""
+"""log Z of a linear chain on CUDA in two kernels: when they can be used, and their autograd function."""
 
 from collections.abc import Callable
 from functools import cache
@@ -15,11 +15,11 @@ from structpred.distributions.log_space import LogMessages
 Messages = ScaledMessages | LogMessages
 
 LABELS = 128
-"""The most labels whose table of pairs fits into the registers of one program."""
+"""Maximum number of labels whose transition table fits into the registers of one program."""
 
 
 def fits(unary: Float[Tensor, "batch time labels"], transitions: Float[Tensor, "labels labels"]) -> bool:
-    """Whether the kernels compute this chain: float32 on CUDA, of at most `LABELS` labels, and Triton is installed."""
+    """Whether the kernels support this chain: float32 on CUDA, at most `LABELS` labels, and Triton is installed."""
     return (
         unary.is_cuda
         and unary.dtype == transitions.dtype == torch.float32
@@ -31,7 +31,7 @@ def fits(unary: Float[Tensor, "batch time labels"], transitions: Float[Tensor, "
 
 @cache
 def installed() -> bool:
-    """Whether Triton is there, as it is with PyTorch for CUDA on Linux."""
+    """Whether Triton is installed, as it is with PyTorch for CUDA on Linux."""
     return find_spec("triton") is not None
 
 
@@ -46,8 +46,10 @@ def log_partition(
     Args:
         unary: u.
         transitions: T, of any range; −inf forbids.
-        lengths: of each output. One beyond the positions there are cannot be refused without waiting: its log Z is NaN.
-        otherwise: makes messages of u and T, which are differentiated instead where the gradient is (``create_graph``).
+        lengths: the length of each output. A length beyond the padded time cannot be refused without waiting; its log Z
+            is NaN.
+        otherwise: computes messages from u and T, which are used if the gradient itself is differentiated
+            (``create_graph``).
     """
     apply: Callable[..., Tensor] = _LogPartition.apply
     return apply(unary, transitions, lengths, otherwise)

@@ -1,4 +1,4 @@
-"""Batches of outputs whose lengths the input decides: padded, and packed time step by time step."""
+"""Batches of outputs whose lengths the input decides, padded or packed by time step."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ def inside(lengths: Int[Tensor, "*batch"], time: int) -> Bool[Tensor, "*batch ti
 
 
 def pad_or_trim(values: Float[Tensor, "batch given labels"], time: int) -> Float[Tensor, "batch time labels"]:
-    """Padded with zeros or cut to ``time`` positions."""
+    """The table, padded with zeros or cut to ``time`` positions."""
     return pad(values, (0, 0, 0, max(0, time - values.shape[1])))[:, :time]
 
 
 def padded_labels(
     outputs: Sequences, lengths: Int[Tensor, " batch"], time: int
 ) -> Int[Tensor, "batch candidates time"]:
-    """The labels of each candidate at the ``time`` positions there are; 0 where either of the two ends before.
+    """The labels of each candidate at ``time`` positions; 0 beyond the end of either.
 
-    What stands beyond a length is never read: it may hold anything, −100 included.
+    Values beyond a length are never read and may be anything, including −100.
     """
     labels = pad(outputs.labels, (0, max(0, time - outputs.labels.shape[-1])))[..., :time]
     return torch.where(inside(outputs.lengths.minimum(lengths.unsqueeze(1)), time), labels, 0)
@@ -36,30 +36,30 @@ def padded_labels(
 def impossible_elsewhere(
     log_probs: Float[Tensor, "batch candidates"], outputs: Sequences, lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch candidates"]:
-    """−inf for outputs of another length than the input says."""
+    """The values, with −inf for outputs whose length differs from the one that the input determines."""
     return torch.where(outputs.lengths == lengths.unsqueeze(1), log_probs, -torch.inf)
 
 
 def chosen_scores(
     scores: Float[Tensor, "batch time labels"], labels: Int[Tensor, "batch candidates time"]
 ) -> Float[Tensor, "batch candidates time"]:
-    """The score of each label that was chosen; the gradient takes no more memory than the scores."""
+    """The score of each chosen label; the gradient takes no more memory than the scores."""
     return scores.gather(2, labels.transpose(1, 2)).transpose(1, 2)
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each position of ``[batch, time]`` stands among packed rows: step by step, the longest example first.
+    """The index of each position of ``[batch, time]`` among packed rows: step by step, the longest example first.
 
-    The examples that are still going at a step are the first ones of the step before, so that recursions work on
-    whole blocks, without masks, and no value of the padding is ever read.
+    The examples that continue at a step are the first ones of the previous step, so recursions work on whole blocks
+    without masks and never read padding.
 
     Attributes:
         shape: batch and time of the padded layout.
-        counts: rows of each step, falling, for as many steps as the longest example has.
+        counts: the number of rows at each step of the longest example, in descending order.
         positions: the index ``example · time + step`` of each row in the padded layout.
         examples: the example of each row.
-        previous: the row one step earlier, of each row from the second step on.
+        previous: for each row from the second step on, the row one step earlier.
     """
 
     shape: tuple[int, int]
@@ -73,13 +73,13 @@ class Packing:
         """The layout for a batch padded to ``time`` positions, computed in main memory: one synchronisation.
 
         Raises:
-            ConfigError: a length goes beyond the positions there are.
+            ConfigError: a length is larger than ``time``.
         """
         batch, device = len(lengths), lengths.device
         ordered, order = lengths.cpu().sort(descending=True, stable=True)
         longest = int(ordered[0]) if batch else 0
         if longest > time:
-            raise ConfigError(f"lengths must be at most the {time} positions there are scores for, but got {longest}")
+            raise ConfigError(f"lengths must be at most {time}, the number of positions with scores, but got {longest}")
         going = torch.arange(longest).unsqueeze(1) < ordered  # [steps, batch]
         counts = going.sum(1)
         places = going.flatten().nonzero().squeeze(1)
@@ -92,7 +92,7 @@ class Packing:
 
     @property
     def firsts(self) -> int:
-        """Rows of the first step: examples that are not empty."""
+        """The number of rows in the first step, which is the number of examples that are not empty."""
         return self.counts[0] if self.counts else 0
 
     def steps(self, rows: Tensor) -> tuple[Tensor, ...]:
@@ -115,7 +115,7 @@ class Packing:
         return totals.index_add_(0, self.examples, rows.double())
 
     def total_later(self, rows: Float[Tensor, " later"]) -> Float[Tensor, " batch"]:
-        """The same for numbers that belong to the rows from the second step on."""
+        """The same for values that belong to the rows from the second step on."""
         totals = torch.zeros(self.shape[0], dtype=torch.float64, device=rows.device)
         return totals.index_add_(0, self.examples[self.firsts :], rows.double())
 

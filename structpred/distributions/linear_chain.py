@@ -29,15 +29,15 @@ from structpred.sequences import Sequences
 class LinearChain:
     """p(y|x) = exp(score(y)) / Z with score(y) = Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1).
 
-    Outputs are exactly as long as the input says, and every verb is exact. Cells at and beyond a length mean nothing:
-    they may hold anything, NaN included. Labels are forbidden by scores of −inf, as long as every position keeps one.
-    The empty output has score 0.
+    Outputs have exactly the length that the input determines, and every verb is exact. Scores beyond a length are
+    ignored and may be anything, including NaN. A score of −inf forbids a label, but every position needs at least one
+    allowed label. The empty output has score 0.
 
     Attributes:
         unary: u, ``[batch, time, labels]``; half precision is computed in float32.
-        transitions: T, ``[labels, labels]``, from row to column. A range max − min beyond 27 costs float64, one beyond
-            318 or a −inf a recursion by logarithms, many times slower.
-        lengths: labels of each output, ``[batch]``.
+        transitions: T, ``[labels, labels]``, from row to column. If max − min exceeds 27, float64 is used; above 318,
+            or with −inf, a recursion in log space, many times slower.
+        lengths: number of labels in each output, ``[batch]``.
     """
 
     fixed_length: ClassVar[bool] = True
@@ -75,7 +75,7 @@ class LinearChain:
 
     @cached_property
     def packing(self) -> Packing:
-        """How the recursions see the batch."""
+        """The batch in the layout of the recursions."""
         return Packing.of(self.lengths, self.unary.shape[1])
 
     def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -87,15 +87,15 @@ class LinearChain:
         return self._log_z().to(self.dtype)
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
-        """score(y) − log Z, in nats; −inf for an output of another length. Both are taken in float64."""
+        """score(y) − log Z, in nats; −inf for an output of another length. Both are computed in float64."""
         log_probs = self._exact_score(outputs) - self._log_z().unsqueeze(1)
         return impossible_elsewhere(log_probs, outputs, self.lengths).to(self.dtype)
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates time"]:
         """ln p(y_t | y_t−1, x) = T(y_t−1, y_t) + u_t(y_t) + b_t(y_t) − b_t−1(y_t−1), with b the backward messages.
 
-        They sum to `log_prob`; 0 beyond each length, −inf throughout for an output of another length and
-        where a label leaves no possible continuation.
+        They sum to `log_prob`; 0 beyond each length, −inf throughout for an output of another length, and where a label
+        leaves no possible continuation.
         """
         messages, labels = self._log_messages(), self._labels(outputs)
         ahead, behind = chosen_scores(messages.unary + messages.beta, labels), chosen_scores(messages.beta, labels)
@@ -123,21 +123,21 @@ class LinearChain:
         """H(q, p) = log Z − E_q[score(y)], in nats: exact for any q of the same lengths.
 
         Raises:
-            ConfigError: q's lengths or labels are not those of this distribution.
+            ConfigError: q's lengths or labels differ from those of this distribution.
         """
         scores, shift = self._centred()
-        # of a chain the expectation comes from these messages too, and both then round alike
+        # if q is this chain, its expectation comes from the same messages, so both round alike
         log_z = self._messages().log_partition() if isinstance(q, LinearChain) else self._log_z()
         return (log_z - shift - q.expected_score(scores)).to(self.dtype)
 
     def expected_score(self, scores: LocalScores) -> Float[Tensor, " batch"]:
         """Σ_t ⟨p_t, u_t⟩ + Σ_t ⟨P_t, T⟩, with p and P the marginals of labels and of neighbours; 0 · (−inf) = 0.
 
-        It is −inf where an output that is possible here has a label or a pair that the scores forbid; its gradient is
+        It is −inf if an output that is possible under p has a label or a pair that the scores forbid; its gradient is
         then that of the finite terms.
 
         Raises:
-            ConfigError: lengths or labels are not those of this distribution.
+            ConfigError: lengths or labels differ from those of this distribution.
         """
         refuse_others(scores, self.lengths, self.num_labels)
         unary = pad_or_trim(scores.unary, self.unary.shape[1])
@@ -152,9 +152,26 @@ class LinearChain:
             refused = self._log_messages().can_give(forbidden, forbidden_pairs)
         return (self._messages().expected_score(unary, pairs) + torch.where(refused, -torch.inf, 0.0)).to(dtype)
 
+    def log_overlap(self, scores: LocalScores, alpha: float) -> Float[Tensor, " batch"]:
+        """log Σ_y p(y)^α exp((1 − α) s(y)), in nats: log Z of the mixed scores, less α times that of this chain.
+
+        Both are taken in float64, since a small α is divided by where this is a divergence.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution.
+        """
+        refuse_others(scores, self.lengths, self.num_labels)
+        mine = LinearChain(self.unary.double(), self.transitions.double(), self.lengths)
+        unary = alpha * mine.unary + (1 - alpha) * pad_or_trim(scores.unary, self.unary.shape[1]).double()
+        pairs = alpha * mine.transitions
+        if scores.transitions is not None:
+            pairs = pairs + (1 - alpha) * scores.transitions.double()
+        mixed = LinearChain(unary, pairs, self.lengths)
+        return (mixed.log_partition() - alpha * mine.log_partition()).to(self.dtype)
+
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` exact draws: forward messages in float64, then label by label from the last."""
+        """``[batch, k, time]`` exact samples: forward messages in float64, then label by label from the last."""
         log_alpha = self._messages(torch.float64).log_alpha()
         drawn = chain_search.sample(log_alpha, self.transitions.double(), k, self.packing, generator)
         return self._outputs(drawn)
@@ -186,7 +203,7 @@ class LinearChain:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the results: float64 for float64 scores, otherwise float32."""
+        """The dtype of results: float64 for float64 scores, otherwise float32."""
         return torch.float64 if self.unary.dtype == torch.float64 else torch.float32
 
     @cached_property
@@ -216,10 +233,10 @@ class LinearChain:
         return log_messages(self.unary, self.transitions, self.lengths, self.packing)
 
     def _centred(self) -> tuple[LocalScores, Float[Tensor, " batch"]]:
-        """Smaller scores of the same distribution, and by how much log Z is larger: less cancels between the two.
+        """Smaller scores of the same distribution, and the difference in log Z, which reduces cancellation.
 
-        log Z itself is left to the scores as they are. They round differently, and where an entropy is differentiated
-        the marginals of log Z and of the expectation must cancel.
+        log Z itself is computed from the original scores. The two round differently, and if an entropy is
+        differentiated, the marginals of log Z and of the expectation must cancel.
         """
         dtype = self._arithmetic or torch.float64
         unary, transitions = self.unary.to(dtype), self.transitions.to(dtype)
@@ -243,6 +260,6 @@ class LinearChain:
         return unary.sum(-1, dtype=torch.float64) + pairs.sum(-1, dtype=torch.float64)
 
     def _pair_scores(self, labels: Int[Tensor, "batch candidates time"]) -> Float[Tensor, "batch candidates later"]:
-        """T(y_t, y_t+1); by number of the pair, because the gradient of indexing by two tensors is slow."""
+        """T(y_t, y_t+1); indexed by pair number, because the gradient of indexing by two tensors is slow."""
         pairs = labels[..., :-1] * self.num_labels + labels[..., 1:]
         return self.transitions.flatten().index_select(0, pairs.flatten()).view(pairs.shape)

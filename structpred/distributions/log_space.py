@@ -1,8 +1,8 @@
-"""The messages of a linear chain by logarithms, in float64 and in ordinary operations that autograd follows.
+"""The messages of a linear chain in log space, in float64 and with ordinary autograd operations.
 
-For transitions whose range is too wide for `structpred.distributions.scaled_messages`, forbidden ones (−inf)
-included, for what needs every pair of neighbours anyway, and as a second opinion in tests. Slower, and holds
-``labels²`` numbers for every position.
+Used for transitions whose range is too wide for `structpred.distributions.scaled_messages`, including forbidden ones
+(−inf), for computations that need every pair of neighbours anyway, and as an oracle in tests. It is slower and stores
+``labels²`` numbers per position.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from torch import Tensor
 from structpred.distributions.layout import Packing, inside
 
 IMPOSSIBLE = -1e30
-"""Stands for −inf inside the recursions: no sum of scores comes near it, exp() of it is 0, and where −inf − (−inf)
-would make a gradient NaN it makes it 0."""
+"""Replaces −inf inside the recursions: no sum of scores comes near it, its exp() is 0, and it gives a gradient of 0
+where −inf − (−inf) would give NaN."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class LogMessages:
     """Forward and backward messages, and log Z.
 
     Attributes:
-        alpha: ln of the weight of all beginnings that end in a label, ``[batch, time, labels]``.
-        beta: ln of the weight of all continuations after a label, the label itself not counted.
+        alpha: ln of the total weight of all prefixes that end in a label, ``[batch, time, labels]``.
+        beta: ln of the total weight of all continuations after a label, excluding the label itself.
         unary: u in float64, 0 beyond each length.
         transitions: T in float64.
         inside: True at positions that count.
@@ -70,7 +70,7 @@ class LogMessages:
     def can_give(
         self, labels: Bool[Tensor, "batch time labels"], pairs: Bool[Tensor, "labels labels"]
     ) -> Bool[Tensor, " batch"]:
-        """Where some possible output, however improbable, has one of these labels or pairs of neighbours.
+        """Whether some possible output, however improbable, has one of these labels or pairs of neighbours.
 
         Args:
             labels: by position.
@@ -94,7 +94,7 @@ def log_messages(
     scores = _possible(torch.where(counted.unsqueeze(-1), unary.double(), 0.0))
     pairs = _possible(transitions.double())
     beta = _beta(scores, pairs, counted)
-    total = (scores + beta)[:, :1].logsumexp(2).sum(1)  # at the first position, if there is one
+    total = (scores + beta)[:, :1].logsumexp(2).sum(1)  # at the first position, if any
     log_z = torch.where((lengths > 0) & (total > IMPOSSIBLE / 2), total, torch.where(lengths > 0, -torch.inf, 0.0))
     return LogMessages(_alpha(scores, pairs), beta, scores, pairs, counted, log_z, packing)
 
@@ -104,7 +104,7 @@ def _possible(scores: Tensor) -> Tensor:
 
 
 def _alpha(scores: Tensor, pairs: Tensor) -> Tensor:
-    """a_t(j) = u_t(j) + ln Σ_i exp(a_t−1(i) + T_ij); beyond a length it runs on and is never read."""
+    """a_t(j) = u_t(j) + ln Σ_i exp(a_t−1(i) + T_ij); beyond a length it continues and is never read."""
     steps = list(scores.unbind(1))
     for time in range(1, len(steps)):
         steps[time] = steps[time] + (steps[time - 1].unsqueeze(2) + pairs).logsumexp(1)

@@ -15,13 +15,13 @@ from torch.nn.functional import pad
 from structpred.distributions.layout import at_least_float
 
 BLOCK = 32
-"""Symbols looked at together: first a block is found, then a symbol of it."""
+"""Symbols per block: the search first finds a block, then a symbol in it."""
 SLICE = 64
-"""Blocks whose exponentials are taken at once."""
+"""Blocks whose exponentials are computed at once."""
 
 
 class Likeliest(NamedTuple):
-    """The ``k`` likeliest next symbols, the best first, and beside them the last symbol of all: the end."""
+    """The ``k`` likeliest next symbols, best first, and the log-probability of the last symbol, the end."""
 
     log_probs: Float[Tensor, "*rows k"]
     symbols: Int[Tensor, "*rows k"]
@@ -49,12 +49,12 @@ def likeliest(logits: Float[Tensor, "*rows symbols"], k: int) -> Likeliest:
 def inverse_cdf(
     logits: Float[Tensor, "*rows symbols"], generator: torch.Generator | None = None
 ) -> Int[Tensor, "*rows"]:
-    """One draw per row from softmax(logits), by inverting the cumulative distribution; exact but for rounding.
+    """One sample per row from softmax(logits), by inverting the cumulative distribution; exact up to rounding.
 
-    Scores in half precision are taken at their word: their exponentials and sums are in float32 or better.
-    On a CPU many times faster than ``torch.multinomial`` where symbols are many: these are summed in blocks, a block is
-    drawn first and then a symbol of it. A GPU sums whole rows in less time than it takes to start the kernels for that.
-    What has no probability is never drawn.
+    Exponentials and sums of half-precision scores are computed in float32 or better. On a CPU, for many symbols, this
+    is many times faster than ``torch.multinomial``: probabilities are summed in blocks, and a block is drawn first,
+    then a symbol in it. A GPU sums whole rows in less time than the kernel launches for blocks would take. A symbol
+    with probability 0 is never drawn.
     """
     symbols = logits.shape[-1]
     uniform = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device, dtype=torch.float64)
@@ -78,7 +78,7 @@ def _symbols_first(logits: Float[Tensor, "*rows symbols"]) -> Float[Tensor, "sym
 
 
 def _largest(table: Float[Tensor, "symbols rows"]) -> Float[Tensor, "1 rows"]:
-    """The largest score of each row, finite also where all are impossible."""
+    """The largest score of each row, finite even if all are impossible."""
     largest = at_least_float(table.amax(0, keepdim=True))
     return largest.clamp(min=torch.finfo(largest.dtype).min)
 
@@ -98,18 +98,18 @@ def _masses(table: Float[Tensor, "symbols rows"], top: Float[Tensor, "1 rows"]) 
 
 
 def _cells(blocks: Int[Tensor, "found rows"]) -> Int[Tensor, "cells rows"]:
-    """The symbols of some blocks, and what would follow the last symbol."""
+    """The symbol ids of some blocks, including ids past the last symbol."""
     return (blocks.unsqueeze(1) * BLOCK + torch.arange(BLOCK, device=blocks.device).unsqueeze(1)).flatten(0, 1)
 
 
 def _pick(table: Float[Tensor, "symbols rows"], cells: Int[Tensor, "cells rows"]) -> Float[Tensor, "cells rows"]:
-    """Scores of cells; what follows the last symbol is impossible."""
+    """The scores of cells; impossible past the last symbol."""
     last = len(table) - 1
     return torch.where(cells <= last, table.gather(0, cells.clamp(max=last)), -torch.inf)
 
 
 def _place(cumulative: Float[Tensor, "*rows n"], sought: Float[Tensor, "*rows 1"]) -> Int[Tensor, "*rows 1"]:
-    """Where the cumulative weights first exceed what is sought; rounding up to their end does not leave them."""
+    """The first index where the cumulative weights exceed the value; clamped to the last one against rounding."""
     end = cumulative[..., -1:]
     sought = sought.minimum(end.nextafter(torch.zeros_like(end)))
     return torch.searchsorted(cumulative, sought, right=True).clamp(max=cumulative.shape[-1] - 1)

@@ -1,7 +1,7 @@
 """The verbs of a distribution over label sequences, each its own small protocol.
 
-A distribution offers the verbs it can compute and no others; an objective names the verbs it needs. All of them
-work on a batch: ``outputs`` are ``[batch, candidates, time]``, and every log-probability is in nats.
+A distribution offers exactly the verbs it can compute; an objective declares the verbs it needs. All verbs work on a
+batch: ``outputs`` are ``[batch, candidates, time]``, and every log-probability is in nats.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Distribution(Checkable, Protocol):
     """Properties of every distribution.
 
     Attributes:
-        fixed_length: True where the input decides the length of the output, as for a tagger.
+        fixed_length: True if the input decides the length of the output, as for a tagger.
     """
 
     fixed_length: ClassVar[bool]
@@ -43,26 +43,26 @@ class LogProb(Checkable, Protocol):
 
 @runtime_checkable
 class Sample(Checkable, Protocol):
-    """``sample``: independent exact draws."""
+    """``sample``: independent exact samples."""
 
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` draws, without gradient."""
+        """``[batch, k, time]`` samples, without gradient."""
 
 
 @runtime_checkable
 class WeightedSample(Checkable, Protocol):
-    """``weighted_sample``: draws from another distribution, with self-normalised importance weights."""
+    """``weighted_sample``: samples from another distribution, with self-normalised importance weights."""
 
     def weighted_sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` draws with ``weights`` ``[batch, k]`` that sum to one, without gradient."""
+        """``[batch, k, time]`` samples with ``weights`` ``[batch, k]`` that sum to one, without gradient."""
 
 
 @runtime_checkable
 class Continuations(Checkable, Protocol):
-    """``continuations``: independent exact draws that begin in a given way."""
+    """``continuations``: independent exact samples with a given prefix."""
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` draws, each with its prefix ``[batch, time]`` at its start, without gradient."""
+        """``[batch, k, time]`` samples, each starting with its prefix ``[batch, time]``, without gradient."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Steps:
     """The distribution of every next symbol along given outputs.
 
     Attributes:
-        log_probs: ``[batch, candidates, steps, symbols]``, 0 at steps that do not count; where length is free, the
-            last of the V + 1 symbols is the end of the sequence.
-        targets: the symbol that the output has at each step, ``[batch, candidates, steps]``.
+        log_probs: ``[batch, candidates, steps, symbols]``, 0 at steps that do not count; if length is free, the last of
+            the V + 1 symbols is the end of the sequence.
+        targets: the output's symbol at each step, ``[batch, candidates, steps]``.
         mask: True at steps that count.
     """
 
@@ -94,12 +94,12 @@ class TokenLogProbs(Checkable, Protocol):
     """``token_log_probs``: the log-probability of each symbol, given those before it."""
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
-        """log p(y_t | y_<t, x), in nats; where length is free, one more step for the end. They sum to ``log_prob``."""
+        """log p(y_t | y_<t, x), in nats; with one more step for the end if length is free. They sum to ``log_prob``."""
 
 
 @runtime_checkable
 class TokenLogProbsGiven(Checkable, Protocol):
-    """``token_log_probs_given``: as ``token_log_probs``, with other symbols in the history than the output's own."""
+    """``token_log_probs_given``: like ``token_log_probs``, with a history other than the output's own."""
 
     def token_log_probs_given(self, outputs: Sequences, history: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """log p(y_t | history_<t, x), in nats, with one more step for the end; histories are as long as outputs."""
@@ -107,7 +107,7 @@ class TokenLogProbsGiven(Checkable, Protocol):
 
 @runtime_checkable
 class MixedHistory(Checkable, Protocol):
-    """``mixed_history``: histories that hold the distribution's own draws in some places."""
+    """``mixed_history``: histories with the distribution's own samples at some positions."""
 
     def mixed_history(
         self,
@@ -115,12 +115,12 @@ class MixedHistory(Checkable, Protocol):
         own: Bool[Tensor, "batch candidates time"],
         generator: torch.Generator | None = None,
     ) -> Sequences:
-        """The targets, but for a draw of p's own, given the history before it, where ``own``; without gradient."""
+        """The targets, with a sample from p given the history so far where ``own`` is True; without gradient."""
 
 
 @runtime_checkable
 class Score(Checkable, Protocol):
-    """``score``: what is normalised to a probability, log p(y|x) + ``log_partition``."""
+    """``score``: the unnormalised log-probability, log p(y|x) + ``log_partition``."""
 
     def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """The unnormalised log-weight of each candidate."""
@@ -163,7 +163,7 @@ Augmented = TypeVar("Augmented")
 
 @runtime_checkable
 class LossAugmented(Checkable, Protocol):
-    """``loss_augmented``: a decomposable cost added to the scores gives another distribution of the same kind."""
+    """``loss_augmented``: the distribution of the same kind with a decomposable cost added to its scores."""
 
     def loss_augmented(self: Augmented, costs: Float[Tensor, "batch time labels"]) -> Augmented:
         """The distribution whose score is score(y) + Σ_t cost_t(y_t)."""
@@ -174,8 +174,8 @@ class LocalScores:
     """A function of outputs that is a sum over positions and neighbours: Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1).
 
     Attributes:
-        unary: u, ``[batch, time, labels]``; what stands beyond a length means nothing.
-        lengths: labels of each output, ``[batch]``.
+        unary: u, ``[batch, time, labels]``; values beyond a length are ignored.
+        lengths: number of labels in each output, ``[batch]``.
         transitions: T, ``[labels, labels]``, from row to column; None for none.
     """
 
@@ -192,12 +192,12 @@ class ExpectedScore(Checkable, Protocol):
         """E_y[Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1)], with gradient to both the scores and this distribution.
 
         Raises:
-            ConfigError: lengths or labels are not those of this distribution.
+            ConfigError: lengths or labels differ from those of this distribution.
         """
 
 
 def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], num_labels: int) -> None:
-    """Refuse an expectation of scores that are over other outputs than those of the distribution.
+    """Refuse an expectation of scores over other outputs than the distribution's.
 
     Raises:
         ConfigError: lengths or labels differ; the message names the first example.
@@ -205,7 +205,7 @@ def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], num_label
     if scores.unary.shape[-1] != num_labels:
         raise ConfigError(
             f"an expectation needs distributions over the same labels, but one has {num_labels} and the other "
-            f"{scores.unary.shape[-1]}; build both from one task's sizes"
+            f"{scores.unary.shape[-1]}; build both from the sizes of the same task"
         )
     if not may_look(lengths.device):
         return
@@ -215,8 +215,30 @@ def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], num_label
         raise ConfigError(
             f"an expectation needs distributions over the same lengths, but in example {first} one has "
             f"{int(lengths[first])} positions and the other {int(scores.lengths[first])}; use a payoff that "
-            "keeps length"
+            "keeps the length"
         )
+
+
+@runtime_checkable
+class LocalLogProb(Checkable, Protocol):
+    """``local_log_prob``: log q written as a sum over positions and neighbours."""
+
+    def local_log_prob(self) -> LocalScores:
+        """u and T with log q(y) = Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1), in nats."""
+
+
+@runtime_checkable
+class Overlap(Checkable, Protocol):
+    """``log_overlap``: the sum of a geometric mixture with another distribution, in closed form."""
+
+    def log_overlap(self, scores: LocalScores, alpha: float) -> Float[Tensor, " batch"]:
+        """log Σ_y p(y)^α exp((1 − α) s(y)) for 0 < α < 1, in nats; at most 0 where s is the log of a distribution.
+
+        It is the partition function of α times the scores of p plus 1 − α times s, computed in float64.
+
+        Raises:
+            ConfigError: lengths or labels are not those of this distribution.
+        """
 
 
 @runtime_checkable
@@ -234,7 +256,7 @@ def cross_entropy(q: ExpectedScore, p: CrossEntropy) -> Float[Tensor, " batch"]:
 
 @runtime_checkable
 class Expected(ExpectedScore, Entropy, Protocol):
-    """What the left side of a divergence must offer."""
+    """The verbs that the left side of a divergence must offer."""
 
 
 def kl(q: Expected, p: CrossEntropy) -> Float[Tensor, " batch"]:
@@ -248,7 +270,7 @@ class Ranked:
 
     Attributes:
         outputs: ``[batch, candidates, time]``.
-        log_probs: their log-probabilities, ``[batch, candidates]``; −inf where there were fewer outputs.
+        log_probs: their log-probabilities, ``[batch, candidates]``; −inf if there were fewer outputs.
     """
 
     outputs: Sequences
@@ -257,7 +279,7 @@ class Ranked:
 
 @runtime_checkable
 class NBest(Checkable, Protocol):
-    """``n_best``: the most probable outputs the search can find."""
+    """``n_best``: the most probable outputs that the search finds."""
 
     def n_best(self, k: int) -> Ranked:
         """The ``k`` best, in order."""

@@ -10,10 +10,10 @@ message scaled to sum to one (Rabiner 1989, section V.A):
 These are functions of plain tensors without gradient; `structpred.distributions.forward_backward` makes autograd
 functions of them. Everything is packed (`Packing`): ``rows`` are positions, ``later`` those from the second on.
 
-What may underflow. With R = max T − min T, α_t(i) / α_t(j) ≤ e^R W_t(i) / W_t(j), and no label's future is worth more
-than e^R times another's. The label with W = 1 has Σ_i α(i) E_ij ≥ e^(−R/2). So whatever is flushed to zero because
-it, or its factor W, falls below the smallest normal number `tiny` has a marginal probability of at most e^(2R) · tiny.
-`widest` asks that this be below eps², far below rounding: R ≤ 27 in float32 and R ≤ 318 in float64.
+Underflow. With R = max T − min T, α_t(i) / α_t(j) ≤ e^R W_t(i) / W_t(j), and the weight of one label's future is at
+most e^R times that of another's. The label with W = 1 has Σ_i α(i) E_ij ≥ e^(−R/2). So any value that is flushed to
+zero because it, or its factor W, falls below the smallest normal number `tiny` has a marginal probability of at most
+e^(2R) · tiny. `widest` requires this to be below eps², far below rounding: R ≤ 27 in float32 and R ≤ 318 in float64.
 """
 
 import math
@@ -28,14 +28,14 @@ from structpred.distributions.layout import Packing
 
 
 def widest(dtype: torch.dtype) -> float:
-    """The largest max T − min T for which nothing that counts can underflow; see above."""
+    """The largest max T − min T for which underflow has no visible effect; see above."""
     limits = torch.finfo(dtype)
     return (2 * math.log(limits.eps) - math.log(limits.tiny)) / 2
 
 
 @dataclass(frozen=True)
 class Forward:
-    """The way there.
+    """The forward pass.
 
     Attributes:
         weights: W.
@@ -54,7 +54,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Backward:
-    """The way back.
+    """The backward pass.
 
     Attributes:
         beta: β.
@@ -74,7 +74,7 @@ def forward(
     scores = packing.pack(unary)
     peaks = scores.amax(1, keepdim=True)
     weights = scores.sub_(peaks).exp_()
-    exact = transitions.double()  # few, and an error of one is the same at every step, so that it adds up
+    exact = transitions.double()  # there are few of these, and an error in one repeats at every step and adds up
     centre = (exact.max() + exact.min()) / 2
     potentials = (exact - centre).exp().to(transitions.dtype)
     alpha, scales = torch.empty_like(weights), torch.empty_like(peaks)
@@ -85,7 +85,7 @@ def forward(
             now.copy_(weight)
         else:
             torch.mm(before[: len(now)], potentials, out=now).mul_(weight)
-        torch.mm(now, ones, out=scale)  # a sum, faster
+        torch.mm(now, ones, out=scale)  # a sum, but faster
         before = now.div_(scale)
     log_partition = packing.total((scales.double().log() + peaks).squeeze(1))
     log_partition += centre * packing.total_later(torch.ones_like(packing.previous, dtype=torch.float64))
@@ -108,7 +108,7 @@ def backward(there: Forward, packing: Packing) -> Backward:
 
 @dataclass(frozen=True)
 class Expectations:
-    """What the gradient of Σ_b w_b log Z_b consists of.
+    """The gradient of Σ_b w_b log Z_b.
 
     Attributes:
         unary: w_b p_t(v), 0 beyond each length.
@@ -130,13 +130,13 @@ def expectations(there: Forward, back: Backward, weights: Float[Tensor, " batch"
 
 @dataclass(frozen=True)
 class Direction:
-    """A sum over positions and neighbours, v and S, seen from the chain: with and without its expectation.
+    """A sum over positions and neighbours, v and S, prepared for this chain: with and without its expectation.
 
     Attributes:
         unary: v − E[v], row by row, 0 where the label is impossible.
         weighted: E ∘ S.
         pair_means: E[S] of the pair that ends at each later row.
-        masses: Σ_j α_t(j) β_t(j) of each row, which is 1 but for rounding that grows with length.
+        masses: Σ_j α_t(j) β_t(j) of each row, which is 1 up to rounding that grows with length.
         values: E[Σ_t v_t(y_t) + Σ_t S(y_t, y_t+1)], in float64.
     """
 
@@ -156,7 +156,7 @@ def direction(
 ) -> Direction:
     """Take expectations of v (``unary``) and S (``transitions``), which are finite.
 
-    Means are divided by the masses, so that what is left of v and S has mean 0 as exactly as a number allows.
+    Means are divided by the masses, so that the centred v and S have mean 0 to full precision.
     """
     marginals = there.alpha * back.beta
     masses = marginals.sum(1, keepdim=True)
@@ -175,18 +175,18 @@ def direction(
 def tangent(
     there: Forward, back: Backward, along: Direction, weights: Float[Tensor, " batch"], packing: Packing
 ) -> Expectations:
-    """How `expectations` change as the scores move along a direction: the Hessian of Σ_b w_b log Z_b times it.
+    """The derivative of `expectations` along a direction in the scores: a Hessian-vector product of Σ_b w_b log Z_b.
 
-    The Hessian is symmetric, so that this is also the gradient of w · ``along.values``. Scores enter with their
-    expectation taken off at every position, which changes nothing but keeps the sums over the past and the future of
-    a label (α̇ / α and β̇ / β, whose means are then 0) as small as they can be:
+    The Hessian is symmetric, so this is also the gradient of w · ``along.values``. At every position, scores enter with
+    their expectation subtracted. This does not change the result, but keeps the sums over the past and the future of a
+    label (α̇ / α and β̇ / β, whose means are then 0) as small as possible:
 
         α̇_t = (α̇_t−1 E + α_t−1 (E ∘ (S − E[S]))) ∘ W_t / s_t + α_t ∘ v̄_t
         Ġ_t = v̄_t ∘ G_t + β̇_t ∘ W_t / s_t        β̇_t−1 = Ġ_t Eᵀ + G_t (E ∘ (S − E[S]))ᵀ
         ṗ_t = α̇_t ∘ β_t + α_t ∘ β̇_t
 
-    Rounding leaves those means a little off 0, and errors of one sign add up over a thousand positions. Such an error
-    is the same for all labels of a row, so it is measured there and taken off.
+    Rounding leaves those means slightly different from 0, and errors of the same sign add up over a thousand positions.
+    The error is the same for all labels of a row, so it is measured there and subtracted.
     """
     first = packing.firsts
     before, arriving, rates = there.alpha.index_select(0, packing.previous), back.incoming[first:], back.rates[first:]
@@ -207,8 +207,8 @@ def tangent(
     weight = weights.to(past.dtype).index_select(0, packing.examples).unsqueeze(1)
     unary = (past * back.beta).addcmul_(there.alpha, future).mul_(weight)
     weight = weight[first:]
-    # sums over all positions, in which terms far larger than the sum cancel: in float64. Blocks summed in float32 and
-    # added up in float64 would take no longer than float32 does, but were seen to be wrong by an eighth.
+    # sums over all positions, in which terms far larger than the sum cancel, so in float64. Summing
+    # blocks in float32 and adding these up in float64 would take no longer than float32, but gave errors of an eighth.
     arriving, before = (arriving * weight).double(), before.double()
     entered = (entering[first:] * weight).double().addcmul_(along.pair_means, arriving, value=-1)
     moved = torch.addmm(before.t() @ entered, past.index_select(0, packing.previous).double().t(), arriving)
@@ -218,14 +218,14 @@ def tangent(
 
 
 def _accumulate_past(past: Tensor, potentials: Tensor, rates: Tensor, packing: Packing) -> None:
-    """Add (α̇_t−1 E) ∘ W_t / s_t to what is new at each step, in place."""
+    """Add (α̇_t−1 E) ∘ W_t / s_t to the new terms of each step, in place."""
     blocks = list(zip(packing.steps(past), packing.steps(rates), strict=True))
     for (before, _), (now, rate) in pairwise(blocks):
         now.addcmul_(before[: len(now)] @ potentials, rate)
 
 
 def _accumulate_future(future: Tensor, entering: Tensor, transposed: Tensor, rates: Tensor, packing: Packing) -> None:
-    """Complete Ġ by β̇ ∘ W / s, and β̇ of the step before by Ġ Eᵀ, in place."""
+    """Add β̇ ∘ W / s to Ġ, and Ġ Eᵀ to β̇ of the previous step, in place."""
     blocks = list(zip(*(packing.steps(x) for x in (future, entering, rates)), strict=True))
     for (now, moving, rate), (before, _, _) in zip(blocks[:0:-1], blocks[-2::-1], strict=True):
         moving.addcmul_(now, rate)

@@ -1,4 +1,4 @@
-"""Sampling, greedy and beam search over any step-wise decoder, batched."""
+"""Batched sampling, greedy search and beam search over any step-wise decoder."""
 
 from collections.abc import Callable
 from itertools import count
@@ -34,7 +34,7 @@ class Decoder(Checkable, Protocol):
 
         Args:
             outputs: ``[batch, candidates, time]``.
-            positions: the steps that count, as places among all steps ``[batch · candidates · (time + 1)]``.
+            positions: the steps to score, as indices into all steps ``[batch · candidates · (time + 1)]``.
         """
 
     def start(self, candidates: int) -> State:
@@ -45,7 +45,7 @@ class Decoder(Checkable, Protocol):
     ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
         """Scores of the next symbol after ``previous`` (V at the start), and the new state.
 
-        Scores may lie in memory in any order; with symbols first they need not be copied.
+        Scores may have any memory layout; with symbols first they need not be copied.
         """
 
     def select(self, examples: Int[Tensor, " kept"]) -> "Decoder":
@@ -55,8 +55,8 @@ class Decoder(Checkable, Protocol):
 def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Sequences:
     """``[batch, k, time]`` outputs grown symbol by symbol.
 
-    An output that does not end within the limit is cut after limit + 1 labels: it stands for every string that
-    begins so, and these events together with the strings that end are all that can happen.
+    An output that does not end within the limit is cut after limit + 1 labels. It represents every string with that
+    prefix; together with the strings that end, these events exhaust all possibilities.
 
     Args:
         decoder: next-symbol scores.
@@ -72,7 +72,7 @@ def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) ->
     columns: list[Tensor] = []
     for time in range(int(limits.max()) + 1):
         logits, state = decoder.step(previous, state)
-        if time == 0:  # all begin alike
+        if time == 0:  # all start from the same state
             logits, *parts = (part.expand(-1, k, *part.shape[2:]) for part in (logits, *state))
             state = tuple(parts)
         symbols = choose(logits)
@@ -90,7 +90,7 @@ def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) ->
 
 @torch.no_grad()
 def continuations(decoder: Decoder, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
-    """``[batch, k, time]`` independent draws from p(y | y begins with its prefix, x), the prefix included.
+    """``[batch, k, time]`` independent samples from p(y | y begins with its prefix, x), including the prefix.
 
     A prefix beyond the limit is cut with its output.
 
@@ -118,10 +118,10 @@ def mixed_history(
     own: Bool[Tensor, "batch candidates time"],
     generator: torch.Generator | None = None,
 ) -> Sequences:
-    """``[batch, candidates, time]``: the targets, with the decoder's own symbols in the places asked for.
+    """``[batch, candidates, time]``: the targets, with the decoder's own symbols at the requested positions.
 
-    Each is drawn from p(y_t | history_<t, x) restricted to labels: the target goes on there, and so must its history.
-    The history is the mixed one, symbol by symbol.
+    Each is drawn from p(y_t | history_<t, x) restricted to labels, because the target continues there and so must its
+    history. The history is the mixed one, symbol by symbol.
 
     Args:
         decoder: next-symbol scores.
@@ -152,11 +152,11 @@ def greedy_search(decoder: Decoder) -> Sequences:
 
 @torch.no_grad()
 def beam_search(decoder: Decoder, width: int, *, length_penalty: float = 0.0) -> Ranked:
-    """The best outputs that a beam of ``width`` prefixes finds.
+    """The best outputs found by a beam of ``width`` prefixes.
 
-    Outputs are ranked by log p(y|x) / (length + 1)^penalty; penalty 0 ranks by probability. An output that ends
-    leaves the beam, so that ``width`` prefixes are always being grown; an example is finished once no prefix of its
-    beam can still beat its worst output kept, and takes no more part. A beam as wide as there are prefixes is exact.
+    Outputs are ranked by log p(y|x) / (length + 1)^penalty; penalty 0 ranks by probability. An output that ends leaves
+    the beam, so ``width`` prefixes are always being extended. An example is finished, and dropped, once no prefix in
+    its beam can beat its worst kept output. A beam as wide as the number of prefixes is exact.
 
     Args:
         decoder: next-symbol scores.
@@ -164,7 +164,7 @@ def beam_search(decoder: Decoder, width: int, *, length_penalty: float = 0.0) ->
         length_penalty: exponent of the length normalisation, 0 or more.
 
     Returns:
-        ``width`` outputs per example, the best first, with log-probabilities (not divided by length).
+        ``width`` outputs per example, best first, with log-probabilities (not divided by length).
     """
     beam = _Beam(decoder, width, length_penalty)
     while beam.examples.numel():
@@ -176,8 +176,8 @@ def beam_search(decoder: Decoder, width: int, *, length_penalty: float = 0.0) ->
 class _Beam:
     """The prefixes of every unfinished example, and the best ended outputs of all examples.
 
-    Prefixes are ``[active, grown, time]``, one each at first and soon ``width``; ``examples`` says which row of the
-    results each active row is.
+    Prefixes are ``[active, grown, time]``, with one per example at first and then ``width``; ``examples`` maps each
+    active row to its row in the results.
     """
 
     def __init__(self, decoder: Decoder, width: int, penalty: float) -> None:
@@ -194,9 +194,9 @@ class _Beam:
         self.ended_log_probs = torch.full((batch, width), -torch.inf, device=device, dtype=torch.float64)
 
     def extend(self) -> None:
-        """Grow every prefix by one symbol: those that end compete for a place among the outputs."""
+        """Extend every prefix by one symbol; those that end compete for a place among the outputs."""
         logits, self.state = self.decoder.step(self.previous, self.state)
-        likely = likeliest(logits, min(self.width + 1, logits.shape[-1]))  # one more, as one may be the end
+        likely = likeliest(logits, min(self.width + 1, logits.shape[-1]))  # one more, because the end may be among them
         self._keep_ended(self.log_probs + likely.end)
         totals = self.log_probs.unsqueeze(-1) + likely.log_probs
         totals = totals.masked_fill(likely.symbols == self.decoder.num_labels, -torch.inf).flatten(1)
@@ -217,7 +217,7 @@ class _Beam:
         self.log_probs = torch.where(inside, log_probs, -torch.inf)
 
     def _keep_ended(self, log_probs: Float[Tensor, "active grown"]) -> None:
-        """Merge outputs that end here with the best ended before, and keep ``width`` of them."""
+        """Merge outputs that end at this step with the best earlier ones, and keep ``width`` of them."""
         rows = self.examples
         labels = torch.cat([self.labels[rows], self.prefixes], 1)
         lengths = torch.cat([self.lengths[rows], torch.full_like(self.previous, self.time)], 1)
@@ -231,16 +231,16 @@ class _Beam:
         return log_probs / (lengths + 1.0) ** self.penalty
 
     def finished(self) -> Bool[Tensor, " active"]:
-        """True where no prefix can still end better than the worst output kept.
+        """True if no prefix can still beat the worst kept output.
 
-        Growing on only lowers a log-probability, and dividing by the largest length favours it most.
+        Extending a prefix only lowers its log-probability, and dividing by the maximum length favours it most.
         """
         bound = self._normalised(self.log_probs.max(1).values, self.decoder.limits)
         worst = self._normalised(self.ended_log_probs, self.lengths)[self.examples].min(1).values
         return (bound <= worst) | torch.isneginf(bound)
 
     def drop_finished(self) -> None:
-        """Go on with the unfinished examples only."""
+        """Continue with only the unfinished examples."""
         kept = (~self.finished()).nonzero().squeeze(1)
         if len(kept) == len(self.examples):
             return

@@ -23,7 +23,8 @@ def closest(prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[int, 
 class SymbolErrorRate(Ratio):
     """Edits per reference symbol, in percent, against the closest reference; micro-averaged.
 
-    For phones this is the phone error rate (PER). The denominator is the length of the closest reference; where all of
+    For phones this is the phone error rate, PER. Tasks whose symbols are something else keep that name, because stored
+    runs, studies and reports know the metric by it. The denominator is the length of the closest reference; if all of
     them are empty it is 1, so that a wrong output is never perfect (as in jiwer).
     """
 

@@ -1,7 +1,7 @@
 """The Levenshtein automaton of a reference: exact sums over all strings, and the edit rate they define.
 
-A state is the row of the edit table for the string read so far, less its first entry. There are few of them for a
-short reference, so that Z = Σ_y a^d(y,y*) over infinitely many strings is one linear system (Schulz and Mihov 2002
+A state is the row of the edit table for the string read so far, minus its first entry. A short reference has few
+states, so Z = Σ_y a^d(y,y*) over infinitely many strings is the solution of one linear system (Schulz and Mihov 2002
 describe the automaton).
 """
 
@@ -17,10 +17,10 @@ from scipy.optimize import brentq
 from structpred.errors import ConfigError
 
 NOMINAL = 5
-"""Symbols of the reference that stands for a long one; from here on one more adds a constant number of edits."""
+"""Length of the reference that represents a long one; beyond it, each symbol adds a constant number of edits."""
 
 FEW_LABELS = 3
-"""Up to so many labels the reference repeats itself so soon that two more symbols are needed, and few more states."""
+"""Up to this number of labels the reference repeats so soon that two more symbols are needed, at few extra states."""
 
 Row = tuple[int, ...]
 
@@ -29,13 +29,13 @@ Row = tuple[int, ...]
 class Automaton:
     """Exponents and multiplicities of the linear system, all exponents 0 or more.
 
-    Costs are counted from the lowest entry of the current row, which no later row goes below: so exp(−1/τ) may
-    underflow without harm.
+    Costs are relative to the lowest entry of the current row, which no later row goes below, so exp(−1/τ) may underflow
+    harmlessly.
 
     Attributes:
-        counts: labels that lead from state i to state j, ``[states, states]``.
-        steps: what the lowest entry of the row rises by on the way.
-        rests: the last entry of a state's row, less its lowest.
+        counts: the number of labels that lead from state i to state j, ``[states, states]``.
+        steps: the increase in the row's lowest entry along that transition.
+        rests: the last entry of a state's row minus its lowest.
     """
 
     counts: Float[np.ndarray, "states states"]
@@ -65,7 +65,7 @@ def automaton(reference: tuple[int, ...], num_labels: int) -> Automaton:
 
 
 def _alphabet(reference: tuple[int, ...], num_labels: int) -> list[tuple[int, int]]:
-    """Each label of the reference, and all the others as one, with how many labels each stands for."""
+    """Each label of the reference, and all others as one, with the number of labels that each represents."""
     present = sorted(set(reference))
     absent = num_labels - len(present)
     return [*((label, 1) for label in present), *([(-1, absent)] if absent else [])]
@@ -109,7 +109,7 @@ def _nominal(length: int, num_labels: int) -> Automaton:
 def edit_rate(num_labels: int, log_edit: float) -> float:
     """Expected edits per symbol of a long reference without repeats: what one more symbol adds to E[d].
 
-    With one label it is 0: only the length can change, by as much around a long reference as around a longer one.
+    With one label it is 0: only the length can change, and equally around references of any large length.
     """
     if num_labels == 1:
         return 0.0
@@ -123,17 +123,18 @@ def temperature_of(rate: float, num_labels: int) -> float:
     """The literal τ at which `edit_rate` is ``rate``.
 
     Raises:
-        ConfigError: no temperature reaches that rate.
+        ConfigError: no temperature gives that rate.
     """
-    most = -math.log(num_labels) - 1e-6  # V·a < 1, or the strings are too many for any finite weight
+    most = -math.log(num_labels) - 1e-6  # V·a < 1, otherwise the total weight of all strings is infinite
     least = (
         min(math.log(rate), 0.0) - math.log(2 * num_labels) - 10
-    )  # a long reference has at most 2V neighbours a symbol
+    )  # a long reference has at most 2V neighbours per symbol
     highest = edit_rate(num_labels, most)
     if rate >= highest:
         raise ConfigError(
             f"edit_rate must be below {highest:.6g} for the edit distance over {num_labels} labels, but got {rate:g}; "
-            "lower it" + ("" if num_labels > 1 else ", or give literal or rescaled: one label leaves nothing to edit")
+            "lower it"
+            + ("" if num_labels > 1 else ", or give literal or rescaled: with one label there is nothing to edit")
         )
     solution = brentq(
         lambda log_edit: math.log(edit_rate(num_labels, log_edit)) - math.log(rate), least, most, xtol=1e-13

@@ -1,4 +1,4 @@
-"""What a payoff is, and one temperature in the conventions people publish it in."""
+"""The payoff interface, and its temperature in the conventions used in publications."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from structpred.task import Sizes
 class Temperature(Config):
     """τ of q(y|y*) ∝ exp(r(y, y*)/τ), given in exactly one convention; the payoff converts.
 
-    Conventions in use differ by a factor of 1 + ln V, which is why a bare number is not enough.
+    The conventions differ by a factor of 1 + ln V, so a bare number is ambiguous.
 
     Attributes:
-        literal: τ as it stands in the formula.
+        literal: τ as in the formula.
         rescaled: the published τ of RML (Norouzi et al. 2016): literal = rescaled / (1 + ln V) for the edit
             distance, with ln(V − 1) for Hamming.
         edit_rate: expected edits per reference symbol; it transfers between tasks, so tune this one, on a log scale.
 
     Raises:
-        ConfigError: none or several are given, or one is not above 0.
+        ConfigError: none or several are given, or the value is not positive.
     """
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ("literal", "rescaled", "edit_rate")
@@ -51,16 +51,16 @@ class Payoff(Config):
     @property
     @abstractmethod
     def keeps_length(self) -> bool:
-        """True where every draw is as long as its reference, so that a tagger can be trained on it."""
+        """True if every sample is as long as its reference, so that a tagger can be trained on it."""
 
     @property
     @abstractmethod
     def reward(self) -> Reward:
-        """r: see the payoff's formula."""
+        """r of the payoff's formula."""
 
     @abstractmethod
     def literal(self, num_labels: int) -> float:
-        """τ as it stands in the formula, for V = ``num_labels``."""
+        """τ as in the formula, for V = ``num_labels``."""
 
     @abstractmethod
     def distribution(self, targets: Sequences, num_labels: int) -> Any:
@@ -70,4 +70,4 @@ class Payoff(Config):
         """
 
     def prepare(self, sizes: Sizes) -> None:
-        """Whatever must be read or checked once before training; nothing here."""
+        """Read and check everything needed before training; does nothing by default."""

@@ -1,4 +1,4 @@
-"""Base measures: the μ of q(y|y*) ∝ μ(y|y*) exp(r(y, y*)/τ), and how draws come by it."""
+"""Base measures: the μ of q(y|y*) ∝ μ(y|y*) exp(r(y, y*)/τ), and proposals for sampling from it."""
 
 import math
 from abc import abstractmethod
@@ -20,17 +20,17 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 Substitutes = Literal["all", "batch", "unigram"]
-"""What takes a symbol's place: any label; a label that occurs in the references drawn for together, up to 4,096 of
-them; or the same, as often as it occurs there."""
+"""The distribution of substitutes: uniform over all labels; uniform over the labels that occur in the batch of up to
+4,096 references; or by their frequency in that batch."""
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """Draws from a proposal g, and what makes them draws from μ.
+    """Samples from a proposal g, with the ratio that corrects them to μ.
 
     Attributes:
         outputs: ``[batch, candidates, time]``.
-        log_ratio: ln μ(y|y*) − ln g(y|y*), up to a constant of the example, ``[batch, candidates]``, in nats.
+        log_ratio: ln μ(y|y*) − ln g(y|y*), up to a constant per example, ``[batch, candidates]``, in nats.
     """
 
     # Users make these, and `proposals_of` reports mistakes as messages, so run-time checks in tests leave them alone.
@@ -46,8 +46,8 @@ class BaseMeasure(Config):
 
     A class of your own needs `keeps_length`, `propose` and a name (``@base_measures.register("mine")``).
 
-    Without one there would be nothing to learn from: BLEU is bounded and strings are not, so exp(BLEU/τ) over all
-    strings has almost no mass near the reference.
+    Without a base measure there would be nothing to learn: BLEU is bounded and the number of strings is not, so
+    exp(BLEU/τ) over all strings has almost no mass near the reference.
     """
 
     family = base_measures
@@ -55,21 +55,21 @@ class BaseMeasure(Config):
     @property
     @abstractmethod
     def keeps_length(self) -> bool:
-        """True where every output with mass is as long as its reference."""
+        """True if every output with positive mass is as long as its reference."""
 
     @abstractmethod
     def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
-        """``k`` independent draws around each reference, with the ratio of μ to the law they come from.
+        """``k`` independent samples around each reference, with the ratio of μ to the proposal.
 
         Args:
             references: y*, ``[batch, time]``.
             num_labels: V.
-            k: draws around each.
+            k: samples per reference.
             generator: source of randomness.
         """
 
     def prepare(self, sizes: Sizes) -> None:
-        """Whatever must be read or checked once before training."""
+        """Read and check everything needed before training."""
 
 
 def proposals_of(
@@ -78,8 +78,8 @@ def proposals_of(
     """`BaseMeasure.propose`, checked.
 
     Raises:
-        ConfigError: it returns no `Proposals` of ``k`` outputs around each reference, over the labels that there are,
-            as long as the reference if it says so, with a finite ratio each.
+        ConfigError: the result is not `Proposals` with ``k`` outputs per reference, over valid labels, as long as the
+            reference if ``keeps_length``, and with finite ratios.
     """
     what = f"{type(base).__name__}.propose"
     found: object = base.propose(references, num_labels, k, generator)
@@ -94,7 +94,9 @@ def proposals_of(
     if outputs.device.type == "cpu":  # a device would have to synchronise
         real = outputs.labels[outputs.mask()]
         if len(real) and not 0 <= int(real.min()) <= int(real.max()) < num_labels:
-            refuse(f"{what}, outputs,", f"labels from 0 to {num_labels - 1}", f"{int(real.max())}", "draw no others")
+            refuse(
+                f"{what}, outputs,", f"labels from 0 to {num_labels - 1}", f"{int(real.max())}", "propose only these"
+            )
         if base.keeps_length and not (outputs.lengths == references.lengths.unsqueeze(1)).all():
             advice = "return outputs of their reference's length, or False from keeps_length"
             refuse(f"{what}, outputs,", "outputs as long as their references", "others", advice)
@@ -104,7 +106,7 @@ def proposals_of(
 @base_measures.register("payoff")
 @dataclass(frozen=True, kw_only=True)
 class AroundPayoff(BaseMeasure):
-    """μ is a payoff distribution, such as the exact law of `HammingPayoff` or `EditDistancePayoff`, and is drawn from.
+    """μ is a payoff distribution that can be sampled exactly, such as `HammingPayoff` or `EditDistancePayoff`.
 
     Attributes:
         payoff: μ, with a temperature of its own.
@@ -113,20 +115,20 @@ class AroundPayoff(BaseMeasure):
     payoff: Payoff = HammingPayoff(temperature=Temperature(edit_rate=0.1))
 
     def check(self) -> None:
-        """Refuse a payoff that has no plain draws."""
+        """Refuse a payoff that has no unweighted samples."""
         if not issubclass(self.payoff.distribution_class, Sample):
             name = type(self.payoff).__name__
             raise ConfigError(
-                f"AroundPayoff needs a payoff that can be drawn from, but {name} cannot; use HammingPayoff"
+                f"AroundPayoff needs a payoff that can be sampled from, but {name} cannot; use HammingPayoff"
             )
 
     @property
     def keeps_length(self) -> bool:
-        """As the payoff does."""
+        """The payoff's."""
         return self.payoff.keeps_length
 
     def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
-        """Draws of the payoff."""
+        """Samples of the payoff."""
         outputs = self.payoff.distribution(references, num_labels).sample(k, generator)
         return Proposals(outputs, torch.zeros(outputs.lengths.shape, dtype=torch.float64, device=outputs.device))
 
@@ -136,8 +138,8 @@ class AroundPayoff(BaseMeasure):
 class Substitution(BaseMeasure):
     """μ is the Hamming payoff over the labels that can be drawn, independent of the probability of a substitute.
 
-    Draws change each position as often as the payoff does and take a substitute v with probability s(v)/(1 − s(y*_t)),
-    which is divided out.
+    The proposal changes each position with the payoff's probability and draws a substitute v with probability
+    s(v)/(1 − s(y*_t)), which is divided out.
 
     Attributes:
         temperature: of the Hamming payoff, in any of its conventions.
@@ -153,10 +155,10 @@ class Substitution(BaseMeasure):
         return True
 
     def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
-        """Draws with as many edits as the payoff's, and what their substitutes are worth."""
+        """Samples with the payoff's distribution of edits, and the weights of their substitutes."""
         counts = substitute_counts(references, num_labels, self.substitutes)
         own = torch.where(references.mask(), references.labels, 0).unsqueeze(1).expand(-1, k, -1)
-        others = counts.sum() - counts[own]  # weight of all labels but the reference's
+        others = counts.sum() - counts[own]  # total weight of all labels except the reference's
         change = HammingPayoff(temperature=self.temperature).distribution(references, num_labels).change
         uniform = torch.rand(own.shape, generator=generator, device=own.device, dtype=torch.float64)
         changed = (uniform < change) & references.mask().unsqueeze(1) & (others > 0)
@@ -168,7 +170,7 @@ class Substitution(BaseMeasure):
 
 
 def substitute_counts(references: Sequences, num_labels: int, substitutes: Substitutes) -> Int[Tensor, " labels"]:
-    """How often each label is drawn as a substitute, relative to the others."""
+    """The relative frequency of each label as a substitute."""
     if substitutes == "all":
         return torch.ones(num_labels, dtype=torch.long, device=references.device)
     counts = torch.bincount(references.labels[references.mask()], minlength=num_labels)
@@ -178,29 +180,29 @@ def substitute_counts(references: Sequences, num_labels: int, substitutes: Subst
 def draw_other(
     counts: Int[Tensor, " labels"], own: Int[Tensor, "batch candidates time"], generator: torch.Generator | None
 ) -> Int[Tensor, "batch candidates time"]:
-    """At each place a label other than the given one, in proportion to the counts; any where there is no other."""
+    """At each position, a label other than the given one, in proportion to the counts; arbitrary if there is none."""
     cumulative = counts.cumsum(0)
     total = int(cumulative[-1]) if len(counts) else 0
     others = total - counts[own]
     uniform = torch.rand(own.shape, generator=generator, device=own.device, dtype=torch.float64)
-    place = (uniform * others).long().minimum((others - 1).clamp(min=0))  # rounding may reach the end
-    place += torch.where(place >= cumulative[own] - counts[own], counts[own], 0)  # steps over the own label's share
+    place = (uniform * others).long().minimum((others - 1).clamp(min=0))  # rounding may exceed the end
+    place += torch.where(place >= cumulative[own] - counts[own], counts[own], 0)  # skips the given label's interval
     return torch.searchsorted(cumulative, place, right=True).clamp(max=max(len(counts) - 1, 0))
 
 
 @base_measures.register("n-gram-replacement")
 @dataclass(frozen=True, kw_only=True)
 class NGramReplacement(BaseMeasure):
-    """μ lives on the outputs that differ from the reference within n neighbouring symbols at most.
+    """μ is supported on outputs that differ from the reference within a span of at most ``longest`` symbols.
 
-    Draws choose n uniformly from 1 to the smaller of ``longest`` and m, one of the m − n + 1 spans of n symbols
-    uniformly, and n independent symbols with probabilities s, which may be those that stood there. Several spans can
-    lead to one output, so with N = min(longest, m) the density of a draw is
+    The proposal draws n uniformly from 1 to the smaller of ``longest`` and m, one of the m − n + 1 spans of n symbols
+    uniformly, and n independent symbols with probabilities s, which may equal the originals. Several spans can lead to
+    the same output, so with N = min(longest, m) the density of a sample is
 
         g(y|y*) = Σ_{n=1..N} 1/N Σ_i 1/(m − n + 1) [y equals y* outside the span i..i+n−1] Π_{t in the span} s(y_t).
 
-    This is how BLEU was sampled for in code published after RML (Norouzi et al. 2016), which weighs the draws as
-    if their density were uniform.
+    Code published after RML (Norouzi et al. 2016) samples in this way for BLEU, but weights the samples as if their
+    density were uniform.
 
     Attributes:
         longest: the longest span.
@@ -219,7 +221,7 @@ class NGramReplacement(BaseMeasure):
         return True
 
     def propose(self, references: Sequences, num_labels: int, k: int, generator: torch.Generator | None) -> Proposals:
-        """Draws of g, with −ln g as their ratio, or 0."""
+        """Samples of g, with −ln g as their ratio, or 0."""
         counts = substitute_counts(references, num_labels, self.substitutes)
         old = torch.where(references.mask(), references.labels, 0).unsqueeze(1).expand(-1, k, -1)
         lengths = references.lengths.unsqueeze(1).expand(-1, k)
@@ -253,11 +255,11 @@ def log_density(
     """
     time, lengths = outputs.labels.shape[-1], outputs.lengths
     along = torch.where(outputs.mask(), log_shares[outputs.labels], 0.0)
-    before = torch.nn.functional.pad(along.cumsum(-1), (1, 0))  # ln Π of s over the symbols before each place
+    before = torch.nn.functional.pad(along.cumsum(-1), (1, 0))  # ln Π of s over the symbols before each position
     places = torch.arange(time, device=outputs.device)
     first = torch.where(changed, places, time).amin(-1, keepdim=True) if time else lengths.unsqueeze(-1)
     last = torch.where(changed, places, -1).amax(-1, keepdim=True) if time else lengths.unsqueeze(-1) - 1
-    terms = [torch.where(lengths > 0, -torch.inf, 0.0).double()]  # an empty output has no span, and is certain
+    terms = [torch.where(lengths > 0, -torch.inf, 0.0).double()]  # an empty output has no span and has probability 1
     for n in range(1, min(longest, time) + 1):
         start = places[: time - n + 1]
         covers = (start <= first) & (start + n > last) & (start + n <= lengths.unsqueeze(-1))
@@ -268,6 +270,6 @@ def log_density(
 
 
 def _whole(below: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A whole number from 0 to ``below`` − 1, uniformly; 0 where there is none."""
+    """A uniform integer from 0 to ``below`` − 1; 0 if there is none."""
     uniform = torch.rand(below.shape, generator=generator, device=below.device, dtype=torch.float64)
     return (uniform * below).long().minimum((below - 1).clamp(min=0))

@@ -1,8 +1,8 @@
 """Proposals for the edit-distance payoff near its limit: a length first, then any string of that length.
 
-No string of length n is nearer to a reference of length m than |n − m| edits, so that a^d(y,y*) ≤ a^|n−m|. Near the
-limit, where V·a is almost 1, draws are long and nearly all strings as long hold the reference; so this bound is close
-there, where the paths of `structpred.payoffs.transducer` are far too many.
+A string of length n is at least |n − m| edits away from a reference of length m, so a^d(y,y*) ≤ a^|n−m|. Near the
+limit, where V·a is almost 1, samples are long, and nearly all strings of that length contain the reference as a
+subsequence. So the bound is tight there, where `structpred.payoffs.transducer` has far too many paths.
 """
 
 import math
@@ -26,7 +26,7 @@ def log_weight(lengths: Int[Tensor, " batch"], weights: EditWeights) -> Float[Te
 def _shares(
     lengths: Int[Tensor, " draws"], weights: EditWeights
 ) -> tuple[Float[Tensor, "draws longest"], Float[Tensor, "draws 1"]]:
-    """ln of the weight of all strings that are k = 1, 2, … labels shorter, over that of V^m; and ln V^m."""
+    """ln of the weight of all strings that are k = 1, 2, … labels shorter, relative to V^m; and ln V^m."""
     fewer = torch.arange(1, 1 + (int(lengths.max()) if len(lengths) else 0), device=lengths.device)
     each = fewer.double() * (weights.log_edit - math.log(weights.num_labels))
     shorter = torch.where(fewer <= lengths.unsqueeze(1), each, -torch.inf)
@@ -36,7 +36,7 @@ def _shares(
 def propose(
     references: Sequences, weights: EditWeights, rows: Int[Tensor, " draws"], generator: torch.Generator | None = None
 ) -> Sequences:
-    """``[draws, time]``: one draw from a^|n−m| around each of the references in ``rows``."""
+    """``[draws, time]``: one sample from a^|n−m| around each of the references in ``rows``."""
     sizes = references.lengths[rows]
     shorter, _ = _shares(sizes, weights)
     weight = torch.cat([torch.full((len(rows), 1), -math.log(weights.finished), device=sizes.device), shorter], 1)

@@ -1,11 +1,11 @@
-"""The edit-distance payoff, drawn exactly."""
+"""The edit-distance payoff, sampled exactly."""
 
 import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.errors import ConfigError
@@ -19,10 +19,10 @@ from structpred.rewards.edit_distance import EditDistance
 from structpred.sequences import Sequences
 
 SYMBOLS = 2**21
-"""Symbols of all the proposals made at once: bounds memory however long they grow."""
+"""Maximum number of symbols in all simultaneous proposals, which bounds memory however long they grow."""
 
 MARGIN = 0.05
-"""By how much the logarithm of a total weight must be lower, so that rounding decides nothing."""
+"""The minimum difference in the logarithm of a total weight, so that rounding does not decide."""
 
 LONGEST = 20_000
 """Expected inserted symbols in one draw beyond which the temperature is certainly a mistake."""
@@ -30,7 +30,7 @@ LONGEST = 20_000
 
 @dataclass(frozen=True)
 class EditDistanceDistribution:
-    """q(y) ∝ exp(−d(y, y*)/τ) over all strings. It can be drawn from; its normaliser has no closed form.
+    """q(y) ∝ exp(−d(y, y*)/τ) over all strings. It can be sampled from; its normaliser has no closed form.
 
     Attributes:
         references: y*, ``[batch, time]``.
@@ -44,16 +44,20 @@ class EditDistanceDistribution:
     num_labels: int
     temperature: float
 
+    def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """−d(y, y*)/τ, which is log q(y) plus the logarithm of the normaliser."""
+        return EditDistance().score(outputs, self.references).double() / self.temperature
+
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` exact, independent draws.
+        """``[batch, k, time]`` exact, independent samples.
 
         Proposals of the canonical edit transducer are accepted with probability a^d / F until every draw is there, or
         near the temperature's limit the proposals of `structpred.payoffs.by_length`: around each reference the kind
         that is accepted more often, as their total weights say.
 
         Raises:
-            ConfigError: proposals are hardly ever accepted, or far too long.
+            ConfigError: too few proposals are accepted, or they are far too long.
         """
         references, rows = self.references, torch.arange(len(self.references), device=self.references.device)
         weights = EditWeights(self.num_labels, self.temperature)
@@ -86,7 +90,7 @@ class EditDistanceDistribution:
         return grouped(joined(parts, len(rows), rows.device), len(references), k)
 
     def _workable(self, row: int) -> float:
-        """A literal temperature, by bisection, at which twice as many proposals are accepted as must be."""
+        """A literal temperature, found by bisection, with twice the required acceptance rate."""
         low, high = self.temperature / 16, self.temperature
         for _ in range(8):
             middle = (low + high) / 2
@@ -94,7 +98,7 @@ class EditDistanceDistribution:
         return low
 
     def _accepted(self, row: int, temperature: float) -> float:
-        """The share of proposals around one reference that are accepted, estimated from some."""
+        """The acceptance rate of proposals around one reference, estimated from a sample."""
         weights = EditWeights(self.num_labels, temperature)
         one = self.references.select(torch.tensor([row], device=self.references.device))
         rows = torch.zeros(FEW, dtype=torch.long, device=one.device)
@@ -109,9 +113,9 @@ class EditDistanceDistribution:
 class EditDistancePayoff(Payoff):
     """q(y|y*) ∝ exp(−Levenshtein(y, y*)/τ) over all strings of all lengths, without approximation.
 
-    It exists while V·exp(−1/τ) < 1: at a higher temperature long strings outweigh all others. A rescaled temperature
-    therefore lies below 1 + 1/ln V. The sampler published with RML (Norouzi et al. 2016) deletes nothing and counts
-    some strings several times; it is `PublishedEditDistancePayoff`.
+    It exists only if V·exp(−1/τ) < 1; at higher temperatures the total weight of long strings diverges. A rescaled
+    temperature must therefore be below 1 + 1/ln V. The sampler published with RML (Norouzi et al. 2016) never deletes
+    and counts some strings several times; it is `PublishedEditDistancePayoff`.
     """
 
     distribution_class: ClassVar[type] = EditDistanceDistribution
@@ -119,14 +123,14 @@ class EditDistancePayoff(Payoff):
 
     @property
     def reward(self) -> EditDistance:
-        """r: see the payoff's formula."""
+        """r of the payoff's formula."""
         return EditDistance()
 
     def literal(self, num_labels: int) -> float:
-        """τ as it stands in the formula: rescaled / (1 + ln V), or where the edit rate is the one asked for.
+        """τ as in the formula: rescaled / (1 + ln V), or the τ that gives the requested edit rate.
 
         Raises:
-            ConfigError: at this temperature the payoff does not exist.
+            ConfigError: the payoff does not exist at this temperature.
         """
         given = self.temperature
         if given.edit_rate is not None:

@@ -1,4 +1,4 @@
-"""The Hamming payoff: every position by itself."""
+"""The Hamming payoff, which factorises over positions."""
 
 import math
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from structpred.rewards.hamming import Hamming
 from structpred.sequences import Sequences
 
 STEEPEST = 1e300
-"""1/τ at most: a larger one changes nothing but overflows."""
+"""Maximum of 1/τ: larger values change nothing but overflow."""
 
 
 @dataclass(frozen=True)
 class HammingDistribution:
     """q(y) ∝ exp(−Hamming(y, y*)/τ): with a = exp(−1/τ), Π_t of 1/(1 + (V−1)a) for y*_t and a times that for others.
 
-    It is a `Factorised` that needs no table of V labels unless its marginals are asked for.
+    Like a `Factorised`, but without a table of V labels unless its marginals are requested.
 
     Attributes:
         references: y*, ``[batch, time]``.
@@ -46,7 +46,7 @@ class HammingDistribution:
 
     @property
     def log_odds(self) -> float:
-        """ln (V − 1)a: changed against kept; −inf for a single label."""
+        """ln (V − 1)a, the log-odds of changing a position; −inf for a single label."""
         return math.log(self.num_labels - 1) - self.cost if self.num_labels > 1 else -math.inf
 
     @property
@@ -61,13 +61,13 @@ class HammingDistribution:
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` exact draws: keep each label, or take one of the V − 1 others."""
+        """``[batch, k, time]`` exact samples: keep each label, or replace it by one of the V − 1 others."""
         references = self.references
         inside = references.mask().unsqueeze(1)  # [batch, 1, time]
         labels = torch.where(inside, references.labels.unsqueeze(1), 0).repeat(1, k, 1)
         places = _successes(self.change, labels.numel(), generator, labels.device)
         places = places[inside.expand_as(labels).reshape(-1)[places]]
-        # float64: with many labels float32 has too few values to give rare ones their share
+        # float64: with many labels, float32 is too coarse for the probability of rare ones
         other = torch.rand(places.shape, generator=generator, device=labels.device, dtype=torch.float64)
         shift = 1 + (other * (self.num_labels - 1)).long().clamp_(max=max(self.num_labels - 2, 0))
         flat = labels.view(-1)
@@ -96,6 +96,13 @@ class HammingDistribution:
         table.scatter_(-1, labels, math.exp(-self.log_normaliser))
         return table * inside.unsqueeze(-1)
 
+    def local_log_prob(self) -> LocalScores:
+        """−ln(1 + (V − 1)a) for the reference's label, and 1/τ less for each other."""
+        shape = (*self.references.labels.shape, self.num_labels)
+        table = torch.full(shape, -self.cost - self.log_normaliser, dtype=torch.float64, device=self.references.device)
+        labels = torch.where(self.references.mask(), self.references.labels, 0).unsqueeze(-1)
+        return LocalScores(table.scatter_(-1, labels, -self.log_normaliser), self.references.lengths)
+
     def entropy(self) -> Float[Tensor, " batch"]:
         """H(q) = m ln(1 + (V − 1)a) + E[d]/τ, in nats."""
         return self.references.lengths.double() * (self.log_normaliser + self.change * self.cost)
@@ -104,7 +111,7 @@ class HammingDistribution:
         """Σ_t ⟨q_t, u_t⟩ + Σ_t q_tᵀ T q_t+1: positions are independent.
 
         Raises:
-            ConfigError: lengths or labels are not those of the references.
+            ConfigError: lengths or labels differ from those of the references.
         """
         refuse_others(scores, self.references.lengths, self.num_labels)
         marginals = self.marginals()
@@ -115,16 +122,16 @@ class HammingDistribution:
         return self.references.lengths.double() * self.change
 
     def argmax(self) -> Sequences:
-        """``[batch, time]``: the reference, which outweighs every other string at any τ."""
+        """``[batch, time]``: the reference, which is more probable than any other string at every τ."""
         return self.references
 
 
 def _successes(
     probability: float, trials: int, generator: torch.Generator | None, device: torch.device
 ) -> Int[Tensor, " successes"]:
-    """Which of many independent trials succeed, by drawing the gaps between successes, which are geometric.
+    """The successes among many independent trials, by drawing the geometric gaps between successes.
 
-    Where successes are rare this costs a fraction of one draw for every trial.
+    If successes are rare, this costs a fraction of one random number per trial.
     """
     if probability == 0 or trials == 0:
         return torch.zeros(0, dtype=torch.long, device=device)
@@ -132,7 +139,7 @@ def _successes(
     expected = trials * probability
     places = torch.full((1,), -1, dtype=torch.long, device=device)
     while int(places[-1]) < trials:
-        count = int(expected + 6 * math.sqrt(expected)) + 8  # nearly always enough at once
+        count = int(expected + 6 * math.sqrt(expected)) + 8  # nearly always enough in one go
         uniform = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
         gaps = (torch.log1p(-uniform) / log_failure).clamp_(max=float(trials)).long()
         places = torch.cat([places, places[-1] + (gaps + 1).cumsum(0)])
@@ -142,21 +149,21 @@ def _successes(
 @payoffs.register("hamming")
 @dataclass(frozen=True, kw_only=True)
 class HammingPayoff(Payoff):
-    """q(y|y*) ∝ exp(−Hamming(y, y*)/τ) over all strings as long as the reference (Norouzi et al. 2016)."""
+    """q(y|y*) ∝ exp(−Hamming(y, y*)/τ) over all strings of the reference's length (Norouzi et al. 2016)."""
 
     distribution_class: ClassVar[type] = HammingDistribution
     keeps_length: ClassVar[bool] = True
 
     @property
     def reward(self) -> Hamming:
-        """r: see the payoff's formula."""
+        """r of the payoff's formula."""
         return Hamming()
 
     def literal(self, num_labels: int) -> float:
-        """τ as it stands in the formula: rescaled / (1 + ln(V − 1)), or 1 / ln((V − 1)(1 − ε)/ε) for an edit rate ε.
+        """τ as in the formula: rescaled / (1 + ln(V − 1)), or 1 / ln((V − 1)(1 − ε)/ε) for an edit rate ε.
 
         Raises:
-            ConfigError: no temperature reaches the edit rate.
+            ConfigError: no temperature gives the edit rate.
         """
         given = self.temperature
         if given.literal is not None:
@@ -169,7 +176,7 @@ class HammingPayoff(Payoff):
             raise ConfigError(
                 f"edit_rate must be below (V − 1)/V = {highest:.6g} for Hamming over {num_labels} labels, "
                 f"but got {given.edit_rate:g}; lower it"
-                + ("" if num_labels > 1 else ", or give literal or rescaled: one label leaves nothing to edit")
+                + ("" if num_labels > 1 else ", or give literal or rescaled: with one label there is nothing to edit")
             )
         return 1 / (math.log(num_labels - 1) + math.log1p(-given.edit_rate) - math.log(given.edit_rate))
 
@@ -188,5 +195,5 @@ class HammingPayoff(Payoff):
 
 
 def _stretch(num_labels: int) -> float:
-    """1 + ln(V − 1), which counts the ways of one edit; a single label has none, and any temperature will do."""
+    """1 + ln(V − 1), from the number of possible edits; a single label has none, and any temperature is valid."""
     return 1 + math.log(max(num_labels - 1, 1))

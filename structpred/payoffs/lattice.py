@@ -1,4 +1,4 @@
-"""How often a proposal of the canonical edit transducer may be accepted: the edit lattice, swept by anti-diagonals."""
+"""Acceptance probabilities for proposals of the canonical edit transducer, by sweeping the edit lattice."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,14 +14,14 @@ CELLS_ELSEWHERE = 2**22
 
 
 def acceptance(outputs: Sequences, references: Sequences, weights: EditWeights) -> Float[Tensor, " batch"]:
-    """a^d(y,y*) / F(y), never above 1 (but for rounding).
+    """a^d(y,y*) / F(y), at most 1 up to rounding.
 
-    Draws of similar size share a chunk, so that little of the lattice is padding and memory has a bound.
+    Samples of similar size share a chunk, so that little of the lattice is padding and memory is bounded.
 
     Args:
         outputs: proposals, ``[batch, time]``.
         references: their references, ``[batch, time]``.
-        weights: of the machine that proposed them.
+        weights: the operation weights of the transducer that proposed them.
     """
     probabilities = torch.empty(len(outputs), dtype=torch.float64, device=outputs.device)
     width = references.labels.shape[1] + 1
@@ -36,9 +36,10 @@ def acceptance(outputs: Sequences, references: Sequences, weights: EditWeights) 
 class _Lattice:
     """Cells (i, j): i symbols of the output and j of the reference are aligned; diagonal i + j, indexed by j.
 
-    Each cell holds F_ij / a^D_ij, apart for the last operation: C a keep or a substitution, I an insertion, D a
-    deletion, with D_ij the edit distance of the two prefixes. So the numbers stay near 1 at any length and τ.
-    Costs are held as D_ij · ln a, whose differences exponentiate to the factors a^(D_before + cost − D_here).
+    Each cell holds F_ij / a^D_ij, separately for each kind of last operation: C for a keep or a substitution, I for an
+    insertion, D for a deletion, with D_ij the edit distance of the two prefixes. So the values stay near 1 at any
+    length and τ. Costs are held as D_ij · ln a, and exponentiated differences give the factors
+    a^(D_before + cost − D_here).
     """
 
     def __init__(self, outputs: Sequences, references: Sequences, weights: EditWeights) -> None:
@@ -48,7 +49,7 @@ class _Lattice:
         reversed_labels = labels.flip(0).contiguous()  # so that a diagonal is a slice of it, as of the reference
         self.outputs = reversed_labels.int()
         self.references = references.labels[:, : self.columns].T.contiguous().int()
-        # 1 where the symbol may be kept after an insertion, because it differs from the one before it in the output
+        # 1 if the symbol may be kept after an insertion, because it differs from the one before it in the output
         self.fresh = torch.ones_like(self.outputs, dtype=torch.float64)
         self.fresh[:-1] = self.outputs[:-1] != self.outputs[1:]
         self.changes = torch.ones_like(self.references, dtype=torch.float64)
@@ -71,7 +72,7 @@ class _Lattice:
         return result
 
     def _sweep(self, diagonal: int, before: "_Diagonal", previous: "_Diagonal", here: "_Diagonal") -> None:
-        """The inner cells of a diagonal, all at once."""
+        """All inner cells of a diagonal."""
         low, high = max(1, diagonal - self.rows), min(self.columns, diagonal - 1)
         if low > high:
             return
@@ -99,7 +100,7 @@ class _Lattice:
 class _Diagonal:
     """One anti-diagonal: seven quantities ``[columns + 1, batch]``.
 
-    Born with cells (0, j) everywhere, deletions only, one path each: a column first takes part as such a cell.
+    Initialised with cells (0, j) everywhere, which have one path of only deletions: each column starts as such a cell.
 
     Attributes:
         cost: D · ln a.
@@ -127,10 +128,10 @@ class _Diagonal:
         self.not_deleted[0], self.not_inserted[0] = kept + insertion, kept
 
     def begin(self, diagonal: int) -> None:
-        """Cell (i, 0): insertions only, one path."""
+        """Cell (i, 0), with one path of only insertions."""
         self.cost[0] = diagonal * self.log_edit
         self.more[0] = (diagonal + 1) * self.log_edit
-        if diagonal == 3:  # the buffer that held cell (0, 0) holds such a cell from now on
+        if diagonal == 3:  # the buffer of cell (0, 0) holds such a cell from now on
             self._first(kept=0.0, insertion=1.0)
 
     def start(self) -> None:
@@ -138,7 +139,7 @@ class _Diagonal:
         self._first(kept=1.0, insertion=0.0)
 
     def total(self, columns: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """C + I + D of each draw at its own column."""
+        """C + I + D of each sample at its own column."""
         every: Tensor = self.not_deleted + self.deletion
         return every.gather(0, columns.unsqueeze(0)).squeeze(0)
 

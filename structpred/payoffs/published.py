@@ -17,25 +17,25 @@ from structpred.sequences import Sequences
 
 
 def log_counts(lengths: Int[Tensor, " batch"], num_labels: int) -> Float[Tensor, "batch edits substitutions"]:
-    """ln [C(m, s) · C(m + e − 2s, e − s) · V^e] for e < max m edits of which s are substitutions; −inf where none."""
+    """ln [C(m, s) · C(m + e − 2s, e − s) · V^e] for e < max m edits, s of them substitutions; −inf if impossible."""
     longest = max(int(lengths.max()) if len(lengths) else 0, 1)
     edits = torch.arange(longest, dtype=torch.float64, device=lengths.device).unsqueeze(1)
     substitutions = edits.T
     length = lengths.double().view(-1, 1, 1)
     possible = (substitutions <= edits) & (substitutions <= length)
-    possible &= (edits < length) | (edits == 0)  # the published loop ends before m; an empty reference has e = 0
+    possible &= (edits < length) | (edits == 0)  # the published loop stops before m; an empty reference has e = 0
     ways = _log_choose(length, substitutions) + _log_choose(length + edits - 2 * substitutions, edits - substitutions)
     return torch.where(possible, ways + edits * math.log(num_labels), -torch.inf)
 
 
 def _log_choose(n: Tensor, k: Tensor) -> Tensor:
-    """ln C(n, k); meaningless, but finite or NaN without error, outside 0 ≤ k ≤ n."""
+    """ln C(n, k); outside 0 ≤ k ≤ n a meaningless value, without an error."""
     return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
 
 @dataclass(frozen=True)
 class PublishedEditDistanceDistribution:
-    """The law of the published sampler; see `PublishedEditDistancePayoff`.
+    """The distribution of the published sampler; see `PublishedEditDistancePayoff`.
 
     Attributes:
         references: y*, ``[batch, time]``.
@@ -60,7 +60,7 @@ class PublishedEditDistanceDistribution:
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` independent draws."""
+        """``[batch, k, time]`` independent samples."""
         references = self.references
         rows = torch.arange(len(references), device=references.device).repeat_interleave(k)
         substitutions, insertions = self._numbers(k, generator)
@@ -72,8 +72,8 @@ class PublishedEditDistanceDistribution:
         return grouped(drawn, len(references), k)
 
     def _numbers(self, k: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """How many substitutions and how many insertions each draw makes, ``[batch * k]``."""
-        # one table for each length there is, not for each reference
+        """The numbers of substitutions and insertions of each sample, ``[batch * k]``."""
+        # one table per distinct length, not per reference
         given = self.references.lengths
         lengths = torch.tensor(sorted(set(given.tolist())), dtype=torch.long, device=given.device)
         row_of = torch.searchsorted(lengths, given)
@@ -90,7 +90,7 @@ class PublishedEditDistanceDistribution:
 def _subset(
     inside: Bool[Tensor, "draws slots"], size: Int[Tensor, " draws"], generator: torch.Generator | None
 ) -> Bool[Tensor, "draws slots"]:
-    """Of each row's slots, ``size`` chosen without replacement."""
+    """``size`` slots per row, chosen without replacement."""
     keys = torch.rand(inside.shape, generator=generator, device=inside.device, dtype=torch.float64)
     ranks = torch.where(inside, keys, 2.0).argsort(1).argsort(1)
     return ranks < size.unsqueeze(1)
@@ -101,14 +101,14 @@ def _spread(
 ) -> Int[Tensor, "draws slots"]:
     """Insertions in front of each kept symbol and at the end, every arrangement equally likely.
 
-    Stars and bars: kept symbols and insertions in one row, in which the places of the insertions are a subset.
+    Stars and bars: kept symbols and insertions form one row, and the positions of the insertions are a random subset.
     """
     bars = kept.sum(1)
     total = bars + insertions
     places = torch.arange(int(total.max()) if len(total) else 0, device=kept.device)
     inside = places < total.unsqueeze(1)
     stars = _subset(inside, insertions, generator) & inside
-    gap = (inside & ~stars).cumsum(1)  # bars passed before this place
+    gap = (inside & ~stars).cumsum(1)  # bars before this position
     in_gap = torch.zeros(len(kept), kept.shape[1] + 1, dtype=torch.long, device=kept.device)
     in_gap.scatter_add_(1, gap, stars.long())
     before = in_gap.gather(1, (kept.cumsum(1) - 1).clamp(min=0))
@@ -131,19 +131,19 @@ class PublishedEditDistancePayoff(Payoff):
 
     @property
     def reward(self) -> EditDistance:
-        """r: see the payoff's formula."""
+        """r of the payoff's formula."""
         return EditDistance()
 
     def check(self) -> None:
-        """Refuse an edit rate: this law's depends on the length of each reference."""
+        """Refuse an edit rate, which depends on the length of each reference here."""
         if self.temperature.edit_rate is not None:
             raise ConfigError(
                 "PublishedEditDistancePayoff takes a rescaled or a literal temperature, but got an edit_rate, which "
-                "differs with the reference's length under this law; use EditDistancePayoff for one"
+                "would depend on the length of each reference here; use EditDistancePayoff for that"
             )
 
     def literal(self, num_labels: int) -> float:
-        """τ as it stands in the formula: rescaled / (1 + ln V)."""
+        """τ as in the formula: rescaled / (1 + ln V)."""
         if self.temperature.literal is not None:
             return self.temperature.literal
         assert self.temperature.rescaled is not None, "Temperature holds exactly one convention"
@@ -154,5 +154,5 @@ class PublishedEditDistancePayoff(Payoff):
         return self.literal(num_labels) * (1 + math.log(num_labels))
 
     def distribution(self, targets: Sequences, num_labels: int) -> PublishedEditDistanceDistribution:
-        """The published law around each target ``[batch, time]``."""
+        """The published distribution around each target ``[batch, time]``."""
         return PublishedEditDistanceDistribution(targets, num_labels, self.literal(num_labels))

@@ -1,4 +1,4 @@
-"""Rejection sampling of many sequences at once."""
+"""Batched rejection sampling of sequences."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,30 +11,30 @@ from structpred.errors import ConfigError
 from structpred.sequences import Sequences
 
 ROUND = 8192
-"""Proposals made at once, at most."""
+"""Maximum number of proposals per round."""
 
 FEW = 256
-"""Proposals made at once, at least: what is pending gets several tries in parallel."""
+"""Minimum number of proposals per round: pending samples get several attempts in parallel."""
 
 WINDOW = 20_000
-"""Proposals after which the share accepted is looked at."""
+"""Number of proposals after which the acceptance rate is checked."""
 
 WINDOW_CELLS = 2**26
-"""The same in cells of edit tables, since long proposals cost more; but after a tenth of the proposals at least."""
+"""The same in cells of edit tables, because long proposals cost more, but after at least a tenth of the proposals."""
 
 HOPELESS = 5e-3
-"""The share accepted below which drawing is given up: 200 proposals a draw, so that 1,000 draws take seconds."""
+"""The lowest tolerated acceptance rate: 200 proposals per sample, so that 1,000 samples take seconds."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How to draw, and what to say if it fails.
+    """How to propose, and what to report on failure.
 
     Attributes:
-        attempt: one proposal for each given row, and whether it is accepted.
-        lengths: of the reference of each row.
+        attempt: makes one proposal for each given row, and says whether it is accepted.
+        lengths: the length of each row's reference.
         temperature: τ, literal.
-        workable: a literal temperature at which enough is accepted around the reference of a row.
+        workable: finds a literal temperature with a sufficient acceptance rate for the reference of a row.
     """
 
     attempt: Callable[[Int[Tensor, " draws"]], tuple[Sequences, Bool[Tensor, " draws"]]]
@@ -46,13 +46,13 @@ class Drawing:
 def reject(drawing: Drawing, rows: Int[Tensor, " draws"], most: int) -> Sequences:
     """One accepted proposal for each row, ``[draws, time]``.
 
-    Only what was rejected is drawn again. Where little is pending each gets several tries at once, of which the first
-    accepted counts, so that the law is that of one try after the other.
+    Only rejected rows are drawn again. If few are pending, each gets several attempts at once, and the first accepted
+    one counts, so the distribution is the same as with one attempt after another.
 
     Args:
         drawing: makes proposals.
-        rows: what to draw around; a row may occur many times.
-        most: proposals made at once, at most.
+        rows: the rows to sample around; a row may occur many times.
+        most: maximum number of proposals per round.
 
     Raises:
         ConfigError: fewer than one proposal in two hundred is accepted.
@@ -74,7 +74,7 @@ def reject(drawing: Drawing, rows: Int[Tensor, " draws"], most: int) -> Sequence
 
 
 class _Watch:
-    """Gives up where next to nothing is accepted."""
+    """Raises an error if almost nothing is accepted."""
 
     def __init__(self, drawing: Drawing) -> None:
         self.drawing = drawing
@@ -82,7 +82,7 @@ class _Watch:
         self.attempts = self.accepted = self.cells = 0
 
     def record(self, accepted: Tensor, proposals: Sequences, pending: Tensor) -> None:
-        """Count one round, and look at the share accepted once enough was tried."""
+        """Count one round, and check the acceptance rate after enough proposals."""
         self.attempts += len(accepted)
         self.accepted += int(accepted.sum())
         self.cells += proposals.labels.numel() * self.columns
@@ -93,7 +93,7 @@ class _Watch:
             longest = int(self.drawing.lengths[worst])
             raise ConfigError(
                 f"at a literal temperature of {self.drawing.temperature:g} only {self.accepted} of {self.attempts} "
-                f"proposals were accepted around references of length up to {longest}, too few to draw from exactly; "
+                f"proposals were accepted around references of length up to {longest}, too few for exact sampling; "
                 f"lower the temperature, to a literal {self.drawing.workable(worst):.3g} or less, or use "
                 "PublishedEditDistancePayoff"
             )
@@ -101,7 +101,7 @@ class _Watch:
 
 
 def joined(parts: list[tuple[Tensor, Sequences]], count: int, device: torch.device) -> Sequences:
-    """The parts in their places, padded to the longest."""
+    """The parts in their positions, padded to the longest."""
     longest = max((int(part.lengths.max()) for _, part in parts if len(part)), default=0)
     labels = torch.zeros(count, longest, dtype=torch.long, device=device)
     lengths = torch.zeros(count, dtype=torch.long, device=device)

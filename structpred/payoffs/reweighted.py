@@ -15,12 +15,12 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 
 COLDEST = 1e-30
-"""A lower temperature changes nothing, but quotients overflow."""
+"""Minimum temperature: a lower one changes nothing, but quotients overflow."""
 
 
 @dataclass(frozen=True)
 class ReweightedDistribution:
-    """q(y) ∝ μ(y) exp(r(y, y*)/τ), known by weighted draws only.
+    """q(y) ∝ μ(y) exp(r(y, y*)/τ), represented by weighted samples only.
 
     Attributes:
         references: y*, ``[batch, time]``.
@@ -38,16 +38,16 @@ class ReweightedDistribution:
 
     @torch.no_grad()
     def weighted_sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
-        """``[batch, k, time]`` independent draws from the base's proposal g, with w_i ∝ μ(y_i)/g(y_i)·exp(r(y_i)/τ).
+        """``[batch, k, time]`` independent samples from the base's proposal g, with w_i ∝ μ(y_i)/g(y_i)·exp(r(y_i)/τ).
 
-        The weights of an example sum to one over its draws. Σ_i w_i f(y_i) estimates E_q[f] with a bias of O(1/k).
+        The weights of an example sum to one over its samples. Σ_i w_i f(y_i) estimates E_q[f] with a bias of O(1/k).
 
         Raises:
             ConfigError: k is 1, where the weight would be 1 for any reward; or the reward fails.
         """
         if k < 2:
             raise ConfigError(
-                f"a reweighted payoff needs k of 2 draws or more, but got {k}: a single draw always has the weight 1, "
+                f"a reweighted payoff needs k of at least 2, but got {k}: a single sample always has the weight 1, "
                 "so the reward would be ignored; use estimator=SelfNormalised(k=5)"
             )
         drawn = proposals_of(self.base, self.references, self.num_labels, k, generator)
@@ -61,8 +61,8 @@ class ReweightedDistribution:
 class ReweightedPayoff(Payoff):
     """q(y|y*) ∝ μ(y|y*)·exp(r(y, y*)/τ) for any reward r, by self-normalised importance weights.
 
-    It takes an objective with ``estimator=SelfNormalised(k=...)``. The law is that of RML (Norouzi et al. 2016) where μ
-    is uniform; μ is named because every method for rewards such as BLEU has one, mostly unsaid.
+    It needs an objective with ``estimator=SelfNormalised(k=...)``. With uniform μ, this is the distribution of RML
+    (Norouzi et al. 2016). μ is explicit because every method for rewards such as BLEU has one, usually unstated.
 
     Attributes:
         reward: r.
@@ -73,32 +73,32 @@ class ReweightedPayoff(Payoff):
 
     distribution_class: ClassVar[type] = ReweightedDistribution
 
-    reward: Reward = SentenceBleu()  # a field, where other payoffs have a property
+    reward: Reward = SentenceBleu()  # a field; other payoffs have a property
     temperature: Temperature = Temperature(literal=0.2)
     base: BaseMeasure = AroundPayoff()
 
     def check(self) -> None:
-        """Refuse conventions of τ that belong to distances, and a reward that the base's outputs may not have."""
+        """Refuse conventions of τ that only apply to distances, and a reward that does not fit the base's outputs."""
         if self.temperature.literal is None:
             given = "rescaled" if self.temperature.rescaled is not None else "edit_rate"
             raise ConfigError(
                 "ReweightedPayoff takes temperature=Temperature(literal=...), in units of its reward, but got "
-                f"{given}, which belongs to distances; give that one to the payoff of its base"
+                f"{given}, which applies only to distances; use it for the payoff of its base"
             )
         if self.reward.same_length and not self.base.keeps_length:
             raise ConfigError(
                 f"the reward {type(self.reward).__name__} needs outputs as long as their references, but the base "
-                f"measure {type(self.base).__name__} also draws outputs of other lengths; use one that keeps the "
+                f"measure {type(self.base).__name__} also proposes other lengths; use one that keeps the "
                 "length, or the reward EditDistance"
             )
 
     @property
     def keeps_length(self) -> bool:
-        """As the base does."""
+        """The base's."""
         return self.base.keeps_length
 
     def literal(self, num_labels: int) -> float:
-        """τ, whatever V is."""
+        """τ, independent of V."""
         del num_labels
         assert self.temperature.literal is not None, "checked at construction"
         return self.temperature.literal
@@ -108,5 +108,5 @@ class ReweightedPayoff(Payoff):
         return ReweightedDistribution(targets, num_labels, self.reward, self.literal(num_labels), self.base)
 
     def prepare(self, sizes: Sizes) -> None:
-        """What the base must read or check once before training."""
+        """Prepare the base."""
         self.base.prepare(sizes)

@@ -1,15 +1,16 @@
-"""The canonical edit transducer: proposals around a reference, each string by few paths and its best one among them.
+"""The canonical edit transducer: proposals around a reference, with few paths per string, among them a best one.
 
-Before every reference symbol and at the end the machine may insert symbols; it keeps, substitutes or deletes each
-reference symbol. With a = exp(−1/τ) a path weighs a^edits. Of the many alignments of one string it allows the
-canonical ones: insertions only at the start or after a keep or a substitution, none beside a deletion; no insertion
+Before every reference symbol and at the end, the machine may insert symbols; it keeps, substitutes or deletes each
+reference symbol. With a = exp(−1/τ), a path has weight a^edits. Of the many alignments of a string it allows only the
+canonical ones: insertions only at the start or after a keep or a substitution, never next to a deletion; no insertion
 directly before a substitution; no insertion of x directly before a keep of x; no deletion directly before a
-substitution; no deletion of x directly before a keep of x. One alignment of lowest cost is always among them: edits
-between two keeps can be put in the order substitutions, then insertions or deletions, without changing their number,
-and a keep can be moved in front of an equal symbol inserted or deleted before it. Hence a^d(y,y*) ≤ F(y), the weight
-of all paths to y.
+substitution; no deletion of x directly before a keep of x. An alignment of lowest cost is always among them: edits
+between two keeps can be reordered to substitutions, then insertions or deletions, without changing their number, and a
+keep can be moved in front of an equal symbol that was inserted or deleted before it. Hence a^d(y,y*) ≤ F(y), the total
+weight of all paths to y.
 
-Only whether the last operation was a deletion couples positions: two states, C (it was not) and D (it was).
+Positions are coupled only by whether the last operation was a deletion, so there are two states: C (it was not) and D
+(it was).
 """
 
 import math
@@ -22,12 +23,12 @@ from torch import Tensor
 from structpred.sequences import Sequences
 
 STEEPEST = 1e4
-"""1/τ beyond which exp(−1/τ) is 0 in float64 by a wide margin; a larger one changes nothing but overflows."""
+"""Maximum of 1/τ: here exp(−1/τ) is far below the float64 range; larger values change nothing but overflow."""
 
 
 @dataclass(frozen=True)
 class EditWeights:
-    """What the operations weigh; needs V·a < 1, or the insertions have no finite weight.
+    """The weights of the operations; needs V·a < 1, otherwise insertions have infinite weight.
 
     Attributes:
         num_labels: V.
@@ -80,7 +81,7 @@ class Completions:
     Attributes:
         deletions: a·ρ_{j+1}, the weight of deleting symbol j relative to keeping it, ``[time, batch]``.
         totals: g_j, the weight of all completions from C at j relative to those from C at j + 1, ``[time, batch]``.
-        changes: True where symbol j differs from the one before it, so that it may be kept after a deletion.
+        changes: True if symbol j differs from the one before it, so that it may be kept after a deletion.
         log_weight: ln Σ_y F(y), ``[batch]``.
     """
 
@@ -119,15 +120,15 @@ def propose(
     rows: Int[Tensor, " draws"],
     generator: torch.Generator | None = None,
 ) -> Sequences:
-    """``[draws, time]``: one exact draw from F(y) / Σ F for each of the references in ``rows``."""
+    """``[draws, time]``: one exact sample from F(y) / Σ F for each of the references in ``rows``."""
     labels = references.labels.T[:, rows]
     inside = references.mask().T[:, rows]
     uniform = _rand(inside.shape, labels, generator)
-    # from C: below 0 the symbol is deleted, then come keep, substitute, and insert and keep
+    # from C: below 0 the symbol is deleted, then follow keep, substitute, and insert and keep
     point = uniform * ahead.totals[:, rows] - ahead.deletions[:, rows]
     deleted, after_deletion, ended_deleting = _deletions(point, uniform, inside, ahead, rows)
     emitted = inside & ~deleted
-    free = emitted & ~after_deletion  # after a deletion, what is not deleted is kept
+    free = emitted & ~after_deletion  # after a deletion, a symbol that is not deleted is kept
     inserted = free & (point >= 1 + weights.substitution)
     substituted = free & (point >= 1) & ~inserted
     more = (torch.log1p(-_rand((len(labels) + 1, len(rows)), labels, generator)) / weights.log_insertion).long()
@@ -151,7 +152,7 @@ def _deletions(
     deleted, after = torch.empty_like(inside), torch.empty_like(inside)
     for time in range(len(inside)):
         after[time] = state
-        state = torch.where(state, from_deleted[time], from_kept[time])  # beyond the end the state stays as it is
+        state = torch.where(state, from_deleted[time], from_kept[time])  # beyond the end the state does not change
         deleted[time] = state
     return deleted & inside, after, state
 
@@ -165,22 +166,22 @@ def assemble(
     *,
     before: Int[Tensor, "time draws"] | None = None,
 ) -> Sequences:
-    """Write out edited strings: in front of each symbol and at the end, uniformly drawn insertions.
+    """Write out edited strings, with uniformly drawn insertions before each symbol and at the end.
 
     Args:
-        symbols: what each reference symbol turns into.
-        emitted: False where nothing of it is left.
-        insertions: labels inserted in front of each symbol, and at the end: time + 1 slots.
+        symbols: the replacement of each reference symbol.
+        emitted: False if the symbol is deleted.
+        insertions: number of labels inserted before each symbol and at the end: time + 1 slots.
         num_labels: V.
         generator: source of the inserted labels.
-        before: the label to insert directly in front of a symbol, or −1 for a uniform one.
+        before: the label to insert directly before a symbol, or −1 for a uniform one.
     """
     ends = insertions.cumsum(0)
     ends[:-1] += emitted.cumsum(0)
     ends[-1] += emitted.sum(0)
     longest = int(ends[-1].max()) if ends.shape[1] else 0
     written = uniform_labels((longest + 1, symbols.shape[1]), num_labels, symbols, generator)
-    written.scatter_(0, torch.where(emitted, ends[:-1] - 1, longest), symbols)  # row `longest` is thrown away
+    written.scatter_(0, torch.where(emitted, ends[:-1] - 1, longest), symbols)  # row `longest` is discarded
     if before is not None:
         written.scatter_(0, torch.where(before >= 0, ends[:-1] - 2, longest), before)
     lengths = ends[-1].clone()
@@ -196,7 +197,7 @@ def grouped(drawn: Sequences, batch: int, k: int) -> Sequences:
 def uniform_labels(
     shape: tuple[int, ...], num_labels: int, like: Tensor, generator: torch.Generator | None
 ) -> Int[Tensor, "..."]:
-    """Labels 0..V−1, equally likely to within 2^−53 (the remainder that torch.randint takes is less even)."""
+    """Labels 0..V−1, equally likely to within 2^−53 (torch.randint takes a remainder, which is less uniform)."""
     return (_rand(shape, like, generator) * num_labels).long().clamp_(max=num_labels - 1)
 
 

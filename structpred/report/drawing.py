@@ -10,6 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from structpred.statistics import estimate
@@ -26,7 +28,11 @@ from structpred.text import plain
 COLOURS = ("#2f7bd6", "#c8641b", "#1f9468", "#b9479b", "#8268cf", "#9a7d1c", "#2e8fa3", "#cc4d4d")
 _STYLES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 INK, GRID = "#010203", "#040506"  # placeholders that no drawing uses, replaced in the SVG
+_PAPER_GRID = "#d8dde2"
 _NAME_WIDTH, _NAME_LINES = 24, 3
+WRITTEN = "Written by structpred"
+"""Stands in every file of a drawing, which may therefore be written over."""
+_PAGES: ContextVar[list[bytes] | None] = ContextVar("pages", default=None)
 _THEMES = (
     "svg { color: #1d2329; --grid: #e3e7eb; } "
     "@media (prefers-color-scheme: dark) { svg { color: #e4e8ec; --grid: #2c333a; } }"
@@ -134,6 +140,9 @@ def draw_estimate(axes: Axes, x: float, values: Sequence[float], colour: str) ->
 
 def svg(figure: Figure) -> str:
     """The figure as an element to stand inside a page."""
+    if (pages := _PAGES.get()) is not None:
+        pages.append(_paper(figure))
+        return ""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
@@ -141,6 +150,33 @@ def svg(figure: Figure) -> str:
     for pattern, replacement in _CLEANING:
         text = pattern.sub(replacement, text)
     return text.strip()
+
+
+def pdf(draw: Callable[[], str]) -> bytes:
+    """What ``draw`` draws, as PDF for white paper.
+
+    Args:
+        draw: makes a figure and returns its `svg`.
+    """
+    pages: list[bytes] = []
+    token = _PAGES.set(pages)
+    try:
+        draw()
+    finally:
+        _PAGES.reset(token)
+    return pages[0]
+
+
+def _paper(figure: Figure) -> bytes:
+    """The figure as PDF; ink, a placeholder, is black there, and the grid grey."""
+    figure.draw_without_rendering()  # grid lines are made only now
+    for line in figure.findobj(Line2D):
+        if isinstance(line, Line2D) and line.get_color() == GRID:
+            line.set_color(_PAPER_GRID)
+    stream = io.BytesIO()
+    with mpl.rc_context({"pdf.fonttype": 42}):  # letters stay letters that can be searched and edited
+        figure.savefig(stream, format="pdf", metadata={"Creator": WRITTEN, "Producer": None, "CreationDate": None})
+    return stream.getvalue()
 
 
 def wrapped(name: str) -> str:

@@ -11,7 +11,7 @@ from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.files import write_atomically
 from structpred.report import html, markdown
 from structpred.report.document import Document
-from structpred.report.drawing import standalone
+from structpred.report.drawing import WRITTEN, standalone
 
 Kept = TypeVar("Kept")
 FORMAT = 1
@@ -20,22 +20,42 @@ RESULTS, MARKDOWN, HTML = "results.json", "report.md", "report.html"
 PICTURE = "report.svg"
 """Only beside reports of several panels."""
 
+CSV = "report.csv"
+CSV_COLUMNS = (
+    "arm", "seed", "split", "metric", "score", "higher_is_better", "identity", "best_epoch", "steps", "skipped",
+    "seconds", "cpu_seconds", "tokens_per_second", "device",
+)  # fmt: skip
+"""Of a report's rows, one for each arm, seed, split and metric; before them ``panel`` where there are several."""
+
 PANELS = {"format", "panels"}
 _KEYS = ({"format", "arms"}, PANELS, {"format", "studies"}, {"average", "tasks"})
 """Keys by which the results of a comparison, of panels, of tuning and of arms across tasks are recognised."""
 
 
-def write_files(folder: Path | str, document: Document, results: str) -> tuple[Path, ...]:
+def write_files(
+    folder: Path | str, document: Document, results: str, others: Mapping[str, str | bytes] | None = None
+) -> tuple[Path, ...]:
     """Write a document as ``report.md`` and ``report.html``, and beside them ``results.json`` and its pictures.
+
+    Args:
+        folder: where.
+        document: the report.
+        results: the text of ``results.json``.
+        others: more files by name, each of which says that structpred wrote it; see `is_ours`.
 
     Raises:
         ConfigError: a file that is not from an earlier report would be overwritten; see `refuse_others`.
     """
     pictures = {name: standalone(figure.draw()) for name, figure in document.pictures.items()}
-    refuse_others(folder, *pictures)
-    files = {RESULTS: results, MARKDOWN: markdown.render(document), HTML: html.render(document), **pictures}
+    others = others or {}
+    refuse_others(folder, *pictures, *others)
+    page, text = html.render(document), markdown.render(document)
+    files = {RESULTS: results, **others, MARKDOWN: text, HTML: page, **pictures}
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+    if CSV not in files and is_ours(place / CSV):
+        (place / CSV).unlink()
     if PICTURE not in files and _report(place / RESULTS).keys() >= PANELS:
         (place / PICTURE).unlink(missing_ok=True)  # of the report that this one replaces
     return tuple(write_atomically(place / name, text) for name, text in files.items())
@@ -46,7 +66,7 @@ def refuse_others(folder: Path | str, *pictures: str) -> None:
 
     Args:
         folder: where a report is to be written.
-        pictures: names of the files that hold its pictures, if any.
+        pictures: names of other files that it is going to have, if any.
 
     Raises:
         ConfigError: there is such a file; the message names it.
@@ -55,12 +75,23 @@ def refuse_others(folder: Path | str, *pictures: str) -> None:
     known = any(keys <= report.keys() for keys in _KEYS)
     ours = {*([RESULTS, MARKDOWN, HTML] if known else []), *([PICTURE] if report.keys() >= PANELS else [])}
     names = [name for name in (RESULTS, MARKDOWN, HTML, *pictures) if name not in ours]
-    there = [place / name for name in names if os.path.lexists(place / name)]
+    there = [place / name for name in names if os.path.lexists(place / name) and not is_ours(place / name)]
     if there:
         raise ConfigError(
             f"{there[0]} is not from a report of structpred and would be overwritten; move it away, or name another "
             "folder for the report"
         )
+
+
+def is_ours(path: Path) -> bool:
+    """True for a CSV file with the columns of a report, and for LaTeX and figures that say who wrote them."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    if path.name == CSV:
+        return content.partition(b"\n")[0].decode(errors="replace").removeprefix("panel,") == ",".join(CSV_COLUMNS)
+    return path.suffix in (".tex", ".pdf", ".svg") and path.name != PICTURE and WRITTEN.encode() in content
 
 
 def _report(results: Path) -> dict[str, object]:
@@ -70,6 +101,12 @@ def _report(results: Path) -> dict[str, object]:
     except (OSError, ValueError, RecursionError):
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+def results_file(place: Path | str) -> Path:
+    """The ``results.json`` that a path names, by itself or by its folder."""
+    path = Path(place)
+    return path / RESULTS if path.is_dir() else path
 
 
 def results_in(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from structpred.rewards.base import Reward
 from structpred.rewards.bleu import SentenceBleu, SentenceGleu
+from structpred.rewards.constant import ConstantReward
 from structpred.rewards.edit_distance import EditDistance
 from structpred.rewards.function import FunctionReward
 from structpred.rewards.hamming import Hamming
@@ -10,6 +11,7 @@ from structpred.rewards.translation import SentenceChrf, SentenceTer
 from structpred.rewards.weighted import WeightedReward, WeightedRewards
 
 __all__ = [
+    "ConstantReward",
     "Context",
     "EditDistance",
     "FunctionReward",

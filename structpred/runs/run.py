@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from structpred.config import Config, canonical, components
+from structpred.config import Config, canonical, coerce, components
 from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
@@ -21,11 +21,13 @@ from structpred.results import RunResult
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
 from structpred.sequences import Source, spelt
 from structpred.task import Example, Sizes, Splits, loaded
-from structpred.text import read_predictions
+from structpred.text import Outcome, read_predictions
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
 from structpred.vocabulary import Symbols, Vocabulary
+
+Split = Literal["dev", "test"]
 
 
 class OtherCodeWarning(UserWarning):
@@ -157,8 +159,24 @@ class Run:
             )
         return source
 
-    def predictions(self, split: str) -> list[Symbols]:
-        """The outputs for ``"dev"`` or ``"test"`` predicted by the chosen weights at the end of training, in order.
+    def predictions(self, split: Split) -> list[Outcome]:
+        """Source, prediction and references of every example of ``"dev"`` or ``"test"``, as the task writes them.
+
+        The chosen weights predicted them at the end of training; nothing is decoded anew, and the data are not needed.
+
+        Raises:
+            ConfigError: there is no such split.
+            RunError: the file is missing or damaged.
+        """
+        path = self.folder.predictions(str(coerce(split, Split, "split")))
+        Files(self.folder.path).read(path.name)
+        try:
+            return read_predictions(path)
+        except DataError as error:
+            raise damaged(path, f"holds no predictions ({error})") from None
+
+    def outputs(self, split: Split) -> list[Symbols]:
+        """The same predictions as labels, which metrics score.
 
         Runs that do not keep outputs as label ids have only their text; its labels are then those that the task renders
         to that text.
@@ -173,8 +191,7 @@ class Run:
                 return decoded_outputs(arrays[f"{split}/labels"], arrays[f"{split}/lengths"], labels)
             except (KeyError, IndexError, ValueError, TypeError):
                 raise damaged(path, f"must hold the outputs for {split}, but holds something else") from None
-        rows = read_predictions(self.folder.predictions(split))
-        return [self._labels_of(row.prediction, labels) for row in rows]
+        return [self._labels_of(row.prediction, labels) for row in self.predictions(split)]
 
     def _labels_of(self, text: str, labels: Vocabulary) -> Symbols:
         """The labels that were rendered to a text."""
@@ -189,7 +206,7 @@ class Run:
         return fitting[0]
 
     def reported_by(self, metrics: Sequence[Metric], splits: Splits | None = None) -> "Run":
-        """The same run with scores by these metrics; missing scores are computed from `predictions`.
+        """The same run with scores by these metrics; missing scores are computed from `outputs`.
 
         Args:
             metrics: the metrics.
@@ -214,8 +231,8 @@ class Run:
                 "the run; put the files back, or train the run again"
             )
         completed = {}
-        for split in ("dev", "test"):
-            examples, outputs = getattr(splits, split), self.predictions(split)
+        for split in get_args(Split):
+            examples, outputs = getattr(splits, split), self.outputs(split)
             if len(examples) != len(outputs):
                 raise damaged(
                     self.folder.predictions(split), f"holds {len(outputs)} outputs for {len(examples)} examples"

@@ -29,7 +29,7 @@ def save(path: Path, state: State, *, keep: int = 2) -> None:
     """Write a checkpoint beside the newest one, then replace it; the old one is kept as its predecessor.
 
     Args:
-        path: the newest checkpoint.
+        path: the path of the latest checkpoint.
         state: tensors and plain values.
         keep: the number of checkpoints to keep, including this one.
 
@@ -74,7 +74,7 @@ def newest(path: Path) -> State:
 
 
 def load(path: Path) -> State:
-    """Read a checkpoint; tensors and plain values only, no pickled code is run.
+    """Read a checkpoint of tensors and plain values; no pickled code is run.
 
     Raises:
         RunError: the file is damaged.
@@ -123,7 +123,7 @@ def _checked(content: bytes) -> bytes:
         return content
     start = len(_HEADER) + _DIGITS + 1
     if hashlib.sha256(content[start:]).hexdigest().encode() != content[len(_HEADER) : start - 1]:
-        raise ValueError("its content is not what was written")
+        raise ValueError("its content does not match its checksum")
     return content[start:]
 
 

@@ -1,4 +1,4 @@
-"""A task's examples as flat tensors, and the batches of an epoch, planned ahead with the payoff's draws."""
+"""A task's examples as flat tensors, and the batches of an epoch, planned in advance with the payoff's samples."""
 
 import warnings
 from bisect import bisect_left
@@ -25,7 +25,7 @@ from structpred.vocabulary import Symbols, Vocabularies
 
 
 class UnknownSymbolWarning(UserWarning):
-    """Held-out inputs hold symbols that training never saw."""
+    """Held-out inputs contain symbols that do not occur in training."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Tokenizer:
     """Maps symbols to tensors and back.
 
     Attributes:
-        vocabularies: the symbols of both sides.
-        encoder: how a model reads its inputs.
+        vocabularies: the symbols of inputs and outputs.
+        encoder: how the model reads its inputs.
     """
 
     vocabularies: Vocabularies
@@ -49,7 +49,7 @@ class Tokenizer:
         return cls(Vocabularies.of(known, references, min_count=encoder.min_count), encoder)
 
     def read(self, sources: Sequence[Source]) -> FlatSequences:
-        """Sources as a model's inputs.
+        """Encode sources as a model's inputs.
 
         Raises:
             DataError: the encoder reads another kind of source.
@@ -57,7 +57,7 @@ class Tokenizer:
         return self.encoder.read(_fitting(sources, self.encoder), self.vocabularies)
 
     def write(self, labels: Sequence[int]) -> Symbols:
-        """The symbols of an output."""
+        """Decode an output to symbols."""
         return self.vocabularies.labels.decode(labels)
 
 
@@ -97,7 +97,7 @@ class TrainingData:
         """Encode the training examples.
 
         Raises:
-            DataError: there are none.
+            DataError: there are no training examples.
         """
         if not examples:
             raise DataError("expected training examples, but the task has none; check its files and its size")
@@ -169,7 +169,7 @@ def _refuse_other_lengths(splits: Splits, model: Model) -> None:
         for reference in example.references:
             if len(reference) != len(example.source):
                 raise DataError(
-                    f"{example.where}: {type(model).__name__} gives one label to every input symbol, but here "
+                    f"{example.where}: {type(model).__name__} predicts one label per input symbol, but here "
                     f"{len(example.source)} symbols have {len(reference)} labels; use a model of free length such as "
                     "Seq2Seq, or a tagging task"
                 )
@@ -198,7 +198,7 @@ def _unknown(splits: Splits, vocabularies: Vocabularies) -> Iterator[tuple[Examp
 
 
 DRAW_BLOCK = 4096
-"""Examples whose draws are made together."""
+"""Number of examples whose samples are drawn together."""
 
 
 def token_batches(costs: Int[Tensor, " n"], budget: int, source: torch.Generator) -> list[Int[Tensor, " batch"]]:
@@ -230,7 +230,7 @@ def _even_starts(costs: Sequence[int], budget: int) -> list[int]:
     before it, and at least as many as do not fit into it.
     """
     latest, start = [0], 0
-    for i, cost in enumerate(costs):  # ascending, so the newest is the largest
+    for i, cost in enumerate(costs):  # ascending, so the latest is the largest
         if i > start and (i - start + 1) * cost > budget:
             latest.append(start := i)
     before = [0, *accumulate(costs)]
@@ -345,7 +345,7 @@ class Draws:
         return Sequences(labels, lengths, total=flat.total, weights=weights)
 
     def to(self, device: torch.device) -> "Draws":
-        """The same on another device."""
+        """A copy on another device."""
         weights = None if self.weights is None else self.weights.to(device)
         return Draws(self.outputs.to(device), weights, self.per_example)
 

@@ -56,7 +56,7 @@ class DistributedContext:
             RunError: the device is not available, or does not support bf16.
         """
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise RunError("expected a CUDA device, but PyTorch sees none here; use the device 'cpu' or 'auto'")
+            raise RunError("expected a CUDA device, but PyTorch finds none; use the device 'cpu' or 'auto'")
         several = self.devices * self.nodes > 1
         with without_hints():
             fabric = Fabric(

@@ -19,7 +19,7 @@ from structpred.training.data import Tokenizer
 from structpred.vocabulary import Symbols
 
 DECODING_ROWS = 256
-"""Inputs decoded together."""
+"""Number of inputs decoded together."""
 
 Item = TypeVar("Item")
 

@@ -126,11 +126,11 @@ class Clock:
         self._began: tuple[float, float] | None = None
 
     def start(self) -> None:
-        """Begin counting."""
+        """Start the clock."""
         self._began = (time.monotonic(), time.process_time())
 
     def stop(self) -> None:
-        """Stop counting."""
+        """Stop the clock."""
         state = self.state()
         self.wall, self.cpu, self._began = state["wall"], state["cpu"], None
 
@@ -161,7 +161,7 @@ class Every:
         self._last = 0.0
 
     def due(self) -> bool:
-        """True once an interval, and the first time."""
+        """True once per interval, and the first time."""
         now = time.monotonic()
         if now - self._last < self.interval:
             return False
@@ -181,8 +181,8 @@ class NotFinite(RunError):
 
     def __init__(self, what: str, steps: int, epoch: int, batch: State) -> None:
         super().__init__(
-            f"{what} was not finite in {steps} steps in a row in epoch {epoch}; lower the learning rate or the clip "
-            "norm, or look at the batch"
+            f"{what} was not finite in {steps} steps in a row in epoch {epoch}; lower the learning rate or the "
+            "clipping norm, or inspect the batch"
         )
         self.batch = batch
 

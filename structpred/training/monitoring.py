@@ -23,12 +23,12 @@ from structpred.vocabulary import Symbols
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
         phase: ``"preparing"``, ``"training"``, ``"testing"`` or ``"done"``.
-        epoch, epochs: the epoch under way, from 1, and how many there may be.
-        done: share of the training done, 0 to 1.
+        epoch, epochs: the current epoch, from 1, and the maximum number of epochs.
+        done: fraction of training done, 0 to 1.
         rate: target tokens per second.
         seconds_left: estimated seconds of training left.
         loss: mean loss per target token of the epoch so far.
@@ -56,7 +56,7 @@ class Observer(Checkable, Protocol):
 
 
 def ignore(progress: Progress) -> None:
-    """The observer that does nothing."""
+    """An observer that does nothing."""
     del progress
 
 
@@ -115,7 +115,7 @@ class JsonlLogger:
             write_atomically(self.path, "".join(kept))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add a line."""
+        """Append a line."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **finite}, ensure_ascii=False) + "\n")
@@ -237,7 +237,7 @@ def _few_outputs(shapes: Sequence[dict[str, float]], late: bool) -> str | None:
     shares = [shape["distinct"] / shape["distinct_references"] for shape in shapes]
     if shares[-1] < FEW and (late or max(shares) >= MANY):
         distinct, outputs, references = (int(shapes[-1][key]) for key in ("distinct", "outputs", "distinct_references"))
-        return f"{distinct} of {outputs} dev outputs are distinct where references have {references}"
+        return f"{distinct} of {outputs} dev outputs are distinct, but {references} references are"
     return None
 
 
@@ -257,8 +257,8 @@ def _certain_and_worse(history: Sequence[Epoch]) -> str | None:
     first, last = watched[0], watched[-1]
     if first["zero_variance"] < VARIED and last["zero_variance"] > TIED and last["reward"] < first["reward"]:
         return (
-            f"in {last['zero_variance']:.0%} of groups all samples score alike, at a mean reward of "
-            f"{last['reward']:.3g} where it was {first['reward']:.3g} at first"
+            f"in {last['zero_variance']:.0%} of groups all samples have the same reward, at a mean reward "
+            f"of {last['reward']:.3g}, compared with {first['reward']:.3g} at first"
         )
     return None
 
@@ -290,8 +290,8 @@ def warn_of_diagnostics(objective: str, history: Sequence[Epoch]) -> None:
     *before, now = (_not_finite(epoch) for epoch in history)
     for name in sorted(now.difference(*before)):
         warnings.warn(
-            f"the diagnostic {name!r} of {objective} is not finite in epoch {len(history)}, where the loss is; correct "
-            "what the objective returns",
+            f"the diagnostic {name!r} of {objective} is not finite in epoch {len(history)}, although the loss is; "
+            "correct the diagnostic that the objective returns",
             DiagnosticWarning,
             stacklevel=2,
         )
@@ -317,9 +317,9 @@ def warn_of_poor_weights(history: Sequence[Epoch]) -> None:
     prefix = now[0].removesuffix("effective_share")
     effective = history[-1].diagnostics[f"{prefix}effective_samples"]
     warnings.warn(
-        f"importance weights are poor: the effective sample size is {effective:.2f} on average, so of an example's "
-        "draws one output has nearly all the weight; raise the payoff's temperature, choose a base measure that draws "
-        "more different outputs of high reward, or draw more",
+        f"importance weights are poor: the effective sample size is {effective:.2f} on average, so one of an "
+        "example's samples has nearly all the weight; raise the payoff's temperature, choose a base measure that "
+        "proposes more different outputs of high reward, or increase k",
         PoorWeightsWarning,
         stacklevel=2,
     )

@@ -23,7 +23,7 @@ class Schedule(Config):
     """The learning rate over training, as a factor of the optimiser's.
 
     Attributes:
-        warmup: share of training during which the factor rises linearly from 0 to 1.
+        warmup: fraction of training during which the factor rises linearly from 0 to 1.
     """
 
     family = schedules
@@ -31,20 +31,20 @@ class Schedule(Config):
     warmup: Fraction = 0.0
 
     def factor(self, progress: float) -> float:
-        """The factor at ``progress``, the share of training done, 0 to 1."""
+        """The factor at ``progress``, the fraction of training done, 0 to 1."""
         if progress < self.warmup:
             return progress / self.warmup
         return self.after_warmup(progress)
 
     @abstractmethod
     def after_warmup(self, progress: float) -> float:
-        """The factor once warm; 1 at its start."""
+        """The factor after warm-up; 1 when warm-up ends."""
 
 
 @schedules.register("constant")
 @dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """The same rate throughout."""
+    """A constant rate."""
 
     def after_warmup(self, progress: float) -> float:
         """1."""
@@ -60,7 +60,7 @@ class Cosine(Schedule):
     warmup: Fraction = 0.02
 
     def after_warmup(self, progress: float) -> float:
-        """½ (1 + cos π s), with s the share done since warm-up."""
+        """½ (1 + cos π s), with s the fraction of the time since warm-up."""
         share = (progress - self.warmup) / (1 - self.warmup)
         return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
@@ -79,7 +79,7 @@ class InverseSquareRoot(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser(Config):
-    """How gradients become steps.
+    """An optimiser specification.
 
     Attributes:
         schedule: the learning rate over training.
@@ -92,11 +92,11 @@ class Optimiser(Config):
     @property
     @abstractmethod
     def rate(self) -> float:
-        """The learning rate the schedule multiplies."""
+        """The learning rate that the schedule multiplies."""
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """A fresh optimiser."""
+        """Build an optimiser with fresh state."""
 
 
 @optimisers.register("adam")
@@ -123,7 +123,7 @@ class Adam(Optimiser):
         return self.lr
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """``torch.optim.AdamW`` in its fused form."""
+        """The fused ``torch.optim.AdamW``."""
         return torch.optim.AdamW(
             parameters,
             lr=self.lr,
@@ -139,15 +139,15 @@ class Trainer(Config):
     """The training budget, the same for every objective.
 
     The loss of a step is the sum of its examples' losses divided by the target tokens of the whole batch, however the
-    batch is split over pieces and processes. So all examples of a batch weigh the same, and from batch to batch the
-    weight of an example varies as the batches' tokens do, which `structpred.training.data.token_batches` keeps
-    as even as their budget allows.
+    batch is split into pieces and over processes. So all examples of a batch have the same weight. Between batches the
+    weight of an example varies with the batches' tokens, which `structpred.training.data.token_batches` keeps as even
+    as the budget allows.
 
-    After each epoch the dev set is predicted greedily, and the weights with the best first metric are kept. Where it
-    ties, the task's later metrics decide in their order; where all tie, the later epoch is kept.
+    After each epoch the dev set is decoded greedily, and the weights with the best first metric are kept. If it ties,
+    the task's later metrics decide in order; if all tie, the later epoch is kept.
 
-    The share of training done, which learning rates and some objectives follow, is that of the epochs or of the
-    steps, whichever is larger; it never depends on the clock, so that the same steps lead to the same weights.
+    The fraction of training done, which learning rates and some objectives use, is computed from epochs or steps,
+    whichever is larger. It never depends on the clock, so the same steps lead to the same weights.
 
     Attributes:
         epochs: passes over the training examples.

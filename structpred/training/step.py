@@ -39,7 +39,7 @@ class TrainingStep(nn.Module):
         model: the network; called on inputs, it returns p.
         objective: the objective.
         state: the objective's own module, or None.
-        generator: source of the draws that the objective makes during a step.
+        generator: source of randomness for the objective during a step.
         symbols: number of input symbols known from training.
         specification: the config of the network, which names the class of its distribution; None for no check.
     """
@@ -87,7 +87,7 @@ class TrainingStep(nn.Module):
         return losses.values, losses.diagnostics
 
     def _distribution(self, given: Sequences) -> object:
-        """p, of the class that the model's specification names."""
+        """p, checked to be of the class that the model's specification declares."""
         p: object = self.model(given)
         if self.specification is not None and not isinstance(p, self.specification.distribution):
             what = f"the network of {type(self.specification).__name__}"
@@ -191,8 +191,10 @@ def compiled(step: nn.Module, device: torch.device) -> nn.Module:
     """
     compilers = [os.environ.get("CXX"), "g++", "clang++"]
     if device.type == "cpu" and not any(map(shutil.which, filter(None, compilers))):
-        raise RunError("expected a C++ compiler for Trainer.compile, but there is none; install g++ or leave it off")
-    return torch.compile(step, dynamic=True)  # type: ignore[return-value]  # a module stays one
+        raise RunError(
+            "expected a C++ compiler for Trainer.compile, but there is none; install g++ or leave compile off"
+        )
+    return torch.compile(step, dynamic=True)  # type: ignore[return-value]  # compiling a module returns a module
 
 
 def _module(what: str, found: object) -> nn.Module:
@@ -253,7 +255,7 @@ class Stepper:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.fabric.device
 
     @property
@@ -331,7 +333,7 @@ class Stepper:
         model = _module(f"{type(recipe.model).__name__}.build", recipe.model.build(sizes))
         if not any(each.requires_grad for each in model.parameters()):
             what = f"{type(recipe.model).__name__}.build"
-            refuse(what, "a network with weights to train", "one without", "leave requires_grad on for some")
+            refuse(what, "a network with weights to train", "one without", "leave requires_grad on for at least one")
         state = recipe.objective.state(sizes)
         if state is not None:
             _module(f"{type(recipe.objective).__name__}.state", state)

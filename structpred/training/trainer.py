@@ -240,7 +240,7 @@ class Training:
         return self.ranks.spread(lambda part: predict(model, codec, part, decoding), sources)
 
     def choose_best(self) -> dict[str, Tensor]:
-        """Let `predict` use the weights that scored best, and return them."""
+        """Make `predict` use the weights that scored best, and return them."""
         assert self.best is not None
         self.stepper.scored.load_state_dict(self.best.weights)
         return self.best.weights

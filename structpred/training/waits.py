@@ -30,13 +30,13 @@ OF_PARTS: Mapping[str, str] = {
     "baselines/learned": FIT,
     "inputs/words": WORDS,
 }
-"""By family and name of any component of the objective or the model, whatever the others are."""
+"""Reasons by family and name of any component of the objective or the model, whatever the other components are."""
 
 
 def reasons(objective: Objective, model: Model) -> tuple[str, ...]:
     """The reasons why a step synchronises with the device; none if it promises not to.
 
-    Components from outside the package promise nothing, and nothing is known of them here.
+    Components from outside the package make no promise and are not listed here.
     """
     parts = [part for each in (objective, model) for part in _asked_within(each) if part.family is not None]
     names = {_name(part) for part in parts}
@@ -58,7 +58,7 @@ def promises(objective: Objective, model: Model) -> bool:
 
 
 def _asked_within(config: Config) -> Iterator[Config]:
-    """A config and what is in it, but for payoffs: they are drawn from, and their draws weighed, ahead of the step."""
+    """A config and its parts, except payoffs, whose samples are drawn and weighted before the step."""
     if isinstance(config, Payoff):
         return
     yield config

@@ -114,11 +114,11 @@ def test_compare_trains_a_users_own_arms_and_writes_the_report(
     assert "| objective | maximum-likelihood | test-mine |" in re.sub(" +", " ", first.out)
     assert len(re.findall(r"^(ML|mine), seed [01]: dev PER .* \([1-4] of 4", first.err, re.MULTILINE)) == 4
     written = tmp_path / "deep" / "report"
-    assert {path.name for path in written.iterdir()} == {"report.md", "report.html", "results.json"}
+    assert {path.name for path in written.iterdir()} == {"report.csv", "report.md", "report.html", "results.json"}
     assert json.loads((written / "results.json").read_text(encoding="utf-8"))["seeds"] == [0, 1]
     assert main(command) == 0
     again = capsys.readouterr()
-    assert again.err == "", "nothing was trained again"
+    assert again.err == "4 of 4 runs are finished already, 0 to train\n"
     assert main([*command, "--dry-run"]) == 0
     assert "All 4 runs are finished" in capsys.readouterr().out
     assert json.loads((written / "results.json").read_text(encoding="utf-8"))["design"]["rule"] == "fixed"
@@ -167,7 +167,8 @@ def test_compare_runs_the_panels_of_a_module_and_writes_one_report(
     assert "# Comparison in 2 panels: first and second" in said.out
     assert len(re.findall(r"^(first|second): \w+, seed [01]: dev PER .* \([1-5] of 5", said.err, re.MULTILINE)) == 5
     written = tmp_path / "reports" / "comparison"
-    assert {path.name for path in written.iterdir()} == {"report.md", "report.html", "report.svg", "results.json"}
+    files = {"report.csv", "report.md", "report.html", "report.svg", "results.json"}
+    assert {path.name for path in written.iterdir()} == files
     kept = json.loads((written / "results.json").read_text(encoding="utf-8"))["panels"]
     assert {name: (panel["seeds"], panel["baseline"]) for name, panel in kept.items()} == {
         "first": ([0, 1], "ML"),

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from structpred.cli import main
-from structpred.cli.comparing import document_of
+from structpred.cli.comparing import kept_in
 from structpred.report.document import Figure
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -31,13 +31,20 @@ def test_every_record_is_rendered_from_its_results_alone(name: Path, capsys: pyt
         RECORDS / name, "kept", ignore=lambda folder, files: {file for file in files if file != "results.json"}
     )
     assert main(["report", "kept"]) == 0
-    files = [Path("reports/kept") / file for file in ("results.json", "report.md", "report.html", "report.svg")]
-    written = [file for file in files if file.name != "report.svg" or (RECORDS / name / "report.svg").exists()]
+    files = [
+        Path("reports/kept") / file for file in ("results.json", "report.csv", "report.md", "report.html", "report.svg")
+    ]
+    tree = json.loads((RECORDS / name / "results.json").read_text(encoding="utf-8"))
+    absent = {"report.csv"} - ({"report.csv"} if {"arms", "panels"} & tree.keys() else set())
+    absent |= {"report.svg"} - {path.name for path in (RECORDS / name).iterdir()}
+    written = [file for file in files if file.name not in absent]
     assert capsys.readouterr().out == f"Report: {', '.join(map(str, written))}\n"
     assert files[0].read_bytes() == (RECORDS / name / "results.json").read_bytes()
-    page = files[2].read_text(encoding="utf-8")
+    page = files[3].read_text(encoding="utf-8")
     root = ElementTree.fromstring(page.partition("\n")[2])
-    figures = [each for part in document_of(files[0]).sections for each in part.blocks if isinstance(each, Figure)]
+    figures = [
+        each for part in kept_in(files[0]).document().sections for each in part.blocks if isinstance(each, Figure)
+    ]
     assert len(list(root.iter("svg"))) == len(figures) > 0
 
 

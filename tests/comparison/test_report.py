@@ -233,7 +233,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("case", CASES)
 def test_files_are_whole_and_free_of_nan(case: str, folders: dict[str, Path]) -> None:
     paths = sorted(folders[case].iterdir())
-    assert [path.name for path in paths] == ["report.html", "report.md", "results.json"]
+    assert [path.name for path in paths] == ["report.csv", "report.html", "report.md", "results.json"]
     for path in paths:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\b(nan|NaN|inf|Infinity|None)\b", text)

@@ -97,7 +97,8 @@ def test_every_arm_is_run_under_every_seed_and_reported(executor: Executor, tmp_
         for seed, result in zip((1, 4), results, strict=True):
             experiment = Run.load(tmp_path / result.identity[:16]).experiment
             assert experiment == replace(ARMS[arm], seed=seed)
-    lines = said(console).strip().splitlines()
+    known, *lines = said(console).strip().splitlines()
+    assert known == "0 of 4 runs are finished already, 4 to train"
     assert len(lines) == 4
     assert re.match(r"ML, seed 1: dev PER [\d.]+  WER [\d.]+ after \d+ s \(1 of 4, about \d+ s left\)", lines[0])
     assert lines[3].endswith("(4 of 4)")
@@ -110,6 +111,7 @@ def test_a_second_call_uses_finished_runs_and_a_larger_one_adds_to_them(executor
     console = quiet()
     larger = compare(ARMS, seeds=(0, 1), root=tmp_path, executor=executor, console=console)
     assert [results[0] for results in larger.results.values()] == [results[0] for results in first.results.values()]
+    assert said(console).startswith("2 of 4 runs are finished already, 2 to train\n")
     assert "seed 0" not in said(console)
     assert said(console).count("seed 1") == 2
 

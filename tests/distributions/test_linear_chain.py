@@ -233,7 +233,7 @@ def test_other_outputs_are_refused() -> None:
     p = chain()
     with pytest.raises(ConfigError, match="one has 2 positions and the other 3"):
         cross_entropy(Factorised(p.unary, LENGTHS - torch.tensor([1, 0, 0, 0, 0])), p)
-    with pytest.raises(ConfigError, match="at most the 4 positions there are scores for, but got 5"):
+    with pytest.raises(ConfigError, match="at most 4, the number of positions with scores, but got 5"):
         LinearChain(p.unary, p.transitions, LENGTHS + 1).log_partition()
 
 

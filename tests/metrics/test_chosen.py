@@ -130,8 +130,8 @@ def test_a_run_that_keeps_texts_only_will_do_where_they_can_be_taken_apart(
     run = older(train(PLAIN, root=tmp_path))
     nothing_is_predicted(monkeypatch)
     for split in ("dev", "test"):
-        assert run.predictions(split) == chosen.predictions(split)
-        assert len(set(run.predictions(split))) > 1
+        assert run.outputs(split) == chosen.outputs(split)
+        assert len(set(run.outputs(split))) > 1
     assert train(CHOSEN, root=tmp_path).result.scores == chosen.result.scores
 
 
@@ -155,7 +155,7 @@ def test_other_data_and_damaged_outputs_are_refused(tmp_path: Path) -> None:
     older(run, "dev.predictions.tsv")
     np.savez(run.folder.outputs, dev=np.zeros(3))
     rows = run.folder.predictions("dev").read_text("utf-8")
-    assert Run.load(run.folder.path).predictions("dev") == run.predictions("dev"), "it is not the run's"
+    assert Run.load(run.folder.path).outputs("dev") == run.outputs("dev"), "it is not the run's"
     run.folder.predictions("dev").write_text(rows.partition("\n")[0] + "\n", encoding="utf-8")
     with pytest.raises(RunError, match="holds 0 outputs for 7 examples; the run cannot be used as it is"):
         run.reported_by([LengthError()])

@@ -134,7 +134,7 @@ def test_canonical_json_gives_an_equal_model_back(kind: type[Tagger]) -> None:
 def test_a_task_of_other_lengths_is_refused(kind: type[Tagger]) -> None:
     EncodedData.of(Copying().load(), kind())
     odd = Example(("a", "b"), (("a",),), where="here")
-    with pytest.raises(DataError, match=rf"^here: {kind.__name__} gives one label to every input symbol"):
+    with pytest.raises(DataError, match=rf"^here: {kind.__name__} predicts one label per input symbol"):
         EncodedData.of(Splits((odd,), (), (), ""), kind())
 
 

@@ -6,6 +6,9 @@ import torch
 from structpred.models import Model
 from structpred.objective import Objective
 from structpred.objectives import (
+    CPO,
+    DPO,
+    GRPO,
     REINFORCE,
     RML,
     Anneal,
@@ -14,9 +17,11 @@ from structpred.objectives import (
     CandidateHinge,
     DataNoising,
     Distillation,
+    Divergence,
     Exact,
     ExpectedReward,
     Greedy,
+    KLToRun,
     LabelSmoothing,
     Learned,
     MaximumLikelihood,
@@ -25,6 +30,7 @@ from structpred.objectives import (
     Mixer,
     NBest,
     OptimalCompletion,
+    OptimalToken,
     Perceptron,
     Point,
     Sampled,
@@ -77,8 +83,18 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
     "distillation, per sequence": (Distillation(teacher="given", per="sequence"), TAGGERS),
     "distillation, sampled": (Distillation(teacher="given", per="sequence", estimator=Sampled(k=2)), EVERY),
     "distillation, best": (Distillation(teacher="given", per="sequence", estimator=Best()), EVERY),
+    "divergence": (Divergence(payoff=EditDistancePayoff(temperature=TAU), estimator=Sampled(k=3)), FREE),
+    "divergence, Hamming": (Divergence(payoff=HammingPayoff(temperature=TAU)), EVERY),
+    "divergence, exact": (Divergence(alpha=0.3, payoff=HammingPayoff(temperature=TAU), estimator=Exact()), TAGGERS),
+    "divergence, expected reward": (Divergence(alpha=1.0, payoff=EditDistancePayoff(temperature=TAU)), FREE),
     "expected reward": (ExpectedReward(), TAGGERS),
     "expected reward, regularised": (ExpectedReward(temperature=0.5), TAGGERS),
+    "GRPO": (GRPO(), EVERY),
+    "GRPO, without its normalisations": (GRPO(scale="none", length="kept"), EVERY),
+    "KL to a run": (KLToRun(run="given"), EVERY),
+    "KL to a run, exact": (KLToRun(run="given", estimator=Exact()), TAGGERS),
+    "DPO": (DPO(run="given"), EVERY),
+    "CPO": (CPO(), EVERY),
     "minimum risk, n-best": (MinimumRisk(candidates=NBest(k=4)), EVERY),
     "minimum risk, beam": (MinimumRisk(candidates=Beam(k=3, reference="left out")), FREE),
     "minimum risk, samples": (MinimumRisk(), EVERY),
@@ -86,6 +102,7 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
     "REINFORCE": (REINFORCE(), EVERY),
     "REINFORCE, credit for tokens": (REINFORCE(credit="token", baseline=Learned(), ml_weight=0.5), EVERY),
     "REINFORCE, greedy baseline": (REINFORCE(baseline=Greedy(), entropy=0.1), EVERY),
+    "REINFORCE, optimal baseline": (REINFORCE(baseline=OptimalToken(), credit="token"), STEPPED),
     "scheduled sampling": (ScheduledSampling(), FREE),
     "data noising": (DataNoising(rate=0.3), FREE),
     "SwitchOut": (SwitchOut(), EVERY),
@@ -113,7 +130,7 @@ def teacher_for(model: Model) -> Teacher:
 
 @pytest.mark.parametrize(("objective", "models"), CASES.values(), ids=CASES)
 def test_it_has_what_every_objective_must_have(objective: Objective, models: tuple[str, ...]) -> None:
-    state = teacher_for if isinstance(objective, Distillation) else None
+    state = teacher_for if objective.learns_from else None
     assert check_objective(objective, state=state) == models
 
 

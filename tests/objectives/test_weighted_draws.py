@@ -232,7 +232,7 @@ def test_a_pool_of_other_labels_or_of_no_run_or_of_other_references_is_refused(r
     payoff = ReweightedPayoff(base=pool)
     with pytest.raises(ConfigError, match="use HammingPayoff, or a model of free length"):
         Experiment(task=Copying(), model=LSTMTagger(), objective=RML(payoff=payoff, estimator=SelfNormalised()))
-    with pytest.raises(ConfigError, match="but the base measure CandidatePool also draws outputs"):
+    with pytest.raises(ConfigError, match="but the base measure CandidatePool also proposes"):
         ReweightedPayoff(reward=Hamming(), base=pool)
 
 

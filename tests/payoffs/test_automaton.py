@@ -62,5 +62,5 @@ def test_inversion(rate: float) -> None:
 
 def test_one_label_leaves_nothing_to_edit() -> None:
     assert edit_rate(1, math.log(0.5)) == 0.0
-    with pytest.raises(ConfigError, match=r"must be below 0.* one label leaves nothing to edit"):
+    with pytest.raises(ConfigError, match=r"must be below 0.* with one label there is nothing to edit"):
         temperature_of(0.1, 1)

@@ -248,9 +248,9 @@ def test_where_one_label_is_all_there_is_nothing_is_substituted() -> None:
         (lambda: ReweightedPayoff(temperature=Temperature(edit_rate=0.1)), r"literal=\.\.\.\).* but got edit_rate"),
         (
             lambda: ReweightedPayoff(reward=Hamming(), base=AroundPayoff(payoff=EXACT_EDITS)),
-            "Hamming needs outputs as long as their references, but the base measure AroundPayoff also draws",
+            "Hamming needs outputs as long as their references, but the base measure AroundPayoff also proposes",
         ),
-        (lambda: AroundPayoff(payoff=ReweightedPayoff()), "that can be drawn from, but ReweightedPayoff cannot"),
+        (lambda: AroundPayoff(payoff=ReweightedPayoff()), "that can be sampled from, but ReweightedPayoff cannot"),
         (lambda: NGramReplacement(longest=0), r"NGramReplacement\.longest must be at least 1"),
     ],
 )
@@ -261,7 +261,7 @@ def test_what_cannot_work_is_refused_with_a_way_out(make: object, said: str) -> 
 
 def test_a_single_draw_is_refused() -> None:
     q = ReweightedPayoff().distribution(Sequences.of([REFERENCE]), LABELS)
-    with pytest.raises(ConfigError, match=r"needs k of 2 draws or more, but got 1: .* the reward would be ignored"):
+    with pytest.raises(ConfigError, match=r"needs k of at least 2, but got 1: .* the reward would be ignored"):
         q.weighted_sample(1)
 
 

@@ -308,3 +308,28 @@ def test_many_starts_are_refused_in_a_sentence(run: Path) -> None:
         node = {**node, "start": node}
     (run / "experiment.json").write_text(json.dumps(node), encoding="utf-8")
     assert "experiment.json holds no experiment" in said(run)
+
+
+def test_predictions_are_records_of_source_prediction_and_references(original: Path) -> None:
+    run = Run.load(original)
+    for split in ("dev", "test"):
+        examples = getattr(TINY.task.load(), split)
+        found = run.predictions(split)
+        assert [each.source for each in found] == [" ".join(example.source) for example in examples]
+        assert [each.references for each in found] == [
+            tuple(map(TINY.task.render, example.references)) for example in examples
+        ]
+        assert [each.prediction for each in found] == [TINY.task.render(output) for output in run.outputs(split)]
+    with pytest.raises(ConfigError, match=r"split must be one of 'dev', 'test', but got 'tset'; did you mean 'test'\?"):
+        run.predictions("tset")  # type: ignore[arg-type]
+
+
+def test_damaged_predictions_are_refused(run: Path) -> None:
+    table = run / "test.predictions.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("\n", "x\n", 2), encoding="utf-8")
+    with pytest.raises(RunError, match="is not what was written when the run ended"):
+        Run.load(run).predictions("test")
+    older(run)
+    table.write_text("source\tprediction\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds no predictions .* must be the heading"):
+        Run.load(run).predictions("test")

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ def test_a_comparison_of_old_runs_reports_their_scores(arms: Mapping[str, Experi
     ]
     assert hashes(root) == before
     assert isinstance(silent.file, io.StringIO)
-    assert silent.file.getvalue() == "", "nothing was trained"
+    assert re.fullmatch(r"(\d) of \1 runs? (is|are) finished already, 0 to train\n", silent.file.getvalue())
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from structpred.statistics import Estimate, estimate, fixed
+from structpred.statistics import Estimate, critical, estimate, fixed
 
 ARM = np.array([11.8, 12.1, 11.5, 11.9, 12.4])
 
@@ -16,10 +16,23 @@ def test_interval_agrees_with_scipy() -> None:
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_interval_of_two_values_by_hand() -> None:
-    found = estimate(np.array([1.0, 3.0]))  # s = √2, s/√n = 1, t(0.975, 1) = tan(0.475 π)
-    assert found.mean == 2.0
-    assert found.half_width == pytest.approx(np.tan(0.475 * np.pi))
+def test_two_and_three_values_have_their_range_instead() -> None:
+    assert estimate(np.array([3.0, 1.0])) == Estimate(2.0, None, (1.0, 3.0))
+    assert str(estimate(ARM[:3])) == "11.80 (11.50 to 12.10)"
+    assert estimate(ARM[:3] - 12.0).signed == "-0.20 (-0.50 to +0.10)"
+    assert estimate(ARM[:4]).ends is None
+
+
+def test_an_interval_after_looks_is_wider() -> None:
+    fixed_beforehand, after = estimate(ARM), estimate(ARM, rule="anytime")
+    assert fixed_beforehand.half_width is not None
+    assert after.half_width is not None
+    ratio = critical(5, 0.05, "anytime") / stats.t.ppf(0.975, 4)
+    assert after.half_width == pytest.approx(ratio * fixed_beforehand.half_width)
+
+
+def test_the_critical_t_of_two_values_by_hand() -> None:
+    assert critical(2, 0.05, "fixed") == pytest.approx(np.tan(0.475 * np.pi))
 
 
 def test_one_value_has_no_interval() -> None:

@@ -15,6 +15,7 @@ from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, PublishedEditDistancePayoff, Temperature
 from structpred.registry import rewards
 from structpred.rewards import (
+    ConstantReward,
     EditDistance,
     FunctionReward,
     Hamming,
@@ -52,6 +53,7 @@ def weighted(*parts: Reward) -> WeightedRewards:
 
 
 REWARDS: tuple[Reward, ...] = (
+    ConstantReward(),
     Hamming(),
     EditDistance(),
     SentenceBleu(),

@@ -119,7 +119,7 @@ def test_a_run_goes_on_from_the_one_before_to_the_same_weights(tmp_path: Path) -
             train(TINY, root=tmp_path / "damaged", stopping=stop_after(steps))
     (folder,) = (tmp_path / "damaged").iterdir()
     flip(folder / "checkpoint.pt", 0.5)
-    with pytest.warns(DamagedCheckpointWarning, match="its content is not what was written"):
+    with pytest.warns(DamagedCheckpointWarning, match="its content does not match its checksum"):
         resumed = train(TINY, root=tmp_path / "damaged")
     assert equal(undisturbed, weights(resumed))
     assert not list(folder.glob("checkpoint*"))

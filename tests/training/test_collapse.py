@@ -41,7 +41,7 @@ def test_outputs_that_became_one_are_said_to_have_in_numbers() -> None:
     told = history([{"distinct": 700.0}, {"distinct": 12.0}])
     with pytest.warns(
         CollapseWarning,
-        match="^12 of 1000 dev outputs are distinct where references have 930: training has collapsed; lower the "
+        match="^12 of 1000 dev outputs are distinct, but 930 references are: training has collapsed; lower the "
         "learning rate, warm up with maximum likelihood, or mix it in$",
     ):
         warn_of_collapse(told, epochs=10)
@@ -64,7 +64,9 @@ def test_lost_length_is_said(ratio: float, shown: str) -> None:
 def test_certainty_that_earns_less_than_doubt_did_is_said_also_of_a_part_of_a_sum() -> None:
     told = [{"rl/zero_variance": 0.3, "rl/reward": -4.0}, {"rl/zero_variance": 0.97, "rl/reward": -6.5}]
     message = collapsed(history([{}, {}], told), epochs=10)
-    assert message == "in 97% of groups all samples score alike, at a mean reward of -6.5 where it was -4 at first"
+    assert message == (
+        "in 97% of groups all samples have the same reward, at a mean reward of -6.5, compared with -4 at first"
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,6 @@ def warnings_of(objective: Objective, folder: Path) -> list[str]:
 def test_a_run_that_collapses_says_so_and_one_that_learns_does_not(tmp_path: Path) -> None:
     collapses = REINFORCE(reward=FunctionReward(function=f"{__name__}:shortness"), baseline=NoBaseline())
     (message,) = warnings_of(collapses, tmp_path)
-    assert "dev outputs are distinct where references have 30: training has collapsed" in message
+    assert "dev outputs are distinct, but 30 references are: training has collapsed" in message
     assert warnings_of(MaximumLikelihood(), tmp_path) == []
     assert warnings_of(REINFORCE(ml_weight=5.0), tmp_path) == []

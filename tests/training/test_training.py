@@ -325,7 +325,7 @@ def test_progress_names_every_phase(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="PyTorch sees none here"):
+    with pytest.raises(RunError, match="PyTorch finds none"):
         train(TINY, root=tmp_path, device="cuda")
 
 
