@@ -64,6 +64,11 @@ class DataSet:
     files: Mapping[str, Published] | None = None
     splits: tuple[str, ...] = ()
 
+    @property
+    def terms(self) -> str:
+        """Whose the data are and under which licence they may be given away; empty where some uses are ruled out."""
+        return "" if self.restricted else f"{self.title}, {self.licence}; {self.citation}"
+
     def path(self, name: str) -> Path:
         """The file of that name, from ``$STRUCTPRED_DATA`` (there it may end in ``.gz`` too), the cache or the web.
 

@@ -93,6 +93,11 @@ class Task(Config):
         """The task's class and those of its metrics, which decide what its scores mean."""
         return (*super().code(), *map(type, self.metrics))
 
+    @property
+    def terms(self) -> str:
+        """The terms under which its examples may be given away; empty where they may not be, or nothing is known."""
+        return ""
+
     @abstractmethod
     def load(self) -> Splits:
         """Read the data.

@@ -101,6 +101,11 @@ class LexiconTask(Task):
     held_out: Count = 1000
     stress: bool = False
 
+    @property
+    def terms(self) -> str:
+        """Those of the package that the words come from."""
+        return "the package gruut-lang-en, MIT licence"
+
     @abstractmethod
     def reference(self, entry: str) -> Symbols:
         """The output symbols of what the lexicon says of a word."""

@@ -97,6 +97,11 @@ class PublishedTask(Task):
 
     origin: ClassVar[DataSet]
 
+    @property
+    def terms(self) -> str:
+        """Those of the data set."""
+        return self.origin.terms
+
     @abstractmethod
     def reader(self, place: Place) -> Task:
         """The task that reads the files at the places given."""

@@ -40,6 +40,11 @@ class Synthetic(Task):
     longest: Count = 10
     seed: int = 0
 
+    @property
+    def terms(self) -> str:
+        """The examples are nobody's."""
+        return "examples drawn by this task, free for any use"
+
     def check(self) -> None:
         """Refuse limits that leave no length."""
         if self.shortest > self.longest:

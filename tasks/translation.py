@@ -124,6 +124,11 @@ class Tatoeba(Task):
     held_out: Count = 2000
     longest: Count = 400
 
+    @property
+    def terms(self) -> str:
+        """Those of the data set."""
+        return self.origin.terms
+
     def check(self) -> None:
         """Refuse a language into itself."""
         if self.source == self.target:

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("structpred", "objectives", "tasks", "experiments")
+KINDS = (".py", ".toml", ".css", ".js", ".jinja")
 
 
 def tracked() -> list[Path]:
@@ -39,11 +40,12 @@ def test_the_wheel_holds_every_module_and_nothing_else(tree: Path, tmp_path: Pat
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {"structpred/py.typed"}
     for folder in FOLDERS:
-        for path in (*(tree / folder).rglob("*.py"), *(tree / folder).rglob("*.toml")):
+        for path in (path for kind in KINDS for path in (tree / folder).rglob(f"*{kind}")):
             inner = path.relative_to(tree)
             if inner.parts[:2] not in {("structpred", link) for link in FOLDERS[1:]}:
                 expected.add(str(inner if folder == "structpred" else Path("structpred") / inner))
     assert len(expected) > 20
-    assert {name for name in names if name.endswith((".py", ".toml", "py.typed"))} == expected
+    assert "structpred/report/page.js" in names
+    assert {name for name in names if name.endswith((*KINDS, "py.typed"))} == expected
     tops = {name.partition("/")[0] for name in names}
     assert {name for name in tops if not name.endswith(".dist-info")} == {"structpred"}

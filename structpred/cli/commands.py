@@ -93,6 +93,10 @@ class Compare:
     device: Device = _device()
     root: Path = _root()
     report: Path = option(Path("reports/comparison"), "Where report.md, report.html and results.json go.")
+    examples: Literal["licensed", "all", "none"] = option(
+        "licensed",
+        "Test examples that the report shows: where the task says that they may be given away, in any case, or none.",
+    )
     dry_run: bool = option(False, "Show what would run and how long it should take, and stop.")
     imports: tuple[str, ...] = _imports()
 

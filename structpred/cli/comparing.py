@@ -75,6 +75,7 @@ def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | 
         workers=given.workers,
         device=given.device,
         executor=executor,
+        examples=given.examples,
     )
     return reports.reports.get("", reports)
 

@@ -9,7 +9,9 @@ from structpred.comparison import summary
 from structpred.comparison.analysis import Contrast, Row, rows, tests
 from structpred.comparison.design import Design, Pair
 from structpred.comparison.equivalents import equivalents
+from structpred.comparison.inspection import Inspection
 from structpred.comparison.kept import leaves_of
+from structpred.comparison.material import Material
 from structpred.config import Config
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
@@ -33,6 +35,8 @@ class ComparisonResult:
         design: how it is decided.
         over_examples: by a pair of arms what the test examples say of their models, on the first metric; empty where
             it was not asked, as for a report made before it could be.
+        inspection: what the outputs show beyond the scores; None where they were not read, as for such a report.
+        material: the data, the networks and what arms started from; None likewise.
 
     Raises:
         ConfigError: no seed, a seed twice, no metric, a baseline that is no arm, or a design that does not fit.
@@ -46,6 +50,8 @@ class ComparisonResult:
     metrics: tuple[Measure, ...]
     design: Design = Design()
     over_examples: Mapping[Pair, ExamplesTest] = field(default_factory=dict)
+    inspection: Inspection | None = None
+    material: Material | None = None
 
     def __post_init__(self) -> None:
         if self.baseline not in self.arms:

@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from structpred.comparison import methods, plots
+from structpred.comparison import breakdowns, charts, compared, methods, plots
 from structpred.comparison.analysis import Row, mean_ranks, scores
 from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
-from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone, joined
+from structpred.report.document import Column, Document, Dots, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
 from structpred.results import Measure, RunResult
 from structpred.statistics import FEW, Estimate, fixed
@@ -20,15 +20,25 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
     return Document(
         title=_title(report),
         sections=(
-            Section("Conclusion", (Sentences(report.conclusion(), lead=True),)),
+            Section("Conclusion", _answer(report)),
             *(_metric_section(report, metric) for metric in report.metrics),
             *((_pairs_section(report),) if report.design.pairs == "all" and len(report.arms) > 2 else ()),
             *((_examples_section(report),) if report.over_examples else ()),
+            *breakdowns.sections(report),
+            *compared.sections(report),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),
             *((Section("Runs", (_runs(report),)),) if runs else ()),
         ),
+        arms=tuple(report.arms),
     )
+
+
+def _answer(report: ComparisonResult) -> tuple[Sentences | Figure, ...]:
+    """The headline, the arms ranked, and what holds for each."""
+    headline, *rest = report.conclusion()
+    more = (Sentences(tuple(rest)),) if rest else ()
+    return (Sentences((headline,), lead=True), _score_plot(report, report.metrics[0]), *more)
 
 
 def _title(report: ComparisonResult) -> str:
@@ -126,19 +136,23 @@ def _cost(seconds: float, relative: float | None) -> str:
 
 
 def _figures(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
-    score_plot, curves = _score_plot(report, metric), _curves(report, metric)
+    score_plot = () if metric is report.metrics[0] else (_score_plot(report, metric),)  # that one is in the conclusion
     difference_plot = (_difference_plot(report, metric),) if len(report.arms) > 1 else ()
-    return (score_plot, *difference_plot, *curves)
+    return (*score_plot, *difference_plot, *_curves(report, metric))
 
 
 def _score_plot(report: ComparisonResult, metric: Measure) -> Figure:
-    rows = report.table(metric)
+    """The arms from the best down."""
+    rows = sorted(report.table(metric), key=lambda row: row.test.mean, reverse=metric.higher_is_better)
     values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
     baseline = next(row.test.mean for row in rows if row.arm == report.baseline)
     label = f"test {metric.name} (%), {_direction(metric)}"
     estimates = {row.arm: row.test for row in rows}
-    caption = f"Test {metric.name}. {dots_caption(len(report.seeds))}; dashed: {report.baseline}."
-    return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, baseline), caption)
+    caption = f"Test {metric.name}, the best first. {dots_caption(len(report.seeds))}; dashed: {report.baseline}."
+    notes = {row.arm: row for row in rows}
+    chart = charts.strip(values, estimates, label, baseline, report.seeds, notes=notes)
+    draw = partial(plots.dot_plot, values, estimates, _looks(report), label, baseline)
+    return Figure(draw, caption, chart=Dots((chart,)))
 
 
 def _difference_plot(report: ComparisonResult, metric: Measure) -> Figure:
@@ -148,7 +162,8 @@ def _difference_plot(report: ComparisonResult, metric: Measure) -> Figure:
     caption = (
         f"The same, minus {reference} under the same seed. {dots_caption(len(report.seeds))}; dashed: no difference."
     )
-    return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, 0.0), caption)
+    chart = charts.strip(values, estimates, label, 0.0, report.seeds)
+    return Figure(partial(plots.dot_plot, values, estimates, _looks(report), label, 0.0), caption, chart=Dots((chart,)))
 
 
 def _differences_of(report: ComparisonResult, metric: Measure) -> tuple[dict[str, list[float]], dict[str, Estimate]]:
@@ -160,11 +175,13 @@ def _differences_of(report: ComparisonResult, metric: Measure) -> tuple[dict[str
 
 
 def strip(name: str, report: ComparisonResult) -> plots.Strip:
-    """The differences on the primary metric, as one of several drawn together."""
+    """The differences on the primary metric, the best arm first, as one of several drawn together."""
     metric = report.metrics[0]
     reference = "baseline" if report.design.groups else report.baseline
     label = f"test {metric.name} − {reference} (percentage points)"
-    return plots.Strip(name, *_differences_of(report, metric), label, metric.higher_is_better)
+    values, estimates = _differences_of(report, metric)
+    ranked = sorted(values, key=lambda arm: estimates[arm].mean, reverse=metric.higher_is_better)
+    return plots.Strip(name, {arm: values[arm] for arm in ranked}, estimates, label, metric.higher_is_better)
 
 
 def dots_caption(seeds: int) -> str:
@@ -186,7 +203,7 @@ def _curves(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
     band = "mean over seeds, band from the lowest to the highest seed; a curve ends with the shortest of its runs"
     caption = f"Dev {metric.name} after each epoch: {band if len(report.seeds) > 1 else 'one seed'}."
     draw = partial(plots.learning_curves, histories, _looks(report), f"dev {metric.name} (%)")
-    return (Figure(draw, caption),)
+    return (Figure(draw, caption, chart=charts.curves(report, metric)),)
 
 
 def _looks(report: ComparisonResult) -> dict[str, Look]:
@@ -209,12 +226,20 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
     return (
         "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
         *methods.notes(report),
+        _outputs(report),
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
         _trainers(report),
         f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
     )
+
+
+def _outputs(report: ComparisonResult) -> str:
+    """Where the outputs are looked into."""
+    if report.inspection is None:
+        return breakdowns.MISSING
+    return "Errors by length, label, frequency and position, confusions and examples are on the page, report.html."
 
 
 def _signature(report: ComparisonResult, metric: Measure) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from structpred.comparison import export, layout, plots, record
+from structpred.comparison import charts, export, layout, plots, record
 from structpred.comparison.design import Design
 from structpred.comparison.export import Format
 from structpred.comparison.plan import Plan
@@ -17,7 +17,7 @@ from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.report import notebook, terminal
-from structpred.report.document import Document, Figure, Section, Sentences, joined
+from structpred.report.document import Document, Dots, Figure, Section, Sentences, joined
 from structpred.report.files import PICTURE, results_file, write_files
 from structpred.results import Measure
 from structpred.text import file_stems, refuse_unseen
@@ -110,7 +110,8 @@ class PanelsReport:
         number = "1 panel" if len(self.reports) == 1 else f"{len(self.reports)} panels"
         several = Section("Conclusion", (Sentences(headlines), *self._picture()))
         panels = tuple(section for name, report in self.reports.items() for section in _sections(name, report))
-        return Document(f"Comparison in {number}: {joined(list(self.reports))}", (several, *panels))
+        arms = dict.fromkeys(arm for report in self.reports.values() for arm in report.arms)
+        return Document(f"Comparison in {number}: {joined(list(self.reports))}", (several, *panels), tuple(arms))
 
     def _picture(self) -> tuple[Figure, ...]:
         compared = {name: report for name, report in self.reports.items() if len(report.arms) > 1}
@@ -123,7 +124,20 @@ class PanelsReport:
             "further right is better."
         )
         strips = [layout.strip(name, report) for name, report in compared.items()]
-        return (Figure(partial(plots.strips, strips), caption, PICTURE),)
+        rows = tuple(
+            charts.strip(
+                each.values,
+                each.estimates,
+                each.label,
+                0.0,
+                compared[each.title].seeds,
+                notes={row.arm: row for row in compared[each.title].table()},
+                title=each.title,
+                reversed_axis=not each.higher_is_better,
+            )
+            for each in strips
+        )
+        return (Figure(partial(plots.strips, strips), caption, PICTURE, Dots(rows)),)
 
     def show(self, console: Console | None = None) -> None:
         """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""

@@ -10,7 +10,9 @@ from typing import Any
 from structpred.comparison.analysis import Contrast
 from structpred.comparison.design import Design
 from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.inspection import Inspection
 from structpred.comparison.kept import KeptArm, tree_of
+from structpred.comparison.material import Material
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
@@ -45,6 +47,8 @@ def _tree(report: ComparisonResult) -> dict[str, object]:
             {"arm": arm, "reference": reference, **asdict(test)}
             for (arm, reference), test in report.over_examples.items()
         ],
+        **({} if report.material is None else {"material": asdict(report.material)}),
+        **({} if report.inspection is None else {"inspection": asdict(report.inspection)}),
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
@@ -103,7 +107,11 @@ def findings(
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
     design = _design(tree.get("design", {}))  # a report that has none was made when seeds were taken to be fixed
     examples = {(node["arm"], node["reference"]): _examples(node) for node in tree.get("over_examples", ())}
-    return ComparisonResult(arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples)
+    material = Material.of_tree(tree["material"]) if "material" in tree else None
+    inspection = Inspection.of_tree(tree["inspection"]) if "inspection" in tree else None
+    return ComparisonResult(
+        arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples, inspection, material
+    )
 
 
 def _arms(nodes: dict[str, Any], kind: type[Config] | None) -> dict[str, Config]:

@@ -10,9 +10,11 @@ from typing import Literal
 
 from rich.console import Console
 
+from structpred.comparison import inspection, material
 from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
 from structpred.comparison.examples import of_examples
+from structpred.comparison.inspection import Shown
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
@@ -43,6 +45,7 @@ def compare(
     device: str = "auto",
     executor: Executor | None = None,
     console: Console | None = None,
+    examples: Shown = "licensed",
 ) -> Report:
     """Run each arm under each seed and report what differs.
 
@@ -65,6 +68,8 @@ def compare(
         executor: run on this instead of processes of our own, such as that of `structpred.engine.cluster`; it must
             see the same files, and its workers should have one thread each.
         console: where progress is shown; the standard error by default.
+        examples: ``"licensed"`` puts test examples with every arm's outputs into the report where the task says that
+            they may be given away, ``"all"`` in any case, ``"none"`` not at all.
 
     Raises:
         ConfigError: arms that cannot be compared, no worker, or several workers that cannot import a component.
@@ -72,7 +77,7 @@ def compare(
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
     panels = {"": Panel(arms=arms, seeds=seeds, baseline=baseline, design=design)}
-    return _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console))[""]
+    return _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console, examples))[""]
 
 
 def compare_panels(
@@ -85,6 +90,7 @@ def compare_panels(
     device: str = "auto",
     executor: Executor | None = None,
     console: Console | None = None,
+    examples: Shown = "licensed",
 ) -> PanelsReport:
     """Run several comparisons on one set of workers, and report them together.
 
@@ -97,18 +103,21 @@ def compare_panels(
         device: where to train.
         executor: instead of processes of our own.
         console: where progress is shown.
+        examples: as in `compare`.
 
     Raises:
         ConfigError: no panels, or as in `compare`; the message names the panel.
         DataError: a task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    return PanelsReport(_compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console)))
+    return PanelsReport(
+        _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console, examples))
+    )
 
 
 @dataclass(frozen=True)
 class _Where:
-    """Where runs are trained and shown; see `compare`.
+    """Where runs are trained and shown, and which examples the report holds; see `compare`.
 
     Attributes:
         quiet: do not say how many runs are found, as for each seed that is added.
@@ -118,6 +127,7 @@ class _Where:
     device: str
     executor: Executor | None
     console: Console | None
+    examples: Shown
     quiet: bool = False
 
     @property
@@ -131,6 +141,7 @@ def _compared(
 ) -> dict[str, Report]:
     coerce(where.workers, Count | None, "workers")
     coerce(until, Until, "until")
+    coerce(where.examples, Shown, "examples")
     most = most_seeds(panels, until, max_seeds)
     if until is not None:
         panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
@@ -143,7 +154,17 @@ def _compared(
             panels = {**panels, name: replace(panels[name], seeds=(*reports[name].seeds, seed))}
         plans = _trained(panels, root, replace(where, quiet=True))
         reports |= {name: _reported(plans[name]) for name in undecided}
-    return {name: replace(report, over_examples=of_examples(plans[name])) for name, report in reports.items()}
+    return {name: _completed(report, plans[name], where.examples) for name, report in reports.items()}
+
+
+def _completed(report: Report, plan: Plan, examples: Shown) -> Report:
+    """With all that the folders of the runs say besides scores, which looks at seeds do not need."""
+    return replace(
+        report,
+        over_examples=of_examples(plan),
+        inspection=inspection.of_plan(plan, examples),
+        material=material.of_plan(plan),
+    )
 
 
 def most_seeds(panels: Mapping[str, Panel], until: Until, max_seeds: int | None) -> int:

@@ -1,8 +1,8 @@
 """A report as headings, sentences, tables and figures; Markdown, HTML and the terminal render the same document."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Tone = Literal["", "good", "bad"]
 
@@ -43,6 +43,83 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """A row of `Strip`: an arm's values, one a seed, and their mean.
+
+    Attributes:
+        arm: its name.
+        values: one a seed.
+        mean: of them.
+        low, high: the ends of the interval, or the lowest and the highest value; None for one value.
+        note: what stands below the name, such as the verdict.
+        tone: of the note.
+    """
+
+    arm: str
+    values: tuple[float, ...]
+    mean: float
+    low: float | None
+    high: float | None
+    note: str = ""
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows of dots over one axis.
+
+    Attributes:
+        label: what the axis measures, with its unit.
+        line: where the dashed line stands, such as the mean of the baseline.
+        rows: the arms, from the top.
+        seeds: of the values.
+        title: stands above it; empty for none.
+        reversed: True where smaller numbers are to the right, because they are better.
+    """
+
+    label: str
+    line: float
+    rows: tuple[Dot, ...]
+    seeds: tuple[int, ...]
+    title: str = ""
+    reversed: bool = False
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Strips, one below the other."""
+
+    strips: tuple[Strip, ...]
+    kind: Literal["dots"] = "dots"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An arm's scores while it trained, the mean over seeds.
+
+    Attributes:
+        arm: its name.
+        mean, low, high: of the seeds, one a point.
+        x: by the name of a horizontal axis where the points are; an axis that not every arm has is not offered.
+    """
+
+    arm: str
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    x: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves of several arms over axes to choose from; ``label`` says what is measured."""
+
+    label: str
+    curves: tuple[Curve, ...]
+    kind: Literal["curves"] = "curves"
+
+
+@dataclass(frozen=True)
 class Figure:
     """A drawing, shown where drawings can be shown.
 
@@ -50,28 +127,60 @@ class Figure:
         draw: makes a self-contained ``<svg>`` element; drawing is slow, so it is called only where the figure is shown.
         caption: describes the figure, also for readers who cannot see it.
         file: the name of a file beside the report that holds it too, so that Markdown can show it; empty for none.
+        chart: the numbers behind it, from which the page's script draws it anew with values to point at; None where the
+            drawing stands as it is.
     """
 
     draw: Callable[[], str]
     caption: str
     file: str = ""
+    chart: Dots | Curves | None = None
+
+
+@dataclass(frozen=True)
+class Browser:
+    """Examples to look through; only pages with scripts show them.
+
+    Attributes:
+        examples: a tree of what JSON holds, such as `structpred.comparison.inspection.Inspection.shown`.
+    """
+
+    examples: Mapping[str, Any]
+
+
+Block = Sentences | Table | Figure | Browser
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of level 2 or 3 and the blocks below it."""
+    """A heading of level 2 or 3 and the blocks below it.
+
+    Attributes:
+        title: the heading.
+        blocks: below it.
+        level: of the heading.
+        on_page: True for what only the page shows, because it is long and there to be looked through.
+    """
 
     title: str
-    blocks: tuple[Sentences | Table | Figure, ...]
+    blocks: tuple[Block, ...]
     level: int = 2
+    on_page: bool = False
 
 
 @dataclass(frozen=True)
 class Document:
-    """A title and sections."""
+    """A title and sections.
+
+    Attributes:
+        title: stands above all.
+        sections: in their order.
+        arms: the names that readers may show and hide, in the order of their colours; none for no such choice.
+    """
 
     title: str
     sections: tuple[Section, ...]
+    arms: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> dict[str, Figure]:

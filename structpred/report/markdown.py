@@ -2,13 +2,13 @@
 
 import re
 
-from structpred.report.document import Document, Figure, Section, Sentences, Table
+from structpred.report.document import Browser, Document, Figure, Section, Sentences, Table
 from structpred.text import plain
 
 
 def render(document: Document) -> str:
     """The document as GitHub-flavoured Markdown."""
-    sections = "\n".join(_section(section) for section in document.sections if _blocks(section))
+    sections = "\n".join(_section(section) for section in document.sections if not section.on_page and _blocks(section))
     return f"# {_escape(document.title)}\n\n{sections}"
 
 
@@ -17,7 +17,8 @@ def _section(section: Section) -> str:
 
 
 def _blocks(section: Section) -> list[str]:
-    return [_block(block) for block in section.blocks if not isinstance(block, Figure) or block.file]
+    shown = [block for block in section.blocks if not isinstance(block, Browser)]
+    return [_block(block) for block in shown if not isinstance(block, Figure) or block.file]
 
 
 def _block(block: Sentences | Table | Figure) -> str:
@@ -26,8 +27,9 @@ def _block(block: Sentences | Table | Figure) -> str:
     if isinstance(block, Figure):
         return f"![{_escape(block.caption)}]({block.file})\n"
     sentences = [_escape(sentence) for sentence in block.sentences]
-    lead = [f"**{sentences.pop(0)}**\n\n"] if block.lead else []
-    return "".join([*lead, *(f"* {sentence}\n" for sentence in sentences)])
+    lead = [f"**{sentences.pop(0)}**\n"] if block.lead else []
+    between = ["\n"] if lead and sentences else []
+    return "".join([*lead, *between, *(f"* {sentence}\n" for sentence in sentences)])
 
 
 def table(table: Table) -> str:

@@ -6,7 +6,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from structpred.report import markdown
-from structpred.report.document import Document, Figure, Section, Sentences, Table
+from structpred.report.document import Document, Section, Sentences, Table
 from structpred.text import plain
 
 _STYLES = {"": "", "good": "green", "bad": "red"}
@@ -19,11 +19,13 @@ def show(document: Document, console: Console) -> None:
         return
     console.print(Text(plain(document.title), style="bold"))
     for section in document.sections:
+        if section.on_page:
+            continue
         _show_section(section, console)
 
 
 def _show_section(section: Section, console: Console) -> None:
-    blocks = [block for block in section.blocks if not isinstance(block, Figure)]
+    blocks = [block for block in section.blocks if isinstance(block, Table | Sentences)]
     if blocks:
         console.print(Text(f"\n{plain(section.title)}", style="bold"))
     for block in blocks:

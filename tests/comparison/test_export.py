@@ -133,15 +133,16 @@ def test_rows_of_latex_have_as_many_cells_as_columns(case: str, request: pytest.
 def test_figures_are_written_as_they_are_asked_for(report: Report, tmp_path: Path) -> None:
     paths = report.write(tmp_path, figures=("pdf", "svg", "tex"))
     names = {str(path.relative_to(tmp_path)) for path in paths}
-    drawn = {f"figures/{metric}_{n}.{kind}" for metric in ("per", "wer") for n in (1, 2, 3) for kind in ("pdf", "svg")}
+    figures = ["conclusion_1", "per_1", "per_2", "wer_1", "wer_2", "wer_3"]
+    drawn = {f"figures/{figure}.{kind}" for figure in figures for kind in ("pdf", "svg")}
     assert names == {"results.json", "report.csv", "report.md", "report.html", "report.tex"} | drawn
     assert (tmp_path / "report.tex").read_text(encoding="utf-8") == report.to_latex()
-    for n in (1, 2, 3):
-        content = (tmp_path / f"figures/per_{n}.pdf").read_bytes()
+    for figure in figures:
+        content = (tmp_path / f"figures/{figure}.pdf").read_bytes()
         assert content.startswith(b"%PDF-")
         assert content.rstrip().endswith(b"%%EOF")
         assert b"/MediaBox" in content
-        assert ElementTree.parse(tmp_path / f"figures/per_{n}.svg").getroot().tag.endswith("svg")
+        assert ElementTree.parse(tmp_path / f"figures/{figure}.svg").getroot().tag.endswith("svg")
     before = {path: path.read_bytes() for path in paths}
     assert report.write(tmp_path, figures=("pdf", "svg", "tex")) == paths, "its own files are written over"
     assert {path: path.read_bytes() for path in paths} == before, "and are the same each time"

@@ -1,5 +1,7 @@
 """The report: its numbers, what it claims, and the files it leaves."""
 
+import base64
+import hashlib
 import json
 import math
 import re
@@ -21,6 +23,7 @@ from structpred.errors import ConfigError, RunError
 from structpred.metrics import SymbolErrorRate, WordErrorRate
 from structpred.report import html, markdown
 from structpred.statistics import ExamplesTest, seeds_for_equivalence
+from structpred.text import plain
 from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
 ALL_PAIRS = Design(pairs="all")
@@ -241,8 +244,14 @@ def test_files_are_whole_and_free_of_nan(case: str, folders: dict[str, Path]) ->
 def test_html_is_well_formed_and_self_contained(case: str, folders: dict[str, Path]) -> None:
     page = (folders[case] / "report.html").read_text(encoding="utf-8")
     assert "://" not in page
-    assert not re.search(r"<(script|link|img|iframe)|@import|url\((?!#)", page)
+    assert not re.search(r"<(link|img|iframe|script src)|@import|url\((?!#)|\bfetch\b|innerHTML|\beval\b", page)
     root = ElementTree.fromstring(page.replace("<!DOCTYPE html>", ""))
+    data, _ = (element.text or "" for element in root.iter("script"))
+    script = page.rpartition("<script>")[2].partition("</script>")[0]
+    assert not set("<>&") & set(data)
+    assert json.loads(data)["arms"] == [plain(arm) for arm in CASES[case].arms]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'" in page
     assert len(root.findall(".//svg")) == len(CASES[case].metrics) * (3 if len(CASES[case].arms) > 1 else 2)
     identifiers = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(set(identifiers)) == len(identifiers)
@@ -251,7 +260,7 @@ def test_html_is_well_formed_and_self_contained(case: str, folders: dict[str, Pa
 def test_names_are_escaped(folders: dict[str, Path]) -> None:
     page = (folders["hostile"] / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in page
-    assert "a &lt;b&gt;&amp;&quot;|_x_*$\\frac$ [red] 漢字" in page
+    assert "a &lt;b&gt;&amp;&#34;|_x_*$\\frac$ [red] 漢字" in page
     text = (folders["hostile"] / "report.md").read_text(encoding="utf-8")
     assert 'a \\<b>&"\\|\\_x\\_\\*$\\\\frac$ \\[red\\] 漢字 # new' in text
     assert not re.search("^# new", text, re.MULTILINE)

@@ -331,7 +331,7 @@ def a_round(monkeypatch: pytest.MonkeyPatch, scores: dict[str, Sequence[float]])
 
     monkeypatch.setattr(runner, "_trained", lambda panels, root, where: panels)
     monkeypatch.setattr(runner, "_reported", reported)
-    monkeypatch.setattr(runner, "of_examples", lambda panel: {})
+    monkeypatch.setattr(runner, "_completed", lambda report, plan, examples: report)
     return looks
 
 

@@ -1,0 +1,68 @@
+"""Sections of a report on single outputs: errors by kinds of examples and symbols, and examples to look through."""
+
+from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.inspection import Breakdown, Inspection
+from structpred.report.document import Browser, Column, Section, Sentences, Table
+
+MISSING = (
+    "These results hold no outputs, so errors by length, label, frequency and position, confusions and examples are "
+    "left out; a report that structpred compare writes from the folders of the runs has them."
+)
+
+
+def sections(report: ComparisonResult) -> tuple[Section, ...]:
+    """Both sections; none where the results hold no outputs, which `MISSING` says."""
+    found = report.inspection
+    if found is None:
+        return ()
+    return (_errors(found, list(report.arms)), _examples(found))
+
+
+def _errors(found: Inspection, arms: list[str]) -> Section:
+    how = "positions that differ" if found.in_place else "symbols to change, leave out or put in (edit distance)"
+    part = (
+        f"{found.counted:,} of {found.total:,} test examples, evenly spread"
+        if _sampled(found)
+        else (f"all {found.total:,} test examples")
+    )
+    says = (
+        f"Errors are {how}, against the nearest reference, of {part}; values are means over seeds. They describe where "
+        "arms differ and are not tested: among many rows some differ by chance.",
+    )
+    blocks: list[Sentences | Table] = [Sentences(says)]
+    for each in found.breakdowns:
+        blocks += [_table(each, arms)]
+        if each.chosen is not None and each.chosen > len(each.rows):
+            blocks.append(
+                Sentences(
+                    (
+                        f"These {len(each.rows)} of {each.chosen:,} were chosen because arms differ most there, so "
+                        "their differences are exaggerated.",
+                    )
+                )
+            )
+    return Section("Where the errors are", tuple(blocks), on_page=True)
+
+
+def _sampled(found: Inspection) -> bool:
+    return found.counted < found.total
+
+
+def _table(breakdown: Breakdown, arms: list[str]) -> Table:
+    first = [Column(f"{breakdown.title} ({breakdown.unit})", numeric=False), Column(breakdown.counted)]
+    columns = (*first, *map(Column, arms))
+    rows = tuple((row.name, f"{row.count:,}", *(f"{row.values[arm]:.2f}" for arm in arms)) for row in breakdown.rows)
+    return Table(columns, rows)
+
+
+def _examples(found: Inspection) -> Section:
+    if not found.shown:
+        return Section("Examples", (Sentences((f"No examples are shown: {found.notice}.",)),), on_page=True)
+    number = len(found.shown["examples"])
+    part = f"{number:,} of {found.total:,}, evenly spread" if number < found.total else f"all {found.total:,}"
+    says = (
+        f"Test examples, {part}, with the output of every arm under one seed. Marked: what differs from the reference; "
+        "struck through: what the output lacks. Gain is the number of errors that an arm has fewer than the baseline.",
+        f"Source: {found.notice}.",
+    )
+    return Section("Examples", (Sentences(says), Browser(found.shown)), on_page=True)

@@ -1,0 +1,138 @@
+"""The numbers behind a comparison's pictures, from which the page draws them with values to point at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from structpred.comparison.analysis import Row
+from structpred.comparison.findings import ComparisonResult
+from structpred.config import Config
+from structpred.experiment import Experiment
+from structpred.report.document import Curve, Curves, Dot, Strip, Tone
+from structpred.results import Measure, RunResult
+from structpred.statistics import Estimate
+
+TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
+EPOCH, SECONDS, STEP = "epoch", "seconds of training", "optimiser step"
+
+
+def strip(
+    values: Mapping[str, Sequence[float]],
+    estimates: Mapping[str, Estimate],
+    label: str,
+    line: float,
+    seeds: Sequence[int],
+    *,
+    notes: Mapping[str, Row] | None = None,
+    title: str = "",
+    reversed_axis: bool = False,
+) -> Strip:
+    """Rows of dots.
+
+    Args:
+        values: one a seed for every arm, from the top.
+        estimates: mean and interval of each.
+        label: what the axis measures.
+        line: where the dashed line stands.
+        seeds: the seeds.
+        notes: rows of the table whose verdicts stand below the names.
+        title: stands above.
+        reversed_axis: True where smaller numbers belong to the right.
+    """
+    rows = tuple(_dot(arm, each, estimates[arm], (notes or {}).get(arm)) for arm, each in values.items())
+    return Strip(label, line, rows, tuple(seeds), title, reversed_axis)
+
+
+def _dot(arm: str, values: Sequence[float], interval: Estimate, row: Row | None) -> Dot:
+    low, high = _ends(values, interval)
+    note = "" if row is None else row.verdict
+    return Dot(arm, tuple(map(float, values)), float(interval.mean), low, high, note, TONES.get(note, ""))
+
+
+def _ends(values: Sequence[float], interval: Estimate) -> tuple[float | None, float | None]:
+    if interval.half_width is not None:
+        return float(interval.mean - interval.half_width), float(interval.mean + interval.half_width)
+    return (float(min(values)), float(max(values))) if len(values) > 1 else (None, None)
+
+
+def curves(report: ComparisonResult, metric: Measure) -> Curves | None:
+    """Dev scores after each epoch; None where some arm has no history.
+
+    A curve of an arm that starts from another run begins where that one ended.
+    """
+    drawn = [_curve(report, arm, metric) for arm in report.arms]
+    if not all(drawn):
+        return None
+    found = [curve for curve in drawn if curve is not None]
+    common = [axis for axis in (EPOCH, STEP, SECONDS) if all(axis in curve.x for curve in found)]
+    kept = tuple(
+        Curve(each.arm, each.mean, each.low, each.high, {axis: each.x[axis] for axis in common}) for each in found
+    )
+    return Curves(f"dev {metric.name} (%)", kept)
+
+
+def _curve(report: ComparisonResult, arm: str, metric: Measure) -> Curve | None:
+    runs = report.results[arm]
+    scores = [[epoch.dev[metric.name] for epoch in run.history if metric.name in epoch.dev] for run in runs]
+    shortest = min(map(len, scores))
+    if not shortest:
+        return None
+    table = np.array([each[:shortest] for each in scores], dtype=float)
+    before = before_training(report, arm)
+    x = {EPOCH: [run.history[i].epoch + before.epochs for run in runs[:1] for i in range(shortest)]}
+    if before.seconds is not None:
+        seconds = np.array([[epoch.seconds for epoch in run.history[:shortest]] for run in runs])
+        x[SECONDS] = (seconds.mean(0) + before.seconds).tolist()
+    if before.steps is not None and (steps := _steps(report.arms[arm], runs)) is not None:
+        x[STEP] = [before.steps + steps * (i + 1) for i in range(shortest)]
+    columns = (table.mean(0), table.min(0), table.max(0))
+    mean, low, high = (tuple(column.tolist()) for column in columns)
+    return Curve(arm, mean, low, high, {axis: tuple(map(float, places)) for axis, places in x.items()})
+
+
+def _steps(config: Config, runs: Sequence[RunResult]) -> int | None:
+    """Steps of an epoch, which are always as many; None where they cannot be told, as a budget cut an epoch short."""
+    if isinstance(config, Experiment) and (config.trainer.max_steps or config.trainer.max_seconds):
+        return None
+    found = {divmod(run.steps, len(run.history)) for run in runs}
+    (each, rest), *others = found
+    return each if not rest and not others else None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What an arm's starts had done before its own training began.
+
+    Attributes:
+        epochs: passes over the data.
+        steps: optimiser steps; None where the starts are no arms of the comparison, so that its results do not say.
+        seconds: of their training and evaluation, the mean over seeds; None likewise.
+        cpu_seconds: the same of the CPU.
+    """
+
+    epochs: int
+    steps: int | None
+    seconds: float | None
+    cpu_seconds: float | None
+
+
+def before_training(report: ComparisonResult, arm: str) -> Before:
+    """What was trained before an arm's own training; what is not stored, the arms that it starts from may say."""
+    config = report.arms[arm]
+    ancestors = list(config.ancestors()) if isinstance(config, Experiment) else []
+    epochs = ancestors[0].epochs if ancestors else 0
+    if report.material is not None and arm in report.material.starts:
+        begun = report.material.starts[arm]
+        return Before(epochs, begun.steps, begun.seconds, begun.cpu_seconds)
+    arms = [(name, replace(each, seed=0)) for name, each in report.arms.items() if isinstance(each, Experiment)]
+    names = [name for each in ancestors for name, other in arms if other == replace(each, seed=0)]
+    if len(names) < len(ancestors):
+        return Before(epochs, None, None, None)
+    every = [report.results[name] for name in names]
+    return Before(
+        epochs,
+        sum(runs[0].steps for runs in every),
+        sum(float(np.mean([run.seconds for run in runs])) for runs in every),
+        sum(float(np.mean([run.cpu_seconds for run in runs])) for runs in every),
+    )

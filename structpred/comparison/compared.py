@@ -1,0 +1,167 @@
+"""What all arms of a comparison share, each arm in words, and what training took with what came before it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+import numpy as np
+
+from structpred.comparison.charts import before_training
+from structpred.comparison.findings import ComparisonResult
+from structpred.config import Config, hints, registered_name
+from structpred.experiment import Experiment
+from structpred.report.document import Column, Section, Sentences, Table, joined
+from structpred.statistics import fixed
+
+_CALLED = {"trainer": "training with", "decoding": "decoding with"}
+_COUNTS = {"k": "output", "samples": "draw"}
+"""Fields that are told in any case, and what they count."""
+_PARTS = ("task", "model", "optimiser", "trainer", "decoding")
+
+
+def sections(report: ComparisonResult) -> tuple[Section, ...]:
+    """The sections; none where the arms are of a kind of config that this does not know."""
+    arms = {arm: config for arm, config in report.arms.items() if isinstance(config, Experiment)}
+    if len(arms) < len(report.arms):
+        return ()
+    lines = tuple(f"{arm}: {_arm(experiment)}." for arm, experiment in arms.items())
+    compared = Section("What was compared", (Sentences((*_shared(arms), *_material(report), *lines)),))
+    return (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
+
+
+def _shared(arms: Mapping[str, Experiment]) -> tuple[str, ...]:
+    """A sentence on the components that all arms have alike."""
+    first = next(iter(arms.values()))
+    same = [part for part in _PARTS if all(getattr(each, part) == getattr(first, part) for each in arms.values())]
+    epochs = {each.epochs for each in arms.values()}
+    told = [f"{_CALLED.get(part, part)} {in_words(getattr(first, part), named=True)}" for part in same]
+    if len(epochs) == 1:
+        told.append(f"{epochs.pop()} epochs in all")
+    who = "The arm has" if len(arms) == 1 else "All arms share"
+    decoding = first.decoding
+    beam = f"a beam of {decoding.beam}" if decoding.beam > 1 else "greedy decoding"
+    search = f"test and dev scores in tables are of {beam}" if "decoding" in same else "decoding differs between arms"
+    return (
+        f"{who}: {'; '.join(told)}.",
+        f"Dev scores by epoch, which choose the checkpoint, are of greedy decoding; {search}.",
+    )
+
+
+def _material(report: ComparisonResult) -> tuple[str, ...]:
+    found = report.material
+    if found is None:
+        return (
+            "These results do not hold the digest of the data, the numbers of examples and of weights, which newer "
+            "reports name here.",
+        )
+    numbers = joined([f"{count:,} {split}" for split, count in found.examples.items()])
+    sizes = sorted(set(found.parameters.values()))
+    weights = f"{sizes[0]:,} weights" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} weights"
+    return (f"There are {numbers} examples (SHA-256 of the data {found.digest[:16]}…); networks have {weights}.",)
+
+
+def _arm(experiment: Experiment) -> str:
+    """An arm's objective in words, and what it starts from."""
+    said = in_words(experiment.objective)
+    for start in experiment.ancestors():
+        said += f", after {start.trainer.epochs} epochs of {in_words(start.objective)}"
+    return said
+
+
+def in_words(config: Config, *, named: bool = False) -> str:
+    """A component and its fields that are not at their defaults.
+
+    Args:
+        config: the component.
+        named: call it by its registered name rather than by its class.
+    """
+    told = _told(config)
+    if config.family is None:
+        return ", ".join(told) or "as by default"
+    name = registered_name(config) if named else _spaced(type(config).__name__)
+    return f"{name} ({', '.join(told)})" if told and named else ", ".join([name, *told])
+
+
+def _told(config: Config) -> list[str]:
+    told: list[str] = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in _COUNTS and isinstance(value, int):
+            told.append(f"{value} {_COUNTS[field.name]}{'' if value == 1 else 's'} an example")
+            continue
+        counted = isinstance(value, Config) and bool(_COUNTS.keys() & vars(value).keys())
+        if field.name not in hints(type(config)) or (_is_default(value, field) and not counted):
+            continue
+        told += _value(field.name.replace("_", " "), value)
+    return told
+
+
+def _is_default(value: object, field: "Field[Any]") -> bool:
+    return field.default is not MISSING and bool(value == field.default)
+
+
+def _value(name: str, value: object) -> list[str]:
+    if isinstance(value, Config):
+        inner = _told(value)
+        return [*([_spaced(type(value).__name__)] if value.family is not None else []), *inner]
+    if isinstance(value, tuple):
+        return [part for each in value for part in _value(name, each)]
+    if value is None or isinstance(value, bool):
+        return [name if value else f"no {name}"]
+    return [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"]
+
+
+def _spaced(name: str) -> str:
+    """A class's name as words, with abbreviations as they are.
+
+    >>> _spaced("LabelSmoothing"), _spaced("REINFORCE"), _spaced("LSTMTagger")
+    ('label smoothing', 'REINFORCE', 'LSTM tagger')
+    """
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z\d]+|\d+", name)
+    return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
+
+
+def _costs(report: ComparisonResult) -> Table:
+    """An arm's own training, and with everything that it starts from."""
+    columns = [Column("arm", numeric=False), Column("epochs"), Column("steps"), Column("skipped steps")]
+    columns += [Column("CPU-seconds"), Column("CPU-seconds with starts"), Column("dev length ratio")]
+    rows = []
+    for arm, runs in report.results.items():
+        before, own = before_training(report, arm), float(np.mean([run.cpu_seconds for run in runs]))
+        epochs = max(len(run.history) for run in runs)
+        whole = "not stored" if before.cpu_seconds is None else f"{own + before.cpu_seconds:,.1f}"
+        rows.append(
+            (
+                arm,
+                f"{before.epochs} + {epochs}" if before.epochs else f"{epochs}",
+                f"{sum(run.steps for run in runs) / len(runs):,.0f}",
+                f"{sum(run.skipped for run in runs):,}",
+                f"{own:,.1f}",
+                whole,
+                _length_ratio(report, arm),
+            )
+        )
+    return Table(tuple(columns), tuple(rows))
+
+
+def _length_ratio(report: ComparisonResult, arm: str) -> str:
+    """Of the epochs that were chosen; empty where it is not stored."""
+    ratios = [
+        epoch.shape["length_ratio"]
+        for run in report.results[arm]
+        for epoch in run.history
+        if epoch.epoch == run.best_epoch and "length_ratio" in epoch.shape
+    ]
+    return fixed(float(np.mean(ratios))) if ratios else ""
+
+
+def _cost_notes(report: ComparisonResult) -> tuple[str, ...]:
+    notes: tuple[str, ...] = (
+        "A run on average, skipped steps in all; + stands between the epochs of what an arm starts from and its own. "
+        "The length ratio is of greedy outputs on dev to references at the chosen epoch, ends counted. Calls of "
+        "rewards and passes of decoders are not counted by runs.",
+    )
+    if any(before_training(report, arm).cpu_seconds is None for arm in report.arms):
+        notes += ("These results do not hold what the starts of some arms took, which newer reports name.",)
+    return notes

@@ -1,0 +1,80 @@
+"""What a comparison was made on and what it took: data, sizes of networks, and what the arms started from."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from structpred.comparison.plan import Plan, PlannedRun
+from structpred.results import RunResult
+from structpred.runs import Folder, Run
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What was trained before an arm's own training, the mean over seeds.
+
+    Attributes:
+        steps: optimiser steps, of the first seed.
+        seconds, cpu_seconds: of training and evaluation.
+    """
+
+    steps: int
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the folders of the runs say of a comparison, besides its results.
+
+    Attributes:
+        digest: SHA-256 of the data as read.
+        examples: by split how many there are.
+        parameters: by arm the number of weights of its network.
+        starts: by the name of an arm that starts from another run what that took, with all before it.
+    """
+
+    digest: str
+    examples: Mapping[str, int]
+    parameters: Mapping[str, int]
+    starts: Mapping[str, Begun]
+
+    @classmethod
+    def of_tree(cls, tree: Mapping[str, Any]) -> "Material":
+        """From what `dataclasses.asdict` made of one and JSON kept."""
+        return cls(**{**tree, "starts": {arm: Begun(**node) for arm, node in tree["starts"].items()}})
+
+
+def of_plan(plan: Plan) -> Material:
+    """The material of a finished comparison."""
+    splits = plan.splits
+    examples = {split: len(getattr(splits, split)) for split in ("train", "dev", "test")}
+    first = {run.arm: run for run in reversed(plan.runs)}
+    parameters = {arm: _weights(first[arm].found()) for arm in plan.arms}
+    starting = [arm for arm in plan.arms if first[arm].start is not None]
+    return Material(splits.digest, examples, parameters, {arm: _begun(plan, arm) for arm in starting})
+
+
+def _weights(run: Run) -> int:
+    return sum(math.prod(each.shape) for each in run.model.parameters())
+
+
+def _begun(plan: Plan, arm: str) -> Begun:
+    known = {run.folder: run for run in (*plan.runs, *plan.starts)}
+    chains = [_chain(run, known) for run in plan.runs if run.arm == arm]
+    return Begun(
+        sum(result.steps for result in chains[0]),
+        float(np.mean([sum(result.seconds for result in chain) for chain in chains])),
+        float(np.mean([sum(result.cpu_seconds for result in chain) for chain in chains])),
+    )
+
+
+def _chain(run: PlannedRun, known: Mapping[Folder, PlannedRun]) -> list[RunResult]:
+    """The results of what a run starts from, of what that starts from, and so on."""
+    if run.start is None:
+        return []
+    start = known[run.start]
+    return [start.found().result, *_chain(start, known)]

@@ -1,0 +1,194 @@
+"""What the outputs show: errors by kind against the metric, choice of examples, and what the report stores of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from structpred.comparison import compared, record
+from structpred.comparison.inspection import LONGEST, MOST_BYTES, MOST_SHOWN, Breakdown, Inspection, inspect
+from structpred.comparison.report import Report
+from structpred.comparison.runner import compare
+from structpred.experiment import Experiment
+from structpred.metrics import SymbolErrorRate, score
+from structpred.models import LSTMTagger
+from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, MinimumRisk, Sampled
+from structpred.payoffs import EditDistancePayoff, Temperature
+from structpred.report import html
+from structpred.task import Example, Splits
+from structpred.tasks import Conll2000, LetterTagging, Sigmorphon2020, SpellingVariants, Tsv
+from structpred.training import Trainer
+from tests.support.outputs import inspection, outputs, splits
+from tests.support.reports import METRICS, ML, Trial, a_report
+from tests.support.reports import RML as RATES
+
+ARMS = {"ML": 0.3, "RML": 0.1}
+
+
+def table(found: Inspection, title: str) -> Breakdown:
+    (kept,) = (each for each in found.breakdowns if each.title.startswith(title))
+    return kept
+
+
+def test_errors_by_kind_add_up_to_the_metric() -> None:
+    data = splits(200)
+    written = outputs(data, ARMS, 3)
+    found = inspect(data, written, "ML", range(3), "", show=False)
+    assert (found.counted, found.total, found.in_place, found.shown) == (200, 200, False, {})
+    rows = table(found, "length of the reference").rows
+    assert sum(row.count for row in rows) == 200
+    metric = SymbolErrorRate()
+    for row in rows:
+        low, high = int(row.name.split()[0]), int(row.name.split()[-2])
+        members = [i for i, example in enumerate(data.test) if low <= len(example.references[0]) <= high]
+        assert len(members) == row.count
+        for arm, runs in written.items():
+            counts = np.array([metric.counts(run[i], data.test[i].references) for run in runs for i in members])
+            assert row.values[arm] == pytest.approx(score(metric, counts))
+    first = table(found, "position of the first error").rows
+    for arm, runs in written.items():
+        right = [run[i] == data.test[i].references[0] for run in runs for i in range(200)]
+        assert first[0].values[arm] == pytest.approx(100 * sum(right) / 600)
+        assert sum(row.values[arm] for row in first) == pytest.approx(100)
+
+
+def test_kinds_are_told_apart_by_hand() -> None:
+    train = (Example(("a",) * 12, (("A",),), ""), Example(("b",), (("B",),), ""))
+    test = (
+        Example(("a", "b"), (("A", "B"), ("A", "C", "C")), "", unknown=(True, False)),
+        Example(("z",), (("Z",),), "", unknown=(False,)),
+    )
+    written = {"ML": [[("A", "C"), ("Z",)]], "RML": [[("A", "C", "C"), ()]]}
+    found = inspect(Splits(train, test, test, ""), written, "ML", (0,), "", show=True)
+    counts = {row.name: (row.count, dict(row.values)) for row in table(found, "training count").rows}
+    assert counts == {"never (unknown)": (1, {"ML": 0.0, "RML": 100.0}), "1 to 9 times": (1, {"ML": 50.0, "RML": 0.0})}
+    assert [row.name for row in table(found, "new words").rows] == ["no new word", "1 new word"]
+    labels = {row.name: row.values for row in table(found, "label").rows}
+    assert labels["A"] == {"ML": 100.0, "RML": 100.0}
+    assert labels["Z"] == {"ML": 100.0, "RML": 0.0}
+    first = {row.name: row.values["RML"] for row in table(found, "position").rows}
+    assert (first["no error"], first["symbol 1"]) == (50.0, 50.0)
+    example = found.shown["examples"][0]
+    assert example["references"] == ["A B", "A C C"]
+    assert example["outputs"] == [
+        {"text": "A C", "edits": 1, "nearest": 0}, {"text": "A C C", "edits": 0, "nearest": 1},
+    ]  # fmt: skip
+    assert example["chosen"] == ["0", "1"]
+
+
+def test_labels_of_a_tagger_are_compared_in_place() -> None:
+    test = (Example(("a", "b", "c"), (("A", "B", "C"),), ""),) * 6
+    written = {"ML": [[("B", "C", "C")] * 6], "RML": [[("A", "C", "C")] * 6]}
+    found = inspect(Splits(test, test, test, ""), written, "ML", (0,), "", show=True)
+    assert found.in_place
+    assert found.shown["examples"][0]["outputs"][0]["edits"] == 2, "by edit distance it would be 2 of other kinds"
+    confusions = {row.name: dict(row.values) for row in table(found, "confusion").rows}
+    assert confusions == {"A → B": {"ML": 6.0, "RML": 0.0}, "B → C": {"ML": 6.0, "RML": 6.0}}
+    assert next(iter(confusions)) == "A → B", "where arms differ most comes first"
+
+
+def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> None:
+    rates = {f"arm {i}": 0.05 * (i + 1) for i in range(5)}
+    report = a_report(METRICS, **{arm: ML for arm in rates})
+    report = replace(report, inspection=inspection(rates, 5, 1000))
+    report.write(tmp_path)
+    page = tmp_path / "report.html"
+    assert page.stat().st_size < 1_500_000
+    assert "all 1,000, with the output of every arm" in page.read_text(encoding="utf-8")
+    more = inspection(ARMS, 1, 1200)
+    assert len(more.shown["examples"]) == MOST_SHOWN
+    assert "1,000 of 1,200, evenly spread" in html.render(replace(a_report(ML=ML), inspection=more).document())
+
+
+def test_long_texts_are_cut_and_many_are_thinned_out() -> None:
+    long = tuple("x" * 10_000)
+    test = (Example(long, (long,), ""),) * 900
+    found = inspect(Splits(test, test, test, ""), {"ML": [[long[:-1]] * 900]}, "ML", (0,), "", show=True)
+    examples = found.shown["examples"]
+    assert examples[0]["source"].startswith("x x ")
+    assert examples[0]["source"].count("x ") == LONGEST
+    assert 100 < len(examples) < 900
+    assert len(json.dumps(examples)) < 1.3 * MOST_BYTES
+
+
+def test_results_hold_it_and_older_ones_say_what_is_left_out(tmp_path: Path) -> None:
+    report = replace(a_report(ML=ML, RML=RATES), inspection=inspection(ARMS, 5, 40))
+    report.write(tmp_path)
+    again = Report.read(tmp_path / "results.json", Trial, report.metrics)
+    assert again == report
+    assert html.render(again.document()) == (tmp_path / "report.html").read_text(encoding="utf-8")
+    tree = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    del tree["inspection"]
+    (tmp_path / "results.json").write_text(json.dumps(tree), encoding="utf-8")
+    older = Report.read(tmp_path / "results.json", Trial, report.metrics)
+    assert "These results hold no outputs, so errors by length" in html.render(older.document())
+
+
+def test_examples_that_may_not_be_shown_are_in_no_file(tmp_path: Path) -> None:
+    report = replace(a_report(ML=ML, RML=RATES), inspection=inspection(ARMS, 5, 40, show=False))
+    for file in report.write(tmp_path):
+        text = file.read_text(encoding="utf-8")
+        assert "a b c d" not in text
+        assert '"source":' not in text
+    assert "No examples are shown: made up." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_tasks_say_what_may_be_given_away() -> None:
+    assert Conll2000().terms == ""
+    assert Tsv(train="a", dev="b", test="c").terms == ""
+    assert "MIT" in LetterTagging().terms
+    assert "CC BY-SA 3.0" in Sigmorphon2020(language="fre").terms
+    assert "free for any use" in SpellingVariants().terms
+
+
+TAGGER = Experiment(
+    task=LetterTagging(size=60, held_out=30),
+    model=LSTMTagger(embedding=8, hidden=8),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=2, batch_tokens=200),
+)
+
+
+@pytest.mark.slow
+def test_a_comparison_says_what_was_compared_and_what_starts_took(tmp_path: Path) -> None:
+    start = replace(TAGGER, trainer=Trainer(epochs=1, batch_tokens=200))
+    arms = {
+        "ML": TAGGER,
+        "then smoothing": replace(start, objective=LabelSmoothing(epsilon=0.2), start=start),
+    }
+    report = compare(arms, seeds=range(2), root=tmp_path / "runs", workers=1)
+    assert report.inspection is not None
+    assert report.material is not None
+    assert len(report.inspection.shown["examples"]) == 30
+    begun = report.material.starts["then smoothing"]
+    assert list(report.material.starts) == ["then smoothing"]
+    assert begun.steps * 2 == report.results["ML"][0].steps
+    assert begun.cpu_seconds > 0
+    (what, took) = compared.sections(report)
+    text = str(what)
+    assert "then smoothing: label smoothing, epsilon 0.2, after 1 epochs of maximum likelihood." in text
+    assert "60 train, 30 dev and 30 test examples" in text
+    assert report.material.digest[:16] in text
+    assert "epochs 1 + 1" not in text
+    assert "1 + 1" in str(took)
+    report.write(tmp_path)
+    assert Report.read(tmp_path / "results.json", Experiment).material == report.material
+    silent = compare(arms, seeds=range(2), root=tmp_path / "runs", workers=1, examples="none")
+    assert silent.inspection is not None
+    assert silent.inspection.shown == {}
+    assert json.loads(record.encode(silent))["inspection"]["breakdowns"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        (RML(payoff=EditDistancePayoff(temperature=Temperature(edit_rate=0.04)), estimator=Sampled(k=1)),
+         "RML, edit distance payoff, edit rate 0.04, sampled, 1 output an example"),
+        (LabelSmoothing(epsilon=0.25), "label smoothing, epsilon 0.25"),
+        (MaximumLikelihood(), "maximum likelihood"),
+    ],
+)  # fmt: skip
+def test_an_arm_in_words(objective: RML | LabelSmoothing | MinimumRisk, words: str) -> None:
+    assert compared.in_words(objective) == words
