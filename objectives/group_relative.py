@@ -26,6 +26,7 @@ def relative(
 ) -> Float[Tensor, "batch candidates"]:
     """r_i − r̄, over the group's standard deviation or not; exactly 0 where all rewards tie.
 
+    >>> import torch
     >>> [round(each, 3) for each in relative(torch.tensor([[1.0, 3.0]]), "deviation")[0].tolist()]
     [-0.707, 0.707]
     """

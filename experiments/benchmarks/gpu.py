@@ -183,7 +183,7 @@ _TINY = Seq2Seq(inputs=SymbolEmbedding(min_count=2), embedding=8, hidden=16, dro
 _PACKED = replace(
     PACKED,
     task=Pronunciation(size=32, held_out=4),
-    model=_TINY,
+    model=Seq2Seq(embedding=8, hidden=16),
     trainer=Trainer(epochs=10_000, batch_tokens=64, max_seconds=1),
 )
 _RESUMED = {

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from scipy import stats
 
 Table = Float[np.ndarray, "tasks seeds"]
+Tables = Float[np.ndarray, "*resamples tasks seeds"]
+Values = Float[np.ndarray, "*resamples"]
 
 TRIALS = 2000
 
@@ -25,32 +27,41 @@ class Aggregate:
     high: float
 
     @classmethod
-    def of(cls, statistic: Callable[..., float], *tables: Table, trials: int = TRIALS, seed: int = 0) -> "Aggregate":
-        """A statistic of one table, or of several whose seeds are paired and drawn together."""
+    def of(
+        cls, statistic: Callable[..., np.ndarray], *tables: Table, trials: int = TRIALS, seed: int = 0
+    ) -> "Aggregate":
+        """A statistic of one table, or of several whose seeds are paired and drawn together.
+
+        Args:
+            statistic: takes tables ``[..., tasks, seeds]`` and returns one number for each, ``[...]``.
+            tables: the scores.
+            trials: resamples.
+            seed: of the resamples.
+        """
         tasks, seeds = tables[0].shape
         draws = np.random.default_rng(seed).integers(seeds, size=(trials, tasks, seeds))
         rows = np.arange(tasks)[:, np.newaxis]
-        drawn = [statistic(*(table[rows, columns] for table in tables)) for columns in draws]
+        drawn = statistic(*(table[rows, draws] for table in tables))
         low, high = np.quantile(drawn, (0.025, 0.975))
         return cls(float(statistic(*tables)), float(low), float(high))
 
 
-def interquartile_mean(table: Table) -> float:
+def interquartile_mean(table: Tables) -> Values:
     """The mean of the middle half of all runs: less moved by outliers than the mean, by more runs than the median.
 
-    >>> interquartile_mean(np.array([[1.0, 2.0, 3.0, 100.0], [0.0, 2.0, 3.0, 4.0]]))
+    >>> float(interquartile_mean(np.array([[1.0, 2.0, 3.0, 100.0], [0.0, 2.0, 3.0, 4.0]])))
     2.5
     """
-    return float(stats.trim_mean(table, 0.25, axis=None))
+    return np.asarray(stats.trim_mean(table.reshape(*table.shape[:-2], -1), 0.25, axis=-1))
 
 
-def improvement(table: Table, baseline: Table) -> float:
+def improvement(table: Tables, baseline: Tables) -> Values:
     """The chance that a run has a higher score than one of the baseline on the same task, ties counting half.
 
     The mean over tasks of the Mann–Whitney statistic over the number of pairs of runs.
     """
-    pairs = table[:, :, np.newaxis] - baseline[:, np.newaxis, :]
-    return float(np.mean((pairs > 0) + (pairs == 0) / 2))
+    pairs = table[..., :, np.newaxis] - baseline[..., np.newaxis, :]
+    return np.asarray(np.mean((pairs > 0) + (pairs == 0) / 2, (-3, -2, -1)))
 
 
 def performance_profile(table: Table, thresholds: Float[np.ndarray, " thresholds"]) -> Float[np.ndarray, " thresholds"]:

@@ -103,7 +103,7 @@ def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> N
 
 
 def test_long_texts_are_cut_and_many_are_thinned_out() -> None:
-    long = tuple("x" * 10_000)
+    long = tuple("x" * 2_000)
     test = (Example(long, (long,), ""),) * 900
     found = inspect(Splits(test, test, test, ""), {"ML": [[long[:-1]] * 900]}, "ML", (0,), "", show=True)
     examples = found.shown["examples"]

@@ -33,14 +33,14 @@ def test_the_stratified_bootstrap_agrees_with_all_resamples() -> None:
         np.mean([TABLE[0, list(first)].mean(), TABLE[1, list(second)].mean()])
         for first, second in product(product(range(3), repeat=3), repeat=2)
     ]
-    found = Aggregate.of(lambda table: float(table.mean()), TABLE, trials=20_000)
+    found = Aggregate.of(lambda table: table.mean((-2, -1)), TABLE, trials=20_000)
     assert found.value == pytest.approx(TABLE.mean())
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(every, (0.025, 0.975))), abs=0.12)
 
 
 def test_paired_tables_are_drawn_together() -> None:
     """The same difference in every seed has no spread, however much the seeds differ."""
-    found = Aggregate.of(lambda one, other: float((one - other).mean()), TABLE + 1, TABLE)
+    found = Aggregate.of(lambda one, other: (one - other).mean((-2, -1)), TABLE + 1, TABLE)
     assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
