@@ -93,7 +93,7 @@ def weights(root: Path, report: Report, arm: str) -> dict[str, torch.Tensor]:
     return checkpoint.load(Folder(root / report.results[arm][0].identity[:16]).weights)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=15)
 def test_a_comparison_on_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     with Dask(tmp_path) as dask, ExitStack() as opened:

@@ -244,7 +244,7 @@ def gone(pids: list[int]) -> bool:
     return False
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=60)
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in Linux's /proc")
 def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_path: Path) -> None:
     root, script = tmp_path / "runs", tmp_path / "script.py"

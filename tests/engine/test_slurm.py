@@ -39,7 +39,7 @@ def kill_oneself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=25)
 def test_jobs_return_values_fail_in_a_sentence_or_are_lost(tmp_path: Path) -> None:
     with slurm(tmp_path / "jobs", cluster="local") as executor:
         works, fails, dies = executor.submit(divmod, 7, 3), executor.submit(fail), executor.submit(kill_oneself)
@@ -60,7 +60,7 @@ def test_a_comparison_and_a_study_run_as_jobs(tmp_path: Path) -> None:
     assert tuning.studies["tuning"].count("finished") == 2
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 def test_a_job_that_ends_early_is_submitted_again_and_one_that_is_cancelled_ends(tmp_path: Path) -> None:
     with (
         slurm(tmp_path / "jobs", cluster="local") as executor,

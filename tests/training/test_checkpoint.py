@@ -177,7 +177,7 @@ def killed(root: Path, wait: float, *, in_a_write: bool) -> bool:
         child.join()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=30)
 @pytest.mark.skipif(
     "forkserver" not in multiprocessing.get_all_start_methods(), reason="processes cannot be forked here"
 )

@@ -38,7 +38,7 @@ def compare_steps(objective: RML, root: Path) -> None:
         torch.testing.assert_close(weights[1][name], weight, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=15)
 def test_compiled_steps_are_the_same_steps(tmp_path: Path) -> None:
     """In a process of its own: the shape checks of these tests cannot be traced."""
     program = f"from tests.training.test_compile import *; compare_steps(COLD_RML, Path({str(tmp_path)!r}))"

@@ -31,7 +31,7 @@ from structpred.objectives import (
 )
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.returned import waiting
-from structpred.rewards import Context, Hamming, Reward, SentenceBleu, bind
+from structpred.rewards import ConstantReward, Context, Hamming, Reward, SentenceBleu, bind
 from structpred.runs import train
 from structpred.sequences import Sequences
 from structpred.training import Trainer, waits
@@ -174,8 +174,9 @@ def test_a_step_mixes_no_devices_and_waits_for_what_is_listed_and_nothing_else(
     )
     for mine, its in zip(here.parameters, there.parameters, strict=True):
         assert isinstance(its, There)
-        # Adam makes a part of its rate, 1e-3, of the rounding of a gradient near 0
-        torch.testing.assert_close(its.numbers, mine.detach(), rtol=1e-5, atol=1e-4)
+        # Adam makes a part of its rate, 1e-3, of the rounding of a gradient near 0, and all of it if there is no other
+        nothing = isinstance(getattr(objective, "reward", None), ConstantReward)
+        torch.testing.assert_close(its.numbers, mine.detach(), rtol=1e-5, atol=2e-3 if nothing else 1e-4)
 
 
 def test_what_promises_not_to_wait_is_not_little() -> None:

@@ -79,7 +79,7 @@ def test_one_process_has_nobody_to_ask() -> None:
         DistributedContext("cpu", devices=0)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=20)
 def test_two_processes_train_as_one_does_and_go_on_where_they_were_killed(tmp_path: Path) -> None:
     one = train(TINY, root=tmp_path / "one", device="cpu")
     pieces = train(replace(TINY, trainer=replace(TINY.trainer, accumulate=2)), root=tmp_path / "pieces", device="cpu")
