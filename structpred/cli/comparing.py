@@ -15,7 +15,6 @@ from structpred.cli.commands import Compare, MakeReport
 from structpred.comparison.across import Across
 from structpred.comparison.estimate import jobs
 from structpred.comparison.from_runs import of_runs
-from structpred.comparison.looks import after_looks, looks_in
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
@@ -52,9 +51,8 @@ def run(given: Compare, console: Console) -> None:
                 console.print(f"Seeds are added until all is decided, up to {most} in all; these are the first ones")
             show_plan(given, list(planned(panels, given.root).values()), executor, console)
         return
-    looks = looks_in(given.report)
     with _executor(given, panels) as executor:
-        report = after_looks(_compared(given, panels, executor), looks)
+        report = _compared(given, panels, executor).after_looks(given.report)
     report.show(console)
     written = report.write(given.report)
     console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)
@@ -241,8 +239,7 @@ def render(given: MakeReport, console: Console) -> None:
             )
         written = write_files(folder, kept.document(), text, others)
     else:
-        looks = looks_in(folder)
-        report = after_looks(of_runs([Run.load(path) for path in given.given], given.baseline), looks)
+        report = of_runs([Run.load(path) for path in given.given], given.baseline).after_looks(folder)
         report.show(console)
         written = report.write(folder, given.figures or ())
     console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from structpred.comparison.findings import ComparisonResult
-from structpred.comparison.panels import PanelsReport
-from structpred.comparison.report import Report
 from structpred.errors import RunError
 from structpred.report.files import RESULTS, results_in
+
+Result = TypeVar("Result", bound=ComparisonResult)
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,11 @@ def _look(node: dict[str, Any]) -> Look:
     return Look(identities, len(node["seeds"]), node.get("design", {}).get("rule") == "anytime")
 
 
-def after_looks(report: Report | PanelsReport, looks: tuple[Look, ...]) -> Report | PanelsReport:
-    """The report, decided by the anytime-valid test where its seeds were added after one of these looks.
+def after_looks(found: Result, looks: tuple[Look, ...]) -> Result:
+    """What was found, decided by the anytime-valid test if its seeds were added after one of these looks.
 
-    A report with the number of seeds of the earlier one is the earlier one again, and no further look.
+    A comparison with the number of seeds of the earlier one is the earlier one again, and no further look.
     """
-    if isinstance(report, PanelsReport):
-        return PanelsReport({name: _after(each, looks) for name, each in report.reports.items()})
-    return _after(report, looks)
-
-
-def _after(report: Report, looks: tuple[Look, ...]) -> Report:
-    if not any(look.at(report) for look in looks):
-        return report
-    return replace(report, design=replace(report.design, rule="anytime"))
+    if not any(look.at(found) for look in looks):
+        return found
+    return replace(found, design=replace(found.design, rule="anytime"))

@@ -139,14 +139,19 @@ class PanelsReport:
         )
         return (Figure(partial(plots.strips, strips), caption, PICTURE, Dots(rows)),)
 
+    def after_looks(self, folder: Path | str) -> "PanelsReport":
+        """As of `Report.after_looks`, each panel by itself."""
+        return PanelsReport({name: report.after_looks(folder) for name, report in self.reports.items()})
+
     def show(self, console: Console | None = None) -> None:
         """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""
         terminal.show(self.document(), console or Console())
 
     def write(self, folder: Path | str, figures: Sequence[Format] = ()) -> tuple[Path, ...]:
         """Write the files of `Report.write` and ``report.svg``; ``"tex"`` writes a table for each panel."""
-        document = self.document()
-        return write_files(folder, document, record.encode_panels(self.reports), self.extras(document, figures))
+        report = self.after_looks(folder)
+        document = report.document()
+        return write_files(folder, document, record.encode_panels(report.reports), report.extras(document, figures))
 
     def extras(self, document: Document, figures: Sequence[Format] = ()) -> dict[str, str | bytes]:
         """As of `Report.extras`."""

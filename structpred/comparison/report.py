@@ -11,6 +11,7 @@ from structpred.comparison import export, layout, record
 from structpred.comparison.disagreements import Disagreement, between
 from structpred.comparison.export import Format
 from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.looks import after_looks, looks_in
 from structpred.config import Config
 from structpred.report import notebook, terminal
 from structpred.report.document import Document
@@ -50,12 +51,19 @@ class Report(ComparisonResult):
         """Everything that `show` and `write` render."""
         return layout.document(self)
 
+    def after_looks(self, folder: Path | str) -> "Report":
+        """The report, decided by the anytime-valid test if ``folder`` holds a report of fewer or more of its seeds."""
+        return after_looks(self, looks_in(Path(folder)))
+
     def show(self, console: Console | None = None) -> None:
         """Print the report: coloured tables on a terminal, Markdown into a file or a pipe."""
         terminal.show(self.document(), console or Console())
 
     def write(self, folder: Path | str, figures: Sequence[Format] = ()) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.csv``, ``report.md`` and ``report.html``, each whole or not at all.
+
+        If the folder holds an earlier report of these runs with another number of seeds, results had been seen before
+        seeds were added, and what is written is that of `after_looks`.
 
         Args:
             folder: where.
@@ -68,8 +76,9 @@ class Report(ComparisonResult):
         Raises:
             ConfigError: a file that is not from an earlier report would be overwritten.
         """
-        document = self.document()
-        return write_files(folder, document, record.encode(self), self.extras(document, figures))
+        report = self.after_looks(folder)
+        document = report.document()
+        return write_files(folder, document, record.encode(report), report.extras(document, figures))
 
     def extras(self, document: Document, figures: Sequence[Format] = ()) -> dict[str, str | bytes]:
         """The files of `write` that other programs read, by name."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from structpred.comparison.design import Design
-from structpred.comparison.looks import after_looks, looks_in
+from structpred.comparison.looks import looks_in
 from structpred.comparison.panels import PanelsReport
 from structpred.comparison.report import Report
 from tests.support.reports import ML, RML, a_report
@@ -18,8 +18,7 @@ OTHERS = a_report(ML=[rate + 50 for rate in ML[:3]], RML=[rate + 50 for rate in 
 
 def rule_after(earlier: Report, now: Report, folder: Path) -> str:
     earlier.write(folder)
-    report = after_looks(now, looks_in(folder))
-    assert isinstance(report, Report)
+    report = now.after_looks(folder)
     assert replace(report, design=now.design) == now
     return report.design.rule
 
@@ -41,8 +40,7 @@ def test_the_earlier_report_decides(earlier: Report, now: Report, rule: str, tmp
 def test_panels_are_looked_at_each_by_itself(tmp_path: Path) -> None:
     PanelsReport({"one": THREE, "other": OTHERS}).write(tmp_path)
     more = a_report(ML=[20.0, 21.0], RML=[20.5, 21.5])
-    found = after_looks(PanelsReport({"one": FIVE, "other": more}), looks_in(tmp_path))
-    assert isinstance(found, PanelsReport)
+    found = PanelsReport({"one": FIVE, "other": more}).after_looks(tmp_path)
     assert [report.design.rule for report in found.reports.values()] == ["anytime", "fixed"]
 
 
@@ -58,3 +56,13 @@ def test_rendering_again_keeps_the_test(tmp_path: Path) -> None:
     looked.write(tmp_path)
     again = Report.read(tmp_path / "results.json", type(next(iter(FIVE.arms.values()))), FIVE.metrics)
     assert again.design == looked.design
+
+
+def test_what_is_written_over_an_earlier_report_is_decided_after_that_look(tmp_path: Path) -> None:
+    THREE.write(tmp_path / "alone")
+    PanelsReport({"one": THREE}).write(tmp_path / "panels")
+    FIVE.write(tmp_path / "alone")
+    PanelsReport({"one": FIVE}).write(tmp_path / "panels")
+    alone, panels = Report.read(tmp_path / "alone"), PanelsReport.read(tmp_path / "panels")
+    assert alone.design.rule == panels.reports["one"].design.rule == "anytime"
+    assert "anytime-valid" in (tmp_path / "alone" / "report.md").read_text(encoding="utf-8")

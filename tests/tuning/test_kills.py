@@ -103,10 +103,11 @@ def test_thirty_of_thirty_points_with_workers_and_drivers_killed(tmp_path: Path)
     lost = {trial.number for trial in trials_of(storage) if trial.state in (TrialState.RUNNING, TrialState.FAIL)}
     driver = start(tmp_path, storage, MANY)
     with killed_at_last(driver):
-        os.kill(wait_for_runs(driver, tmp_path / "runs", 20)[0], signal.SIGKILL)
+        done = len(list((tmp_path / "runs").glob("*/result.json")))
+        os.kill(wait_for_runs(driver, tmp_path / "runs", done + 2)[0], signal.SIGKILL)  # its workers have begun by then
         assert driver.ended(PATIENCE) == 0, driver.said()
     errors = driver.said()
-    assert re.search(r"a worker process died .* with exit code -9; \w+ resumes from its last checkpoint", errors)
+    assert re.search(r"a worker process died during a run with exit code -9; \w+ resumes from its last check", errors)
     assert not re.search(NOTICE, errors), "the lock of a dead driver is free at once"
     trials = trials_of(storage)
     check_complete(trials, MANY)
@@ -144,6 +145,21 @@ def test_a_second_command_waits_takes_over_from_a_killed_one_and_leaves_nothing_
     trials = trials_of(storage)
     check_complete(trials, FEW)
     assert len(trials) <= FEW + 2, "the third had nothing to do, and the second put two trials back at most"
+
+
+def test_a_second_command_finds_a_study_complete_that_the_first_has_finished(tmp_path: Path, storage: str) -> None:
+    first = start(tmp_path, storage, 2, lasting)
+    with killed_at_last(first):
+        wait_for_runs(first, tmp_path / "runs", 0)
+        second = start(tmp_path, storage, 2, lasting)
+        with killed_at_last(second):
+            assert second.ended(PATIENCE) == 0, second.said()
+            assert re.fullmatch(NOTICE, second.said())
+        assert first.ended(PATIENCE) == 0
+        assert first.said() == ""
+    trials = trials_of(storage)
+    check_complete(trials, 2)
+    assert len(trials) == 2, "the second had nothing to do"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
