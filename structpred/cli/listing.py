@@ -31,7 +31,8 @@ DAY = 86400
 def show_runs(given: Runs, console: Console) -> None:
     """Print the runs that match, in order."""
     every = listed(given.root)
-    chosen = _sorted([run for run in every if _matches(run, given, every)], given, every)
+    _check(given, every)
+    chosen = _sorted([run for run in every if _matches(run, given)], given)
     if given.format == "table":
         _show_table(chosen, given.root, console)
     else:
@@ -39,20 +40,25 @@ def show_runs(given: Runs, console: Console) -> None:
         console.file.write(text)
 
 
-def _matches(run: Listed, given: Runs, every: Sequence[Listed]) -> bool:
+def _check(given: Runs, every: Sequence[Listed]) -> None:
+    """Refuse names that no run can have."""
     for field, registry in FAMILIES.items():
         wanted = getattr(given, field)
         if wanted is not None and wanted not in registry and all(getattr(each, field) != wanted for each in every):
             raise ConfigError(f"there is no {field} named {wanted!r}; {nearest(wanted, list(registry))}")
+    known = [*FIELDS, *_columns(every)]
+    some_score = not every and given.sort.startswith(("dev.", "test."))
+    if given.sort not in known and not some_score:
+        raise ConfigError(f"--sort is one of {', '.join(known)}, but got {given.sort!r}; {nearest(given.sort, known)}")
+
+
+def _matches(run: Listed, given: Runs) -> bool:
     wanted = {field: getattr(given, field) for field in ("task", "model", "objective", "seed", "state")}
     return all(value is None or getattr(run, field) == value for field, value in wanted.items())
 
 
-def _sorted(chosen: list[Listed], given: Runs, every: Sequence[Listed]) -> list[Listed]:
+def _sorted(chosen: list[Listed], given: Runs) -> list[Listed]:
     """In the order that is asked for; runs without the value come last."""
-    known = [*FIELDS, *_columns(every)]
-    if every and given.sort not in known:
-        raise ConfigError(f"--sort is one of {', '.join(known)}, but got {given.sort!r}; {nearest(given.sort, known)}")
     values = {run.folder: _value(run, given.sort) for run in chosen}
     having = [run for run in chosen if values[run.folder] is not None]
     having.sort(key=lambda run: values[run.folder], reverse=given.reverse)

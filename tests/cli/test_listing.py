@@ -347,3 +347,15 @@ def test_disagreements_come_from_the_run_folders(there: Path) -> None:
         report.disagreements(*OBJECTIVES, split="train", root=root)  # type: ignore[arg-type]
     with pytest.raises(RunError, match=r"expected its run folder .*, but there is none; give its root="):
         report.disagreements(*OBJECTIVES, root="elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"), [("--sort nonsense", "--sort is one of run, "), ("--model nope", "no model")]
+)
+def test_names_that_no_run_can_have_are_refused_where_there_are_no_runs_too(
+    flag: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runs", "--root", str(tmp_path), "--sort", "test.PER"]) == 0
+    capsys.readouterr()
+    assert main(["runs", "--root", str(tmp_path), *flag.split()]) == 2
+    assert told in capsys.readouterr().err
