@@ -221,7 +221,8 @@ EPOCHS = 150
 def start(root: Path, script: Path) -> subprocess.Popen[str]:
     script.write_text(SCRIPT, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen([sys.executable, script, root], env=environment, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, script, root]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_until_both_train(root: Path, process: subprocess.Popen[str]) -> None:
@@ -253,10 +254,10 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
         wait_until_both_train(root, process)
         helpers = workers_of(process.pid)
         assert len(helpers) == 2
-        os.kill(helpers[0] if victim == "worker" else process.pid, number)
         if victim == "group":
-            for worker in helpers:
-                os.kill(worker, number)  # a terminal sends Ctrl-C to all of them
+            os.killpg(process.pid, number)  # as a terminal sends Ctrl-C to all of them
+        else:
+            os.kill(helpers[0] if victim == "worker" else process.pid, number)
         try:
             _, errors = process.communicate(timeout=240)
         except subprocess.TimeoutExpired:
@@ -271,6 +272,7 @@ def test_whatever_is_killed_no_process_stays_and_the_same_command_goes_on(tmp_pa
             break
         if victim == "group":
             assert errors.splitlines()[-1] == "structpred: interrupted; the same command resumes from here"
+            assert "told to end" not in errors, "the signal is for the driver alone"
         assert len(list(root.glob("*/checkpoint.pt"))) == 2
         assert not list(root.glob("*/result.json"))
     assert not list(root.glob(".*")), "the permits of the killed ones are gone as well"

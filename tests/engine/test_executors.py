@@ -74,6 +74,14 @@ if __name__ == "__main__":
     print(idle.result(), flush=True)
     os.kill(os.getpid(), 9)
 """
+FIRST = """
+from structpred.engine.executors import ProcessExecutor
+from tests.engine.test_executors import blocked
+
+if __name__ == "__main__":
+    with ProcessExecutor(1) as executor:
+        print(executor.submit(blocked).result())
+"""
 
 
 def run(script: str, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -87,6 +95,16 @@ def run(script: str, folder: Path) -> "subprocess.CompletedProcess[str]":
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     ended = run(UNGUARDED, tmp_path)
     assert 'exit code 1; a script that starts worker processes needs if __name__ == "__main__":' in ended.stderr
+
+
+def blocked() -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be blocked here")
+def test_ctrl_c_does_not_reach_the_first_worker_of_a_driver_either(tmp_path: Path) -> None:
+    assert run(FIRST, tmp_path).stdout == "True\n"
 
 
 @pytest.mark.slow
