@@ -221,7 +221,7 @@ EPOCHS = 150
 def start(root: Path, script: Path) -> subprocess.Popen[str]:
     script.write_text(SCRIPT, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, script, root]
+    command = [sys.executable, str(script), str(root)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
