@@ -13,7 +13,7 @@ from structpred.runs import Folder, Run
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartCost:
     """What was trained before an arm's own training, the mean over seeds.
 
     Attributes:
@@ -40,12 +40,12 @@ class Material:
     digest: str
     examples: Mapping[str, int]
     parameters: Mapping[str, int]
-    starts: Mapping[str, Begun]
+    starts: Mapping[str, StartCost]
 
     @classmethod
     def of_tree(cls, tree: Mapping[str, Any]) -> "Material":
         """From what `dataclasses.asdict` made of one and JSON kept."""
-        return cls(**{**tree, "starts": {arm: Begun(**node) for arm, node in tree["starts"].items()}})
+        return cls(**{**tree, "starts": {arm: StartCost(**node) for arm, node in tree["starts"].items()}})
 
 
 def of_plan(plan: Plan) -> Material:
@@ -55,17 +55,17 @@ def of_plan(plan: Plan) -> Material:
     first = {run.arm: run for run in reversed(plan.runs)}
     parameters = {arm: _weights(first[arm].found()) for arm in plan.arms}
     starting = [arm for arm in plan.arms if first[arm].start is not None]
-    return Material(splits.digest, examples, parameters, {arm: _begun(plan, arm) for arm in starting})
+    return Material(splits.digest, examples, parameters, {arm: _start_cost(plan, arm) for arm in starting})
 
 
 def _weights(run: Run) -> int:
     return sum(math.prod(each.shape) for each in run.model.parameters())
 
 
-def _begun(plan: Plan, arm: str) -> Begun:
+def _start_cost(plan: Plan, arm: str) -> StartCost:
     known = {run.folder: run for run in (*plan.runs, *plan.starts)}
     chains = [_chain(run, known) for run in plan.runs if run.arm == arm]
-    return Begun(
+    return StartCost(
         sum(result.steps for result in chains[0]),
         float(np.mean([sum(result.seconds for result in chain) for chain in chains])),
         float(np.mean([sum(result.cpu_seconds for result in chain) for chain in chains])),
