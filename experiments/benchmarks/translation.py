@@ -209,8 +209,8 @@ def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> Figu
 
 def main() -> Figures:
     """Time training and search."""
-    training_threads()
     require_joeynmt()
+    training_threads()
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
     figures: Figures = {"inputs": sizes.num_inputs, "labels": sizes.num_labels}

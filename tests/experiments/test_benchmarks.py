@@ -72,15 +72,22 @@ def test_a_peer_that_is_not_installed_is_named(
     assert said.count("\n") == 1
 
 
+@pytest.fixture(autouse=True)
+def _process() -> Iterator[None]:
+    """What a benchmark sets for its process is undone."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
-def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither data nor cache, and a network that refuses; processes that are started inherit it."""
     for name in ("STRUCTPRED_DATA", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    yield
-    torch.set_flush_denormal(False)  # which a benchmark sets for its process
 
 
 @pytest.mark.slow
