@@ -118,13 +118,13 @@ def test_kernels_score_outputs_and_count_their_labels(batch: int, time: int, lab
     p, source = random_chain(batch, time, labels), generator(time)
     outputs = torch.randint(labels, (batch, candidates, time), generator=source)
     weights = torch.randn(batch, candidates, dtype=torch.float64, generator=source)
-    expected = (scored_exactly(p.unary, p.transitions, p.lengths, outputs),)
-    expected += counted_exactly(weights, p.unary, p.lengths, outputs)
+    scores = scored_exactly(p.unary, p.transitions, p.lengths, outputs)
+    expected = [scores, *counted_exactly(weights, p.unary, p.lengths, outputs)]
     padding = torch.arange(time).view(1, 1, -1) >= p.lengths.view(-1, 1, 1)
     outputs = torch.where(padding, -100, outputs)  # which nothing may read
     there = [each.to(DEVICE) for each in (p.unary, p.transitions, p.lengths, outputs)]
     found = (chain_kernels.score(*there), *chain_kernels.score_backward(weights.to(DEVICE), *there))
-    torch.testing.assert_close([each.cpu().double() for each in found], list(expected), rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close([each.cpu().double() for each in found], expected, rtol=1e-6, atol=1e-5)
 
 
 @kernels
