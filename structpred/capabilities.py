@@ -90,9 +90,17 @@ def _number(notes: list[str], reason: str) -> int:
 
 def _choices(cls: type[Config]) -> Iterator[dict[str, tuple[Config, ...]]]:
     """Values of the fields that take a reward or payoff: each member of the family in turn, in all its variants."""
-    names = {name: family for name, hint in hints(cls).items() if (family := _family(hint)) in CHOICES}
-    for picked in product(*(_members(family) for family in names.values() if family is not None)):
+    names = _chosen(cls)
+    for picked in product(*map(_members, names.values())):
         yield dict(zip(names, picked, strict=True))
+
+
+def _chosen(cls: type[Config]) -> dict[str, Registry]:
+    """The fields to choose for, with their families; a reward in a reward keeps its default, else there is no end."""
+    families = {name: _family(hint) for name, hint in hints(cls).items()}
+    return {
+        name: each for name, each in families.items() if each is not None and each in CHOICES and each != cls.family
+    }
 
 
 def _family(hint: Any) -> Registry | None:
@@ -108,7 +116,7 @@ def _members(family: Registry) -> list[tuple[Config, ...]]:
 
 def _named(member: Config) -> str:
     """The registered name; for a payoff with a reward, the reward's name followed by its own."""
-    inner = [_named(getattr(member, name)) for name, hint in hints(type(member)).items() if _family(hint) in CHOICES]
+    inner = [_named(getattr(member, name)) for name in _chosen(type(member))]
     return f"{', '.join(inner)} ({registered_name(member)})" if inner else registered_name(member)
 
 

@@ -4,6 +4,7 @@ from structpred.rewards.base import Reward
 from structpred.rewards.bleu import SentenceBleu, SentenceGleu
 from structpred.rewards.constant import ConstantReward
 from structpred.rewards.edit_distance import EditDistance
+from structpred.rewards.every_reference import EveryReference
 from structpred.rewards.function import FunctionReward
 from structpred.rewards.hamming import Hamming
 from structpred.rewards.reading import Context, TextReward, bind
@@ -14,6 +15,7 @@ __all__ = [
     "ConstantReward",
     "Context",
     "EditDistance",
+    "EveryReference",
     "FunctionReward",
     "Hamming",
     "Reward",

@@ -131,7 +131,8 @@ class FunctionReward(Reading):
             CodeError: it raised an exception.
         """
         function, wanted = self.resolve(), self._parameters.asked
-        indices = self._indices(references) if wanted else [None] * len(outputs)
+        who, what = f"the reward function {self.function!r}", "the source or the metadata"
+        indices = self.indices(references, who, what) if wanted else [None] * len(outputs)
         see = self._seen()
         values = []
         with blaming(self._modules(function)):
@@ -179,29 +180,6 @@ class FunctionReward(Reading):
     @cached_property
     def _parameters(self) -> "_Parameters":
         return _Parameters()
-
-    def _indices(self, references: Sequences) -> list[int]:
-        """Which example each row is of.
-
-        Raises:
-            ConfigError: it is not known.
-        """
-        examples, known = references.examples, len(self.context.examples)
-        if examples is None:
-            raise ConfigError(
-                f"the reward function {self.function!r} asks for the source or the metadata of each example, but "
-                "nothing says which examples the references are of; give references with Sequences.examples, the "
-                "indices in Context.examples"
-            )
-        found: list[int] = examples.tolist()
-        strange = [each for each in found if not 0 <= each < known]
-        if strange or len(found) != len(references):
-            what = f"the example {strange[0]}" if strange else f"{len(found)} examples for {len(references)} rows"
-            raise ConfigError(
-                f"the reward function {self.function!r} asks for the examples of {len(references)} references among "
-                f"{known}, but Sequences.examples names {what}; give one index in Context.examples for each"
-            )
-        return found
 
     def _modules(self, function: object) -> set[str]:
         own = {getattr(function, "__module__", ""), self.function.partition(":")[0]}

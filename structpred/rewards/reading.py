@@ -139,6 +139,33 @@ class Reading(Reward):
             )
         return self._context
 
+    def indices(self, references: Sequences, who: str, what: str) -> list[int]:
+        """Which example of the context each row of ``references`` is of.
+
+        Args:
+            references: say so in `Sequences.examples`.
+            who: asks, for the message.
+            what: is asked for, of each example.
+
+        Raises:
+            ConfigError: it is not known.
+        """
+        examples, known = references.examples, len(self.context.examples)
+        if examples is None:
+            raise ConfigError(
+                f"{who} asks for {what} of each example, but nothing says which examples the references are of; give "
+                "references with Sequences.examples, the indices in Context.examples"
+            )
+        found: list[int] = examples.tolist()
+        strange = [each for each in found if not 0 <= each < known]
+        if strange or len(found) != len(references):
+            wrong = f"the example {strange[0]}" if strange else f"{len(found)} examples for {len(references)} rows"
+            raise ConfigError(
+                f"{who} asks for the examples of {len(references)} references among {known}, but Sequences.examples "
+                f"names {wrong}; give one index in Context.examples for each"
+            )
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextReward(Reading):

@@ -26,6 +26,7 @@ OF_PARTS: Mapping[str, str] = {
     "rewards/chrf": TEXT,
     "rewards/ter": TEXT,
     "rewards/function": TEXT,
+    "rewards/every-reference": TEXT,
     "baselines/running-mean": FIT,
     "baselines/learned": FIT,
     "inputs/words": WORDS,

@@ -17,6 +17,7 @@ from structpred.registry import rewards
 from structpred.rewards import (
     ConstantReward,
     EditDistance,
+    EveryReference,
     FunctionReward,
     Hamming,
     Reward,
@@ -56,6 +57,7 @@ REWARDS: tuple[Reward, ...] = (
     ConstantReward(),
     Hamming(),
     EditDistance(),
+    EveryReference(),
     SentenceBleu(),
     SentenceBleu(order=2, smoothing="add-k"),
     SentenceGleu(),

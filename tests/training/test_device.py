@@ -62,6 +62,8 @@ CALLERS = {  # which function of the project it is that waits, for each reason t
     "structpred/objectives/mixer.py: losses": waits.SYMBOLS,
     "structpred/rewards/edit_distance.py: _here": waits.EDITS,
     "structpred/sequences.py: tolist": waits.TEXT,
+    "structpred/rewards/every_reference.py: <genexpr>": waits.TEXT,
+    "structpred/rewards/every_reference.py: _asked": waits.TEXT,
     "structpred/payoffs/hamming.py: _successes": waits.NOISE,
     "structpred/payoffs/hamming.py: sample": waits.NOISE,
     "structpred/objectives/critics.py: weights": waits.FIT,
