@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from structpred.distributions.decoders import Limited, MeanDecoder
 from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.protocols import Decoding, Ranked, Steps
@@ -32,12 +33,14 @@ class Autoregressive:
 
     Args:
         decoder: next-symbol scores, see `structpred.distributions.search.Decoder`.
+        shortest: the least length of outputs that are searched for, per example; see `within`.
     """
 
     fixed_length: ClassVar[bool] = False
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, shortest: Int[Tensor, " batch"] | None = None) -> None:
         self.decoder = decoder
+        self.shortest = shortest
         self.num_labels = decoder.num_labels
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
@@ -97,11 +100,34 @@ class Autoregressive:
 
     def greedy(self) -> Sequences:
         """``[batch, time]``: the most probable symbol at each step, which need not be the most probable output."""
-        return greedy_search(self.decoder)
+        return greedy_search(self.decoder, shortest=self.shortest)
 
     def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:
         """The ``width`` best outputs found by a beam of that width; see `beam_search`."""
-        return beam_search(self.decoder, width, length_penalty=length_penalty)
+        return beam_search(self.decoder, width, length_penalty=length_penalty, shortest=self.shortest)
+
+    def within(self, shortest: Int[Tensor, " batch"] | None, longest: Int[Tensor, " batch"] | None) -> "Autoregressive":
+        """The same distribution, whose greedy, beam and n-best searches return only outputs of these lengths.
+
+        Log-probabilities stay those of the whole distribution. The decoder's own limits hold as well; where no length
+        fits, ``shortest`` gives way to the limits, and ``longest`` to ``shortest``.
+        """
+        limits = self.decoder.limits
+        shortest = None if shortest is None else shortest.minimum(limits)
+        if longest is None:
+            return Autoregressive(self.decoder, shortest)
+        longest = longest if shortest is None else longest.maximum(shortest)
+        return Autoregressive(Limited(self.decoder, longest.minimum(limits)), shortest)
+
+    @classmethod
+    def averages(cls) -> str:
+        """What `mean` averages."""
+        return "the probabilities of each next symbol"
+
+    @classmethod
+    def mean(cls, members: "tuple[Autoregressive, ...]") -> "Autoregressive":
+        """p(y_t | y_<t, x) = Σ_m p_m(y_t | y_<t, x) / M at every step."""
+        return cls(MeanDecoder(tuple(member.decoder for member in members)))
 
     def decode(self, decoding: Decoding) -> Sequences:
         """``[batch, time]``: the best output of a greedy or beam search.
