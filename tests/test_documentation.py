@@ -35,6 +35,7 @@ PAGES = [
         "payoffs.md",
         "tasks.md",
         "rewards.md",
+        "decoding.md",
         "training.md",
         "tuning.md",
         "environments.md",

@@ -293,8 +293,8 @@ class Decoding(Config):
     By default it is the most probable output: exactly where the distribution has an argmax, and otherwise by a search
     that grows outputs symbol by symbol. With a ``reward`` it is the candidate of the greatest expected reward, which is
     minimum Bayes risk: argmax_c Σ_i w_i r(c, c_i), where the candidates c_1, … are hypotheses and references at once.
-    For an n-best list w_i is p(c_i|x) divided by the sum over the list (Kumar and Byrne 2004, N04-1022, section 3); for
-    samples it is 1/n (Eikema and Aziz 2020, arXiv 2005.10283, section 6). Ties go to the higher log p(c|x). Expected
+    For an n-best list w_i is p(c_i|x) divided by the sum over the list (Kumar and Byrne 2004, N04-1022); for
+    samples it is 1/n (Eikema and Aziz 2020, arXiv 2005.10283). Ties go to the higher log p(c|x). Expected
     `Hamming` rewards are not estimated where the model has marginals: ``rule="hamming"`` is their exact solution.
 
     Attributes:

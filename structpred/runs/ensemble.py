@@ -43,7 +43,7 @@ class Ensemble(Predictor):
     """Finished runs that predict together: an average of their distributions, each with the same weight.
 
     A decoder's ensemble averages the probabilities of every next symbol, p(y_t | y_<t, x) = Σ_m p_m(y_t | y_<t, x) / M
-    (as Sutskever et al. 2014, arXiv 1409.3215, section 3.6, and as is usual); a tagger's those of every label. The
+    (as Sutskever et al. 2014, arXiv 1409.3215, and as is usual); a tagger's those of every label. The
     chain's is the log-linear mean, p ∝ Π_m p_m^(1/M), because an arithmetic mean of chains is no chain: it averages
     scores. Everything else follows from this one distribution, as for a run: `predict`, `n_best`, `evaluate`, decoding
     by any reward. An ensemble of one run is that run, bit for bit.
