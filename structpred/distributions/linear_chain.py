@@ -269,6 +269,18 @@ class LinearChain:
 
     def _exact_score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """The score in float64 of outputs of the right length."""
+        if fused_chain.fits(self.unary, self.transitions):
+            return fused_chain.score(
+                self.unary,
+                self.transitions,
+                self.lengths,
+                outputs.labels,
+                lambda u, t: LinearChain(u, t, self.lengths)._summed_score(outputs),
+            )
+        return self._summed_score(outputs)
+
+    def _summed_score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """The same, gathered and summed position by position."""
         labels = self._labels(outputs)
         counted = inside(self.lengths, labels.shape[2]).unsqueeze(1)
         unary = torch.where(counted, chosen_scores(self.unary, labels), 0.0)

@@ -170,9 +170,15 @@ def test_a_constant_difference_says_what_would_show_it() -> None:
     assert six.table()[1].verdict == "better"
 
 
+@pytest.fixture
+def no_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the number of seeds that would decide, which says nothing of a verdict and takes most of its time."""
+    monkeypatch.setattr(analysis, "_seeds_to_decide", lambda test, margin, level: None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("arms", "tolerance"), [(1, 0.012), (3, 0.012)])
-def test_false_alarms_stay_near_the_level(arms: int, tolerance: float) -> None:
+def test_false_alarms_stay_near_the_level(arms: int, tolerance: float, no_plans: None) -> None:
     """Under the null, a family of arms holds any claim in 5 % of comparisons, or fewer where Holm is conservative.
 
     2,000 comparisons: 2.4 standard errors of a share of 5 % are 0.012.
@@ -189,7 +195,7 @@ def test_false_alarms_stay_near_the_level(arms: int, tolerance: float) -> None:
     assert share >= (0.05 if arms == 1 else 0.025) - tolerance
 
 
-def test_real_differences_are_found_as_often_as_promised() -> None:
+def test_real_differences_are_found_as_often_as_promised(no_plans: None) -> None:
     generator, found = np.random.default_rng(2), 0
     difference = 1.6836 * 0.3 * math.sqrt(2)  # what 5 pairs detect with 80 % power, by G*Power: d_z = 1.6836
     for _ in range(1000):

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def every_pair() -> Iterator[ParameterSet]:
     """What the benchmark of agreement goes through, and what the capability table does not go into."""
     for objective, model in pairs():
         rewards = {registered_name(part) for part in components(objective) if isinstance(part, Reward)}
-        if rewards & {"gleu", "ter", "weighted"} and not isinstance(objective, REINFORCE):
+        if rewards & {"chrf", "constant", "gleu", "ter", "weighted"} and not isinstance(objective, REINFORCE):
             continue  # asked as the others are; one objective is enough
         yield case(objective, NETWORKS[registered_name(model)])
     for objective in BASELINES:
@@ -141,11 +142,15 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Objective, Mod
     """Gives an objective that needs a teacher one: a run of the same model."""
     root = tmp_path_factory.mktemp("teachers")
 
+    @cache
+    def teacher(model: Model) -> str:
+        lesson = replace(TINY, model=model, trainer=replace(TINY.trainer, epochs=1))
+        return str(train(lesson, root=root, device="cpu").folder.path)
+
     def with_teacher(objective: Objective, model: Model) -> Objective:
         if not objective.learns_from:
             return objective
-        lesson = replace(TINY, model=model, trainer=replace(TINY.trainer, epochs=1))
-        return replace(objective, **{objective.learns_from: str(train(lesson, root=root, device="cpu").folder.path)})
+        return replace(objective, **{objective.learns_from: teacher(model)})
 
     return with_teacher
 
