@@ -102,6 +102,7 @@ class Compare:
         "licensed",
         "Test examples that the report shows: where the task says that they may be given away, in any case, or none.",
     )
+    ensembles: bool = option(False, "Also score the ensemble of each arm's seeds, in a column of its own.")
     dry_run: bool = option(False, "Show what would run and how long it should take, and stop.")
     imports: tuple[str, ...] = _imports()
 
