@@ -1,0 +1,94 @@
+"""What a Transformer does that an LSTM does not; what both do is in `test_seq2seq`."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from structpred.errors import ConfigError
+from structpred.models import BitImages, Featurizer, FrameFeatures, Transformer, WordEmbedding, attention
+from structpred.models.attention import Places, sinusoids
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+from tests.support.tiny import DECODERS, as_candidates, strings, tiny_decoder, tiny_p
+
+SIZES = Sizes(num_inputs=3, num_labels=2, label_counts=(1, 1), references=1, characters=4)
+RAGGED = as_candidates([[], [1], [2, 0, 1, 1], [0, 0]], batch=2)
+
+
+@pytest.mark.parametrize(("hidden", "heads"), [(6, 4), (5, 1)])
+def test_a_size_that_cannot_be_shared_is_refused(hidden: int, heads: int) -> None:
+    with pytest.raises(ConfigError, match=rf"Transformer\.hidden must be even and a multiple of heads, {heads} here"):
+        Transformer(hidden=hidden, heads=heads)
+
+
+def test_heads_are_those_of_pytorch() -> None:
+    """`torch.nn.MultiheadAttention` with the same weights, padding left out and the future unseen."""
+    torch.manual_seed(0)
+    ours, theirs = attention.SelfAttention(6, 3), nn.MultiheadAttention(6, 3, batch_first=True)
+    ours.normalised, vectors = nn.Identity(), torch.randn(2, 5, 6)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(ours.projected.weight)
+        theirs.in_proj_bias.copy_(ours.projected.bias.normal_())
+        theirs.out_proj.weight.copy_(ours.combined.weight)
+        theirs.out_proj.bias.copy_(ours.combined.bias.normal_())
+    real = torch.arange(5) < torch.tensor([[5], [3]])
+    places = Places(2, 1, 5)
+    seen, _ = ours(vectors.flatten(0, 1), places, mask=real.view(2, 1, 1, 5))
+    expected, _ = theirs(vectors, vectors, vectors, key_padding_mask=~real)
+    torch.testing.assert_close(seen.view(2, 5, 6), expected)
+    seen, _ = ours(vectors.flatten(0, 1), places)
+    later = nn.Transformer.generate_square_subsequent_mask(5)
+    expected, _ = theirs(vectors, vectors, vectors, attn_mask=later)
+    torch.testing.assert_close(seen.view(2, 5, 6), expected)
+
+
+def test_positions_are_told_apart_by_pairs_of_waves() -> None:
+    waves = sinusoids(torch.arange(3), 4).double()
+    expected = [[f(t * rate) for f in (torch.sin, torch.cos) for rate in (1, 1e-4)] for t in torch.arange(3.0)]
+    torch.testing.assert_close(waves, torch.tensor(expected).double())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_leaving_padding_out_changes_nothing(dropout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for worth in (0.0, 2.0):  # never, and always
+        monkeypatch.setattr(attention, "WORTH", worth)
+        module = tiny_decoder("transformer", 3, dropout=dropout).train()
+        torch.manual_seed(5)
+        log_probs = module(Sequences.of([[0, 1, 2, 1], [2]])).log_prob(RAGGED)
+        found.append((log_probs, *torch.autograd.grad(log_probs.sum(), list(module.parameters()))))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+def test_a_step_computes_nothing_of_earlier_steps_or_of_the_input_again() -> None:
+    p = tiny_p(3, "transformer")
+    tokens: list[int] = []
+    for layer in p.decoder.network.modules():  # type: ignore[attr-defined]  # any decoder, to mypy
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda _, given, __: tokens.append(given[0].numel() // given[0].shape[-1]))
+    state = p.decoder.start(3)
+    for time in range(4):
+        _, state = p.decoder.step(torch.full((2, 3), 1), state)
+        assert state[0].shape == (2, 3, time + 1, 8)
+    assert set(tokens) == {2 * 3}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "given"),
+    [
+        (WordEmbedding(), {"spellings": Sequences.of([[0, 1], [3]]), "rows": torch.tensor([[0, 1], [1, 0]])}),
+        (FrameFeatures(features=5), {"vectors": torch.randn(2, 2, 5)}),
+        (BitImages(pixels=4, hidden=3), {"vectors": torch.ones(2, 2, 4)}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Featurizer) else "",
+)
+def test_any_input_encoder_can_be_read(inputs: Featurizer, given: dict[str, object]) -> None:
+    network = replace(DECODERS["transformer"], inputs=inputs, length_extra=2).build(SIZES).eval()
+    batch = replace(Sequences.of([[0, 1], [2]]), **given)  # type: ignore[arg-type]
+    every = as_candidates(strings(2, 3), batch=2)
+    p = network(batch)
+    log_probs = p.log_prob(replace(every, ended=every.lengths < 3))
+    torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(2))
