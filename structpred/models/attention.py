@@ -71,11 +71,12 @@ def sinusoids(times: Int[Tensor, " steps"], size: int) -> Float[Tensor, "steps s
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
-def linear(size: int, features: int) -> nn.Linear:
+def linear(size: int, features: int, *, bias: bool = True) -> nn.Linear:
     """A layer that keeps the scale of its inputs, with Glorot and Bengio's uniform weights, and no bias yet."""
-    layer = nn.Linear(size, features)
+    layer = nn.Linear(size, features, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -112,7 +113,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads, self.hidden = heads, hidden
         self.normalised = nn.LayerNorm(hidden)
-        self.projected = linear(hidden, 3 * hidden)
+        self.projected = linear(hidden, 3 * hidden, bias=False)  # that of keys would change nothing
         self.combined = linear(hidden, hidden)
 
     def forward(
@@ -145,8 +146,8 @@ class InputAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.normalised = nn.LayerNorm(hidden)
-        self.queries = linear(hidden, hidden)
-        self.pairs = linear(hidden, 2 * hidden)
+        self.queries = linear(hidden, hidden, bias=False)
+        self.pairs = linear(hidden, 2 * hidden, bias=False)
         self.combined = linear(hidden, hidden)
 
     def forward(
