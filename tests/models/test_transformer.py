@@ -1,17 +1,23 @@
 """What a Transformer does that an LSTM does not; what both do is in `test_seq2seq`."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, Interrupted
+from structpred.experiment import Experiment
 from structpred.models import BitImages, Featurizer, FrameFeatures, Transformer, WordEmbedding, attention
 from structpred.models.attention import Places, sinusoids
+from structpred.objectives import MaximumLikelihood
+from structpred.runs import train
 from structpred.sequences import Sequences
 from structpred.task import Sizes
-from tests.support.tiny import DECODERS, as_candidates, strings, tiny_decoder, tiny_p
+from structpred.training import Trainer, checkpoint
+from structpred.training.distributed import cpu_has_bf16
+from tests.support.tiny import DECODERS, Copying, as_candidates, strings, tiny_decoder, tiny_p
 
 SIZES = Sizes(num_inputs=3, num_labels=2, label_counts=(1, 1), references=1, characters=4)
 RAGGED = as_candidates([[], [1], [2, 0, 1, 1], [0, 0]], batch=2)
@@ -92,3 +98,32 @@ def test_any_input_encoder_can_be_read(inputs: Featurizer, given: dict[str, obje
     p = network(batch)
     log_probs = p.log_prob(replace(every, ended=every.lengths < 3))
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(2))
+
+
+TINY = Experiment(
+    task=Copying(),
+    model=Transformer(hidden=8, feedforward=8, encoder_layers=1, decoder_layers=1, dropout=0.3, tied=True),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=2, batch_tokens=40),
+)
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    straight = train(TINY, root=tmp_path / "straight", device="cpu")
+    stops = iter([False] * 5)
+    with pytest.raises(Interrupted):
+        train(TINY, root=tmp_path / "stopped", device="cpu", stopping=lambda: next(stops, True))
+    resumed = train(TINY, root=tmp_path / "stopped", device="cpu")
+    weights = [checkpoint.load(run.folder.weights) for run in (straight, resumed)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.skipif(not cpu_has_bf16(), reason="PyTorch computes in bf16 only where the processor does")
+def test_training_in_bf16_is_training_rounded(tmp_path: Path) -> None:
+    once = replace(TINY, trainer=Trainer(epochs=1, batch_tokens=80))
+    wide, narrow = (
+        train(replace(once, trainer=replace(once.trainer, precision=precision)), root=tmp_path, device="cpu").result
+        for precision in ("fp32", "bf16")
+    )
+    assert narrow.history[0].loss == pytest.approx(wide.history[0].loss, rel=0.02)
+    assert narrow.history[0].loss != wide.history[0].loss
