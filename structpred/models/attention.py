@@ -100,9 +100,9 @@ def attended(
     parts = [queries, *pairs.chunk(2, -1)]
     if slow := queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
         parts = [part.float() for part in parts]  # PyTorch 2.13 takes 7 times as long for the gradient in bf16
-    split = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts]
+    q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in parts)
     with torch.autocast(queries.device.type, enabled=False) if slow else contextlib.nullcontext():
-        found = functional.scaled_dot_product_attention(*split, attn_mask=mask, is_causal=causal)
+        found = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return found.transpose(1, 2).flatten(2)
 
 
@@ -133,7 +133,7 @@ class SelfAttention(nn.Module):
             past: keys and values of earlier places, where one more place is given; None where all are.
         """
         projected = places.padded(self.projected(self.normalised(vectors)))
-        queries, pairs = projected.split([self.hidden, 2 * self.hidden], -1)
+        queries, pairs = projected[..., : self.hidden], projected[..., self.hidden :]
         seen = pairs if past is None else torch.cat([past, pairs], 1)
         found = attended(queries, seen, self.heads, mask=mask, causal=mask is None and past is None)
         return self.combined(places.packed(found)), seen
@@ -147,7 +147,6 @@ class InputAttention(nn.Module):
         self.heads = heads
         self.normalised = nn.LayerNorm(hidden)
         self.queries = linear(hidden, hidden, bias=False)
-        self.pairs = linear(hidden, 2 * hidden, bias=False)
         self.combined = linear(hidden, hidden)
 
     def forward(

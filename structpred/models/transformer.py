@@ -13,7 +13,7 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
 from structpred.errors import ConfigError
-from structpred.models.attention import DecoderLayer, EncoderLayer, Places, sinusoids
+from structpred.models.attention import DecoderLayer, EncoderLayer, Places, linear, sinusoids
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.models.encoder import locked_dropout, with_end
 from structpred.models.seq2seq import scores_now
@@ -85,6 +85,7 @@ class TransformerModule(nn.Module):
         self.end = nn.Parameter(torch.randn(hidden))
         self.encoder = nn.ModuleList(EncoderLayer(*shape) for _ in range(model.encoder_layers))
         self.encoded = nn.LayerNorm(hidden)
+        self.pairs = nn.ModuleList(linear(hidden, 2 * hidden, bias=False) for _ in range(model.decoder_layers))
         # As an input, symbol V is the start; as an output, the end: the same row when tied.
         self.embedding = nn.Embedding(sizes.num_labels + 1, hidden)
         nn.init.normal_(self.embedding.weight, std=hidden**-0.5)
@@ -120,10 +121,10 @@ class TransformerModule(nn.Module):
         vectors = places.packed(padded + sinusoids(time, self.model.hidden).to(padded.dtype))
         vectors = places.dropped(vectors, *masks_of(dropout, 0, 1))
         for place, layer in enumerate(self.encoder):
-            masks = masks_of(dropout, 1 + layer.parts * place, layer.parts)
+            masks = masks_of(dropout, 1 + EncoderLayer.parts * place, EncoderLayer.parts)
             vectors = layer(vectors, places, mask.unsqueeze(1), masks)
         vectors = self.encoded(vectors)
-        return tuple(places.padded(layer.input.pairs(vectors)) for layer in self.decoder), mask.unsqueeze(1)
+        return tuple(places.padded(pairs(vectors)) for pairs in self.pairs), mask.unsqueeze(1)
 
     def _masks(self, batch: int, parts: int) -> Float[Tensor, "batch parts hidden"] | None:
         """A dropout mask for each example and part of the network; None where nothing is dropped."""
@@ -188,7 +189,7 @@ class BoundTransformer:
         vectors, after = self._advanced(previous.unsqueeze(2), Places(batch, candidates, 1), past, time)
         features = self.network.decoded(vectors).view(batch, candidates, -1)
         return scores_now(self.network.output, features), tuple(
-            each.unflatten(0, (batch, candidates)) for each in after
+            each.view(batch, candidates, *each.shape[1:]) for each in after
         )
 
     def _advanced(
@@ -205,7 +206,7 @@ class BoundTransformer:
         vectors = places.dropped(vectors, *masks_of(self.dropout, 0, 1))
         seen = []
         for place, (layer, before, memory) in enumerate(zip(network.decoder, past, self.memory, strict=True)):
-            masks = masks_of(self.dropout, 1 + layer.parts * place, layer.parts)
+            masks = masks_of(self.dropout, 1 + DecoderLayer.parts * place, DecoderLayer.parts)
             vectors, pairs = layer(vectors, places, before, memory, self.mask, masks)
             seen.append(pairs)
         return vectors, seen

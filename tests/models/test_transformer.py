@@ -17,9 +17,12 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Trainer, checkpoint
 from structpred.training.distributed import cpu_has_bf16
-from tests.support.tiny import DECODERS, Copying, as_candidates, strings, tiny_decoder, tiny_p
+from tests.support.tiny import Copying, as_candidates, strings, tiny_decoder, tiny_p
 
 SIZES = Sizes(num_inputs=3, num_labels=2, label_counts=(1, 1), references=1, characters=4)
+SMALL = Transformer(
+    hidden=4, heads=2, feedforward=4, encoder_layers=1, decoder_layers=1, dropout=0.0, length_ratio=1e-9, length_extra=2
+)
 RAGGED = as_candidates([[], [1], [2, 0, 1, 1], [0, 0]], batch=2)
 
 
@@ -33,7 +36,7 @@ def test_heads_are_those_of_pytorch() -> None:
     """`torch.nn.MultiheadAttention` with the same weights, padding left out and the future unseen."""
     torch.manual_seed(0)
     ours, theirs = attention.SelfAttention(6, 3), nn.MultiheadAttention(6, 3, batch_first=True)
-    ours.normalised, vectors = nn.Identity(), torch.randn(2, 5, 6)
+    vectors = torch.randn(2, 5, 6)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(ours.projected.weight)
         theirs.in_proj_bias.zero_()
@@ -42,11 +45,12 @@ def test_heads_are_those_of_pytorch() -> None:
     real = torch.arange(5) < torch.tensor([[5], [3]])
     places = Places(2, 1, 5)
     seen, _ = ours(vectors.flatten(0, 1), places, mask=real.view(2, 1, 1, 5))
-    expected, _ = theirs(vectors, vectors, vectors, key_padding_mask=~real)
+    normalised = ours.normalised(vectors)
+    expected, _ = theirs(normalised, normalised, normalised, key_padding_mask=~real)
     torch.testing.assert_close(seen.view(2, 5, 6), expected)
     seen, _ = ours(vectors.flatten(0, 1), places)
     later = nn.Transformer.generate_square_subsequent_mask(5)
-    expected, _ = theirs(vectors, vectors, vectors, attn_mask=later)
+    expected, _ = theirs(normalised, normalised, normalised, attn_mask=later)
     torch.testing.assert_close(seen.view(2, 5, 6), expected)
 
 
@@ -92,7 +96,7 @@ def test_a_step_computes_nothing_of_earlier_steps_or_of_the_input_again() -> Non
     ids=lambda value: type(value).__name__ if isinstance(value, Featurizer) else "",
 )
 def test_any_input_encoder_can_be_read(inputs: Featurizer, given: dict[str, object]) -> None:
-    network = replace(DECODERS["transformer"], inputs=inputs, length_extra=2).build(SIZES).eval()
+    network = replace(SMALL, inputs=inputs).build(SIZES).eval()
     batch = replace(Sequences.of([[0, 1], [2]]), **given)  # type: ignore[arg-type]
     every = as_candidates(strings(2, 3), batch=2)
     p = network(batch)
