@@ -21,6 +21,7 @@ from structpred.objective import Objective
 from structpred.objectives import (
     REINFORCE,
     RML,
+    Critic,
     Greedy,
     LabelSmoothing,
     Learned,
@@ -84,6 +85,7 @@ BASELINES = [
     REINFORCE(reward=Hamming(), baseline=RunningMean()),
     REINFORCE(reward=Hamming(), baseline=Learned()),
     REINFORCE(reward=Hamming(), baseline=Greedy()),
+    REINFORCE(reward=Hamming(), baseline=Critic(embedding=4, hidden=4), credit="token"),
 ]
 MADE_OF_OTHERS = [
     WeightedSum(parts=(Weighted(objective=MaximumLikelihood()), Weighted(objective=LabelSmoothing()))),
