@@ -1,5 +1,6 @@
 """p(y|x) = Π_t p(y_t | y_<t, x) · p(end | y, x): a distribution over strings of every length."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 from structpred.distributions.decoders import Limited, MeanDecoder
 from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
+from structpred.distributions.prefix_scores import PrefixDecoder, PrefixScores
 from structpred.distributions.protocols import Decoding, Ranked, Steps
 from structpred.distributions.search import (
     Attends,
@@ -43,6 +45,29 @@ class Autoregressive:
         self.decoder = decoder
         self.shortest = shortest
         self.num_labels = decoder.num_labels
+
+    @classmethod
+    def from_logits(cls, function: PrefixScores, labels: int, limits: Tensor | Sequence[int]) -> "Autoregressive":
+        """The distribution of any function that scores next symbols: p(y_t | y_<t, x) = softmax(scores after y_<t).
+
+        The function takes prefixes ``[rows, steps]`` and the example that each row belongs to, ``[rows]``, from 0 to
+        batch − 1. A prefix begins with the start, which has the id V. It returns scores ``[rows, steps, V + 1]``, at
+        each step those of the symbol after it; the last one is the end. They may depend on the symbols up to that
+        step and on the example, and on nothing else: not on later symbols, other rows, or chance such as dropout.
+        A forbidden symbol has the score −inf. With gradient, if the function has one.
+
+        It reads a prefix from the start at every step of a search. A `structpred.distributions.search.Decoder` of your
+        own can keep what it has computed, see `structpred.models.transformer.BoundTransformer`.
+
+        Args:
+            function: from prefixes and examples to scores.
+            labels: V.
+            limits: the maximum length of outputs, in labels, for each example; on the device of what it returns.
+
+        Raises:
+            ConfigError: labels or limits are no such numbers; or, from the verbs, the function returned something else.
+        """
+        return cls(PrefixDecoder.of(function, labels, limits))
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """log p(y_t | y_<t, x) of each label, then of the end; 0 beyond it.

@@ -166,7 +166,7 @@ class BoundDecoder:
         features = self._features(states, self._context(states))
         if self.read_out_dropout is not None:
             features = features * self.read_out_dropout
-        return self._scores_now(features), after
+        return scores_now(self.network.output, features), after
 
     def _advance(
         self, previous: Int[Tensor, "batch candidates"], state: State
@@ -243,17 +243,22 @@ class BoundDecoder:
         own = functional.linear(states, combine.weight[:, : states.shape[-1]], combine.bias)
         return (own + context).tanh()
 
-    def _scores_now(
-        self, features: Float[Tensor, "batch candidates features"]
-    ) -> Float[Tensor, "batch candidates symbols"]:
-        """Scores of every next symbol, with symbols first in memory.
 
-        On a CPU the product is a quarter faster this way where rows are few: 17.8 against 23.6 ms for 320 rows of 512
-        features and 7,857 symbols.
-        """
-        output, rows = self.network.output, features.flatten(0, 1)
-        scores = torch.addmm(output.bias.unsqueeze(1), output.weight, rows.t())
-        return scores.t().view(*features.shape[:2], len(scores))
+def scores_now(
+    output: nn.Linear, features: Float[Tensor, "batch candidates features"]
+) -> Float[Tensor, "batch candidates symbols"]:
+    """Scores of every next symbol, with symbols first in memory.
+
+    On a CPU the product is a quarter faster this way where rows are few: 17.8 against 23.6 ms for 320 rows of 512
+    features and 7,857 symbols.
+
+    Args:
+        output: the output layer.
+        features: what it reads at one step.
+    """
+    rows = features.flatten(0, 1)
+    scores = torch.addmm(output.bias.unsqueeze(1), output.weight, rows.t())
+    return scores.t().view(*features.shape[:2], len(scores))
 
 
 def _layers_first(state: State) -> tuple[Tensor, ...]:
