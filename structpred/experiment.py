@@ -134,6 +134,11 @@ def check_decoding(decoding: Decoding, model: Model) -> None:
             f"Decoding with length ratios needs `within`, which {whose} does not offer; leave them out, or use a model "
             "that decides the length itself, such as seq2seq"
         )
+    if decoding.coverage_penalty and not model.attends:
+        raise ConfigError(
+            "Decoding.coverage_penalty needs a model whose attention to the input is known, but that of "
+            f"{type(model).__name__} is not; leave it out, or use seq2seq"
+        )
     if decoding.reward is not None:
         check_reward(decoding.reward, model, "Decoding")
 

@@ -14,6 +14,7 @@ from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.prefix_scores import PrefixDecoder, PrefixScores
 from structpred.distributions.protocols import Decoding, Ranked, Steps
 from structpred.distributions.search import (
+    Attends,
     Decoder,
     beam_search,
     continuations,
@@ -158,7 +159,8 @@ class Autoregressive:
         """``[batch, time]``: the best output of a greedy or beam search.
 
         Raises:
-            ConfigError: the rule needs marginals, which have no closed form for this distribution.
+            ConfigError: the rule needs marginals, which have no closed form for this distribution, or there is a
+                coverage penalty and the decoder's attention is not known.
         """
         if decoding.rule != "argmax":
             raise ConfigError(
@@ -167,8 +169,31 @@ class Autoregressive:
             )
         if decoding.beam == 1:
             return self.greedy()
-        best = self.beam(decoding.beam, length_penalty=decoding.length_penalty).outputs
-        return Sequences(best.labels[:, 0], best.lengths[:, 0])
+        ranked = self.beam(decoding.beam, length_penalty=decoding.length_penalty)
+        outputs, rows = ranked.outputs, torch.arange(len(ranked.outputs), device=ranked.outputs.device)
+        best = torch.zeros_like(rows)
+        if decoding.coverage_penalty:
+            normalised = ranked.log_probs / (outputs.lengths + 1.0) ** decoding.length_penalty
+            best = (normalised + decoding.coverage_penalty * self.coverage(outputs)).argmax(1)
+        return Sequences(outputs.labels[rows, best], outputs.lengths[rows, best])
+
+    @torch.no_grad()
+    def coverage(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """Σ_i ln min(Σ_t a_ti, 1) over input positions i and steps t, the end's included; 0 for full coverage.
+
+        Raises:
+            ConfigError: the decoder's attention is not known.
+        """
+        if not isinstance(self.decoder, Attends):
+            raise ConfigError(
+                f"Decoding.coverage_penalty needs `log_attention`, which {type(self.decoder).__name__} does not offer; "
+                "leave it out, or use seq2seq"
+            )
+        weights = self.decoder.log_attention(outputs)
+        time = torch.arange(weights.shape[2], device=weights.device)
+        counted = (time <= outputs.lengths.unsqueeze(-1)).unsqueeze(-1)
+        total = torch.where(counted, weights, -torch.inf).logsumexp(2).clamp(max=0.0)
+        return torch.where(total.isneginf(), 0.0, total).sum(-1)  # padding counts as covered
 
     def n_best(self, k: int) -> Ranked:
         """The ``k`` best outputs found by a beam of width ``k``, by log-probability."""

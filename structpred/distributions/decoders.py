@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.distributions.layout import at_least_float
-from structpred.distributions.search import Decoder, State
+from structpred.distributions.search import Attends, Decoder, State
 from structpred.sequences import Sequences
 
 
@@ -72,6 +73,16 @@ class MeanDecoder:
         """The same average for some of the examples."""
         return MeanDecoder(tuple(member.select(examples) for member in self.members))
 
+    def __getattr__(self, name: str) -> Any:
+        """``log_attention``, of the mean of all, where all members have it (`structpred.protocols`)."""
+        if name == "log_attention" and all(isinstance(member, Attends) for member in self.members):
+            return self._log_attention
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _log_attention(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps positions"]:
+        weights = [member.log_attention(outputs) for member in self.members if isinstance(member, Attends)]
+        return torch.stack(weights).logsumexp(0) - math.log(len(weights))
+
     @cached_property
     def _parts(self) -> tuple[int, ...]:
         """The number of tensors in each member's state, which every step keeps."""
@@ -108,6 +119,12 @@ class Limited:
     ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
         """The decoder's scores of the next symbol."""
         return self.decoder.step(previous, state)
+
+    def __getattr__(self, name: str) -> Any:
+        """``log_attention``, which it has where the decoder has it."""
+        if name == "log_attention":
+            return getattr(self.decoder, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def select(self, examples: Int[Tensor, " kept"]) -> "Limited":
         """The same decoder for some of the examples."""

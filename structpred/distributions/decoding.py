@@ -77,7 +77,8 @@ def in_words(decoding: Decoding, *, exact: bool) -> str:
         return "the most probable output, found exactly"
     else:
         said = [f"a beam of {decoding.beam}" if decoding.beam > 1 else "greedy search"]
-        said += [f"length penalty {decoding.length_penalty:g}"] if decoding.length_penalty and decoding.beam > 1 else []
+        penalties = {"length": decoding.length_penalty, "coverage": decoding.coverage_penalty}
+        said += [f"{name} penalty {value:g}" for name, value in penalties.items() if value and decoding.beam > 1]
     least, most = decoding.least_length_ratio, decoding.most_length_ratio
     bounds = [f"at least {least:g}"] if least else []
     bounds += [] if most is None else [f"at most {most:g}"]

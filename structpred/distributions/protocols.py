@@ -305,6 +305,10 @@ class Decoding(Config):
         least_length_ratio, most_length_ratio: search only among outputs of least · input length labels or more, rounded
             up, and of most · input length or fewer, rounded down; needs a model that decides the length itself. A
             model's own limit holds as well; where nothing fits between the two bounds, the lower one gives way to it.
+        coverage_penalty: β; of the outputs that the beam has found, the one of greatest log p / (length + 1)^penalty +
+            β Σ_i ln min(Σ_t a_ti, 1) is predicted, with a_ti the attention to input position i at step t (Wu et al.
+            2016, arXiv 1609.08144, equation 14). Above 0 it prefers outputs that attend to the whole input; it needs a
+            model whose attention is known.
         reward: predict the candidate whose expected reward is greatest, instead of what ``rule`` says.
         candidates: the candidates of such a choice: the ``"n-best"`` list or independent ``"samples"``.
         num_candidates: how many; they take the place of the beam, and no length penalty applies.
@@ -316,6 +320,7 @@ class Decoding(Config):
     identity_optional: ClassVar[tuple[str, ...]] = (
         "least_length_ratio",
         "most_length_ratio",
+        "coverage_penalty",
         "reward",
         "candidates",
         "num_candidates",
@@ -326,6 +331,7 @@ class Decoding(Config):
     rule: Literal["argmax", "hamming"] = "argmax"
     least_length_ratio: Annotated[float, Interval(least=0)] = 0.0
     most_length_ratio: Positive | None = None
+    coverage_penalty: Annotated[float, Interval(least=0)] = 0.0
     reward: Reward | None = None
     candidates: Literal["n-best", "samples"] = "n-best"
     num_candidates: Count = 32
@@ -344,6 +350,8 @@ class Decoding(Config):
                     "add one, such as reward=edit-distance, or leave them out"
                 )
             return
+        if self.coverage_penalty:
+            raise ConfigError("a reward takes the place of Decoding.coverage_penalty; leave one of them out")
         if self.rule == "hamming":
             raise ConfigError("Decoding takes rule='hamming' or a reward, not both; leave one out")
         if self.candidates == "samples" and self.bounds_length:

@@ -52,6 +52,18 @@ class Decoder(Checkable, Protocol):
         """The same decoder for some of the examples."""
 
 
+@runtime_checkable
+class Attends(Checkable, Protocol):
+    """A decoder whose attention to the input is known."""
+
+    def log_attention(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps positions"]:
+        """ln of the weight of each input position at each of the time + 1 steps along given outputs; −inf at padding.
+
+        Args:
+            outputs: ``[batch, candidates, time]``; what stands at steps beyond an output's end means nothing.
+        """
+
+
 def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Sequences:
     """``[batch, k, time]`` outputs grown symbol by symbol.
 

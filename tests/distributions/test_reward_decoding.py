@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 import pytest
 import torch
 
 from structpred.distributions import Autoregressive, Factorised, LinearChain
+from structpred.distributions.decoders import MeanDecoder
 from structpred.distributions.decoding import bounded, decode, most_rewarded
 from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
+from structpred.experiment import check_decoding
+from structpred.models import CRF
 from structpred.registry import rewards
 from structpred.rewards import (
     ConstantReward,
@@ -72,12 +76,19 @@ KINDS = distributions()
 CONTEXT = Context(Copying(), Vocabulary(("a", "b")), ())
 
 
-def brute_force(p: Any, row: int, space: list[list[int]], reward: Reward) -> list[int]:
+@cache
+def rewards_of(name: str, space: tuple[tuple[int, ...], ...]) -> list[list[float]]:
+    """r(c, y) in row y and column c."""
+    reward, every = bind(REWARDS[name], CONTEXT), as_candidates(space)
+    return [reward.score(every, Sequences.of([reference]))[0].tolist() for reference in space]
+
+
+def brute_force(p: Any, row: int, space: list[list[int]], name: str) -> list[int]:
     """argmax_c Σ_y p(y) r(c, y) / Σ_y p(y), a sum of plain numbers; ties go to the more probable output."""
     with torch.no_grad():
         log_probs = p.log_prob(as_candidates(space, batch=2))[row].tolist()
     mass = math.fsum(map(math.exp, log_probs))
-    against = [reward.score(as_candidates(space), Sequences.of([reference]))[0].tolist() for reference in space]
+    against = rewards_of(name, tuple(map(tuple, space)))
 
     def expected(place: int) -> float:
         pairs = zip(against, log_probs, strict=True)
@@ -99,7 +110,7 @@ def test_over_the_whole_space_it_is_the_output_of_least_risk(kind: str, name: st
     p, spaces = KINDS[kind]
     reward = bind(REWARDS[name], CONTEXT)
     decoding = Decoding(reward=reward, num_candidates=max(map(len, spaces)))
-    wanted = [brute_force(p, row, space, reward) for row, space in enumerate(spaces)]
+    wanted = [brute_force(p, row, space, name) for row, space in enumerate(spaces)]
     assert decode(p, decoding).tolist() == wanted
 
 
@@ -207,3 +218,73 @@ def test_settings_that_exclude_each_other_or_do_nothing_are_refused() -> None:
         decode(KINDS["chain"][0], Decoding(most_length_ratio=1.0), torch.tensor([3, 2]))
     with pytest.raises(ConfigError, match="refer to the lengths of the inputs"):
         decode(tiny_p(), Decoding(most_length_ratio=1.0))
+
+
+# ------------------------------------------------------------------------------------------------- coverage
+
+
+def attention_of(p: Autoregressive, row: int, output: list[int]) -> torch.Tensor:
+    """``[steps, positions]``: attention along one output, one step of the LSTM after another."""
+    decoder: Any = p.decoder
+    network, (hidden, cells, _) = decoder.network, decoder.initial
+    state = hidden[row].transpose(0, 1), cells[row].transpose(0, 1)
+    weights = []
+    for previous in [decoder.num_labels, *output]:
+        shown, state = network.recurrent(network.embedding(torch.tensor([[previous]])), state)
+        real = decoder.padding[row, 0] == 0
+        scores = torch.where(real, shown[0, 0] @ decoder.keys[row], -torch.inf)
+        weights.append(scores.softmax(-1))
+    return torch.stack(weights)
+
+
+def test_attention_is_what_the_decoder_looks_at() -> None:
+    p = tiny_p()
+    decoder: Any = p.decoder
+    outputs = [[0, 1], [1]]
+    with torch.no_grad():
+        found = decoder.log_attention(as_candidates(outputs, batch=2)).exp()
+        for row in (0, 1):
+            for place, output in enumerate(outputs):
+                torch.testing.assert_close(found[row, place, : len(output) + 1], attention_of(p, row, output))
+    assert found[1, :, :, 2:].abs().sum() == 0, "the second input has one symbol and its end"
+
+
+@pytest.mark.parametrize("weight", [0.3, 5.0])
+def test_a_coverage_penalty_ranks_what_the_beam_has_found(weight: float) -> None:
+    p, space = tiny_p(longest=3, seed=8), strings(2, 3)
+    with torch.no_grad():
+        log_probs = p.log_prob(as_candidates(space, batch=2)).tolist()
+
+        def rank(row: int, place: int) -> float:
+            total = attention_of(p, row, space[place]).sum(0)
+            coverage = sum(math.log(min(each, 1.0)) for each in total.tolist() if each > 0)
+            return float(log_probs[row][place] / (len(space[place]) + 1) ** 0.5 + weight * coverage)
+
+        wanted = [space[max(range(len(space)), key=partial(rank, row))] for row in (0, 1)]
+    decoding = Decoding(beam=15, length_penalty=0.5, coverage_penalty=weight)
+    assert decode(p, decoding).tolist() == wanted
+    alike = Autoregressive.mean((p, p)).within(None, torch.tensor([3, 3]))
+    assert decode(alike, decoding).tolist() == wanted, "as of an ensemble, within limits"
+    assert wanted != decode(p, Decoding(beam=15, length_penalty=0.5)).tolist()
+
+
+class Blind:
+    """A decoder that does not say what it looks at."""
+
+    def __init__(self, decoder: Any) -> None:
+        self.decoder = decoder
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "log_attention":
+            raise AttributeError(name)
+        return getattr(self.decoder, name)
+
+
+def test_coverage_needs_attention() -> None:
+    blind = MeanDecoder((Blind(tiny_p().decoder),))
+    with pytest.raises(ConfigError, match="needs `log_attention`, which MeanDecoder does not offer"):
+        Autoregressive(blind).coverage(as_candidates([[0]], batch=2))
+    with pytest.raises(ConfigError, match=r"a reward takes the place of Decoding\.coverage_penalty"):
+        Decoding(reward=EditDistance(), coverage_penalty=1.0)
+    with pytest.raises(ConfigError, match="attention to the input is known, but that of CRF is not; leave it out"):
+        check_decoding(Decoding(coverage_penalty=1.0), CRF())
