@@ -39,6 +39,7 @@ class Seq2Seq(Model):
     """
 
     distribution: ClassVar[type[Distribution]] = Autoregressive
+    attends: ClassVar[bool] = True
 
     inputs: Featurizer = SymbolEmbedding()
     embedding: Count = 128
@@ -222,6 +223,15 @@ class BoundDecoder:
         """
         weights = torch.baddbmm(self.padding, states, self.keys).softmax(-1)
         return weights @ self.values
+
+    def log_attention(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps positions"]:
+        """ln of the weights of the input's positions and of its end, at every step along given outputs."""
+        previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
+        start, lengths = _layers_first(self.start(previous.shape[1])), outputs.lengths.flatten() + 1
+        states = unrolled(self.network.recurrent, self._embedded(previous).flatten(0, 1), start, lengths)
+        queries = states.reshape(len(previous), -1, states.shape[-1])
+        weights = torch.baddbmm(self.padding, queries, self.keys).log_softmax(-1)
+        return weights.view(*previous.shape, weights.shape[-1])
 
     def _features(
         self,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from structpred.objective import Objective
 from structpred.objectives import (
     REINFORCE,
     RML,
+    Critic,
     Greedy,
     LabelSmoothing,
     Learned,
@@ -83,6 +85,7 @@ BASELINES = [
     REINFORCE(reward=Hamming(), baseline=RunningMean()),
     REINFORCE(reward=Hamming(), baseline=Learned()),
     REINFORCE(reward=Hamming(), baseline=Greedy()),
+    REINFORCE(reward=Hamming(), baseline=Critic(embedding=4, hidden=4), credit="token"),
 ]
 MADE_OF_OTHERS = [
     WeightedSum(parts=(Weighted(objective=MaximumLikelihood()), Weighted(objective=LabelSmoothing()))),
@@ -97,7 +100,7 @@ def every_pair() -> Iterator[ParameterSet]:
     asked: set[type[Objective]] = set()
     for objective, model in pairs():
         rewards = {registered_name(part) for part in components(objective) if isinstance(part, Reward)}
-        if rewards & {"gleu", "ter", "weighted"} and not isinstance(objective, REINFORCE):
+        if rewards & {"chrf", "constant", "gleu", "ter", "weighted"} and not isinstance(objective, REINFORCE):
             continue  # asked as the others are; one objective is enough
         if isinstance(model, Transformer) and (not isinstance(objective, OF_A_KIND) or type(objective) in asked):
             continue
@@ -152,11 +155,15 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Objective, Mod
     """Gives an objective that needs a teacher one: a run of the same model."""
     root = tmp_path_factory.mktemp("teachers")
 
+    @cache
+    def teacher(model: Model) -> str:
+        lesson = replace(TINY, model=model, trainer=replace(TINY.trainer, epochs=1))
+        return str(train(lesson, root=root, device="cpu").folder.path)
+
     def with_teacher(objective: Objective, model: Model) -> Objective:
         if not objective.learns_from:
             return objective
-        lesson = replace(TINY, model=model, trainer=replace(TINY.trainer, epochs=1))
-        return replace(objective, **{objective.learns_from: str(train(lesson, root=root, device="cpu").folder.path)})
+        return replace(objective, **{objective.learns_from: teacher(model)})
 
     return with_teacher
 
