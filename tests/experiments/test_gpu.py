@@ -58,7 +58,7 @@ def test_a_processor_agrees_with_itself_and_every_way_to_draw_is_told_apart(
 def test_every_pair_of_the_capability_table_is_stepped() -> None:
     named = {(registered_name(objective), registered_name(model)) for objective, model in gpu_agreement.pairs()}
     assert {("rml", "seq2seq"), ("distillation", "crf"), ("mixer", "seq2seq"), ("max-margin", "crf")} <= named
-    assert {model for _, model in named} == {"crf", "lstm-tagger", "seq2seq"}
+    assert {model for _, model in named} == {"crf", "lstm-tagger", "seq2seq", "transformer"}
 
 
 @pytest.mark.parametrize(("change", "loss", "gradient"), [(1e-2, 1e-2, 0), (0, 0, 1e-2), (float("nan"), None, None)])
