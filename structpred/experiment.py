@@ -154,7 +154,7 @@ def _check_names(task: Task, chosen: tuple[Metric, ...]) -> None:
     for number, metric in enumerate(chosen):
         twin = next((each for each in (*task.metrics, *chosen[:number]) if each.name == metric.name), None)
         if metric in chosen[:number]:
-            raise ConfigError(f"Experiment.metrics must name each metric once, but {metric.name} comes twice")
+            raise ConfigError(f"Experiment.metrics must name each metric once, but {metric.name} occurs twice")
         if twin is not None and twin.signature != metric.signature:
             raise ConfigError(
                 f"Experiment.metrics holds {metric}, but {metric.name} is already the name of {twin}, and reports know "
