@@ -60,9 +60,9 @@ class ComparisonResult:
             hint = nearest(self.baseline, list(self.arms))
             raise ConfigError(f"the baseline must be one of the arms, but got {self.baseline!r}; {hint}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"expected one seed or more, each once, but got {self.seeds}")
+            raise ConfigError(f"expected at least one seed, each once, but got {self.seeds}")
         if not self.metrics:
-            raise ConfigError("expected one metric or more, but the task has none")
+            raise ConfigError("expected at least one metric, but the task has none")
         self.design.check(list(self.arms), self.baseline, [metric.name for metric in self.metrics])
         if set(self.results) != set(self.arms):
             raise RunError(f"expected results for the arms {list(self.arms)}, but got them for {list(self.results)}")
