@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from structpred.distributions.drawing import Drawn, ReadOut, draw
 from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.protocols import Decoding, Ranked, Steps
@@ -39,6 +40,7 @@ class Autoregressive:
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.num_labels = decoder.num_labels
+        self._drawn: Drawn | None = None
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """log p(y_t | y_<t, x) of each label, then of the end; 0 beyond it.
@@ -46,6 +48,8 @@ class Autoregressive:
         Args:
             outputs: ``[batch, candidates, time]``; the result has time + 1 steps.
         """
+        if self._drawn is not None and self._drawn.outputs is outputs and isinstance(self.decoder, ReadOut):
+            return self._drawn.token_log_probs(self.decoder)
         return self.token_log_probs_given(outputs, outputs)
 
     def token_log_probs_given(self, outputs: Sequences, history: Sequences) -> Float[Tensor, "batch candidates steps"]:
@@ -80,7 +84,11 @@ class Autoregressive:
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples; those beyond the length limit are cut and marked as not ended."""
-        return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+        if self.decoder.limits.device.type != "cpu" or not isinstance(self.decoder, ReadOut):
+            return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+        drawn = draw(self.decoder, k, generator)
+        self._drawn = drawn if drawn.steps else None
+        return drawn.outputs
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples that begin with their prefix; see `search.continuations`."""
