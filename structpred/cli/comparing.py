@@ -74,6 +74,7 @@ def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | 
         device=given.device,
         executor=executor,
         examples=given.examples,
+        ensembles=given.ensembles,
     )
     return reports.reports.get("", reports)
 
@@ -91,7 +92,7 @@ def _panels(given: Compare) -> dict[str, Panel]:
         panels = load_panels(modules[0] if modules else MAIN_JOB)
         panels = {name: replace(panel, arms=assignments.arms(words, panel.arms)) for name, panel in panels.items()}
     elif not given.objectives:
-        raise ConfigError("--objectives takes one name or more, but got none; see structpred list objective")
+        raise ConfigError("--objectives needs at least one name, but got none; see structpred list objective")
     else:
         arms = {name: assignments.experiment([f"objective={name}", *words]) for name in given.objectives}
         panels = {"": Panel(arms=arms)}

@@ -186,7 +186,7 @@ def _start_name(arms: Mapping[int, Sequence[str]]) -> str:
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:
     _check_kinds(arms, baseline)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"a comparison needs one seed or more, each once, but got {list(seeds)}")
+        raise ConfigError(f"a comparison needs at least one seed, each once, but got {list(seeds)}")
     if baseline is not None and baseline not in arms:
         raise ConfigError(
             f"the baseline must be one of the arms, but got {baseline!r}; {nearest(baseline, list(arms))}"

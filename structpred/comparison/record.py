@@ -49,6 +49,7 @@ def _tree(report: ComparisonResult) -> dict[str, object]:
         ],
         **({} if report.material is None else {"material": asdict(report.material)}),
         **({} if report.inspection is None else {"inspection": asdict(report.inspection)}),
+        **({"ensembles": report.ensembles} if report.ensembles else {}),
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
@@ -110,7 +111,16 @@ def findings(
     material = Material.of_tree(tree["material"]) if "material" in tree else None
     inspection = Inspection.of_tree(tree["inspection"]) if "inspection" in tree else None
     return ComparisonResult(
-        arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples, inspection, material
+        arms,
+        tuple(tree["seeds"]),
+        tree["baseline"],
+        results,
+        metrics or kept,
+        design,
+        examples,
+        inspection,
+        material,
+        tree.get("ensembles", {}),
     )
 
 

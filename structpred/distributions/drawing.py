@@ -8,7 +8,7 @@ features before that layer again, with gradient. The gradient is exact.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -23,7 +23,11 @@ from structpred.sequences import Sequences
 
 @runtime_checkable
 class ReadOut(Decoder, Protocol):
-    """A decoder whose scores are a linear layer of features."""
+    """A decoder whose scores, in `step` and in `logits`, are a linear layer of features and nothing else."""
+
+    @property
+    def differentiable(self) -> bool:
+        """True if it was bound with gradient, so that log-probabilities of its samples may be asked for with one."""
 
     @property
     def output(self) -> nn.Linear:
@@ -36,6 +40,11 @@ class ReadOut(Decoder, Protocol):
         self, previous: Int[Tensor, "batch candidates"], state: State
     ) -> tuple[Float[Tensor, "batch candidates features"], State]:
         """What the layer reads at the next step, where `Decoder.step` gives the scores, and the new state."""
+
+
+def reads_out(decoder: Decoder) -> TypeGuard[ReadOut]:
+    """Whether a decoder is a `ReadOut` itself: one that only passes on what it lacks may change the scores."""
+    return hasattr(type(decoder), "advance") and isinstance(decoder, ReadOut)
 
 
 @dataclass(frozen=True)
@@ -99,11 +108,10 @@ def draw(decoder: ReadOut, k: int, generator: torch.Generator | None = None) -> 
         generator: source of randomness.
     """
     growing, steps, columns = _Growing(decoder, k), list[Step](), list[Tensor]()
-    differentiable = any(part.requires_grad for part in decoder.start(1))
     while growing.rows.numel():
         uniform = torch.rand((len(decoder.limits), k, 1), generator=generator, dtype=torch.float64)
         step = growing.step(uniform.view(-1, 1))
-        steps += [step] if differentiable else []
+        steps += [step] if decoder.differentiable else []
         columns.append(growing.previous)
     time = int(growing.lengths.max()) if growing.lengths.numel() else 0
     labels = torch.stack([*columns, torch.zeros_like(growing.previous)], -1)[..., :time]

@@ -1,19 +1,19 @@
 """Samples whose scores are kept, against the loop that keeps nothing and the pass that scores everything again."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from structpred.distributions.autoregressive import Autoregressive
-from structpred.distributions.drawing import draw
+from structpred.distributions.drawing import ReadOut, draw, reads_out
 from structpred.distributions.next_symbol import by_inversion, inverse_cdf
 from structpred.distributions.search import decode_loop
-from structpred.models.seq2seq import Seq2SeqModule
 from structpred.sequences import Sequences
 from structpred.training.distributed import cpu_has_bf16
-from tests.support.tiny import tiny_p, tiny_seq2seq
+from tests.support.tiny import tiny_decoder, tiny_p, tiny_seq2seq
 
 INPUTS = [[0, 1, 2], [2], [], [1, 1], [2, 0]]
 
@@ -22,15 +22,15 @@ def source(seed: int = 3) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def networks(labels: int, **fields: object) -> tuple[Seq2SeqModule, Autoregressive]:
+def networks(labels: int, name: str = "seq2seq", **fields: Any) -> tuple[nn.Module, Autoregressive]:
     """A network and p(·|x) of it for inputs whose samples end at different times."""
-    module = tiny_seq2seq(labels, **{"longest": 7} | fields).train()  # type: ignore[arg-type]
+    module = tiny_decoder(name, labels, **{"longest": 7} | fields).train()
     torch.manual_seed(1)  # of dropout
     p: Autoregressive = module(Sequences.of(INPUTS))
     return module, p
 
 
-def gradients(module: Seq2SeqModule, values: Tensor) -> list[Tensor]:
+def gradients(module: nn.Module, values: Tensor) -> list[Tensor]:
     """Of an uneven sum of values, which no part of the gradient survives by accident."""
     weights = torch.linspace(-1, 2, values.numel(), dtype=values.dtype).view(values.shape)
     return list(torch.autograd.grad((weights * values).sum(), list(module.parameters()), retain_graph=True))
@@ -46,9 +46,7 @@ def gradients(module: Seq2SeqModule, values: Tensor) -> list[Tensor]:
     ],
     ids=["few symbols", "dropout and layers", "symbols in blocks", "tied"],
 )
-def test_draws_log_probs_and_gradients_are_those_of_doing_everything_again(
-    labels: int, fields: dict[str, object]
-) -> None:
+def test_draws_log_probs_and_gradients_are_those_of_doing_everything_again(labels: int, fields: dict[str, Any]) -> None:
     module, p = networks(labels, **fields)
     first, second = source(), source()
     with torch.no_grad():
@@ -70,7 +68,8 @@ def test_draws_log_probs_and_gradients_are_those_of_doing_everything_again(
 
 def test_each_prefix_that_still_grows_is_scored_once() -> None:
     _, p = networks(2)
-    drawn = draw(p.decoder, 6, source())  # type: ignore[arg-type]  # a Decoder that is a ReadOut
+    assert reads_out(p.decoder)
+    drawn = draw(p.decoder, 6, source())
     ended = drawn.outputs.ended
     assert ended is not None
     flat = drawn.outputs.flatten().tolist()
@@ -82,10 +81,12 @@ def test_each_prefix_that_still_grows_is_scored_once() -> None:
         assert step.scores.shape == (3, len(prefixes))
 
 
-def counting(module: Seq2SeqModule) -> list[int]:
+def counting(module: nn.Module) -> list[int]:
     """How many rows go through the output layer from now on."""
     rows: list[int] = []
-    module.output.register_forward_hook(lambda layer, given, scores: rows.append(scores.numel() // scores.shape[-1]))
+    module.get_submodule("output").register_forward_hook(
+        lambda layer, given, scores: rows.append(scores.numel() // scores.shape[-1])
+    )
     return rows
 
 
@@ -115,6 +116,15 @@ def test_second_derivatives_are_those_of_scoring_again() -> None:
         found.append(torch.autograd.grad(penalty, parameters, retain_graph=True))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_a_decoder_that_passes_on_what_it_lacks_is_not_bypassed() -> None:
+    (_, first), (_, second) = networks(2), networks(2, seed=2)
+    mean = Autoregressive.mean((first, second))
+    assert isinstance(mean.decoder, ReadOut) is hasattr(mean.decoder, "advance")
+    assert not reads_out(mean.decoder)
+    drawn = mean.sample(3, source())
+    torch.testing.assert_close(mean.log_prob(drawn), mean.token_log_probs_given(drawn, drawn).sum(-1))
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (0, 3)], ids=["no samples", "no examples"])
