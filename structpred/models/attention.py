@@ -175,7 +175,7 @@ class InputAttention(nn.Module):
             batch, -1, heads, memory.shape[2] // 2 // heads
         )
         keys = memory.chunk(2, -1)[0].view(batch, memory.shape[1], heads, -1)
-        scores = torch.einsum("bshd,bphd->bhsp", queries, keys) / queries.shape[-1] ** 0.5
+        scores: Tensor = torch.einsum("bshd,bphd->bhsp", queries, keys) / queries.shape[-1] ** 0.5
         return scores.masked_fill(~mask, -torch.inf).log_softmax(-1).logsumexp(1) - math.log(heads)
 
 
