@@ -169,6 +169,22 @@ class InputAttention(nn.Module):
         found: Tensor = self.combined(places.packed(attended(queries, memory, self.heads, mask=mask)))
         return found
 
+    def log_weights(
+        self,
+        vectors: Float[Tensor, "tokens hidden"],
+        places: Places,
+        memory: Float[Tensor, "batch positions pair"],
+        mask: Bool[Tensor, "batch 1 1 positions"],
+    ) -> Float[Tensor, "batch steps positions"]:
+        """ln of the weights that each place gives the positions of the input, their mean over heads."""
+        batch, heads = places.batch, self.heads
+        queries = places.padded(self.queries(self.normalised(vectors))).reshape(
+            batch, -1, heads, memory.shape[2] // 2 // heads
+        )
+        keys = memory.chunk(2, -1)[0].view(batch, memory.shape[1], heads, -1)
+        scores: Tensor = torch.einsum("bshd,bphd->bhsp", queries, keys) / queries.shape[-1] ** 0.5
+        return scores.masked_fill(~mask, -torch.inf).log_softmax(-1).logsumexp(1) - math.log(heads)
+
 
 class FeedForward(nn.Sequential):
     """One hidden layer of rectified linear units, the same at every place."""
@@ -228,7 +244,29 @@ class DecoderLayer(nn.Module):
             mask: True at real positions of the input.
             dropout: a mask for each of the ``parts``.
         """
-        found, seen = self.itself(vectors, places, past=past)
-        vectors = vectors + places.dropped(found, dropout[0])
+        vectors, seen = self.looked_back(vectors, places, past, dropout[0])
         vectors = vectors + places.dropped(self.input(vectors, places, memory, mask), dropout[1])
         return vectors + places.dropped(self.feedforward(vectors), dropout[2]), seen
+
+    def looked_back(
+        self,
+        vectors: Float[Tensor, "tokens hidden"],
+        places: Places,
+        past: Float[Tensor, "rows time pair"] | None,
+        dropout: Float[Tensor, "batch hidden"] | None,
+    ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "rows seen pair"]]:
+        """The first part of the layer alone."""
+        found, seen = self.itself(vectors, places, past=past)
+        return vectors + places.dropped(found, dropout), seen
+
+    def log_attention(
+        self,
+        vectors: Float[Tensor, "tokens hidden"],
+        places: Places,
+        memory: Float[Tensor, "batch positions pair"],
+        mask: Bool[Tensor, "batch 1 1 positions"],
+        dropout: tuple[Float[Tensor, "batch hidden"] | None, ...],
+    ) -> Float[Tensor, "batch steps positions"]:
+        """ln of the weights of the input's positions where all steps are given; see `InputAttention.log_weights`."""
+        vectors, _ = self.looked_back(vectors, places, None, dropout[0])
+        return self.input.log_weights(vectors, places, memory, mask)
