@@ -10,10 +10,9 @@ from typing import Literal
 
 from rich.console import Console
 
-from structpred.comparison import inspection, material
 from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
-from structpred.comparison.examples import of_examples
+from structpred.comparison.from_runs import completed
 from structpred.comparison.inspection import Shown
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
@@ -154,17 +153,7 @@ def _compared(
             panels = {**panels, name: replace(panels[name], seeds=(*reports[name].seeds, seed))}
         plans = _trained(panels, root, replace(where, quiet=True))
         reports |= {name: _reported(plans[name]) for name in undecided}
-    return {name: _completed(report, plans[name], where.examples) for name, report in reports.items()}
-
-
-def _completed(report: Report, plan: Plan, examples: Shown) -> Report:
-    """With all that the folders of the runs say besides scores, which looks at seeds do not need."""
-    return replace(
-        report,
-        over_examples=of_examples(plan),
-        inspection=inspection.of_plan(plan, examples),
-        material=material.of_plan(plan),
-    )
+    return {name: completed(report, plans[name], where.examples) for name, report in reports.items()}
 
 
 def most_seeds(panels: Mapping[str, Panel], until: Until, max_seeds: int | None) -> int:
