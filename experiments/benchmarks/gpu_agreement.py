@@ -24,7 +24,7 @@ from structpred.capabilities import combinations
 from structpred.config import Config, components, registered_name
 from structpred.experiment import Experiment
 from structpred.experiments.benchmarks.on_device import waits_counted
-from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
+from structpred.models import CRF, LSTMTagger, Model, Seq2Seq, Transformer
 from structpred.objective import Objective
 from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import ReweightedPayoff
@@ -48,6 +48,9 @@ SMALL: dict[str, Model] = {
     "crf": CRF(embedding=32, hidden=64, dropout=0.0),
     "lstm-tagger": LSTMTagger(embedding=32, hidden=64, dropout=0.0),
     "seq2seq": Seq2Seq(embedding=32, hidden=64, dropout=0.0, length_ratio=1.0, length_extra=2),
+    "transformer": Transformer(
+        hidden=32, feedforward=64, encoder_layers=1, decoder_layers=1, dropout=0.0, length_ratio=1.0, length_extra=2
+    ),
 }
 """Without dropout: its masks are drawn inside fused kernels, which take no numbers from outside."""
 

@@ -74,6 +74,7 @@ def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | 
         device=given.device,
         executor=executor,
         examples=given.examples,
+        ensembles=given.ensembles,
     )
     return reports.reports.get("", reports)
 

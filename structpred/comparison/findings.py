@@ -39,6 +39,7 @@ class ComparisonResult:
             with one seed.
         inspection: what the outputs show beyond the scores; None where they were not read, as for such a report.
         material: the data, the networks and what arms started from; None likewise.
+        ensembles: by arm, split and metric what the ensemble of its seeds scores; empty where it was not asked for.
 
     Raises:
         ConfigError: no seed, a seed twice, no metric, a baseline that is no arm, or a design that does not fit.
@@ -55,6 +56,7 @@ class ComparisonResult:
     crossed: Mapping[Pair, CrossedTest] = field(default_factory=dict)
     inspection: Inspection | None = None
     material: Material | None = None
+    ensembles: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.baseline not in self.arms:

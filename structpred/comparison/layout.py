@@ -4,6 +4,7 @@ from functools import partial
 
 from structpred.comparison import breakdowns, charts, compared, methods, plots
 from structpred.comparison.analysis import Row, mean_ranks, scores
+from structpred.comparison.ensembles import averaged
 from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Dots, Figure, Section, Sentences, Table, Tone, joined
@@ -61,10 +62,11 @@ def _direction(metric: Measure) -> str:
 def _score_table(report: ComparisonResult, metric: Measure, *, costs: bool) -> Table:
     rows = report.table(metric)
     columns = [Column("arm", numeric=False), Column(f"dev {metric.name} (%)"), Column(f"test {metric.name} (%)")]
+    columns += [Column(f"test {metric.name} of the ensemble (%)")] if report.ensembles else []
     columns += [Column("test − baseline"), Column(_p_title(report)), Column("verdict on test", numeric=False)]
     if costs:
         columns += [Column("seconds per run"), Column("CPU-seconds per run")]
-    cells = tuple((*_score_cells(row), *(_cost_cells(row) if costs else ())) for row in rows)
+    cells = tuple((*_score_cells(report, metric, row), *(_cost_cells(row) if costs else ())) for row in rows)
     return Table(tuple(columns), cells, tuple(_TONES.get(row.verdict, "") for row in rows))
 
 
@@ -147,12 +149,14 @@ def _crossed_section(report: ComparisonResult) -> Section:
     return Section(f"Over seeds and test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
 
 
-def _score_cells(row: Row) -> tuple[str, ...]:
+def _score_cells(report: ComparisonResult, metric: Measure, row: Row) -> tuple[str, ...]:
+    together = report.ensembles
+    own = (row.arm, str(row.dev), str(row.test), *([fixed(together[row.arm]["test"][metric.name])] if together else []))
     if row.contrast is None:
-        return row.arm, str(row.dev), str(row.test), "", "", row.verdict
+        return *own, "", "", row.verdict
     p = row.contrast.corrected_p
     probability = "" if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-    return row.arm, str(row.dev), str(row.test), row.contrast.difference.signed, probability, row.verdict
+    return *own, row.contrast.difference.signed, probability, row.verdict
 
 
 def _cost_cells(row: Row) -> tuple[str, str]:
@@ -254,6 +258,7 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
     return (
         "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
         *methods.notes(report),
+        *_ensembles(report),
         breakdowns.note(report.inspection),
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
@@ -261,6 +266,15 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
         _trainers(report),
         f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
     )
+
+
+def _ensembles(report: ComparisonResult) -> tuple[str, ...]:
+    """What the column of ensembles shows."""
+    if not report.ensembles:
+        return ()
+    kinds = averaged(report.arms)
+    of = f"The ensemble of an arm is of the models of its {len(report.seeds)} seeds"
+    return (f"{of}{f', averaging {joined(kinds)}' if kinds else ''}; it is one model an arm, so nothing is tested.",)
 
 
 def _signature(report: ComparisonResult, metric: Measure) -> str:

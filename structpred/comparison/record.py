@@ -47,6 +47,7 @@ def _tree(report: ComparisonResult) -> dict[str, object]:
         "crossed": _of_pairs(report.crossed),
         **({} if report.material is None else {"material": asdict(report.material)}),
         **({} if report.inspection is None else {"inspection": asdict(report.inspection)}),
+        **({"ensembles": report.ensembles} if report.ensembles else {}),
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
@@ -123,6 +124,7 @@ def findings(
         crossed,
         inspection,
         material,
+        tree.get("ensembles", {}),
     )
 
 

@@ -97,7 +97,7 @@ def nothing_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     def predicted(*arguments: object, **options: object) -> None:
         raise AssertionError("what is stored must do")
 
-    for home in ("structpred.runs.run.predict", "structpred.training.trainer.predict"):
+    for home in ("structpred.runs.predictor.predict", "structpred.training.trainer.predict"):
         monkeypatch.setattr(home, predicted)
 
 

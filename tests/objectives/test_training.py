@@ -12,7 +12,7 @@ from _pytest.mark.structures import ParameterSet
 from structpred.capabilities import combinations
 from structpred.config import components, registered_name
 from structpred.experiment import Experiment
-from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
+from structpred.models import CRF, LSTMTagger, Model, Seq2Seq, Transformer
 from structpred.objective import Objective
 from structpred.objectives import (
     GRPO,
@@ -46,6 +46,10 @@ SMALL: dict[str, Model] = {
     "lstm-tagger": LSTMTagger(embedding=12, hidden=16, dropout=0.1),
     "seq2seq": Seq2Seq(embedding=12, hidden=16, dropout=0.1, length_ratio=1.0, length_extra=2),
 }
+TRANSFORMER = Transformer(
+    hidden=16, feedforward=32, encoder_layers=1, decoder_layers=1, dropout=0.1, length_ratio=1.0, length_extra=2
+)
+"""Trained under one objective: it offers the verbs of a ``seq2seq``, and takes longer."""
 
 
 def task_for(model: Model, size: int) -> Task:
@@ -89,7 +93,7 @@ def pairs() -> Iterator[ParameterSet]:
             yield pytest.param(objective, small, id=f"{name} on {registered_name(model)}")
 
 
-PAIRS = list(pairs())
+PAIRS = [*pairs(), pytest.param(MaximumLikelihood(), TRANSFORMER, id="maximum-likelihood on transformer")]
 
 
 def experiment_of(objective: Objective, model: Model, size: int = SIZE) -> Experiment:
