@@ -60,10 +60,7 @@ def peer_model(model: Transformer, sizes: Sizes) -> Any:
         "embeddings": {"embedding_dim": model.hidden, "scale": True},
     }
     return peer_of(
-        {
-            "encoder": {**shared, "num_layers": model.encoder_layers},
-            "decoder": {**shared, "num_layers": model.decoder_layers},
-        },
+        {"encoder": {**shared, "num_layers": model.encoder_layers}, "decoder": {**shared, "num_layers": model.decoder_layers}},
         sizes,
     )
 
