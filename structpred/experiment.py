@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from structpred.config import Config, components, digest, encode
-from structpred.distributions.protocols import Decoding, Marginals, WithinLengths
+from structpred.distributions.decoding import in_words
+from structpred.distributions.protocols import Argmax, Decoding, Marginals, WithinLengths
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.models.base import Model
@@ -74,6 +75,11 @@ class Experiment(Config):
         """The metrics that score a run: the task's own, then the other chosen ones."""
         own = self.task.metrics
         return (*own, *(metric for metric in self.metrics if metric.name not in {each.name for each in own}))
+
+    @property
+    def search(self) -> str:
+        """How the outputs that are scored after training are chosen, in words."""
+        return in_words(self.decoding, exact=issubclass(self.model.distribution, Argmax))
 
     @property
     def epochs(self) -> int:
@@ -148,7 +154,7 @@ def _check_names(task: Task, chosen: tuple[Metric, ...]) -> None:
     for number, metric in enumerate(chosen):
         twin = next((each for each in (*task.metrics, *chosen[:number]) if each.name == metric.name), None)
         if metric in chosen[:number]:
-            raise ConfigError(f"Experiment.metrics must name each metric once, but {metric.name} comes twice")
+            raise ConfigError(f"Experiment.metrics must name each metric once, but {metric.name} occurs twice")
         if twin is not None and twin.signature != metric.signature:
             raise ConfigError(
                 f"Experiment.metrics holds {metric}, but {metric.name} is already the name of {twin}, and reports know "

@@ -10,8 +10,6 @@ import numpy as np
 from structpred.comparison.charts import before_training
 from structpred.comparison.findings import ComparisonResult
 from structpred.config import Config, hints, registered_name
-from structpred.distributions.decoding import in_words as chosen_by
-from structpred.distributions.protocols import Argmax
 from structpred.experiment import Experiment
 from structpred.report.document import Column, Section, Sentences, Table, joined
 from structpred.statistics import fixed
@@ -41,21 +39,15 @@ def _shared(arms: Mapping[str, Experiment]) -> tuple[str, ...]:
     if len(epochs) == 1:
         told.append(f"{epochs.pop()} epochs in all")
     who = "The arm has" if len(arms) == 1 else "All arms share"
-    chosen = search(first)
-    if {"decoding", "model"}.issubset(same):
-        scored = f"test and dev scores in tables are of {chosen}"
-    else:
-        each = "; ".join(f"{search(experiment)} for {arm}" for arm, experiment in arms.items())
-        scored = f"test and dev scores in tables are of {each}"
+    searches: dict[str, list[str]] = {}
+    for arm, experiment in arms.items():
+        searches.setdefault(experiment.search, []).append(arm)
+    scored = [search if len(searches) == 1 else f"{search}, for {joined(of)}" for search, of in searches.items()]
     return (
         f"{who}: {'; '.join(told)}.",
-        f"Dev scores by epoch, which choose the checkpoint, are of greedy decoding; {scored}.",
+        "Dev scores by epoch, which choose the checkpoint, are of greedy decoding; test and dev scores in "
+        f"tables are of {'; of '.join(scored)}.",
     )
-
-
-def search(experiment: Experiment) -> str:
-    """How an experiment chooses the outputs that are scored after training."""
-    return chosen_by(experiment.decoding, exact=issubclass(experiment.model.distribution, Argmax))
 
 
 def _material(report: ComparisonResult) -> tuple[str, ...]:
@@ -136,7 +128,8 @@ def _costs(report: ComparisonResult) -> Table:
     """An arm's own training, and with everything that it starts from."""
     columns = [Column("arm", numeric=False), Column("epochs"), Column("steps"), Column("skipped steps")]
     columns += [Column("CPU-seconds"), Column("CPU-seconds with starts"), Column("dev length ratio")]
-    columns += [Column("test length ratio")]
+    of_test = {arm: _test_length_ratio(report, arm) for arm in report.arms}
+    columns += [Column("test length ratio")] if any(of_test.values()) else []
     rows = []
     for arm, runs in report.results.items():
         before, own = before_training(report, arm), float(np.mean([run.cpu_seconds for run in runs]))
@@ -151,7 +144,7 @@ def _costs(report: ComparisonResult) -> Table:
                 f"{own:,.1f}",
                 whole,
                 _length_ratio(report, arm),
-                _test_length_ratio(report, arm),
+                *([of_test[arm]] if any(of_test.values()) else []),
             )
         )
     return Table(tuple(columns), tuple(rows))

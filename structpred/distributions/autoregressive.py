@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from structpred.distributions.decoders import Limited, MeanDecoder
+from structpred.distributions.drawing import Drawn, draw, reads_out
 from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.prefix_scores import PrefixDecoder, PrefixScores
@@ -45,6 +46,7 @@ class Autoregressive:
         self.decoder = decoder
         self.shortest = shortest
         self.num_labels = decoder.num_labels
+        self._drawn: Drawn | None = None
 
     @classmethod
     def from_logits(cls, function: PrefixScores, labels: int, limits: Tensor | Sequence[int]) -> "Autoregressive":
@@ -75,6 +77,8 @@ class Autoregressive:
         Args:
             outputs: ``[batch, candidates, time]``; the result has time + 1 steps.
         """
+        if self._drawn is not None and self._drawn.outputs is outputs and reads_out(self.decoder):
+            return self._drawn.token_log_probs(self.decoder)
         return self.token_log_probs_given(outputs, outputs)
 
     def token_log_probs_given(self, outputs: Sequences, history: Sequences) -> Float[Tensor, "batch candidates steps"]:
@@ -109,7 +113,11 @@ class Autoregressive:
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples; those beyond the length limit are cut and marked as not ended."""
-        return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+        if self.decoder.limits.device.type != "cpu" or not reads_out(self.decoder):
+            return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+        drawn = draw(self.decoder, k, generator)
+        self._drawn = drawn if drawn.steps else None
+        return drawn.outputs
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples that begin with their prefix; see `search.continuations`."""

@@ -8,9 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WORTH = 0.9
 """Padding is left out where fewer than this part of the places are real: taking them apart costs time, too."""
+
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Of attention on CUDA: cuDNN's makes a plan for every new shape, which took five sixths of a step on an H100."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,10 @@ def attended(
     if slow := queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
         parts = [part.float() for part in parts]  # PyTorch 2.13 takes 7 times as long for the gradient in bf16
     q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in parts)
-    with torch.autocast(queries.device.type, enabled=False) if slow else contextlib.nullcontext():
+    with (
+        torch.autocast(queries.device.type, enabled=False) if slow else contextlib.nullcontext(),
+        sdpa_kernel(KERNELS) if queries.is_cuda else contextlib.nullcontext(),
+    ):
         found = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return found.transpose(1, 2).flatten(2)
 

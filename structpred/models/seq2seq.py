@@ -139,8 +139,23 @@ class BoundDecoder:
     input_dropout: Float[Tensor, "batch 1 embedding"] | None
     read_out_dropout: Float[Tensor, "batch 1 features"] | None
 
+    @property
+    def output(self) -> nn.Linear:
+        """The output layer."""
+        return self.network.output
+
+    @property
+    def differentiable(self) -> bool:
+        """True if bound with gradient."""
+        return self.keys.requires_grad
+
     def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Scores of every next symbol along given outputs, at some steps, in one recurrent pass."""
+        scores: Tensor = self.network.output(self.features(outputs, positions))  # costs most: no padding goes in
+        return scores
+
+    def features(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted features"]:
+        """What the output layer reads along given outputs, at some steps."""
         previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
         batch, candidates, steps = previous.shape
         embedded = self._embedded(previous)
@@ -151,8 +166,7 @@ class BoundDecoder:
         features = self._features(states.flatten(0, 1).index_select(0, positions), context)
         if self.read_out_dropout is not None:
             features = features * self.read_out_dropout[:, 0].index_select(0, positions // (candidates * steps))
-        scores: Tensor = self.network.output(features)  # costs most where symbols are many: no padding goes in
-        return scores
+        return features
 
     def start(self, candidates: int) -> State:
         """The state before the first symbol: that of the whole input."""
@@ -162,11 +176,16 @@ class BoundDecoder:
         self, previous: Int[Tensor, "batch candidates"], state: State
     ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
         """Scores of the next symbol, and the new state."""
+        features, after = self.advance(previous, state)
+        return scores_now(self.network.output, features), after
+
+    def advance(
+        self, previous: Int[Tensor, "batch candidates"], state: State
+    ) -> tuple[Float[Tensor, "batch candidates features"], State]:
+        """What the output layer reads at the next step, and the new state."""
         states, after = self._advance(previous, state)
         features = self._features(states, self._context(states))
-        if self.read_out_dropout is not None:
-            features = features * self.read_out_dropout
-        return scores_now(self.network.output, features), after
+        return features if self.read_out_dropout is None else features * self.read_out_dropout, after
 
     def _advance(
         self, previous: Int[Tensor, "batch candidates"], state: State

@@ -166,12 +166,27 @@ class BoundTransformer:
     mask: Bool[Tensor, "batch 1 1 positions"]
     dropout: Float[Tensor, "batch parts hidden"] | None
 
+    @property
+    def output(self) -> nn.Linear:
+        """The output layer."""
+        return self.network.output
+
+    @property
+    def differentiable(self) -> bool:
+        """True if bound with gradient."""
+        return any(pairs.requires_grad for pairs in self.memory)
+
     def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Scores of every next symbol along given outputs, at some steps, all steps at once."""
+        scores: Tensor = self.network.output(self.features(outputs, positions))
+        return scores
+
+    def features(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted features"]:
+        """What the output layer reads along given outputs, at some steps."""
         vectors, places = self._along(outputs, len(self.memory))
         vectors = places.padded(vectors).flatten(0, 1).index_select(0, positions)
-        scores: Tensor = self.network.output(self.network.decoded(vectors))
-        return scores
+        features: Tensor = self.network.decoded(vectors)
+        return features
 
     def log_attention(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps positions"]:
         """ln of the weights of the input's positions and of its end in the last layer, their mean over heads."""
@@ -191,14 +206,19 @@ class BoundTransformer:
         self, previous: Int[Tensor, "batch candidates"], state: State
     ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
         """Scores of the next symbol, and the new state."""
+        features, after = self.advance(previous, state)
+        return scores_now(self.network.output, features), after
+
+    def advance(
+        self, previous: Int[Tensor, "batch candidates"], state: State
+    ) -> tuple[Float[Tensor, "batch candidates features"], State]:
+        """What the output layer reads at the next step, and the new state."""
         batch, candidates = previous.shape
         time = torch.full((1,), state[0].shape[2], device=previous.device)
         past = tuple(part.flatten(0, 1) for part in state)
         vectors, after = self._advanced(previous.unsqueeze(2), Places(batch, candidates, 1), past, time)
         features = self.network.decoded(vectors).view(batch, candidates, -1)
-        return scores_now(self.network.output, features), tuple(
-            each.view(batch, candidates, *each.shape[1:]) for each in after
-        )
+        return features, tuple(each.view(batch, candidates, *each.shape[1:]) for each in after)
 
     def _along(self, outputs: Sequences, layers: int) -> tuple[Float[Tensor, "tokens hidden"], Places]:
         """The vectors at all steps of given outputs after the first few layers."""

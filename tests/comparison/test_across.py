@@ -73,7 +73,7 @@ def test_one_seed_and_one_task_claim_nothing() -> None:
 
 
 def test_what_cannot_be_averaged_is_refused() -> None:
-    with pytest.raises(ConfigError, match="one task or more, but got none"):
+    with pytest.raises(ConfigError, match="at least one task, but got none"):
         Across({})
     with pytest.raises(ConfigError, match="one and two must have the same arms"):
         Across({"one": of(0.0), "two": a_report(METRICS, ML=ML, other=NEAR)})

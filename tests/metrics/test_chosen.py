@@ -209,7 +209,7 @@ class Otherwise(SymbolErrorRate):
         (("WER",), "there is no metric named 'WER'; did you mean 'wer'"),
         ((WordErrorRate,), r"Experiment\.metrics\[0\] must be a Metric, but got the class; write WordErrorRate\(\)"),
         ((3,), r"Experiment\.metrics\[0\] must be a Metric, but got 3"),
-        (("per", "wer", "per"), "must name each metric once, but PER comes twice"),
+        (("per", "wer", "per"), "must name each metric once, but PER occurs twice"),
         (
             (Otherwise(),),
             r"but PER is already the name of SymbolErrorRate\(\), and reports know metrics by",

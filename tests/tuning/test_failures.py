@@ -119,7 +119,7 @@ def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"trials": 0}, "trials must be at least 1 and at most 100000, but got 0"),
-        ({"seeds": ()}, "one seed or more"),
+        ({"seeds": ()}, "at least one seed"),
         ({"seeds": (1, 1)}, "each once, but got .1, 1."),
         ({"timeout": -1.0}, "timeout must be above 0"),
         ({"sampler": "grit"}, "did you mean 'grid'"),
@@ -143,7 +143,7 @@ def test_components_that_workers_cannot_import_and_no_space_are_refused(tmp_path
 
     with pytest.raises(ConfigError, match=r"2 worker processes cannot import .*Local, because it is defined inside"):
         quick(lambda trial: replace(rate(trial), objective=Local()), tmp_path, workers=2)
-    with pytest.raises(ConfigError, match="expected one space to tune or more"):
+    with pytest.raises(ConfigError, match="tune needs at least one space"):
         quick({}, tmp_path)
 
 
