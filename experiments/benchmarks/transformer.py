@@ -2,7 +2,7 @@
 
 Run with ``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``, where JoeyNMT 2.3.0 is installed::
 
-    python -m structpred.experiments.benchmarks.transformer --threads 2
+    python -m structpred.experiments.benchmarks.transformer --threads 1
 
 It is the benchmark `translation` with another model on both sides: three layers each for encoder and decoder,
 normalised before each part, vectors of 256, 4 heads, 1,024 units between attentions, sinusoids, no dropout. Ours has
