@@ -55,7 +55,7 @@ def test_an_agent_that_copies_is_scored_as_copying() -> None:
     from structpred.environments.rules import EncodedTask
 
     found = EncodedTask.of(TASK).vocabularies
-    copied = np.array([found.labels.encode([symbol.upper()])[0] for symbol in found.inputs.symbols])
+    copied = np.array([found.labels.encode((symbol.upper(),))[0] for symbol in found.inputs.symbols])
 
     class Copying:
         def predict(self, seen: dict[str, np.ndarray], deterministic: bool) -> tuple[np.ndarray, None]:
