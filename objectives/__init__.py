@@ -1,6 +1,7 @@
 """Training objectives, one file each."""
 
 from structpred.objective import Losses, Objective
+from structpred.objectives.actor_critic import Critic
 from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline, OptimalToken
 from structpred.objectives.candidate_hinge import CandidateHinge
 from structpred.objectives.candidate_pool import CandidatePool
@@ -42,6 +43,7 @@ __all__ = [
     "CandidateHinge",
     "CandidatePool",
     "CandidateSet",
+    "Critic",
     "DataNoising",
     "Decay",
     "Distillation",

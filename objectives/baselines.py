@@ -70,10 +70,22 @@ class Baseline(ObjectivePart):
 
     @abstractmethod
     def values(self, group: Group, state: nn.Module | None) -> Returns:
-        """The values to subtract, detached; the candidate and step axes may have size 1."""
+        """The values to subtract; the candidate and step axes may have size 1.
+
+        A gradient may reach the parameters of the state, for `loss`, but never p.
+        """
+
+    def loss(self, group: Group, values: Returns, state: nn.Module | None) -> Float[Tensor, " batch"] | None:
+        """What trains the parameters of the state, added to the objective's loss; None for a state without any.
+
+        Args:
+            group: the samples.
+            values: what `values` returned for them.
+            state: the state.
+        """
 
     def learn(self, group: Group, state: nn.Module | None) -> None:
-        """Update the state with the samples, after `values` was used."""
+        """Update the buffers of the state with the samples, after `values` and `loss` were used."""
 
     def diagnostics(self, group: Group, values: Returns) -> dict[str, Float[Tensor, " batch"]]:
         """Diagnostics of the baseline."""

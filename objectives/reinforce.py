@@ -108,8 +108,11 @@ class REINFORCE(Objective):
         samples: Sequences = p.sample(self.samples, context.generator)
         log_probs = self._log_probs(p, samples)
         group = self._group(p, samples, log_probs.detach(), targets)
-        baseline = self.baseline.values(group, context.state)
+        values = self.baseline.values(group, context.state)
+        baseline = values.detach()
         loss = surrogate(log_probs, group.returns - baseline)
+        regression = self.baseline.loss(group, values, context.state)
+        loss = loss if regression is None else loss + regression
         loss = loss - loss.detach() - group.returns[..., 0].mean(1)
         self.baseline.learn(group, context.state)
         if self.ml_weight:

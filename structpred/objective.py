@@ -178,7 +178,10 @@ class Objective(Config):
         return type(self).corrupt is not Objective.corrupt
 
     def state(self, sizes: Sizes) -> nn.Module | None:
-        """A module with parameters and running counts, which the trainer owns, trains and saves; None for none."""
+        """A module with parameters and running counts, which the trainer owns, trains and saves; None for none.
+
+        Its gradient is clipped apart from the model's.
+        """
 
     @classmethod
     def examples(cls) -> tuple["Objective", ...]:

@@ -1,4 +1,4 @@
-"""log Z of a linear chain and its gradient on CUDA, each as one Triton kernel.
+"""log Z of a linear chain, the scores of given outputs, and their gradients on CUDA, each as one Triton kernel.
 
 A recursion over time launches several kernels per position, and on a GPU these launches dominate the cost of a training
 step. Here one program processes one output from its first position to its last. The ``[labels, labels]`` scores stay in
@@ -32,6 +32,8 @@ LOWEST = tl.constexpr(IMPOSSIBLE)
 WIDEST = tl.constexpr(widest(torch.float32))
 PROGRAMS = 1056
 """Maximum number of programs: eight per multiprocessor of an H100. Each sums its own pair marginals."""
+BLOCK = 128
+"""Positions of an output that are scored at once."""
 
 
 def forward(unary: Tensor, transitions: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,6 +88,52 @@ def backward(
         WIDTH=width, num_warps=max(1, width * width // 1024),
     )  # fmt: skip
     return marginals, pairs.sum(0).t()
+
+
+def score(unary: Tensor, transitions: Tensor, lengths: Tensor, outputs: Tensor) -> Tensor:
+    """The scores of given outputs.
+
+    Args:
+        unary: as in `forward`.
+        transitions: as in `forward`.
+        lengths: as in `forward`.
+        outputs: labels, ``[batch, candidates, given]``; those beyond a length may be anything.
+
+    Returns:
+        Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1) over the positions within each length, ``[batch, candidates]``, in float64; a
+        position that was not given counts as label 0. NaN for a label that is not there.
+    """
+    batch, candidates, given = outputs.shape
+    scores = torch.empty(batch, candidates, dtype=torch.float64, device=unary.device)
+    if scores.numel():
+        _score[(scores.numel(),)](
+            unary, transitions, lengths, outputs, scores, candidates, given, *unary.shape[1:], BLOCK=BLOCK
+        )
+    return scores
+
+
+def score_backward(
+    weights: Tensor, unary: Tensor, transitions: Tensor, lengths: Tensor, outputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradient of Σ_b Σ_c w_bc score(y_bc), which is how often each label and each pair occurs, weighted.
+
+    Args:
+        weights: w, ``[batch, candidates]``, in float64.
+        unary: as in `score`; only its shape is read.
+        transitions: as in `score`; only its shape is read.
+        lengths: as in `score`.
+        outputs: as in `score`.
+
+    Returns:
+        For u, ``[batch, time, labels]``; and for T, ``[labels, labels]``.
+    """
+    _, candidates, given = outputs.shape
+    of_unary, of_pairs = torch.zeros_like(unary), torch.zeros_like(transitions)
+    if weights.numel():
+        _score_backward[(weights.numel(),)](
+            weights, lengths, outputs, of_unary, of_pairs, candidates, given, *unary.shape[1:], BLOCK=BLOCK
+        )
+    return of_unary, of_pairs
 
 
 def _kernel(function: Callable[..., Any]) -> Any:
@@ -202,3 +250,47 @@ def _marginal(alpha, row, b, weight, there, labels, WIDTH: tl.constexpr):
     joint = tl.where(label < labels, a + b, LOWEST)
     p = tl.exp(joint - tl.max(joint, 0))
     return p * (weight / tl.sum(p, 0))
+
+
+@_kernel
+def _chosen(outputs, row, given, position, end):
+    """The labels at some positions; 0 where none was given."""
+    there = (position >= 0) & (position < tl.minimum(end, given))
+    return tl.load(outputs + row * given + position, mask=there, other=0)
+
+
+@_kernel
+def _score(unary, transitions, lengths, outputs, scores, candidates, given, time, labels, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    example = row // candidates
+    end = tl.minimum(tl.load(lengths + example), time).to(tl.int32)
+    total = tl.zeros((BLOCK,), dtype=tl.float64)
+    for first in range(0, end, BLOCK):
+        position = first + tl.arange(0, BLOCK)
+        label = _chosen(outputs, row, given, position, end)
+        before = _chosen(outputs, row, given, position - 1, end)
+        known = (label >= 0) & (label < labels)
+        counted = position < end
+        u = tl.load(unary + (example * time + position) * labels + label, mask=counted & known, other=0.0)
+        paired = counted & (position > 0) & known & (before >= 0) & (before < labels)
+        pair = tl.load(transitions + before * labels + label, mask=paired, other=0.0)
+        total += tl.where(counted & (known == 0), float("nan"), u.to(tl.float64) + pair.to(tl.float64))
+    tl.store(scores + row, tl.sum(total, 0))
+
+
+@_kernel
+def _score_backward(
+    weights, lengths, outputs, of_unary, of_pairs, candidates, given, time, labels, BLOCK: tl.constexpr
+):
+    row = tl.program_id(0).to(tl.int64)
+    example = row // candidates
+    end = tl.minimum(tl.load(lengths + example), time).to(tl.int32)
+    weight = tl.load(weights + row).to(tl.float32) + tl.zeros((BLOCK,), tl.float32)
+    for first in range(0, end, BLOCK):
+        position = first + tl.arange(0, BLOCK)
+        label = _chosen(outputs, row, given, position, end)
+        before = _chosen(outputs, row, given, position - 1, end)
+        known = (position < end) & (label >= 0) & (label < labels)
+        tl.atomic_add(of_unary + (example * time + position) * labels + label, weight, mask=known)
+        paired = known & (position > 0) & (before >= 0) & (before < labels)
+        tl.atomic_add(of_pairs + before * labels + label, weight, mask=paired)

@@ -1,4 +1,4 @@
-"""log Z of a linear chain on CUDA in two kernels: when they can be used, and their autograd function."""
+"""log Z and scores of a linear chain on CUDA, two kernels each: when they can be used, and their autograd functions."""
 
 from collections.abc import Callable
 from functools import cache
@@ -55,6 +55,28 @@ def log_partition(
     return apply(unary, transitions, lengths, otherwise)
 
 
+def score(
+    unary: Float[Tensor, "batch time labels"],
+    transitions: Float[Tensor, "labels labels"],
+    lengths: Int[Tensor, " batch"],
+    outputs: Int[Tensor, "batch candidates given"],
+    otherwise: Callable[[Tensor, Tensor], Tensor],
+) -> Float[Tensor, "batch candidates"]:
+    """The scores in float64 of outputs of the right length, twice differentiable, without waiting for the device.
+
+    Args:
+        unary: u.
+        transitions: T.
+        lengths: the length of each output.
+        outputs: labels, which may be anything beyond a length. A label that is not there cannot be refused without
+            waiting; its output's score is NaN.
+        otherwise: computes the scores from u and T, which is done if the gradient itself is differentiated
+            (``create_graph``).
+    """
+    apply: Callable[..., Tensor] = _Score.apply
+    return apply(unary, transitions, lengths, outputs, otherwise)
+
+
 class _LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -78,10 +100,46 @@ class _LogPartition(torch.autograd.Function):
         unary, transitions, lengths, alpha = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
             log_z = ctx.otherwise(unary, transitions).log_partition()
-            wanted = [each for each in (unary, transitions) if each.requires_grad]
-            found = iter(torch.autograd.grad(log_z, wanted, gradients, create_graph=True, allow_unused=True))
-            return (*(next(found) if each.requires_grad else None for each in (unary, transitions)), None, None)
+            return (*_differentiable(log_z, (unary, transitions), gradients), None, None)
         marginals, pairs = chain_kernels.backward(
             unary.contiguous(), transitions.contiguous(), lengths, alpha, gradients[0].float()
         )
         return marginals, pairs, None, None
+
+
+class _Score(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        unary: Tensor,
+        transitions: Tensor,
+        lengths: Tensor,
+        outputs: Tensor,
+        otherwise: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        from structpred.distributions import chain_kernels
+
+        outputs = outputs.contiguous()
+        ctx.save_for_backward(unary, transitions, lengths, outputs)
+        ctx.otherwise = otherwise
+        return chain_kernels.score(unary.contiguous(), transitions.contiguous(), lengths, outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from structpred.distributions import chain_kernels
+
+        unary, transitions, lengths, outputs = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph
+            found = _differentiable(ctx.otherwise(unary, transitions), (unary, transitions), gradients)
+        else:
+            found = chain_kernels.score_backward(gradients[0].contiguous(), unary, transitions, lengths, outputs)
+        return (*found, None, None, None)
+
+
+def _differentiable(
+    values: Tensor, leaves: tuple[Tensor, Tensor], gradients: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    """The gradients to the leaves, with a graph of their own; None for a leaf that wants none."""
+    wanted = [each for each in leaves if each.requires_grad]
+    found = iter(torch.autograd.grad(values, wanted, gradients, create_graph=True, allow_unused=True))
+    return tuple(next(found) if each.requires_grad else None for each in leaves)

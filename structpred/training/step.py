@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from structpred.blame import out_of_memory
 from structpred.errors import RunError
@@ -244,6 +245,7 @@ class Stepper:
         self.modules = self._modules(prepared)
         self.model = self.modules.model
         self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
+        self.weights = sum(each.requires_grad for each in self.model.parameters())  # the first so many of them
         step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
         with without_hints():
             self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
@@ -275,25 +277,32 @@ class Stepper:
         Raises:
             ConfigError: the losses do not depend on any weight.
         """
-        trainer, optimiser = self.recipe.trainer, self.recipe.optimiser
+        optimiser = self.recipe.optimiser
         for group in self.optimizer.param_groups:
             group["lr"] = optimiser.rate * optimiser.schedule.factor(share)
         before = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad()
         scored = self.gradient.of(plan, position, steps, share)
-        if len(scored.losses) and all(each.grad is None for each in self.parameters):
+        if len(scored.losses) and all(each.grad is None for each in self.parameters[: self.weights]):
             what, advice = f"{type(self.recipe.objective).__name__}.losses", "compute them from p"
             refuse(what, "losses with a gradient to the model's weights", "values that do not depend on them", advice)
         doubtful = self.ranks.add_gradients(self.parameters, ~scored.losses.sum().isfinite())
-        norm = self.fabric.clip_gradients(self.step, self.optimizer, max_norm=trainer.clip, error_if_nonfinite=False)
-        assert norm is not None
-        skip = doubtful | ~norm.isfinite()
+        skip = doubtful | ~self._clip().isfinite()
         step_unless(skip, self.optimizer)
         give_back(self.buffers, before, skip)
         if self.average is not None:
             self.average.follow(steps + 1)
         self.guard.count(skip, position, doubtful)
         return StepResult(scored, skip)
+
+    def _clip(self) -> Tensor:
+        """Clip the gradient of the model, and that of the objective's state by itself; the sum of their norms.
+
+        Together, a critic that is far off would shorten the model's steps.
+        """
+        norm = clip_grad_norm_(self.parameters[: self.weights], self.recipe.trainer.clip)
+        apart = self.parameters[self.weights :]
+        return norm + clip_grad_norm_(apart, self.recipe.trainer.clip) if apart else norm
 
     @torch.no_grad()
     def examine(self, plan: EpochPlan, position: int, steps: int, share: float) -> None:

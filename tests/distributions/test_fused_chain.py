@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from types import ModuleType
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from structpred.distributions import Factorised, LinearChain, fused_chain
 from structpred.distributions.layout import Packing
 from structpred.distributions.log_space import log_messages
+from structpred.sequences import Sequences
 from tests.distributions.chains import KINDS, chain, generator
 
 interpreted = os.environ.get("TRITON_INTERPRET") == "1"
@@ -86,6 +88,55 @@ def test_kernels_agree_at_sizes_of_real_problems(batch: int, time: int, labels: 
     check(random_chain(batch, time, labels, scale=3.0), scale=3.0)
 
 
+def scored_exactly(unary: Tensor, transitions: Tensor, lengths: Tensor, outputs: Tensor) -> Tensor:
+    """The scores in float64, summed output by output."""
+    scores = torch.zeros(outputs.shape[:2], dtype=torch.float64)
+    for b, length in enumerate(lengths.tolist()):
+        for c, labels in enumerate(outputs[b, :, :length].tolist()):
+            scores[b, c] = sum(float(unary[b, t, y]) for t, y in enumerate(labels))
+            scores[b, c] += sum(float(transitions[y, z]) for y, z in pairwise(labels))
+    return scores
+
+
+def counted_exactly(weights: Tensor, unary: Tensor, lengths: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The weighted counts of labels and of pairs in float64, counted one by one."""
+    of_unary, of_pairs = torch.zeros_like(unary).double(), torch.zeros(2 * unary.shape[2:]).double()
+    for b, length in enumerate(lengths.tolist()):
+        for c, labels in enumerate(outputs[b, :, :length].tolist()):
+            for t, y in enumerate(labels):
+                of_unary[b, t, y] += weights[b, c]
+            for y, z in pairwise(labels):
+                of_pairs[y, z] += weights[b, c]
+    return of_unary, of_pairs
+
+
+@kernels
+@pytest.mark.parametrize(("batch", "time", "labels", "candidates"), [(3, 1, 2, 1), (5, 9, 17, 4), (1, 300, 3, 2)])
+def test_kernels_score_outputs_and_count_their_labels(batch: int, time: int, labels: int, candidates: int) -> None:
+    from structpred.distributions import chain_kernels
+
+    p, source = random_chain(batch, time, labels), generator(time)
+    outputs = torch.randint(labels, (batch, candidates, time), generator=source)
+    weights = torch.randn(batch, candidates, dtype=torch.float64, generator=source)
+    scores = scored_exactly(p.unary, p.transitions, p.lengths, outputs)
+    expected = [scores, *counted_exactly(weights, p.unary, p.lengths, outputs)]
+    padding = torch.arange(time).view(1, 1, -1) >= p.lengths.view(-1, 1, 1)
+    outputs = torch.where(padding, -100, outputs)  # which nothing may read
+    there = [each.to(DEVICE) for each in (p.unary, p.transitions, p.lengths, outputs)]
+    found = (chain_kernels.score(*there), *chain_kernels.score_backward(weights.to(DEVICE), *there))
+    torch.testing.assert_close([each.cpu().double() for each in found], expected, rtol=1e-6, atol=1e-5)
+
+
+@kernels
+def test_the_score_of_a_label_that_is_not_there_is_no_number() -> None:
+    from structpred.distributions import chain_kernels
+
+    outputs = torch.tensor([[[0, 1], [0, 2], [-1, 0]]])
+    given = torch.ones(1, 2, 2), torch.ones(2, 2), torch.tensor([2]), outputs
+    scores = chain_kernels.score(*(each.to(DEVICE) for each in given))
+    assert scores.isnan().tolist() == [[False, True, True]]
+
+
 @kernels
 def test_what_cannot_be_is_impossible_and_a_length_beyond_the_scores_is_no_number() -> None:
     from structpred.distributions import chain_kernels
@@ -117,6 +168,18 @@ class Reference(ModuleType):
     ) -> tuple[Tensor, Tensor]:
         self.calls += 1
         _, of_unary, of_pairs = by_logarithms(LinearChain(unary, transitions, lengths), weights.double())
+        return of_unary.float(), of_pairs.float()
+
+    def score(self, unary: Tensor, transitions: Tensor, lengths: Tensor, outputs: Tensor) -> Tensor:
+        self.calls += 1
+        return scored_exactly(unary, transitions, lengths, outputs)
+
+    def score_backward(
+        self, weights: Tensor, unary: Tensor, transitions: Tensor, lengths: Tensor, outputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        self.calls += 1
+        del transitions
+        of_unary, of_pairs = counted_exactly(weights, unary, lengths, outputs)
         return of_unary.float(), of_pairs.float()
 
 
@@ -165,9 +228,9 @@ def test_a_chain_gives_the_same_values_and_gradients_through_the_kernels(
     assert module.calls if verb != "entropy" else not module.calls
 
 
-def differentiated_twice(log_z: Tensor, leaves: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """The gradient of the squared length of the gradient of Σ log Z."""
-    first = torch.autograd.grad(log_z.sum(), leaves, create_graph=True)
+def differentiated_twice(values: Tensor, leaves: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """The gradient of the squared length of the gradient of a sum."""
+    first = torch.autograd.grad(values.sum(), leaves, create_graph=True)
     return torch.autograd.grad(torch.cat([each.flatten() for each in first]).square().sum(), leaves)
 
 
@@ -186,6 +249,23 @@ def test_a_gradient_through_the_kernels_is_differentiated_again(reference: Refer
     log_z = log_messages(*doubled, lengths, Packing.of(lengths, 3)).log_partition()
     expected = differentiated_twice(log_z, doubled)
     torch.testing.assert_close([each.double() for each in found], list(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_of_scores_through_the_kernels_is_differentiated_again(reference: Reference) -> None:
+    one, source = random_chain(3, 4, 2), generator()
+    leaves = (one.unary.requires_grad_(), one.transitions.requires_grad_())
+    lengths = torch.tensor([4, 2, 0])
+    given = Sequences(torch.randint(2, (3, 1, 4), generator=source), lengths.unsqueeze(1))
+
+    def twice(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        cast = [each.detach().to(dtype).requires_grad_() for each in leaves]
+        p = LinearChain(cast[0], cast[1], lengths)
+        scores = p.score(given) if dtype == torch.float32 else p._summed_score(given)
+        return differentiated_twice(scores.square(), (cast[0], cast[1]))
+
+    found = twice(torch.float32)
+    assert reference.calls == 2  # the scores and, at the end, their gradient; that in between is made of gathered ones
+    torch.testing.assert_close([each.double() for each in found], list(twice(torch.float64)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "labels"), [(torch.float32, 3), (torch.float64, 3), (torch.float32, 129)])
