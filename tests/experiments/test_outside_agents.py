@@ -93,7 +93,7 @@ def test_the_record_follows_the_rule_of_tuning(record: dict[str, Any]) -> None:
 def test_maskable_ppo_closes_more_than_sixty_percent_of_the_gap(record: dict[str, Any]) -> None:
     closed = [gap_closed(run["scores"]["test"]) for run in record["runs"]["MaskablePPO"]]
     assert closed == pytest.approx(record["gap_closed"]["MaskablePPO"])
-    assert len(closed) == len(record["seeds"]) >= 4
+    assert len(closed) == 5
     assert np.mean(closed) >= 60
 
 
