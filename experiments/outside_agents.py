@@ -41,7 +41,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from structpred.comparison.panels import Panel
 from structpred.display import bars, show_table
 from structpred.errors import StructpredError
 from structpred.experiment import Experiment
@@ -161,9 +162,11 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def experiments() -> dict[str, Experiment]:
-    """Our arms before tuning."""
-    return {name: ours(objective) for name, objective in OBJECTIVES.items()} | {"RML": ours(rml(EDIT_RATES[0]))}
+def panels() -> dict[str, Panel]:
+    """Our arms before tuning, as `structpred compare` takes them: those with equally many epochs together."""
+    drawing = {name: ours(each) for name, each in OBJECTIVES.items() if outputs_of(each) == K}
+    reading = {"ML": ours(OBJECTIVES["ML"]), "RML": ours(rml(EDIT_RATES[0]))}
+    return {"own outputs": Panel(arms=drawing), "references": Panel(arms=reading)}
 
 
 def trained(make: Callable[[float], Experiment], value: float, seed: int, root: Path) -> Outcome:
@@ -261,6 +264,7 @@ def arms() -> dict[str, Arm]:
     return agents | rates | {"RML": Arm("edit rate", EDIT_RATES, partial(trained, lambda rate: ours(rml(rate))))}
 
 
+@cache
 def references(split: str) -> dict[str, float]:
     """Accuracies in percent: of copying the input, of the best possible decision, and what is expected of that one."""
     examples = getattr(TASK.load(), split)
