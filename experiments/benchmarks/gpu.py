@@ -4,12 +4,12 @@ At most six minutes on one H100, for all parts or for those that are named::
 
     python -m structpred.experiments.benchmarks.gpu [PART ...] [--to figures.jsonl]
 
-agreement: one step of every objective and model on the CPU and on the device, with the same weights and draws,
-and whether steps that promise never to wait for the device keep the promise. chain: forward and backward of a linear
-chain, eager and as a CUDA graph, beside torchcrf. draws: Hamming, edit distance, and symbols of a decoder. translation:
-tokens per second of an LSTM and of a Transformer on captions in bf16, as a share of what matrix products reach; the
-captions are those in ``$STRUCTPRED_DATA/multi30k/tok``, or invented. packing: K runs at once until their throughput stops growing. resume:
-whether a run that was stopped ends with the weights of one that was not.
+agreement: one step of every objective and model on the CPU and on the device, with the same weights and draws, and
+whether steps that promise never to wait for the device keep the promise. chain: forward and backward of a linear chain,
+eager and as a CUDA graph, beside torchcrf. draws: Hamming, edit distance, and symbols of a decoder. translation: tokens
+per second of an LSTM and of a Transformer on captions in bf16, as a share of what matrix products reach; the captions
+are those in ``$STRUCTPRED_DATA/multi30k/tok``, or invented. packing: K runs at once until their throughput stops
+growing. resume: whether a run that was stopped ends with the weights of one that was not.
 
 Each part prints its figures as one line of JSON as soon as it has them, and adds the line to the file if there is one.
 ``--device cpu`` rehearses the parts in small sizes where there is no GPU.

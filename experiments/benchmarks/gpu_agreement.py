@@ -43,6 +43,9 @@ Figures = dict[str, object]
 LOSS, GRADIENT = 1e-4, 1e-3
 """Largest differences of two steps that agree: of a loss, relative and from 1 on, and of the gradient, relative to its
 largest entry. Both sides compute in float32, without TF32."""
+LEAST = 1e-3
+"""A gradient that is smaller throughout is compared as if this were its largest entry: where it ought to be 0, as under
+a reward that says nothing, it consists of rounding errors."""
 
 SMALL: dict[str, Model] = {
     "crf": CRF(embedding=32, hidden=64, dropout=0.0),
@@ -186,7 +189,7 @@ def differences(one: Outcome, other: Outcome) -> tuple[float, float]:
     loss = (one.losses - other.losses).abs() / one.losses.abs().clamp(min=1)
     largest = max(float(each.abs().max()) for each in one.gradients)
     apart = max(float((a - b).abs().max()) for a, b in zip(one.gradients, other.gradients, strict=True))
-    found = (float(loss.max()), apart / largest if largest else apart)
+    found = (float(loss.max()), apart / max(largest, LEAST))
     return found if all(each == each for each in found) else (float("inf"), float("inf"))
 
 

@@ -2,14 +2,14 @@
 
 Run with ``STRUCTPRED_DATA`` set to the folder that holds ``multi30k/tok``, where JoeyNMT 2.3.0 is installed::
 
-    python -m structpred.experiments.benchmarks.transformer --threads 2
+    python -m structpred.experiments.benchmarks.transformer --threads 1
 
 It is the benchmark `translation` with another model on both sides: three layers each for encoder and decoder,
-normalised before each part, vectors of 256, 4 heads, 1,024 units between attentions, sinusoids, no dropout. Ours has one
-linear layer more, over the embedded input. Both see the same batches of 64 sentences, at random and of like length, and
-search 16 at a time with a beam of 5 for 25 steps, in which no output may end; ours keeps keys and values between steps. Where the
-CPU has bf16 instructions, steps in bf16 take turns with JoeyNMT's in fp32, because it trains in bf16 on a GPU only, and
-with our own in fp32. Ratios are medians over batches, with a 95 % interval.
+normalised before each part, vectors of 256, 4 heads, 1,024 units between attentions, sinusoids, no dropout. Ours has
+one linear layer more, over the embedded input. Both see the same batches of 64 sentences, at random and of like length,
+and search 16 at a time with a beam of 5 for 25 steps, in which no output may end; ours keeps keys and values between
+steps. Where the CPU has bf16 instructions, steps in bf16 take turns with JoeyNMT's in fp32, because it trains in bf16
+on a GPU only, and with our own in fp32. Ratios are medians over batches, with a 95 % interval.
 """
 
 from dataclasses import replace
@@ -60,7 +60,10 @@ def peer_model(model: Transformer, sizes: Sizes) -> Any:
         "embeddings": {"embedding_dim": model.hidden, "scale": True},
     }
     return peer_of(
-        {"encoder": {**shared, "num_layers": model.encoder_layers}, "decoder": {**shared, "num_layers": model.decoder_layers}},
+        {
+            "encoder": {**shared, "num_layers": model.encoder_layers},
+            "decoder": {**shared, "num_layers": model.decoder_layers},
+        },
         sizes,
     )
 

@@ -319,6 +319,9 @@ class MakeReport:
     baseline: str | None = option(
         None, "The arm that the others are compared with; for runs only, maximum likelihood by default, else the first."
     )
+    examples: Literal["licensed", "all", "none"] | None = option(
+        None, "As for compare: test examples that the report shows; for runs only, licensed by default."
+    )
     figures: tuple[Literal["pdf", "svg", "tex"], ...] | None = option(
         None, "Files for papers: every figure as pdf or svg, the table of test scores as tex."
     )

@@ -231,6 +231,8 @@ def render(given: MakeReport, console: Console) -> None:
     if alone:
         if given.baseline is not None:
             raise ConfigError("--baseline is of a report of runs; a results.json has one already, so leave it out")
+        if given.examples is not None:
+            raise ConfigError("--examples is of a report of runs; a results.json has its examples, so leave it out")
         file = results_file(first)
         kept, text = kept_in(file), file.read_text(encoding="utf-8")
         others = kept.extras(kept.document(), given.figures or ()) if isinstance(kept, Report | PanelsReport) else {}
@@ -240,7 +242,8 @@ def render(given: MakeReport, console: Console) -> None:
             )
         written = write_files(folder, kept.document(), text, others)
     else:
-        report = of_runs([Run.load(path) for path in given.given], given.baseline).after_looks(folder)
+        runs = [Run.load(path) for path in given.given]
+        report = of_runs(runs, given.baseline, examples=given.examples or "licensed").after_looks(folder)
         report.show(console)
         written = report.write(folder, given.figures or ())
     console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)

@@ -81,7 +81,7 @@ class Across:
             )
             for arm in first.arms
         }
-        return replace(first, results=results, over_examples={})
+        return replace(first, results=results, over_examples={}, crossed={})
 
     def over_tasks(self, metric: Measure) -> dict[str, Contrast]:
         """Every arm against its baseline with the task, not the seed, as the unit: means over seeds, paired by task."""

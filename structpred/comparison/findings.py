@@ -16,7 +16,7 @@ from structpred.config import Config
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
 from structpred.results import Measure, RunResult
-from structpred.statistics import ExamplesTest
+from structpred.statistics import CrossedTest, ExamplesTest
 
 START = "start."
 """Before the fields of the experiment that an arm starts from."""
@@ -35,6 +35,8 @@ class ComparisonResult:
         design: how it is decided.
         over_examples: by a pair of arms what the test examples say of their models, on the first metric; empty where
             it was not asked, as for a report made before it could be.
+        crossed: by a pair of arms what seeds and test examples together say, on the first metric; empty likewise, and
+            with one seed.
         inspection: what the outputs show beyond the scores; None where they were not read, as for such a report.
         material: the data, the networks and what arms started from; None likewise.
         ensembles: by arm, split and metric what the ensemble of its seeds scores; empty where it was not asked for.
@@ -51,6 +53,7 @@ class ComparisonResult:
     metrics: tuple[Measure, ...]
     design: Design = Design()
     over_examples: Mapping[Pair, ExamplesTest] = field(default_factory=dict)
+    crossed: Mapping[Pair, CrossedTest] = field(default_factory=dict)
     inspection: Inspection | None = None
     material: Material | None = None
     ensembles: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)

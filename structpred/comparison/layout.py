@@ -25,6 +25,7 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             *(_metric_section(report, metric) for metric in report.metrics),
             *((_pairs_section(report),) if report.design.pairs == "all" and len(report.arms) > 2 else ()),
             *((_examples_section(report),) if report.over_examples else ()),
+            *((_crossed_section(report),) if report.crossed else ()),
             *breakdowns.sections(report),
             *compared.sections(report),
             Section("What differs between the arms", (_differences(report),)),
@@ -119,6 +120,33 @@ def _examples_section(report: ComparisonResult) -> Section:
         "so neither supports a claim about an objective.",
     )
     return Section(f"Over the test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
+
+
+def _crossed_section(report: ComparisonResult) -> Section:
+    """What seeds and test examples together say of two arms."""
+    metric, seeds = report.metrics[0].name, len(report.seeds)
+    columns = [Column("arms", numeric=False), Column(f"difference in test {metric}"), Column("95 % interval")]
+    columns += [Column("p"), Column("from seeds"), Column("from examples"), Column("from both")]
+    rows = tuple(
+        (
+            f"{arm} − {reference}",
+            fixed(test.difference, "+"),
+            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
+            f"{test.p:.4f}",
+            *(f"{100 * part / test.variance:.0f} %" for part in (test.of_seeds, test.of_examples, test.of_both)),
+        )
+        for (arm, reference), test in report.crossed.items()
+    )
+    says = (
+        f"For other seeds and other examples like these at once: a crossed model of {seeds} seeds and the test "
+        f"examples, of which both are samples. The interval and p are of Student's t with {seeds - 1} degrees of "
+        "freedom, not corrected for several pairs, and for a number of seeds that was fixed beforehand; the verdict is "
+        "that over seeds.",
+        "The parts say where the uncertainty of the difference comes from: differences between seeds, which more seeds "
+        "reduce; between examples, which more examples reduce; and what is particular to an example under a seed, "
+        "which either does.",
+    )
+    return Section(f"Over seeds and test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
 
 
 def _score_cells(report: ComparisonResult, metric: Measure, row: Row) -> tuple[str, ...]:
@@ -231,7 +259,7 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
         "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
         *methods.notes(report),
         *_ensembles(report),
-        _outputs(report),
+        breakdowns.note(report.inspection),
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
@@ -247,13 +275,6 @@ def _ensembles(report: ComparisonResult) -> tuple[str, ...]:
     kinds = averaged(report.arms)
     of = f"The ensemble of an arm is of the models of its {len(report.seeds)} seeds"
     return (f"{of}{f', averaging {joined(kinds)}' if kinds else ''}; it is one model an arm, so nothing is tested.",)
-
-
-def _outputs(report: ComparisonResult) -> str:
-    """Where the outputs are looked into."""
-    if report.inspection is None:
-        return breakdowns.MISSING
-    return "Errors by length, label, frequency and position, confusions and examples are on the page, report.html."
 
 
 def _signature(report: ComparisonResult, metric: Measure) -> str:

@@ -11,10 +11,9 @@ from typing import Literal
 from rich.console import Console
 
 from structpred.comparison import ensembles as of_ensembles
-from structpred.comparison import inspection, material
 from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
-from structpred.comparison.examples import of_examples
+from structpred.comparison.from_runs import completed
 from structpred.comparison.inspection import Shown
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
@@ -168,13 +167,8 @@ def _compared(
 
 def _completed(report: Report, plan: Plan, where: _Where) -> Report:
     """With all that the folders of the runs say besides scores, which looks at seeds do not need."""
-    return replace(
-        report,
-        over_examples=of_examples(plan),
-        inspection=inspection.of_plan(plan, where.examples),
-        material=material.of_plan(plan),
-        ensembles=of_ensembles.of_plan(plan) if where.ensembles else {},
-    )
+    found = of_ensembles.of_plan(plan) if where.ensembles else {}
+    return replace(completed(report, plan, where.examples), ensembles=found)
 
 
 def most_seeds(panels: Mapping[str, Panel], until: Until, max_seeds: int | None) -> int:

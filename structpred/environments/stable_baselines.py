@@ -182,11 +182,10 @@ class SourceReader(BaseFeaturesExtractor):
         source, prefix = observation_space["source"], observation_space["prefix"]
         assert isinstance(source, spaces.Box)
         assert isinstance(prefix, spaces.Box)
-        symbols, self.labels = int(source.high.max()) - 1, int(prefix.high.max())
-        self.padding, self.limit = symbols + 1, prefix.shape[0]
+        symbols, labels, self.limit = int(source.high.max()) - 1, int(prefix.high.max()), prefix.shape[0]
         reader = SymbolTable(symbols, embedding)
         self.encoder = RecurrentEncoder(reader, hidden=hidden // 2, layers=1, dropout=0.0, end_mark=True)
-        self.written = nn.Embedding(self.labels + 1, embedding)
+        self.written = nn.Embedding(labels + 1, embedding)
         nn.init.normal_(self.written.weight, std=embedding**-0.5)
 
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "n features"]:

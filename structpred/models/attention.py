@@ -8,9 +8,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WORTH = 0.9
 """Padding is left out where fewer than this part of the places are real: taking them apart costs time, too."""
+
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Of attention on CUDA: cuDNN's makes a plan for every new shape, which took five sixths of a step on an H100."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,10 @@ def attended(
     if slow := queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
         parts = [part.float() for part in parts]  # PyTorch 2.13 takes 7 times as long for the gradient in bf16
     q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in parts)
-    with torch.autocast(queries.device.type, enabled=False) if slow else contextlib.nullcontext():
+    with (
+        torch.autocast(queries.device.type, enabled=False) if slow else contextlib.nullcontext(),
+        sdpa_kernel(KERNELS) if queries.is_cuda else contextlib.nullcontext(),
+    ):
         found = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return found.transpose(1, 2).flatten(2)
 
@@ -162,6 +169,22 @@ class InputAttention(nn.Module):
         found: Tensor = self.combined(places.packed(attended(queries, memory, self.heads, mask=mask)))
         return found
 
+    def log_weights(
+        self,
+        vectors: Float[Tensor, "tokens hidden"],
+        places: Places,
+        memory: Float[Tensor, "batch positions pair"],
+        mask: Bool[Tensor, "batch 1 1 positions"],
+    ) -> Float[Tensor, "batch steps positions"]:
+        """ln of the weights that each place gives the positions of the input, their mean over heads."""
+        batch, heads = places.batch, self.heads
+        queries = places.padded(self.queries(self.normalised(vectors))).reshape(
+            batch, -1, heads, memory.shape[2] // 2 // heads
+        )
+        keys = memory.chunk(2, -1)[0].view(batch, memory.shape[1], heads, -1)
+        scores: Tensor = torch.einsum("bshd,bphd->bhsp", queries, keys) / queries.shape[-1] ** 0.5
+        return scores.masked_fill(~mask, -torch.inf).log_softmax(-1).logsumexp(1) - math.log(heads)
+
 
 class FeedForward(nn.Sequential):
     """One hidden layer of rectified linear units, the same at every place."""
@@ -221,7 +244,29 @@ class DecoderLayer(nn.Module):
             mask: True at real positions of the input.
             dropout: a mask for each of the ``parts``.
         """
-        found, seen = self.itself(vectors, places, past=past)
-        vectors = vectors + places.dropped(found, dropout[0])
+        vectors, seen = self.looked_back(vectors, places, past, dropout[0])
         vectors = vectors + places.dropped(self.input(vectors, places, memory, mask), dropout[1])
         return vectors + places.dropped(self.feedforward(vectors), dropout[2]), seen
+
+    def looked_back(
+        self,
+        vectors: Float[Tensor, "tokens hidden"],
+        places: Places,
+        past: Float[Tensor, "rows time pair"] | None,
+        dropout: Float[Tensor, "batch hidden"] | None,
+    ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "rows seen pair"]]:
+        """The first part of the layer alone."""
+        found, seen = self.itself(vectors, places, past=past)
+        return vectors + places.dropped(found, dropout), seen
+
+    def log_attention(
+        self,
+        vectors: Float[Tensor, "tokens hidden"],
+        places: Places,
+        memory: Float[Tensor, "batch positions pair"],
+        mask: Bool[Tensor, "batch 1 1 positions"],
+        dropout: tuple[Float[Tensor, "batch hidden"] | None, ...],
+    ) -> Float[Tensor, "batch steps positions"]:
+        """ln of the weights of the input's positions where all steps are given; see `InputAttention.log_weights`."""
+        vectors, _ = self.looked_back(vectors, places, None, dropout[0])
+        return self.input.log_weights(vectors, places, memory, mask)

@@ -42,6 +42,7 @@ class Transformer(Model):
     """
 
     distribution: ClassVar[type[Distribution]] = Autoregressive
+    attends: ClassVar[bool] = True
 
     inputs: Featurizer = SymbolEmbedding()
     hidden: Annotated[int, Interval(least=2)] = 256
@@ -182,13 +183,20 @@ class BoundTransformer:
 
     def features(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted features"]:
         """What the output layer reads along given outputs, at some steps."""
-        previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
-        time = torch.arange(previous.shape[2], device=previous.device)
-        places = Places.real(time <= outputs.lengths.unsqueeze(-1))
-        vectors, _ = self._advanced(previous, places, (None,) * len(self.memory), time)
+        vectors, places = self._along(outputs, len(self.memory))
         vectors = places.padded(vectors).flatten(0, 1).index_select(0, positions)
         features: Tensor = self.network.decoded(vectors)
         return features
+
+    def log_attention(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps positions"]:
+        """ln of the weights of the input's positions and of its end in the last layer, their mean over heads."""
+        last = len(self.memory) - 1
+        vectors, places = self._along(outputs, last)
+        masks = masks_of(self.dropout, 1 + DecoderLayer.parts * last, DecoderLayer.parts)
+        layer = self.network.decoder[last]
+        assert isinstance(layer, DecoderLayer)
+        found = layer.log_attention(vectors, places, self.memory[last], self.mask, masks)
+        return found.view(places.batch, places.candidates, places.steps, -1)
 
     def start(self, candidates: int) -> State:
         """The state before the first symbol: no step has been seen."""
@@ -212,6 +220,13 @@ class BoundTransformer:
         features = self.network.decoded(vectors).view(batch, candidates, -1)
         return features, tuple(each.view(batch, candidates, *each.shape[1:]) for each in after)
 
+    def _along(self, outputs: Sequences, layers: int) -> tuple[Float[Tensor, "tokens hidden"], Places]:
+        """The vectors at all steps of given outputs after the first few layers."""
+        previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
+        time = torch.arange(previous.shape[2], device=previous.device)
+        places = Places.real(time <= outputs.lengths.unsqueeze(-1))
+        return self._advanced(previous, places, (None,) * layers, time)[0], places
+
     def _advanced(
         self,
         previous: Int[Tensor, "batch candidates steps"],
@@ -219,13 +234,13 @@ class BoundTransformer:
         past: tuple[Float[Tensor, "rows time pair"] | None, ...],
         time: Int[Tensor, " steps"],
     ) -> tuple[Float[Tensor, "tokens hidden"], list[Float[Tensor, "rows seen pair"]]]:
-        """The vectors after all layers, and the keys and values that each layer has seen."""
+        """The vectors after as many layers as have a past, and the keys and values that each of them has seen."""
         network, hidden = self.network, self.network.model.hidden
         embedded = network.embedding(previous) * hidden**0.5
         vectors = places.packed((embedded + sinusoids(time, hidden).to(embedded.dtype)).flatten(0, 1))
         vectors = places.dropped(vectors, *masks_of(self.dropout, 0, 1))
         seen = []
-        for place, (layer, before, memory) in enumerate(zip(network.decoder, past, self.memory, strict=True)):
+        for place, (layer, before, memory) in enumerate(zip(network.decoder, past, self.memory, strict=False)):
             masks = masks_of(self.dropout, 1 + DecoderLayer.parts * place, DecoderLayer.parts)
             vectors, pairs = layer(vectors, places, before, memory, self.mask, masks)
             seen.append(pairs)

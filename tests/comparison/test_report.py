@@ -18,7 +18,7 @@ from structpred.comparison.report import Report
 from structpred.errors import ConfigError, RunError
 from structpred.metrics import SymbolErrorRate, WordErrorRate
 from structpred.report import html, markdown
-from structpred.statistics import ExamplesTest
+from structpred.statistics import CrossedTest, ExamplesTest
 from structpred.text import plain
 from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
@@ -54,6 +54,7 @@ CASES = {
         over_examples={
             ("RML", "ML"): ExamplesTest(difference=-0.92, low=-1.4, high=0.1, p=0.04, examples=1000, models=5)
         },
+        crossed={("RML", "ML"): CrossedTest(-0.92, -1.6, -0.24, 0.021, of_seeds=0.03, of_examples=0.06, of_both=0.01)},
     ),
     "identical": a_report(ML=ML, again=ML),
     "constant": a_report(ML=ML, RML=[rate - 1 for rate in ML]),
@@ -264,3 +265,11 @@ def test_tests_over_examples_are_labelled_for_what_they_hold() -> None:
     assert "Of these 5 models an arm, averaged, on other examples like these 1,000" in text
     assert "Neither says anything of other seeds" in text
     assert "Over the test examples" not in markdown.render(CASES["three arms"].document())
+
+
+def test_the_crossed_model_says_what_it_covers_and_where_its_variance_comes_from() -> None:
+    text = markdown.render(CASES["over examples"].document()).partition("## Over seeds and test examples, PER")[2]
+    assert "| RML − ML | -0.92 | -1.60 to -0.24 | 0.0210 | 30 % | 60 % | 10 % |" in re.sub(" +", " ", text)
+    assert "a crossed model of 5 seeds and the test examples, of which both are samples" in text
+    assert "the verdict is that over seeds" in text
+    assert "Over seeds and test examples" not in markdown.render(CASES["three arms"].document())

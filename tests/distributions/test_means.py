@@ -10,7 +10,7 @@ from structpred.distributions.protocols import Decoding
 from structpred.distributions.reranked import Reranked
 from structpred.errors import ConfigError
 from structpred.sequences import Sequences
-from structpred.testing.spaces import as_candidates, every_output, strings
+from structpred.testing.spaces import as_candidates, built, every_output, strings, tiny_models
 from tests.support.tiny import tiny_p
 
 LENGTHS = torch.tensor([2, 1])
@@ -107,3 +107,14 @@ def test_a_reranked_list_is_no_longer_than_there_are_outputs() -> None:
     assert found.log_probs.isneginf().sum(1).tolist() == [4, 6]
     with pytest.raises(ConfigError, match="need `within`, which LinearChain does not offer"):
         Reranked(chain(1), tagger(2), 8).within(LENGTHS, None)
+
+
+def test_decoders_of_several_kinds_are_averaged() -> None:
+    """States of the LSTM keep their size, those of the Transformer grow; a search agrees with scores along outputs."""
+    inputs = Sequences.of([[0, 1, 2], [2]])
+    members = [built(tiny_models()[name])(inputs) for name in ("seq2seq", "transformer")]
+    mean, space = Autoregressive.mean(tuple(members)), strings(2, 2)
+    with torch.no_grad():
+        log_probs = mean.log_prob(as_candidates(space, batch=2)).sort(dim=1, descending=True).values
+    torch.testing.assert_close(mean.n_best(7).log_probs, log_probs)
+    assert mean.sample(3, torch.Generator().manual_seed(0)).lengths.shape == (2, 3)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,32 @@ def test_heads_are_those_of_pytorch() -> None:
     later = nn.Transformer.generate_square_subsequent_mask(5)
     expected, _ = theirs(normalised, normalised, normalised, attn_mask=later)
     torch.testing.assert_close(seen.view(2, 5, 6), expected)
+
+
+def test_weights_of_the_input_are_those_of_pytorch() -> None:
+    """Their mean over heads."""
+    torch.manual_seed(0)
+    ours, pairs = attention.InputAttention(6, 3), attention.linear(6, 12, bias=False)
+    theirs = nn.MultiheadAttention(6, 3, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.queries.weight, pairs.weight]))
+        theirs.in_proj_bias.zero_()
+    inputs, vectors, real = torch.randn(2, 4, 6), torch.randn(2, 5, 6), torch.arange(4) < torch.tensor([[4], [3]])
+    found = ours.log_weights(vectors.flatten(0, 1), Places(2, 1, 5), pairs(inputs), real.view(2, 1, 1, 4))
+    _, expected = theirs(ours.normalised(vectors), inputs, inputs, key_padding_mask=~real)
+    torch.testing.assert_close(found.exp(), expected)
+
+
+def test_the_attention_that_is_told_is_that_of_the_last_layer() -> None:
+    decoder: Any = tiny_p(3, "transformer", decoder_layers=2).decoder
+    asked: list[torch.Tensor] = []
+    decoder.network.decoder[1].input.queries.register_forward_hook(lambda _, given, __: asked.append(given[0]))
+    decoder.logits(RAGGED, torch.arange(40))
+    found = decoder.log_attention(RAGGED).exp()
+    assert found.shape == (2, 4, 5, 4)
+    assert torch.equal(*asked)
+    torch.testing.assert_close(found.sum(-1)[:, 2], torch.ones(2, 5, dtype=torch.float64))
+    assert found[1, :, :, 2:].abs().sum() == 0, "the second input has one symbol and its end"
 
 
 def test_positions_are_told_apart_by_pairs_of_waves() -> None:
