@@ -43,8 +43,9 @@ def gradients(module: nn.Module, values: Tensor) -> list[Tensor]:
         (2, {"dropout": 0.5, "decoder_layers": 2}),
         (70, {"sharpness": 1.5}),
         (3, {"tied": True, "seed": 1}),
+        (2, {"name": "transformer", "dropout": 0.5, "longest": 2}),
     ],
-    ids=["few symbols", "dropout and layers", "symbols in blocks", "tied"],
+    ids=["few symbols", "dropout and layers", "symbols in blocks", "tied", "transformer"],
 )
 def test_draws_log_probs_and_gradients_are_those_of_doing_everything_again(labels: int, fields: dict[str, Any]) -> None:
     module, p = networks(labels, **fields)
