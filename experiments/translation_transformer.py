@@ -22,11 +22,12 @@ from structpred.training import Adam, Cosine, Trainer
 
 WORDS = SymbolEmbedding(min_count=2)
 TRANSFORMER = Transformer(inputs=WORDS, hidden=256, heads=4, feedforward=1024, dropout=0.3, tied=True)
+ADAM = Adam(lr=1e-3, schedule=Cosine(warmup=0.1))
 BASE = Experiment(
     task=Multi30k(source="de", target="en"),
     model=TRANSFORMER,
     objective=MaximumLikelihood(),
-    optimiser=Adam(lr=1e-3, schedule=Cosine(warmup=0.1)),
+    optimiser=ADAM,
     trainer=Trainer(epochs=13, batch_tokens=3072, average=0.99, max_seconds=120),
     decoding=Decoding(beam=5, length_penalty=1.0),
 )
@@ -38,11 +39,11 @@ def experiments() -> dict[str, Experiment]:
         f"Transformer, dropout {dropout:g}, lr {rate:g}": replace(
             BASE,
             model=replace(TRANSFORMER, dropout=dropout),
-            optimiser=replace(BASE.optimiser, lr=rate),
+            optimiser=replace(ADAM, lr=rate),
         )
         for dropout in (0.2, 0.3)
         for rate in (1e-3, 2e-3)
     }
     lstm = Seq2Seq(inputs=WORDS, embedding=256, hidden=384, dropout=0.3)
-    arms["LSTM"] = replace(BASE, model=lstm, optimiser=replace(BASE.optimiser, lr=2e-3))
+    arms["LSTM"] = replace(BASE, model=lstm, optimiser=replace(ADAM, lr=2e-3))
     return arms
