@@ -13,7 +13,7 @@ from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
 from structpred.objectives.estimators import Estimator, Exact, Sampled
 from structpred.registry import objectives
-from structpred.runs import Run
+from structpred.runs import Ensemble, Run
 from structpred.sequences import Content, Sequences
 from structpred.task import Sizes
 
@@ -76,9 +76,9 @@ class Teacher(nn.Module):
         self.train()
 
     @classmethod
-    def of(cls, run: Run) -> "Teacher":
-        """The network of a finished run."""
-        return cls(run.model, run.codec.read(()).content, str(run.folder.path))
+    def of(cls, run: Run | Ensemble) -> "Teacher":
+        """The network of a finished run, or those of several as one."""
+        return cls(run.model, run.codec.read(()).content, run.name)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Ignore the mode: a teacher stays in evaluation mode."""
@@ -101,8 +101,10 @@ class Teacher(nn.Module):
         return q
 
 
-def loaded_teacher(folder: str, sizes: Sizes, verbs: tuple[type, ...], purpose: str, instead: str) -> Teacher:
-    """The network of a finished run, checked against the task.
+def loaded_teacher(
+    folder: str, sizes: Sizes, verbs: tuple[type, ...], purpose: str, instead: str, others: tuple[str, ...] = ()
+) -> Teacher:
+    """The network of a finished run, or of an ensemble of several, checked against the task.
 
     Args:
         folder: the run.
@@ -110,12 +112,13 @@ def loaded_teacher(folder: str, sizes: Sizes, verbs: tuple[type, ...], purpose: 
         verbs: what its distribution must offer.
         purpose: what asks for it, for the message.
         instead: what to use where it does not.
+        others: further runs of the ensemble.
 
     Raises:
         RunError: the folder holds no finished run.
-        ConfigError: it was trained on other symbols, or lacks a verb.
+        ConfigError: it was trained on other symbols, or lacks a verb; or the runs cannot be averaged.
     """
-    run = Run.load(folder)
+    run = Ensemble([folder, *others])
     if run.sizes.symbols != sizes.symbols:
         raise ConfigError(
             f"the teacher {folder} was trained on other symbols than those of this task, or their order differs; train "
@@ -168,8 +171,10 @@ class Distillation(Objective):
         per: the unit of comparison.
         estimator: how the expectation over whole outputs is computed.
         temperature: T, which softens both distributions of a next symbol.
+        ensemble_with: the folders of further runs; the teacher is then the `structpred.runs.Ensemble` of all.
     """
 
+    identity_optional = ("ensemble_with",)
     requires = ()  # `per` and the estimator decide what p must offer
     draws_in_step = True
     learns_from = "teacher"
@@ -178,6 +183,7 @@ class Distillation(Objective):
     per: Literal["position", "sequence"] = "position"
     estimator: Estimator = Exact()
     temperature: Positive = 1.0
+    ensemble_with: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse settings that apply only to the other kind of comparison."""
@@ -207,8 +213,8 @@ class Distillation(Objective):
         return self.estimator.exact
 
     def fingerprint(self) -> tuple[str, ...]:
-        """The identity of the teacher's run."""
-        return (Run.load(self.teacher).result.identity,)
+        """The identity of the teacher's run, or of the ensemble."""
+        return (Ensemble([self.teacher, *self.ensemble_with]).identity,)
 
     def requirements(self) -> tuple[Requirement, ...]:
         """``steps``, or what the estimator requires."""
@@ -225,7 +231,8 @@ class Distillation(Objective):
         """
         verb = StepScores if self.per == "position" else self.estimator.requires_of_payoff
         purpose = f"Distillation(per={self.per!r}) with {type(self.estimator).__name__}()"
-        return loaded_teacher(self.teacher, sizes, (verb,), purpose, "per='sequence' with Sampled(k=1)")
+        instead = "per='sequence' with Sampled(k=1)"
+        return loaded_teacher(self.teacher, sizes, (verb,), purpose, instead, self.ensemble_with)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The cross-entropy of each example; per position the divergence is a diagnostic."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from structpred.config import Config, components, digest, encode
-from structpred.distributions.protocols import Decoding, Marginals
+from structpred.distributions.decoding import in_words
+from structpred.distributions.protocols import Argmax, Decoding, Marginals, WithinLengths
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.models.base import Model
-from structpred.objective import Objective
+from structpred.objective import Objective, check_reward
 from structpred.task import Task
 from structpred.training.settings import Adam, Optimiser, Trainer
 
@@ -57,13 +58,7 @@ class Experiment(Config):
         """Refuse an objective or a decoding that the model cannot serve, and metrics or a start that do not fit."""
         _check_names(self.task, self.metrics)
         self.objective.check_model(self.model)
-        if self.decoding.rule == "hamming" and not issubclass(self.model.distribution, Marginals):
-            raise ConfigError(
-                "Decoding(rule='hamming') needs `marginals`, which the "
-                f"{self.model.distribution.__name__} distribution of {type(self.model).__name__} does not offer; "
-                "use rule='argmax' or a model whose input decides the length"
-            )
-
+        check_decoding(self.decoding, self.model)
         if self.start is not None:
             if len(list(self.start.ancestors())) >= MOST_STARTS:
                 raise ConfigError(f"an experiment may start from at most {MOST_STARTS} others, one after the other")
@@ -80,6 +75,11 @@ class Experiment(Config):
         """The metrics that score a run: the task's own, then the other chosen ones."""
         own = self.task.metrics
         return (*own, *(metric for metric in self.metrics if metric.name not in {each.name for each in own}))
+
+    @property
+    def search(self) -> str:
+        """How the outputs that are scored after training are chosen, in words."""
+        return in_words(self.decoding, exact=issubclass(self.model.distribution, Argmax))
 
     @property
     def epochs(self) -> int:
@@ -123,12 +123,38 @@ class Experiment(Config):
         return digest({"experiment": experiment, "data": data, "parent": parent})
 
 
+def check_decoding(decoding: Decoding, model: Model) -> None:
+    """Refuse settings that the model cannot serve.
+
+    Raises:
+        ConfigError: the model lacks a verb, or it decides the length and the reward needs equal ones.
+    """
+    whose = f"the {model.distribution.__name__} distribution of {type(model).__name__}"
+    if decoding.rule == "hamming" and not issubclass(model.distribution, Marginals):
+        raise ConfigError(
+            f"Decoding(rule='hamming') needs `marginals`, which {whose} does not offer; use rule='argmax' or a model "
+            "whose input decides the length"
+        )
+    if decoding.bounds_length and not issubclass(model.distribution, WithinLengths):
+        raise ConfigError(
+            f"Decoding with length ratios needs `within`, which {whose} does not offer; leave them out, or use a model "
+            "that decides the length itself, such as seq2seq"
+        )
+    if decoding.coverage_penalty and not model.attends:
+        raise ConfigError(
+            "Decoding.coverage_penalty needs a model whose attention to the input is known, but that of "
+            f"{type(model).__name__} is not; leave it out, or use seq2seq"
+        )
+    if decoding.reward is not None:
+        check_reward(decoding.reward, model, "Decoding")
+
+
 def _check_names(task: Task, chosen: tuple[Metric, ...]) -> None:
     """Refuse two metrics of the same name, which reports and run folders could not tell apart."""
     for number, metric in enumerate(chosen):
         twin = next((each for each in (*task.metrics, *chosen[:number]) if each.name == metric.name), None)
         if metric in chosen[:number]:
-            raise ConfigError(f"Experiment.metrics must name each metric once, but {metric.name} comes twice")
+            raise ConfigError(f"Experiment.metrics must name each metric once, but {metric.name} occurs twice")
         if twin is not None and twin.signature != metric.signature:
             raise ConfigError(
                 f"Experiment.metrics holds {metric}, but {metric.name} is already the name of {twin}, and reports know "

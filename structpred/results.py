@@ -77,6 +77,8 @@ class RunResult:
         processes: how many processes shared each step.
         draws: True if steps drew random numbers, as for dropout, so that another number of processes would have ended
             with other weights.
+        length_ratios: length of all outputs relative to all first references by split, ends counted, by the search that
+            scored them; empty for results that do not say.
     """
 
     identity: str
@@ -93,6 +95,7 @@ class RunResult:
     trainer: int = 1
     processes: int = 1
     draws: bool = False
+    length_ratios: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, node: dict[str, Any]) -> "RunResult":
@@ -119,6 +122,7 @@ class RunResult:
             and all(isinstance(value, float | int) and math.isfinite(value) for split in splits for value in split)
             and _all((self.seconds, self.cpu_seconds, self.tokens_per_second, *losses), float | int)
             and _all((self.best_epoch, self.steps, self.skipped, self.processes), int)
+            and _all(self.length_ratios.values(), float | int)
             and _all((epoch.dev for epoch in self.history), dict)
         )
 

@@ -133,7 +133,7 @@ def loaded(task: Task) -> Splits:
     for split in ("train", "dev", "test"):
         for number, example in enumerate(getattr(found, split), start=1):
             if not isinstance(example, Example) or not _whole(example):
-                expected = "an Example of symbols, which are str, with one reference or more"
+                expected = "an Example of symbols, which are str, with at least one reference"
                 refuse(f"{what}, {split},", expected, f"{described(example)} as number {number}", "correct it")
             if not isinstance(example.metadata, Mapping):
                 found_here = f"one with {described(example.metadata)} as number {number}"

@@ -12,7 +12,8 @@ from structpred.registry import tasks
 from structpred.task import Example
 from structpred.tasks.published import SETS, Place, PublishedTask
 from structpred.tasks.reading import place_of, tags_of
-from structpred.tasks.tagged import Conll, Scheme, TaggedSentences, to_iob2
+from structpred.tasks.schemes import Scheme, to_iob2
+from structpred.tasks.tagged import Conll, TaggedSentences
 
 _DEFAULT = "$STRUCTPRED_DATA/conll2000"
 

@@ -12,8 +12,8 @@ from tests.support.shapes import CHECKED
 ROOT = Path(__file__).resolve().parents[1]
 OUTER = ("objectives", "tasks", "experiments")
 
-# Lowest first. A name is a module or a package of structpred; those of one floor may import each other, one way.
-FLOORS = (
+# Lowest first. A name is a module or a package of structpred; those of one layer may import each other, one way.
+LAYERS = (
     "errors text protocols foreign registry config assignment blame returned sequences vocabulary "
     "metrics task reading downloads results files seeds provenance "
     "imports statistics",
@@ -25,7 +25,7 @@ FLOORS = (
     "tuning",
     "cli",
 )
-FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}
+LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names.split()}
 
 
 def modules(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -92,23 +92,23 @@ def test_objectives_and_tasks_import_only_structpred_and_their_own(folder: str) 
     assert [pair for pair in imports_of(ROOT / folder) if top(pair[1]) in forbidden] == []
 
 
-def test_every_module_has_a_floor() -> None:
-    homeless = {top(name) for name, _ in modules(ROOT / "structpred")} - set(FLOOR) - {"", "__main__"}
-    assert homeless == set(), "give it a floor in FLOORS"
+def test_every_module_has_a_layer() -> None:
+    homeless = {top(name) for name, _ in modules(ROOT / "structpred")} - set(LAYER) - {"", "__main__"}
+    assert homeless == set(), "give it a layer in LAYERS"
 
 
-def test_the_map_has_the_same_floors() -> None:
-    """The first table of docs/architecture.md: one line for each floor, lowest first."""
+def test_the_map_has_the_same_layers() -> None:
+    """The first table of docs/architecture.md: one line for each layer, lowest first."""
     map_ = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     lines = map_.partition("|---|---|\n")[2].partition("\n\n")[0].splitlines()
     drawn = [set(re.findall(r"`structpred/(\w+)(?:\.py|/)`", line)) for line in lines]
-    assert drawn == [set(names.split()) for names in FLOORS]
+    assert drawn == [set(names.split()) for names in LAYERS]
 
 
 def test_imports_point_downwards() -> None:
-    floors = [(pair, FLOOR.get(top(pair[0])), FLOOR.get(top(pair[1]))) for pair in INSIDE if top(pair[0]) in FLOOR]
-    assert [pair for pair, _, theirs in floors if theirs is None] == [], "names of structpred itself: import their home"
-    assert [pair for pair, own, theirs in floors if own is not None and theirs is not None and theirs > own] == []
+    layers = [(pair, LAYER.get(top(pair[0])), LAYER.get(top(pair[1]))) for pair in INSIDE if top(pair[0]) in LAYER]
+    assert [pair for pair, _, theirs in layers if theirs is None] == [], "names of structpred itself: import their home"
+    assert [pair for pair, own, theirs in layers if own is not None and theirs is not None and theirs > own] == []
 
 
 def test_no_two_packages_import_each_other() -> None:

@@ -21,6 +21,7 @@ import structpred
 from structpred.environments import IDS
 from structpred.registry import FAMILIES, tasks
 from structpred.runs.folder import Folder, files_of
+from tests.support.forked import python
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPERS = ROOT / "docs" / "papers.md"
@@ -35,6 +36,7 @@ PAGES = [
         "payoffs.md",
         "tasks.md",
         "rewards.md",
+        "decoding.md",
         "training.md",
         "tuning.md",
         "environments.md",
@@ -72,7 +74,14 @@ def test_paths_are_found_in_documents() -> None:
 def test_modules_and_names_that_are_named_can_be_imported(document: Path) -> None:
     for word in in_code_type(document):
         if re.fullmatch(r"structpred(\.\w+)+", word):
-            pkgutil.resolve_name(word)
+            resolved(word)
+
+
+def resolved(name: str) -> object:
+    """What a dotted name stands for; where an extra is absent that its module needs, the test is skipped."""
+    if name.startswith("structpred.environments.stable_baselines"):
+        pytest.importorskip("sb3_contrib", reason="needs the extra rl: pip install structpred[rl]")
+    return pkgutil.resolve_name(name)
 
 
 def test_every_method_has_an_entry_and_every_entry_a_method() -> None:
@@ -123,7 +132,7 @@ def test_every_page_of_the_site_is_in_its_navigation_once() -> None:
 
 def test_the_python_api_on_the_site_has_every_public_name() -> None:
     shown = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    found = [pkgutil.resolve_name(name) for name in shown]
+    found = [resolved(name) for name in shown]
     within = [getattr(each, name) for each in found if isinstance(each, ModuleType) for name in vars(each)]
     for name in structpred.__all__:
         assert any(getattr(structpred, name) is each for each in [*found, *within]), name
@@ -154,10 +163,10 @@ def pins() -> dict[str, str]:
 
 
 def declared() -> list[Requirement]:
-    """What pyproject.toml asks for, to run and to develop."""
+    """What pyproject.toml asks for, to run, to develop, and for agents of other libraries."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project.get("optional-dependencies", {})
-    return [Requirement(line) for line in [*project["dependencies"], *extras.get("dev", [])]]
+    return [Requirement(line) for line in [*project["dependencies"], *extras["dev"], *extras["rl"]]]
 
 
 def applies(requirement: Requirement, extra: str = "") -> bool:
@@ -284,12 +293,24 @@ def imported_by_others(script: str, shown: list[Block]) -> bool:
     return any(re.search(rf"^(from|import) {script.removesuffix('.py')}\b", block.code, re.M) for block in shown)
 
 
+EXTRAS = {"sb3_contrib": "rl", "stable_baselines3": "rl"}
+"""Packages that blocks import and that not everybody has, and the extras that bring them."""
+
+
+def of_extras(block: Block) -> set[str]:
+    """Those that a block imports."""
+    return {package for package in EXTRAS if re.search(rf"^(from|import) {package}\b", block.code, re.M)}
+
+
 def processes(shown: list[Block]) -> Iterator[list[Block]]:
-    """Blocks that run in one process: those of a document one after another, but one with workers of its own alone."""
+    """Blocks that run in one process: those of a document one after another.
+
+    One with workers of its own, or that needs an extra, is alone.
+    """
     for _, found in groupby(shown, lambda block: block.document):
         together: list[Block] = []
         for block in found:
-            if "__main__" in block.code:
+            if "__main__" in block.code or of_extras(block):
                 yield from ([together] if together else [])
                 yield [block]
                 together = []
@@ -298,11 +319,18 @@ def processes(shown: list[Block]) -> Iterator[list[Block]]:
         yield from ([together] if together else [])
 
 
+def test_a_block_that_needs_an_extra_runs_alone() -> None:
+    plain, other = Block("import numpy\n", 1), Block("from sb3_contrib import MaskablePPO\n", 9)
+    assert list(processes([plain, plain, other, plain])) == [[plain, plain], [other], [plain]]
+
+
+FIRST = "README.md"
+"""What strangers type first: it runs in interpreters of its own, as theirs do."""
 SHOWN = list(
     processes(
         [
             replace(block, document=name)
-            for name in ("README.md", *(f"docs/{page.name}" for page in PAGES))
+            for name in (FIRST, *(f"docs/{page.name}" for page in PAGES))
             for block in blocks((ROOT / name).read_text(encoding="utf-8"))
         ]
     )
@@ -320,11 +348,17 @@ for script in sys.argv[1:]:
 @pytest.mark.slow
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: f"{shown[0].document} from line {shown[0].line}")
 def test_what_the_documents_show_runs(shown: list[Block], desk: Path) -> None:
+    for package in set().union(*map(of_extras, shown)):
+        pytest.importorskip(package, reason=f"needs {package}: pip install structpred[{EXTRAS[package]}]")
     scripts = [script_of(block) for block in shown]
     for script, block in zip(scripts, shown, strict=True):
         (desk / script).write_text(block.code, encoding="utf-8")
     scripts = [script for script in scripts if not imported_by_others(script, shown)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *(scripts if len(scripts) == 1 else ["-c", ONE_AFTER_ANOTHER, *scripts])]
-    done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    words = scripts if len(scripts) == 1 else ["-c", ONE_AFTER_ANOTHER, *scripts]
+    if shown[0].document == FIRST or any("__main__" in block.code for block in shown):
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, timeout=600)
+    else:
+        done = python(words, desk, patience=600)
     assert done.returncode == 0, f"{shown[0].document}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}"

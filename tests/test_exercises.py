@@ -1,15 +1,14 @@
 """What a newcomer writes, as docs/extending.md shows it: short, and used from Python and from the command line."""
 
 import io
-import os
 import re
 import shlex
-import subprocess
-import sys
 import tokenize
 from pathlib import Path
 
 import pytest
+
+from tests.support.forked import python
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 FEW = 25
@@ -59,8 +58,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(words: list[str], folder: Path) -> str:
-    environment = os.environ | {"PYTHONPATH": str(PAGE.parents[1]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = python(words, folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -70,7 +68,7 @@ def run(words: list[str], folder: Path) -> str:
 def test_it_is_used_from_python(name: str, desk: Path) -> None:
     module = name.removesuffix(".py")
     (use,) = (block for block in shown("python") if f"from {module} import" in block)
-    assert "{'" in run([sys.executable, "-c", use], desk), "scores are printed"
+    assert "{'" in run(["-c", use], desk), "scores are printed"
 
 
 COMMANDS = [line for block in shown("sh") for line in block.replace("\\\n", " ").splitlines()]
@@ -81,7 +79,7 @@ COMMANDS = [line for block in shown("sh") for line in block.replace("\\\n", " ")
 def test_it_is_used_from_the_command_line(line: str, desk: Path) -> None:
     program, *words = shlex.split(line)
     assert program == "structpred"
-    said = run([sys.executable, "-m", "structpred", *words], desk)
+    said = run(["-m", "structpred", *words], desk)
     assert ("test" in said) if words[0] == "train" else ("per-token-likelihood" in said or "length" in said)
 
 

@@ -372,7 +372,7 @@ ODD: dict[str, tuple[Any, str]] = {
     ),
     "numbers": (replace(DATA, test=(replace(GOOD, source=untyped((1, 2))),)), r"test, must return .* which are str"),
     "reference": (replace(DATA, train=(replace(GOOD, references=(untyped("ab"),)),)), r"train, .*'ab'.* as number 1"),
-    "none": (replace(DATA, train=(replace(GOOD, references=()),)), r"with one reference or more, but returned"),
+    "none": (replace(DATA, train=(replace(GOOD, references=()),)), r"with at least one reference, but returned"),
     "metadata": (
         replace(DATA, dev=(GOOD, replace(GOOD, metadata=untyped([1])))),
         r"dev, must return examples with metadata by name, but returned one with a list: \[1\] as number 2; make it",

@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +31,7 @@ from structpred.runs import Folder, Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.monitoring import Progress
 from structpred.training.trainer import Training
+from tests.support.forked import python
 from tests.support.tiny import Copying
 
 FIRST = Experiment(
@@ -213,10 +212,10 @@ train({"second": SECOND, "other": replace(SECOND, objective=THIRD.objective)}[sy
 
 @pytest.mark.slow
 def test_two_processes_may_want_the_same_start(tmp_path: Path) -> None:
-    commands = [[sys.executable, "-c", SCRIPT, str(tmp_path), name] for name in ("second", "other")]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-    ends = [(process.communicate(timeout=240)[1], process.returncode) for process in processes]
-    assert [status for _, status in ends] == [0, 0], ends
+    commands = [["-c", SCRIPT, str(tmp_path), name] for name in ("second", "other")]
+    with ThreadPoolExecutor(2) as both:
+        ends = list(both.map(lambda words: python(words, tmp_path, patience=240), commands))
+    assert [each.returncode for each in ends] == [0, 0], ends
     assert len(list(tmp_path.glob("*/result.json"))) == 3
 
 

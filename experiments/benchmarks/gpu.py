@@ -4,12 +4,12 @@ At most six minutes on one H100, for all parts or for those that are named::
 
     python -m structpred.experiments.benchmarks.gpu [PART ...] [--to figures.jsonl]
 
-agreement: one step of every objective and model on the CPU and on the device, with the same weights and draws,
-and whether steps that promise never to wait for the device keep the promise. chain: forward and backward of a linear
-chain, eager and as a CUDA graph, beside torchcrf. draws: Hamming, edit distance, and symbols of a decoder. translation:
-tokens per second on captions in bf16, as a share of what matrix products reach; the captions are those in
-``$STRUCTPRED_DATA/multi30k/tok``, or invented. packing: K runs at once until their throughput stops growing. resume:
-whether a run that was stopped ends with the weights of one that was not.
+agreement: one step of every objective and model on the CPU and on the device, with the same weights and draws, and
+whether steps that promise never to wait for the device keep the promise. chain: forward and backward of a linear chain,
+eager and as a CUDA graph, beside torchcrf. draws: Hamming, edit distance, and symbols of a decoder. translation: tokens
+per second of an LSTM and of a Transformer on captions in bf16, as a share of what matrix products reach; the captions
+are those in ``$STRUCTPRED_DATA/multi30k/tok``, or invented. packing: K runs at once until their throughput stops
+growing. resume: whether a run that was stopped ends with the weights of one that was not.
 
 Each part prints its figures as one line of JSON as soon as it has them, and adds the line to the file if there is one.
 ``--device cpu`` rehearses the parts in small sizes where there is no GPU.
@@ -37,7 +37,7 @@ from structpred.experiments.benchmarks.gpu_agreement import agreement
 from structpred.experiments.benchmarks.gpu_speed import chain, draws, translation
 from structpred.experiments.benchmarks.measuring import DEFAULT_THREADS, report, standalone
 from structpred.experiments.benchmarks.on_device import card, require_cuda
-from structpred.models import CRF, LSTMTagger, Seq2Seq, SymbolEmbedding
+from structpred.models import CRF, LSTMTagger, Seq2Seq, SymbolEmbedding, Transformer
 from structpred.objectives import REINFORCE, MaximumLikelihood
 from structpred.report.files import without_infinities
 from structpred.tasks import LetterTagging, Pronunciation
@@ -179,7 +179,12 @@ PARTS: Mapping[str, Part] = {
     "resume": resume,
 }
 
-_TINY = Seq2Seq(inputs=SymbolEmbedding(min_count=2), embedding=8, hidden=16, dropout=0.0)
+_TRANSLATORS = {
+    "": Seq2Seq(inputs=SymbolEmbedding(min_count=2), embedding=8, hidden=16, dropout=0.0),
+    "transformer_": Transformer(
+        inputs=SymbolEmbedding(min_count=2), hidden=8, feedforward=8, encoder_layers=1, decoder_layers=1, dropout=0.0
+    ),
+}
 _PACKED = replace(
     PACKED,
     task=Pronunciation(size=32, held_out=4),
@@ -196,7 +201,7 @@ REHEARSED: Mapping[str, Part] = {
     "agreement": partial(agreement, only=_AGREEING, size=8),
     "chain": partial(chain, shapes=((4, 6, 5),), repeats=3),
     "draws": partial(draws, batch=256, edited=64, labels=50, sentences=4, repeats=3),
-    "translation": partial(translation, pairs=64, model=_TINY, budgets=(64,), steps=3, product=64),
+    "translation": partial(translation, pairs=64, models=_TRANSLATORS, budgets=(64,), steps=3, product=64),
     "packing": partial(packing, experiment=_PACKED, counts=(1,)),
     "resume": partial(resume, experiments=_RESUMED),
 }

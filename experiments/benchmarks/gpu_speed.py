@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from structpred.distributions import fused_chain
@@ -29,8 +30,9 @@ from structpred.experiments.benchmarks.on_device import (
     utilisation,
 )
 from structpred.experiments.benchmarks.sampling import by_multinomial
+from structpred.experiments.benchmarks.transformer import MODEL as TRANSFORMER
 from structpred.experiments.benchmarks.translation import stepper
-from structpred.models import Seq2Seq
+from structpred.models import Model
 from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.returned import waiting
@@ -49,6 +51,9 @@ EAGER_MS, GRAPH_MS, TIMES_PEER = 2.0, 0.4, 20.0
 """Aims for the first chain: the most that forward and backward may take, and how many times as long torchcrf takes."""
 DRAWS_PER_SECOND = 1e9
 """Aim for Hamming draws, in symbols."""
+
+TRANSLATORS: Mapping[str, Model] = {"": MODEL, "transformer_": TRANSFORMER}
+"""What is trained on captions, by what the names of its figures begin with."""
 
 
 def on(problem: Problem, device: torch.device) -> Problem:
@@ -220,40 +225,44 @@ def _invented(source: np.random.Generator, words: int) -> tuple[str, ...]:
 def translation(
     device: torch.device,
     pairs: int = 29_000,
-    model: Seq2Seq = MODEL,
+    models: Mapping[str, Model] = TRANSLATORS,
     budgets: tuple[int, ...] = (1024, 4096, 16384),
     steps: int = 40,
     product: int = 8192,
 ) -> Figures:
     """Target tokens a second of training by likelihood in bf16, and how far that is from what matrix products reach."""
     splits, data = pairs_of_sentences(pairs)
-    prepared = EncodedData.of(splits, model)
     precision: Precision = "bf16" if device.type == "cuda" or cpu_has_bf16() else "fp32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    peak, each = products_per_second(device, dtype, product), operations_per_token(prepared, model)
-    figures: Figures = {
-        "data": data,
-        "labels": prepared.training.sizes.num_labels,
-        "precision": precision,
-        "peak_operations_per_second": peak,
-        "operations_per_token": each,
-    }
-    resident = prepared.training.to(device)
-    for budget in budgets:
-        ours = stepper(prepared, precision, model, device.type)
-        plan = EpochPlan(prepared.training, resident, MaximumLikelihood(), budget=budget, seed=0, epoch=0)
-        walk = _steps(ours, plan)
-        for _ in range(5):
-            next(walk)
-        finish(device)
-        tokens: list[int] = []
-        taken = seconds(finished(lambda: tokens.extend(next(walk) for _ in range(steps)), device))  # noqa: B023
-        figures |= {
-            f"tokens_per_second_{budget}": sum(tokens) / taken,
-            f"share_of_peak_{budget}": sum(tokens) / taken * each / peak,
-            f"utilisation_{budget}": utilisation(lambda: [next(walk) for _ in range(10)], device),  # noqa: B023
-        }
+    peak = products_per_second(device, dtype, product)
+    figures: Figures = {"data": data, "precision": precision, "peak_operations_per_second": peak}
+    for name, model in models.items():
+        prepared = EncodedData.of(splits, model)
+        figures["labels"] = prepared.training.sizes.num_labels
+        each = figures[f"{name}operations_per_token"] = operations_per_token(prepared, model)
+        for budget in budgets:
+            rate, busy = _trained(prepared, model, device, precision, budget, steps)
+            figures |= {
+                f"{name}tokens_per_second_{budget}": rate,
+                f"{name}share_of_peak_{budget}": rate * each / peak,
+                f"{name}utilisation_{budget}": busy,
+            }
     return figures
+
+
+def _trained(
+    prepared: EncodedData, model: Model, device: torch.device, precision: Precision, budget: int, steps: int
+) -> tuple[float, float | str]:
+    """Target tokens a second over some steps, and the share of time that the device computes in ten more."""
+    ours = stepper(prepared, precision, model, device.type)
+    data = prepared.training
+    walk = _steps(ours, EpochPlan(data, data.to(device), MaximumLikelihood(), budget=budget, seed=0, epoch=0))
+    for _ in range(5):
+        next(walk)
+    finish(device)
+    tokens: list[int] = []
+    taken = seconds(finished(lambda: tokens.extend(next(walk) for _ in range(steps)), device))
+    return sum(tokens) / taken, utilisation(lambda: [next(walk) for _ in range(10)], device)
 
 
 def _steps(ours: Stepper, plan: EpochPlan) -> Iterator[int]:
@@ -267,10 +276,10 @@ def _steps(ours: Stepper, plan: EpochPlan) -> Iterator[int]:
         yield plan.tokens(position)
 
 
-def operations_per_token(prepared: EncodedData, model: Seq2Seq, budget: int = 512) -> float:
+def operations_per_token(prepared: EncodedData, model: Model, budget: int = 512) -> float:
     """Floating-point operations of a step's matrix products per target token, counted on the CPU in one batch.
 
-    A fused LSTM is not looked into, so it is computed unfused here.
+    A fused LSTM is not looked into, nor is fused attention, so they are computed unfused here.
 
     Args:
         prepared: the data.
@@ -282,6 +291,7 @@ def operations_per_token(prepared: EncodedData, model: Seq2Seq, budget: int = 51
     ours = stepper(prepared, "fp32", model)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "TF32 acceleration on top of oneDNN")  # TF32 is off
-        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        unfused = torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH)
+        with unfused[0], unfused[1], FlopCounterMode(display=False) as counter:
             ours.train_step(plan, 0, 0, 0.0)
     return float(counter.get_total_flops()) / plan.tokens(0)

@@ -36,7 +36,7 @@ from structpred.experiments.benchmarks.measuring import (
     standalone,
     training_threads,
 )
-from structpred.models import Seq2Seq
+from structpred.models import Model, Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -72,15 +72,20 @@ def require_joeynmt() -> None:
 
 def peer_model(model: Seq2Seq, sizes: Sizes) -> Any:
     """JoeyNMT's model of the sizes of ours: attention after the recurrent pass, no input feeding, no dropout."""
-    from joeynmt.model import build_model
-
     assert model.dropout == 0
     shared = {"type": "recurrent", "rnn_type": "lstm", "num_layers": 1, "dropout": 0.0}
     embeddings = {"embeddings": {"embedding_dim": model.embedding}}
     encoder = {**shared, **embeddings, "hidden_size": model.hidden // 2, "bidirectional": True}
     decoder = {**shared, **embeddings, "hidden_size": model.hidden, "attention": "luong", "input_feeding": False}
+    return peer_of({"encoder": encoder, "decoder": decoder, "init_hidden": "bridge"}, sizes)
+
+
+def peer_of(settings: dict[str, Any], sizes: Sizes) -> Any:
+    """JoeyNMT's model by its own settings, with its cross-entropy."""
+    from joeynmt.model import build_model
+
     built = build_model(
-        {"encoder": encoder, "decoder": decoder, "init_hidden": "bridge"},
+        settings,
         src_vocab=_vocabulary(sizes.num_inputs + 1),
         trg_vocab=_vocabulary(sizes.num_labels),
     )
@@ -131,7 +136,7 @@ Pair = tuple[float, float]
 """Seconds of ours and of JoeyNMT's for the same work."""
 
 
-def stepper(prepared: EncodedData, precision: Precision, model: Seq2Seq = MODEL, device: str = "cpu") -> Stepper:
+def stepper(prepared: EncodedData, precision: Precision, model: Model = MODEL, device: str = "cpu") -> Stepper:
     """Our network and everything that a step of it takes."""
     experiment = Experiment(
         task=Multi30k(source="en", target="de"),
@@ -143,19 +148,19 @@ def stepper(prepared: EncodedData, precision: Precision, model: Seq2Seq = MODEL,
     return Stepper(experiment, prepared, DistributedContext(device))
 
 
-def plan_of(prepared: EncodedData, *, sort: bool) -> EpochPlan:
-    """Batches of 64 sentences in random order: any sentences, or some of like length."""
+def plan_of(prepared: EncodedData, *, sort: bool, sentences: int = SENTENCES) -> EpochPlan:
+    """Batches in random order, each of 64 sentences: any, or some of like length."""
     data, generator = prepared.training, torch.Generator().manual_seed(0)
     plan = EpochPlan(data, data, MaximumLikelihood(), budget=1, seed=0, epoch=0)
     order = torch.randperm(len(data), generator=generator)
     if sort:
         order = order[plan.target_lengths[order].argsort(stable=True)]
-    batches = order[: len(data) // SENTENCES * SENTENCES].view(-1, SENTENCES)
+    batches = order[: len(data) // sentences * sentences].view(-1, sentences)
     plan.rows = list(batches[torch.randperm(len(batches), generator=generator)])
     return plan
 
 
-def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
+def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan, batches: int = BATCHES) -> list[Pair]:
     """Seconds of a step on each batch, after some that are thrown away."""
     optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
 
@@ -167,14 +172,14 @@ def training(ours: Stepper, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
         optimizer.zero_grad()
 
     found = []
-    for position in range(WARM_UP + BATCHES):
+    for position in range(WARM_UP + batches):
         batch = plan[position]
         their_step = partial(step, peer_batch(batch.inputs, batch.targets))
         found.append(in_turn(partial(ours.train_step, plan, position, position, 0.0), their_step, position))
     return found[WARM_UP:]
 
 
-def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan) -> list[Pair]:
+def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan, searches: int = SEARCHES) -> list[Pair]:
     """Seconds of a beam search over each batch, after one that is thrown away."""
     from joeynmt.search import search
 
@@ -182,7 +187,7 @@ def searching(ours: nn.Module, theirs: nn.Module, plan: EpochPlan) -> list[Pair]
         ours(inputs).decode(Decoding(beam=BEAM))
 
     found = []
-    for position in range(SEARCHES + 1):
+    for position in range(searches + 1):
         inputs = plan[position].inputs
         search_theirs = partial(search, theirs, peer_batch(inputs), STEPS, BEAM, 0.0, min_output_length=STEPS)
         found.append(in_turn(partial(search_ours, inputs), search_theirs, position))

@@ -28,6 +28,11 @@ def _run() -> Any:
     return positional("The run's folder, or the beginning of its identity.", metavar="RUN")
 
 
+def _with() -> Any:
+    says = "Average with this run, as an ensemble; may be given several times."
+    return option((), says, flag="with", metavar="RUN", again=True)
+
+
 def _root() -> Any:
     return option(Path("runs"), "The folder of run folders.")
 
@@ -97,6 +102,7 @@ class Compare:
         "licensed",
         "Test examples that the report shows: where the task says that they may be given away, in any case, or none.",
     )
+    ensembles: bool = option(False, "Also score the ensemble of each arm's seeds, in a column of its own.")
     dry_run: bool = option(False, "Show what would run and how long it should take, and stop.")
     imports: tuple[str, ...] = _imports()
 
@@ -211,18 +217,32 @@ class Tune:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a run again, also on other data or with another search.
+    """Score a run again, also on other data, with another search, or together with other runs.
 
     Examples:
       structpred evaluate runs/3f0c…
       structpred evaluate runs/3f0c… --beam 10 --split dev
+      structpred evaluate runs/3f0c… decoding.length_penalty=1 decoding.least_length_ratio=0.5
+      structpred evaluate runs/3f0c… decoding.reward=edit-distance decoding.num_candidates=50
+      structpred evaluate runs/3f0c… --with runs/81aa… --with runs/9e02…
       structpred evaluate runs/3f0c… task.test=other.tsv
     """
 
     path: Path = _run()
-    words: tuple[str, ...] = _words("Assignments to the task, such as task.test=other.tsv.")
+    words: tuple[str, ...] = _words(
+        "Assignments to the task, such as task.test=other.tsv, to the decoding, such as decoding.length_penalty=1, and "
+        "metrics=NAME."
+    )
     split: Literal["train", "dev", "test"] = option("test", "Which part.")
-    beam: Count | None = option(None, "Width of the beam; the run's own by default.")
+    beam: Count | None = option(None, "Width of the beam, as decoding.beam; the run's own by default.")
+    others: tuple[Path, ...] = _with()
+    rerank: Path | None = option(
+        None,
+        "Choose among the most probable outputs by the probability that this run gives them.",
+        flag="rerank-by",
+        metavar="RUN",
+    )
+    candidates: Count = option(32, "How many outputs --rerank-by chooses among.")
     imports: tuple[str, ...] = _imports()
 
     def run(self, console: Console) -> None:
@@ -242,6 +262,7 @@ class Predict:
     Examples:
       structpred predict runs/3f0c… words.txt
       structpred predict runs/3f0c… words.txt --output outputs.txt
+      structpred predict runs/3f0c… words.txt --with runs/81aa… --decoding reward=edit-distance
       echo newcomer | structpred predict runs/3f0c… --n-best 3
     """
 
@@ -252,7 +273,14 @@ class Predict:
         "Print the best outputs of each input with log-probabilities: input, output and log p, tab-separated; a tab or "
         "a backslash in a text is written as \\t or \\\\.",
     )
-    beam: Count | None = option(None, "Width of the beam; the run's own by default.")
+    beam: Count | None = option(None, "Width of the beam, as --decoding beam=…; the run's own by default.")
+    decoding: tuple[str, ...] = option(
+        (),
+        "Another search, such as length_penalty=1 or reward=edit-distance; see structpred describe decoding.",
+        metavar="FIELD=VALUE",
+        again=True,
+    )
+    others: tuple[Path, ...] = _with()
     keep_unknown: bool = option(False, "Read symbols unknown from training as unknown instead of refusing them.")
     strict: bool = option(False, "Stop at the first input that cannot be read, and write nothing.")
     output: Path | None = option(None, "Write here instead of to the standard output.")
@@ -290,6 +318,9 @@ class MakeReport:
     )
     baseline: str | None = option(
         None, "The arm that the others are compared with; for runs only, maximum likelihood by default, else the first."
+    )
+    examples: Literal["licensed", "all", "none"] | None = option(
+        None, "As for compare: test examples that the report shows; for runs only, licensed by default."
     )
     figures: tuple[Literal["pdf", "svg", "tex"], ...] | None = option(
         None, "Files for papers: every figure as pdf or svg, the table of test scores as tex."

@@ -74,6 +74,7 @@ def _compared(given: Compare, panels: Mapping[str, Panel], executor: Executor | 
         device=given.device,
         executor=executor,
         examples=given.examples,
+        ensembles=given.ensembles,
     )
     return reports.reports.get("", reports)
 
@@ -91,7 +92,7 @@ def _panels(given: Compare) -> dict[str, Panel]:
         panels = load_panels(modules[0] if modules else MAIN_JOB)
         panels = {name: replace(panel, arms=assignments.arms(words, panel.arms)) for name, panel in panels.items()}
     elif not given.objectives:
-        raise ConfigError("--objectives takes one name or more, but got none; see structpred list objective")
+        raise ConfigError("--objectives needs at least one name, but got none; see structpred list objective")
     else:
         arms = {name: assignments.experiment([f"objective={name}", *words]) for name in given.objectives}
         panels = {"": Panel(arms=arms)}
@@ -230,6 +231,8 @@ def render(given: MakeReport, console: Console) -> None:
     if alone:
         if given.baseline is not None:
             raise ConfigError("--baseline is of a report of runs; a results.json has one already, so leave it out")
+        if given.examples is not None:
+            raise ConfigError("--examples is of a report of runs; a results.json has its examples, so leave it out")
         file = results_file(first)
         kept, text = kept_in(file), file.read_text(encoding="utf-8")
         others = kept.extras(kept.document(), given.figures or ()) if isinstance(kept, Report | PanelsReport) else {}
@@ -239,7 +242,8 @@ def render(given: MakeReport, console: Console) -> None:
             )
         written = write_files(folder, kept.document(), text, others)
     else:
-        report = of_runs([Run.load(path) for path in given.given], given.baseline).after_looks(folder)
+        runs = [Run.load(path) for path in given.given]
+        report = of_runs(runs, given.baseline, examples=given.examples or "licensed").after_looks(folder)
         report.show(console)
         written = report.write(folder, given.figures or ())
     console.print("Report: " + ", ".join(map(str, written)), soft_wrap=True)

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,22 +16,25 @@ from rich.prompt import Confirm
 from structpred.cli import assignments
 from structpred.cli.commands import Clean, Evaluate, Predict, Train
 from structpred.display import show_table, summary, watching
-from structpred.distributions.protocols import Decoding
+from structpred.distributions.protocols import Argmax, Decoding
 from structpred.errors import Busy, ConfigError, DataError, RunError
 from structpred.experiment import Experiment
 from structpred.files import file_to_write, folder_to_write, write_atomically
 from structpred.reading import each_line, read_bytes, read_stream
-from structpred.runs import Run, named, train
+from structpred.runs import Ensemble, Reranked, Run, named, train
 from structpred.runs.folder import Folder
 from structpred.runs.listing import identity_of, read_json
 from structpred.runs.lock import remove, strangers, tidy
+from structpred.runs.predictor import Predictor
 from structpred.sequences import Source
-from structpred.task import Splits, loaded
+from structpred.task import Example, Splits, loaded
 from structpred.text import escaped, plain
 from structpred.training.data import warn_of_unknown
 from structpred.training.distributed import in_first
-from structpred.training.evaluation import check_metrics, n_best, predict
+from structpred.training.evaluation import check_metrics, score_counts, scores
 from structpred.training.monitoring import Observer, Progress, TensorBoard, ignore
+from structpred.training.searching import Searched, warn_of_search
+from structpred.training.trainer import GREEDY
 
 
 def train_one(given: Train, console: Console) -> None:
@@ -97,23 +100,59 @@ def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:
 
 def evaluate(given: Evaluate, console: Console) -> None:
     """Predict, score and print."""
+    words = [*given.words, *([] if given.beam is None else [f"decoding.beam={given.beam}"])]
     for word in given.words:
-        if not word.startswith(("task.", "metrics=")):
+        if not word.startswith(("task.", "metrics=", "decoding.")):
             raise ConfigError(
-                f"only the task and the metrics of a finished run may be assigned to, but got {word!r}; use task.… or "
-                "metrics="
+                "only the task, the decoding and the metrics of a finished run may be assigned to, because nothing is "
+                f"trained, but got {word!r}; use task.…, decoding.… or metrics="
             )
-    run = Run.load(given.path)
-    wanted = assignments.experiment(given.words, run.experiment)
+    run: Predictor = _predictor(given.path, given.others)
+    wanted = assignments.experiment(words, run.experiment)
+    _refuse_idle(given.words, wanted)
+    if given.rerank is not None:
+        run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates)
     examples = getattr(loaded(wanted.task), given.split)
     check_metrics(wanted.metrics, Splits((), (), examples, ""), wanted.task)
     warn_of_unknown(Splits((), (), examples, ""), run.codec)
-    found = run.evaluate(
-        examples, decoding=None if given.beam is None else Decoding(beam=given.beam), metrics=wanted.reported
-    )
-    show_scores({given.split: found}, console)
+    found = _searched(run, examples, wanted, wanted.decoding)
+    show_scores({given.split: {metric.name: found.scores[metric.name] for metric in wanted.reported}}, console)
     for metric in wanted.reported:
         console.print(metric.signature, soft_wrap=True)
+    if isinstance(run, Ensemble) and len(run.runs) > 1:
+        console.print(f"Ensemble: of {len(run.runs)} runs, averages {run.averages}", soft_wrap=True)
+    search, ratio = run.search(wanted.decoding), found.shape["length_ratio"]
+    console.print(
+        f"Search: {search}; outputs are {ratio:.3f} times as long as references, ends counted", soft_wrap=True
+    )
+    if wanted.decoding != GREEDY and not issubclass(wanted.model.distribution, Argmax):
+        greedy = _searched(run, examples, wanted, GREEDY)
+        warn_of_search(search, wanted.reported[0], found, greedy)
+
+
+def _predictor(path: Path, others: Sequence[Path]) -> Run | Ensemble:
+    return Ensemble([path, *others]) if others else Run.load(path)
+
+
+def _refuse_idle(words: Iterable[str], wanted: Experiment) -> None:
+    """Refuse settings of a search for a model that needs none.
+
+    Raises:
+        ConfigError: a word sets one.
+    """
+    model = wanted.model
+    for word in words:
+        if word.startswith(("decoding.beam=", "decoding.length_penalty=")) and issubclass(model.distribution, Argmax):
+            raise ConfigError(
+                f"{type(model).__name__} finds its most probable output exactly, without a beam, so {word!r} has no "
+                "effect; leave it out"
+            )
+
+
+def _searched(run: Predictor, examples: Sequence[Example], wanted: Experiment, decoding: Decoding) -> Searched:
+    outputs = run.decode([example.source for example in examples], decoding)
+    metrics = wanted.scored
+    return Searched.of(scores(metrics, score_counts(metrics, examples, outputs)), outputs, examples)
 
 
 @dataclass(frozen=True)
@@ -137,9 +176,10 @@ def write_predictions(given: Predict) -> None:
         file_to_write(given.output)
     elif sys.stdout is None:
         raise ConfigError("predictions go to the standard output, but that is closed; name a file by --output")
-    run = Run.load(given.path)
+    run = _predictor(given.path, given.others)
+    decoding = _decoding(given, run.experiment)
     inputs = list(_inputs(given, run))
-    text = "".join(f"{line}\n" for line in _lines(given, run, inputs))
+    text = "".join(f"{line}\n" for line in _lines(given, run, inputs, decoding))
     if given.output:
         write_atomically(given.output, text)
     else:
@@ -152,7 +192,7 @@ def write_predictions(given: Predict) -> None:
         )
 
 
-def _inputs(given: Predict, run: Run) -> Iterator[Input]:
+def _inputs(given: Predict, run: Predictor) -> Iterator[Input]:
     """Every line; an unreadable one is reported at once, or raised if the command is strict."""
     content, name = _content(given)
     for line, where in each_line(content, name):
@@ -176,9 +216,9 @@ def _content(given: Predict) -> tuple[bytes, str]:
     return read_stream(sys.stdin.buffer.read, "standard input"), "standard input"
 
 
-def _lines(given: Predict, run: Run, inputs: Iterable[Input]) -> Iterator[str]:
+def _lines(given: Predict, run: Predictor, inputs: Iterable[Input], decoding: Decoding) -> Iterator[str]:
     """The output lines, in the order of the inputs."""
-    rows = _rows(given, run, [each for each in inputs if not isinstance(each.source, DataError)])
+    rows = _rows(given, run, [each for each in inputs if not isinstance(each.source, DataError)], decoding)
     for each in inputs:
         if not isinstance(each.source, DataError):
             yield from next(rows)
@@ -186,19 +226,26 @@ def _lines(given: Predict, run: Run, inputs: Iterable[Input]) -> Iterator[str]:
             yield ""
 
 
-def _rows(given: Predict, run: Run, inputs: list[Input]) -> Iterator[list[str]]:
+def _rows(given: Predict, run: Predictor, inputs: list[Input], decoding: Decoding) -> Iterator[list[str]]:
     """The output lines of each input."""
     if not inputs:
         return
     sources = [each.source for each in inputs if not isinstance(each.source, DataError)]
     render = run.experiment.task.render
     if given.n_best is None:
-        decoding = run.experiment.decoding if given.beam is None else Decoding(beam=given.beam)
-        for output in predict(run.model, run.codec, sources, decoding):
+        for output in run.decode(sources, decoding):
             yield [render(output)]
         return
-    for each, hypotheses in zip(inputs, n_best(run.model, run.codec, sources, given.n_best), strict=True):
+    for each, hypotheses in zip(inputs, run.hypotheses(sources, given.n_best, decoding), strict=True):
         yield [f"{escaped(each.text)}\t{escaped(render(found.output))}\t{found.log_prob:.4f}" for found in hypotheses]
+
+
+def _decoding(given: Predict, experiment: Experiment) -> Decoding:
+    words = [f"decoding.{word}" for word in given.decoding]
+    words += [] if given.beam is None else [f"decoding.beam={given.beam}"]
+    wanted = assignments.experiment(words, experiment)
+    _refuse_idle([f"decoding.{word}" for word in given.decoding], wanted)
+    return wanted.decoding
 
 
 BUSY = "a process is training it"

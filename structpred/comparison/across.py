@@ -48,7 +48,7 @@ class Across:
 
     def __post_init__(self) -> None:
         if not self.reports:
-            raise ConfigError("an average over tasks needs a report of one task or more, but got none")
+            raise ConfigError("an average over tasks needs a report of at least one task, but got none")
         first, *others = self.reports
         for other in others:
             if _shape(self.reports[first]) != _shape(self.reports[other]):
@@ -81,7 +81,7 @@ class Across:
             )
             for arm in first.arms
         }
-        return replace(first, results=results, over_examples={})
+        return replace(first, results=results, over_examples={}, crossed={})
 
     def over_tasks(self, metric: Measure) -> dict[str, Contrast]:
         """Every arm against its baseline with the task, not the seed, as the unit: means over seeds, paired by task."""

@@ -4,16 +4,25 @@ from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.inspection import Breakdown, Inspection
 from structpred.report.document import Browser, Column, Section, Sentences, Table
 
-MISSING = (
-    "These results hold no outputs, so errors by length, label, frequency and position, confusions and examples are "
-    "left out; a report that structpred compare writes from the folders of the runs has them."
-)
+_WHAT = "errors by length, label, frequency and position, confusions and examples"
+
+
+def note(found: Inspection | None) -> str:
+    """Where the outputs are looked into, or why they are not."""
+    if found is None:
+        return (
+            f"These results hold no outputs, so {_WHAT} are left out; a report that structpred compare writes from the "
+            "folders of the runs has them."
+        )
+    if not found.counted:
+        return f"{_WHAT.capitalize()} are left out: {found.notice}."
+    return f"{_WHAT.capitalize()} are on the page, report.html."
 
 
 def sections(report: ComparisonResult) -> tuple[Section, ...]:
-    """Both sections; none where the results hold no outputs, which `MISSING` says."""
+    """Both sections; none where no outputs were looked into, as `note` says."""
     found = report.inspection
-    if found is None:
+    if found is None or not found.counted:
         return ()
     return (_errors(found, list(report.arms)), _examples(found))
 

@@ -39,12 +39,14 @@ def _shared(arms: Mapping[str, Experiment]) -> tuple[str, ...]:
     if len(epochs) == 1:
         told.append(f"{epochs.pop()} epochs in all")
     who = "The arm has" if len(arms) == 1 else "All arms share"
-    decoding = first.decoding
-    beam = f"a beam of {decoding.beam}" if decoding.beam > 1 else "greedy decoding"
-    search = f"test and dev scores in tables are of {beam}" if "decoding" in same else "decoding differs between arms"
+    searches: dict[str, list[str]] = {}
+    for arm, experiment in arms.items():
+        searches.setdefault(experiment.search, []).append(arm)
+    scored = [search if len(searches) == 1 else f"{search}, for {joined(of)}" for search, of in searches.items()]
     return (
         f"{who}: {'; '.join(told)}.",
-        f"Dev scores by epoch, which choose the checkpoint, are of greedy decoding; {search}.",
+        "Dev scores by epoch, which choose the checkpoint, are of greedy decoding; test and dev scores in "
+        f"tables are of {'; of '.join(scored)}.",
     )
 
 
@@ -126,6 +128,8 @@ def _costs(report: ComparisonResult) -> Table:
     """An arm's own training, and with everything that it starts from."""
     columns = [Column("arm", numeric=False), Column("epochs"), Column("steps"), Column("skipped steps")]
     columns += [Column("CPU-seconds"), Column("CPU-seconds with starts"), Column("dev length ratio")]
+    of_test = {arm: _test_length_ratio(report, arm) for arm in report.arms}
+    columns += [Column("test length ratio")] if any(of_test.values()) else []
     rows = []
     for arm, runs in report.results.items():
         before, own = before_training(report, arm), float(np.mean([run.cpu_seconds for run in runs]))
@@ -140,6 +144,7 @@ def _costs(report: ComparisonResult) -> Table:
                 f"{own:,.1f}",
                 whole,
                 _length_ratio(report, arm),
+                *([of_test[arm]] if any(of_test.values()) else []),
             )
         )
     return Table(tuple(columns), tuple(rows))
@@ -156,11 +161,17 @@ def _length_ratio(report: ComparisonResult, arm: str) -> str:
     return fixed(float(np.mean(ratios))) if ratios else ""
 
 
+def _test_length_ratio(report: ComparisonResult, arm: str) -> str:
+    """Of the outputs that test scores are of; empty where it is not stored."""
+    ratios = [run.length_ratios["test"] for run in report.results[arm] if "test" in run.length_ratios]
+    return fixed(float(np.mean(ratios))) if ratios else ""
+
+
 def _cost_notes(report: ComparisonResult) -> tuple[str, ...]:
     notes: tuple[str, ...] = (
         "A run on average, skipped steps in all; + stands between the epochs of what an arm starts from and its own. "
-        "The length ratio is of greedy outputs on dev to references at the chosen epoch, ends counted. Calls of "
-        "rewards and passes of decoders are not counted by runs.",
+        "Length ratios are of outputs to references, ends counted: on dev of greedy outputs at the chosen epoch, on "
+        "test of the outputs that were scored. Calls of rewards and passes of decoders are not counted by runs.",
     )
     if any(before_training(report, arm).cpu_seconds is None for arm in report.arms):
         notes += ("These results do not hold what the starts of some arms took, which newer reports name.",)

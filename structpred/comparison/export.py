@@ -12,7 +12,7 @@ from structpred.config import coerce, refuse
 from structpred.report.document import Document, Figure
 from structpred.report.drawing import WRITTEN, pdf, standalone
 from structpred.report.files import CSV, CSV_COLUMNS
-from structpred.report.latex import escaped, tabular
+from structpred.report.latex import escaped, fonts, tabular
 from structpred.results import Measure, RunResult
 from structpred.statistics import Estimate, fixed
 from structpred.text import file_stems, plain
@@ -83,7 +83,8 @@ def as_latex(report: ComparisonResult) -> str:
         "Means with 95 % intervals (ranges for two or three seeds); Delta: difference from the baseline, by seed.",
         f"*: a difference is shown at the 5 % level after Holm's correction; approx: it is within {margins}.",
     ]
-    return tabular(columns, body, "l" + "r" * (len(columns) - 1), says if several else says[:3])
+    says = [*(says if several else says[:3]), *fonts("".join(cell for row in body for cell in row))]
+    return tabular(columns, body, "l" + "r" * (len(columns) - 1), says)
 
 
 def _titles(metric: Measure, several: bool) -> tuple[str, ...]:

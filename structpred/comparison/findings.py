@@ -16,7 +16,7 @@ from structpred.config import Config
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
 from structpred.results import Measure, RunResult
-from structpred.statistics import ExamplesTest
+from structpred.statistics import CrossedTest, ExamplesTest
 
 START = "start."
 """Before the fields of the experiment that an arm starts from."""
@@ -35,8 +35,11 @@ class ComparisonResult:
         design: how it is decided.
         over_examples: by a pair of arms what the test examples say of their models, on the first metric; empty where
             it was not asked, as for a report made before it could be.
+        crossed: by a pair of arms what seeds and test examples together say, on the first metric; empty likewise, and
+            with one seed.
         inspection: what the outputs show beyond the scores; None where they were not read, as for such a report.
         material: the data, the networks and what arms started from; None likewise.
+        ensembles: by arm, split and metric what the ensemble of its seeds scores; empty where it was not asked for.
 
     Raises:
         ConfigError: no seed, a seed twice, no metric, a baseline that is no arm, or a design that does not fit.
@@ -50,17 +53,19 @@ class ComparisonResult:
     metrics: tuple[Measure, ...]
     design: Design = Design()
     over_examples: Mapping[Pair, ExamplesTest] = field(default_factory=dict)
+    crossed: Mapping[Pair, CrossedTest] = field(default_factory=dict)
     inspection: Inspection | None = None
     material: Material | None = None
+    ensembles: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.baseline not in self.arms:
             hint = nearest(self.baseline, list(self.arms))
             raise ConfigError(f"the baseline must be one of the arms, but got {self.baseline!r}; {hint}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"expected one seed or more, each once, but got {self.seeds}")
+            raise ConfigError(f"expected at least one seed, each once, but got {self.seeds}")
         if not self.metrics:
-            raise ConfigError("expected one metric or more, but the task has none")
+            raise ConfigError("expected at least one metric, but the task has none")
         self.design.check(list(self.arms), self.baseline, [metric.name for metric in self.metrics])
         if set(self.results) != set(self.arms):
             raise RunError(f"expected results for the arms {list(self.arms)}, but got them for {list(self.results)}")

@@ -4,28 +4,38 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from structpred.comparison.plan import check_shared
+from structpred.comparison import inspection, material
+from structpred.comparison.examples import of_examples
+from structpred.comparison.inspection import Inspection, Shown
+from structpred.comparison.plan import Plan, PlannedRun, check_shared
 from structpred.comparison.report import Report
-from structpred.config import leaves, registered_name
-from structpred.errors import RunError
+from structpred.config import coerce, leaves, registered_name
+from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.registry import objectives
-from structpred.runs import Run
+from structpred.runs import Folder, Run
+from structpred.runs.folder import Files
+from structpred.task import Splits, loaded
 
 LIKELIHOOD = "maximum-likelihood"
 
 
-def of_runs(runs: Sequence[Run], baseline: str | None = None) -> Report:
+def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown = "licensed") -> Report:
     """The report of some finished runs; runs that differ in nothing but the seed are one arm.
+
+    It says as much as that of `compare`. Where the task's data cannot be read any more, or have changed since, errors
+    by kind and examples are left out, and the report says why.
 
     Args:
         runs: the runs, each once.
         baseline: the name of an arm; the only one of maximum likelihood by default, else the first.
+        examples: which test examples the report may show; see `structpred.comparison.runner.compare`.
 
     Raises:
         ConfigError: the runs are of different tasks or budgets, or the baseline is no arm.
         RunError: a run is given twice, was trained on other data, or an arm lacks a seed that another has.
     """
+    coerce(examples, Shown, "examples")
     first = runs[0]
     for run in runs[1:]:
         if run.data != first.data:
@@ -55,7 +65,86 @@ def of_runs(runs: Sequence[Run], baseline: str | None = None) -> Report:
     results = {
         name: tuple(seeds[seed].reported_by(metrics).result for seed in every) for name, seeds in of_name.items()
     }
-    return Report(arms, tuple(every), baseline or _baseline(arms), results, metrics)
+    report = Report(arms, tuple(every), baseline or _baseline(arms), results, metrics)
+    splits, why = _data(first)
+    plan = _plan(report, [(name, seeds[seed]) for seed in every for name, seeds in of_name.items()], splits)
+    report = completed(report, plan, examples)
+    return report if why is None else _without_data(report, first, why)
+
+
+def completed(report: Report, plan: Plan, examples: Shown) -> Report:
+    """A report with all that the folders of its finished runs say besides scores."""
+    over_examples, crossed = of_examples(plan)
+    return replace(
+        report,
+        over_examples=over_examples,
+        crossed=crossed,
+        inspection=inspection.of_plan(plan, examples),
+        material=material.of_plan(plan),
+    )
+
+
+def _data(run: Run) -> tuple[Splits, str | None]:
+    """The data that a run was trained on; without examples where they are not there, and why."""
+    nothing = Splits(train=(), dev=(), test=(), digest=run.data)
+    try:
+        found = loaded(run.experiment.task)
+    except StructpredError as error:
+        return nothing, f"the data could not be read when this report was made ({error})"
+    if found.digest != run.data:
+        return nothing, "the data had changed since the runs were trained when this report was made"
+    return found, None
+
+
+def _without_data(report: Report, first: Run, why: str) -> Report:
+    """What is left: the numbers of examples that runs predicted, and why their outputs were not looked into."""
+    assert report.material is not None
+    counts = {"dev": len(first.predictions("dev")), "test": len(first.predictions("test"))}
+    return replace(
+        report,
+        inspection=Inspection(0, counts["test"], False, (), {}, why),
+        material=replace(report.material, examples=counts),
+    )
+
+
+def _plan(report: Report, runs: Sequence[tuple[str, Run]], splits: Splits) -> Plan:
+    """The plan that has led to some finished runs; an arm has no start there if one of its starts is gone."""
+    given = {run.result.identity: run for _, run in runs}
+    before = {run.folder: _before(run, given) for _, run in runs}
+    lost = {name for name, run in runs if before[run.folder] is None}
+    planned: list[PlannedRun] = []
+    starts: dict[Folder, PlannedRun] = {}
+    for name, run in runs:
+        chain = [] if name in lost else before[run.folder] or []
+        planned.append(_planned(name, run, chain))
+        for number, start in enumerate(chain, 1):
+            if start.folder not in before:
+                starts.setdefault(start.folder, _planned(f"start of {name}", start, chain[number:]))
+    arms = {name: arm for name, arm in report.arms.items() if isinstance(arm, Experiment)}
+    return Plan(
+        arms, report.seeds, report.baseline, splits, tuple(planned), tuple(reversed(starts.values())), report.design
+    )
+
+
+def _planned(name: str, run: Run, before: Sequence[Run]) -> PlannedRun:
+    start = before[0].folder if before else None
+    return PlannedRun(name, run.experiment, run.result.identity, run.folder, start, processes=run.result.processes)
+
+
+def _before(run: Run, given: Mapping[str, Run]) -> list[Run] | None:
+    """What a run starts from, what that starts from, and so on; None where one of them is gone."""
+    chain: list[Run] = []
+    for _ in run.experiment.ancestors():
+        folder = (chain or [run])[-1].folder
+        identity = Files(folder.path).json(folder.record.name).get("start")
+        try:
+            start = given.get(str(identity)) or Run.load(folder.path.parent / str(identity)[:16])
+        except StructpredError:
+            return None
+        if start.result.identity != identity:
+            return None
+        chain.append(start)
+    return chain
 
 
 def _without_seed(experiment: Experiment) -> Experiment:

@@ -178,8 +178,8 @@ def of_plan(plan: Plan, examples: Shown) -> Inspection | None:
         notice = "they were not asked for"
     else:
         notice = (
-            "their licence rules it out or is not known; compare with --examples all puts them into the files of the "
-            "report, which may then not be given to everybody"
+            "their licence rules it out or is not known; --examples all puts them into the files of the report, which "
+            "may then not be given to everybody"
         )
     return inspect(plan.splits, outputs, plan.baseline, plan.seeds, notice, show=show)
 

@@ -4,6 +4,7 @@ from functools import partial
 
 from structpred.comparison import breakdowns, charts, compared, methods, plots
 from structpred.comparison.analysis import Row, mean_ranks, scores
+from structpred.comparison.ensembles import averaged
 from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Dots, Figure, Section, Sentences, Table, Tone, joined
@@ -24,6 +25,7 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             *(_metric_section(report, metric) for metric in report.metrics),
             *((_pairs_section(report),) if report.design.pairs == "all" and len(report.arms) > 2 else ()),
             *((_examples_section(report),) if report.over_examples else ()),
+            *((_crossed_section(report),) if report.crossed else ()),
             *breakdowns.sections(report),
             *compared.sections(report),
             Section("What differs between the arms", (_differences(report),)),
@@ -60,10 +62,11 @@ def _direction(metric: Measure) -> str:
 def _score_table(report: ComparisonResult, metric: Measure, *, costs: bool) -> Table:
     rows = report.table(metric)
     columns = [Column("arm", numeric=False), Column(f"dev {metric.name} (%)"), Column(f"test {metric.name} (%)")]
+    columns += [Column(f"test {metric.name} of the ensemble (%)")] if report.ensembles else []
     columns += [Column("test − baseline"), Column(_p_title(report)), Column("verdict on test", numeric=False)]
     if costs:
         columns += [Column("seconds per run"), Column("CPU-seconds per run")]
-    cells = tuple((*_score_cells(row), *(_cost_cells(row) if costs else ())) for row in rows)
+    cells = tuple((*_score_cells(report, metric, row), *(_cost_cells(row) if costs else ())) for row in rows)
     return Table(tuple(columns), cells, tuple(_TONES.get(row.verdict, "") for row in rows))
 
 
@@ -119,12 +122,41 @@ def _examples_section(report: ComparisonResult) -> Section:
     return Section(f"Over the test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
 
 
-def _score_cells(row: Row) -> tuple[str, ...]:
+def _crossed_section(report: ComparisonResult) -> Section:
+    """What seeds and test examples together say of two arms."""
+    metric, seeds = report.metrics[0].name, len(report.seeds)
+    columns = [Column("arms", numeric=False), Column(f"difference in test {metric}"), Column("95 % interval")]
+    columns += [Column("p"), Column("from seeds"), Column("from examples"), Column("from both")]
+    rows = tuple(
+        (
+            f"{arm} − {reference}",
+            fixed(test.difference, "+"),
+            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
+            f"{test.p:.4f}",
+            *(f"{100 * part / test.variance:.0f} %" for part in (test.of_seeds, test.of_examples, test.of_both)),
+        )
+        for (arm, reference), test in report.crossed.items()
+    )
+    says = (
+        f"For other seeds and other examples like these at once: a crossed model of {seeds} seeds and the test "
+        f"examples, of which both are samples. The interval and p are of Student's t with {seeds - 1} degrees of "
+        "freedom, not corrected for several pairs, and for a number of seeds that was fixed beforehand; the verdict is "
+        "that over seeds.",
+        "The parts say where the uncertainty of the difference comes from: differences between seeds, which more seeds "
+        "reduce; between examples, which more examples reduce; and what is particular to an example under a seed, "
+        "which either does.",
+    )
+    return Section(f"Over seeds and test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
+
+
+def _score_cells(report: ComparisonResult, metric: Measure, row: Row) -> tuple[str, ...]:
+    together = report.ensembles
+    own = (row.arm, str(row.dev), str(row.test), *([fixed(together[row.arm]["test"][metric.name])] if together else []))
     if row.contrast is None:
-        return row.arm, str(row.dev), str(row.test), "", "", row.verdict
+        return *own, "", "", row.verdict
     p = row.contrast.corrected_p
     probability = "" if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-    return row.arm, str(row.dev), str(row.test), row.contrast.difference.signed, probability, row.verdict
+    return *own, row.contrast.difference.signed, probability, row.verdict
 
 
 def _cost_cells(row: Row) -> tuple[str, str]:
@@ -226,7 +258,8 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
     return (
         "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
         *methods.notes(report),
-        _outputs(report),
+        *_ensembles(report),
+        breakdowns.note(report.inspection),
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
@@ -235,11 +268,13 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
     )
 
 
-def _outputs(report: ComparisonResult) -> str:
-    """Where the outputs are looked into."""
-    if report.inspection is None:
-        return breakdowns.MISSING
-    return "Errors by length, label, frequency and position, confusions and examples are on the page, report.html."
+def _ensembles(report: ComparisonResult) -> tuple[str, ...]:
+    """What the column of ensembles shows."""
+    if not report.ensembles:
+        return ()
+    kinds = averaged(report.arms)
+    of = f"The ensemble of an arm is of the models of its {len(report.seeds)} seeds"
+    return (f"{of}{f', averaging {joined(kinds)}' if kinds else ''}; it is one model an arm, so nothing is tested.",)
 
 
 def _signature(report: ComparisonResult, metric: Measure) -> str:

@@ -102,7 +102,7 @@ class PanelsReport:
 
     def __post_init__(self) -> None:
         if not self.reports:
-            raise ConfigError("expected a report of one panel or more, but got none")
+            raise ConfigError("expected a report of at least one panel, but got none")
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""

@@ -27,6 +27,7 @@ class PlannedRun:
         folder: where it is, or will be.
         start: where the run that it starts from is, if any.
         panel: the name of the comparison among several; empty where there is one.
+        processes: how many train it, or have trained it where it is finished and only reported on.
     """
 
     arm: str
@@ -35,6 +36,7 @@ class PlannedRun:
     folder: Folder
     start: Folder | None = None
     panel: str = ""
+    processes: int = 1
 
     @property
     def label(self) -> str:
@@ -62,9 +64,9 @@ class PlannedRun:
         """The finished run.
 
         Raises:
-            RunError: what is there is not this run, is damaged, or is what several processes have trained.
+            RunError: what is there is not this run, is damaged, or is what another number of processes has trained.
         """
-        return Run.found(self.folder, self.identity, processes=1)
+        return Run.found(self.folder, self.identity, self.processes)
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _start_name(arms: Mapping[int, Sequence[str]]) -> str:
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:
     _check_kinds(arms, baseline)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"a comparison needs one seed or more, each once, but got {list(seeds)}")
+        raise ConfigError(f"a comparison needs at least one seed, each once, but got {list(seeds)}")
     if baseline is not None and baseline not in arms:
         raise ConfigError(
             f"the baseline must be one of the arms, but got {baseline!r}; {nearest(baseline, list(arms))}"

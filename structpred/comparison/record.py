@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from structpred.comparison.analysis import Contrast
-from structpred.comparison.design import Design
+from structpred.comparison.design import Design, Pair
 from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.inspection import Inspection
 from structpred.comparison.kept import KeptArm, tree_of
@@ -19,7 +19,7 @@ from structpred.experiment import Experiment
 from structpred.provenance import environment
 from structpred.report.files import FORMAT, readable, written
 from structpred.results import Epoch, KeptMeasure, Measure, RunResult
-from structpred.statistics import ExamplesTest
+from structpred.statistics import CrossedTest, ExamplesTest
 
 
 def encode(report: ComparisonResult) -> str:
@@ -43,15 +43,18 @@ def _tree(report: ComparisonResult) -> dict[str, object]:
         "runs": {arm: [asdict(run) for run in report.results[arm]] for arm in report.arms},
         "tests": {metric.name: _tests(report, metric) for metric in report.metrics},
         **({"pairs": {metric.name: _pairs(report, metric) for metric in report.metrics}} if every_pair else {}),
-        "over_examples": [
-            {"arm": arm, "reference": reference, **asdict(test)}
-            for (arm, reference), test in report.over_examples.items()
-        ],
+        "over_examples": _of_pairs(report.over_examples),
+        "crossed": _of_pairs(report.crossed),
         **({} if report.material is None else {"material": asdict(report.material)}),
         **({} if report.inspection is None else {"inspection": asdict(report.inspection)}),
+        **({"ensembles": report.ensembles} if report.ensembles else {}),
         "conclusion": list(report.conclusion()),
         "environment": asdict(environment()),
     }
+
+
+def _of_pairs(tests: Mapping[Pair, ExamplesTest] | Mapping[Pair, CrossedTest]) -> list[dict[str, object]]:
+    return [{"arm": arm, "reference": reference, **asdict(test)} for (arm, reference), test in tests.items()]
 
 
 def _metric(metric: Measure) -> dict[str, object]:
@@ -106,11 +109,22 @@ def findings(
     arms = _arms(tree["arms"], kind)
     results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
     design = _design(tree.get("design", {}))  # a report that has none was made when seeds were taken to be fixed
-    examples = {(node["arm"], node["reference"]): _examples(node) for node in tree.get("over_examples", ())}
+    examples = {_pair(node): ExamplesTest(**_test_of(node)) for node in tree.get("over_examples", ())}
+    crossed = {_pair(node): CrossedTest(**_test_of(node)) for node in tree.get("crossed", ())}
     material = Material.of_tree(tree["material"]) if "material" in tree else None
     inspection = Inspection.of_tree(tree["inspection"]) if "inspection" in tree else None
     return ComparisonResult(
-        arms, tuple(tree["seeds"]), tree["baseline"], results, metrics or kept, design, examples, inspection, material
+        arms,
+        tuple(tree["seeds"]),
+        tree["baseline"],
+        results,
+        metrics or kept,
+        design,
+        examples,
+        crossed,
+        inspection,
+        material,
+        tree.get("ensembles", {}),
     )
 
 
@@ -125,8 +139,13 @@ def _arms(nodes: dict[str, Any], kind: type[Config] | None) -> dict[str, Config]
         return {arm: KeptArm(text=text) for arm, text in texts.items()}
 
 
-def _examples(node: dict[str, Any]) -> ExamplesTest:
-    return ExamplesTest(**{name: value for name, value in node.items() if name not in ("arm", "reference")})
+def _pair(node: dict[str, Any]) -> Pair:
+    return node["arm"], node["reference"]
+
+
+def _test_of(node: dict[str, Any]) -> dict[str, Any]:
+    """What a test of a pair says, without the pair."""
+    return {name: value for name, value in node.items() if name not in ("arm", "reference")}
 
 
 def _design(node: dict[str, Any]) -> Design:

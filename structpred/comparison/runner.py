@@ -10,10 +10,10 @@ from typing import Literal
 
 from rich.console import Console
 
-from structpred.comparison import inspection, material
+from structpred.comparison import ensembles as of_ensembles
 from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
-from structpred.comparison.examples import of_examples
+from structpred.comparison.from_runs import completed
 from structpred.comparison.inspection import Shown
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
@@ -46,6 +46,7 @@ def compare(
     executor: Executor | None = None,
     console: Console | None = None,
     examples: Shown = "licensed",
+    ensembles: bool = False,
 ) -> Report:
     """Run each arm under each seed and report what differs.
 
@@ -70,6 +71,7 @@ def compare(
         console: where progress is shown; the standard error by default.
         examples: ``"licensed"`` puts test examples with every arm's outputs into the report where the task says that
             they may be given away, ``"all"`` in any case, ``"none"`` not at all.
+        ensembles: also score the ensemble of each arm's seeds (`structpred.runs.Ensemble`), in a column of its own.
 
     Raises:
         ConfigError: arms that cannot be compared, no worker, or several workers that cannot import a component.
@@ -77,7 +79,8 @@ def compare(
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
     panels = {"": Panel(arms=arms, seeds=seeds, baseline=baseline, design=design)}
-    return _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console, examples))[""]
+    where = _Where(workers, device, executor, console, examples, ensembles)
+    return _compared(panels, Path(root), until, max_seeds, where)[""]
 
 
 def compare_panels(
@@ -91,6 +94,7 @@ def compare_panels(
     executor: Executor | None = None,
     console: Console | None = None,
     examples: Shown = "licensed",
+    ensembles: bool = False,
 ) -> PanelsReport:
     """Run several comparisons on one set of workers, and report them together.
 
@@ -104,20 +108,20 @@ def compare_panels(
         executor: instead of processes of our own.
         console: where progress is shown.
         examples: as in `compare`.
+        ensembles: as in `compare`.
 
     Raises:
         ConfigError: no panels, or as in `compare`; the message names the panel.
         DataError: a task's data cannot be read.
         RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
     """
-    return PanelsReport(
-        _compared(panels, Path(root), until, max_seeds, _Where(workers, device, executor, console, examples))
-    )
+    where = _Where(workers, device, executor, console, examples, ensembles)
+    return PanelsReport(_compared(panels, Path(root), until, max_seeds, where))
 
 
 @dataclass(frozen=True)
 class _Where:
-    """Where runs are trained and shown, and which examples the report holds; see `compare`.
+    """Where runs are trained and shown, and what the report holds besides their scores; see `compare`.
 
     Attributes:
         quiet: do not say how many runs are found, as for each seed that is added.
@@ -128,6 +132,7 @@ class _Where:
     executor: Executor | None
     console: Console | None
     examples: Shown
+    ensembles: bool = False
     quiet: bool = False
 
     @property
@@ -143,6 +148,9 @@ def _compared(
     coerce(until, Until, "until")
     coerce(where.examples, Shown, "examples")
     most = most_seeds(panels, until, max_seeds)
+    if where.ensembles:
+        for panel in panels.values():
+            of_ensembles.check(panel.arms, len(panel.seeds))
     if until is not None:
         panels = {name: replace(panel, design=replace(panel.design, rule="anytime")) for name, panel in panels.items()}
     plans = _trained(panels, root, where)
@@ -154,17 +162,13 @@ def _compared(
             panels = {**panels, name: replace(panels[name], seeds=(*reports[name].seeds, seed))}
         plans = _trained(panels, root, replace(where, quiet=True))
         reports |= {name: _reported(plans[name]) for name in undecided}
-    return {name: _completed(report, plans[name], where.examples) for name, report in reports.items()}
+    return {name: _completed(report, plans[name], where) for name, report in reports.items()}
 
 
-def _completed(report: Report, plan: Plan, examples: Shown) -> Report:
+def _completed(report: Report, plan: Plan, where: _Where) -> Report:
     """With all that the folders of the runs say besides scores, which looks at seeds do not need."""
-    return replace(
-        report,
-        over_examples=of_examples(plan),
-        inspection=inspection.of_plan(plan, examples),
-        material=material.of_plan(plan),
-    )
+    found = of_ensembles.of_plan(plan) if where.ensembles else {}
+    return replace(completed(report, plan, where.examples), ensembles=found)
 
 
 def most_seeds(panels: Mapping[str, Panel], until: Until, max_seeds: int | None) -> int:

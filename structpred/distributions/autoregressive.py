@@ -1,5 +1,6 @@
 """p(y|x) = Π_t p(y_t | y_<t, x) · p(end | y, x): a distribution over strings of every length."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -7,10 +8,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from structpred.distributions.decoders import Limited, MeanDecoder
+from structpred.distributions.drawing import Drawn, draw, reads_out
 from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
+from structpred.distributions.prefix_scores import PrefixDecoder, PrefixScores
 from structpred.distributions.protocols import Decoding, Ranked, Steps
 from structpred.distributions.search import (
+    Attends,
     Decoder,
     beam_search,
     continuations,
@@ -32,13 +37,39 @@ class Autoregressive:
 
     Args:
         decoder: next-symbol scores, see `structpred.distributions.search.Decoder`.
+        shortest: the least length of outputs that are searched for, per example; see `within`.
     """
 
     fixed_length: ClassVar[bool] = False
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, shortest: Int[Tensor, " batch"] | None = None) -> None:
         self.decoder = decoder
+        self.shortest = shortest
         self.num_labels = decoder.num_labels
+        self._drawn: Drawn | None = None
+
+    @classmethod
+    def from_logits(cls, function: PrefixScores, labels: int, limits: Tensor | Sequence[int]) -> "Autoregressive":
+        """The distribution of any function that scores next symbols: p(y_t | y_<t, x) = softmax(scores after y_<t).
+
+        The function takes prefixes ``[rows, steps]`` and the example that each row belongs to, ``[rows]``, from 0 to
+        batch − 1. A prefix begins with the start, which has the id V. It returns scores ``[rows, steps, V + 1]``, at
+        each step those of the symbol after it; the last one is the end. They may depend on the symbols up to that
+        step and on the example, and on nothing else: not on later symbols, other rows, or chance such as dropout.
+        A forbidden symbol has the score −inf. With gradient, if the function has one.
+
+        It reads a prefix from the start at every step of a search. A `structpred.distributions.search.Decoder` of your
+        own can keep what it has computed, see `structpred.models.transformer.BoundTransformer`.
+
+        Args:
+            function: from prefixes and examples to scores.
+            labels: V.
+            limits: the maximum length of outputs, in labels, for each example; on the device of what it returns.
+
+        Raises:
+            ConfigError: labels or limits are no such numbers; or, from the verbs, the function returned something else.
+        """
+        return cls(PrefixDecoder.of(function, labels, limits))
 
     def token_log_probs(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps"]:
         """log p(y_t | y_<t, x) of each label, then of the end; 0 beyond it.
@@ -46,6 +77,8 @@ class Autoregressive:
         Args:
             outputs: ``[batch, candidates, time]``; the result has time + 1 steps.
         """
+        if self._drawn is not None and self._drawn.outputs is outputs and reads_out(self.decoder):
+            return self._drawn.token_log_probs(self.decoder)
         return self.token_log_probs_given(outputs, outputs)
 
     def token_log_probs_given(self, outputs: Sequences, history: Sequences) -> Float[Tensor, "batch candidates steps"]:
@@ -80,7 +113,11 @@ class Autoregressive:
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples; those beyond the length limit are cut and marked as not ended."""
-        return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+        if self.decoder.limits.device.type != "cpu" or not reads_out(self.decoder):
+            return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
+        drawn = draw(self.decoder, k, generator)
+        self._drawn = drawn if drawn.steps else None
+        return drawn.outputs
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples that begin with their prefix; see `search.continuations`."""
@@ -97,17 +134,41 @@ class Autoregressive:
 
     def greedy(self) -> Sequences:
         """``[batch, time]``: the most probable symbol at each step, which need not be the most probable output."""
-        return greedy_search(self.decoder)
+        return greedy_search(self.decoder, shortest=self.shortest)
 
     def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:
         """The ``width`` best outputs found by a beam of that width; see `beam_search`."""
-        return beam_search(self.decoder, width, length_penalty=length_penalty)
+        return beam_search(self.decoder, width, length_penalty=length_penalty, shortest=self.shortest)
+
+    def within(self, shortest: Int[Tensor, " batch"] | None, longest: Int[Tensor, " batch"] | None) -> "Autoregressive":
+        """The same distribution, whose greedy, beam and n-best searches return only outputs of these lengths.
+
+        Log-probabilities stay those of the whole distribution. The decoder's own limits hold as well; where no length
+        fits, ``shortest`` gives way to the limits, and ``longest`` to ``shortest``.
+        """
+        limits = self.decoder.limits
+        shortest = None if shortest is None else shortest.minimum(limits)
+        if longest is None:
+            return Autoregressive(self.decoder, shortest)
+        longest = longest if shortest is None else longest.maximum(shortest)
+        return Autoregressive(Limited(self.decoder, longest.minimum(limits)), shortest)
+
+    @classmethod
+    def averages(cls) -> str:
+        """What `mean` averages."""
+        return "the probabilities of each next symbol"
+
+    @classmethod
+    def mean(cls, members: "tuple[Autoregressive, ...]") -> "Autoregressive":
+        """p(y_t | y_<t, x) = Σ_m p_m(y_t | y_<t, x) / M at every step."""
+        return cls(MeanDecoder(tuple(member.decoder for member in members)))
 
     def decode(self, decoding: Decoding) -> Sequences:
         """``[batch, time]``: the best output of a greedy or beam search.
 
         Raises:
-            ConfigError: the rule needs marginals, which have no closed form for this distribution.
+            ConfigError: the rule needs marginals, which have no closed form for this distribution, or there is a
+                coverage penalty and the decoder's attention is not known.
         """
         if decoding.rule != "argmax":
             raise ConfigError(
@@ -116,8 +177,31 @@ class Autoregressive:
             )
         if decoding.beam == 1:
             return self.greedy()
-        best = self.beam(decoding.beam, length_penalty=decoding.length_penalty).outputs
-        return Sequences(best.labels[:, 0], best.lengths[:, 0])
+        ranked = self.beam(decoding.beam, length_penalty=decoding.length_penalty)
+        outputs, rows = ranked.outputs, torch.arange(len(ranked.outputs), device=ranked.outputs.device)
+        best = torch.zeros_like(rows)
+        if decoding.coverage_penalty:
+            normalised = ranked.log_probs / (outputs.lengths + 1.0) ** decoding.length_penalty
+            best = (normalised + decoding.coverage_penalty * self.coverage(outputs)).argmax(1)
+        return Sequences(outputs.labels[rows, best], outputs.lengths[rows, best])
+
+    @torch.no_grad()
+    def coverage(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
+        """Σ_i ln min(Σ_t a_ti, 1) over input positions i and steps t, the end's included; 0 for full coverage.
+
+        Raises:
+            ConfigError: the decoder's attention is not known.
+        """
+        if not isinstance(self.decoder, Attends):
+            raise ConfigError(
+                f"Decoding.coverage_penalty needs `log_attention`, which {type(self.decoder).__name__} does not offer; "
+                "leave it out, or use seq2seq"
+            )
+        weights = self.decoder.log_attention(outputs)
+        time = torch.arange(weights.shape[2], device=weights.device)
+        counted = (time <= outputs.lengths.unsqueeze(-1)).unsqueeze(-1)
+        total = torch.where(counted, weights, -torch.inf).logsumexp(2).clamp(max=0.0)
+        return torch.where(total.isneginf(), 0.0, total).sum(-1)  # padding counts as covered
 
     def n_best(self, k: int) -> Ranked:
         """The ``k`` best outputs found by a beam of width ``k``, by log-probability."""

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from structpred.distributions.decoders import log_mean
 from structpred.distributions.layout import (
     at_least_float,
     chosen_scores,
@@ -42,6 +43,16 @@ class Factorised:
     def num_labels(self) -> int:
         """V."""
         return self.scores.shape[-1]
+
+    @classmethod
+    def averages(cls) -> str:
+        """What `mean` averages."""
+        return "the probabilities of each label"
+
+    @classmethod
+    def mean(cls, members: "tuple[Factorised, ...]") -> "Factorised":
+        """p_t(v) = Σ_m p_m,t(v) / M at every position."""
+        return cls(log_mean([member._inside() for member in members]), members[0].lengths)
 
     def mask(self) -> Bool[Tensor, "batch time"]:
         """True at positions that count."""

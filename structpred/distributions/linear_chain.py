@@ -73,6 +73,22 @@ class LinearChain:
         """V."""
         return self.unary.shape[-1]
 
+    @classmethod
+    def averages(cls) -> str:
+        """What `mean` averages."""
+        return "the scores (the log-linear mean of the distributions)"
+
+    @classmethod
+    def mean(cls, members: "tuple[LinearChain, ...]") -> "LinearChain":
+        """The log-linear mean, p(y|x) ∝ Π_m p_m(y|x)^(1/M): the chain of the averaged scores.
+
+        An arithmetic mean of chains is no chain.
+        """
+        dtype = members[0].dtype
+        unary = torch.stack([member.unary.to(dtype) for member in members]).mean(0)
+        transitions = torch.stack([member.transitions.to(dtype) for member in members]).mean(0)
+        return cls(unary, transitions, members[0].lengths)
+
     @cached_property
     def packing(self) -> Packing:
         """The batch in the layout of the recursions."""

@@ -38,7 +38,7 @@ def likeliest(logits: Float[Tensor, "*rows symbols"], k: int) -> Likeliest:
     top = _largest(maxima)
     log_mass = _masses(table, top).sum(0, keepdim=True).log()
     cells = _cells(maxima.topk(min(k, len(maxima)), 0).indices)
-    scores, places = _pick(table, cells).topk(k, 0)
+    scores, places = _pick(table, cells, torch.arange(table.shape[1], device=table.device)).topk(k, 0)
     return Likeliest(
         log_probs=(scores - top - log_mass).t().reshape(*rows, k),
         symbols=cells.gather(0, places).t().reshape(*rows, k),
@@ -56,21 +56,49 @@ def inverse_cdf(
     then a symbol in it. A GPU sums whole rows in less time than the kernel launches for blocks would take. A symbol
     with probability 0 is never drawn.
     """
-    symbols = logits.shape[-1]
     uniform = torch.rand((*logits.shape[:-1], 1), generator=generator, device=logits.device, dtype=torch.float64)
-    if symbols <= BLOCK or logits.is_cuda:
-        cumulative = at_least_float(logits).softmax(-1).cumsum(-1, dtype=torch.float64)
-        return _place(cumulative, uniform * cumulative[..., -1:]).squeeze(-1)
-    table = _symbols_first(logits)
+    if logits.shape[-1] <= BLOCK or logits.is_cuda:
+        return _among_few(at_least_float(logits).softmax(-1), uniform).squeeze(-1)
+    kinds = torch.arange(uniform.numel(), device=logits.device)
+    return by_inversion(_symbols_first(logits), uniform.flatten(0, -2), kinds).symbols.view(logits.shape[:-1])
+
+
+class Inverted(NamedTuple):
+    """Symbols drawn for each row, and log Σ exp(score) of every table, in float32 or better."""
+
+    symbols: Int[Tensor, " rows"]
+    log_mass: Float[Tensor, " kinds"]
+
+
+def by_inversion(
+    table: Float[Tensor, "symbols kinds"], uniform: Float[Tensor, "rows 1"], kinds: Int[Tensor, " rows"]
+) -> Inverted:
+    """What `inverse_cdf` draws on a CPU, for rows of which several may have the same scores.
+
+    Args:
+        table: scores, each kind of row once.
+        uniform: a number in [0, 1) for each row, in float64.
+        kinds: the column of each row.
+    """
     top = _largest(table)
+    if len(table) <= BLOCK:
+        scores = at_least_float(table.t())
+        return Inverted(_among_few(scores.softmax(-1)[kinds], uniform).squeeze(-1), scores.logsumexp(-1))
     masses = _masses(table, top).t().cumsum(-1, dtype=torch.float64)
-    sought = uniform.flatten(0, -2) * masses[:, -1:]
+    log_mass = (top + masses[:, -1].log()).squeeze(0).to(top.dtype)
+    masses = masses[kinds]
+    sought = uniform * masses[:, -1:]
     block = _place(masses, sought)
     cells = _cells(block.t())
-    inside = (_pick(table, cells) - top).exp_().t().cumsum(-1, dtype=torch.float64)
+    inside = (_pick(table, cells, kinds) - top[:, kinds]).exp_().t().cumsum(-1, dtype=torch.float64)
     sought = sought - pad(masses, (1, 0)).gather(-1, block)
-    drawn = cells.gather(0, _place(inside, sought).t())
-    return drawn.clamp(max=symbols - 1).view(logits.shape[:-1])
+    drawn = cells.gather(0, _place(inside, sought).t()).squeeze(0)
+    return Inverted(drawn.clamp(max=len(table) - 1), log_mass)
+
+
+def _among_few(shares: Float[Tensor, "*rows symbols"], uniform: Float[Tensor, "*rows 1"]) -> Int[Tensor, "*rows 1"]:
+    cumulative = shares.cumsum(-1, dtype=torch.float64)
+    return _place(cumulative, uniform * cumulative[..., -1:])
 
 
 def _symbols_first(logits: Float[Tensor, "*rows symbols"]) -> Float[Tensor, "symbols rows"]:
@@ -102,10 +130,12 @@ def _cells(blocks: Int[Tensor, "found rows"]) -> Int[Tensor, "cells rows"]:
     return (blocks.unsqueeze(1) * BLOCK + torch.arange(BLOCK, device=blocks.device).unsqueeze(1)).flatten(0, 1)
 
 
-def _pick(table: Float[Tensor, "symbols rows"], cells: Int[Tensor, "cells rows"]) -> Float[Tensor, "cells rows"]:
-    """The scores of cells; impossible past the last symbol."""
+def _pick(
+    table: Float[Tensor, "symbols kinds"], cells: Int[Tensor, "cells rows"], kinds: Int[Tensor, " rows"]
+) -> Float[Tensor, "cells rows"]:
+    """The scores of cells, each row's in the column of its kind; impossible past the last symbol."""
     last = len(table) - 1
-    return torch.where(cells <= last, table.gather(0, cells.clamp(max=last)), -torch.inf)
+    return torch.where(cells <= last, table[cells.clamp(max=last), kinds], -torch.inf)
 
 
 def _place(cumulative: Float[Tensor, "*rows n"], sought: Float[Tensor, "*rows 1"]) -> Int[Tensor, "*rows 1"]:

@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Config, Count, Interval
+from structpred.config import Config, Count, Interval, Positive
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.returned import may_look
+from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
 
 
@@ -287,18 +288,109 @@ class NBest(Checkable, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding(Config):
-    """Beam search where the output grows symbol by symbol; models with an exact argmax take that instead.
+    """How one output is chosen from a distribution; `structpred.distributions.decoding.decode` does it.
+
+    By default it is the most probable output: exactly where the distribution has an argmax, and otherwise by a search
+    that grows outputs symbol by symbol. With a ``reward`` it is the candidate of the greatest expected reward, which is
+    minimum Bayes risk: argmax_c Σ_i w_i r(c, c_i), where the candidates c_1, … are hypotheses and references at once.
+    For an n-best list w_i is p(c_i|x) divided by the sum over the list (Kumar and Byrne 2004, N04-1022); for
+    samples it is 1/n (Eikema and Aziz 2020, arXiv 2005.10283). Ties go to the higher log p(c|x). Expected
+    `Hamming` rewards are not estimated where the model has marginals: ``rule="hamming"`` is their exact solution.
 
     Attributes:
         beam: prefixes kept per example; 1 is greedy search.
         length_penalty: outputs are ranked by log p / (length + 1)^penalty; 0 ranks by probability.
         rule: ``"argmax"`` predicts the most probable output; ``"hamming"`` the most probable label at each position,
             which has the least expected Hamming distance (minimum Bayes risk), and needs a model with marginals.
+        least_length_ratio, most_length_ratio: search only among outputs of least · input length labels or more, rounded
+            up, and of most · input length or fewer, rounded down; needs a model that decides the length itself. A
+            model's own limit holds as well; where nothing fits between the two bounds, the lower one gives way to it.
+        coverage_penalty: β; of the outputs that the beam has found, the one of greatest log p / (length + 1)^penalty +
+            β Σ_i ln min(Σ_t a_ti, 1) is predicted, with a_ti the attention to input position i at step t (Wu et al.
+            2016, arXiv 1609.08144, equation 14). Above 0 it prefers outputs that attend to the whole input; it needs a
+            model whose attention is known.
+        reward: predict the candidate whose expected reward is greatest, instead of what ``rule`` says.
+        candidates: the candidates of such a choice: the ``"n-best"`` list or independent ``"samples"``.
+        num_candidates: how many; they take the place of the beam, and no length penalty applies.
+
+    Raises:
+        ConfigError: settings exclude each other.
     """
+
+    identity_optional: ClassVar[tuple[str, ...]] = (
+        "least_length_ratio",
+        "most_length_ratio",
+        "coverage_penalty",
+        "reward",
+        "candidates",
+        "num_candidates",
+    )
 
     beam: Count = 5
     length_penalty: Annotated[float, Interval(least=0)] = 0.0
     rule: Literal["argmax", "hamming"] = "argmax"
+    least_length_ratio: Annotated[float, Interval(least=0)] = 0.0
+    most_length_ratio: Positive | None = None
+    coverage_penalty: Annotated[float, Interval(least=0)] = 0.0
+    reward: Reward | None = None
+    candidates: Literal["n-best", "samples"] = "n-best"
+    num_candidates: Count = 32
+
+    def check(self) -> None:
+        """Refuse settings that exclude each other, or that would have no effect."""
+        if self.most_length_ratio is not None and self.most_length_ratio < self.least_length_ratio:
+            raise ConfigError(
+                f"Decoding.most_length_ratio must be at least least_length_ratio, {self.least_length_ratio:g}, but got "
+                f"{self.most_length_ratio:g}; raise it or lower the other"
+            )
+        if self.reward is None:
+            if (self.candidates, self.num_candidates) != ("n-best", 32):
+                raise ConfigError(
+                    "Decoding.candidates and num_candidates say from what a reward chooses, but there is no reward; "
+                    "add one, such as reward=edit-distance, or leave them out"
+                )
+            return
+        if self.coverage_penalty:
+            raise ConfigError("a reward takes the place of Decoding.coverage_penalty; leave one of them out")
+        if self.rule == "hamming":
+            raise ConfigError("Decoding takes rule='hamming' or a reward, not both; leave one out")
+        if self.candidates == "samples" and self.bounds_length:
+            raise ConfigError(
+                "length ratios bound a search, and samples are not searched for; use Decoding(candidates='n-best'), or "
+                "leave the length ratios out"
+            )
+
+    @property
+    def bounds_length(self) -> bool:
+        """True if lengths are bounded by more than the model's own limit."""
+        return self.least_length_ratio > 0 or self.most_length_ratio is not None
+
+
+Bounded = TypeVar("Bounded", bound="WithinLengths")
+
+
+@runtime_checkable
+class WithinLengths(Checkable, Protocol):
+    """``within``: the same distribution, whose searches return only outputs of some lengths."""
+
+    def within(self: Bounded, shortest: Int[Tensor, " batch"] | None, longest: Int[Tensor, " batch"] | None) -> Bounded:
+        """Searches return the best outputs of ``shortest`` to ``longest`` labels, per example."""
+
+
+Averaged = TypeVar("Averaged", bound="Mean")
+
+
+@runtime_checkable
+class Mean(Checkable, Protocol):
+    """``mean``: the average of several distributions of the same kind over the same inputs, for ensembles."""
+
+    @classmethod
+    def averages(cls) -> str:
+        """What is averaged, for messages: ``"the probabilities of each label"``."""
+
+    @classmethod
+    def mean(cls: type[Averaged], members: "tuple[Averaged, ...]") -> Averaged:
+        """The average of two distributions or more, each with the same weight, without gradient."""
 
 
 @runtime_checkable

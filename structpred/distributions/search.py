@@ -52,6 +52,18 @@ class Decoder(Checkable, Protocol):
         """The same decoder for some of the examples."""
 
 
+@runtime_checkable
+class Attends(Checkable, Protocol):
+    """A decoder whose attention to the input is known."""
+
+    def log_attention(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps positions"]:
+        """ln of the weight of each input position at each of the time + 1 steps along given outputs; −inf at padding.
+
+        Args:
+            outputs: ``[batch, candidates, time]``; what stands at steps beyond an output's end means nothing.
+        """
+
+
 def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) -> Sequences:
     """``[batch, k, time]`` outputs grown symbol by symbol.
 
@@ -142,16 +154,31 @@ def mixed_history(
 
 
 @torch.no_grad()
-def greedy_search(decoder: Decoder) -> Sequences:
-    """``[batch, time]``: the most probable symbol at every step, up to the limit."""
-    outputs = decode_loop(decoder, 1, lambda logits: logits.argmax(-1))
+def greedy_search(decoder: Decoder, *, shortest: Int[Tensor, " batch"] | None = None) -> Sequences:
+    """``[batch, time]``: the most probable symbol at every step, up to the limit.
+
+    Args:
+        decoder: next-symbol scores.
+        shortest: the least length per example, before which no output ends.
+    """
+    clock = count()
+
+    def choose(logits: Float[Tensor, "batch k symbols"]) -> Int[Tensor, "batch k"]:
+        if shortest is None:
+            return logits.argmax(-1)
+        early = (next(clock) < shortest).unsqueeze(1)
+        return torch.where(early, logits[..., :-1].argmax(-1), logits.argmax(-1))
+
+    outputs = decode_loop(decoder, 1, choose)
     lengths = outputs.lengths.squeeze(1).minimum(decoder.limits)
     inside = torch.arange(outputs.labels.shape[-1], device=lengths.device) < lengths.unsqueeze(1)
     return Sequences(torch.where(inside, outputs.labels.squeeze(1), 0), lengths)
 
 
 @torch.no_grad()
-def beam_search(decoder: Decoder, width: int, *, length_penalty: float = 0.0) -> Ranked:
+def beam_search(
+    decoder: Decoder, width: int, *, length_penalty: float = 0.0, shortest: Int[Tensor, " batch"] | None = None
+) -> Ranked:
     """The best outputs found by a beam of ``width`` prefixes.
 
     Outputs are ranked by log p(y|x) / (length + 1)^penalty; penalty 0 ranks by probability. An output that ends leaves
@@ -162,11 +189,12 @@ def beam_search(decoder: Decoder, width: int, *, length_penalty: float = 0.0) ->
         decoder: next-symbol scores.
         width: prefixes kept per example, and outputs returned.
         length_penalty: exponent of the length normalisation, 0 or more.
+        shortest: the least length per example; shorter outputs are not among those returned.
 
     Returns:
         ``width`` outputs per example, best first, with log-probabilities (not divided by length).
     """
-    beam = _Beam(decoder, width, length_penalty)
+    beam = _Beam(decoder, width, length_penalty, shortest)
     while beam.examples.numel():
         beam.extend()
         beam.drop_finished()
@@ -180,10 +208,11 @@ class _Beam:
     active row to its row in the results.
     """
 
-    def __init__(self, decoder: Decoder, width: int, penalty: float) -> None:
+    def __init__(self, decoder: Decoder, width: int, penalty: float, shortest: Int[Tensor, " batch"] | None) -> None:
         batch, longest = len(decoder.limits), int(decoder.limits.max()) if len(decoder.limits) else 0
         device = decoder.limits.device
         self.decoder, self.width, self.penalty, self.time = decoder, width, penalty, 0
+        self.shortest = shortest
         self.examples = torch.arange(batch, device=device)
         self.state = decoder.start(1)
         self.prefixes = torch.zeros(batch, 1, longest, dtype=torch.long, device=device)
@@ -197,7 +226,10 @@ class _Beam:
         """Extend every prefix by one symbol; those that end compete for a place among the outputs."""
         logits, self.state = self.decoder.step(self.previous, self.state)
         likely = likeliest(logits, min(self.width + 1, logits.shape[-1]))  # one more, because the end may be among them
-        self._keep_ended(self.log_probs + likely.end)
+        ended = self.log_probs + likely.end
+        if self.shortest is not None:
+            ended = ended.masked_fill((self.time < self.shortest[self.examples]).unsqueeze(1), -torch.inf)
+        self._keep_ended(ended)
         totals = self.log_probs.unsqueeze(-1) + likely.log_probs
         totals = totals.masked_fill(likely.symbols == self.decoder.num_labels, -torch.inf).flatten(1)
         best = totals.topk(min(self.width, totals.shape[1]), dim=1)

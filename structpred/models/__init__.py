@@ -4,6 +4,7 @@ from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.models.inputs import BitImages, CharacterCNN, FrameFeatures, Spelling, WordEmbedding
 from structpred.models.seq2seq import Seq2Seq
 from structpred.models.taggers import CRF, LSTMTagger
+from structpred.models.transformer import Transformer
 
 __all__ = [
     "CRF",
@@ -16,5 +17,6 @@ __all__ = [
     "Seq2Seq",
     "Spelling",
     "SymbolEmbedding",
+    "Transformer",
     "WordEmbedding",
 ]

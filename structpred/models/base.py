@@ -92,10 +92,12 @@ class Model(Config):
 
     Attributes:
         distribution: the class of that distribution; objectives are checked against its verbs.
+        attends: True where its decoder says what it attends to (`structpred.distributions.search.Attends`).
     """
 
     family = models
     distribution: ClassVar[type[Distribution]]
+    attends: ClassVar[bool] = False
 
     def encoder(self) -> Featurizer:
         """How inputs are read: as symbols, unless the model says otherwise."""

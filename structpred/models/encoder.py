@@ -62,7 +62,7 @@ class RecurrentEncoder(nn.Module):
         """Encode ``[batch, time]`` into as many positions, and one more with an end mark."""
         features, lengths = self.reader(inputs), inputs.lengths
         if self.end is not None:
-            features, lengths = _with_end(features, lengths, self.end), lengths + 1
+            features, lengths = with_end(features, lengths, self.end), lengths + 1
         last = lengths.unsqueeze(1) - 1
         time = torch.arange(features.shape[1], device=lengths.device)
         mask = time <= last
@@ -78,7 +78,7 @@ class RecurrentEncoder(nn.Module):
         return Encoded(features, mask, summary)
 
 
-def _with_end(features: Tensor, lengths: Tensor, end: Tensor) -> Float[Tensor, "batch longer size"]:
+def with_end(features: Tensor, lengths: Tensor, end: Tensor) -> Float[Tensor, "batch longer size"]:
     """The mark right behind each sequence."""
     longer = functional.pad(features, (0, 0, 0, 1))
     place = torch.arange(longer.shape[1], device=lengths.device) == lengths.unsqueeze(1)

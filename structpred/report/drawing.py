@@ -129,12 +129,13 @@ def log_axis(axis: Axis, ticks: Sequence[float] = (1, 2, 5)) -> None:
 
 
 def draw_estimate(axes: Axes, x: float, values: Sequence[float], colour: str) -> None:
-    """A dot for every value above ``x``; several also have their mean as a bar and its 95 % interval as a line."""
+    """A dot for every value above ``x``; several have a bar at their mean, more than three also a 95 % interval."""
     axes.plot([x] * len(values), values, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0, zorder=2)
     interval = estimate(np.array(values, dtype=float))
+    if len(values) > 1:
+        axes.plot([x], [interval.mean], "_", color=colour, markersize=13, markeredgewidth=2.4, zorder=4)
     if interval.half_width is not None:
         ends = [interval.mean - interval.half_width, interval.mean + interval.half_width]
-        axes.plot([x], [interval.mean], "_", color=colour, markersize=13, markeredgewidth=2.4, zorder=4)
         axes.plot([x, x], ends, color=colour, linewidth=1.6, zorder=3)
 
 

@@ -45,7 +45,7 @@ class WeightedRewards(Reward):
     def check(self) -> None:
         """Refuse an empty sum."""
         if not self.parts:
-            raise ConfigError("WeightedRewards needs one part or more, but got none; give it WeightedReward(reward=…)")
+            raise ConfigError("WeightedRewards needs at least one part, but got none; give it WeightedReward(reward=…)")
         own = {
             "decomposes": all(part.reward.decomposes for part in self.parts),
             "same_length": any(part.reward.same_length for part in self.parts),

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from structpred.config import Config, canonical, coerce, components
-from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError, DataError, RunError
 from structpred.experiment import Experiment
 from structpred.foreign import is_foreign
@@ -19,12 +18,12 @@ from structpred.imports import way_back
 from structpred.metrics import Metric, score
 from structpred.results import RunResult
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
-from structpred.sequences import Source, spelt
-from structpred.task import Example, Sizes, Splits, loaded
+from structpred.runs.predictor import Predictor
+from structpred.task import Sizes, Splits, loaded
 from structpred.text import Outcome, read_predictions
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Tokenizer
-from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
+from structpred.training.evaluation import score_counts, scores
 from structpred.vocabulary import Symbols, Vocabulary
 
 Split = Literal["dev", "test"]
@@ -35,7 +34,7 @@ class OtherCodeWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Predictor):
     """A finished run.
 
     Attributes:
@@ -105,59 +104,6 @@ class Run:
         if not files.checksums:
             run.weights()
         return run
-
-    def predict(
-        self,
-        texts: Sequence[str],
-        *,
-        decoding: Decoding | None = None,
-        keep_unknown: bool = False,
-        where: Sequence[str] | None = None,
-    ) -> list[str]:
-        """The output for each line of text, in the format of the task's files.
-
-        Args:
-            texts: the inputs, one line each.
-            decoding: how to search; the experiment's own decoding by default.
-            keep_unknown: read symbols that training never saw as unknown instead of refusing them.
-            where: the place of each input for messages; ``"input 1"``, ``"input 2"``, … by default.
-
-        Raises:
-            DataError: an input is empty or holds a symbol that training never saw; the message says where.
-        """
-        sources = self._parse(texts, keep_unknown, where)
-        outputs = predict(self.model, self.codec, sources, decoding or self.experiment.decoding)
-        return [self.experiment.task.render(output) for output in outputs]
-
-    def n_best(
-        self, texts: Sequence[str], k: int, *, keep_unknown: bool = False, where: Sequence[str] | None = None
-    ) -> list[tuple[Hypothesis, ...]]:
-        """The ``k`` best outputs of each input with log-probabilities in nats, the best first; see `predict`."""
-        return n_best(self.model, self.codec, self._parse(texts, keep_unknown, where), k)
-
-    def read(self, text: str, *, keep_unknown: bool = False, where: str = "the input") -> Source:
-        """Parse a line of text into a source for the model; see `predict`.
-
-        Raises:
-            DataError: it is empty, does not fit the model's inputs, or holds a symbol that training never saw.
-        """
-        encoder = self.codec.encoder
-        try:
-            source = self.experiment.task.parse(text)
-            if not encoder.symbolic:
-                self.codec.read([source])
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from None
-        strange = (
-            () if keep_unknown or encoder.open_vocabulary else self.codec.vocabularies.inputs.unknown(spelt(source))
-        )
-        if strange:
-            raise DataError(
-                f"{where}: the symbol {strange[0]!r} never occurs in the training data, which knows "
-                f"{len(self.codec.vocabularies.inputs)} symbols; give --keep-unknown, or keep_unknown=True in Python, "
-                "to have it read as unknown"
-            )
-        return source
 
     def predictions(self, split: Split) -> list[Outcome]:
         """Source, prediction and references of every example of ``"dev"`` or ``"test"``, as the task writes them.
@@ -242,14 +188,10 @@ class Run:
         signatures = known | {each.name: each.signature for each in missing}
         return replace(self, result=replace(self.result, scores=completed, signatures=signatures))
 
-    def evaluate(
-        self, examples: Sequence[Example], *, decoding: Decoding | None = None, metrics: Sequence[Metric] = ()
-    ) -> dict[str, float]:
-        """Predict and score other examples, in percent, by the given metrics or those of the experiment."""
-        sources = [example.source for example in examples]
-        outputs = predict(self.model, self.codec, sources, decoding or self.experiment.decoding)
-        chosen = metrics or self.experiment.reported
-        return scores(chosen, score_counts(chosen, examples, outputs))
+    @property
+    def name(self) -> str:
+        """The folder, for messages."""
+        return str(self.folder.path)
 
     @cached_property
     def data(self) -> str:
@@ -297,12 +239,6 @@ class Run:
         if (name := not_finite(weights)) is not None:
             raise damaged(path, f"holds weights that are not finite, such as {name}")
         return weights
-
-    def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
-        places = where or [f"input {number}" for number in range(1, len(texts) + 1)]
-        return [
-            self.read(text, keep_unknown=keep_unknown, where=place) for text, place in zip(texts, places, strict=True)
-        ]
 
 
 def trained_by(place: Path, processes: int, now: int, *, draws: bool) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from structpred.config import components
+from structpred.distributions.decoding import in_words
+from structpred.distributions.protocols import Argmax
 from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
@@ -26,10 +28,11 @@ from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint
 from structpred.training.data import EncodedData, warn_of_unknown
 from structpred.training.distributed import DistributedContext
-from structpred.training.evaluation import score_counts, scores
+from structpred.training.evaluation import refuse_asking, score_counts, scores
 from structpred.training.meters import NotFinite
-from structpred.training.monitoring import JsonlLogger, Logger, Observer, Progress
-from structpred.training.trainer import Training
+from structpred.training.monitoring import JsonlLogger, Logger, Observer, Progress, shape_of
+from structpred.training.searching import Searched, warn_of_search
+from structpred.training.trainer import GREEDY, Training
 from structpred.vocabulary import Symbols
 
 
@@ -74,6 +77,7 @@ class RunWriter:
         start: Run | None,
     ) -> None:
         observer(Progress("preparing"))
+        refuse_asking(experiment.decoding)
         self.experiment, self.identity, self.folder = experiment, identity, folder
         self.conditions, self.observer = conditions, observer
         self.prepared = EncodedData.of(conditions.splits, experiment.model)
@@ -92,6 +96,7 @@ class RunWriter:
             folder.not_finite.unlink(missing_ok=True)
         self.written: dict[str, str] = {}
         self.outputs: dict[str, dict[str, np.ndarray]] = {}
+        self.shapes: dict[str, dict[str, float]] = {}
         # the record comes first, because it says which run the folder belongs to
         self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
         self._write(folder.experiment, replace(experiment, metrics=()).to_json())  # they are no part of the run
@@ -113,6 +118,7 @@ class RunWriter:
         self._refuse_failed_training(weights)
         counts = {split: self._test(split) for split in ("dev", "test")}
         training.clock.stop()
+        self._warn_of_search(counts["dev"])
         self._write(folder.weights, _bytes_of(weights))
         self._write(folder.counts, _bytes_of_arrays(counts))
         self._write(folder.outputs, _bytes_of_arrays(self.outputs))
@@ -186,7 +192,20 @@ class RunWriter:
         outputs = self.training.predict(sources, self.experiment.decoding)
         self._write(self.folder.predictions(split), self._table(examples, outputs))
         self.outputs[split] = encoded(outputs, self.prepared.codec.vocabularies.labels)
+        self.shapes[split] = shape_of(outputs, examples)
         return score_counts(self.experiment.scored, examples, outputs)
+
+    def _warn_of_search(self, counts: dict[str, Counts]) -> None:
+        """Compare the outputs for dev with the greedy ones that chose the weights."""
+        best, decoding = self.training.best, self.experiment.decoding
+        assert best is not None
+        chosen = next(epoch for epoch in self.training.history if epoch.epoch == best.epoch)
+        exact = issubclass(self.experiment.model.distribution, Argmax)
+        if exact or decoding == GREEDY or not self.conditions.ranks.first:
+            return
+        found = Searched(scores(self.experiment.scored, counts), self.shapes["dev"])
+        greedy = Searched(chosen.dev, chosen.shape)
+        warn_of_search(in_words(decoding, exact=exact), self.experiment.task.metrics[0], found, greedy)
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
         render = self.experiment.task.render
@@ -213,6 +232,7 @@ class RunWriter:
             trainer=self.experiment.trainer.version,
             processes=self.conditions.ranks.world,
             draws=self._draws(),
+            length_ratios={split: shape["length_ratio"] for split, shape in self.shapes.items()},
         )
 
     def _record(self) -> dict[str, object]:

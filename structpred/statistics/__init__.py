@@ -1,10 +1,12 @@
 """Statistics of a comparison over seeds.
 
 The unit is the run: one seed of one arm. Tests over the examples within runs ask whether two *given* models differ;
-a claim about an objective must survive a new seed, so everything here takes one number per seed.
+a claim about an objective must survive a new seed, so verdicts take one number per seed. `over_seeds_and_examples` asks
+whether it would survive new examples too.
 """
 
 from structpred.statistics.anytime import Rule, Scores, critical, log_evidence
+from structpred.statistics.crossed import CrossedTest, over_seeds_and_examples
 from structpred.statistics.estimates import FEW, LEVEL, Estimate, estimate, fixed
 from structpred.statistics.examples import ExamplesTest, over_examples
 from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
@@ -27,6 +29,7 @@ __all__ = [
     "MARGIN",
     "MOST_SEEDS",
     "POWER",
+    "CrossedTest",
     "Estimate",
     "ExamplesTest",
     "PairedTest",
@@ -41,6 +44,7 @@ __all__ = [
     "holm",
     "log_evidence",
     "over_examples",
+    "over_seeds_and_examples",
     "paired_test",
     "power",
     "seeds_for_equivalence",

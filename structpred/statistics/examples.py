@@ -58,14 +58,8 @@ def over_examples(
     Raises:
         ValueError: the arms differ in the number of models, or models in their examples.
     """
-    shapes = {counts.shape for counts in (*ones, *others)}
-    if len(ones) != len(others) or len(shapes) != 1:
-        raise ValueError(
-            "expected as many models of each arm, on the same examples, but got statistics of shape "
-            f"{[counts.shape for counts in ones]} and {[counts.shape for counts in others]}"
-        )
-    ((examples, _),) = shapes
-    table = np.stack([np.stack(ones), np.stack(others)])  # [arm, model, example, statistic]
+    table = stacked(ones, others)
+    examples = table.shape[2]
 
     def difference(totals: Float[np.ndarray, "2 models statistics"]) -> float:
         first, second = ([score(each) for each in arm] for arm in totals)
@@ -99,6 +93,21 @@ def over_examples(
         examples=examples,
         models=len(ones),
     )
+
+
+def stacked(ones: Sequence[Counts], others: Sequence[Counts]) -> Float[np.ndarray, "2 models examples statistics"]:
+    """The statistics of two arms' models.
+
+    Raises:
+        ValueError: the arms differ in the number of models, or models in their examples.
+    """
+    shapes = {counts.shape for counts in (*ones, *others)}
+    if len(ones) != len(others) or len(shapes) != 1:
+        raise ValueError(
+            "expected as many models of each arm, on the same examples, but got statistics of shape "
+            f"{[counts.shape for counts in ones]} and {[counts.shape for counts in others]}"
+        )
+    return np.stack([np.stack(ones), np.stack(others)])
 
 
 def _chunks(trials: int, draw: Callable[[int], np.ndarray]) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structpred.distributions.protocols import LogProb
-from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
+from structpred.models import CRF, LSTMTagger, Model, Seq2Seq, Transformer
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 
@@ -47,11 +47,21 @@ def double_precision() -> Iterator[None]:
 
 
 def tiny_models() -> dict[str, Model]:
-    """Our own models, tiny, by name; the decoder's outputs have at most two labels."""
+    """Our own models, tiny, by name; outputs whose length is free have at most two labels."""
     return {
         "crf": CRF(embedding=3, hidden=4, dropout=0.0),
         "lstm-tagger": LSTMTagger(embedding=3, hidden=4, dropout=0.0),
         "seq2seq": Seq2Seq(embedding=3, hidden=4, dropout=0.0, length_ratio=1e-9, length_extra=2),
+        "transformer": Transformer(
+            hidden=4,
+            heads=2,
+            feedforward=4,
+            encoder_layers=1,
+            decoder_layers=1,
+            dropout=0.0,
+            length_ratio=1e-9,
+            length_extra=2,
+        ),
     }
 
 

@@ -1,7 +1,7 @@
 """Predictions and scores."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,11 +9,15 @@ import torch
 from torch import nn
 
 from structpred.blame import blaming
-from structpred.distributions.protocols import Decode, Decoding, NBest
+from structpred.config import components
+from structpred.distributions.decoding import bounded, decode
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError, StructpredError
 from structpred.foreign import modules_of
 from structpred.metrics import Counts, Metric, OfUnknown, counts, score
-from structpred.sequences import FlatSequences, Source
+from structpred.rewards.reading import asks_for_examples
+from structpred.seeds import stream
+from structpred.sequences import FlatSequences, Sequences, Source
 from structpred.task import Example, Splits, Task
 from structpred.training.data import Tokenizer
 from structpred.vocabulary import Symbols
@@ -38,19 +42,61 @@ class Hypothesis:
 
 
 def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
-    """The model's output for each source, in order."""
+    """The model's output for each source, in order.
 
-    def decode(p: Decode) -> list[Symbols]:
-        return [codec.write(ids) for ids in p.decode(decoding).tolist()]
+    Where outputs are chosen from samples, those are drawn from the same random stream at every call; which of its
+    numbers an input meets depends on the inputs beside it.
 
-    return _by_length(model, codec.read(sources), decode)
+    Args:
+        model: returns p when called on inputs.
+        codec: maps symbols to tensors and back.
+        sources: the inputs.
+        decoding: how to choose; a reward that reads more than ids must be bound (`structpred.rewards.bind`).
+
+    Raises:
+        ConfigError: the model cannot serve the settings, or the reward asks for an example.
+    """
+    refuse_asking(decoding)
+    streams: dict[torch.device, torch.Generator] = {}
+
+    def decoded(p: Any, inputs: Sequences) -> list[Symbols]:
+        device = inputs.device
+        if device not in streams:
+            streams[device] = torch.Generator(device).manual_seed(stream(0, "decoding"))
+        return [codec.write(ids) for ids in decode(p, decoding, inputs.lengths, streams[device]).tolist()]
+
+    return _by_length(model, codec.read(sources), decoded, modules_of(map(type, components(decoding))))
 
 
-def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int) -> list[tuple[Hypothesis, ...]]:
-    """The ``k`` best outputs of each source, best first; fewer if there are fewer."""
+def refuse_asking(decoding: Decoding) -> None:
+    """Refuse a reward that asks for the example of a reference: outputs are compared with outputs, which have none.
 
-    def rank(p: NBest) -> list[tuple[Hypothesis, ...]]:
-        ranked = p.n_best(k)
+    Raises:
+        ConfigError: it does, or it is a function that cannot be imported.
+    """
+    if asks_for_examples(decoding):
+        raise ConfigError(
+            f"Decoding.reward compares outputs with each other, but {type(decoding.reward).__name__} asks for the "
+            "source or the metadata of an example, which an output does not have; use a reward of two outputs, such as "
+            "edit-distance"
+        )
+
+
+def n_best(
+    model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int, decoding: Decoding | None = None
+) -> list[tuple[Hypothesis, ...]]:
+    """The ``k`` best outputs of each source, best first; fewer if there are fewer.
+
+    Args:
+        model: returns p when called on inputs.
+        codec: maps symbols to tensors and back.
+        sources: the inputs.
+        k: how many outputs.
+        decoding: its bounds on lengths hold, and nothing else of it.
+    """
+
+    def rank(p: Any, inputs: Sequences) -> list[tuple[Hypothesis, ...]]:
+        ranked = bounded(p, decoding or Decoding(), inputs.lengths).n_best(k)
         outputs = iter(ranked.outputs.flatten().tolist())
         return [
             tuple(Hypothesis(codec.write(next(outputs)), log_prob) for log_prob in row)
@@ -62,17 +108,26 @@ def n_best(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], k: int
 
 
 @torch.no_grad()
-def _by_length(model: nn.Module, inputs: FlatSequences, decode: Callable[[Any], list[Item]]) -> list[Item]:
-    """Apply ``decode`` to batches of inputs of similar length; results in the order of the inputs."""
+def _by_length(
+    model: nn.Module,
+    inputs: FlatSequences,
+    decoded: Callable[[Any, Sequences], list[Item]],
+    users: Iterable[str] = (),
+) -> list[Item]:
+    """Apply ``decoded`` to p of batches of inputs of similar length; results in the order of the inputs.
+
+    Errors in ``users``, modules of components from outside the package, are blamed on them.
+    """
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    users = modules_of(type(each) for each in model.modules())
+    users = modules_of(type(each) for each in model.modules()) | set(users)
     order = inputs.lengths.argsort(stable=True)
     results: dict[int, Item] = {}
     for rows in torch.split(order, DECODING_ROWS):
         with blaming(users):
-            outputs = decode(model(inputs.gather(rows).to(device)))
+            batch = inputs.gather(rows).to(device)
+            outputs = decoded(model(batch), batch)
         results.update(zip(rows.tolist(), outputs, strict=True))
     model.train(training)
     return [results[i] for i in range(len(inputs))]

@@ -237,7 +237,8 @@ class Training:
     def predict(self, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
         """The output for each source by the weights that are scored, divided among the processes."""
         model, codec = self.stepper.scored, self.prepared.codec
-        return self.ranks.spread(lambda part: predict(model, codec, part, decoding), sources)
+        chosen = bind(decoding, Context(self.recipe.task, codec.vocabularies.labels, ()))
+        return self.ranks.spread(lambda part: predict(model, codec, part, chosen), sources)
 
     def choose_best(self) -> dict[str, Tensor]:
         """Make `predict` use the weights that scored best, and return them."""

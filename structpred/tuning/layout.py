@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
 from structpred.report.drawing import COLOURS, INK, chart, draw_estimate, log_axis
-from structpred.statistics import Estimate, estimate, fixed
+from structpred.statistics import FEW, Estimate, estimate, fixed
 from structpred.text import plain
 from structpred.tuning.outcomes import Conventions, Importances, Outcome, Result, conventions
 from structpred.tuning.summary import Optimum, budget, conclusion, not_worse, notes, number, optimum, short
@@ -139,7 +139,10 @@ def _figures(result: Result, importances: Importances) -> tuple[Figure, ...]:
     figures = []
     for found in filter(None, (optimum(result, name) for name in result.numeric())):
         band = "; band: values of trials not shown to be worse than the best" if found.low is not None else ""
-        caption = f"a dot a seed of the table, bars and lines: mean and 95 % interval; orange: the best{band}."
+        seeds = max(len(each.fresh) for each in result.finished)
+        bar = "; bar: mean" if seeds > 1 else ""
+        line = "; line: 95 % interval" if seeds > FEW else ""
+        caption = f"a dot a seed of the table{bar}{line}; orange: the best{band}."
         figures.append((partial(_slice, result, found, label), caption))
     figures.append((partial(_history, result, label), "trials in their order, as in the table; line: the best so far."))
     if any(each.epochs for each in result.outcomes):

@@ -50,9 +50,9 @@ class Search(Config):
     draw: int = 0
 
     def check(self) -> None:
-        """Refuse an empty list of seeds, and a seed that comes twice."""
+        """Refuse an empty list of seeds, and a seed that occurs twice."""
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"tuning needs one seed or more, each once, but got {list(self.seeds)}")
+            raise ConfigError(f"tuning needs at least one seed, each once, but got {list(self.seeds)}")
 
     @property
     def later_seeds(self) -> tuple[int, ...]:

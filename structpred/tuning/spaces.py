@@ -94,7 +94,7 @@ class Over:
     def __post_init__(self) -> None:
         fields = [each.field for each in self.ranges]
         if not fields or len(set(fields)) < len(fields):
-            raise ConfigError(f"expected one field to search or more, each once, but got {fields}")
+            raise ConfigError(f"expected at least one field to search, each once, but got {fields}")
         for each in self.ranges:
             for value in each.choices or (each.low,):
                 assigned(self.base, {each.field: value})

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from structpred.config import leaves
 from structpred.report.document import joined
 from structpred.statistics import LEVEL, fixed
 from structpred.tuning.outcomes import Outcome, Result, conventions
@@ -251,17 +250,15 @@ def notes(result: Result) -> tuple[str, ...]:
         f"{name} is {result.metric.signature}, in percent.",
         *((finalists,) if result.search.finalists else ()),
         differences,
-        f"Final scores are by {_decoding(result)}, and scores of stopped trials by greedy decoding after the epoch "
+        f"Final scores are of {_decoding(result)}, and scores of stopped trials by greedy decoding after the epoch "
         "given; they do not compare. Stopped trials are compared with nothing.",
     )
 
 
 def _decoding(result: Result) -> str:
     """How finished trials were scored, as far as it is the same for all."""
-    rules = {each.experiment.decoding for each in result.finished if each.experiment is not None}
-    if len(rules) != 1:
-        return "each experiment's own decoding"
-    return f"the experiment's own decoding ({', '.join(f'{name} {value}' for name, value in leaves(rules.pop()))})"
+    searches = {each.experiment.search for each in result.finished if each.experiment is not None}
+    return searches.pop() if len(searches) == 1 else "each experiment's own decoding"
 
 
 def _values(parameters: Mapping[str, object]) -> str:

@@ -180,7 +180,7 @@ def tune(
     spaces = {f"{name}/{each}": one for each, one in space.items()} if isinstance(space, Mapping) else {name: space}
     labels = list(space) if isinstance(space, Mapping) else [name]
     if not spaces:
-        raise ConfigError("expected one space to tune or more, but got none")
+        raise ConfigError("tune needs at least one space, but got none")
     for label in (name, *labels):
         refuse_unseen(label, "the name of a study")
         if label.endswith(MORE_SEEDS):

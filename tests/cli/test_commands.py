@@ -13,8 +13,11 @@ import pytest
 
 from structpred.cli import main
 from structpred.cli.commands import COMMANDS
+from structpred.distributions.protocols import Decoding
 from structpred.engine import driver
+from structpred.rewards import EditDistance
 from structpred.runs import Run
+from structpred.training import searching
 from tests.support.commands import FILES, SMALL, tree
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -194,6 +197,53 @@ def test_evaluate_scores_other_data_with_another_search(
     (tmp_path / "other.tsv").write_text("c\tC\n", encoding="utf-8")
     assert main(["evaluate", str(trained), "--split", "dev", "--beam", "2", "task.dev=other.tsv"]) == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("dev\t")
+
+
+def test_evaluate_with_settings_of_the_search(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is printed is what the same settings give in Python."""
+    run = Run.load(trained)
+    test = run.experiment.task.load().test
+    decoding = Decoding(beam=3, length_penalty=1.0, least_length_ratio=1.5)
+    words = ["decoding.beam=3", "decoding.length_penalty=1", "decoding.least_length_ratio=1.5"]
+    assert main(["evaluate", str(trained), *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    wanted = [f"{value:.2f}" for value in run.evaluate(test, decoding=decoding).values()]
+    assert lines[1].split("\t") == ["test", *wanted]
+    outputs = run.decode([example.source for example in test], decoding)
+    ratio = sum(len(each) + 1 for each in outputs) / sum(len(each.references[0]) + 1 for each in test)
+    search = "a beam of 3, length penalty 1, at least 1.5 times as long as the input"
+    assert lines[-1] == f"Search: {search}; outputs are {ratio:.3f} times as long as references, ends counted"
+    monkeypatch.setattr(searching, "LEAST_REFERENCES", 1)
+    monkeypatch.setattr(searching, "SHORTER", 100.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["evaluate", str(trained), "decoding.most_length_ratio=0.1"]) == 0
+    assert "a beam of 5, at most 0.1 times as long as the input does worse than greedy" in capsys.readouterr().err
+
+
+def test_evaluate_and_predict_with_other_runs(
+    trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A run averaged with itself, or reranked by itself, is itself but for rounding."""
+    (tmp_path / "in.txt").write_text("ab\ncab\n", encoding="utf-8")
+    said = {}
+    for name, words in {"alone": [], "together": ["--with", str(trained)]}.items():
+        assert main(["evaluate", str(trained), *words]) == 0
+        scores = capsys.readouterr().out.splitlines()
+        assert main(["predict", str(trained), "in.txt", *words]) == 0
+        said[name] = scores, capsys.readouterr().out
+    assert said["together"][0][1] == said["alone"][0][1]
+    assert said["together"][1] == said["alone"][1]
+    assert said["together"][0][-2] == "Ensemble: of 2 runs, averages the probabilities of each next symbol"
+    assert main(["evaluate", str(trained), "--rerank-by", str(trained), "--candidates", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == said["alone"][0][1]
+    assert lines[-1].startswith("Search: the first of 5 outputs in the order of another run; outputs are")
+    assert main(["predict", str(trained), "in.txt", "--decoding", "reward=edit-distance"]) == 0
+    wanted = Run.load(trained).predict(["ab", "cab"], decoding=Decoding(reward=EditDistance()))
+    assert capsys.readouterr().out.splitlines() == wanted
 
 
 def test_evaluate_warns_once_of_symbols_that_training_never_saw(

@@ -236,6 +236,25 @@ def test_a_report_is_made_of_runs_by_their_prefixes(capsys: pytest.CaptureFixtur
     assert "Report: reports/runs/results.json, reports/runs/report.csv" in text
     assert main(["report", *(str(run.folder.path) for run in finished), "--baseline", "rml", "--to", "other"]) == 0
     assert Report.read("other").baseline == "rml"
+    inspected, made_of = report.inspection, report.material
+    assert inspected is not None
+    assert made_of is not None
+    assert inspected.breakdowns
+    ((pair, crossed),) = report.crossed.items()
+    assert pair == ("rml", "maximum-likelihood")
+    assert crossed.difference == pytest.approx(report.tests()[pair].difference.mean)
+    assert "licence rules it out or is not known; --examples all puts them" in inspected.notice
+    lost = Path(Run.load(finished[0].folder.path).experiment.task.test)  # type: ignore[attr-defined]  # of files
+    lost.rename(lost.with_suffix(".lost"))
+    text = output(capsys, "report --examples all --to lost " + " ".join(str(run.folder.path) for run in finished))
+    lost.with_suffix(".lost").rename(lost)
+    assert "are left out: the data could not be read when this report was made" in text
+    left = Report.read("lost").material
+    assert left is not None
+    assert left.examples == {split: made_of.examples[split] for split in ("dev", "test")}
+    assert left.parameters == made_of.parameters
+    assert main(["report", "lost", "--examples", "none", "--to", "again"]) == 2
+    assert "--examples is of a report of runs" in capsys.readouterr().err
 
 
 def test_a_report_of_runs_refuses_what_is_no_comparison(capsys: pytest.CaptureFixture[str], there: Path) -> None:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 import sys
 import types
 from dataclasses import replace
@@ -95,7 +97,7 @@ def test_csv_has_all_digits_and_a_line_a_row(report: Report, hostile: Report, tm
 
 
 SPELT = re.compile(
-    r"\\textbackslash\{\}|\\text(asciitilde|asciicircum|less|greater|bar)\{\}|\{\\string\"\}|\{[\[\]*]\}|\\[{}$&#%_]"
+    r"\\textbackslash\{\}|\\text(asciitilde|asciicircum|less|greater|bar)\{\}|\{\\string\"\}|\{[\[\]*`]\}|\\[{}$&#%_]|-\{\}"
 )
 
 
@@ -104,6 +106,29 @@ def test_nothing_special_to_tex_is_left(text: str) -> None:
     left = SPELT.sub("", escaped(text))
     assert not set(left) & set('\\{}$&#%_~^<>|"[]*'), left
     assert "\n" not in escaped(text)
+
+
+AWKWARD = {
+    'a_b % c & d $x$ #1 {y} \\z ~ ^ <u> |v| "w" [q] *': ML,
+    "naïve Größe, é – “quoted” … τ = 0.9 → ≤ ∅ −1": NEAR,
+    "\\\\[2pt] *": RML,
+    "]]> <!-- ${title} --- ?` ``": ML,
+    "$\u202eb\x07c\n d": NEAR,
+}
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex") or not shutil.which("kpsewhich"), reason="pdfLaTeX is not installed")
+def test_latex_compiles_whatever_arms_are_called(tmp_path: Path) -> None:
+    if subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True, check=False).returncode:
+        pytest.skip("the LaTeX package booktabs is not installed")
+    table = a_report(METRICS, **AWKWARD).to_latex()
+    assert "no font" not in table
+    head = r"\documentclass{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "table.tex").write_text(f"{head}\n{table}\\end{{document}}\n", encoding="utf-8")
+    command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert run.returncode == 0, run.stdout
+    assert "may have no font for" in a_report(METRICS, **{"日本語": ML}).to_latex()
 
 
 def test_latex_marks_what_is_shown_and_what_is_within_the_margin(report: Report) -> None:
@@ -148,14 +173,18 @@ def test_figures_are_written_as_they_are_asked_for(report: Report, tmp_path: Pat
     assert {path: path.read_bytes() for path in paths} == before, "and are the same each time"
 
 
-@pytest.mark.parametrize("name", ["report.csv", "report.tex", "figures/per_1.pdf", "figures/per_1.svg"])
-def test_files_of_a_users_own_stay(report: Report, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [("report.csv", ()), ("report.tex", ("tex",)), ("figures/per_1.pdf", ("pdf",)), ("figures/per_1.svg", ("svg",))],
+)
+def test_files_of_a_users_own_stay(tmp_path: Path, name: str, figures: Any) -> None:
+    report = a_report(METRICS[:1], ML=ML, RML=RML)
     report.write(tmp_path)
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text("arm,score\nmine,1\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=rf"{name} is not from a report of structpred and would be overwritten; move"):
-        report.write(tmp_path, figures=("pdf", "svg", "tex"))
+        report.write(tmp_path, figures=figures)
     assert file.read_text(encoding="utf-8") == "arm,score\nmine,1\n"
 
 

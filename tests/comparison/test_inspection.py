@@ -1,6 +1,7 @@
 """What the outputs show: errors by kind against the metric, choice of examples, and what the report stores of it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from structpred.comparison import compared, record
+from structpred.comparison.from_runs import of_runs
 from structpred.comparison.inspection import LONGEST, MOST_BYTES, MOST_SHOWN, Breakdown, Inspection, inspect
 from structpred.comparison.report import Report
 from structpred.comparison.runner import compare
@@ -17,6 +19,7 @@ from structpred.models import LSTMTagger
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, MinimumRisk, Sampled
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.report import html
+from structpred.runs import Run
 from structpred.task import Example, Splits
 from structpred.tasks import Conll2000, LetterTagging, Sigmorphon2020, SpellingVariants, Tsv
 from structpred.training import Trainer
@@ -103,13 +106,13 @@ def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> N
 
 
 def test_long_texts_are_cut_and_many_are_thinned_out() -> None:
-    long = tuple("x" * 2_000)
-    test = (Example(long, (long,), ""),) * 900
-    found = inspect(Splits(test, test, test, ""), {"ML": [[long[:-1]] * 900]}, "ML", (0,), "", show=True)
+    long = tuple("x" * 400)
+    test = (Example(long, (long,), ""),) * 700
+    found = inspect(Splits(test, test, test, ""), {"ML": [[long[:-1]] * 700]}, "ML", (0,), "", show=True)
     examples = found.shown["examples"]
     assert examples[0]["source"].startswith("x x ")
     assert examples[0]["source"].count("x ") == LONGEST
-    assert 100 < len(examples) < 900
+    assert 100 < len(examples) < 700
     assert len(json.dumps(examples)) < 1.3 * MOST_BYTES
 
 
@@ -179,6 +182,26 @@ def test_a_comparison_says_what_was_compared_and_what_starts_took(tmp_path: Path
     assert silent.inspection is not None
     assert silent.inspection.shown == {}
     assert json.loads(record.encode(silent))["inspection"]["breakdowns"]
+    runs = [Run.load(tmp_path / "runs" / each.identity[:16]) for arm in report.results.values() for each in arm]
+    again = of_runs(runs)
+    assert list(again.arms) == ["maximum-likelihood", "label-smoothing"]
+    assert _unnamed(again) == _unnamed(report)
+    gone, _ = {run.name for run in (tmp_path / "runs").iterdir()} - {run.folder.path.name for run in runs}
+    shutil.rmtree(tmp_path / "runs" / gone)
+    without = of_runs(runs, examples="none")
+    assert without.material == replace(again.material, starts={})  # type: ignore[type-var]  # it has material
+    assert without.inspection == replace(again.inspection, shown={}, notice="they were not asked for")  # type: ignore[type-var]  # likewise
+
+
+def _unnamed(report: Report) -> list[object]:
+    """What the folders of runs say, without the names of arms."""
+    assert report.inspection is not None
+    assert report.material is not None
+    rows = [(row.name, row.count, *row.values.values()) for each in report.inspection.breakdowns for row in each.rows]
+    made_of = (report.material.digest, report.material.examples, *report.material.parameters.values())
+    shown, starts = report.inspection.shown["examples"], [*report.material.starts.values()]
+    tests = [*report.over_examples.values(), *report.crossed.values()]
+    return [rows, made_of, shown, starts, report.inspection.notice, tests]
 
 
 @pytest.mark.parametrize(

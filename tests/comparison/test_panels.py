@@ -88,7 +88,7 @@ def test_panels_share_workers_starts_and_runs_and_are_what_single_comparisons_ar
         (PANELS | {"x": replace(PANELS["cold"], baseline="RLM")}, "^panel 'x': the baseline must .* mean 'RML'?"),
         (
             PANELS | {"x": replace(PANELS["cold"], seeds=())},
-            r"^panel 'x': a comparison needs one seed or more, .*\[\]",
+            r"^panel 'x': a comparison needs at least one seed, .*\[\]",
         ),
         (
             {"a": Panel(arms={"b: c": TINY}), "a: b": Panel(arms={"c": TINY})},
@@ -151,7 +151,7 @@ def test_values_of_other_kinds_are_refused_in_a_sentence(tmp_path: Path) -> None
 
 
 def test_a_report_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="one panel or more, but got none"):
+    with pytest.raises(ConfigError, match="at least one panel, but got none"):
         PanelsReport({})
 
 

@@ -78,7 +78,7 @@ def test_several_comparisons_run_seed_by_seed_after_all_starts_and_what_they_sha
     ("arms", "seeds", "baseline", "message"),
     [
         ({}, (0,), None, "at least one arm"),
-        (ARMS, (), None, r"one seed or more, each once, but got \[\]"),
+        (ARMS, (), None, r"at least one seed, each once, but got \[\]"),
         (ARMS, (1, 1), None, r"each once, but got \[1, 1\]"),
         (ARMS, (0,), "RLM", "the baseline must be one of the arms, but got 'RLM'; did you mean 'RML'?"),
         (

@@ -14,7 +14,7 @@ from structpred.errors import ConfigError, RunError
 from structpred.experiments.benchmarks import gpu, gpu_agreement, gpu_speed, on_device
 from structpred.experiments.benchmarks.linear_chain import Problem
 from structpred.experiments.benchmarks.measuring import standalone
-from structpred.models import Seq2Seq
+from structpred.models import Model, Seq2Seq, Transformer
 from structpred.task import Example, Splits
 from structpred.training import checkpoint
 from structpred.training.data import EncodedData
@@ -58,7 +58,7 @@ def test_a_processor_agrees_with_itself_and_every_way_to_draw_is_told_apart(
 def test_every_pair_of_the_capability_table_is_stepped() -> None:
     named = {(registered_name(objective), registered_name(model)) for objective, model in gpu_agreement.pairs()}
     assert {("rml", "seq2seq"), ("distillation", "crf"), ("mixer", "seq2seq"), ("max-margin", "crf")} <= named
-    assert {model for _, model in named} == {"crf", "lstm-tagger", "seq2seq"}
+    assert {model for _, model in named} == {"crf", "lstm-tagger", "seq2seq", "transformer"}
 
 
 @pytest.mark.parametrize(("change", "loss", "gradient"), [(1e-2, 1e-2, 0), (0, 0, 1e-2), (float("nan"), None, None)])
@@ -121,24 +121,54 @@ def test_a_chain_and_draws_are_checked_while_they_are_timed(rehearsed: dict[str,
     assert draws["sampling_outputs"] == 20
 
 
-def test_operations_are_those_of_the_matrix_products() -> None:
-    """Three products for each of the forward pass, two operations a cell, on one batch without padding."""
-    source, target, labels, embedding, hidden = 7, 5, 11, 8, 12
-    words = tuple(f"w{i}" for i in range(labels))
+READ, WRITTEN, LABELS = 8, 6, 11
+"""Symbols of each input and output with their ends, in `pairs_of_a_length`, and how many there are."""
+
+
+def pairs_of_a_length() -> Splits:
+    words = tuple(f"w{i}" for i in range(LABELS))
     train = tuple(
-        Example(words[:source], (tuple(words[(i + j) % labels] for j in range(target)),), f"pair {i}")
-        for i in range(labels)
+        Example(words[: READ - 1], (tuple(words[(i + j) % LABELS] for j in range(WRITTEN - 1)),), f"pair {i}")
+        for i in range(LABELS)
     )
-    model = Seq2Seq(embedding=embedding, hidden=hidden, dropout=0.0)
-    prepared = EncodedData.of(Splits(train, train[:1], train[:1], "made for this"), model)
-    read, written, half = source + 1, target + 1, hidden // 2
-    encoder = read * 2 * 4 * half * (embedding + half)
-    decoder = written * 4 * hidden * (embedding + hidden)
-    attention = read * 2 * hidden * hidden + written * 2 * read * hidden
-    output = written * (hidden * hidden + hidden * (labels + 1))
+    return Splits(train, train[:1], train[:1], "made for this")
+
+
+def operations_of_seq2seq(embedding: int, hidden: int) -> int:
+    half = hidden // 2
+    encoder = READ * 2 * 4 * half * (embedding + half)
+    decoder = WRITTEN * 4 * hidden * (embedding + hidden)
+    attention = READ * 2 * hidden * hidden + WRITTEN * 2 * READ * hidden
+    output = WRITTEN * (hidden * hidden + hidden * (LABELS + 1))
     bridge = hidden * 2 * hidden
-    expected = 6 * (encoder + decoder + attention + output + bridge) / written
-    assert gpu_speed.operations_per_token(prepared, model, budget=1000) == pytest.approx(expected, rel=0.1)
+    return encoder + decoder + attention + output + bridge
+
+
+def operations_of_transformer(hidden: int, feedforward: int) -> int:
+    """One layer on either side."""
+    encoder = READ * hidden * (hidden + 4 * hidden + 2 * READ + 2 * feedforward)
+    memory = READ * 2 * hidden * hidden
+    decoder = WRITTEN * hidden * (4 * hidden + 2 * WRITTEN + 2 * hidden + 2 * READ + 2 * feedforward)
+    output = WRITTEN * hidden * (LABELS + 1)
+    return encoder + memory + decoder + output
+
+
+@pytest.mark.parametrize(
+    ("model", "operations"),
+    [
+        (Seq2Seq(embedding=8, hidden=12, dropout=0.0), operations_of_seq2seq(8, 12)),
+        (
+            Transformer(hidden=12, heads=2, feedforward=8, encoder_layers=1, decoder_layers=1, dropout=0.0),
+            operations_of_transformer(12, 8),
+        ),
+    ],
+    ids=["seq2seq", "transformer"],
+)
+def test_operations_are_those_of_the_matrix_products(model: Model, operations: int) -> None:
+    """Three products for each of the forward pass, two operations a cell, on one batch without padding."""
+    prepared = EncodedData.of(pairs_of_a_length(), model)
+    found = gpu_speed.operations_per_token(prepared, model, budget=1000)
+    assert found == pytest.approx(6 * operations / WRITTEN, rel=0.1)
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def nothing_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     def predicted(*arguments: object, **options: object) -> None:
         raise AssertionError("what is stored must do")
 
-    for home in ("structpred.runs.run.predict", "structpred.training.trainer.predict"):
+    for home in ("structpred.runs.predictor.predict", "structpred.training.trainer.predict"):
         monkeypatch.setattr(home, predicted)
 
 
@@ -209,7 +209,7 @@ class Otherwise(SymbolErrorRate):
         (("WER",), "there is no metric named 'WER'; did you mean 'wer'"),
         ((WordErrorRate,), r"Experiment\.metrics\[0\] must be a Metric, but got the class; write WordErrorRate\(\)"),
         ((3,), r"Experiment\.metrics\[0\] must be a Metric, but got 3"),
-        (("per", "wer", "per"), "must name each metric once, but PER comes twice"),
+        (("per", "wer", "per"), "must name each metric once, but PER occurs twice"),
         (
             (Otherwise(),),
             r"but PER is already the name of SymbolErrorRate\(\), and reports know metrics by",

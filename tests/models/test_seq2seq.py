@@ -1,4 +1,4 @@
-"""The autoregressive distribution of Seq2Seq against enumeration of a tiny one."""
+"""The autoregressive distributions of Seq2Seq and Transformer against enumeration of tiny ones."""
 
 from dataclasses import replace
 
@@ -12,15 +12,21 @@ from structpred.errors import ConfigError
 from structpred.models import Seq2Seq, seq2seq
 from structpred.sequences import Sequences
 from structpred.training.distributed import cpu_has_bf16
-from tests.support.tiny import as_candidates, strings, tiny_p, tiny_seq2seq
+from tests.support.tiny import DECODERS, as_candidates, strings, tiny_decoder, tiny_p
 
 FALSE_ALARM = 1e-4
 
 
+@pytest.fixture(params=DECODERS)
+def name(request: pytest.FixtureRequest) -> str:
+    """Each model that decides how long outputs are."""
+    return str(request.param)
+
+
 @pytest.mark.parametrize("labels", [1, 2, 3])
 @pytest.mark.parametrize("tied", [False, True])
-def test_probabilities_of_all_strings_and_the_remainder_sum_to_one(labels: int, tied: bool) -> None:
-    p = tiny_p(labels, tied=tied, decoder_layers=2, encoder_layers=2)
+def test_probabilities_of_all_strings_and_the_remainder_sum_to_one(labels: int, tied: bool, name: str) -> None:
+    p = tiny_p(labels, name, seed=7, sharpness=2.0, tied=tied, decoder_layers=2, encoder_layers=2)
     ended = p.log_prob(as_candidates(strings(labels, 3), batch=2)).exp().sum(1)
     prefixes = as_candidates(strings(labels, 4, shortest=4), batch=2)
     cut = replace(prefixes, ended=torch.zeros_like(prefixes.lengths, dtype=torch.bool))
@@ -29,8 +35,8 @@ def test_probabilities_of_all_strings_and_the_remainder_sum_to_one(labels: int, 
     torch.testing.assert_close(ended + remainder, torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
-def test_token_log_probs_are_those_of_a_step_by_step_decoder_and_include_the_end() -> None:
-    p = tiny_p(3)
+def test_token_log_probs_are_those_of_a_step_by_step_decoder_and_include_the_end(name: str) -> None:
+    p = tiny_p(3, name)
     output = [2, 0, 1]
     tokens = p.token_log_probs(as_candidates([output], batch=2))[:, 0]
     state, previous = p.decoder.start(1), torch.full((2, 1), 3)
@@ -41,8 +47,8 @@ def test_token_log_probs_are_those_of_a_step_by_step_decoder_and_include_the_end
     torch.testing.assert_close(tokens.sum(1), p.log_prob(as_candidates([output], batch=2))[:, 0])
 
 
-def test_steps_hold_the_token_log_probs_and_every_step_is_normalised() -> None:
-    p = tiny_p(2)
+def test_steps_hold_the_token_log_probs_and_every_step_is_normalised(name: str) -> None:
+    p = tiny_p(2, name)
     outputs = as_candidates(strings(2, 3), batch=2)
     steps = p.steps(outputs)
     taken = steps.log_probs.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
@@ -52,8 +58,8 @@ def test_steps_hold_the_token_log_probs_and_every_step_is_normalised() -> None:
     assert not steps.log_probs[~steps.mask].any()
 
 
-def test_padding_batching_and_candidates_change_nothing() -> None:
-    module = tiny_seq2seq(3).eval()
+def test_padding_batching_and_candidates_change_nothing(name: str) -> None:
+    module = tiny_decoder(name, 3).eval()
     inputs, outputs = [[0, 1, 2, 1], [2], []], strings(3, 2)
     together = module(Sequences.of(inputs)).log_prob(as_candidates(outputs, batch=3))
     for i, each in enumerate(inputs):
@@ -64,9 +70,11 @@ def test_padding_batching_and_candidates_change_nothing() -> None:
             torch.testing.assert_close(alone[0, 0], together[i, j], rtol=0, atol=1e-12)
 
 
-def test_symbols_are_scored_only_where_there_are_tokens() -> None:
-    module, rows = tiny_seq2seq(3).eval(), []
-    module.output.register_forward_hook(lambda layer, given, scores: rows.append(scores.numel() // scores.shape[-1]))
+def test_symbols_are_scored_only_where_there_are_tokens(name: str) -> None:
+    module, rows = tiny_decoder(name, 3).eval(), []
+    module.get_submodule("output").register_forward_hook(
+        lambda layer, given, scores: rows.append(scores.numel() // scores.shape[-1])
+    )
     p, outputs = module(Sequences.of([[0, 1], [2]])), as_candidates([[], [1], [2, 0, 1, 1]], batch=2)
     cut = replace(outputs, ended=outputs.lengths < 4)
     for verb in (p.log_prob, p.token_log_probs, p.steps):
@@ -75,8 +83,8 @@ def test_symbols_are_scored_only_where_there_are_tokens() -> None:
     assert rows == [2 * (1 + 2 + 5), 2 * (1 + 2 + 4)] * 3
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
-    module = tiny_seq2seq(2, dropout=0.4)
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    module = tiny_decoder(name, 2, dropout=0.4)
     module.train()
     outputs = as_candidates(strings(2, 2), batch=2)
 
@@ -91,16 +99,16 @@ def test_gradients_are_those_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(log_probs, tuple(module.parameters()), fast_mode=True)
 
 
-def test_a_distribution_keeps_its_dropout_masks_and_another_has_others() -> None:
-    module = tiny_seq2seq(2, dropout=0.5).train()
+def test_a_distribution_keeps_its_dropout_masks_and_another_has_others(name: str) -> None:
+    module = tiny_decoder(name, 2, dropout=0.5).train()
     outputs = as_candidates(strings(2, 2), batch=1)
     first, second = module(Sequences.of([[0, 1]])), module(Sequences.of([[0, 1]]))
     torch.testing.assert_close(first.log_prob(outputs), first.log_prob(outputs), rtol=0, atol=0)
     assert not torch.allclose(first.log_prob(outputs), second.log_prob(outputs))
 
 
-def test_samples_are_scored_under_the_mask_they_were_drawn_with() -> None:
-    module = tiny_seq2seq(2, dropout=0.5, longest=1).train()
+def test_samples_are_scored_under_the_mask_they_were_drawn_with(name: str) -> None:
+    module = tiny_decoder(name, 2, dropout=0.5, longest=1).train()
     p = module(Sequences.of([[0, 1]]))
     outputs = strings(2, 1)
     draws = p.sample(20_000, torch.Generator().manual_seed(0))
@@ -114,8 +122,8 @@ def test_samples_are_scored_under_the_mask_they_were_drawn_with() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_sampling_frequencies_are_the_probabilities(seed: int) -> None:
-    p, n = tiny_p(2, longest=3, seed=seed, sharpness=2.0), 20_000
+def test_sampling_frequencies_are_the_probabilities(seed: int, name: str) -> None:
+    p, n = tiny_p(2, name, longest=3, seed=seed, sharpness=2.0), 20_000
     draws = p.sample(n, torch.Generator().manual_seed(seed))
     assert draws.ended is not None
     outputs = [*strings(2, 3), *strings(2, 4, shortest=4)]
@@ -131,8 +139,8 @@ def test_sampling_frequencies_are_the_probabilities(seed: int) -> None:
         assert stats.chisquare(seen, expected[example].tolist()).pvalue > FALSE_ALARM
 
 
-def test_same_generator_same_draws() -> None:
-    p = tiny_p(3)
+def test_same_generator_same_draws(name: str) -> None:
+    p = tiny_p(3, name)
     first, second = (p.sample(5, torch.Generator().manual_seed(4)) for _ in range(2))
     assert torch.equal(first.labels, second.labels)
     assert torch.equal(first.lengths, second.lengths)
@@ -140,8 +148,8 @@ def test_same_generator_same_draws() -> None:
 
 @pytest.mark.parametrize("penalty", [0.0, 0.7, 1.5])
 @pytest.mark.parametrize("labels", [1, 2, 3])
-def test_a_beam_as_wide_as_there_are_prefixes_is_exact(labels: int, penalty: float) -> None:
-    p, longest = tiny_p(labels, longest=3, seed=labels), 3
+def test_a_beam_as_wide_as_there_are_prefixes_is_exact(labels: int, penalty: float, name: str) -> None:
+    p, longest = tiny_p(labels, name, longest=3, seed=labels), 3
     outputs = strings(labels, longest)
     log_probs = p.log_prob(as_candidates(outputs, batch=2))
     lengths = torch.tensor([len(output) for output in outputs])
@@ -154,8 +162,8 @@ def test_a_beam_as_wide_as_there_are_prefixes_is_exact(labels: int, penalty: flo
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])
-def test_a_narrow_beam_returns_distinct_outputs_in_order_with_their_log_probs(width: int) -> None:
-    p = tiny_p(3, longest=4, seed=5)
+def test_a_narrow_beam_returns_distinct_outputs_in_order_with_their_log_probs(width: int, name: str) -> None:
+    p = tiny_p(3, name, longest=4, seed=5)
     ranked = p.n_best(width)
     torch.testing.assert_close(p.log_prob(ranked.outputs), ranked.log_probs)
     assert (ranked.log_probs.diff(dim=1) <= 0).all()
@@ -164,8 +172,8 @@ def test_a_narrow_beam_returns_distinct_outputs_in_order_with_their_log_probs(wi
         assert len({tuple(each) for each in found}) == width
 
 
-def test_a_beam_is_the_same_alone_and_in_a_batch_whose_examples_finish_at_different_times() -> None:
-    module = tiny_seq2seq(3, longest=6, seed=2).eval()
+def test_a_beam_is_the_same_alone_and_in_a_batch_whose_examples_finish_at_different_times(name: str) -> None:
+    module = tiny_decoder(name, 3, longest=6, seed=2).eval()
     inputs = [[0], [1, 2], [2, 2, 0], [1, 0, 1, 0]]
     together = module(Sequences.of(inputs)).n_best(3)
     for i, each in enumerate(inputs):
@@ -173,8 +181,8 @@ def test_a_beam_is_the_same_alone_and_in_a_batch_whose_examples_finish_at_differ
         torch.testing.assert_close(alone.log_probs[0], together.log_probs[i])
 
 
-def test_greedy_takes_the_best_symbol_at_each_step_and_stops_at_the_limit() -> None:
-    p = tiny_p(2, longest=3, seed=1)
+def test_greedy_takes_the_best_symbol_at_each_step_and_stops_at_the_limit(name: str) -> None:
+    p = tiny_p(2, name, longest=3, seed=1)
     greedy = p.greedy()
     for example, output in enumerate(greedy.tolist()):
         for time in range(len(output) + (len(output) < 3)):
@@ -184,8 +192,8 @@ def test_greedy_takes_the_best_symbol_at_each_step_and_stops_at_the_limit() -> N
     assert p.decode(Decoding(beam=1)).tolist() == greedy.tolist()
 
 
-def test_an_output_longer_than_the_search_limit_still_has_a_probability() -> None:
-    assert torch.isfinite(tiny_p(2, longest=1).log_prob(as_candidates([[0, 1, 1, 0]], batch=2))).all()
+def test_an_output_longer_than_the_search_limit_still_has_a_probability(name: str) -> None:
+    assert torch.isfinite(tiny_p(2, name, longest=1).log_prob(as_candidates([[0, 1, 1, 0]], batch=2))).all()
 
 
 def test_an_odd_state_is_refused() -> None:
@@ -194,8 +202,8 @@ def test_an_odd_state_is_refused() -> None:
 
 
 @pytest.mark.skipif(not cpu_has_bf16(), reason="PyTorch cannot run an LSTM in bf16 on this processor")
-def test_probabilities_are_at_least_float32_under_autocast() -> None:
-    module = tiny_seq2seq(2, sharpness=1.0).float().eval()
+def test_probabilities_are_at_least_float32_under_autocast(name: str) -> None:
+    module = tiny_decoder(name, 2, sharpness=1.0).float().eval()
     with torch.autocast("cpu", torch.bfloat16):
         p = module(Sequences.of([[0, 1]]))
         assert isinstance(p, Autoregressive)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from structpred.capabilities import combinations
+from structpred.config import registered_name
 from structpred.models import Model
 from structpred.objective import Objective
 from structpred.objectives import (
@@ -54,8 +56,8 @@ from structpred.payoffs import (
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.testing import check_objective
-from structpred.testing.spaces import built
-from tests.support.tiny import tiny_seq2seq
+from structpred.testing.spaces import built, tiny_models
+from tests.support.tiny import DECODERS, QUICK, tiny_seq2seq
 
 TAU = Temperature(literal=0.5)
 EVERY, TAGGERS, CHAIN = ("crf", "lstm-tagger", "seq2seq"), ("crf", "lstm-tagger"), ("crf",)
@@ -122,7 +124,7 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
     "anneal": (Anneal(first=LabelSmoothing(), second=RML(), start=Point(share=0), end=Point(share=1)), FREE),
     "MIXER": (Mixer(), FREE),
 }
-"""Every objective in each of its ways, and the tiny models of the kit that it serves."""
+"""Every objective in each of its ways, and the quick models of the kit that it serves."""
 
 
 def teacher_for(model: Model) -> Teacher:
@@ -133,7 +135,22 @@ def teacher_for(model: Model) -> Teacher:
 @pytest.mark.parametrize(("objective", "models"), CASES.values(), ids=CASES)
 def test_it_has_what_every_objective_must_have(objective: Objective, models: tuple[str, ...]) -> None:
     state = teacher_for if objective.learns_from else None
-    assert check_objective(objective, state=state) == models
+    assert check_objective(objective, state=state, models=QUICK) == models
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scheduled sampling", "MIXER", "REINFORCE"],
+)
+def test_it_has_all_this_on_a_transformer_by_each_of_the_verbs(name: str) -> None:
+    assert check_objective(CASES[name][0], models={"transformer": tiny_models()["transformer"]}) == ("transformer",)
+
+
+def test_a_transformer_serves_every_objective_that_another_decoder_serves() -> None:
+    served = {
+        name: [objective for objective, model in combinations() if registered_name(model) == name] for name in DECODERS
+    }
+    assert served["transformer"] == served["seq2seq"] != []
 
 
 def test_every_objective_has_a_case() -> None:

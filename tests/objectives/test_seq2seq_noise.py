@@ -175,6 +175,19 @@ def test_without_noise_it_is_maximum_likelihood(objective: Objective) -> None:
     close(gradients(objective), gradients(MaximumLikelihood()))
 
 
+@pytest.mark.parametrize("objective", [ScheduledSampling(), DataNoising(rate=0.0)])
+def test_without_noise_losses_follow_the_order_of_the_batch_and_padding_changes_nothing(objective: Objective) -> None:
+    """The published suite compares no losses where a step draws coins: a coin belongs to the batch."""
+    module, targets, inputs = tiny_seq2seq(V), Sequences.of([*TARGETS, [1]]), Sequences.of([*INPUTS, [1, 0]])
+    state = objective.state(Sizes(num_inputs=3, num_labels=V, label_counts=(3, 2, 1), references=3))
+    expected = objective(module(inputs), targets, state=state, generator=source()).values
+    order = torch.tensor([2, 0, 1])
+    moved = objective(module(inputs.select(order)), targets.select(order), state=state, generator=source())
+    close(moved.values, expected[order])
+    garbage = Sequences(torch.nn.functional.pad(targets.labels, (0, 2), value=1), targets.lengths)
+    close(objective(module(inputs), garbage, state=state, generator=source()).values, expected)
+
+
 def test_with_histories_of_the_models_own_the_mean_loss_is_that_under_their_law() -> None:
     copies = 20_000
     module = tiny_seq2seq(V, sharpness=1.5).eval()

@@ -152,7 +152,7 @@ def test_weights_that_turn_a_reward_round_are_refused(weight: float) -> None:
 
 
 def test_an_empty_sum_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^WeightedRewards needs one part or more, but got none; give it"):
+    with pytest.raises(ConfigError, match=r"^WeightedRewards needs at least one part, but got none; give it"):
         WeightedRewards(parts=())
 
 

@@ -13,7 +13,8 @@ from structpred.errors import DataError
 from structpred.sequences import spelt
 from structpred.tasks import Conll, Conll2000
 from structpred.tasks.published import NewLabelWarning, SharedInputWarning
-from structpred.tasks.tagged import CommentWarning, Scheme
+from structpred.tasks.schemes import Scheme
+from structpred.tasks.tagged import CommentWarning
 from structpred.vocabulary import Symbols
 
 # these data are for some uses only, of which tests are none that is ruled out

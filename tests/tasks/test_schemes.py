@@ -7,7 +7,7 @@ from seqeval.scheme import IOB1, IOB2, IOBES, Tokens
 
 from structpred.errors import DataError
 from structpred.metrics import chunks
-from structpred.tasks.tagged import Scheme, from_iob2, to_iob2
+from structpred.tasks.schemes import Scheme, from_iob2, to_iob2
 from structpred.vocabulary import Symbols
 
 SEQEVAL = {"iob1": IOB1, "iob2": IOB2, "iobes": IOBES}

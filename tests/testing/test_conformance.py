@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from structpred.distributions import Factorised
 from structpred.distributions.protocols import LogProb, Sample
-from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
+from structpred.models import CRF, LSTMTagger, Model, Seq2Seq, Transformer
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, PublishedEditDistancePayoff, Temperature
@@ -32,6 +32,7 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.testing import check_model, check_objective, check_payoff, check_reward
 from structpred.testing.spaces import tiny_models
+from tests.support.tiny import QUICK
 
 TEPID = Temperature(literal=0.6)
 
@@ -39,7 +40,7 @@ TEPID = Temperature(literal=0.6)
 # --------------------------------------------------------------------------------------------------- ours pass
 
 
-@pytest.mark.parametrize("name", ["crf", "lstm-tagger", "seq2seq"])
+@pytest.mark.parametrize("name", tiny_models())
 def test_our_models_pass(name: str) -> None:
     check_model(tiny_models()[name])
 
@@ -162,7 +163,9 @@ def test_a_faulty_objective_is_told_what_is_wrong(fault: str, message: str) -> N
 
 
 def test_a_biased_estimator_is_found_by_enumeration_and_an_unbiased_one_passes() -> None:
-    assert check_objective(Planted(fault="none"), samples=2, exactly=minus_expected_reward) == tuple(tiny_models())
+    assert check_objective(Planted(fault="none"), models=QUICK, samples=2, exactly=minus_expected_reward) == tuple(
+        QUICK
+    )
     with pytest.raises(AssertionError, match="the estimator is biased"):
         check_objective(Planted(fault="own sample"), samples=2, exactly=minus_expected_reward)
 
@@ -376,5 +379,5 @@ def test_a_faulty_model_is_told_what_is_wrong(model: Model, message: str) -> Non
 
 def test_tiny_models_are_of_every_kind() -> None:
     kinds = {type(model) for model in tiny_models().values()}
-    assert kinds == {CRF, LSTMTagger, Seq2Seq}
+    assert kinds == {CRF, LSTMTagger, Seq2Seq, Transformer}
     assert all(replace(model) == model for model in tiny_models().values())

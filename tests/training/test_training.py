@@ -2,9 +2,9 @@
 
 import json
 import math
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -346,13 +346,11 @@ def test_schedules() -> None:
     assert InverseSquareRoot(warmup=0.0).factor(0.0) == 1.0
 
 
-SCRIPT = """
-import sys
-from structpred import train
-from tests.training.test_training import LONGER
-train(LONGER, root=sys.argv[1], checkpoint_every=0.05)
-"""
 LONGER = replace(TINY, trainer=Trainer(epochs=30, batch_tokens=40))
+
+
+def train_longer(root: Path) -> None:
+    train(LONGER, root=root, checkpoint_every=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -365,13 +363,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Ten
 def test_a_run_that_is_killed_goes_on_to_the_same_weights(
     number: signal.Signals, undisturbed: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], stderr=subprocess.PIPE)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["structpred.runs.session"])
+    process = context.Process(target=train_longer, args=(tmp_path,))
+    process.start()
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("*/checkpoint.pt")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(number)
-    process.communicate(timeout=240)
-    assert process.returncode != 0, "the run ended before the signal came; give it more epochs"
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join(240)
+    assert process.exitcode, "the run ended before the signal came; give it more epochs"
     (folder,) = tmp_path.iterdir()
     assert not (folder / "result.json").exists()
     resumed = weights(train(LONGER, root=tmp_path))

@@ -246,4 +246,4 @@ def test_what_pruned_trials_had_reached_has_a_column_of_its_own() -> None:
     assert (cells["10"][final], cells["10"][stopped], cells["10"]["seeds"]) == ("33.00", "", "1")
     assert cells["0"][stopped] == ""
     assert stopped not in shown_of("s", study)
-    assert "Final scores are by the experiment's own decoding (beam 5, length_penalty 0.0, rule argmax)" in rows
+    assert "Final scores are of a beam of 5, and scores of stopped trials by greedy decoding" in rows

@@ -9,10 +9,12 @@ import pytest
 from optuna.trial import create_trial
 
 from structpred.engine import worker
+from structpred.engine.driver import TRIES
 from structpred.errors import ConfigError, RunError
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
 from structpred.tuning import Over, Range, Space, spaces
+from structpred.tuning.outcomes import Result
 from structpred.tuning.search import Search
 from structpred.tuning.storage import opened
 from structpred.tuning.studies import Study
@@ -51,6 +53,19 @@ def test_where_every_trial_fails_the_report_says_why(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="no trial of 'tuning' finished"):
         tuning.best  # noqa: B018 - it is a property
+
+
+def test_a_trial_whose_commands_all_died_says_so(tmp_path: Path) -> None:
+    with opened(str(tmp_path / "journal")) as storage:
+        study = Study.open("tuning", rate, Search(trials=1, finalists=0), storage)
+        for _ in range(TRIES):
+            trial = study.main.ask()
+            assert trial is not None
+            rate(trial)
+            study.main.recover()  # by the next command
+        (outcome,) = Result.of(study).outcomes
+    assert outcome.state == "failed"
+    assert outcome.reason == f"{TRIES} commands died while they ran it, perhaps for want of memory"
 
 
 def test_a_full_disk_is_the_machines_trouble_and_the_trial_is_put_back(
@@ -104,7 +119,7 @@ def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"trials": 0}, "trials must be at least 1 and at most 100000, but got 0"),
-        ({"seeds": ()}, "one seed or more"),
+        ({"seeds": ()}, "at least one seed"),
         ({"seeds": (1, 1)}, "each once, but got .1, 1."),
         ({"timeout": -1.0}, "timeout must be above 0"),
         ({"sampler": "grit"}, "did you mean 'grid'"),
@@ -128,7 +143,7 @@ def test_components_that_workers_cannot_import_and_no_space_are_refused(tmp_path
 
     with pytest.raises(ConfigError, match=r"2 worker processes cannot import .*Local, because it is defined inside"):
         quick(lambda trial: replace(rate(trial), objective=Local()), tmp_path, workers=2)
-    with pytest.raises(ConfigError, match="expected one space to tune or more"):
+    with pytest.raises(ConfigError, match="tune needs at least one space"):
         quick({}, tmp_path)
 
 

@@ -1,0 +1,429 @@
+"""Do agents of another library learn to tag as well as our objectives do, and what does each of them cost?
+
+Needs the extra ``rl``; data are drawn, so nothing is downloaded. It can be stopped at any time and goes on, and more
+seeds add to what is there::
+
+    python -m structpred.experiments.outside_agents
+
+MaskablePPO of sb3-contrib and A2C of stable-baselines3 act in the environment of the task `HiddenMarkov`, and are paid
+the Hamming distance position by position. Beside them, on the same task and its splits, stand our REINFORCE (with the
+whole output's reward, and with each label's own), minimum risk, RML in closed form and likelihood. All read the source
+by a bidirectional LSTM of the same size (`SourceReader`, `LSTMTagger`); an agent also sees the label that it wrote
+last, and has a value network.
+
+The budget of every arm is the same number of labels, 253,584, written by itself or read from a reference: 36 epochs
+over the training data for those that read one output per example, 12 for those that write K = 3, and as many steps of
+the environment for agents, up to their next rollout. Three costs are counted: these labels; outputs that the reward
+scored; and CPU-seconds of training and evaluation together. All arms keep the weights that were best on dev: ours are
+evaluated after each epoch, agents after every 8192 steps, both by the most probable label. Of ours, the CPU-seconds of
+a run are shared out over its epochs by wall-clock time.
+
+One rule chose the settings of every arm: one number, four values each twice the one before, one run each under seed
+100, which is not compared; the best accuracy on dev decides, on a tie the smaller value. The number is RML's edit rate
+(at the learning rate 0.01), and the learning rate for all others. All else was fixed beforehand. Agents have the
+defaults of their library, but no discount, so that they maximise what our objectives do; 64 episodes side by side;
+rollouts of 32 steps, batches of 256 and 4 epochs for PPO, which seemed enough in three trials under seed 100, and
+rollouts of 8 steps for A2C.
+
+Scores are accuracies on test, and the share of the gap between copying the input and the best possible decision (the
+most probable state at each position) that they close, both measured on the same test examples.
+
+Expected before the runs: MaskablePPO closes at least 60 % of the gap, within two points of accuracy of likelihood, at
+more than ten times likelihood's CPU-seconds; A2C closes less than PPO; RML within half a point of likelihood; REINFORCE
+is better with each label's own reward than with the whole output's, and no better than likelihood in either form.
+"""
+
+import argparse
+import copy
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from structpred.comparison.panels import Panel
+from structpred.display import bars, show_table
+from structpred.errors import StructpredError
+from structpred.experiment import Experiment
+from structpred.files import folder_to_write, write_atomically
+from structpred.models import LSTMTagger
+from structpred.objective import Objective
+from structpred.objectives import REINFORCE, RML, Exact, MaximumLikelihood, MinimumRisk, Samples
+from structpred.payoffs import HammingPayoff, Temperature
+from structpred.provenance import environment
+from structpred.report.drawing import INK, log_axis, looks, plain_figure, standalone, style, svg
+from structpred.rewards import Hamming
+from structpred.runs import train
+from structpred.statistics import estimate
+from structpred.tasks import HiddenMarkov
+from structpred.training import Adam, Trainer
+
+TASK = HiddenMarkov()
+EMBEDDING, HIDDEN = 48, 64
+K, EPOCHS = 3, 36
+"""Outputs an example, where they are drawn, and epochs of those that draw none."""
+
+EPISODES, EVERY = 64, 8192
+"""Episodes side by side, and steps between two evaluations."""
+
+TUNING_SEED = 100
+RATES, EDIT_RATES = (5e-3, 1e-2, 2e-2, 4e-2), (0.02, 0.04, 0.08, 0.16)
+AGENT_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+AGENTS: dict[str, dict[str, Any]] = {
+    "MaskablePPO": {"n_steps": 32, "batch_size": 256, "n_epochs": 4, "gamma": 1.0},
+    "A2C": {"n_steps": 8, "gamma": 1.0},
+}
+PACKAGES = ("stable-baselines3", "sb3-contrib", "gymnasium")
+
+
+@dataclass(frozen=True)
+class Point:
+    """An evaluation: costs so far, and accuracy on dev in percent."""
+
+    labels: int
+    calls: int
+    cpu_seconds: float
+    dev: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        scores: accuracies on dev and test in percent, of the weights that were best on dev.
+        parameters: numbers in the network.
+        curve: all evaluations.
+    """
+
+    scores: dict[str, float]
+    parameters: int
+    curve: tuple[Point, ...]
+
+    @classmethod
+    def of(cls, node: dict[str, Any]) -> "Outcome":
+        """From its JSON."""
+        return cls(**node | {"curve": tuple(Point(**point) for point in node["curve"])})
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is compared, up to one number.
+
+    Attributes:
+        number: what it is.
+        tried: its values.
+        run: trains with a value of it under a seed, or finds what was trained before below a folder.
+    """
+
+    number: str
+    tried: tuple[float, ...]
+    run: Callable[[float, int, Path], Outcome]
+
+
+# ----------------------------------------------------------------------------------------------------------- ours
+
+
+def ours(objective: Objective, lr: float = 1e-2) -> Experiment:
+    """An arm of ours."""
+    return Experiment(
+        task=TASK,
+        model=LSTMTagger(embedding=EMBEDDING, hidden=HIDDEN),
+        objective=objective,
+        optimiser=Adam(lr=lr),
+        trainer=Trainer(epochs=EPOCHS // outputs_of(objective), batch_tokens=384),
+    )
+
+
+def outputs_of(objective: Objective) -> int:
+    """How many outputs an example costs."""
+    return K if isinstance(objective, REINFORCE | MinimumRisk) else 1
+
+
+def rml(edit_rate: float) -> RML:
+    """In closed form."""
+    return RML(payoff=HammingPayoff(temperature=Temperature(edit_rate=edit_rate)), estimator=Exact())
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "REINFORCE": REINFORCE(reward=Hamming(), samples=K),
+    "REINFORCE by label": REINFORCE(reward=Hamming(), samples=K, credit="token"),
+    "minimum risk": MinimumRisk(reward=Hamming(), candidates=Samples(k=K, reference="left out")),
+    "ML": MaximumLikelihood(),
+}
+
+
+def panels() -> dict[str, Panel]:
+    """Our arms before tuning, as `structpred compare` takes them: those with equally many epochs together."""
+    drawing = {name: ours(each) for name, each in OBJECTIVES.items() if outputs_of(each) == K}
+    reading = {"ML": ours(OBJECTIVES["ML"]), "RML": ours(rml(EDIT_RATES[0]))}
+    return {"own outputs": Panel(arms=drawing), "references": Panel(arms=reading)}
+
+
+def trained(make: Callable[[float], Experiment], value: float, seed: int, root: Path) -> Outcome:
+    """A run of ours, with its costs."""
+    experiment = replace(make(value), seed=seed)
+    run = train(experiment, root=root, device="cpu")
+    train_split, drawn = TASK.load().train, isinstance(experiment.objective, REINFORCE | MinimumRisk)
+    each = outputs_of(experiment.objective)
+    labels, calls = each * sum(len(x.source) for x in train_split), each * len(train_split) * drawn
+    result = run.result
+    share = result.cpu_seconds / result.seconds
+    curve = [
+        Point(epoch.epoch * labels, epoch.epoch * calls, share * epoch.seconds, epoch.dev["ACC"])
+        for epoch in result.history
+    ]
+    scores = {split: result.scores[split]["ACC"] for split in ("dev", "test")}
+    return Outcome(scores, sum(each.numel() for each in run.model.parameters()), tuple(curve))
+
+
+# --------------------------------------------------------------------------------------------------------- agents
+
+
+def acting(name: str, lr: float, seed: int, root: Path) -> Outcome:
+    """A run of an agent, or the file that holds it."""
+    settings = AGENTS[name] | {"learning_rate": lr, "seed": seed}
+    versions = {package: metadata.version(package) for package in PACKAGES}
+    whole = [name, settings, EMBEDDING, HIDDEN, EPISODES, EVERY, EPOCHS, TASK.to_json(), versions, torch.__version__]
+    digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+    path = root / "outside_agents" / f"{name}-{digest}.json"
+    if path.exists():
+        return Outcome.of(json.loads(path.read_text(encoding="utf-8"))["outcome"])
+    outcome = taught(name, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({"of": whole, "outcome": asdict(outcome)}, indent=1) + "\n")
+    return outcome
+
+
+def taught(name: str, settings: Mapping[str, Any]) -> Outcome:
+    """Train an agent, evaluate it all along, and score the weights that were best on dev; the first of equals."""
+    from structpred.environments.stable_baselines import AgentsVecEnv, SourceReader
+
+    import sb3_contrib  # isort: skip
+    import stable_baselines3  # isort: skip
+
+    envs = AgentsVecEnv(TASK, Hamming(), num_envs=EPISODES, paid="increments")
+    network = {
+        "features_extractor_class": SourceReader,
+        "features_extractor_kwargs": {"embedding": EMBEDDING, "hidden": HIDDEN},
+        "net_arch": {"pi": [], "vf": [64]},
+    }
+    made = sb3_contrib.MaskablePPO if name == "MaskablePPO" else stable_baselines3.A2C
+    agent: Any = made("MultiInputPolicy", envs, policy_kwargs=network, device="cpu", **settings)
+    budget = EPOCHS * sum(len(example.source) for example in envs.envs.examples)
+    curve: list[Point] = []
+    best, kept = -1.0, copy.deepcopy(agent.policy.state_dict())
+    start = time.process_time()
+    while agent.num_timesteps < budget:
+        agent.learn(min(EVERY, budget - agent.num_timesteps), reset_num_timesteps=False)
+        dev = accuracy(agent, "dev")
+        curve.append(Point(agent.num_timesteps, envs.ended, time.process_time() - start, dev))
+        if dev > best:
+            best, kept = dev, copy.deepcopy(agent.policy.state_dict())
+    agent.policy.load_state_dict(kept)
+    parameters = sum(each.numel() for each in agent.policy.parameters())
+    return Outcome({"dev": best, "test": accuracy(agent, "test")}, parameters, tuple(curve))
+
+
+def accuracy(agent: Any, split: str) -> float:
+    """Percent of labels right, by the action that the agent takes for the most probable."""
+    from structpred.environments.stable_baselines import AgentsVecEnv
+
+    examples = getattr(TASK.load(), split)
+    envs = AgentsVecEnv(TASK, Hamming(), num_envs=len(examples), split=split)
+    envs.set_options([{"example": i} for i in range(len(examples))])
+    observations, earned = envs.reset(), np.zeros(len(examples))
+    running = np.ones(len(examples), bool)
+    while running.any():
+        actions, _ = agent.predict(observations, deterministic=True)
+        observations, rewards, over, _ = envs.step(actions)
+        earned += np.where(running, rewards, 0.0)
+        running &= ~over
+    return 100 * (1 + float(earned.sum()) / sum(len(example.source) for example in examples))
+
+
+# ----------------------------------------------------------------------------------------------------- comparison
+
+
+def arms() -> dict[str, Arm]:
+    """Everything that is compared."""
+    agents = {name: Arm("learning rate", AGENT_RATES, partial(acting, name)) for name in AGENTS}
+    rates = {
+        name: Arm("learning rate", RATES, partial(trained, partial(ours, objective)))
+        for name, objective in OBJECTIVES.items()
+    }
+    return agents | rates | {"RML": Arm("edit rate", EDIT_RATES, partial(trained, lambda rate: ours(rml(rate))))}
+
+
+@cache
+def references(split: str) -> dict[str, float]:
+    """Accuracies in percent: of copying the input, of the best possible decision, and what is expected of that one."""
+    examples = getattr(TASK.load(), split)
+    sources, labels = [x.source for x in examples], [x.references[0] for x in examples]
+    found = {"copying": [tuple(symbol.upper() for symbol in x) for x in sources], "best": list(map(TASK.best, sources))}
+    total = sum(map(len, sources))
+    right = {name: sum(map(agreeing, outputs, labels)) for name, outputs in found.items()}
+    return {name: 100 * count / total for name, count in right.items()} | {"expected": TASK.optimum(sources)}
+
+
+def agreeing(one: Sequence[str], other: Sequence[str]) -> int:
+    """Positions with the same symbol."""
+    return sum(a == b for a, b in zip(one, other, strict=True))
+
+
+def gap_closed(test: float) -> float:
+    """Percent of the way from copying to the best possible decision."""
+    marks = references("test")
+    return 100 * (test - marks["copying"]) / (marks["best"] - marks["copying"])
+
+
+def compared(seeds: int, root: Path, console: Console) -> dict[str, Any]:
+    """Tune every arm, then run all of them under one seed after another.
+
+    Raises:
+        ConfigError: the packages of the agents are not installed.
+    """
+    import_module("structpred.environments.stable_baselines")  # so that what is missing is said at once
+    found, total = arms(), sum(len(arm.tried) + seeds for arm in arms().values())
+    with bars(console) as shown:
+        overall = shown.add_task(f"{total} runs", total=total, details="starting")
+
+        def run(name: str, value: float, seed: int) -> Outcome:
+            shown.update(overall, details=f"{name}, {found[name].number} {value:g}, seed {seed}")
+            outcome = found[name].run(value, seed, root)
+            console.print(f"{name}, {found[name].number} {value:g}, seed {seed}: dev {outcome.scores['dev']:.2f}")
+            shown.advance(overall)
+            return outcome
+
+        tuning = {
+            name: {value: run(name, value, TUNING_SEED).scores["dev"] for value in arm.tried}
+            for name, arm in found.items()
+        }
+        chosen = {name: best_of(dev) for name, dev in tuning.items()}
+        rounds = [{name: run(name, chosen[name], seed) for name in found} for seed in range(seeds)]
+    return {
+        "task": json.loads(TASK.to_json()),
+        "references": {split: references(split) for split in ("dev", "test")},
+        "arms": {name: {"number": arm.number, "chosen": chosen[name]} for name, arm in found.items()},
+        "agents": AGENTS,
+        "tuning": {name: {f"{value:g}": dev for value, dev in tried.items()} for name, tried in tuning.items()},
+        "seeds": list(range(seeds)),
+        "runs": {name: [asdict(each[name]) for each in rounds] for name in found},
+        "gap_closed": {name: [gap_closed(each[name].scores["test"]) for each in rounds] for name in found},
+        "packages": {package: metadata.version(package) for package in PACKAGES},
+        "environment": asdict(environment()),
+    }
+
+
+def best_of(dev: Mapping[float, float]) -> float:
+    """The value with the highest accuracy on dev; the smaller of equals, as values are in order."""
+    return max(dev, key=lambda value: dev[value])
+
+
+COLUMNS = ("arm", "dev", "test", "gap closed, %", "labels", "reward calls", "CPU-seconds", "parameters", "number")
+
+
+def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The table: means over seeds with 95 % intervals; costs are those of the whole budget."""
+    made = []
+    for name, runs in results["runs"].items():
+        last = [run["curve"][-1] for run in runs]
+        means = {cost: float(np.mean([point[cost] for point in last])) for cost in ("labels", "calls", "cpu_seconds")}
+        arm = results["arms"][name]
+        accuracies = [str(estimate(np.array([run["scores"][split] for run in runs]))) for split in ("dev", "test")]
+        costs = [f"{means['labels']:,.0f}", f"{means['calls']:,.0f}", f"{means['cpu_seconds']:.1f}"]
+        closed = str(estimate(np.array(results["gap_closed"][name])))
+        number = f"{arm['number']} {arm['chosen']:g}"
+        made.append((name, *accuracies, closed, *costs, f"{runs[0]['parameters']:,}", number))
+    return made
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """The report."""
+    question = (__doc__ or "").partition("\n")[0]
+    marks, lines = results["references"]["test"], []
+    lines += [f"# {question}", "", f"Made by `structpred.experiments.outside_agents`; seeds {results['seeds']}.", ""]
+    lines += [
+        f"Test accuracy of copying the input: {marks['copying']:.2f}; of the best possible decision: "
+        f"{marks['best']:.2f} on these examples, {marks['expected']:.2f} expected.",
+        "",
+    ]
+    for columns, table in (
+        (COLUMNS, rows(results)),
+        (
+            ("arm", "number", "dev accuracy by value, seed 100"),
+            [
+                (name, results["arms"][name]["number"], ", ".join(f"{value}: {dev:.2f}" for value, dev in each.items()))
+                for name, each in results["tuning"].items()
+            ],
+        ),
+    ):
+        lines += [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+        lines += [f"| {' | '.join(row)} |" for row in table]
+        lines += [""]
+    packages = results["packages"] | results["environment"]["packages"]
+    lines += ["* " + ", ".join(f"{name} {version}" for name, version in packages.items())]
+    return "\n".join([*lines, f"* {results['environment']['threads']}", ""])
+
+
+def picture(results: Mapping[str, Any]) -> str:
+    """Accuracy on dev, averaged over seeds, against the three costs."""
+    marks, look = results["references"]["dev"], looks(list(results["runs"]))
+    axes_of = {
+        "labels": "labels written or read",
+        "calls": "outputs scored by the reward",
+        "cpu_seconds": "CPU-seconds",
+    }
+    with plain_figure((11.0, 4.2), "outside agents") as figure:
+        drawn = figure.subplots(1, 3, sharey=True)
+        for axes, (cost, label) in zip(drawn, axes_of.items(), strict=True):
+            style(axes)
+            for name, runs in results["runs"].items():
+                x, y = (np.mean([[point[key] for point in run["curve"]] for run in runs], 0) for key in (cost, "dev"))
+                if x[-1] > 0:  # likelihood and RML in closed form need no reward
+                    axes.plot(x, y, color=look[name].colour, linestyle=look[name].style, label=name, linewidth=1.4)
+            for mark in ("copying", "best"):
+                axes.axhline(marks[mark], color=INK, linewidth=0.8)
+                axes.annotate(mark, (0.02, marks[mark] + 0.1), xycoords=("axes fraction", "data"), color=INK)
+            axes.set_xscale("log")
+            log_axis(axes.xaxis, ticks=(1,))
+            axes.set_xlabel(label)
+            axes.set_ylim(marks["copying"] - 4, marks["best"] + 1)
+        drawn[0].set_ylabel("accuracy on dev, %")
+        figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, frameon=False)
+        return standalone(svg(figure))
+
+
+def main() -> None:
+    """Run what is missing, show and write."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--seeds", type=int, default=5, metavar="N", help="compare under seeds 0 to N - 1")
+    options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
+    options.add_argument("--report", type=Path, default=Path("reports/outside_agents"), help="where the report goes")
+    given = options.parse_args()
+    folder_to_write(given.report)
+    torch.set_num_threads(1)
+    console = Console()
+    results = compared(given.seeds, given.root, console)
+    show_table(console, COLUMNS, rows(results))
+    given.report.mkdir(parents=True, exist_ok=True)
+    write_atomically(given.report / "curves.json", json.dumps(results, ensure_ascii=False) + "\n")
+    write_atomically(given.report / "report.md", text(results))
+    write_atomically(given.report / "curves.svg", picture(results))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StructpredError as error:
+        print(f"structpred: {error}", file=sys.stderr)
+        sys.exit(2)

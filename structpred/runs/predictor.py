@@ -1,0 +1,171 @@
+"""What predicts for new inputs: a finished run, or several of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from structpred.config import shown
+from structpred.distributions.decoding import in_words
+from structpred.distributions.protocols import Argmax, Decoding
+from structpred.errors import ConfigError, DataError
+from structpred.experiment import Experiment, check_decoding
+from structpred.metrics import Metric
+from structpred.rewards import Context, bind
+from structpred.sequences import Source, spelt
+from structpred.task import Example
+from structpred.training.data import Tokenizer
+from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
+from structpred.vocabulary import Symbols
+
+
+class Predictor(ABC):
+    """Predictions and scores from an experiment, a network and the symbols that it knows.
+
+    Attributes:
+        experiment: what was trained; its task reads inputs and renders outputs, and its decoding is the default.
+    """
+
+    experiment: Experiment
+
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The trained network, in evaluation mode; called on `Sequences` it returns p(·|x)."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The folder, or the folders, for messages."""
+
+    @property
+    @abstractmethod
+    def codec(self) -> Tokenizer:
+        """Maps symbols to tensors and back."""
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        decoding: Decoding | None = None,
+        keep_unknown: bool = False,
+        where: Sequence[str] | None = None,
+    ) -> list[str]:
+        """The output for each line of text, in the format of the task's files.
+
+        Args:
+            texts: the inputs, one line each.
+            decoding: how to search; the experiment's own decoding by default.
+            keep_unknown: read symbols that training never saw as unknown instead of refusing them.
+            where: the place of each input for messages; ``"input 1"``, ``"input 2"``, … by default.
+
+        Raises:
+            DataError: an input is empty or holds a symbol that training never saw; the message says where.
+        """
+        sources = self._parse(texts, keep_unknown, where)
+        outputs = self.decode(sources, decoding)
+        return [self.experiment.task.render(output) for output in outputs]
+
+    def n_best(
+        self, texts: Sequence[str], k: int, *, keep_unknown: bool = False, where: Sequence[str] | None = None
+    ) -> list[tuple[Hypothesis, ...]]:
+        """The ``k`` best outputs of each input with log-probabilities in nats, the best first; see `predict`."""
+        return self.hypotheses(self._parse(texts, keep_unknown, where), k)
+
+    def decode(self, sources: Sequence[Source], decoding: Decoding | None = None) -> list[Symbols]:
+        """The output for each source, as symbols.
+
+        Args:
+            sources: the inputs, as `read` returns them or as they stand in examples.
+            decoding: how to choose; the experiment's own decoding by default.
+
+        Raises:
+            ConfigError: the model cannot serve these settings.
+        """
+        chosen = self.experiment.decoding if decoding is None else decoding
+        self.check_decoding(chosen)
+        context = Context(self.experiment.task, self.codec.vocabularies.labels, ())
+        return predict(self.model, self.codec, sources, bind(chosen, context))
+
+    def check_decoding(self, decoding: Decoding) -> None:
+        """Refuse settings that the model cannot serve.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        check_decoding(decoding, self.experiment.model)
+
+    def search(self, decoding: Decoding) -> str:
+        """How outputs are chosen, as a message: ``"a beam of 5"``."""
+        return in_words(decoding, exact=issubclass(self.experiment.model.distribution, Argmax))
+
+    def hypotheses(
+        self, sources: Sequence[Source], k: int, decoding: Decoding | None = None
+    ) -> list[tuple[Hypothesis, ...]]:
+        """The ``k`` most probable outputs of each source, of lengths that the decoding allows."""
+        return n_best(self.model, self.codec, sources, k, decoding or self.experiment.decoding)
+
+    def read(self, text: str, *, keep_unknown: bool = False, where: str = "the input") -> Source:
+        """Parse a line of text into a source for the model; see `predict`.
+
+        Raises:
+            DataError: it is empty, does not fit the model's inputs, or holds a symbol that training never saw.
+        """
+        encoder = self.codec.encoder
+        try:
+            source = self.experiment.task.parse(text)
+            if not encoder.symbolic:
+                self.codec.read([source])
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+        strange = (
+            () if keep_unknown or encoder.open_vocabulary else self.codec.vocabularies.inputs.unknown(spelt(source))
+        )
+        if strange:
+            raise DataError(
+                f"{where}: the symbol {strange[0]!r} never occurs in the training data, which knows "
+                f"{len(self.codec.vocabularies.inputs)} symbols; give --keep-unknown, or keep_unknown=True in Python, "
+                "to have it read as unknown"
+            )
+        return source
+
+    def evaluate(
+        self, examples: Sequence[Example], *, decoding: Decoding | None = None, metrics: Sequence[Metric] = ()
+    ) -> dict[str, float]:
+        """Predict and score other examples, in percent, by the given metrics or those of the experiment."""
+        outputs = self.decode([example.source for example in examples], decoding)
+        chosen = metrics or self.experiment.reported
+        return scores(chosen, score_counts(chosen, examples, outputs))
+
+    def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
+        places = where or [f"input {number}" for number in range(1, len(texts) + 1)]
+        return [
+            self.read(text, keep_unknown=keep_unknown, where=place) for text, place in zip(texts, places, strict=True)
+        ]
+
+
+_SHARED: dict[str, Callable[[Predictor], object]] = {
+    "task": lambda each: each.experiment.task,
+    "way of reading inputs": lambda each: each.experiment.model.encoder(),
+    "symbols": lambda each: each.codec.vocabularies,
+}
+
+
+def check_alike(first: Predictor, other: Predictor, *, purpose: str, kind: Callable[[Predictor], object]) -> None:
+    """Refuse to use two predictors together that differ in task, inputs, symbols or kind of model.
+
+    Args:
+        first: one.
+        other: another.
+        purpose: what they are used for, for the message: ``"the runs of an ensemble"``.
+        kind: what counts as the kind of model.
+
+    Raises:
+        ConfigError: they differ; the message names the first difference.
+    """
+    for what, of in (_SHARED | {"kind of model": kind}).items():
+        if of(first) != of(other):
+            raise ConfigError(
+                f"{purpose} must have the same {what}, but {first.name} and {other.name} differ"
+                f"{'' if what == 'symbols' else f' ({shown(of(first))} and {shown(of(other))})'}; leave one out"
+            )

@@ -1,0 +1,96 @@
+"""A run whose best outputs another run puts in order."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import nn
+
+from structpred.config import Count, coerce
+from structpred.distributions.protocols import Decoding
+from structpred.distributions.reranked import Reranked as RerankedDistribution
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.runs.predictor import Predictor, check_alike
+from structpred.sequences import Sequences
+from structpred.training.data import Tokenizer
+
+
+class RerankedModule(nn.Module):
+    """Two networks; called on inputs, they return the outputs of one in the order of the other.
+
+    Args:
+        first: finds outputs.
+        by: scores them.
+        candidates: length of the list.
+    """
+
+    def __init__(self, first: nn.Module, by: nn.Module, candidates: int) -> None:
+        super().__init__()
+        self.first, self.by, self.candidates = first, by, candidates
+
+    def forward(self, inputs: Sequences) -> RerankedDistribution:
+        """The list of the first network's outputs."""
+        return RerankedDistribution(self.first(inputs), self.by(inputs), self.candidates)
+
+
+@dataclass(frozen=True)
+class Reranked(Predictor):
+    """A run or an ensemble whose n-best list is put in the order of log q(y|x), q another run's distribution.
+
+    Reranking by a model that would be too slow to search, or that was trained by another objective; no reward and no
+    reference is involved (Collins and Koo 2005, J05-1003, rerank by many such scores). Ties keep the order of the list.
+    Use it like a run: ``Reranked(run, by=other).predict(texts)``.
+
+    Attributes:
+        run: finds the outputs.
+        by: scores them; of the same task and symbols, and lengths are decided by the input in both or in neither.
+        candidates: length of the list.
+
+    Raises:
+        ConfigError: the two do not fit, or there is no candidate.
+    """
+
+    run: Predictor
+    by: Predictor
+    candidates: int = 32
+    experiment: Experiment = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "candidates", coerce(self.candidates, Count, "Reranked.candidates"))
+        check_alike(self.run, self.by, purpose="a run and the one that reranks it", kind=_length)
+        object.__setattr__(self, "experiment", self.run.experiment)
+
+    @property
+    def name(self) -> str:
+        """The folders, for messages."""
+        return f"{self.run.name}, reranked by {self.by.name}"
+
+    @property
+    def codec(self) -> Tokenizer:
+        """Maps symbols to tensors and back; equal for both."""
+        return self.run.codec
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """Both networks; called on `Sequences` they return an n-best list in its new order."""
+        return RerankedModule(self.run.model, self.by.model, self.candidates).eval()
+
+    def check_decoding(self, decoding: Decoding) -> None:
+        """Refuse a choice by a reward beside that by a run.
+
+        Raises:
+            ConfigError: there is a reward, or the model cannot serve the settings.
+        """
+        super().check_decoding(decoding)
+        if decoding.reward is not None:
+            raise ConfigError("an output is chosen by Decoding.reward or by reranking, not by both; leave one out")
+
+    def search(self, decoding: Decoding) -> str:
+        """How outputs are chosen, as a message."""
+        del decoding
+        return f"the first of {self.candidates} outputs in the order of another run"
+
+
+def _length(each: Predictor) -> str:
+    fixed = each.experiment.model.distribution.fixed_length
+    return "its input decides the length" if fixed else "it decides the length itself"

@@ -1,0 +1,161 @@
+"""A distribution made of one function has every verb, and each is right."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from structpred.distributions import Autoregressive
+from structpred.distributions.protocols import Decoding
+from structpred.errors import ConfigError
+from structpred.models import Model
+from structpred.sequences import Sequences
+from structpred.task import Sizes
+from structpred.testing import check_model
+from tests.support.tiny import as_candidates, strings, tiny_p
+
+V, LIMITS = 2, torch.tensor([3, 1, 2])
+
+
+class Remembering:
+    """Scores by a decaying sum of the symbols so far, another one for each example."""
+
+    def __init__(self) -> None:
+        source = torch.Generator().manual_seed(0)
+        self.table = torch.randn(len(LIMITS), V + 1, V + 1, generator=source, dtype=torch.float64).mul(1.5)
+        self.table.requires_grad_()
+
+    def __call__(self, prefixes: Tensor, examples: Tensor) -> Tensor:
+        read = self.table[examples.unsqueeze(1), prefixes]
+        decay = 0.7 ** (torch.arange(prefixes.shape[1]).unsqueeze(1) - torch.arange(prefixes.shape[1])).double()
+        return decay.tril() @ read
+
+
+def by_hand(function: Remembering, example: int, output: list[int], *, ended: bool) -> Tensor:
+    """log p(y|x), one call for each symbol."""
+    prefix, total = [V], torch.zeros((), dtype=torch.float64)
+    for symbol in [*output, V] if ended else output:
+        scores = function(torch.tensor([prefix]), torch.tensor([example]))[0, -1]
+        total, prefix = total + scores.log_softmax(-1)[symbol], [*prefix, symbol]
+    return total
+
+
+def test_probabilities_are_products_of_the_softmax_and_sum_to_one() -> None:
+    function = Remembering()
+    p = Autoregressive.from_logits(function, V, LIMITS)
+    outputs = strings(V, 4)
+    every = as_candidates(outputs, batch=3)
+    every = replace(every, ended=(every.lengths < 4))
+    log_probs = p.log_prob(every)
+    for example in range(3):
+        expected = [by_hand(function, example, output, ended=len(output) < 4) for output in outputs]
+        torch.testing.assert_close(log_probs[example], torch.stack(expected), rtol=0, atol=1e-12)
+    torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda _: p.log_prob(every), function.table, fast_mode=True)
+
+
+def test_a_beam_as_wide_as_there_are_prefixes_is_exact_whatever_the_limits() -> None:
+    function = Remembering()
+    ranked = Autoregressive.from_logits(function, V, LIMITS).beam(2 ** (3 + 1) - 1)
+    for example, limit in enumerate(LIMITS.tolist()):
+        outputs = strings(V, limit)
+        log_probs = torch.stack([by_hand(function, example, output, ended=True) for output in outputs])
+        order = log_probs.argsort(descending=True)
+        found = Sequences(ranked.outputs.labels[example], ranked.outputs.lengths[example]).tolist()
+        assert found[: len(outputs)] == [outputs[i] for i in order]
+        torch.testing.assert_close(ranked.log_probs[example, : len(outputs)], log_probs[order])
+
+
+def test_every_verb_is_that_of_the_decoder_which_the_function_asks() -> None:
+    theirs = tiny_p(V, longest=3)
+
+    def scores(prefixes: Tensor, examples: Tensor) -> Tensor:
+        rows, steps = prefixes.shape
+        outputs = Sequences(prefixes[:, None, 1:], torch.full((rows, 1), steps - 1))
+        return theirs.decoder.select(examples).logits(outputs, torch.arange(rows * steps)).view(rows, steps, -1)
+
+    ours = Autoregressive.from_logits(scores, V, theirs.decoder.limits)
+    outputs, source = as_candidates(strings(V, 2), batch=2), torch.Generator()
+    own = torch.arange(outputs.labels.numel()).view_as(outputs.labels) % 2 == 0
+    prefixes = Sequences.of([[1, 0], [1]])
+
+    def asked(p: Autoregressive) -> list[Any]:
+        history = p.mixed_history(outputs, own, source.manual_seed(1))
+        return [
+            p.token_log_probs_given(outputs, history),
+            p.steps(outputs).log_probs,
+            p.sample(50, source.manual_seed(2)).labels,
+            p.continuations(prefixes, 50, source.manual_seed(3)).labels,
+            p.greedy().labels,
+            p.decode(Decoding(beam=2)).labels,
+            p.n_best(3).log_probs,
+        ]
+
+    for one, other in zip(asked(ours), asked(theirs), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def test_a_symbol_may_be_forbidden() -> None:
+    def never_the_first(prefixes: Tensor, _: Tensor) -> Tensor:
+        return torch.tensor([-torch.inf, 0.0, 0.0]).expand(*prefixes.shape, -1)
+
+    p = Autoregressive.from_logits(never_the_first, V, torch.tensor([4]))
+    drawn = p.sample(100, torch.Generator().manual_seed(0))
+    assert drawn.labels[drawn.mask()].all()
+    assert p.log_prob(as_candidates([[0]])).isneginf().all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peeking(Model):
+    """Scores that see whole outputs, as those of a Transformer without a mask."""
+
+    distribution = Autoregressive
+
+    def build(self, sizes: Sizes) -> nn.Module:
+        table = nn.Embedding(sizes.num_labels + 1, sizes.num_labels + 1)
+
+        class Network(nn.Module):
+            def forward(self, inputs: Sequences) -> Autoregressive:
+                def scores(prefixes: Tensor, _: Tensor) -> Tensor:
+                    read: Tensor = table(prefixes)
+                    return read.sum(1, keepdim=True).expand_as(read)
+
+                return Autoregressive.from_logits(scores, sizes.num_labels, torch.full_like(inputs.lengths, 2))
+
+        return Network()
+
+
+def test_a_function_that_sees_the_future_does_not_pass_the_kit() -> None:
+    with pytest.raises(AssertionError, match="probabilities sum to"):
+        check_model(Peeking())
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda prefixes: torch.zeros(len(prefixes), V + 1), r"\[rows, steps, labels \+ 1\] of shape \(2, 3, 3\), but"),
+        (lambda prefixes: torch.zeros(*prefixes.shape, V), r"returned one of shape \(2, 3, 2\)"),
+        (lambda prefixes: prefixes, "returned one of shape"),
+        (lambda prefixes: None, "must return a tensor"),
+    ],
+)
+def test_what_a_function_must_return_is_said(returned: Any, message: str) -> None:
+    p = Autoregressive.from_logits(lambda prefixes, _: returned(prefixes), V, torch.tensor([3]))
+    with pytest.raises(ConfigError, match=message):
+        p.log_prob(as_candidates([[0, 1], [1]]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "limits", "message"),
+    [
+        (0, torch.tensor([3]), "labels, 1 or more, but got 0"),
+        (V, torch.tensor([3.0]), r"whole numbers \[batch\], .*but got numbers of shape \(1,\) and torch\.float32"),
+        (V, torch.tensor(3), r"but got numbers of shape \(\)"),
+        (V, [3, -1], "from 0 on, but got -1"),
+    ],
+)
+def test_what_it_cannot_be_made_of_is_refused(labels: int, limits: Tensor | list[int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Autoregressive.from_logits(lambda prefixes, _: prefixes, labels, limits)

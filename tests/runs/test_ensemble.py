@@ -1,0 +1,151 @@
+"""Several runs as one, and a run whose outputs another one puts in order."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from structpred.distributions.protocols import Decoding
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.models import CRF, Model, Seq2Seq
+from structpred.objectives import Distillation, MaximumLikelihood
+from structpred.objectives.distillation import Teacher
+from structpred.rewards import EditDistance, SentenceBleu
+from structpred.runs import Ensemble, Reranked, Run, train
+from structpred.sequences import Sequences
+from structpred.training import Trainer
+from structpred.training.data import Tokenizer
+from structpred.vocabulary import Vocabulary
+from tests.support.tiny import Copying
+
+TEXTS = ["ab", "bba", "a"]
+SETTINGS = Experiment(
+    task=Copying(train=8, longest=3),
+    model=Seq2Seq(embedding=4, hidden=4, dropout=0.0, length_extra=1, length_ratio=1e-9),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=1, max_steps=1),
+)
+KINDS: dict[str, Model] = {
+    "seq2seq": SETTINGS.model,
+    "chain": CRF(embedding=4, hidden=4),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Run]]:
+    """Two seeds of each kind of model; taggers differ in nothing that is tested here."""
+    root = tmp_path_factory.mktemp("members")
+    return {
+        kind: [train(replace(SETTINGS, model=model, seed=seed), root=root) for seed in (0, 1)]
+        for kind, model in KINDS.items()
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_ensemble_of_one_run_is_the_run_bit_for_bit(kind: str, runs: dict[str, list[Run]]) -> None:
+    run = runs[kind][0]
+    alone, test = Ensemble([run.folder.path]), run.experiment.task.load().test
+    assert alone.predict(TEXTS) == run.predict(TEXTS)
+    assert alone.n_best(TEXTS, 3) == run.n_best(TEXTS, 3)
+    assert alone.evaluate(test) == run.evaluate(test)
+    assert alone.identity == run.result.identity
+    inputs = run.codec.read([("a", "b")]).gather(torch.arange(1))
+    outputs = Sequences.of([[0, 1]]).candidates()
+    assert torch.equal(alone.model(inputs).log_prob(outputs), run.model(inputs).log_prob(outputs))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_used_like_a_run(kind: str, runs: dict[str, list[Run]]) -> None:
+    both = Ensemble(runs[kind])
+    inputs = both.codec.read([("a", "b")]).gather(torch.arange(1))
+    members = [run.model(inputs) for run in runs[kind]]
+    listed = both.n_best(["ab"], 2)[0]
+    ids = Sequences.of([both.codec.vocabularies.labels.encode(each.output) for each in listed])
+    outputs = Sequences(ids.labels.unsqueeze(0), ids.lengths.unsqueeze(0))
+    mean = type(members[0]).mean(tuple(members))
+    assert mean.log_prob(outputs)[0].tolist() == pytest.approx([each.log_prob for each in listed], abs=1e-5)
+    assert members[0].log_prob(outputs)[0].tolist() != pytest.approx([each.log_prob for each in listed], abs=1e-3)
+    assert both.predict(["ab"]) == [both.experiment.task.render(listed[0].output)]
+    assert both.evaluate(both.experiment.task.load().test).keys() == {"PER", "WER"}
+    decoding = Decoding(reward=SentenceBleu(), candidates="samples", num_candidates=4)
+    assert both.predict(["ab"], decoding=decoding) == both.predict(["ab"], decoding=decoding)
+    assert Ensemble(runs[kind][::-1]).identity == both.identity != runs[kind][0].result.identity
+
+
+def test_it_teaches_as_one_model(runs: dict[str, list[Run]]) -> None:
+    first, second = (str(run.folder.path) for run in runs["seq2seq"])
+    objective = Distillation(teacher=first, ensemble_with=(second,))
+    state = objective.state(runs["seq2seq"][0].sizes)
+    assert isinstance(state, Teacher)
+    inputs = runs["seq2seq"][0].codec.read([("a", "b")]).gather(torch.arange(1))
+    outputs = Sequences.of([[0, 1]]).candidates()
+    wanted = Ensemble([first, second]).model(inputs)
+    assert torch.equal(state(inputs).log_prob(outputs), wanted.log_prob(outputs))
+    student = runs["seq2seq"][0].model(inputs)
+    found = objective(student, Sequences.of([[0, 1]]), state=state, inputs=inputs)
+    assert found.diagnostics["divergence"].item() > 1e-4, "for one of its members is not the mean"
+    identities = [
+        replace(SETTINGS, objective=each).identity("data")
+        for each in (objective, Distillation(teacher=first), Distillation(teacher=first, ensemble_with=(first,)))
+    ]
+    assert len(set(identities)) == 3
+
+
+def test_another_run_puts_the_best_outputs_in_order(runs: dict[str, list[Run]]) -> None:
+    run, other = runs["seq2seq"]
+    every = Reranked(run, by=other, candidates=3)  # outputs have at most one label, so these are all
+    ((found,), (wanted,)) = every.n_best(["ab"], 3), other.n_best(["ab"], 3)
+    assert [each.output for each in found] == [each.output for each in wanted]
+    assert [each.log_prob for each in found] == pytest.approx([each.log_prob for each in wanted])
+    assert every.predict(TEXTS) == other.predict(TEXTS)
+    assert Reranked(run, by=Ensemble([other]), candidates=1).predict(TEXTS) == run.predict(
+        TEXTS, decoding=Decoding(beam=1)
+    )
+    chains = Reranked(runs["chain"][0], by=runs["chain"][1], candidates=8)
+    assert chains.predict(TEXTS) == runs["chain"][1].predict(TEXTS)
+    with pytest.raises(ConfigError, match="by reranking, not by both"):
+        every.predict(TEXTS, decoding=Decoding(reward=EditDistance()))
+
+
+def other_task(runs: dict[str, list[Run]], root: Path) -> list[Run]:
+    run = runs["chain"][0]
+    return [run, train(replace(run.experiment, task=Copying(longest=2)), root=root)]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda runs, _: Ensemble([]), r"needs a list of one run or more, but got \[\]"),
+        (lambda runs, _: Ensemble(runs["chain"][0]), "needs a list of one run or more"),
+        (
+            lambda runs, _: Ensemble([runs["chain"][0], runs["seq2seq"][0]]),
+            r"must have the same kind of model, but .* differ \('LinearChain' and 'Autoregressive'\); leave one out",
+        ),
+        (lambda runs, root: Ensemble(other_task(runs, root)), "must have the same task, but"),
+        (
+            lambda runs, _: Reranked(runs["chain"][0], by=runs["seq2seq"][0]),
+            "a run and the one that reranks it must have the same kind of model",
+        ),
+        (
+            lambda runs, _: Reranked(runs["chain"][0], runs["chain"][1], 0),
+            "Reranked.candidates must be at least 1, but got 0",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    make: Callable[[dict[str, list[Run]], Path], object], message: str, runs: dict[str, list[Run]], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(runs, tmp_path)
+
+
+def test_other_symbols_are_refused(runs: dict[str, list[Run]]) -> None:
+    first, second = runs["chain"][0], Run.load(runs["chain"][1].folder.path)
+    known = second.codec.vocabularies
+    swapped = replace(known, labels=Vocabulary(known.labels.symbols[::-1]))
+    second.__dict__["codec"] = Tokenizer(swapped, second.codec.encoder)
+    with pytest.raises(ConfigError, match="must have the same symbols, but"):
+        Ensemble([first, second])
