@@ -102,7 +102,9 @@ def every_pair() -> Iterator[ParameterSet]:
     asked: set[type[Objective]] = set()
     for objective, model in pairs():
         rewards = {registered_name(part) for part in components(objective) if isinstance(part, Reward)}
-        if rewards & {"chrf", "constant", "gleu", "ter", "weighted"} and not isinstance(objective, REINFORCE):
+        if rewards & {"chrf", "constant", "every-reference", "gleu", "ter", "weighted"} and not isinstance(
+            objective, REINFORCE
+        ):
             continue  # asked as the others are; one objective is enough
         if isinstance(model, Transformer) and (not isinstance(objective, OF_A_KIND) or type(objective) in asked):
             continue
