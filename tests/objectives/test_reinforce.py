@@ -250,7 +250,7 @@ def test_draws_under_dropout_follow_the_probabilities_under_the_same_mask() -> N
     _, p, every = masked(1)
     _, other, _ = masked(2)
     probabilities, elsewhere = (log_probs_of(each, every)[0].exp() for each in (p, other))
-    drawn = p.sample(5_000, torch.Generator().manual_seed(0))
+    drawn = p.sample(20_000, torch.Generator().manual_seed(0))
     counts = Counter(as_keys(drawn))
     shares = torch.tensor([counts[output] / 20_000 for output in as_keys(every)], dtype=torch.float64)
     # A share has a standard error below 0.0036: beyond 0.02 is a false alarm in 10^7.

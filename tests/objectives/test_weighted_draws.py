@@ -161,8 +161,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def law(run: Run, pool: CandidatePool, target: list[int]) -> dict[tuple[int, ...], float]:
-    """μ around a reference, computed example by example: the pool is asked for nothing but its outputs."""
-    drawn = pool.propose(Sequences.of([target]), 2, 4000, torch.Generator().manual_seed(1)).outputs
+    """μ around a reference, computed example by example: the pool is asked for nothing but its outputs.
+
+    One in 10,000 draws misses the 100,000 here in one case of 20,000.
+    """
+    drawn = pool.propose(Sequences.of([target]), 2, 100_000, torch.Generator().manual_seed(1)).outputs
     outputs = sorted({tuple(each) for each in drawn.flatten().tolist()})
     found: dict[tuple[int, ...], float] = dict.fromkeys(outputs, 0.0)
     encode = run.codec.vocabularies.labels.encode
@@ -211,6 +214,7 @@ def test_the_best_candidates_are_those_of_the_search(run: Run) -> None:
     assert found == best
 
 
+@pytest.mark.filterwarnings("ignore::structpred.training.monitoring.PoorWeightsWarning")
 def test_training_on_a_pool_goes_through_and_has_its_identity(run: Run, tmp_path: Path) -> None:
     pool = CandidatePool(run=str(run.folder.path), size=4)
     payoff = ReweightedPayoff(reward=EditDistance(), temperature=Temperature(literal=0.5), base=pool)
