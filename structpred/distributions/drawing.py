@@ -20,6 +20,10 @@ from structpred.distributions.next_symbol import by_inversion
 from structpred.distributions.search import Decoder, State
 from structpred.sequences import Sequences
 
+MANY = 256
+"""Labels from which on the output layer costs enough. With fewer, runs keep the rounding that they have always had:
+smaller matrix products round differently, and once in many runs another symbol is drawn."""
+
 
 @runtime_checkable
 class ReadOut(Decoder, Protocol):
@@ -45,6 +49,11 @@ class ReadOut(Decoder, Protocol):
 def reads_out(decoder: Decoder) -> TypeGuard[ReadOut]:
     """Whether a decoder is a `ReadOut` itself: one that only passes on what it lacks may change the scores."""
     return hasattr(type(decoder), "advance") and isinstance(decoder, ReadOut)
+
+
+def pays(decoder: Decoder) -> TypeGuard[ReadOut]:
+    """Whether samples are drawn in this way: from a `ReadOut` on a CPU, over at least `MANY` symbols."""
+    return decoder.limits.device.type == "cpu" and decoder.num_labels >= MANY and reads_out(decoder)
 
 
 @dataclass(frozen=True)

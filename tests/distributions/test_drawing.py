@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from structpred.distributions import drawing
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.drawing import ReadOut, draw, reads_out
 from structpred.distributions.next_symbol import by_inversion, inverse_cdf
@@ -16,6 +17,11 @@ from structpred.training.distributed import cpu_has_bf16
 from tests.support.tiny import tiny_decoder, tiny_p, tiny_seq2seq
 
 INPUTS = [[0, 1, 2], [2], [], [1, 1], [2, 0]]
+
+
+@pytest.fixture(autouse=True)
+def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "MANY", 1)
 
 
 def source(seed: int = 3) -> torch.Generator:
@@ -160,3 +166,12 @@ def test_gradients_under_autocast_have_the_type_of_the_weights_and_are_near() ->
     for ours, theirs in zip(gradients(module, known), gradients(module, again), strict=True):
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.05 * float(theirs.abs().max()))
+
+
+def test_few_symbols_are_drawn_and_scored_as_they_always_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or recorded runs would not repeat bit for bit."""
+    monkeypatch.setattr(drawing, "MANY", 3)
+    assert [drawing.pays(networks(labels)[1].decoder) for labels in (2, 3)] == [False, True]
+    _, p = networks(2)
+    p.sample(4, source())
+    assert p._drawn is None
