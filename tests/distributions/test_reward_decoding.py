@@ -20,6 +20,7 @@ from structpred.rewards import (
     ConstantReward,
     Context,
     EditDistance,
+    EveryReference,
     FunctionReward,
     Hamming,
     Reward,
@@ -33,6 +34,7 @@ from structpred.rewards import (
 )
 from structpred.sequences import Sequences
 from structpred.testing.spaces import as_candidates, strings
+from structpred.training.evaluation import refuse_asking
 from structpred.vocabulary import Vocabulary
 from tests.support.tiny import Copying, tiny_p
 
@@ -98,7 +100,10 @@ def brute_force(p: Any, row: int, space: list[list[int]], name: str) -> list[int
 
 
 def test_every_registered_reward_is_tried() -> None:
-    assert set(REWARDS) == {name for name in rewards if rewards[name].__module__.startswith("structpred.")}
+    ours = {name for name in rewards if rewards[name].__module__.startswith("structpred.")}
+    assert set(REWARDS) == ours - {"every-reference"}, "which asks for an example, that no output has"
+    with pytest.raises(ConfigError, match=r"EveryReference asks for the source .* which an output does not have"):
+        refuse_asking(Decoding(reward=EveryReference()))
 
 
 @pytest.mark.parametrize(
