@@ -33,11 +33,10 @@ help:
 compare: $(VENV)/.runtime
 	$(VENV)/bin/structpred compare --report reports/five_objectives $(ARGS)
 
-# One thread: tensors in tests are small, and threads that wait for each other cost more than they do. Three processes
-# instead, as those that kill and resume runs wait a quarter of their time on two cores; tests of a file stay together,
-# because they share what they train, and `tests/conftest.py` says in which order files go.
+# One thread: tensors in tests are small, and threads that wait for each other cost more than they do. Two processes
+# instead; those of a file stay together, as they share what they train, and `tests/conftest.py` says in which order.
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # While one works. Shapes are not checked at run time, which would double the time.
 quick: $(VENV)/.dev
