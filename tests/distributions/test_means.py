@@ -7,8 +7,8 @@ import torch
 
 from structpred.distributions import Autoregressive, Factorised, LinearChain
 from structpred.distributions.protocols import Decoding
-from structpred.distributions.reranked import Reranked
 from structpred.errors import ConfigError
+from structpred.runs.reranked import RerankedDistribution
 from structpred.sequences import Sequences
 from structpred.testing.spaces import as_candidates, built, every_output, strings, tiny_models
 from tests.support.tiny import tiny_p
@@ -94,19 +94,19 @@ def test_a_reranked_list_is_in_the_order_of_the_other() -> None:
     listed = p.n_best(3)
     with torch.no_grad():
         scores = q.log_prob(Sequences(listed.outputs.labels, listed.outputs.lengths))
-    found = Reranked(p, q, 3)
+    found = RerankedDistribution(p, q, 3)
     assert torch.allclose(found.n_best(2).log_probs, scores.sort(dim=1, descending=True).values[:, :2])
     rows = torch.arange(2)
     best = listed.outputs.labels[rows, scores.argmax(1)], listed.outputs.lengths[rows, scores.argmax(1)]
     assert found.decode(Decoding()).tolist() == Sequences(*best).tolist()
-    assert Reranked(p, p, 7).decode(Decoding()).tolist() == p.decode(Decoding(beam=7)).tolist()
+    assert RerankedDistribution(p, p, 7).decode(Decoding()).tolist() == p.decode(Decoding(beam=7)).tolist()
 
 
 def test_a_reranked_list_is_no_longer_than_there_are_outputs() -> None:
-    found = Reranked(chain(1), tagger(2), 8).n_best(8)
+    found = RerankedDistribution(chain(1), tagger(2), 8).n_best(8)
     assert found.log_probs.isneginf().sum(1).tolist() == [4, 6]
     with pytest.raises(ConfigError, match="need `within`, which LinearChain does not offer"):
-        Reranked(chain(1), tagger(2), 8).within(LENGTHS, None)
+        RerankedDistribution(chain(1), tagger(2), 8).within(LENGTHS, None)
 
 
 def test_decoders_of_several_kinds_are_averaged() -> None:

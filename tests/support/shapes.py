@@ -11,6 +11,7 @@ CHECKED = [
     "objectives",
     "payoffs",
     "rewards",
+    "runs.reranked",
     "sequences",
     "statistics",
     "tasks.speech",
