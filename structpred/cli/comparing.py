@@ -230,9 +230,13 @@ def render(given: MakeReport, console: Console) -> None:
     refuse_others(folder, *(() if alone else (CSV,)))
     if alone:
         if given.baseline is not None:
-            raise ConfigError("--baseline is of a report of runs; a results.json has one already, so leave it out")
+            raise ConfigError(
+                "--baseline applies to reports made from runs; a results.json has its own, so leave it out"
+            )
         if given.examples is not None:
-            raise ConfigError("--examples is of a report of runs; a results.json has its examples, so leave it out")
+            raise ConfigError(
+                "--examples applies to reports made from runs; a results.json has its own, so leave it out"
+            )
         file = results_file(first)
         kept, text = kept_in(file), file.read_text(encoding="utf-8")
         others = kept.extras(kept.document(), given.figures or ()) if isinstance(kept, Report | PanelsReport) else {}

@@ -120,7 +120,7 @@ def evaluate(given: Evaluate, console: Console) -> None:
     for metric in wanted.reported:
         console.print(metric.signature, soft_wrap=True)
     if isinstance(run, Ensemble) and len(run.runs) > 1:
-        console.print(f"Ensemble: of {len(run.runs)} runs, averages {run.averages}", soft_wrap=True)
+        console.print(f"Ensemble of {len(run.runs)} runs: the mean of {run.averages}", soft_wrap=True)
     search, ratio = run.search(wanted.decoding), found.shape["length_ratio"]
     console.print(
         f"Search: {search}; outputs are {ratio:.3f} times as long as references, ends counted", soft_wrap=True

@@ -24,7 +24,7 @@ def check(arms: Mapping[str, Experiment], seeds: int) -> None:
         ConfigError: there is one seed, or an arm's distributions have no mean.
     """
     if seeds < 2:
-        raise ConfigError("an ensemble of an arm's seeds needs two seeds or more, but there is 1; add seeds")
+        raise ConfigError("an ensemble of an arm's seeds needs at least two seeds, but there is 1; add seeds")
     for name, arm in arms.items():
         if not issubclass(arm.model.distribution, Mean):
             raise ConfigError(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from structpred.distributions.decoders import Limited, MeanDecoder
-from structpred.distributions.drawing import Drawn, draw, pays
+from structpred.distributions.drawing import Drawn, applies, draw
 from structpred.distributions.layout import at_least_float
 from structpred.distributions.next_symbol import inverse_cdf
 from structpred.distributions.prefix_scores import PrefixDecoder, PrefixScores
@@ -77,7 +77,7 @@ class Autoregressive:
         Args:
             outputs: ``[batch, candidates, time]``; the result has time + 1 steps.
         """
-        if self._drawn is not None and self._drawn.outputs is outputs and pays(self.decoder):
+        if self._drawn is not None and self._drawn.outputs is outputs and applies(self.decoder):
             return self._drawn.token_log_probs(self.decoder)
         return self.token_log_probs_given(outputs, outputs)
 
@@ -113,7 +113,7 @@ class Autoregressive:
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples; those beyond the length limit are cut and marked as not ended."""
-        if not pays(self.decoder):
+        if not applies(self.decoder):
             return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
         drawn = draw(self.decoder, k, generator)
         self._drawn = drawn if drawn.steps else None

@@ -101,7 +101,7 @@ def score(unary: Tensor, transitions: Tensor, lengths: Tensor, outputs: Tensor) 
 
     Returns:
         Σ_t u_t(y_t) + Σ_t T(y_t, y_t+1) over the positions within each length, ``[batch, candidates]``, in float64; a
-        position that was not given counts as label 0. NaN for a label that is not there.
+        position that was not given counts as label 0. NaN for an invalid label.
     """
     batch, candidates, given = outputs.shape
     scores = torch.empty(batch, candidates, dtype=torch.float64, device=unary.device)

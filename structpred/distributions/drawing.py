@@ -51,7 +51,7 @@ def reads_out(decoder: Decoder) -> TypeGuard[ReadOut]:
     return hasattr(type(decoder), "advance") and isinstance(decoder, ReadOut)
 
 
-def pays(decoder: Decoder) -> TypeGuard[ReadOut]:
+def applies(decoder: Decoder) -> TypeGuard[ReadOut]:
     """Whether samples are drawn in this way: from a `ReadOut` on a CPU, over at least `MANY` symbols."""
     return decoder.limits.device.type == "cpu" and decoder.num_labels >= MANY and reads_out(decoder)
 

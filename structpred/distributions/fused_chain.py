@@ -68,8 +68,8 @@ def score(
         unary: u.
         transitions: T.
         lengths: the length of each output.
-        outputs: labels, which may be anything beyond a length. A label that is not there cannot be refused without
-            waiting; its output's score is NaN.
+        outputs: labels, which may be anything beyond a length. An invalid label cannot be refused without waiting; the
+            score of its output is NaN.
         otherwise: computes the scores from u and T, which is done if the gradient itself is differentiated
             (``create_graph``).
     """

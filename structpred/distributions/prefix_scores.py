@@ -43,15 +43,15 @@ class PrefixDecoder:
             ConfigError: there is no label, or limits are not one whole number from 0 on for each example.
         """
         if labels < 1:
-            raise ConfigError(f"Autoregressive.from_logits needs labels, 1 or more, but got {labels}")
+            raise ConfigError(f"Autoregressive.from_logits needs at least one label, but got {labels}")
         limits = torch.as_tensor(limits)
         if limits.dim() != 1 or limits.dtype != torch.long:
             raise ConfigError(
-                "Autoregressive.from_logits needs limits, whole numbers [batch], the most labels that an output of "
-                f"each example may have, but got numbers of shape {tuple(limits.shape)} and {limits.dtype}"
+                "Autoregressive.from_logits needs limits, the maximum length of each example's outputs as whole "
+                f"numbers [batch], but got numbers of shape {tuple(limits.shape)} and {limits.dtype}"
             )
         if may_look(limits.device) and (limits < 0).any():
-            raise ConfigError(f"Autoregressive.from_logits needs limits from 0 on, but got {int(limits.min())}")
+            raise ConfigError(f"Autoregressive.from_logits needs limits of at least 0, but got {int(limits.min())}")
         return cls(function, labels, limits, torch.arange(len(limits), device=limits.device))
 
     def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:

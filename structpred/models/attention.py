@@ -11,10 +11,10 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WORTH = 0.9
-"""Padding is left out where fewer than this part of the places are real: taking them apart costs time, too."""
+"""Padding is left out if less than this fraction of the places is real, because packing takes time, too."""
 
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Of attention on CUDA: cuDNN's makes a plan for every new shape, which took five sixths of a step on an H100."""
+"""The kernels of attention used on CUDA: cuDNN's plans anew for every shape, five sixths of a step on an H100."""
 
 
 @dataclass(frozen=True)

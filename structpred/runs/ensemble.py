@@ -62,7 +62,7 @@ class Ensemble(Predictor):
 
     def __init__(self, runs: Sequence[Run | str | Path]) -> None:
         if isinstance(runs, str | Path | Run) or not runs:
-            raise ConfigError(f"an ensemble needs a list of one run or more, but got {runs!r}; write Ensemble([…])")
+            raise ConfigError(f"an ensemble needs a list of at least one run, but got {runs!r}; write Ensemble([…])")
         members = tuple(run if isinstance(run, Run) else Run.load(run) for run in runs)
         for other in members[1:]:
             check_alike(members[0], other, purpose="the runs of an ensemble", kind=_distribution)

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import nn
 
 from structpred.config import shown
-from structpred.distributions.decoding import in_words
-from structpred.distributions.protocols import Argmax, Decoding
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError, DataError
 from structpred.experiment import Experiment, check_decoding
 from structpred.metrics import Metric
@@ -97,7 +97,7 @@ class Predictor(ABC):
 
     def search(self, decoding: Decoding) -> str:
         """How outputs are chosen, as a message: ``"a beam of 5"``."""
-        return in_words(decoding, exact=issubclass(self.experiment.model.distribution, Argmax))
+        return replace(self.experiment, decoding=decoding).search
 
     def hypotheses(
         self, sources: Sequence[Source], k: int, decoding: Decoding | None = None

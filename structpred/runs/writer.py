@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from structpred.config import components
-from structpred.distributions.decoding import in_words
 from structpred.distributions.protocols import Argmax
 from structpred.errors import RunError
 from structpred.experiment import Experiment
@@ -205,7 +204,7 @@ class RunWriter:
             return
         found = Searched(scores(self.experiment.scored, counts), self.shapes["dev"])
         greedy = Searched(chosen.dev, chosen.shape)
-        warn_of_search(in_words(decoding, exact=exact), self.experiment.task.metrics[0], found, greedy)
+        warn_of_search(self.experiment.search, self.experiment.task.metrics[0], found, greedy)
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
         render = self.experiment.task.render

@@ -245,7 +245,8 @@ class Stepper:
         self.modules = self._modules(prepared)
         self.model = self.modules.model
         self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
-        self.weights = sum(each.requires_grad for each in self.model.parameters())  # the first so many of them
+        # how many of them are the model's, which come first
+        self.of_model = sum(each.requires_grad for each in self.model.parameters())
         step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
         with without_hints():
             self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
@@ -283,7 +284,7 @@ class Stepper:
         before = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad()
         scored = self.gradient.of(plan, position, steps, share)
-        if len(scored.losses) and all(each.grad is None for each in self.parameters[: self.weights]):
+        if len(scored.losses) and all(each.grad is None for each in self.parameters[: self.of_model]):
             what, advice = f"{type(self.recipe.objective).__name__}.losses", "compute them from p"
             refuse(what, "losses with a gradient to the model's weights", "values that do not depend on them", advice)
         doubtful = self.ranks.add_gradients(self.parameters, ~scored.losses.sum().isfinite())
@@ -300,8 +301,8 @@ class Stepper:
 
         Together, a critic that is far off would shorten the model's steps.
         """
-        norm = clip_grad_norm_(self.parameters[: self.weights], self.recipe.trainer.clip)
-        apart = self.parameters[self.weights :]
+        norm = clip_grad_norm_(self.parameters[: self.of_model], self.recipe.trainer.clip)
+        apart = self.parameters[self.of_model :]
         return norm + clip_grad_norm_(apart, self.recipe.trainer.clip) if apart else norm
 
     @torch.no_grad()

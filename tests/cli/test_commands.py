@@ -236,7 +236,7 @@ def test_evaluate_and_predict_with_other_runs(
         said[name] = scores, capsys.readouterr().out
     assert said["together"][0][1] == said["alone"][0][1]
     assert said["together"][1] == said["alone"][1]
-    assert said["together"][0][-2] == "Ensemble: of 2 runs, averages the probabilities of each next symbol"
+    assert said["together"][0][-2] == "Ensemble of 2 runs: the mean of the probabilities of each next symbol"
     assert main(["evaluate", str(trained), "--rerank-by", str(trained), "--candidates", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == said["alone"][0][1]

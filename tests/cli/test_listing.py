@@ -254,7 +254,7 @@ def test_a_report_is_made_of_runs_by_their_prefixes(capsys: pytest.CaptureFixtur
     assert left.examples == {split: made_of.examples[split] for split in ("dev", "test")}
     assert left.parameters == made_of.parameters
     assert main(["report", "lost", "--examples", "none", "--to", "again"]) == 2
-    assert "--examples is of a report of runs" in capsys.readouterr().err
+    assert "--examples applies to reports made from runs" in capsys.readouterr().err
 
 
 def test_a_report_of_runs_refuses_what_is_no_comparison(capsys: pytest.CaptureFixture[str], there: Path) -> None:

@@ -52,7 +52,7 @@ def test_it_is_a_column_and_kept_with_the_report(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_averaged_is_refused_before_training() -> None:
-    with pytest.raises(ConfigError, match="needs two seeds or more, but there is 1"):
+    with pytest.raises(ConfigError, match="needs at least two seeds, but there is 1"):
         compare({"chain": CHAIN}, seeds=(0,), ensembles=True)
 
     class Other:

@@ -171,7 +171,7 @@ def test_gradients_under_autocast_have_the_type_of_the_weights_and_are_near() ->
 def test_few_symbols_are_drawn_and_scored_as_they_always_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or recorded runs would not repeat bit for bit."""
     monkeypatch.setattr(drawing, "MANY", 3)
-    assert [drawing.pays(networks(labels)[1].decoder) for labels in (2, 3)] == [False, True]
+    assert [drawing.applies(networks(labels)[1].decoder) for labels in (2, 3)] == [False, True]
     _, p = networks(2)
     p.sample(4, source())
     assert p._drawn is None

@@ -150,10 +150,10 @@ def test_what_a_function_must_return_is_said(returned: Any, message: str) -> Non
 @pytest.mark.parametrize(
     ("labels", "limits", "message"),
     [
-        (0, torch.tensor([3]), "labels, 1 or more, but got 0"),
+        (0, torch.tensor([3]), "at least one label, but got 0"),
         (V, torch.tensor([3.0]), r"whole numbers \[batch\], .*but got numbers of shape \(1,\) and torch\.float32"),
         (V, torch.tensor(3), r"but got numbers of shape \(\)"),
-        (V, [3, -1], "from 0 on, but got -1"),
+        (V, [3, -1], "at least 0, but got -1"),
     ],
 )
 def test_what_it_cannot_be_made_of_is_refused(labels: int, limits: Tensor | list[int], message: str) -> None:

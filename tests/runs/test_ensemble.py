@@ -118,8 +118,8 @@ def other_task(runs: dict[str, list[Run]], root: Path) -> list[Run]:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda runs, _: Ensemble([]), r"needs a list of one run or more, but got \[\]"),
-        (lambda runs, _: Ensemble(runs["chain"][0]), "needs a list of one run or more"),
+        (lambda runs, _: Ensemble([]), r"needs a list of at least one run, but got \[\]"),
+        (lambda runs, _: Ensemble(runs["chain"][0]), "needs a list of at least one run"),
         (
             lambda runs, _: Ensemble([runs["chain"][0], runs["seq2seq"][0]]),
             r"must have the same kind of model, but .* differ \('LinearChain' and 'Autoregressive'\); leave one out",
