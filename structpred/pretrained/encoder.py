@@ -13,7 +13,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer
 from structpred.pretrained.features import Extraction, features
 from structpred.pretrained.folder import ModelFolder
-from structpred.pretrained.pieces import PieceEncoder, Pooling, cutter_of
+from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, cutter_of
 from structpred.registry import inputs
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
@@ -42,6 +42,8 @@ class PretrainedEncoder(Featurizer):
         pooling: which pieces of a word stand for it.
         window: the most pieces read at once, marks included; longer sentences are read in windows that overlap by half.
             None takes as many as the network can.
+        no_piece: what happens to a word that gives no piece, such as one of control characters: ``"refuse"`` ends with
+            an error, ``"unknown"`` reads it as the tokenizer's unknown token.
         tune: train the network with everything else.
         pickles: read ``pytorch_model.bin`` where there are no safetensors.
 
@@ -58,6 +60,7 @@ class PretrainedEncoder(Featurizer):
     mix: Mix = "mean"
     pooling: Pooling = "first"
     window: Annotated[int, Interval(least=2)] | None = None
+    no_piece: NoPiece = "refuse"
     tune: bool = False
     pickles: bool = False
 
@@ -91,7 +94,7 @@ class PretrainedEncoder(Featurizer):
         del vocabularies
         folder = self.folder()
         if self.tune:
-            return cutter_of(folder, folder.digest).read(sources)
+            return cutter_of(folder, folder.digest).read(sources, self.no_piece)
         sentences = list(dict.fromkeys(sources))
         table = features(folder, self._extraction(folder), sentences)
         ends = torch.tensor([len(each) for each in sentences], dtype=torch.long).cumsum(0).tolist()
@@ -119,7 +122,7 @@ class PretrainedEncoder(Featurizer):
 
     def _extraction(self, folder: ModelFolder) -> Extraction:
         layers = self._layers(folder)
-        return Extraction(layers, self.mix == "mean" or len(layers) == 1, self.pooling, self.window)
+        return Extraction(layers, self.mix == "mean" or len(layers) == 1, self.pooling, self.window, self.no_piece)
 
     def _layers(self, folder: ModelFolder) -> tuple[int, ...]:
         """The layers from 0 on."""

@@ -19,7 +19,7 @@ from structpred.config import digest
 from structpred.errors import DataError
 from structpred.files import replacing
 from structpred.pretrained.folder import ModelFolder, optional
-from structpred.pretrained.pieces import Cutter, PieceEncoder, Pooling, cutter_of
+from structpred.pretrained.pieces import Cutter, NoPiece, PieceEncoder, Pooling, cutter_of
 from structpred.vocabulary import Symbols
 
 VARIABLE = "STRUCTPRED_FEATURES"
@@ -48,12 +48,14 @@ class Extraction:
         average: the mean of the layers' states; otherwise all of them, one after another.
         pooling: how the pieces of a word become one.
         window: the most pieces read at once; None takes as many as the network can.
+        no_piece: what happens to a word that gives no piece.
     """
 
     layers: tuple[int, ...]
     average: bool
     pooling: Pooling
     window: int | None
+    no_piece: NoPiece
 
     def key(self, folder: ModelFolder, sentences: Sequence[Symbols]) -> str:
         """A digest of everything that determines the features."""
@@ -133,7 +135,7 @@ def computed(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cutter, encoder = frozen(folder, folder.digest, extraction)
     encoder.to(device)
-    flat = cutter.read(sentences)
+    flat = cutter.read(sentences, extraction.no_piece)
     found: Tensor | None = None
     for rows in _batches([len(each) for each in sentences]):
         inputs = flat.gather(rows).to(device)

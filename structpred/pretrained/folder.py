@@ -301,14 +301,17 @@ class ModelFolder:
                 use_safetensors=safe,
                 weights_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
                 **_ONLY_HERE,
                 **options,
             )
         absent = sorted(name for name in found["missing_keys"] if not name.startswith(tuple(spare)))
-        if absent or found["mismatched_keys"]:
+        other = sorted(str(each[0]) for each in found["mismatched_keys"])
+        if absent or other:
+            state = f"absent, such as {absent[0]}" if absent else f"of another size, such as {other[0]}"
+            needed = f"all weights of {type(network).__name__}"
             raise DataError(
-                f"{self.name} must hold all weights of {type(network).__name__}, but {len(absent) or 'some'} are "
-                f"{'absent, such as ' + absent[0] if absent else 'of another size'}; save the whole model there"
+                f"{self.name} must hold {needed}, but {len(absent or other)} are {state}; save the whole model there"
             )
         module: nn.Module = network.eval()
         return module

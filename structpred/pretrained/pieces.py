@@ -21,6 +21,10 @@ UNLIMITED = 512
 """Pieces in a window where a model has no largest position of its own, as with relative positions."""
 
 
+NoPiece = Literal["refuse", "unknown"]
+"""What happens to a word that gives no piece, such as one of control characters: an error, or the unknown token."""
+
+
 @dataclass(frozen=True)
 class Cutter:
     """Cuts words into pieces, each by itself, as tokenizers of transformers do with words (``is_split_into_words``).
@@ -60,20 +64,26 @@ class Cutter:
             found = self.tokenizer([[word] for word in words], is_split_into_words=True, add_special_tokens=False)
         return [list(pieces) for pieces in found["input_ids"]]
 
-    def read(self, sentences: Sequence[Symbols]) -> FlatSequences:
+    def read(self, sentences: Sequence[Symbols], no_piece: NoPiece = "refuse") -> FlatSequences:
         """Sentences as words whose spellings are their pieces; labels mean nothing.
 
+        Args:
+            sentences: the words of each.
+            no_piece: what happens to a word that gives no piece.
+
         Raises:
-            DataError: a word gives no piece.
+            DataError: a word gives no piece and is refused, or the tokenizer has no unknown token.
         """
+        unknown = self.tokenizer.unk_token_id if no_piece == "unknown" else None
         place = {word: i for i, word in enumerate(dict.fromkeys(word for each in sentences for word in each))}
         cut = self.cut(list(place))
         for word, pieces in zip(place, cut, strict=True):
-            if not pieces:
+            if not pieces and unknown is None:
+                advice = "replace it in the data" if no_piece == "unknown" else "read it as unknown: no_piece='unknown'"
                 raise DataError(
-                    f"every word must have a piece in the tokenizer of {self.name}, but {word!r} has none; replace it "
-                    "in the data, for example by the tokenizer's unknown token"
+                    f"every word must have a piece in the tokenizer of {self.name}, but {word!a} has none; {advice}"
                 )
+            pieces.extend([] if pieces else [unknown])
         rows = [[place[word] for word in sentence] for sentence in sentences]
         flat = FlatSequences.of([[0] * len(row) for row in rows], None)
         numbers = torch.tensor([kind for row in rows for kind in row], dtype=torch.long)
