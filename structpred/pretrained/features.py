@@ -104,7 +104,7 @@ def _cached(place: Path, words: int, *, quietly: bool = False) -> Tensor | None:
     if not place.exists():
         return None
     try:
-        with np.load(place, allow_pickle=False) as arrays:
+        with place.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             found = arrays["features"]
         if found.dtype != np.float16 or found.ndim != 2 or len(found) != words:
             raise ValueError(f"it holds {found.dtype} {found.shape}, not the features of {words} words")
