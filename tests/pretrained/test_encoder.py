@@ -181,7 +181,6 @@ def test_an_identity_is_of_the_weights_and_not_of_their_place(bert: Path, tmp_pa
     assert Experiment.from_json(experiment(bert).to_json()) == experiment(bert)
 
 
-@pytest.mark.slow(seconds=3)
 @pytest.mark.parametrize("tune", [False, True], ids=["frozen", "tuned"])
 def test_a_run_keeps_what_was_trained_and_predicts_alike_when_loaded(bert: Path, tmp_path: Path, tune: bool) -> None:
     copied = Path(shutil.copytree(bert, tmp_path / "copied"))
