@@ -34,7 +34,8 @@ def test_vectors_of_all_parts_stand_at_every_position_in_order() -> None:
     found = module(flat.gather(torch.tensor([2, 0])))
     assert module.size == 12
     assert found.shape == (2, 3, 12)
-    for part, reader, columns in zip(PARTS, module.readers, (slice(0, 7), slice(7, 12)), strict=True):
+    readers = module.get_submodule("readers").children()
+    for part, reader, columns in zip(PARTS, readers, (slice(0, 7), slice(7, 12)), strict=True):
         alone = reader(part.read(SENTENCES, KNOWN).gather(torch.tensor([2, 0])))
         torch.testing.assert_close(found[..., columns], alone, rtol=0, atol=0)
 

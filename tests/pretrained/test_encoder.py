@@ -122,7 +122,8 @@ def test_parts_stand_side_by_side_through_the_whole_path_of_a_batch(bert: Path) 
     found = module(batch)
     assert found.shape == (2, 3, 8 + 7 + 8)
     assert module.size == 23
-    for place, (part, reader) in enumerate(zip(both.parts, module.readers, strict=True)):
+    readers = module.get_submodule("readers").children()
+    for place, (part, reader) in enumerate(zip(both.parts, readers, strict=True)):
         alone = reader(read(part, [SENTENCES[2], SENTENCES[1]]))
         start = (0, 8, 15)[place]
         torch.testing.assert_close(found[0, :2, start : start + alone.shape[-1]], alone[0], rtol=0, atol=4e-3)
@@ -150,7 +151,7 @@ def test_every_model_takes_a_step_and_batching_changes_nothing(bert: Path, name:
     targets = Sequences.of([[0, 1, 1], [], [1, 0], [1]])
     p = network(read(inputs))
     losses = MaximumLikelihood()(p, targets)
-    losses.values.sum().backward()
+    torch.autograd.backward(losses.values.sum())
     gradients = {name: each.grad for name, each in network.named_parameters() if "transitions" not in name}
     absent = [name for name, gradient in gradients.items() if gradient is None]
     assert all(gradient.isfinite().all() for gradient in gradients.values() if gradient is not None)

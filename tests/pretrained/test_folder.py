@@ -113,11 +113,18 @@ def changed(file: str, **entries: object) -> Callable[[Path], None]:
 
 
 def removed(*files: str) -> Callable[[Path], None]:
-    return lambda folder: [(folder / file).unlink() for file in files] and None
+    def change(folder: Path) -> None:
+        for file in files:
+            (folder / file).unlink()
+
+    return change
 
 
 def written(file: str, content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / file).write_bytes(content) and None
+    def change(folder: Path) -> None:
+        (folder / file).write_bytes(content)
+
+    return change
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Words as pieces, windows of pieces, and a network's states at words, compared with transformers' own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from structpred.pretrained import ModelFolder
 from structpred.pretrained.pieces import Cutter, PieceEncoder, Pooling, Windows
 from tests.support.pretrained import SENTENCES, SIZES, saved
 
+Words = Sequence[tuple[str, ...]]
+
 
 @pytest.fixture(scope="module", params=list(SIZES))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
@@ -27,7 +30,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     return ModelFolder.of(str(saved(tmp_path_factory.mktemp("bert"))))
 
 
-def gathered(cutter: Cutter, sentences: list[tuple[str, ...]] = SENTENCES) -> Sequences:
+def gathered(cutter: Cutter, sentences: Words = SENTENCES) -> Sequences:
     return cutter.read(sentences).gather(torch.arange(len(sentences)))
 
 
@@ -179,5 +182,5 @@ def test_gradients_reach_every_weight_and_nothing_is_not_a_number(bert: ModelFol
         return (found * weights).sum((0, 1, 3))
 
     assert torch.autograd.gradcheck(summed, (table,), fast_mode=True)
-    summed(table).sum().backward()
+    torch.autograd.backward(summed(table).sum())
     assert all(each.grad is not None and each.grad.isfinite().all() for each in encoder.parameters())

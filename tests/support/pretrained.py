@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordPiece
-from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 LETTERS = "abcdefgh"
@@ -24,17 +24,15 @@ def word_pieces(vocabulary: list[str] = VOCABULARY) -> Any:
         single="[CLS] $A [SEP]",
         special_tokens=[("[CLS]", vocabulary.index("[CLS]")), ("[SEP]", vocabulary.index("[SEP]"))],
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
-    )
+    made: Any = transformers.PreTrainedTokenizerFast
+    return made(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
 
 
 def byte_pairs() -> Any:
     """A tokenizer like GPT-2's, for which a space before a word counts, and without marks around a sentence."""
-    from transformers import GPT2Tokenizer
-
     letters = {letter: i for i, letter in enumerate([*LETTERS, "Ġ", "Ġa", "Ġb", "<|endoftext|>"])}
-    return GPT2Tokenizer(vocab=letters, merges=[("Ġ", "a"), ("Ġ", "b")])
+    made: Any = transformers.GPT2Tokenizer
+    return made(vocab=letters, merges=[("Ġ", "a"), ("Ġ", "b")])
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -52,13 +50,12 @@ SIZES: dict[str, dict[str, Any]] = {
 
 def saved(folder: Path, kind: str = "Bert", *, seed: int = 3, tokenizer: Any = None, **settings: Any) -> Path:
     """Save a random network of one of the architectures and a tokenizer."""
-    import transformers
-
     torch.manual_seed(seed)
     tokenizer = tokenizer or (byte_pairs() if kind in ("GPT2",) else word_pieces())
     fields = {"vocab_size": len(VOCABULARY), "pad_token_id": 0} | SIZES[kind] | settings
     network = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**fields))
-    logging.disable_progress_bar()
+    quiet: Any = logging.disable_progress_bar
+    quiet()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     network.save_pretrained(folder)
