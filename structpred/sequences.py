@@ -16,7 +16,7 @@ from structpred.vocabulary import Symbols, Vocabularies
 
 Content = str
 """What stands at the positions of a model's inputs: ``"symbols"`` (ids alone), ``"words"`` (ids with spellings),
-``"vectors"`` (numbers), or several of these, as in ``"words and vectors"``."""
+``"vectors"`` (numbers), with a mark behind where they have an origin, or several of these: ``"words and vectors"``."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Sequences:
         spellings: of inputs that are words, the character ids of each distinct word of the batch,
             ``[distinct, characters]``; a character unknown from training has the id after the last.
         rows: which of ``spellings`` is that of each word, ``[batch, time]``.
+        origin: tells inputs of equal form apart, such as pieces of words by one tokenizer and by another; 0 for the
+            usual ones.
         parts: of inputs that are read in several ways, what each way reads at the same positions.
     """
 
@@ -56,6 +58,7 @@ class Sequences:
     vectors: Float[Tensor, "batch time features"] | None = None
     spellings: "Sequences | None" = None
     rows: Int[Tensor, "batch time"] | None = None
+    origin: int = 0
     parts: "tuple[Sequences, ...]" = ()
 
     @classmethod
@@ -90,18 +93,19 @@ class Sequences:
         rows: Tensor | None = None,
         characters: Tensor | None = None,
         spelt: Tensor | None = None,
+        origin: int = 0,
         *parts: tuple[Any, ...],
     ) -> "Sequences":
         """What `tensors` took apart."""
         spellings = None if characters is None or spelt is None else cls(characters, spelt)
         together = tuple(cls.from_tensors(*part) for part in parts)
-        return cls(labels, lengths, None, total, weights, examples, vectors, spellings, rows, together)
+        return cls(labels, lengths, None, total, weights, examples, vectors, spellings, rows, origin, together)
 
     def tensors(self) -> tuple[Any, ...]:
         """All of it but ``ended``, for where only tensors, numbers, None and tuples of these may pass."""
         spelt = (None, None) if self.spellings is None else (self.spellings.labels, self.spellings.lengths)
         own = self.labels, self.lengths, self.total, self.weights, self.examples, self.vectors, self.rows
-        return *own, *spelt, *(part.tensors() for part in self.parts)
+        return *own, *spelt, self.origin, *(part.tensors() for part in self.parts)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -114,9 +118,8 @@ class Sequences:
     @property
     def content(self) -> Content:
         """What a model reads at each position."""
-        if self.parts:
-            return " and ".join(part.content for part in self.parts)
-        return "words" if self.spellings is not None else "symbols" if self.vectors is None else "vectors"
+        kind = "words" if self.spellings is not None else "symbols" if self.vectors is None else "vectors"
+        return _content(kind, self.origin, self.parts)
 
     def mask(self) -> Bool[Tensor, "*batch time"]:
         """True at real labels."""
@@ -142,7 +145,8 @@ class Sequences:
         examples = None if self.examples is None else self.examples[rows.cpu() if isinstance(rows, Tensor) else rows]
         labels, lengths = self.labels[rows], self.lengths[rows]
         parts = tuple(part.select(rows) for part in self.parts)
-        return Sequences(labels, lengths, ended, None, weights, examples, vectors, self.spellings, spelt, parts)
+        own = ended, None, weights, examples, vectors, self.spellings, spelt
+        return Sequences(labels, lengths, *own, self.origin, parts)
 
     def to(self, device: torch.device | str) -> "Sequences":
         """The same sequences on another device."""
@@ -162,6 +166,7 @@ class FlatSequences:
         table: of inputs that were measured, the distinct vectors, ``[distinct, features]``; of words, the spelling of
             each distinct one; None where labels say everything.
         rows: for each position the row of ``table`` that stands there, ``[total]``; None where labels are these rows.
+        origin: tells inputs of equal form apart, as in `Sequences`.
         parts: of inputs that are read in several ways, what each way reads at the same positions.
     """
 
@@ -171,6 +176,7 @@ class FlatSequences:
     known: Int[Tensor, " n"] | None = None
     table: "Float[Tensor, 'distinct features'] | FlatSequences | None" = None
     rows: Int[Tensor, " total"] | None = None
+    origin: int = 0
     parts: "tuple[FlatSequences, ...]" = ()
 
     @classmethod
@@ -217,9 +223,8 @@ class FlatSequences:
     @property
     def content(self) -> Content:
         """What a model reads at each position."""
-        if self.parts:
-            return " and ".join(part.content for part in self.parts)
-        return "symbols" if self.table is None else "vectors" if isinstance(self.table, Tensor) else "words"
+        kind = "symbols" if self.table is None else "vectors" if isinstance(self.table, Tensor) else "words"
+        return _content(kind, self.origin, self.parts)
 
     def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
         """The given sequences, padded to the longest of them; rows in main memory spare waiting for the device.
@@ -235,7 +240,7 @@ class FlatSequences:
         inside = time < lengths.unsqueeze(1)
         cells = torch.where(inside, self.starts[rows].unsqueeze(1) + time, 0)
         labels = self.labels[cells] if len(self.labels) else torch.zeros_like(cells)
-        batch = Sequences(torch.where(inside, labels, 0), lengths, total=total, parts=parts)
+        batch = Sequences(torch.where(inside, labels, 0), lengths, total=total, origin=self.origin, parts=parts)
         if isinstance(self.table, Tensor):
             return replace(batch, vectors=torch.where(inside.unsqueeze(-1), self.table[batch.labels], 0.0))
         return batch if self.table is None else self._spelt(self.table, cells, batch)
@@ -253,6 +258,12 @@ class FlatSequences:
         known = self.lengths.cpu() if self.known is None else self.known
         moved = _moved(self, ("labels", "starts", "lengths", "table", "rows"), device)
         return replace(self, **moved, known=known, parts=tuple(part.to(device) for part in self.parts))
+
+
+def _content(kind: Content, origin: int, parts: Sequence[Sequences | FlatSequences]) -> Content:
+    if parts:
+        return " and ".join(part.content for part in parts)
+    return f"{kind} of {origin:08x}" if origin else kind
 
 
 def _moved(sequences: Sequences | FlatSequences, names: Sequence[str], device: torch.device | str) -> dict[str, Any]:

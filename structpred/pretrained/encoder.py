@@ -1,7 +1,7 @@
 """A pretrained network as an input encoder: frozen, with features computed once, or tuned with everything else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -94,12 +94,15 @@ class PretrainedEncoder(Featurizer):
         del vocabularies
         folder = self.folder()
         if self.tune:
-            return cutter_of(folder, folder.digest).read(sources, self.no_piece)
+            pieces = cutter_of(folder, folder.digest).read(sources, self.no_piece)
+            return replace(pieces, origin=_origin(folder.digest))
         sentences = list(dict.fromkeys(sources))
-        table = features(folder, self._extraction(folder), sentences)
+        extraction = self._extraction(folder)
+        table = features(folder, extraction, sentences)
         ends = torch.tensor([len(each) for each in sentences], dtype=torch.long).cumsum(0).tolist()
         place = {each: range(end - len(each), end) for each, end in zip(sentences, ends, strict=True)}
-        return FlatSequences.of([place[source] for source in sources], table)
+        flat = FlatSequences.of([place[source] for source in sources], table)
+        return replace(flat, origin=_origin(extraction.key(folder, ())))
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """The network, or what mixes its features.
@@ -118,6 +121,7 @@ class PretrainedEncoder(Featurizer):
         encoder = PieceEncoder(
             network, cutter_of(folder, folder.digest), layers=layers, pooling=self.pooling, window=self.window
         )
+        encoder.freeze_unused()
         return TunedEncoder(encoder, mixture)
 
     def _extraction(self, folder: ModelFolder) -> Extraction:
@@ -137,6 +141,11 @@ class PretrainedEncoder(Featurizer):
         if len(set(found)) != len(found):
             raise ConfigError(f"PretrainedEncoder.layers must name each layer once, but {self.layers} does not")
         return found
+
+
+def _origin(digest: str) -> int:
+    """A number that tells the inputs of one network from those of another."""
+    return int(digest[:8], 16)
 
 
 WIDTH = ("hidden_size", "d_model", "n_embd", "dim")

@@ -194,6 +194,13 @@ class PieceEncoder(nn.Module):
             for name, number in numbers.items()
         }
 
+    def freeze_unused(self) -> None:
+        """Exempt from training the weights of layers behind the last that is used."""
+        depths, last = self.depths(), max(self.layers)
+        for name, parameter in self.named_parameters():
+            if depths[name] > last:
+                parameter.requires_grad_(False)
+
     def forward(self, words: Sequences) -> Float[Tensor, "batch time layers size"]:
         """The states at every word; zero in the padding."""
         spellings, rows = words.spellings, words.rows

@@ -1,7 +1,7 @@
 """Static word vectors as an input encoder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from structpred.config import digest
 from structpred.errors import DataError
 from structpred.models.base import Featurizer
 from structpred.models.inputs import CharacterCNN, Spelling
@@ -72,6 +73,7 @@ class Vectors(Featurizer):
             word = list(kinds)[int(np.isfinite(table).all(1).argmin())]
             raise DataError(f"{self.path} must hold finite numbers, but the vector of {word!r} has others")
         vectors = FlatSequences.of([[kinds[word] for word in source] for source in sources], torch.from_numpy(table))
+        vectors = replace(vectors, origin=int(digest(list(self.fingerprint()))[:8], 16))
         return FlatSequences.beside([FlatSequences.of_words(sources, vocabularies), vectors])
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:

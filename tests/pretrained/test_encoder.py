@@ -85,6 +85,32 @@ def test_nothing_frozen_is_among_the_weights(bert: Path) -> None:
     assert all(name.startswith("encoder.pretrained.") for name in names)
 
 
+def test_inputs_of_one_network_are_told_from_those_of_another(bert: Path, tmp_path: Path) -> None:
+    """A teacher that reads other pieces or features than its student is refused by what they read."""
+    other = saved(tmp_path, seed=4)
+    encoders = [
+        SPELT,
+        *(PretrainedEncoder(path_or_name=str(path), tune=tune) for path in (bert, other) for tune in (False, True)),
+        PretrainedEncoder(path_or_name=str(bert), layers=(1,)),
+    ]
+    contents = [encoder.read((), KNOWN).content for encoder in encoders]
+    assert len(set(contents)) == len(contents)
+    for encoder, content in zip(encoders, contents, strict=True):
+        batch = read(encoder)
+        assert batch.content == Sequences.from_tensors(*batch.tensors()).content == content
+        assert (
+            batch.select(slice(0, 1)).to("cpu").content == encoder.read(SENTENCES, KNOWN).to("cpu").content == content
+        )
+
+
+def test_layers_that_nothing_depends_on_are_not_trained(bert: Path) -> None:
+    module = PretrainedEncoder(path_or_name=str(bert), layers=(1, 0), tune=True).build(SIZES, 5)
+    torch.autograd.backward(module(read(PretrainedEncoder(path_or_name=str(bert), tune=True))).sum())
+    for name, parameter in module.named_parameters():
+        later = ".layer.1." in name or ".layer.2." in name
+        assert parameter.requires_grad == (parameter.grad is not None) == (not later), name
+
+
 def test_a_mixture_starts_as_the_mean_and_is_that_of_elmo() -> None:
     mixture, states = Mixture(3).double(), torch.randn(2, 4, 3, 5, dtype=torch.float64)
     torch.testing.assert_close(mixture(states), states.mean(2))
@@ -113,7 +139,7 @@ def test_parts_stand_side_by_side_through_the_whole_path_of_a_batch(bert: Path) 
     network = PretrainedEncoder(path_or_name=str(bert))
     both = Beside(parts=(network, SPELT, replace(network, tune=True)))
     flat = both.read(SENTENCES, KNOWN)
-    assert flat.content == "vectors and words and words"
+    assert re.fullmatch(r"vectors of \w{8} and words and words of \w{8}", flat.content)
     batch = Sequences.from_tensors(*flat.to("cpu").gather(torch.tensor([2, 1, 0])).select(slice(0, 2)).tensors())
     assert batch.content == flat.content
     assert batch.lengths.tolist() == [2, 0]
