@@ -11,7 +11,8 @@ from rich.console import Console
 
 from structpred.cli import assignments
 from structpred.cli.arguments import NUMBERS
-from structpred.cli.commands import Compare, MakeReport
+from structpred.cli.commands import Compare
+from structpred.cli.run_commands import MakeReport
 from structpred.comparison.across import Across
 from structpred.comparison.estimate import jobs
 from structpred.comparison.from_runs import of_runs

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from structpred.cli.commands import Runs, Show
+from structpred.cli.run_commands import Runs, Show
 from structpred.config import Json
 from structpred.display import duration, scores, show_table
 from structpred.errors import ConfigError, RunError

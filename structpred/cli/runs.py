@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from structpred.cli import assignments
-from structpred.cli.commands import Clean, Evaluate, Predict, Train
+from structpred.cli.commands import Train
+from structpred.cli.run_commands import Clean, Evaluate, Predict
 from structpred.display import show_table, summary, watching
 from structpred.distributions.protocols import Argmax, Decoding
 from structpred.errors import Busy, ConfigError, DataError, RunError
