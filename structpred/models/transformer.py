@@ -16,7 +16,7 @@ from structpred.errors import ConfigError
 from structpred.models.attention import DecoderLayer, EncoderLayer, Places, linear, sinusoids
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.models.encoder import locked_dropout, with_end
-from structpred.models.seq2seq import scores_now
+from structpred.models.seq2seq import LinearReadOut
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -62,10 +62,6 @@ class Transformer(Model):
                 f"Transformer.hidden must be even and a multiple of heads, {self.heads} here (each gets an equal part "
                 f"of it), but got {self.hidden}"
             )
-
-    def encoder(self) -> Featurizer:
-        """How inputs are read."""
-        return self.inputs
 
     def build(self, sizes: Sizes) -> "TransformerModule":
         """The network for the given numbers of input symbols and labels."""
@@ -143,7 +139,7 @@ def masks_of(
 
 
 @dataclass(frozen=True)
-class BoundTransformer:
+class BoundTransformer(LinearReadOut):
     """The decoder over one encoded batch, dropout masks included; see `structpred.distributions.search.Decoder`.
 
     Every tensor has batch first, so that `select` can take some of the examples. A state is, for each layer, the keys
@@ -151,35 +147,20 @@ class BoundTransformer:
     again. Those of the input are computed once, and all candidates of an example look into the same.
 
     Attributes:
-        network: the weights.
-        num_labels: V.
-        limits: the maximum length of outputs.
         memory: for each layer the input's keys and values.
         mask: True at real positions of the input.
         dropout: a mask for each part of the decoder; None where nothing is dropped.
     """
 
     network: "TransformerModule"
-    num_labels: int
-    limits: Int[Tensor, " batch"]
     memory: tuple[Float[Tensor, "batch positions pair"], ...]
     mask: Bool[Tensor, "batch 1 1 positions"]
     dropout: Float[Tensor, "batch parts hidden"] | None
 
     @property
-    def output(self) -> nn.Linear:
-        """The output layer."""
-        return self.network.output
-
-    @property
     def differentiable(self) -> bool:
         """True if bound with gradient."""
         return any(pairs.requires_grad for pairs in self.memory)
-
-    def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
-        """Scores of every next symbol along given outputs, at some steps, all steps at once."""
-        scores: Tensor = self.network.output(self.features(outputs, positions))
-        return scores
 
     def features(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted features"]:
         """What the output layer reads along given outputs, at some steps."""
@@ -201,13 +182,6 @@ class BoundTransformer:
     def start(self, candidates: int) -> State:
         """The state before the first symbol: no step has been seen."""
         return tuple(pairs.new_empty(len(pairs), candidates, 0, pairs.shape[-1]) for pairs in self.memory)
-
-    def step(
-        self, previous: Int[Tensor, "batch candidates"], state: State
-    ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
-        """Scores of the next symbol, and the new state."""
-        features, after = self.advance(previous, state)
-        return scores_now(self.network.output, features), after
 
     def advance(
         self, previous: Int[Tensor, "batch candidates"], state: State
