@@ -250,7 +250,7 @@ class BoundDecoder(LinearReadOut):
             read_out_dropout=None if self.read_out_dropout is None else self.read_out_dropout[examples],
         )
 
-    def _embedded(self, previous: Int[Tensor, "*places"]) -> Float[Tensor, "*places embedding"]:
+    def _embedded(self, previous: Int[Tensor, "*positions"]) -> Float[Tensor, "*positions embedding"]:
         embedded: Tensor = self.network.embedding(previous)
         mask = self.input_dropout
         return embedded if mask is None else embedded * mask.view(-1, *[1] * (previous.dim() - 1), mask.shape[-1])
