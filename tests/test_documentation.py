@@ -293,7 +293,7 @@ def imported_by_others(script: str, shown: list[Block]) -> bool:
     return any(re.search(rf"^(from|import) {script.removesuffix('.py')}\b", block.code, re.M) for block in shown)
 
 
-EXTRAS = {"sb3_contrib": "rl", "stable_baselines3": "rl"}
+EXTRAS = {"sb3_contrib": "rl", "sentencepiece": "subwords", "stable_baselines3": "rl"}
 """Packages that blocks import and that not everybody has, and the extras that bring them."""
 
 

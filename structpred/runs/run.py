@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -75,7 +75,8 @@ class Run(Predictor):
             raise damaged(folder.result, f"is of another run than {folder.record.name}: their identities differ")
         if result.steps <= result.skipped:
             raise damaged(folder.result, "says that not one step was taken")
-        run = cls(folder, _experiment(files, folder, record), result)
+        experiment = with_kept(_experiment(files, folder, record), lambda name: files.read(folder.kept(name).name))
+        run = cls(folder, experiment, result)
         if files.checksums:
             _warn_of_other_code(run, record)
         else:
@@ -253,6 +254,12 @@ def trained_by(place: Path, processes: int, now: int, *, draws: bool) -> None:
             f"{place} was trained by {before}, and its steps draw random numbers (as for dropout), so {after} would "
             "have ended with other weights; train with as many processes, move the folder away, or use another --root"
         )
+
+
+def with_kept(experiment: Experiment, read: Callable[[str], bytes]) -> Experiment:
+    """The experiment, whose task takes from ``read`` what it learnt from its training data; see `Task.with_kept`."""
+    task = experiment.task.with_kept(read)
+    return experiment if task is experiment.task else replace(experiment, task=task)
 
 
 def not_finite(weights: Mapping[str, Any]) -> str | None:
