@@ -13,9 +13,9 @@ the same over 32 samples. Scores are macro-averages over languages.
 Hindi and French were chosen before the runs, because they took the least CPU time in the record of `sigmorphon_2020`;
 Adyghe, the third, was left out for want of time, before a score was seen. French is the language that the model's
 settings were chosen on. Nothing is chosen here, so that dev serves as a second test set for these comparisons. Tests
-are over the words of the test sets, for the given models: approximate randomisation of all words together, and a bootstrap;
-Holm's correction is over the five comparisons of a metric. A system is called better where its corrected p is below
-0.05.
+are over the words of the test sets, for the given models: approximate randomisation of all words together, and a
+bootstrap; Holm's correction is over the five comparisons of a metric. A system is called better where its corrected p
+is below 0.05.
 
 Expected before the runs: the ensemble is better than its members by at least 1 point of word errors and 0.2 points of
 phone errors; minimum Bayes risk makes fewer phone errors than the beam with single models, over n-best lists no more
