@@ -79,12 +79,14 @@ class Subwords(Task):
     def load(self) -> Splits:
         """Read the other task, learn pieces from its training side, and cut everything into them.
 
+        The task of a finished run has learnt already, and cuts other data as those of its training.
+
         Raises:
             DataError: the other task cannot be read, its inputs are no words, or a sentence has no pieces.
             ConfigError: sentencepiece is not installed, or the training texts do not allow the size.
         """
         words = loaded(self.text)
-        models = self._learn(words.train)
+        models = self.models if "_kept" in vars(self) else self._learn(words.train)
         object.__setattr__(self, "_models", models)
         train, dev, test = (_cut(examples, models) for examples in (words.train, words.dev, words.test))
         kept = {SOURCE: models[0].model} | ({} if self.joint else {TARGET: models[1].model})
@@ -108,7 +110,7 @@ class Subwords(Task):
         return self.models[0].decode(cast("Symbols", source))
 
     def with_kept(self, read: Callable[[str], bytes]) -> "Subwords":
-        """The same task with the models that a run has kept; they are read when they are needed."""
+        """The same task with the models that a run has kept, which are read when they are needed."""
         task = replace(self)
         object.__setattr__(task, "_kept", read)
         return task

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from structpred.imports import way_back
 from structpred.metrics import Metric, score
 from structpred.results import RunResult
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
-from structpred.runs.predictor import Predictor
+from structpred.runs.predictor import Predictor, with_kept
 from structpred.task import Sizes, Splits, loaded
 from structpred.text import Outcome, read_predictions
 from structpred.training.checkpoint import decoded
@@ -75,8 +75,8 @@ class Run(Predictor):
             raise damaged(folder.result, f"is of another run than {folder.record.name}: their identities differ")
         if result.steps <= result.skipped:
             raise damaged(folder.result, "says that not one step was taken")
-        experiment = with_kept(_experiment(files, folder, record), lambda name: files.read(folder.kept(name).name))
-        run = cls(folder, experiment, result)
+        run = cls(folder, _experiment(files, folder, record), result)
+        run = replace(run, experiment=with_kept(run.experiment, run.kept))
         if files.checksums:
             _warn_of_other_code(run, record)
         else:
@@ -194,6 +194,14 @@ class Run(Predictor):
         """The folder, for messages."""
         return str(self.folder.path)
 
+    def kept(self, name: str) -> bytes:
+        """The content of a file that the task keeps; see `Task.with_kept`.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        return Files(self.folder.path).read(self.folder.kept(name).name)
+
     @cached_property
     def data(self) -> str:
         """The digest of the data that the run was trained on."""
@@ -254,12 +262,6 @@ def trained_by(place: Path, processes: int, now: int, *, draws: bool) -> None:
             f"{place} was trained by {before}, and its steps draw random numbers (as for dropout), so {after} would "
             "have ended with other weights; train with as many processes, move the folder away, or use another --root"
         )
-
-
-def with_kept(experiment: Experiment, read: Callable[[str], bytes]) -> Experiment:
-    """The experiment, whose task takes from ``read`` what it learnt from its training data; see `Task.with_kept`."""
-    task = experiment.task.with_kept(read)
-    return experiment if task is experiment.task else replace(experiment, task=task)
 
 
 def not_finite(weights: Mapping[str, Any]) -> str | None:

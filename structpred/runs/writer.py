@@ -20,7 +20,8 @@ from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
 from structpred.results import RunResult
 from structpred.runs.folder import Folder, encoded, sha256, write_data, written
-from structpred.runs.run import Run, not_finite, trained_by, with_kept
+from structpred.runs.predictor import with_kept
+from structpred.runs.run import Run, not_finite, trained_by
 from structpred.task import Example, Splits, Task
 from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint

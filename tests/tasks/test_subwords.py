@@ -228,9 +228,13 @@ def test_a_run_is_scored_on_text_and_predicts_without_its_data(
     words += ["task.text.target_suffix=.en", *(f"task.text.{part}={part}" for part in ("train", "dev", "test"))]
     assert main(["train", *words, *SMALL]) == 0
     (folder,) = Path("runs").iterdir()
+    run = Run.load(folder)
+    Path("train.en").write_text("zzz\n" * len(GERMAN), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), "--split", "test"]) == 0  # by the pieces of the run, not by those of zzz
+    assert f"test\t{run.result.scores['test']['BLEU']:.2f}" in capsys.readouterr().out
     for path in (*Path().glob("*.de"), *Path().glob("*.en")):
         path.unlink()
-    monkeypatch.setattr(pieces, "learnt", lambda *_: pytest.fail("there is nothing to learn from"))
     run = Run.load(folder)
     rows = run.predictions("test")
     assert [row.source for row in rows] == [" ".join(line.split()).replace("…", "...") for line in GERMAN[2::4]]
