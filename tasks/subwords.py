@@ -24,16 +24,16 @@ SOURCE, TARGET = "source.pieces", "target.pieces"
 class Subwords(Task):
     """The sentence pairs of another task, in subwords of sentencepiece (Kudo and Richardson 2018, D18-2012).
 
-    Sources and references of the training side, and nothing else, are what pieces are learnt from: by the unigram model
+    Pieces are learnt from the sources and references of the training side and from nothing else, by the unigram model
     (Kudo 2018, P18-1007) or by byte-pair encoding (Sennrich et al. 2016, P16-1162). Models read and write pieces.
-    Metrics compare text: the pieces of an output are put together, and references are as the other task has them, in
-    words between spaces and not normalised; so BLEU is sacrebleu's of detokenised text where the other task's text is
-    raw. Predictions are text too. Rewards that read text (`TextBleu`, `SentenceChrf`, ``function`` with ``on="text"``)
-    see pieces put together; those of labels (`SentenceBleu`, `EditDistance`) count pieces.
+    Metrics compare text: they put the pieces of an output together, and take references as the other task has them, in
+    words between spaces and not normalised. So if that task's text is raw, BLEU is sacrebleu's of detokenised text.
+    Predictions are text too. Rewards of text (`TextBleu`, `SentenceChrf`, ``function`` with ``on="text"``) see pieces
+    put together; rewards of labels (`SentenceBleu`, `EditDistance`) count pieces.
 
-    What is learnt depends on the texts, the fields and the version of sentencepiece. It is kept in the cache, and by
-    every run, which predicts without the training data. The digest of the data is taken from all pieces and texts:
-    a version of sentencepiece that cuts these data alike gives runs the same identity, another one another.
+    The learnt model depends on the texts, the fields and the version of sentencepiece. The cache keeps it, and so does
+    every run, which predicts without the training data. The digest of the data is taken from all pieces and texts: if
+    another version of sentencepiece cuts the data alike, runs keep their identity; if not, they get a new one.
 
     Attributes:
         text: a task whose symbols are words, such as ``Parallel(…)``, ``Tsv(…, source="spaces", sentences=True)``,
