@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from structpred.config import Count
 from structpred.errors import ConfigError, DataError
-from structpred.metrics import Bleu, Chrf, Metric, SymbolErrorRate, WordErrorRate
+from structpred.metrics import SER, Bleu, Chrf, Metric, WordErrorRate
 from structpred.reading import Encoding, read_lines
 from structpred.registry import tasks
 from structpred.sequences import Source
@@ -241,7 +241,7 @@ class Tsv(Pairs):
             dev and test have new ones is no cause for a warning.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    metrics: ClassVar[tuple[Metric, ...]] = (SER(), WordErrorRate())
     identity_optional: ClassVar[tuple[str, ...]] = (
         *Pairs.identity_optional,
         "columns",

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 from structpred.assignment import assign, family_of, made
 from structpred.config import Config, Json, encode
+from structpred.distributions.decoding import idle
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 
@@ -28,9 +29,16 @@ def experiment(words: Iterable[str], base: Experiment | None = None) -> Experime
     Assignments to task or model also apply to the experiment that ``base`` starts from, which must share them.
 
     Raises:
-        ConfigError: a word is no assignment, names a field, class or value that does not exist, or excludes another.
+        ConfigError: a word is no assignment, names a field, class or value that does not exist, excludes another, or
+            sets what has no effect.
     """
     chosen = list(words)
+    built = _built(chosen, base)
+    refuse_idle(chosen, [built])
+    return built
+
+
+def _built(chosen: Sequence[str], base: Experiment | None) -> Experiment:
     refuse_clashes(chosen)
     tree: Json = json.loads(json.dumps(DEFAULTS)) if base is None else encode(base)
     for word in chosen:
@@ -94,6 +102,20 @@ def refuse_two_conventions(words: Sequence[str], built: Experiment) -> None:
             raise ConfigError(f"{'.'.join(above)} takes one of {kinds}, but got {other!r} and {word!r}; leave one out")
 
 
+def refuse_idle(words: Iterable[str], built: Sequence[Experiment]) -> None:
+    """Refuse settings of the decoding that have no effect on any of the experiments, such as the beam of a CRF.
+
+    Raises:
+        ConfigError: with the word and the reason in the message.
+    """
+    for word in words:
+        owner, _, field = _field(word).rpartition(".")
+        reasons = [idle(each.decoding, each.model.distribution).get(field, "") for each in built]
+        if owner == "decoding" and reasons and all(reasons):
+            model = type(built[0].model).__name__
+            raise ConfigError(f"{word!r} has no effect on the outputs of {model}: {reasons[0]}; leave it out")
+
+
 def _field(word: str) -> str:
     return word.partition("=")[0]
 
@@ -121,4 +143,6 @@ def value_of(text: str) -> Json:
 def arms(words: Iterable[str], start: Mapping[str, Experiment]) -> dict[str, Experiment]:
     """Apply the assignments to every arm."""
     chosen = list(words)
-    return {name: experiment(chosen, arm) for name, arm in start.items()}
+    built = {name: _built(chosen, arm) for name, arm in start.items()}
+    refuse_idle(chosen, list(built.values()))
+    return built

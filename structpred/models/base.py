@@ -100,8 +100,9 @@ class Model(Config):
     attends: ClassVar[bool] = False
 
     def encoder(self) -> Featurizer:
-        """How inputs are read: as symbols, unless the model says otherwise."""
-        return SymbolEmbedding()
+        """How inputs are read: as the field ``inputs`` says where the model has one, else as symbols."""
+        own = getattr(self, "inputs", None)
+        return own if isinstance(own, Featurizer) else SymbolEmbedding()
 
     @abstractmethod
     def build(self, sizes: Sizes) -> nn.Module:

@@ -16,7 +16,7 @@ from structpred.experiment import Experiment
 from structpred.foreign import is_foreign
 from structpred.imports import way_back
 from structpred.metrics import Metric, score
-from structpred.results import RunResult
+from structpred.results import RunResult, stored
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
 from structpred.runs.predictor import Predictor, with_kept
 from structpred.task import Sizes, Splits, loaded
@@ -75,8 +75,9 @@ class Run(Predictor):
             raise damaged(folder.result, f"is of another run than {folder.record.name}: their identities differ")
         if result.steps <= result.skipped:
             raise damaged(folder.result, "says that not one step was taken")
-        run = cls(folder, _experiment(files, folder, record), result)
-        run = replace(run, experiment=with_kept(run.experiment, run.kept))
+        experiment = _experiment(files, folder, record)
+        run = cls(folder, experiment, result.known_by(experiment.task.metrics))
+        run = replace(run, experiment=with_kept(experiment, run.kept))
         if files.checksums:
             _warn_of_other_code(run, record)
         else:
@@ -329,9 +330,9 @@ def _check_scores(run: Run) -> None:
     path = run.folder.counts
     counts = read_arrays(path)
     metrics = [each for each in run.experiment.task.metrics if run.result.signatures.get(each.name) == each.signature]
-    for split, stored in run.result.scores.items():
+    for split, found in run.result.scores.items():
         for metric in metrics:
-            count = counts.get(f"{split}/{metric.name}")
+            count = stored(metric, counts, f"{split}/")
             number = math.nan if count is None or count.ndim != 2 else score(metric, count)
-            if not math.isclose(number, stored.get(metric.name, math.nan), abs_tol=1e-6):
+            if not math.isclose(number, found.get(metric.name, math.nan), abs_tol=1e-6):
                 raise damaged(run.folder.result, f"says another {metric.name} on {split} than {path.name}")
