@@ -14,7 +14,7 @@ from structpred.distributions.protocols import Distribution
 from structpred.registry import inputs, models
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
-from structpred.vocabulary import Symbols, Vocabularies
+from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,13 @@ class Model(Config):
     def encoder(self) -> Featurizer:
         """How inputs are read: as symbols, unless the model says otherwise."""
         return SymbolEmbedding()
+
+    def labels(self) -> Vocabulary | None:
+        """The labels of outputs, where the model decides and not the data; None for those of the training references.
+
+        They are then all that references may consist of, and some may never occur in training.
+        """
+        return None
 
     @abstractmethod
     def build(self, sizes: Sizes) -> nn.Module:
