@@ -205,6 +205,20 @@ class ModelFolder:
         lines = (f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def number(self, *names: str) -> int:
+        """The first of these settings in its config, such as the size of a state, without importing transformers.
+
+        Raises:
+            DataError: it has none of them.
+        """
+        node = self.json(CONFIG)
+        found = next((node[name] for name in names if isinstance(node.get(name), int)), None)
+        if found is None:
+            found = next((value for name in names if isinstance(value := getattr(self.config, name, None), int)), None)
+        if found is None:
+            raise DataError(f"{self.name}/{CONFIG} must say {' or '.join(names)}, but it does not; take another model")
+        return found
+
     @cached_property
     def config(self) -> Any:
         """Its configuration, of transformers' class.
@@ -224,14 +238,30 @@ class ModelFolder:
             DataError: there is none, it cannot be read, or it has ids beyond the model's embeddings.
             ConfigError: transformers is not installed.
         """
+        return self.tokenizer_with()
+
+    @cached_property
+    def word_tokenizer(self) -> Any:
+        """The tokenizer for single words: where a space before a word counts, every word has one.
+
+        Raises:
+            DataError: as `tokenizer`.
+            ConfigError: transformers is not installed.
+        """
+        plain = self.tokenizer
+        return (
+            self.tokenizer_with(add_prefix_space=True) if getattr(plain, "add_prefix_space", True) is False else plain
+        )
+
+    def tokenizer_with(self, **options: Any) -> Any:
+        """As `tokenizer`, with options of ``from_pretrained``."""
         if not any((self.path / name).is_file() for name in TOKENIZER):
             raise DataError(
                 f"{self.name} must hold a tokenizer, such as tokenizer.json, but it has none; save it there"
             )
         with self._reading("a tokenizer"):
-            tokenizer = optional("transformers").AutoTokenizer.from_pretrained(
-                self.path, config=self.config, **_ONLY_HERE
-            )
+            made = optional("transformers").AutoTokenizer
+            tokenizer = made.from_pretrained(self.path, config=self.config, **_ONLY_HERE, **options)
         self.check_ids(tokenizer)
         return tokenizer
 
@@ -271,14 +301,17 @@ class ModelFolder:
                 use_safetensors=safe,
                 weights_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
                 **_ONLY_HERE,
                 **options,
             )
         absent = sorted(name for name in found["missing_keys"] if not name.startswith(tuple(spare)))
-        if absent or found["mismatched_keys"]:
+        other = sorted(str(each[0]) for each in found["mismatched_keys"])
+        if absent or other:
+            state = f"absent, such as {absent[0]}" if absent else f"of another size, such as {other[0]}"
+            needed = f"all weights of {type(network).__name__}"
             raise DataError(
-                f"{self.name} must hold all weights of {type(network).__name__}, but {len(absent) or 'some'} are "
-                f"{'absent, such as ' + absent[0] if absent else 'of another size'}; save the whole model there"
+                f"{self.name} must hold {needed}, but {len(absent or other)} are {state}; save the whole model there"
             )
         module: nn.Module = network.eval()
         return module
@@ -352,10 +385,10 @@ def _downloaded(name: str, revision: str | None, pickles: bool) -> Path:
         with _bars_in_a_terminal(bars):
             return Path(hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
     except (OSError, ValueError, RuntimeError) as error:  # those of the hub and of its connections are among them
+        branch = revision or "its main branch"
         raise AbsentError(
-            f"{name} must be a folder here or a model on the hub, but there is no such folder and "
-            f"{revision or 'its main branch'} cannot be downloaded ({type(error).__name__}); give the path of a folder, or "
-            "download it where there is a network"
+            f"{name} must be a folder here or a model on the hub, but there is no such folder and {branch} cannot be "
+            f"downloaded ({type(error).__name__}); give the path of a folder, or download it where there is a network"
         ) from None
 
 

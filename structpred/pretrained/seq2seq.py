@@ -32,9 +32,9 @@ class PretrainedSeq2Seq(Model):
     one that ends them, stands between source and output.
 
     **Symbols.** With ``symbols="pieces"`` the symbols of the task are pieces of the network's own tokenizer; the task
-    ``pretrained-pieces`` makes them of any task's text. The labels are then all pieces that can be output, whether they occur in
-    training or not: the tokenizer's vocabulary without special tokens (start, end, padding, unknown, mask, sentinels)
-    and without ids that the model says it never generates. The end is the network's own. Probabilities are those of
+    ``pretrained-pieces`` makes them of any task's text. The labels are then all pieces that can be output, whether they
+    occur in training or not: the tokenizer's vocabulary without special tokens (start, end, padding, unknown, mask,
+    sentinels) and without ids that the model says it never generates. The end is the network's own. Probabilities are those of
     transformers, normalised over labels and end. With ``symbols="task"`` the task keeps its own symbols; they get new
     vectors, drawn from a normal distribution with the deviation of the pretrained ones, as embeddings and in the layer
     of scores, and everything between them stays pretrained. The tokenizer is then not read.

@@ -84,8 +84,9 @@ def _covering(labels: Vocabulary, found: Vocabulary, examples: Sequence[Example]
             if label in strange
         )
         raise DataError(
-            f"{where}: {label!r} is none of the {len(labels)} labels that the model can output; let the task cut its "
-            "text into the pieces of the same model (the task 'pretrained-pieces'), or set PretrainedSeq2Seq.symbols to 'task'"
+            f"{where}: {label!r} is none of the {len(labels)} labels that the model can output; let the task "
+            "'pretrained-pieces' cut its text into the pieces of the same model, or set PretrainedSeq2Seq.symbols to "
+            "'task'"
         )
     return labels
 
