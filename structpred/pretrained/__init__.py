@@ -1,4 +1,7 @@
-"""Models that others have trained, as input encoders and as models; needs the extra ``pretrained``."""
+"""Models that others have trained, as input encoders and as models.
+
+All but static vectors needs the extra ``pretrained``, and asks for it only when it is used.
+"""
 
 from structpred.pretrained.encoder import PretrainedEncoder
 from structpred.pretrained.folder import ModelFolder

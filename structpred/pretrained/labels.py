@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 from torch import nn
@@ -107,6 +107,38 @@ def _pieces(folder: ModelFolder, files: tuple[tuple[str, str], ...]) -> Pieces:
     )
 
 
+def positions_of(config: Any) -> tuple[int | None, int | None]:
+    """How many steps outputs, and sources, can have; None for any number.
+
+    Args:
+        config: of transformers; of a network without an encoder, whose sources leave room for the start and one label.
+    """
+    decoder, encoder = (getattr(config, each, None) or config for each in ("decoder", "encoder"))
+    outputs, sources = _longest(decoder), _longest(encoder)
+    return outputs, sources if config.is_encoder_decoder or sources is None else sources - 2
+
+
+def _longest(config: Any) -> int | None:
+    found = getattr(config, "max_position_embeddings", None)
+    after_padding = "roberta" in config.model_type or config.model_type == "camembert"
+    if found is None or not after_padding:
+        return found
+    return int(found) - int(config.pad_token_id) - 1  # its positions begin after that of padding
+
+
+def refuse_beyond(length: int, positions: int | None, name: str) -> None:
+    """Refuse a source that is longer than a network can read.
+
+    Raises:
+        DataError: it is.
+    """
+    if positions is not None and length > positions:
+        raise DataError(
+            f"an input of {length} symbols, with those that stand around it, must fit into the {positions} positions "
+            f"of {name}; leave out long examples, or take a model with more positions"
+        )
+
+
 def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The ids of some text with what the tokenizer puts around it, and without."""
     candidates = ("a", *tokenizer.get_vocab())
@@ -171,7 +203,12 @@ class SourcePieces(Featurizer):
                     f"{strange!r} is none; cut the task's text with the task 'pretrained-pieces', or set "
                     "PretrainedSeq2Seq.symbols to 'task'"
                 )
+            refuse_beyond(len(before) + len(source) + len(after), self._positions, pieces.name)
         return FlatSequences.of([[*before, *(known[symbol] for symbol in source), *after] for source in sources])
+
+    @cached_property
+    def _positions(self) -> int | None:
+        return positions_of(ModelFolder.of(self.path, self.revision, pickles=self.pickles).config)[1]
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """Refused: the pretrained network has its own embeddings.

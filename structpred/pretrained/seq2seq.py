@@ -14,7 +14,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.pretrained.decoders import BoundCausal, BoundSeq2Seq, Reading, cache_argument, cache_of, parts_of
 from structpred.pretrained.folder import ModelFolder, optional, quiet
-from structpred.pretrained.labels import Pieces, SourcePieces, ids_with
+from structpred.pretrained.labels import Pieces, SourcePieces, ids_with, positions_of, refuse_beyond
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -34,10 +34,10 @@ class PretrainedSeq2Seq(Model):
     **Symbols.** With ``symbols="pieces"`` the symbols of the task are pieces of the network's own tokenizer; the task
     ``pretrained-pieces`` makes them of any task's text. The labels are then all pieces that can be output, whether they
     occur in training or not: the tokenizer's vocabulary without special tokens (start, end, padding, unknown, mask,
-    sentinels) and without ids that the model says it never generates. The end is the network's own. Probabilities are those of
-    transformers, normalised over labels and end. With ``symbols="task"`` the task keeps its own symbols; they get new
-    vectors, drawn from a normal distribution with the deviation of the pretrained ones, as embeddings and in the layer
-    of scores, and everything between them stays pretrained. The tokenizer is then not read.
+    sentinels) and without ids that the model says it never generates. The end is the network's own. Probabilities are
+    those of transformers, normalised over labels and end. With ``symbols="task"`` the task keeps its own symbols; they
+    get new vectors, drawn from a normal distribution with the deviation of the pretrained ones, as embeddings and in
+    the layer of scores, and everything between them stays pretrained. The tokenizer is then not read.
 
     **Dropout.** The encoder has the dropout of its config, drawn once for each batch. The decoder has none, and
     neither has a decoder-only network: an output must be scored by the same network that it was drawn from, and
@@ -123,7 +123,7 @@ class PretrainedModule(nn.Module):
         kind = kind_of(folder)
         self.seq2seq = kind != CAUSAL
         network: Any = folder.network(kind)
-        self.positions, self.source_positions = _positions(network, self.seq2seq)
+        self.positions, self.source_positions = positions_of(network.config)
         special = _fresh(network, sizes) if model.symbols == "task" else _own(folder, network, self.seq2seq, model)
         self.padding, self.passed_on = special.padding, special.passed_on
         self.register_buffer("read", torch.tensor([*special.labels, special.start]), persistent=False)
@@ -152,12 +152,7 @@ class PretrainedModule(nn.Module):
             DataError: an input is longer than the network can read.
         """
         ids, lengths = self._ids(inputs)
-        most = self.source_positions
-        if most is not None and ids.shape[1] > most:
-            raise DataError(
-                f"an input of {ids.shape[1]} symbols with its special ones must fit into the {most} positions of "
-                f"{self.name}; leave out long examples, or take a model with more positions"
-            )
+        refuse_beyond(ids.shape[1], self.source_positions, self.name)
         reading = Reading(self.network, self.read, self.written, self.kept, self.positions, self.name)
         limits = (inputs.lengths * self.model.length_ratio).long() + self.model.length_extra
         if self.positions is not None:  # a cut output has one label more than its limit, and is read after the start
@@ -308,24 +303,6 @@ def _embeddings(part: Any) -> list[Any]:
     """The layers that read and write symbols; a layer of scores may share its weights."""
     both = (part.get_input_embeddings(), part.get_output_embeddings())
     return [each for each in both if each is not None]
-
-
-def _positions(network: Any, seq2seq: bool) -> tuple[int | None, int | None]:
-    """How many steps outputs, and sources, can have; None for any number."""
-    config = network.config
-    decoder, encoder = (getattr(config, each, None) or config for each in ("decoder", "encoder"))
-    if seq2seq:
-        return _longest(decoder), _longest(encoder)
-    found = _longest(config)
-    return found, None if found is None else found - 2  # the start and one label still fit
-
-
-def _longest(config: Any) -> int | None:
-    found = getattr(config, "max_position_embeddings", None)
-    after_padding = "roberta" in config.model_type or config.model_type == "camembert"
-    if found is None or not after_padding:
-        return found
-    return int(found) - int(config.pad_token_id) - 1  # its positions begin after that of padding
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ def tiny_network(kind: str, **options: Any) -> Any:
     given = ROLES | {"vocab_size": vocabulary} | options
     torch.manual_seed(3)
     if kind == "t5":
-        shape = {"d_model": SIZE, "d_kv": 8, "num_heads": 2, "num_layers": 1, "num_decoder_layers": 2, "d_ff": 8}
+        shape = {"d_model": SIZE, "d_kv": 8, "num_heads": 2, "num_layers": 2, "num_decoder_layers": 2, "d_ff": 8}
         return theirs.T5ForConditionalGeneration(theirs.T5Config(**shape, **given, initializer_factor=2.0))
     if kind == "bart":
         return theirs.BartForConditionalGeneration(theirs.BartConfig(**layers | given))
