@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pooch
 import torch
+from filelock import FileLock
 from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import digest
 from structpred.errors import DataError
 from structpred.files import replacing
-from structpred.pretrained.folder import ModelFolder, optional
+from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.pieces import Cutter, NoPiece, PieceEncoder, Pooling, cutter_of
 from structpred.vocabulary import Symbols
 
@@ -80,7 +81,7 @@ def features(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
         return found
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with optional("filelock").FileLock(place.with_suffix(".lock")):  # another process may be computing the same
+        with FileLock(place.with_suffix(".lock")):  # another process may be computing the same
             found = _cached(place, sum(map(len, sentences)), quietly=True)
             return _kept(place, computed(folder, extraction, sentences)) if found is None else found
     except OSError as error:
@@ -104,7 +105,7 @@ def _cached(place: Path, words: int, *, quietly: bool = False) -> Tensor | None:
     if not place.exists():
         return None
     try:
-        with np.load(place, allow_pickle=False) as arrays:
+        with place.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             found = arrays["features"]
         if found.dtype != np.float16 or found.ndim != 2 or len(found) != words:
             raise ValueError(f"it holds {found.dtype} {found.shape}, not the features of {words} words")

@@ -74,16 +74,17 @@ class Cutter:
         Raises:
             DataError: a word gives no piece and is refused, or the tokenizer has no unknown token.
         """
-        unknown = self.tokenizer.unk_token_id if no_piece == "unknown" else None
+        token: int | None = self.tokenizer.unk_token_id if no_piece == "unknown" else None
+        unknown = [] if token is None else [token]
         place = {word: i for i, word in enumerate(dict.fromkeys(word for each in sentences for word in each))}
         cut = self.cut(list(place))
         for word, pieces in zip(place, cut, strict=True):
-            if not pieces and unknown is None:
+            pieces.extend([] if pieces else unknown)
+            if not pieces:
                 advice = "replace it in the data" if no_piece == "unknown" else "read it as unknown: no_piece='unknown'"
                 raise DataError(
                     f"every word must have a piece in the tokenizer of {self.name}, but {word!a} has none; {advice}"
                 )
-            pieces.extend([] if pieces else [unknown])
         rows = [[place[word] for word in sentence] for sentence in sentences]
         flat = FlatSequences.of([[0] * len(row) for row in rows], None)
         numbers = torch.tensor([kind for row in rows for kind in row], dtype=torch.long)
@@ -202,7 +203,8 @@ class PieceEncoder(nn.Module):
         counts = (spellings.lengths[rows] if len(spellings) else torch.zeros_like(rows)) * words.mask()
         flat = counts.flatten()
         if not flat.numel() or not int(flat.sum()):
-            return next(self.pretrained.parameters()).new_zeros(shape)
+            none: Tensor = next(self.pretrained.parameters()).new_zeros(shape)
+            return none
         ends = flat.cumsum(0)
         owner = torch.repeat_interleave(torch.arange(len(flat), device=flat.device), flat)
         within = torch.arange(len(owner), device=flat.device) - (ends - flat)[owner]

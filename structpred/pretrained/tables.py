@@ -151,7 +151,7 @@ def _text(place: Path) -> WordVectors:
     return WordVectors(index, size, take)
 
 
-def _numbers(place: Path, line: bytes, size: int) -> Rows:
+def _numbers(place: Path, line: bytes, size: int) -> Float[np.ndarray, " size"]:
     parts = line.rstrip().rsplit(b" ", size)
     try:
         if len(parts) != size + 1:
@@ -185,7 +185,7 @@ def _binary(place: Path) -> WordVectors:
     return WordVectors(index, size, take)
 
 
-def _stacked(rows: Sequence[Rows], size: int) -> Rows:
+def _stacked(rows: Sequence[Float[np.ndarray, " size"]], size: int) -> Rows:
     return np.stack(rows).astype(np.float32) if rows else np.zeros((0, size), np.float32)
 
 
