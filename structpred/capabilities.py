@@ -19,7 +19,7 @@ CHOICES = (payoffs, rewards)
 EXAMPLES: dict[str, tuple[Any, ...]] = {
     "temperature": (Temperature(rescaled=0.8),),
     "function": ("module:function",),
-    "path": ("folder",),
+    "path_or_name": ("folder",),
     "parts": ((WeightedReward(reward=Hamming()),), (WeightedReward(reward=EditDistance()),)),
 }
 """Values for fields without a default, by field name. Usually only the class matters for compatibility; a weighted sum

@@ -7,6 +7,7 @@ from structpred.tasks.lexicon import Cmudict, Pronunciation
 from structpred.tasks.morphology import Inflection, Sigmorphon2017, Sigmorphon2020, Sigmorphon2021
 from structpred.tasks.pairs import Parallel, Tsv
 from structpred.tasks.speech import Timit
+from structpred.tasks.subwords import Subwords
 from structpred.tasks.synthetic import HiddenMarkov, SpellingVariants
 from structpred.tasks.tagged import Conll
 from structpred.tasks.translation import Multi30k, Multi30kRaw, Tatoeba
@@ -35,6 +36,7 @@ __all__ = [
     "Slots",
     "Snips",
     "SpellingVariants",
+    "Subwords",
     "Tatoeba",
     "Timit",
     "Tsv",

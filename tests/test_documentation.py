@@ -294,7 +294,12 @@ def imported_by_others(script: str, shown: list[Block]) -> bool:
     return any(re.search(rf"^(from|import) {script.removesuffix('.py')}\b", block.code, re.M) for block in shown)
 
 
-EXTRAS = {"sb3_contrib": "rl", "stable_baselines3": "rl", "transformers": "pretrained"}
+EXTRAS = {
+    "sb3_contrib": "rl",
+    "sentencepiece": "subwords",
+    "stable_baselines3": "rl",
+    "transformers": "pretrained",
+}
 """Packages that blocks import and that not everybody has, and the extras that bring them."""
 BEHIND = {"structpred.pretrained": "transformers"}
 """Modules of ours that import such a package once they are used."""

@@ -171,14 +171,14 @@ class SourcePieces(Featurizer):
     """Pieces of a pretrained tokenizer as the ids of its model, with the special ones that belong around a source.
 
     Attributes:
-        path, revision, pickles: the folder of the model, as in `PretrainedSeq2Seq`.
+        path_or_name, revision, pickles: the folder of the model, as in `PretrainedSeq2Seq`.
         prefix, suffix: text before and after every source.
     """
 
     symbolic: ClassVar[bool] = False
     open_vocabulary: ClassVar[bool] = True
 
-    path: str
+    path_or_name: str
     revision: str | None = None
     pickles: bool = False
     prefix: str = ""
@@ -191,7 +191,7 @@ class SourcePieces(Featurizer):
             DataError: a symbol is no piece of the tokenizer.
         """
         del vocabularies
-        pieces = Pieces.of(self.path, self.revision, pickles=self.pickles)
+        pieces = Pieces.of(self.path_or_name, self.revision, pickles=self.pickles)
         known = pieces.known
         before = [*pieces.front, *pieces.ids_of(self.prefix)]
         after = [*pieces.ids_of(self.suffix), *pieces.back]
@@ -208,7 +208,7 @@ class SourcePieces(Featurizer):
 
     @cached_property
     def _positions(self) -> int | None:
-        return positions_of(ModelFolder.of(self.path, self.revision, pickles=self.pickles).config)[1]
+        return positions_of(ModelFolder.of(self.path_or_name, self.revision, pickles=self.pickles).config)[1]
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """Refused: the pretrained network has its own embeddings.

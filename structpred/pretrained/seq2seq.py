@@ -48,7 +48,7 @@ class PretrainedSeq2Seq(Model):
     for its configs and its tokenizer.
 
     Attributes:
-        path: a folder as ``save_pretrained`` writes it, a folder of an installed package
+        path_or_name: a folder as ``save_pretrained`` writes it, a folder of an installed package
             (``package:NAME/FOLDER``), or a name on the hub.
         revision: branch, tag or commit on the hub.
         pickles: read ``pytorch_model.bin`` where there are no safetensors.
@@ -60,9 +60,9 @@ class PretrainedSeq2Seq(Model):
     """
 
     distribution: ClassVar[type[Distribution]] = Autoregressive
-    outside: ClassVar[tuple[str, ...]] = ("path", "revision", "pickles")
+    outside: ClassVar[tuple[str, ...]] = ("path_or_name", "revision", "pickles")
 
-    path: str
+    path_or_name: str
     revision: str | None = None
     pickles: bool = False
     symbols: Literal["pieces", "task"] = "pieces"
@@ -88,14 +88,18 @@ class PretrainedSeq2Seq(Model):
         if self.symbols == "task":
             return SymbolEmbedding()
         return SourcePieces(
-            path=self.path, revision=self.revision, pickles=self.pickles, prefix=self.prefix, suffix=self.suffix
+            path_or_name=self.path_or_name,
+            revision=self.revision,
+            pickles=self.pickles,
+            prefix=self.prefix,
+            suffix=self.suffix,
         )
 
     def labels(self) -> Vocabulary | None:
         """All pieces that can be output; None where the task decides."""
         if self.symbols == "task":
             return None
-        return Pieces.of(self.path, self.revision, pickles=self.pickles).labels
+        return Pieces.of(self.path_or_name, self.revision, pickles=self.pickles).labels
 
     def build(self, sizes: Sizes) -> "PretrainedModule":
         """The network with its pretrained weights.
@@ -107,7 +111,7 @@ class PretrainedSeq2Seq(Model):
         return PretrainedModule(self, sizes, self._folder())
 
     def _folder(self) -> ModelFolder:
-        return ModelFolder.of(self.path, self.revision, pickles=self.pickles)
+        return ModelFolder.of(self.path_or_name, self.revision, pickles=self.pickles)
 
 
 class PretrainedModule(nn.Module):
@@ -119,7 +123,7 @@ class PretrainedModule(nn.Module):
 
     def __init__(self, model: PretrainedSeq2Seq, sizes: Sizes, folder: ModelFolder) -> None:
         super().__init__()
-        self.model, self.sizes, self.name = model, sizes, model.path
+        self.model, self.sizes, self.name = model, sizes, model.path_or_name
         kind = kind_of(folder)
         self.seq2seq = kind != CAUSAL
         network: Any = folder.network(kind)
@@ -130,7 +134,7 @@ class PretrainedModule(nn.Module):
         self.register_buffer("written", torch.tensor([*special.labels, special.end]), persistent=False)
         if len(self.read) != sizes.num_labels + 1:
             raise DataError(
-                f"{model.path} must have the {sizes.num_labels} labels of the data, but its tokenizer has "
+                f"{model.path_or_name} must have the {sizes.num_labels} labels of the data, but its tokenizer has "
                 f"{len(self.read) - 1} pieces that can be output; take the folder that the run was trained with"
             )
         self.network = network.to(torch.get_default_dtype())
@@ -244,7 +248,7 @@ def _own(folder: ModelFolder, network: Any, seq2seq: bool, model: PretrainedSeq2
     Raises:
         DataError: the tokenizer has ids without a vector, or nothing says what begins or ends an output.
     """
-    pieces = Pieces.of(model.path, model.revision, pickles=model.pickles)
+    pieces = Pieces.of(model.path_or_name, model.revision, pickles=model.pickles)
     scores = network.get_output_embeddings().weight.shape[0]
     if max(pieces.ids) >= scores:
         raise DataError(

@@ -18,7 +18,7 @@ from structpred.imports import way_back
 from structpred.metrics import Metric, score
 from structpred.results import RunResult
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
-from structpred.runs.predictor import Predictor
+from structpred.runs.predictor import Predictor, with_kept
 from structpred.task import Sizes, Splits, loaded
 from structpred.text import Outcome, read_predictions
 from structpred.training.checkpoint import decoded
@@ -76,6 +76,7 @@ class Run(Predictor):
         if result.steps <= result.skipped:
             raise damaged(folder.result, "says that not one step was taken")
         run = cls(folder, _experiment(files, folder, record), result)
+        run = replace(run, experiment=with_kept(run.experiment, run.kept))
         if files.checksums:
             _warn_of_other_code(run, record)
         else:
@@ -192,6 +193,14 @@ class Run(Predictor):
     def name(self) -> str:
         """The folder, for messages."""
         return str(self.folder.path)
+
+    def kept(self, name: str) -> bytes:
+        """The content of a file that the task keeps; see `Task.with_kept`.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        return Files(self.folder.path).read(self.folder.kept(name).name)
 
     @cached_property
     def data(self) -> str:

@@ -71,7 +71,7 @@ def theirs(kind: str, network: Any, source: list[int], output: list[int]) -> Ten
 @pytest.mark.parametrize("kind", KINDS)
 def test_log_probabilities_are_those_of_transformers(folder: Folders, kind: str) -> None:
     """Of ragged candidates of ragged inputs, each beside one output after one input without any padding."""
-    model = PretrainedSeq2Seq(path=folder(kind))
+    model = PretrainedSeq2Seq(path_or_name=folder(kind))
     module = built(model)
     with torch.no_grad():
         found = module(inputs_of(model)).token_log_probs(as_candidates(OUTPUTS, batch=len(SOURCES)))
@@ -85,13 +85,13 @@ def test_log_probabilities_are_those_of_transformers(folder: Folders, kind: str)
 @pytest.mark.parametrize("kind", sorted({*KINDS} - {"t5"}))
 def test_the_conformance_kit_passes_with_symbols_of_the_task(folder: Folders, kind: str) -> None:
     """Probabilities of an enumerated space, batching, draws (false alarm 1e-6 for each input), and gradients."""
-    model = PretrainedSeq2Seq(path=folder(kind), symbols="task", length_ratio=1e-9, length_extra=1)
+    model = PretrainedSeq2Seq(path_or_name=folder(kind), symbols="task", length_ratio=1e-9, length_extra=1)
     check_model(model, longest=1, draws=1000)
 
 
 def test_t5_is_a_distribution_too(folder: Folders) -> None:
     """Its normalisation is in single precision whatever the weights, too coarse for the kit's finite differences."""
-    model = PretrainedSeq2Seq(path=folder("t5"), length_ratio=1e-9, length_extra=1)
+    model = PretrainedSeq2Seq(path_or_name=folder("t5"), length_ratio=1e-9, length_extra=1)
     module = built(model)
     p, alone = module(inputs_of(model)), module(inputs_of(model, SOURCES[1:2]))
     every = every_output(alone, 0, longest=1)
@@ -126,7 +126,7 @@ def test_a_beam_is_that_of_generate(folder: Folders, kind: str) -> None:
     only if it is among the ``num_beams`` best candidates of its step, and ours keeps it in any case; it returns outputs
     cut at the limit, and ours never does. So its ended outputs are ours, as far as they are good enough.
     """
-    model = PretrainedSeq2Seq(path=folder(kind), length_ratio=1e-9, length_extra=9)
+    model = PretrainedSeq2Seq(path_or_name=folder(kind), length_ratio=1e-9, length_extra=9)
     module = built(model)
     with torch.no_grad():  # or most outputs never end
         weight = module.network.get_output_embeddings().weight
@@ -169,7 +169,7 @@ def generated(network: Any, given: list[int]) -> Any:
 
 
 def test_a_search_reads_the_input_once_and_each_step_once(folder: Folders) -> None:
-    model = PretrainedSeq2Seq(path=folder("bart"), length_ratio=1e-9, length_extra=4)
+    model = PretrainedSeq2Seq(path_or_name=folder("bart"), length_ratio=1e-9, length_extra=4)
     module = built(model)
     network, calls = module.network.model, {"encoder": 0, "keys of the input": 0}
     steps: list[int] = []
@@ -189,7 +189,7 @@ def test_a_search_reads_the_input_once_and_each_step_once(folder: Folders) -> No
 
 @pytest.mark.parametrize("kind", ["t5", "gpt2"])
 def test_other_verbs_agree(folder: Folders, kind: str) -> None:
-    model = PretrainedSeq2Seq(path=folder(kind), length_ratio=1e-9, length_extra=3)
+    model = PretrainedSeq2Seq(path_or_name=folder(kind), length_ratio=1e-9, length_extra=3)
     p = built(model)(inputs_of(model))
     targets = as_candidates([[3, 1, 2], [4, 0, 0]], batch=len(SOURCES))
     mixed = p.mixed_history(
@@ -215,7 +215,9 @@ def test_special_pieces_are_no_labels(folder: Folders) -> None:
 
 
 def test_text_around_sources_is_read(folder: Folders) -> None:
-    plain, around = (PretrainedSeq2Seq(path=folder("gpt2"), **text) for text in ({}, {"prefix": "a", "suffix": "c d"}))
+    plain, around = (
+        PretrainedSeq2Seq(path_or_name=folder("gpt2"), **text) for text in ({}, {"prefix": "a", "suffix": "c d"})
+    )
     assert around.encoder().read([("b",)], NONE).labels.tolist() == [MARK, *ids(("a", "b", "c", "d")), END]
     p, q = built(plain)(inputs_of(plain, (("a", "b", "c", "d"),))), built(around)(inputs_of(around, (("b",),)))
     outputs = as_candidates(OUTPUTS)
@@ -223,7 +225,7 @@ def test_text_around_sources_is_read(folder: Folders) -> None:
 
 
 def test_dropout_is_the_same_for_drawing_and_scoring(folder: Folders) -> None:
-    model = PretrainedSeq2Seq(path=folder("bart", dropout=0.4), length_ratio=1e-9, length_extra=3)
+    model = PretrainedSeq2Seq(path_or_name=folder("bart", dropout=0.4), length_ratio=1e-9, length_extra=3)
     module = built(model)
     outputs = as_candidates(OUTPUTS, batch=len(SOURCES))
     still = module(inputs_of(model)).log_prob(outputs)

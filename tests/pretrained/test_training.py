@@ -93,7 +93,7 @@ def test_they_are_those_of_a_seq2seq() -> None:
 @pytest.fixture(scope="module")
 def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of one epoch on pieces."""
-    model = PretrainedSeq2Seq(path=folder_of("bart", root), **SHORT)
+    model = PretrainedSeq2Seq(path_or_name=folder_of("bart", root), **SHORT)
     return train(experiment_of(model, MaximumLikelihood()), root=tmp_path_factory.mktemp("runs"), device="cpu")
 
 
@@ -111,7 +111,7 @@ def test_every_objective_takes_a_step(objective: Objective, root: Path, finished
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("symbols", ["pieces", "task"])
 def test_every_architecture_takes_a_step(kind: str, symbols: str, root: Path) -> None:
-    model = PretrainedSeq2Seq(path=folder_of(kind, root), symbols=symbols, **SHORT)  # type: ignore[arg-type]
+    model = PretrainedSeq2Seq(path_or_name=folder_of(kind, root), symbols=symbols, **SHORT)  # type: ignore[arg-type]
     objective = MinimumRisk() if symbols == "pieces" else REINFORCE()
     training = stepped(experiment_of(model, objective))
     labels = training.prepared.codec.vocabularies.labels.symbols
@@ -133,8 +133,8 @@ def test_a_copy_of_the_folder_leads_to_the_same_run_and_other_weights_to_another
 ) -> None:
     model, data = finished.experiment.model, finished.data
     assert isinstance(model, PretrainedSeq2Seq)
-    shutil.copytree(model.path, tmp_path / "copy")
-    copied = replace(finished.experiment, model=replace(model, path=str(tmp_path / "copy")))
+    shutil.copytree(model.path_or_name, tmp_path / "copy")
+    copied = replace(finished.experiment, model=replace(model, path_or_name=str(tmp_path / "copy")))
     assert copied.identity(data) == finished.result.identity
     saved("bart", tmp_path / "copy", init_std=0.3)
     assert copied.identity(data) != finished.result.identity
@@ -159,7 +159,7 @@ def test_training_starts_from_a_run_and_goes_on_after_a_stop(finished: Run, tmp_
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(AbsentError, match=r"must be the folder of a pretrained model, but there is no such folder"):
-        PretrainedSeq2Seq(path=str(tmp_path / "no" / "such")).labels()
+        PretrainedSeq2Seq(path_or_name=str(tmp_path / "no" / "such")).labels()
 
 
 def test_an_encoder_alone_is_refused(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_an_encoder_alone_is_refused(tmp_path: Path) -> None:
     saved("bart", tmp_path)
     transformers.BertModel(transformers.BertConfig(vocab_size=12, hidden_size=8, num_hidden_layers=1,
         num_attention_heads=2, intermediate_size=8)).save_pretrained(tmp_path)  # fmt: skip
-    model = PretrainedSeq2Seq(path=str(tmp_path))
+    model = PretrainedSeq2Seq(path_or_name=str(tmp_path))
     with pytest.raises(DataError, match=r"must hold an encoder-decoder or a decoder-only network, but it holds a bert"):
         stepped(experiment_of(model, MaximumLikelihood()))
 
@@ -176,11 +176,11 @@ def test_an_encoder_alone_is_refused(tmp_path: Path) -> None:
 def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = saved("bert", tmp_path, vocab_size=9)
     with pytest.raises(DataError, match=r"tokenizer of .* must have ids below 9, .* but it has 11"):
-        stepped(experiment_of(PretrainedSeq2Seq(path=path), MaximumLikelihood()))
+        stepped(experiment_of(PretrainedSeq2Seq(path_or_name=path), MaximumLikelihood()))
 
 
 def test_symbols_that_are_no_pieces_are_refused(root: Path) -> None:
-    model, train_ = PretrainedSeq2Seq(path=folder_of("bart", root)), splits().train[0]
+    model, train_ = PretrainedSeq2Seq(path_or_name=folder_of("bart", root)), splits().train[0]
     strange = replace(splits(), train=(replace(train_, references=(("a", "xy"),)),))
     with pytest.raises(DataError, match=rf"{train_.where}: 'xy' is none of the 7 labels that the model can output"):
         EncodedData.of(strange, model)
@@ -194,8 +194,8 @@ def test_a_source_beyond_the_positions_is_refused(kind: str, most: int, root: Pa
     path = folder_of(kind, root)
     long = replace(splits(), train=(replace(splits().train[0], source=("a",) * 40),))
     with pytest.raises(DataError, match=rf"an input of 4[012] symbols.* must fit into the {most} positions of {path}"):
-        EncodedData.of(long, PretrainedSeq2Seq(path=path))
-    model = PretrainedSeq2Seq(path=path, symbols="task")
+        EncodedData.of(long, PretrainedSeq2Seq(path_or_name=path))
+    model = PretrainedSeq2Seq(path_or_name=path, symbols="task")
     experiment = experiment_of(model, MaximumLikelihood())
     training = Training(experiment, EncodedData.of(long, model), device="cpu", observer=ignore)
     with pytest.raises(DataError, match=rf"must fit into the {most} positions"):
@@ -204,7 +204,7 @@ def test_a_source_beyond_the_positions_is_refused(kind: str, most: int, root: Pa
 
 def test_an_output_beyond_the_positions_is_refused(root: Path) -> None:
     long = replace(splits(), train=(replace(splits().train[0], references=(("a",) * 40,)),))
-    model = PretrainedSeq2Seq(path=folder_of("bart", root))
+    model = PretrainedSeq2Seq(path_or_name=folder_of("bart", root))
     experiment = experiment_of(model, MaximumLikelihood())
     training = Training(experiment, EncodedData.of(long, model), device="cpu", observer=ignore)
     with pytest.raises(DataError, match=r"an output of 40 labels must fit into the 24 positions of .*bart"):
@@ -219,9 +219,9 @@ def test_a_folder_that_does_not_say_what_ends_an_output_is_refused(tmp_path: Pat
         kept = {name: value for name, value in node.items() if name not in ("eos_token_id", "sep_token", "eos_token")}
         place.write_text(json.dumps(kept | ({"eos_token_id": None} if file == "config.json" else {})))
     with pytest.raises(DataError, match=r"must say which token ends an output \(eos_token_id\)"):
-        stepped(experiment_of(PretrainedSeq2Seq(path=path), MaximumLikelihood()))
+        stepped(experiment_of(PretrainedSeq2Seq(path_or_name=path), MaximumLikelihood()))
 
 
 def test_text_around_symbols_of_the_task_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"PretrainedSeq2Seq\.prefix and suffix must be empty with symbols='task'"):
-        PretrainedSeq2Seq(path="folder", symbols="task", prefix="translate: ")
+        PretrainedSeq2Seq(path_or_name="folder", symbols="task", prefix="translate: ")
