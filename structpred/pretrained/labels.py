@@ -57,16 +57,18 @@ class Pieces:
         known: dict[str, int] = self.tokenizer.get_vocab()
         return known
 
-    def cut(self, text: str, *, target: bool = False) -> Symbols:
-        """The pieces of a text, without special ones around it.
+    def cut(self, texts: Sequence[str], *, target: bool = False) -> list[Symbols]:
+        """The pieces of texts, without special ones around them.
 
         Args:
-            text: any.
-            target: read it as an output, for tokenizers that tell the languages of inputs and outputs apart.
+            texts: any.
+            target: read them as outputs, for tokenizers that tell the languages of inputs and outputs apart.
         """
-        aside = {"add_special_tokens": False}
-        ids = self.tokenizer(text_target=text, **aside)["input_ids"] if target else self.ids_of(text)
-        return tuple(self.tokenizer.convert_ids_to_tokens(ids))
+        if not texts:
+            return []
+        given = {"text_target" if target else "text": list(texts)}
+        rows = self.tokenizer(**given, add_special_tokens=False)["input_ids"]
+        return [tuple(self.tokenizer.convert_ids_to_tokens(row)) for row in rows]
 
     def ids_of(self, text: str) -> list[int]:
         """The ids of a text, without special ones around it."""
@@ -177,6 +179,7 @@ class SourcePieces(Featurizer):
 
     symbolic: ClassVar[bool] = False
     open_vocabulary: ClassVar[bool] = True
+    strict: ClassVar[bool] = True
 
     path_or_name: str
     revision: str | None = None

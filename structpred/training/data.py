@@ -191,7 +191,22 @@ class EncodedData:
         if model.distribution.fixed_length:
             _refuse_other_lengths(splits, model)
         codec = Tokenizer.of(splits.train, model.encoder(), model.labels())
+        if codec.encoder.strict:
+            _refuse_unreadable((*splits.train, *splits.dev, *splits.test), codec)
         return cls(splits, codec, TrainingData.of(splits.train, codec))
+
+
+def _refuse_unreadable(examples: Sequence[Example], codec: Tokenizer) -> None:
+    """Refuse examples that the encoder refuses, naming the place of the first."""
+    try:
+        codec.read([example.source for example in examples])
+    except DataError:
+        for example in examples:
+            try:
+                codec.read([example.source])
+            except DataError as error:
+                raise DataError(f"{example.where}: {error}") from None
+        raise
 
 
 def _refuse_other_lengths(splits: Splits, model: Model) -> None:

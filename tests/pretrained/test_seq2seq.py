@@ -210,7 +210,7 @@ def test_other_verbs_agree(folder: Folders, kind: str) -> None:
 def test_special_pieces_are_no_labels(folder: Folders) -> None:
     pieces = Pieces.of(folder("t5", bos_token_id=5))  # a piece that the config alone calls special
     assert pieces.labels.symbols == PIECES[1:]
-    assert pieces.cut("abb a", target=True) == ("ab", "##b", "a")
+    assert pieces.cut(["abb a"], target=True) == [("ab", "##b", "a")]
     assert pieces.text(("ab", "##b", "a")) == "abb a"
 
 

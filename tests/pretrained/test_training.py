@@ -195,6 +195,9 @@ def test_a_source_beyond_the_positions_is_refused(kind: str, most: int, root: Pa
     long = replace(splits(), train=(replace(splits().train[0], source=("a",) * 40),))
     with pytest.raises(DataError, match=rf"an input of 4[012] symbols.* must fit into the {most} positions of {path}"):
         EncodedData.of(long, PretrainedSeq2Seq(path_or_name=path))
+    held_out = replace(splits(), test=(replace(splits().test[0], source=("a",) * 40, where="line 7"),))
+    with pytest.raises(DataError, match=r"^line 7: an input of 42 symbols"):
+        EncodedData.of(held_out, PretrainedSeq2Seq(path_or_name=path))
     model = PretrainedSeq2Seq(path_or_name=path, symbols="task")
     experiment = experiment_of(model, MaximumLikelihood())
     training = Training(experiment, EncodedData.of(long, model), device="cpu", observer=ignore)
