@@ -47,6 +47,8 @@ class Epoch:
         diagnostics: means of the objective's diagnostics over the epoch.
         shape: number, distinct number and relative length of the dev predictions; see
             `structpred.training.monitoring.shape_of`.
+        costs: what training has taken so far, by name: ``cpu_seconds``, and where they were counted ``reward_calls``
+            and ``decoder_passes``, see `structpred.tally.Tally`; empty for results that do not say.
     """
 
     epoch: int
@@ -55,6 +57,7 @@ class Epoch:
     seconds: float
     diagnostics: dict[str, float]
     shape: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,10 @@ class RunResult:
     draws: bool = False
     length_ratios: dict[str, float] = field(default_factory=dict)
 
+    def cost(self, name: str) -> float | None:
+        """What all of training took, as `Epoch.costs` names it; None if it was not counted."""
+        return self.history[-1].costs.get(name) if self.history else None
+
     @classmethod
     def of(cls, node: dict[str, Any]) -> "RunResult":
         """From the tree of a ``result.json``.
@@ -123,7 +130,8 @@ class RunResult:
             and _all((self.seconds, self.cpu_seconds, self.tokens_per_second, *losses), float | int)
             and _all((self.best_epoch, self.steps, self.skipped, self.processes), int)
             and _all(self.length_ratios.values(), float | int)
-            and _all((epoch.dev for epoch in self.history), dict)
+            and _all((each for epoch in self.history for each in (epoch.dev, epoch.costs)), dict)
+            and _all((cost for epoch in self.history for cost in epoch.costs.values()), float | int)
         )
 
 

@@ -1,7 +1,7 @@
 """What a comparison was made on and what it took: data, sizes of networks, and what the arms started from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ from structpred.comparison.plan import Plan, PlannedRun
 from structpred.results import RunResult
 from structpred.runs import Folder, Run
 
+COUNTED = ("reward_calls", "decoder_passes")
+"""The costs of training that are counted, see `structpred.tally`."""
+
 
 @dataclass(frozen=True)
 class StartCost:
@@ -19,11 +22,14 @@ class StartCost:
     Attributes:
         steps: optimiser steps, of the first seed.
         seconds, cpu_seconds: of training and evaluation.
+        reward_calls, decoder_passes: as `structpred.tally.Tally` counts them; None where a run does not say.
     """
 
     steps: int
     seconds: float
     cpu_seconds: float
+    reward_calls: float | None = None
+    decoder_passes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,20 @@ def _start_cost(plan: Plan, arm: str) -> StartCost:
         sum(result.steps for result in chains[0]),
         float(np.mean([sum(result.seconds for result in chain) for chain in chains])),
         float(np.mean([sum(result.cpu_seconds for result in chain) for chain in chains])),
+        *(mean_cost([each for chain in chains for each in chain], name, len(chains)) for name in COUNTED),
     )
+
+
+def mean_cost(runs: Sequence[RunResult], name: str, seeds: int) -> float | None:
+    """What these runs took together, by seed; None if one does not say.
+
+    Args:
+        runs: of all seeds.
+        name: of the cost, see `structpred.results.Epoch`.
+        seeds: how many there are.
+    """
+    costs = [cost for run in runs if (cost := run.cost(name)) is not None]
+    return sum(costs) / seeds if len(costs) == len(runs) else None
 
 
 def _chain(run: PlannedRun, known: Mapping[Folder, PlannedRun]) -> list[RunResult]:
