@@ -61,6 +61,27 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Certainty:
+    """How certain a trained model is on the test set; `structpred.training.certainty` computes it.
+
+    Attributes:
+        examples: test examples that it was computed on.
+        labels: expected calibration error of single labels, in percent. They are the most probable label at each
+            position, by its marginal; of a model that decides the length, the most probable next symbol after those of
+            the reference, with its end. None where it is not known.
+        outputs: the same of the predicted outputs, by p(output | input); one is right if it is a reference.
+        entropy: Σ H(p) over Σ symbols, in nats a symbol; ends are symbols where the model decides the length.
+        estimated: True if the entropy is estimated from drawn outputs, False if it is exact.
+    """
+
+    examples: int
+    labels: float | None
+    outputs: float | None
+    entropy: float | None
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
 class RunResult:
     """A finished run.
 
@@ -82,6 +103,7 @@ class RunResult:
             with other weights.
         length_ratios: length of all outputs relative to all first references by split, ends counted, by the search that
             scored them; empty for results that do not say.
+        certainty: calibration and entropy on test; None for results that do not say.
     """
 
     identity: str
@@ -99,6 +121,7 @@ class RunResult:
     processes: int = 1
     draws: bool = False
     length_ratios: dict[str, float] = field(default_factory=dict)
+    certainty: Certainty | None = None
 
     def cost(self, name: str) -> float | None:
         """What all of training took, as `Epoch.costs` names it; None if it was not counted."""
@@ -112,13 +135,23 @@ class RunResult:
             ValueError: it is the tree of something else.
         """
         try:
-            result = cls(**node | {"history": tuple(Epoch(**epoch) for epoch in node["history"])})
+            result = cls.of_tree(node)
             plausible = result._plausible()
         except (KeyError, TypeError, AttributeError):
             plausible = False
         if not plausible:
             raise ValueError("expected the scores of a run")
         return result
+
+    @classmethod
+    def of_tree(cls, node: dict[str, Any]) -> "RunResult":
+        """From the tree that `dataclasses.asdict` made of one, unchecked."""
+        certainty = node.get("certainty")
+        parts = {
+            "history": tuple(Epoch(**epoch) for epoch in node["history"]),
+            "certainty": None if certainty is None else Certainty(**certainty),
+        }
+        return cls(**node | parts)
 
     def _plausible(self) -> bool:
         splits = [self.scores[split].values() for split in ("dev", "test")]

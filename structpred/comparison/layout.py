@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from structpred.comparison import breakdowns, charts, compared, methods, plots
+from structpred.comparison import breakdowns, certainty, charts, compared, methods, plots
 from structpred.comparison.analysis import Row, mean_ranks, scores
 from structpred.comparison.ensembles import averaged
 from structpred.comparison.findings import ComparisonResult
@@ -27,6 +27,7 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             *((_examples_section(report),) if report.over_examples else ()),
             *((_crossed_section(report),) if report.crossed else ()),
             *breakdowns.sections(report),
+            *certainty.sections(report),
             *compared.sections(report),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),

@@ -183,6 +183,11 @@ def test_a_comparison_says_what_was_compared_and_what_starts_took(tmp_path: Path
     assert silent.inspection.shown == {}
     assert json.loads(record.encode(silent))["inspection"]["breakdowns"]
     runs = [Run.load(tmp_path / "runs" / each.identity[:16]) for arm in report.results.values() for each in arm]
+    kept = runs[0].result
+    assert kept.certainty is not None
+    assert not kept.certainty.estimated
+    assert replace(runs[0], result=replace(kept, certainty=None)).certainty() == kept.certainty
+    assert kept.history[0].costs.keys() == {"cpu_seconds", "reward_calls"}  # a tagger has no decoder
     again = of_runs(runs)
     assert list(again.arms) == ["maximum-likelihood", "label-smoothing"]
     assert _unnamed(again) == _unnamed(report)
