@@ -19,6 +19,8 @@ from structpred.statistics import fixed
 _CALLED = {"trainer": "training with", "decoding": "decoding with"}
 _COUNTS = {"k": "output", "samples": "draw"}
 """Fields that are told in any case, and what they count."""
+_FILES = 8
+"""Files that are named, at most."""
 _PARTS = ("task", "model", "optimiser", "trainer", "decoding")
 
 
@@ -62,7 +64,17 @@ def _material(report: ComparisonResult) -> tuple[str, ...]:
     numbers = joined([f"{count:,} {split}" for split, count in found.examples.items()])
     sizes = sorted(set(found.parameters.values()))
     weights = f"{sizes[0]:,} weights" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} weights"
-    return (f"There are {numbers} examples (SHA-256 of the data {found.digest[:16]}…); networks have {weights}.",)
+    data = f"There are {numbers} examples (SHA-256 of the data {found.digest[:16]}…); networks have {weights}."
+    return (data, *_files(found.files))
+
+
+def _files(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Where the examples were read from; of many files the first and their number."""
+    if not files:
+        return ()
+    shown = [f"{name} ({digest[:16]}…)" for name, digest in list(files.items())[:_FILES]]
+    more = [f"{len(files) - _FILES:,} more, which results.json names"] if len(files) > _FILES else []
+    return (f"They were read from {joined([*shown, *more])}; in parentheses the SHA-256 of each file.",)
 
 
 def _arm(experiment: Experiment) -> str:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,14 @@ class Material:
         examples: by split how many there are.
         parameters: by arm the number of weights of its network.
         starts: by the name of an arm that starts from another run what that took, with all before it.
+        files: by name the SHA-256 of the files that the task has read; empty where that is not known.
     """
 
     digest: str
     examples: Mapping[str, int]
     parameters: Mapping[str, int]
     starts: Mapping[str, StartCost]
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_tree(cls, tree: Mapping[str, Any]) -> "Material":
@@ -61,7 +64,25 @@ def of_plan(plan: Plan) -> Material:
     first = {run.arm: run for run in reversed(plan.runs)}
     parameters = {arm: _weights(first[arm].found()) for arm in plan.arms}
     starting = [arm for arm in plan.arms if first[arm].start is not None]
-    return Material(splits.digest, examples, parameters, {arm: _start_cost(plan, arm) for arm in starting})
+    starts = {arm: _start_cost(plan, arm) for arm in starting}
+    return Material(splits.digest, examples, parameters, starts, _named(splits.files))
+
+
+def _named(files: Mapping[str, str]) -> dict[str, str]:
+    """The files by as much of the end of their paths as tells them apart: where they lie concerns nobody else.
+
+    >>> _named({"/data/one/train.tsv": "0a", "/data/two/train.tsv": "0b", "/data/two/test.tsv": "0c"})
+    {'one/train.tsv': '0a', 'two/train.tsv': '0b', 'test.tsv': '0c'}
+    """
+    parts = {path: PurePath(path).parts for path in files}
+    found = {}
+    for path, own in parts.items():
+        others = [each for other, each in parts.items() if other != path]
+        length = next(
+            n for n in range(1, len(own) + 1) if n == len(own) or all(own[-n:] != each[-n:] for each in others)
+        )
+        found["/".join(own[-length:])] = files[path]
+    return found
 
 
 def _weights(run: Run) -> int:

@@ -88,3 +88,15 @@ def test_curves_are_drawn_by_cpu_second_and_by_reward_call(report: Report) -> No
     alone = charts.curves(replace(report, arms={"ML": ML}, results={"ML": report.results["ML"]}), METRICS[0])
     assert alone is not None
     assert "reward calls" not in alone.curves[0].x  # nobody asks
+
+
+def test_what_arms_share_names_the_files_that_were_read(report: Report) -> None:
+    def said(files: dict[str, str]) -> str:
+        what = replace(report, material=Material("0" * 64, {"train": 40}, {"ML": 9}, {}, files))
+        return str(compared.sections(what)[0])
+
+    one = said({"train.tsv": "ab" * 32, "test.tsv": "cd" * 32})
+    assert "read from train.tsv (abababababababab…) and test.tsv (cdcdcdcdcdcdcdcd…); in parentheses the SHA" in one
+    many = said({f"{i}.txt": "ab" * 32 for i in range(1234)})
+    assert "7.txt (abababababababab…) and 1,226 more, which results.json names" in many
+    assert "They were read from" not in said({})  # an older report
