@@ -81,6 +81,16 @@ def test_kinds_are_told_apart_by_hand() -> None:
     assert example["chosen"] == ["0", "1"]
 
 
+@pytest.mark.slow(seconds=3)
+def test_twenty_one_arms_fit_on_a_page() -> None:
+    rates = {f"method number {i}, with a name of some length": 0.04 * (i + 1) for i in range(21)}
+    report = a_report(METRICS[:1], **{arm: ML for arm in rates})
+    found = inspection(rates, 3, 400)
+    assert len(json.dumps(found.shown)) > 0.8 * MOST_BYTES, "about as much as a page may show"
+    page = html.render(replace(report, inspection=found).document())
+    assert len(page.encode()) < 750_000  # with every curve and table of another metric there is room for three more
+
+
 def test_labels_of_a_tagger_are_compared_in_place() -> None:
     test = (Example(("a", "b", "c"), (("A", "B", "C"),), ""),) * 6
     written = {"ML": [[("B", "C", "C")] * 6], "RML": [[("A", "C", "C")] * 6]}
