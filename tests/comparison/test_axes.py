@@ -33,7 +33,7 @@ def test_arms_that_differ_in_one_number_are_drawn_against_it() -> None:
     chart = figure.chart
     assert isinstance(chart, Curves)
     assert chart.joined
-    assert chart.levels == (pytest.approx(12.2),)
+    assert list(chart.levels) == pytest.approx([12.2])
     table = {row.arm: row.test for row in report.table()}
     for curve in chart.curves:
         (value,), (mean,), (low,), (high,) = curve.x["temperature"], curve.mean, curve.low, curve.high
