@@ -1,6 +1,7 @@
 """What training asks for, counted: rewards and passes of decoders."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_verbs_and_rewards_count_the_outputs_they_are_asked_for() -> None:
     p, targets = tiny_p(), Sequences.of([[0, 1], [1]])
     outputs = Sequences(targets.labels.unsqueeze(1).repeat(1, 3, 1), targets.lengths.unsqueeze(1).repeat(1, 3))
     generator = torch.Generator().manual_seed(0)
-    asked = {
+    asked: dict[str, tuple[Callable[[], object], int]] = {
         "log_prob": (lambda: p.log_prob(outputs), 6),
         "steps": (lambda: p.steps(outputs), 6),
         "sample": (lambda: p.sample(5, generator), 10),
