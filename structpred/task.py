@@ -2,13 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from structpred.blame import blaming
 from structpred.config import Config
 from structpred.foreign import modules_of
 from structpred.metrics import Metric
+from structpred.reading import noting_files
 from structpred.registry import tasks
 from structpred.returned import described, refuse
 from structpred.sequences import Recording, Source, spelt
@@ -61,6 +62,8 @@ class Splits:
         digest: SHA-256 of the data actually read; part of every run's identity.
         kept: files by name that `Task.parse` and `Task.render` need besides the task's fields, because they were learnt
             from the training data. A run keeps them, and gives them back by `Task.with_kept`.
+        files: by path the SHA-256 of the files that were read, as far as that is known; `loaded` adds those that
+            `structpred.reading` has read.
     """
 
     # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
@@ -71,6 +74,7 @@ class Splits:
     test: tuple[Example, ...]
     digest: str
     kept: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ def loaded(task: Task) -> Splits:
         ConfigError: the task returns something else than splits of examples.
         CodeError: the task is not the package's own and raised an exception.
     """
-    with blaming(modules_of([type(task)])):
+    with blaming(modules_of([type(task)])), noting_files() as files:
         found: object = task.load()
     what = f"{type(task).__name__}.load"
     if not isinstance(found, Splits):
@@ -169,7 +173,7 @@ def loaded(task: Task) -> Splits:
             if not isinstance(example.metadata, Mapping):
                 found_here = f"one with {described(example.metadata)} as number {number}"
                 refuse(f"{what}, {split},", "examples with metadata by name", found_here, "make it a dictionary")
-    return found
+    return replace(found, files={**{str(path): digest for path, digest in files.items()}, **found.files})
 
 
 def _whole(example: Example) -> bool:
