@@ -58,6 +58,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return ["--languages", *LANGUAGES, "--seeds", "2", *places]
 
 
+@pytest.mark.slow(seconds=3)
 def test_single_models_and_their_ensemble_are_scored_as_elsewhere(small: list[str], tmp_path: Path) -> None:
     main(small)
     results = json.loads((tmp_path / "report" / "scores.json").read_text(encoding="utf-8"))
