@@ -30,7 +30,7 @@ Split = Literal["dev", "test"]
 
 
 class OtherCodeWarning(UserWarning):
-    """The code of a run's components has been edited since it was trained."""
+    """The code of a run's components, or a file that its model reads, has been edited since it was trained."""
 
 
 @dataclass(frozen=True)
@@ -302,18 +302,22 @@ def _check_without_checksums(run: Run, record: Mapping[str, Any]) -> None:
 
 
 def _warn_of_other_code(run: Run, record: Mapping[str, Any]) -> None:
-    """Warn if components from outside the package have been edited since the run, which may change its outputs."""
+    """Warn if components from outside the package, or files that the model reads, have been edited since the run."""
     classes = {cls for part in components(run.experiment) for cls in part.code() if is_foreign(cls)}
-    if not classes:
+    parts = {type(part) for part in components(run.experiment.model)}
+    reading = {cls for cls in parts if cls.fingerprint is not Config.fingerprint} - classes
+    if not classes | reading:
         return
     try:
         same = run.result.identity in run.experiment.past_identities(str(record.get("data")), code=True)
-    except (ConfigError, RunError):  # the identity needs something absent, such as a reward function or a teacher
+    except (ConfigError, DataError, RunError):  # something is absent, such as a reward function, weights or a teacher
         return
     if not same:
+        names = ", ".join(sorted(cls.__qualname__ for cls in classes | reading))
+        what = f"code of {names} has" if not reading else f"{'code or files' if classes else 'files'} of {names} have"
         warnings.warn(
-            f"{run.folder.path}: the code of {', '.join(sorted(cls.__qualname__ for cls in classes))} has changed "
-            "since this run was trained, so its predictions may no longer match its scores; train it again",
+            f"{run.folder.path}: the {what} changed since this run was trained, so its predictions may no longer match "
+            "its scores; train it again",
             OtherCodeWarning,
             stacklevel=3,
         )

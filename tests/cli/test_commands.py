@@ -104,6 +104,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow(seconds=4)
 @pytest.mark.usefixtures("_one_thread")
 def test_compare_trains_a_users_own_arms_and_writes_the_report(
     capsys: pytest.CaptureFixture[str], tmp_path: Path

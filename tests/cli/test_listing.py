@@ -43,9 +43,10 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in (0, 1):
         for objective in (MaximumLikelihood(), RML()):
             train(replace(base, objective=objective, seed=seed), root=root)
-    unfinished = train(replace(base, seed=2), root=root).folder
+    brief = replace(base, trainer=replace(base.trainer, epochs=1))
+    unfinished = train(replace(brief, seed=2), root=root).folder
     unfinished.result.unlink()
-    damaged = train(replace(base, seed=3), root=root).folder
+    damaged = train(replace(brief, seed=3), root=root).folder
     damaged.result.write_text('{"identity": 3', encoding="utf-8")
     (root / "notes").mkdir()
     (root / "notes" / "record.json").write_text("{}", encoding="utf-8")
@@ -302,6 +303,7 @@ def test_an_ambiguous_prefix_names_the_candidates(capsys: pytest.CaptureFixture[
         assert "give more digits" in line
 
 
+@pytest.mark.slow(seconds=3)
 def test_arms_of_one_objective_are_named_by_what_differs(there: Path) -> None:
     base = Run.load(
         next(r.folder.path for r in listed(there / "runs") if r.objective == "rml" and r.state == "finished")
