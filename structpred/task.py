@@ -1,5 +1,6 @@
 """What a task is: examples with references, split, and the metrics that score predictions."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -165,6 +166,8 @@ def loaded(task: Task) -> Splits:
         refuse(what, "Splits", described(found), "return Splits(train, dev, test, digest)")
     if not isinstance(found.digest, str) or not found.digest:
         refuse(f"{what}, digest,", "text that tells these data from others", described(found.digest), "hash the files")
+    if not isinstance(found.kept, Mapping) or not all(_file(*each) for each in found.kept.items()):
+        refuse(f"{what}, kept,", "bytes by file name", described(found.kept), "write bytes under names without a path")
     for split in ("train", "dev", "test"):
         for number, example in enumerate(getattr(found, split), start=1):
             if not isinstance(example, Example) or not _whole(example):
@@ -173,12 +176,19 @@ def loaded(task: Task) -> Splits:
             if not isinstance(example.metadata, Mapping):
                 found_here = f"one with {described(example.metadata)} as number {number}"
                 refuse(f"{what}, {split},", "examples with metadata by name", found_here, "make it a dictionary")
+            if not isinstance(example.wording, Wording | None):
+                found_here = f"{described(example.wording)} as number {number}"
+                refuse(f"{what}, {split}, wording,", "a Wording or None", found_here, "correct it")
     return replace(found, files={**{str(path): digest for path, digest in files.items()}, **found.files})
 
 
 def _whole(example: Example) -> bool:
     spelt_out = isinstance(example.source, Recording) or _symbols(example.source)
     return spelt_out and bool(example.references) and all(map(_symbols, example.references))
+
+
+def _file(name: object, content: object) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) is not None and isinstance(content, bytes)
 
 
 def _symbols(found: object) -> bool:
