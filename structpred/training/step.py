@@ -1,5 +1,6 @@
 """One training step: the losses of a batch, their gradient, and the update."""
 
+import math
 import os
 import shutil
 import warnings
@@ -24,6 +25,7 @@ from structpred.training.checkpoint import State
 from structpred.training.data import Batch, EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext, without_hints
 from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
+from structpred.training.parts import Parts
 from structpred.training.settings import Recipe
 
 Tensors = tuple[Any, ...]
@@ -244,12 +246,13 @@ class Stepper:
         torch.manual_seed(stream(recipe.seed, "initialisation"))
         self.modules = self._modules(prepared)
         self.model = self.modules.model
+        self.parts = Parts(self.model, recipe.optimiser.parts, recipe.trainer.epochs)
         self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
         # how many of them are the model's, which come first
         self.of_model = sum(each.requires_grad for each in self.model.parameters())
         step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
         with without_hints():
-            self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
+            self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.built(self.parameters, self.parts))
         torch.manual_seed(self._stream("dropout"))
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
         self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
@@ -266,7 +269,9 @@ class Stepper:
         """The network that is scored and kept: the moving average if there is one."""
         return self.step.model if self.average is None else self.average.model
 
-    def train_step(self, plan: EpochPlan, position: int, steps: int, share: float) -> StepResult:
+    def train_step(
+        self, plan: EpochPlan, position: int, steps: int, share: float, epoch: float = math.inf
+    ) -> StepResult:
         """Take one step of the optimiser.
 
         Args:
@@ -274,13 +279,13 @@ class Stepper:
             position: which of them.
             steps: the number of earlier steps.
             share: the share of training that is done.
+            epoch: the number of epochs that are done, for parts that are frozen for some.
 
         Raises:
             ConfigError: the losses do not depend on any weight.
         """
-        optimiser = self.recipe.optimiser
-        for group in self.optimizer.param_groups:
-            group["lr"] = optimiser.rate * optimiser.schedule.factor(share)
+        self.recipe.optimiser.set_rates(self.optimizer, share, steps)
+        self.parts.freeze(share, epoch)
         before = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad()
         scored = self.gradient.of(plan, position, steps, share)

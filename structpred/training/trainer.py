@@ -266,12 +266,13 @@ class Training:
             )
 
     def _train(self, plan: EpochPlan, share: float | None = None) -> None:
-        """Take one step; ``share`` of the training is assumed done, by default the actual share."""
+        """Take one step; if a ``share`` of training is given, that is assumed done and no part is frozen by epochs."""
+        epoch = self.epoch if share is None else math.inf
         if share is None:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
         with blaming(self.users), waiting(due):
-            taken = self.stepper.train_step(plan, self.position, self.steps, share)
+            taken = self.stepper.train_step(plan, self.position, self.steps, share, epoch)
         self.steps += 1
         self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
         self.clock.tokens += plan.tokens(self.position)
