@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from structpred.blame import out_of_memory
-from structpred.errors import RunError
-from structpred.models.base import Model
+from structpred.errors import ConfigError, RunError
+from structpred.models.base import Model, Recomputable
 from structpred.objective import Objective
 from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
@@ -206,6 +206,18 @@ def _module(what: str, found: object) -> nn.Module:
     return found
 
 
+def _recompute(network: nn.Module, name: str) -> None:
+    """Turn on gradient checkpointing wherever the network has it."""
+    layered = [each for each in network.modules() if isinstance(each, Recomputable)]
+    if not layered:
+        raise ConfigError(
+            f"Trainer.recompute needs a network with layers that can be computed again, but no module of {name} has a "
+            "method checkpoint_activations; use trainer.accumulate to save memory instead"
+        )
+    for each in layered:
+        each.checkpoint_activations()
+
+
 @dataclass(frozen=True)
 class StepResult:
     """The result of a step.
@@ -236,6 +248,7 @@ class Stepper:
 
     Raises:
         RunError: the device is not available.
+        ConfigError: the parts of the optimiser, or gradient checkpointing, do not fit the network.
     """
 
     def __init__(self, recipe: Recipe, prepared: EncodedData, ranks: DistributedContext) -> None:
@@ -349,6 +362,8 @@ class Stepper:
         if not any(each.requires_grad for each in model.parameters()):
             what = f"{type(recipe.model).__name__}.build"
             refuse(what, "a network with weights to train", "one without", "leave requires_grad on for at least one")
+        if recipe.trainer.recompute:
+            _recompute(model, type(recipe.model).__name__)
         state = recipe.objective.state(sizes)
         if state is not None:
             _module(f"{type(recipe.objective).__name__}.state", state)
