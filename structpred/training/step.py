@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from structpred.blame import out_of_memory
 from structpred.errors import ConfigError, RunError
 from structpred.models.base import Model, Recomputable
+from structpred.models.sources import LeftOut, load_kept, may_lack
 from structpred.objective import Objective
 from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
@@ -268,7 +269,10 @@ class Stepper:
             self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.built(self.parameters, self.parts))
         torch.manual_seed(self._stream("dropout"))
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
-        self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
+        self.left_out = LeftOut.of(self.model)
+        self.average = (
+            None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average, self._same())
+        )
         self.buffers = [] if self.modules.state is None else list(self.modules.state.buffers())
         self.guard = NonfiniteGuard(self.fabric.device)
 
@@ -338,23 +342,46 @@ class Stepper:
         """Everything needed to resume with the same steps; all processes must call it."""
         random, *others = self.ranks.gather(self.random())
         return {
-            "modules": self.modules.state_dict(),
+            "modules": self.left_out.kept(self.modules.state_dict(), "model."),
+            "sources": self.left_out.digests,
             "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.model.state_dict(),
+            "average": None if self.average is None else self.left_out.kept(self.average.model.state_dict()),
             "random": random,
             "random_of_others": others,
             "care": self.guard.state(),
         }
 
     def restore(self, state: State) -> None:
-        """Resume from what `state` returned."""
-        self.modules.load_state_dict(state["modules"])
+        """Resume from what `state` returned.
+
+        Raises:
+            RunError: weights that are not in it came from a file that has changed.
+        """
+        absent = may_lack(self.model, state.get("sources", {}))
+        load_kept(self.modules, state["modules"], {f"model.{name}" for name in absent})
+        self.keep({name.removeprefix("model.") for name in state["modules"]})
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.model.load_state_dict(state["average"])
+            load_kept(self.average.model, state["average"], absent)
         self._set_random([state["random"], *state.get("random_of_others", [])])
         if "care" in state:  # not in checkpoints of version 0.1
             self.guard.restore(state["care"])
+
+    def keep(self, names: Collection[str]) -> None:
+        """Keep these weights, too: their values are no longer those of their source."""
+        self.left_out = self.left_out.without(names)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that are scored and kept, without a copy."""
+        return self.left_out.kept(self.scored.state_dict())
+
+    def choose(self, weights: Mapping[str, Tensor]) -> None:
+        """Load what `weights` returned at some time."""
+        load_kept(self.scored, weights, self.left_out.owners)
+
+    def _same(self) -> list[nn.Parameter]:
+        """The parameters that are left out, which never change."""
+        return [each for name, each in self.model.named_parameters() if name in self.left_out.owners]
 
     def _modules(self, prepared: EncodedData) -> TrainingStep:
         recipe, sizes = self.recipe, prepared.training.sizes

@@ -241,9 +241,9 @@ class Training:
         return self.ranks.spread(lambda part: predict(model, codec, part, chosen), sources)
 
     def choose_best(self) -> dict[str, Tensor]:
-        """Make `predict` use the weights that scored best, and return them."""
+        """Make `predict` use the weights that scored best, and return those that a run keeps."""
         assert self.best is not None
-        self.stepper.scored.load_state_dict(self.best.weights)
+        self.stepper.choose(self.best.weights)
         return self.best.weights
 
     def _spent(self) -> bool:
@@ -319,7 +319,7 @@ class Training:
         before = self.best
         if before is None or ranked >= before.ranking:
             improved = self.epoch if before is None or ranked > before.ranking else before.improved
-            self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.scored.state_dict()))
+            self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.weights()))
 
     def state(self) -> State:
         """Everything needed to resume exactly here; all processes must call it."""
