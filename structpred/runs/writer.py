@@ -91,6 +91,7 @@ class RunWriter:
         elif start is not None:
             start.start(self.training.model)
             self.training.stepper.keep(start.weights())
+        observer(Progress("preparing", memory=self.training.memory().total))
         if conditions.ranks.first:
             log.rewind(self.training.steps, self.training.epoch)
             folder.not_finite.unlink(missing_ok=True)

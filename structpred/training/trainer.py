@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 
 import torch
@@ -26,6 +26,7 @@ from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import predict, ranking, score_counts, scores
+from structpred.training.memory import Memory, activations, needed
 from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, batch_in_symbols
 from structpred.training.monitoring import (
     Logger,
@@ -95,11 +96,13 @@ class Pace:
         planning: seconds to plan an epoch, including draws.
         step: seconds per step.
         steps: steps per epoch.
+        memory: what it keeps in memory, if that was measured as well.
     """
 
     planning: float
     step: float
     steps: int
+    memory: Memory | None = None
 
 
 def users_modules(recipe: Recipe) -> set[str]:
@@ -201,13 +204,25 @@ class Training:
             self._finish_epoch()
         self.clock.stop()
 
-    def rehearse(self, steps: int, *, most: float = math.inf, stopping: Callable[[], bool] = lambda: False) -> Pace:
+    def memory(self) -> Memory:
+        """What training keeps in memory, without activations, which no step has shown yet."""
+        return needed(self.stepper)
+
+    def rehearse(
+        self,
+        steps: int,
+        *,
+        most: float = math.inf,
+        stopping: Callable[[], bool] = lambda: False,
+        measuring: bool = False,
+    ) -> Pace:
         """Take a few steps to measure their duration; the training is to be discarded afterwards.
 
         Args:
             steps: the maximum number of steps.
             most: seconds after which no further step begins.
             stopping: called after every step.
+            measuring: also measure memory, by one more forward pass.
 
         Raises:
             Interrupted: ``stopping`` returned True.
@@ -225,7 +240,10 @@ class Training:
                 raise Interrupted
         self.totals.loss()  # synchronises with the device
         self.position = 0
-        return Pace(planned - began, (time.monotonic() - planned) / max(taken, 1), len(plan))
+        step = (time.monotonic() - planned) / max(taken, 1)
+        with blaming(self.users):
+            memory = replace(self.memory(), activations=activations(self.stepper, plan)) if measuring else None
+        return Pace(planned - began, step, len(plan), memory)
 
     def finished(self) -> bool:
         """True at the end of the budget or of patience; never within an epoch, which is scored at its end."""
