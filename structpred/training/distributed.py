@@ -156,7 +156,7 @@ def refuse_without_bf16(device: torch.device) -> None:
 def gpu_has_bf16(device: torch.device) -> bool:
     """True if this GPU has instructions for bf16."""
     with torch.cuda.device(device):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def cpu_has_bf16() -> bool:

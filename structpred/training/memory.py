@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -16,8 +16,8 @@ from structpred.training.step import Stepper, as_tensors
 
 Result = TypeVar("Result")
 
-_PROBED = 4096
-"""Entries of the parameter from which an optimiser's state is measured."""
+_PROBED = 64
+"""Entries on the first axis of the parameter from which an optimiser's state is measured."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,28 @@ class Memory:
     Attributes:
         weights: parameters and buffers of the network and of the objective's own module.
         gradients: of the parameters that are trained at some time.
-        optimiser: its state, such as Adam's two moments.
+        optimiser: its state, such as Adam's two moments; None where a step with a small parameter cannot show it.
         kept: the copy with the best scores on dev, without weights that a run leaves out, and the moving average.
         activations: what the forward pass keeps for the gradient; None where it has not been measured.
     """
 
     weights: int
     gradients: int
-    optimiser: int
+    optimiser: int | None
     kept: int
     activations: int | None = None
 
     @property
     def total(self) -> int:
-        """The sum; without activations that are not known."""
+        """The sum of what is known."""
         return sum(getattr(self, field.name) or 0 for field in fields(self))
 
     def __str__(self) -> str:
-        parts = [f"weights {in_units(self.weights)}", f"gradients {in_units(self.gradients)}"]
-        parts += [f"optimiser {in_units(self.optimiser)}", f"kept weights {in_units(self.kept)}"]
-        if self.activations is not None:
-            parts.append(f"activations {in_units(self.activations)}")
-        without = ", without activations" if self.activations is None else ""
-        return f"{in_units(self.total)}{without} ({', '.join(parts)})"
+        names = {field.name: "kept weights" if field.name == "kept" else field.name for field in fields(self)}
+        known = {name: getattr(self, field) for field, name in names.items() if getattr(self, field) is not None}
+        parts = ", ".join(f"{name} {in_units(number)}" for name, number in known.items())
+        without = " or ".join(name for name in names.values() if name not in known)
+        return f"{in_units(self.total)}{without and f', without {without}'} ({parts})"
 
 
 def in_units(number: int) -> str:
@@ -98,16 +97,29 @@ def needed(stepper: Stepper) -> Memory:
     return Memory(weights, gradients, state_bytes(stepper.recipe.optimiser, stepper.parameters), kept)
 
 
-def state_bytes(optimiser: Optimiser, parameters: Iterable[nn.Parameter]) -> int:
-    """Bytes of the state that an optimiser will have for some parameters, from a step with a small one."""
-    probe = nn.Parameter(torch.zeros(_PROBED))
+def state_bytes(optimiser: Optimiser, parameters: Sequence[nn.Parameter]) -> int | None:
+    """Bytes of the state that an optimiser will have for some parameters, from a step with a small one of each rank.
+
+    None where that step fails: an optimiser of a user may ask more of its parameters.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):  # a resumed run must not find another random state
+            by_rank = {rank: _state_of_small(optimiser, rank) for rank in {each.ndim for each in parameters}}
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        return None
+    return sum(int(each.numel() * by_rank[each.ndim][0]) + by_rank[each.ndim][1] for each in parameters)
+
+
+def _state_of_small(optimiser: Optimiser, rank: int) -> tuple[float, int]:
+    """Bytes for each entry of a parameter of some rank, and bytes beside these."""
+    probe = nn.Parameter(torch.zeros([_PROBED] + [4] * (rank - 1) if rank else []))
     probe.grad = torch.zeros_like(probe)
     optimizer = optimiser.build([probe])
     optimizer.step()
     tensors = [each for each in optimizer.state[probe].values() if isinstance(each, Tensor)]
-    shaped = sum(each.element_size() for each in tensors if each.shape == probe.shape)
-    fixed = sum(each.numel() * each.element_size() for each in tensors if each.shape != probe.shape)
-    return sum(each.numel() * shaped * each.element_size() // probe.element_size() + fixed for each in parameters)
+    shaped = sum(each.element_size() for each in tensors if rank and each.shape == probe.shape)
+    fixed = sum(each.numel() * each.element_size() for each in tensors if not rank or each.shape != probe.shape)
+    return shaped, fixed
 
 
 def activations(stepper: Stepper, plan: EpochPlan) -> int | None:

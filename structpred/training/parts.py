@@ -96,14 +96,15 @@ class Parts:
     def __init__(self, network: nn.Module, parts: Sequence[Part], epochs: int) -> None:
         check_apart(parts)
         trained = [each for each in network.parameters() if each.requires_grad]
-        self._members = [(part, _members(network, part)) for part in parts]
-        _refuse_shared(self._members)
-        for part, members in self._members:
+        members = [(part, _members(network, part)) for part in parts]
+        _refuse_shared(members)
+        self._rates = {id(each): rate for part, own in members for rate, each in _rates(part, own)}
+        self._by_id = {id(each): part for part, own in members for each in own.values()}
+        self._in_time = [(part, list(own.values())) for part, own in members if not part.never_trained(epochs)]
+        for part, own in members:
             if part.never_trained(epochs):
-                _train(members.values(), trained=False)
-        self._rates = {id(each): rate for part, own in self._members for rate, each in _rates(part, own)}
-        self._by_id = {id(each): part for part, own in self._members for each in own.values()}
-        late = {id(each) for part, own in self._members if not part.trained(0.0, 0) for each in own.values()}
+                _train(own.values(), trained=False)
+        late = {id(each) for part, own in members if not part.trained(0.0, 0) for each in own.values()}
         if late.issuperset(map(id, trained)):
             raise ConfigError(
                 "the parts of the optimiser freeze every weight of the network at the start; leave at least one to be "
@@ -134,8 +135,8 @@ class Parts:
 
     def freeze(self, share: float, epoch: float) -> None:
         """Freeze the parts that are not to be trained yet, and no others."""
-        for part, members in self._members:
-            _train(members.values(), trained=part.trained(share, epoch))
+        for part, own in self._in_time:
+            _train(own, trained=part.trained(share, epoch))
 
 
 def _members(network: nn.Module, part: Part) -> dict[str, nn.Parameter]:

@@ -18,7 +18,7 @@ from structpred.models import Transformer
 from structpred.objectives import MaximumLikelihood
 from structpred.training import Adam, Part, Trainer
 from structpred.training.data import EncodedData
-from structpred.training.memory import Memory, in_units, of_parameters, saved_bytes
+from structpred.training.memory import Memory, in_units, of_parameters, saved_bytes, state_bytes
 from structpred.training.monitoring import Progress
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
@@ -56,6 +56,7 @@ def test_what_is_said_before_the_first_step_is_what_is_there_after_it(frozen: bo
     trained = sum(each.numel() for each in stepper.parameters)
     by_number = of_parameters(everything, trained, average=True)
     steps = 4 * len(stepper.parameters)  # Adam counts the steps of each parameter
+    assert by_number.optimiser is not None
     assert replace(by_number, optimiser=by_number.optimiser + steps) == said
 
 
@@ -89,6 +90,9 @@ def test_it_is_shown_before_training_and_by_a_dry_run() -> None:
         "weights 40.0 MB, activations 5.0 MB) besides Python, PyTorch and the data"
     )
     assert str(small).startswith("20 kB, without activations (")
+    assert str(replace(small, optimiser=None)) == (
+        "12 kB, without optimiser or activations (weights 4 kB, gradients 4 kB, kept weights 4 kB)"
+    )
     shown = details(Progress("preparing", memory=small.total))
     assert shown == "preparing · weights, gradients and optimiser need 20 kB, without activations"
 
@@ -103,6 +107,19 @@ def test_the_table_of_the_documentation_follows_from_the_number_of_parameters() 
         half = of_parameters(number, number // 2, kept=number // 2)
         expected = [in_units(each.total) for each in (half, tuned, averaged)]
         assert [cell.strip() for cell in cells.split("|")] == expected, (name, expected)
+
+
+class Picky(Adam):
+    """Refuses parameters by what they are."""
+
+    def build(self, parameters: Any) -> torch.optim.Optimizer:
+        raise ValueError("expected two parameters")
+
+
+def test_an_optimiser_that_takes_no_small_parameter_is_left_out() -> None:
+    parameters = [nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(2, 2, 2))]
+    assert state_bytes(Picky(), parameters) is None
+    assert state_bytes(Adam(), parameters) == 2 * 4 * (6 + 1 + 8) + 3 * 4
 
 
 def test_units() -> None:

@@ -146,7 +146,9 @@ def test_parts_that_share_a_weight_or_that_the_model_has_frozen_are_refused() ->
 
 
 def test_a_frozen_part_stays_as_it_is_until_its_time_and_then_is_trained() -> None:
-    run = training(Part(name="encoder", frozen_epochs=1), Part(name="bridge", frozen=0.5), Part(name="keys", frozen=1))
+    run = training(
+        Part(name="encoder", frozen_epochs=1), Part(name="bridge", frozen=0.5), Part(name="keys", frozen_epochs=4)
+    )
     before, batches = copied(run.model), len(run._plan())
     network, optimizer = run.model, run.stepper.optimizer
     late = {"encoder": list(network.encoder.parameters()), "bridge": list(network.bridge.parameters())}  # type: ignore
@@ -159,7 +161,9 @@ def test_a_frozen_part_stays_as_it_is_until_its_time_and_then_is_trained() -> No
     assert not any(each in optimizer.state or each.requires_grad for each in late["bridge"])
     steps(run, batches)
     assert all(each in optimizer.state for part in late.values() for each in part)
+    run.rehearse(1)  # as if every epoch were over
     assert torch.equal(network.state_dict()["keys.weight"], before["keys.weight"])
+    assert not network.keys.weight.requires_grad  # type: ignore
     assert not any(each is network.keys.weight for group in optimizer.param_groups for each in group["params"])  # type: ignore
 
 
