@@ -1,12 +1,14 @@
 """The numbers of a finished run, as its folder and every report hold them."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import UnionType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from structpred.protocols import Checkable
+
+Value = TypeVar("Value")
 
 
 @runtime_checkable
@@ -25,14 +27,46 @@ class Measure(Checkable, Protocol):
     def signature(self) -> str:
         """Everything that affects the score."""
 
+    @property
+    def former(self) -> tuple[str, ...]:
+        """Names under which earlier versions of this package stored it."""
+
 
 @dataclass(frozen=True)
 class KeptMeasure:
     """A metric as read from a ``results.json``."""
 
+    former: ClassVar[tuple[str, ...]] = ()
+
     name: str
     higher_is_better: bool
     signature: str
+
+
+def stored(measure: Measure, by_name: Mapping[str, Value], prefix: str = "") -> Value | None:
+    """What is stored for a metric, under its name or else a former one; None if nothing is.
+
+    >>> from structpred.metrics import SER
+    >>> stored(SER(), {"dev/PER": 2.5, "dev/WER": 9.0}, "dev/")
+    2.5
+    """
+    places = (f"{prefix}{name}" for name in (measure.name, *measure.former))
+    return next((by_name[place] for place in places if place in by_name), None)
+
+
+def renamed(by_name: Mapping[str, Value], measures: Iterable[Measure]) -> dict[str, Value]:
+    """What is stored by names of metrics, with the present name of each metric instead of a former one.
+
+    A former name stays where it is the name of another metric: of one of these, or because the present name is stored
+    too.
+
+    >>> from structpred.metrics import SER
+    >>> renamed({"PER": 2.5, "WER": 9.0}, [SER()])
+    {'SER': 2.5, 'WER': 9.0}
+    """
+    names = {each.name: each.former for each in measures}
+    present = {former: name for name, formers in names.items() if name not in by_name for former in formers}
+    return {name if name in names else present.get(name, name): value for name, value in by_name.items()}
 
 
 @dataclass(frozen=True)
@@ -113,6 +147,17 @@ class RunResult:
             raise ValueError("expected the scores of a run")
         return result
 
+    def known_by(self, measures: Sequence[Measure]) -> "RunResult":
+        """The same result with the present names of metrics, also in their signatures; see `renamed`."""
+        own = renamed(self.signatures, measures)
+        formers = {each.name: each.former for each in measures if each.name not in self.signatures}
+        return replace(
+            self,
+            scores={split: renamed(by_name, measures) for split, by_name in self.scores.items()},
+            signatures={name: _signed(name, formers.get(name, ()), text) for name, text in own.items()},
+            history=tuple(replace(epoch, dev=renamed(epoch.dev, measures)) for epoch in self.history),
+        )
+
     def _plausible(self) -> bool:
         splits = [self.scores[split].values() for split in ("dev", "test")]
         losses = [epoch.loss for epoch in self.history]
@@ -125,6 +170,12 @@ class RunResult:
             and _all(self.length_ratios.values(), float | int)
             and _all((epoch.dev for epoch in self.history), dict)
         )
+
+
+def _signed(name: str, former: Iterable[str], signature: str) -> str:
+    """A signature, which begins with the name of its metric, under the present name."""
+    old, bar, rest = signature.partition("|")
+    return f"{name}{bar}{rest}" if old in former else signature
 
 
 def _all(values: Iterable[object], kind: type | UnionType) -> bool:

@@ -1,7 +1,7 @@
 """What a task is: examples with references, split, and the metrics that score predictions."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,8 +11,21 @@ from structpred.foreign import modules_of
 from structpred.metrics import Metric
 from structpred.registry import tasks
 from structpred.returned import described, refuse
-from structpred.sequences import Recording, Source
+from structpred.sequences import Recording, Source, spelt
 from structpred.vocabulary import Symbols
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How metrics see an example whose symbols are pieces of words.
+
+    Attributes:
+        references: the right outputs in words, as they were written.
+        words: makes words of an output's pieces.
+    """
+
+    references: tuple[Symbols, ...]
+    words: Callable[[Symbols], Symbols] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,7 @@ class Example:
         where: where it was read, such as ``"fre_dev.tsv line 17"``, for messages.
         unknown: for each position whether its word is new, for metrics of those; empty where the task does not say.
         metadata: what else the task knows of it, by name, for rewards that ask; part of the digest of the data.
+        wording: what metrics compare in place of symbols, where these are pieces of words; None for symbols.
     """
 
     # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
@@ -35,6 +49,7 @@ class Example:
     where: str
     unknown: tuple[bool, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,8 @@ class Splits:
     Attributes:
         train, dev, test: the parts; ``dev`` chooses the checkpoint, ``test`` is scored once at the end.
         digest: SHA-256 of the data actually read; part of every run's identity.
+        kept: files by name that `Task.parse` and `Task.render` need besides the task's fields, because they were learnt
+            from the training data. A run keeps them, and gives them back by `Task.with_kept`.
     """
 
     # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
@@ -53,6 +70,7 @@ class Splits:
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
     digest: str
+    kept: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -113,6 +131,19 @@ class Task(Config):
     @abstractmethod
     def render(self, output: Symbols) -> str:
         """Output symbols as one line of text, the way the task's own files write them."""
+
+    def show(self, source: Source) -> str:
+        """An input as one line of text, for people."""
+        return " ".join(spelt(source))
+
+    def with_kept(self, read: Callable[[str], bytes]) -> "Task":
+        """The same task, which takes what it learnt from its training data from files that a run has kept.
+
+        Args:
+            read: the content of a file, by a name in `Splits.kept`; called when it is needed.
+        """
+        del read
+        return self
 
 
 def loaded(task: Task) -> Splits:

@@ -18,7 +18,7 @@ LAYERS = (
     "metrics task reading downloads results files seeds provenance "
     "imports statistics",
     "distributions rewards",
-    "payoffs models objective training",
+    "payoffs models pretrained objective training",
     "experiment runs report forecast display",
     "engine",
     "comparison environments capabilities testing",

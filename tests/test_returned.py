@@ -414,6 +414,7 @@ def test_numbers_on_a_device_are_looked_at_only_where_training_reports(monkeypat
             run._train(plan)
 
 
+@pytest.mark.slow(seconds=2)
 def test_many_skips_in_a_row_on_a_device_blame_the_reward(monkeypatch: pytest.MonkeyPatch) -> None:
     with Watch():
         run = on_the_device(MinimumRisk(reward=NotOnes()), monkeypatch)

@@ -15,7 +15,7 @@ from structpred.protocols import Checkable
 from structpred.registry import inputs, models
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
-from structpred.vocabulary import Symbols, Vocabularies
+from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Featurizer(Config):
             itself, as a picture does. Then inputs have no vocabulary, and none is unknown.
         recorded: True where sources are `structpred.sequences.Recording`, False where they are symbols.
         open_vocabulary: True where symbols unknown from training are expected, as for words.
+        strict: True where `read` refuses some sources. Those of dev and test are then read before training begins, so that
+            it does not end with an error after the first epoch.
         min_count: input symbols seen fewer times in training are read as unknown.
     """
 
@@ -34,6 +36,7 @@ class Featurizer(Config):
     symbolic: ClassVar[bool] = True
     recorded: ClassVar[bool] = False
     open_vocabulary: ClassVar[bool] = False
+    strict: ClassVar[bool] = False
 
     min_count: Count = 1
 
@@ -112,8 +115,16 @@ class Model(Config):
     attends: ClassVar[bool] = False
 
     def encoder(self) -> Featurizer:
-        """How inputs are read: as symbols, unless the model says otherwise."""
-        return SymbolEmbedding()
+        """How inputs are read: as the field ``inputs`` says where the model has one, else as symbols."""
+        own = getattr(self, "inputs", None)
+        return own if isinstance(own, Featurizer) else SymbolEmbedding()
+
+    def labels(self) -> Vocabulary | None:
+        """The labels of outputs, where the model decides and not the data; None for those of the training references.
+
+        They are then all that references may consist of, and some may never occur in training.
+        """
+        return None
 
     @abstractmethod
     def build(self, sizes: Sizes) -> nn.Module:

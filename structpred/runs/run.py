@@ -17,9 +17,9 @@ from structpred.foreign import is_foreign
 from structpred.imports import way_back
 from structpred.metrics import Metric, score
 from structpred.models.sources import load_kept, may_lack
-from structpred.results import RunResult
+from structpred.results import RunResult, stored
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
-from structpred.runs.predictor import Predictor
+from structpred.runs.predictor import Predictor, with_kept
 from structpred.task import Sizes, Splits, loaded
 from structpred.text import Outcome, read_predictions
 from structpred.training.checkpoint import decoded
@@ -31,7 +31,7 @@ Split = Literal["dev", "test"]
 
 
 class OtherCodeWarning(UserWarning):
-    """The code of a run's components has been edited since it was trained."""
+    """The code of a run's components, or a file that its model reads, has been edited since it was trained."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ class Run(Predictor):
             raise damaged(folder.result, f"is of another run than {folder.record.name}: their identities differ")
         if result.steps <= result.skipped:
             raise damaged(folder.result, "says that not one step was taken")
-        run = cls(folder, _experiment(files, folder, record), result)
+        experiment = _experiment(files, folder, record)
+        run = cls(folder, experiment, result.known_by(experiment.task.metrics))
+        run = replace(run, experiment=with_kept(experiment, run.kept))
         if files.checksums:
             _warn_of_other_code(run, record)
         else:
@@ -193,6 +195,14 @@ class Run(Predictor):
     def name(self) -> str:
         """The folder, for messages."""
         return str(self.folder.path)
+
+    def kept(self, name: str) -> bytes:
+        """The content of a file that the task keeps; see `Task.with_kept`.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        return Files(self.folder.path).read(self.folder.kept(name).name)
 
     @cached_property
     def data(self) -> str:
@@ -314,18 +324,22 @@ def _check_without_checksums(run: Run, record: Mapping[str, Any]) -> None:
 
 
 def _warn_of_other_code(run: Run, record: Mapping[str, Any]) -> None:
-    """Warn if components from outside the package have been edited since the run, which may change its outputs."""
+    """Warn if components from outside the package, or files that the model reads, have been edited since the run."""
     classes = {cls for part in components(run.experiment) for cls in part.code() if is_foreign(cls)}
-    if not classes:
+    parts = {type(part) for part in components(run.experiment.model)}
+    reading = {cls for cls in parts if cls.fingerprint is not Config.fingerprint} - classes
+    if not classes | reading:
         return
     try:
         same = run.result.identity in run.experiment.past_identities(str(record.get("data")), code=True)
-    except (ConfigError, RunError):  # the identity needs something absent, such as a reward function or a teacher
+    except (ConfigError, DataError, RunError):  # something is absent, such as a reward function, weights or a teacher
         return
     if not same:
+        names = ", ".join(sorted(cls.__qualname__ for cls in classes | reading))
+        what = f"code of {names} has" if not reading else f"{'code or files' if classes else 'files'} of {names} have"
         warnings.warn(
-            f"{run.folder.path}: the code of {', '.join(sorted(cls.__qualname__ for cls in classes))} has changed "
-            "since this run was trained, so its predictions may no longer match its scores; train it again",
+            f"{run.folder.path}: the {what} changed since this run was trained, so its predictions may no longer match "
+            "its scores; train it again",
             OtherCodeWarning,
             stacklevel=3,
         )
@@ -342,9 +356,9 @@ def _check_scores(run: Run) -> None:
     path = run.folder.counts
     counts = read_arrays(path)
     metrics = [each for each in run.experiment.task.metrics if run.result.signatures.get(each.name) == each.signature]
-    for split, stored in run.result.scores.items():
+    for split, found in run.result.scores.items():
         for metric in metrics:
-            count = counts.get(f"{split}/{metric.name}")
+            count = stored(metric, counts, f"{split}/")
             number = math.nan if count is None or count.ndim != 2 else score(metric, count)
-            if not math.isclose(number, stored.get(metric.name, math.nan), abs_tol=1e-6):
+            if not math.isclose(number, found.get(metric.name, math.nan), abs_tol=1e-6):
                 raise damaged(run.folder.result, f"says another {metric.name} on {split} than {path.name}")

@@ -20,9 +20,9 @@ from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
 from structpred.results import RunResult
 from structpred.runs.folder import Folder, encoded, sha256, write_data, written
+from structpred.runs.predictor import with_kept
 from structpred.runs.run import Run, not_finite, trained_by
-from structpred.sequences import spelt
-from structpred.task import Example, Splits
+from structpred.task import Example, Splits, Task
 from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint
 from structpred.training.data import EncodedData, warn_of_unknown
@@ -77,6 +77,7 @@ class RunWriter:
     ) -> None:
         observer(Progress("preparing"))
         refuse_asking(experiment.decoding)
+        experiment = with_kept(experiment, conditions.splits.kept.__getitem__)
         self.experiment, self.identity, self.folder = experiment, identity, folder
         self.conditions, self.observer = conditions, observer
         self.prepared = EncodedData.of(conditions.splits, experiment.model)
@@ -102,6 +103,8 @@ class RunWriter:
         self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
         self._write(folder.experiment, replace(experiment, metrics=()).to_json())  # they are no part of the run
         self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
+        for name, content in conditions.splits.kept.items():
+            self._write(folder.kept(name), content)
 
     def train(self) -> None:
         """Train to the end of the budget, test, and write everything.
@@ -211,9 +214,9 @@ class RunWriter:
         warn_of_search(self.experiment.search, self.experiment.task.metrics[0], found, greedy)
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
-        render = self.experiment.task.render
+        task = self.experiment.task
         return predictions_table(
-            Outcome(" ".join(spelt(example.source)), render(output), tuple(map(render, example.references)))
+            Outcome(task.show(example.source), task.render(output), references_of(example, task))
             for example, output in zip(examples, outputs, strict=True)
         )
 
@@ -255,6 +258,13 @@ class RunWriter:
             "modules": sorted({type(part).__module__ for part in parts}),
             "imports": sources_of(map(type, parts)),
         }
+
+
+def references_of(example: Example, task: Task) -> tuple[str, ...]:
+    """An example's references as text: as they were written, where the symbols are pieces of words."""
+    if example.wording is not None:
+        return tuple(map(" ".join, example.wording.references))
+    return tuple(map(task.render, example.references))
 
 
 def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:

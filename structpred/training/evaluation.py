@@ -136,10 +136,17 @@ def _by_length(
 def score_counts(
     metrics: Sequence[Metric], examples: Sequence[Example], predictions: Sequence[Symbols]
 ) -> dict[str, Counts]:
-    """The counts of every example, by metric name."""
-    references = [example.references for example in examples]
+    """The counts of every example, by metric name; in words where the symbols are pieces (`Example.wording`)."""
+    pairs = [_as_scored(*pair) for pair in zip(examples, predictions, strict=True)]
+    outputs, references = [output for output, _ in pairs], [right for _, right in pairs]
     unknown = [example.unknown for example in examples]
-    return {metric.name: counts(metric, predictions, references, unknown) for metric in metrics}
+    return {metric.name: counts(metric, outputs, references, unknown) for metric in metrics}
+
+
+def _as_scored(example: Example, output: Symbols) -> tuple[Symbols, tuple[Symbols, ...]]:
+    """What metrics compare: an output, and the references."""
+    wording = example.wording
+    return (output, example.references) if wording is None else (wording.words(output), wording.references)
 
 
 def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:

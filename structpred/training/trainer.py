@@ -18,7 +18,7 @@ from structpred.config import Config, components
 from structpred.distributions.protocols import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
-from structpred.results import Epoch
+from structpred.results import Epoch, renamed
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
 from structpred.sequences import Source
@@ -355,6 +355,7 @@ class Training:
         self.stepper.restore(state)
         self.epoch, self.position, self.steps = (state["where"][key] for key in ("epoch", "position", "steps"))
         self.best = Best(**state["best"]) if state["best"] else None
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        own = self.recipe.task.metrics
+        self.history = [Epoch(**epoch | {"dev": renamed(epoch["dev"], own)}) for epoch in state["history"]]
         self.totals = Totals(**state["totals"]) if self.ranks.first else Totals()
         self.clock = Clock(**state["clock"])

@@ -92,6 +92,7 @@ def test_labels_of_a_tagger_are_compared_in_place() -> None:
     assert next(iter(confusions)) == "A → B", "where arms differ most comes first"
 
 
+@pytest.mark.slow(seconds=3)
 def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> None:
     rates = {f"arm {i}": 0.05 * (i + 1) for i in range(5)}
     report = a_report(METRICS, **{arm: ML for arm in rates})
@@ -105,6 +106,7 @@ def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> N
     assert "1,000 of 1,200, evenly spread" in html.render(replace(a_report(ML=ML), inspection=more).document())
 
 
+@pytest.mark.slow(seconds=2)
 def test_long_texts_are_cut_and_many_are_thinned_out() -> None:
     long = tuple("x" * 400)
     test = (Example(long, (long,), ""),) * 700

@@ -105,6 +105,7 @@ def test_every_arm_is_run_under_every_seed_and_reported(executor: Executor, tmp_
     assert lines[3].endswith("(4 of 4)")
 
 
+@pytest.mark.slow(seconds=2)
 def test_a_second_call_uses_finished_runs_and_a_larger_one_adds_to_them(executor: Executor, tmp_path: Path) -> None:
     first = compare(ARMS, seeds=(0,), root=tmp_path, executor=executor, console=quiet())
     again = compare(ARMS, seeds=(0,), root=tmp_path, executor=Idle(), console=quiet())
@@ -366,6 +367,7 @@ def test_equivalence_is_a_verdict_too(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert (len(report.seeds), report.table()[1].verdict) == (4, "within ±0.4")
 
 
+@pytest.mark.slow(seconds=2)
 def test_seeds_are_really_run_in_rounds(executor: Executor, tmp_path: Path) -> None:
     report = compare(
         ARMS, seeds=(0, 1), until="decided", max_seeds=3, root=tmp_path, executor=executor, console=quiet()

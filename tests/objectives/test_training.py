@@ -130,7 +130,7 @@ def training_of(objective: Objective, model: Model, size: int = SIZE) -> Trainin
         return Training(experiment, prepared(model, size), device="cpu", observer=ignore)
 
 
-LATER = ("chrf", "every-reference", "gleu", "ter", "weighted")
+LATER = ("chrf", "every-reference", "gleu", "ter", "text-bleu", "weighted")
 """Rewards that are asked as the others are; that two steps work is enough. So it is for BLEU, see `lasts`."""
 
 
