@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from structpred.config import Config, Count
 from structpred.distributions.protocols import Distribution
+from structpred.protocols import Checkable
 from structpred.registry import inputs, models
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
@@ -83,6 +84,17 @@ class SymbolTable(nn.Module):
         """Look them up."""
         vectors: Tensor = self.table(symbols.labels)
         return vectors
+
+
+@runtime_checkable
+class Recomputable(Checkable, Protocol):
+    """A module with layers whose activations may be computed again in the backward pass instead of being kept.
+
+    Any module of a network may be one; `Trainer.recompute` turns all of them on.
+    """
+
+    def checkpoint_activations(self) -> None:
+        """From now on keep what enters each layer only, and compute the rest again; gradients stay the same."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,12 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from structpred.config import Config, canonical, coerce, components
-from structpred.errors import ConfigError, DataError, RunError
+from structpred.errors import ConfigError, DataError, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.foreign import is_foreign, modules_of
 from structpred.imports import way_back
 from structpred.metrics import Metric, score
+from structpred.models.sources import load_kept, may_lack
 from structpred.results import Certainty, RunResult, stored
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
 from structpred.runs.predictor import Predictor, with_kept
@@ -239,14 +240,35 @@ class Run(Predictor):
     @cached_property
     def model(self) -> nn.Module:
         """The trained network, on the CPU and in evaluation mode; called on `Sequences` it returns p(·|x)."""
-        model = self.experiment.model.build(self.sizes)
+        sources = self.sources
+        try:
+            model = self.experiment.model.build(self.sizes)
+        except (StructpredError, OSError) as error:
+            if not sources:
+                raise
+            places = ", ".join(place for place, _ in sources.values())
+            raise RunError(
+                f"{self.folder.path} keeps only the weights that it trained, and the others cannot be read again from "
+                f"{places} ({error}); put them back"
+            ) from error
         self.start(model)
         return model.eval()
 
+    @property
+    def sources(self) -> dict[str, tuple[str, str]]:
+        """Place and SHA-256 of the weights that were not trained and so are not in the folder, by module."""
+        record = Files(self.folder.path).json(self.folder.record.name).get("weights_from", {})
+        return {path: (each["place"], each["sha256"]) for path, each in record.items()}
+
     def start(self, model: nn.Module) -> None:
-        """Copy the weights into a network of the same experiment."""
+        """Copy the weights into a network of the same experiment, which has read those that the run does not keep.
+
+        Raises:
+            RunError: the weights are damaged, or the file of those that are not kept has changed.
+        """
         try:
-            model.load_state_dict(self.weights())
+            weights, digests = self.weights(), {path: digest for path, (_, digest) in self.sources.items()}
+            load_kept(model, weights, may_lack(model, digests))
         except (RuntimeError, TypeError, AttributeError) as error:
             if isinstance(error, RunError):
                 raise
@@ -254,7 +276,7 @@ class Run(Predictor):
             raise damaged(self.folder.weights, f"does not fit the {network} of its experiment") from error
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that scored best on dev, by parameter name.
+        """The weights that scored best on dev, by parameter name, without those that come from `sources`.
 
         Raises:
             RunError: the file is damaged, or a weight is not finite.

@@ -92,6 +92,8 @@ class RunWriter:
             self._restore(checkpoint.newest(folder.checkpoint))
         elif start is not None:
             start.start(self.training.model)
+            self.training.stepper.keep(start.weights())
+        observer(Progress("preparing", memory=self.training.memory().total))
         if conditions.ranks.first:
             log.rewind(self.training.steps, self.training.epoch)
             folder.not_finite.unlink(missing_ok=True)
@@ -178,6 +180,8 @@ class RunWriter:
         try:
             self.training.restore(state)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, RunError):
+                raise RunError(f"{path}: {error}") from error
             raise RunError(f"{path} does not fit this run; delete it to start this run again") from error
 
     def _draws(self) -> bool:
@@ -253,12 +257,15 @@ class RunWriter:
     def _record(self) -> dict[str, object]:
         data, start = self.prepared.splits.digest, self.experiment.start
         parts = list(components(replace(self.experiment, metrics=())))
+        left_out = self.training.stepper.left_out
+        sources = {path: {"place": left_out.places[path], "sha256": each} for path, each in left_out.digests.items()}
         return {
             "identity": self.identity,
             "data": data,
             "start": None if start is None else start.identity(data),
             "processes": self.conditions.ranks.world,
             "checksums": self.folder.checksums.name,  # so that a missing file is noticed; older runs have none
+            **({"weights_from": sources} if sources else {}),
             **asdict(environment()),
             **commit(),
             "modules": sorted({type(part).__module__ for part in parts}),

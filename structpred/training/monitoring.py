@@ -34,6 +34,7 @@ class Progress:
         loss: mean loss per target token of the epoch so far.
         dev: the latest dev metrics, in percent.
         step: optimiser steps taken.
+        memory: bytes that training keeps, without activations, known once everything is prepared; 0 before and after.
     """
 
     phase: str
@@ -45,6 +46,7 @@ class Progress:
     loss: float = 0.0
     dev: dict[str, float] = field(default_factory=dict)
     step: int = 0
+    memory: int = 0
 
 
 @runtime_checkable

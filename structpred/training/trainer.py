@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 
 import torch
@@ -28,6 +28,7 @@ from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import predict, ranking, score_counts, scores
+from structpred.training.memory import Memory, activations, needed
 from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, batch_in_symbols
 from structpred.training.monitoring import (
     Logger,
@@ -97,11 +98,13 @@ class Pace:
         planning: seconds to plan an epoch, including draws.
         step: seconds per step.
         steps: steps per epoch.
+        memory: what it keeps in memory, if that was measured as well.
     """
 
     planning: float
     step: float
     steps: int
+    memory: Memory | None = None
 
 
 def users_modules(recipe: Recipe) -> set[str]:
@@ -205,13 +208,25 @@ class Training:
             self._finish_epoch()
         self.clock.stop()
 
-    def rehearse(self, steps: int, *, most: float = math.inf, stopping: Callable[[], bool] = lambda: False) -> Pace:
+    def memory(self) -> Memory:
+        """What training keeps in memory, without activations, which no step has shown yet."""
+        return needed(self.stepper)
+
+    def rehearse(
+        self,
+        steps: int,
+        *,
+        most: float = math.inf,
+        stopping: Callable[[], bool] = lambda: False,
+        measuring: bool = False,
+    ) -> Pace:
         """Take a few steps to measure their duration; the training is to be discarded afterwards.
 
         Args:
             steps: the maximum number of steps.
             most: seconds after which no further step begins.
             stopping: called after every step.
+            measuring: also measure memory, by one more forward pass.
 
         Raises:
             Interrupted: ``stopping`` returned True.
@@ -229,7 +244,10 @@ class Training:
                 raise Interrupted
         self.totals.loss()  # synchronises with the device
         self.position = 0
-        return Pace(planned - began, (time.monotonic() - planned) / max(taken, 1), len(plan))
+        step = (time.monotonic() - planned) / max(taken, 1)
+        with blaming(self.users):
+            memory = replace(self.memory(), activations=activations(self.stepper, plan)) if measuring else None
+        return Pace(planned - began, step, len(plan), memory)
 
     def finished(self) -> bool:
         """True at the end of the budget or of patience; never within an epoch, which is scored at its end."""
@@ -245,9 +263,9 @@ class Training:
         return self.ranks.spread(lambda part: predict(model, codec, part, chosen), sources)
 
     def choose_best(self) -> dict[str, Tensor]:
-        """Make `predict` use the weights that scored best, and return them."""
+        """Make `predict` use the weights that scored best, and return those that a run keeps."""
         assert self.best is not None
-        self.stepper.scored.load_state_dict(self.best.weights)
+        self.stepper.choose(self.best.weights)
         return self.best.weights
 
     def _spent(self) -> bool:
@@ -272,12 +290,13 @@ class Training:
             )
 
     def _train(self, plan: EpochPlan, share: float | None = None) -> None:
-        """Take one step; ``share`` of the training is assumed done, by default the actual share."""
+        """Take one step; if a ``share`` of training is given, that is assumed done and no part is frozen by epochs."""
+        epoch = self.epoch if share is None else math.inf
         if share is None:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
         with blaming(self.users), waiting(due), counting(self.tally):
-            taken = self.stepper.train_step(plan, self.position, self.steps, share)
+            taken = self.stepper.train_step(plan, self.position, self.steps, share, epoch)
         self.steps += 1
         self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
         self.clock.tokens += plan.tokens(self.position)
@@ -335,7 +354,7 @@ class Training:
         before = self.best
         if before is None or ranked >= before.ranking:
             improved = self.epoch if before is None or ranked > before.ranking else before.improved
-            self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.scored.state_dict()))
+            self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.weights()))
 
     def state(self) -> State:
         """Everything needed to resume exactly here; all processes must call it."""
