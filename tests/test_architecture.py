@@ -16,7 +16,7 @@ OUTER = ("objectives", "tasks", "experiments")
 LAYERS = (
     "errors text protocols foreign registry config assignment blame returned sequences vocabulary "
     "metrics task reading downloads results files seeds provenance "
-    "imports statistics",
+    "imports tally statistics",
     "distributions rewards",
     "payoffs models pretrained objective training",
     "experiment runs report forecast display",

@@ -27,8 +27,8 @@ class Featurizer(Config):
             itself, as a picture does. Then inputs have no vocabulary, and none is unknown.
         recorded: True where sources are `structpred.sequences.Recording`, False where they are symbols.
         open_vocabulary: True where symbols unknown from training are expected, as for words.
-        strict: True where `read` refuses some sources. Those of dev and test are then read before training begins,
-            so that it does not end with an error after the first epoch.
+        strict: True where `read` refuses some sources. Those of dev and test are then read before training begins, so
+            that it does not end with an error after the first epoch.
         min_count: input symbols seen fewer times in training are read as unknown.
     """
 

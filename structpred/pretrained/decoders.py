@@ -119,8 +119,8 @@ class BoundPretrained(ABC):
         """Scores of the next symbol, and the longer state."""
         past = cache_of([part.flatten(0, 1) for part in state])
         scores = self._advanced(self.reading.read[previous], past, state[0].shape[3])
-        after = (part.unflatten(0, previous.shape) for layer in past.layers for part in (layer.keys, layer.values))
-        return scores[:, -1].unflatten(0, previous.shape), tuple(after)
+        after = tuple(part.view(*previous.shape, *part.shape[1:]) for part in parts_of(past))
+        return scores[:, -1].view(*previous.shape, -1), after
 
     @abstractmethod
     def select(self, examples: Int[Tensor, " kept"]) -> "BoundPretrained":

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from structpred.config import Config, canonical, coerce, components
 from structpred.errors import ConfigError, DataError, RunError, StructpredError
 from structpred.experiment import Experiment
-from structpred.foreign import is_foreign
+from structpred.foreign import is_foreign, modules_of
 from structpred.imports import way_back
 from structpred.metrics import Metric, score
 from structpred.models.sources import load_kept, may_lack
-from structpred.results import RunResult, stored
+from structpred.results import Certainty, RunResult, stored
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
 from structpred.runs.predictor import Predictor, with_kept
 from structpred.task import Sizes, Splits, loaded
 from structpred.text import Outcome, read_predictions
+from structpred.training.certainty import certainty_of
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import score_counts, scores
@@ -153,6 +154,23 @@ class Run(Predictor):
                 "ambiguous, so no other metric can be computed; move the folder away and train it again"
             )
         return fitting[0]
+
+    def certainty(self) -> Certainty | None:
+        """Calibration and entropy on test, computed now where the run's result does not say; None where p fails to.
+
+        Raises:
+            RunError: the data are needed and have changed, or a file of the run is damaged.
+        """
+        if self.result.certainty is not None:
+            return self.result.certainty
+        task = self.experiment.task
+        splits = loaded(task)
+        if splits.digest != self.data:
+            raise RunError(
+                f"{self.folder.path}: calibration cannot be computed, because the task's data have changed since the "
+                "run; put the files back, or train the run again"
+            )
+        return certainty_of(self.model, self.codec, splits.test, self.outputs("test"), modules_of([type(task)]))
 
     def reported_by(self, metrics: Sequence[Metric], splits: Splits | None = None) -> "Run":
         """The same run with scores by these metrics; missing scores are computed from `outputs`.

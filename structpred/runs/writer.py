@@ -18,13 +18,14 @@ from structpred.files import write_atomically
 from structpred.imports import sources_of
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
-from structpred.results import RunResult
-from structpred.runs.folder import Folder, encoded, sha256, write_data, written
+from structpred.results import Certainty, RunResult
+from structpred.runs.folder import Folder, decoded_outputs, encoded, sha256, write_data, written
 from structpred.runs.predictor import with_kept
 from structpred.runs.run import Run, not_finite, trained_by
 from structpred.task import Example, Splits, Task
 from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint
+from structpred.training.certainty import certainty_of
 from structpred.training.data import EncodedData, warn_of_unknown
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import refuse_asking, score_counts, scores
@@ -99,6 +100,7 @@ class RunWriter:
         self.written: dict[str, str] = {}
         self.outputs: dict[str, dict[str, np.ndarray]] = {}
         self.shapes: dict[str, dict[str, float]] = {}
+        self.certainty: Certainty | None = None
         # the record comes first, because it says which run the folder belongs to
         self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
         self._write(folder.experiment, replace(experiment, metrics=()).to_json())  # they are no part of the run
@@ -122,6 +124,7 @@ class RunWriter:
         self._refuse_failed_training(weights)
         counts = {split: self._test(split) for split in ("dev", "test")}
         training.clock.stop()
+        self.certainty = self._certain()
         self._warn_of_search(counts["dev"])
         self._write(folder.weights, _bytes_of(weights))
         self._write(folder.counts, _bytes_of_arrays(counts))
@@ -201,6 +204,15 @@ class RunWriter:
         self.shapes[split] = shape_of(outputs, examples)
         return score_counts(self.experiment.scored, examples, outputs)
 
+    def _certain(self) -> Certainty | None:
+        """Calibration and entropy of the chosen weights on test, in the first process."""
+        if not self.conditions.ranks.first:
+            return None
+        prepared, kept = self.prepared, self.outputs["test"]
+        outputs = decoded_outputs(kept["labels"], kept["lengths"], prepared.codec.vocabularies.labels)
+        training = self.training
+        return certainty_of(training.stepper.scored, prepared.codec, prepared.splits.test, outputs, training.users)
+
     def _warn_of_search(self, counts: dict[str, Counts]) -> None:
         """Compare the outputs for dev with the greedy ones that chose the weights."""
         best, decoding = self.training.best, self.experiment.decoding
@@ -239,6 +251,7 @@ class RunWriter:
             processes=self.conditions.ranks.world,
             draws=self._draws(),
             length_ratios={split: shape["length_ratio"] for split, shape in self.shapes.items()},
+            certainty=self.certainty,
         )
 
     def _record(self) -> dict[str, object]:

@@ -159,7 +159,7 @@ def of_epoch(epoch: Epoch) -> dict[str, float]:
     """An epoch's numbers by name."""
     dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
     diagnostics = {f"diagnostic/{name}": value for name, value in epoch.diagnostics.items()}
-    return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **dev, **diagnostics}
+    return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **epoch.costs, **dev, **diagnostics}
 
 
 def _happened(line: str, step: int, epochs: int) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from structpred.blame import blaming
 from structpred.config import Config, components
+from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
@@ -22,6 +23,7 @@ from structpred.results import Epoch, renamed
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
 from structpred.sequences import Source
+from structpred.tally import Tally, counting
 from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext
@@ -131,6 +133,7 @@ class Training:
 
     Attributes:
         users: modules of components from outside the package, whose errors are blamed on them (`structpred.blame`).
+        tally: what this process has asked for; None where that is not known, as of steps that are compiled.
 
     Raises:
         RunError: the device is not available.
@@ -161,6 +164,7 @@ class Training:
         self.history: list[Epoch] = []
         self.best: Best | None = None
         self.totals, self.clock = Totals(), Clock()
+        self.tally = None if recipe.trainer.compile else Tally()
 
     @property
     def model(self) -> nn.Module:
@@ -273,7 +277,9 @@ class Training:
         return limit is not None and self.clock.seconds() >= limit
 
     def _plan(self) -> EpochPlan:
-        with blaming(self.users):
+        # every process makes the whole plan, and one that resumes within an epoch makes it again
+        counted = self.tally if self.ranks.first and self.position == 0 else None
+        with blaming(self.users), counting(counted):
             return EpochPlan(
                 self.prepared.training,
                 self.resident,
@@ -289,7 +295,7 @@ class Training:
         if share is None:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
-        with blaming(self.users), waiting(due):
+        with blaming(self.users), waiting(due), counting(self.tally):
             taken = self.stepper.train_step(plan, self.position, self.steps, share, epoch)
         self.steps += 1
         self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
@@ -321,9 +327,8 @@ class Training:
         self._report(self.recipe.trainer.share(self.epoch + 1, self.steps))
         self.epoch, self.position = self.epoch + 1, 0
         loss, diagnostics = self.totals.loss(), self.totals.diagnostics()
-        self.history.append(
-            Epoch(self.epoch, loss, found, self.clock.seconds(), diagnostics, shape_of(predictions, dev))
-        )
+        shape, costs = shape_of(predictions, dev), self._costs()
+        self.history.append(Epoch(self.epoch, loss, found, self.clock.seconds(), diagnostics, shape, costs))
         if self.ranks.first:
             warn_of_collapse(self.history, self.recipe.trainer.epochs)
             warn_of_poor_weights(self.history)
@@ -331,6 +336,18 @@ class Training:
         self.reporter.end_epoch(self.history[-1], self.steps)
         self.totals = Totals()
         self._keep(ranking(metrics, found))
+
+    def _counted(self) -> dict[str, int] | None:
+        """The counts of all processes, which all must call it; None where they are not known."""
+        parts = self.ranks.gather(None if self.tally is None else self.tally.state())
+        return None if self.tally is None else Tally.of([part for part in parts if part is not None]).state()
+
+    def _costs(self) -> dict[str, float]:
+        """What training has taken so far; passes only of a model that has a step-wise decoder."""
+        counts = self._counted() or {}
+        if not issubclass(self.recipe.model.distribution, Autoregressive):
+            counts.pop("decoder_passes", None)
+        return {"cpu_seconds": self.clock.state()["cpu"], **counts}
 
     def _keep(self, ranked: tuple[float, ...]) -> None:
         """Keep the weights unless earlier ones scored better; only a better score counts as progress."""
@@ -348,6 +365,7 @@ class Training:
             "history": [asdict(epoch) for epoch in self.history],
             "totals": vars(Totals.of(self.ranks.gather(self.totals.numbers()))),
             "clock": self.clock.state(),
+            "tally": self._counted(),
         }
 
     def restore(self, state: State) -> None:
@@ -359,3 +377,8 @@ class Training:
         self.history = [Epoch(**epoch | {"dev": renamed(epoch["dev"], own)}) for epoch in state["history"]]
         self.totals = Totals(**state["totals"]) if self.ranks.first else Totals()
         self.clock = Clock(**state["clock"])
+        before = state.get("tally")  # not in older checkpoints
+        if before is None:
+            self.tally = None
+        elif self.tally is not None:
+            self.tally = Tally(**before) if self.ranks.first else Tally()

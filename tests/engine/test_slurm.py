@@ -35,11 +35,10 @@ def fail() -> None:
     raise ZeroDivisionError("by zero")
 
 
-@pytest.mark.slow(seconds=20)
-def test_jobs_return_values_or_fail_in_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.slow(seconds=10)
+def test_a_job_fails_in_a_sentence(tmp_path: Path) -> None:
     with slurm(tmp_path / "jobs", cluster="local") as executor:
-        works, fails = executor.submit(divmod, 7, 3), executor.submit(fail)
-        assert works.result() == (2, 1)
+        fails = executor.submit(fail)
         with pytest.raises(RunError, match=r"^ZeroDivisionError in line \d+ of .*test_slurm\.py: by zero$"):
             fails.result()
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,12 @@ from structpred.experiments.sigmorphon_ensembles import (
     DECODINGS,
     ENSEMBLE,
     SINGLE,
+    claims,
     macro,
     main,
+    rows,
     side_by_side,
+    text,
 )
 from structpred.metrics import WordErrorRate, score
 from structpred.models import Seq2Seq
@@ -26,6 +30,7 @@ from structpred.runs import Ensemble, Run
 from structpred.training import Trainer
 from tests.support.tiny import Copying
 
+RECORD = Path(__file__).resolve().parents[2] / "experiments" / "records" / "sigmorphon_ensembles"
 LANGUAGES = {"hin": 8, "fre": 9}
 """Two languages, which here are tasks of so many training examples."""
 
@@ -53,6 +58,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return ["--languages", *LANGUAGES, "--seeds", "2", *places]
 
 
+@pytest.mark.slow(seconds=3)
 def test_single_models_and_their_ensemble_are_scored_as_elsewhere(small: list[str], tmp_path: Path) -> None:
     main(small)
     results = json.loads((tmp_path / "report" / "scores.json").read_text(encoding="utf-8"))
@@ -80,3 +86,30 @@ def test_a_macro_average_is_the_mean_of_the_languages_whatever_their_sizes() -> 
     tables = [np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[1.0, 1.0]])]
     metric = WordErrorRate()
     assert macro(metric, side_by_side(tables).sum(0), 2) == np.mean([score(metric, table) for table in tables]) == 75.0
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RECORD / "scores.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_report_is_made_of_the_scores(record: dict[str, Any]) -> None:
+    assert (RECORD / "report.md").read_text(encoding="utf-8") == text(record)
+
+
+def test_the_tests_are_of_the_differences_of_the_table(record: dict[str, Any]) -> None:
+    for result in record["arms"].values():
+        for split, by_metric in result["tests"].items():
+            for metric, tests in by_metric.items():
+                for test in tests:
+                    one, other = (
+                        np.mean(
+                            [each[split][metric] for each in result["scores"][", ".join(test[who])].values()], axis=0
+                        )
+                        for who in ("system", "against")
+                    )
+                    assert test["difference"] == pytest.approx(np.mean(one) - np.mean(other), abs=1e-9)
+            assert len(claims(result, split)) == sum(map(len, by_metric.values()))
+        assert len(rows(result, "test")) == 2 * len(DECODINGS)
+        assert all(len(seconds) == record["seeds"] for seconds in result["training_cpu_seconds"].values())

@@ -1,7 +1,6 @@
 """Networks of transformers give the probabilities that transformers gives, in every verb; on random tiny ones."""
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -85,8 +84,9 @@ def test_log_probabilities_are_those_of_transformers(folder: Folders, kind: str)
 @pytest.mark.parametrize("kind", sorted({*KINDS} - {"t5"}))
 def test_the_conformance_kit_passes_with_symbols_of_the_task(folder: Folders, kind: str) -> None:
     """Probabilities of an enumerated space, batching, draws (false alarm 1e-6 for each input), and gradients."""
-    model = PretrainedSeq2Seq(path_or_name=folder(kind), symbols="task", length_ratio=1e-9, length_extra=1)
-    check_model(model, longest=1, draws=1000)
+    options = {"gpt2": {"n_layer": 1}, "bert": {}}.get(kind, {"decoder_layers": 1})
+    model = PretrainedSeq2Seq(path_or_name=folder(kind, **options), symbols="task", length_ratio=1e-9, length_extra=1)
+    check_model(model, longest=1, draws=500)
 
 
 def test_t5_is_a_distribution_too(folder: Folders) -> None:
@@ -97,6 +97,7 @@ def test_t5_is_a_distribution_too(folder: Folders) -> None:
     every = every_output(alone, 0, longest=1)
     log_probs = alone.log_prob(every)[0]
     assert log_probs.detach().exp().sum() == pytest.approx(1, abs=1e-6)
+    assert every.ended is not None
     rows = Sequences(every.labels.expand(3, -1, -1), every.lengths.expand(3, -1), every.ended.expand(3, -1))
     torch.testing.assert_close(p.log_prob(rows)[1], log_probs, rtol=0, atol=1e-6)
     drawn = alone.sample(2000, torch.Generator().manual_seed(0)).flatten().tolist()
@@ -108,14 +109,15 @@ def test_t5_is_a_distribution_too(folder: Folders) -> None:
     assert chi2.sf(statistic, int(often.sum()) - 1) > 1e-6, "the false alarm rate; the seed is fixed"
     weights = [each for each in module.parameters() if each.requires_grad]
     towards = [torch.randn_like(each) for each in weights]
-    slope = sum((g * t).sum() for g, t in zip(torch.autograd.grad(log_probs[3], weights), towards, strict=True))
+    gradients = torch.autograd.grad(log_probs[3], weights)
+    slope = sum(float((one * other).sum()) for one, other in zip(gradients, towards, strict=True))
     moved = []
     for step in (1e-3, -2e-3):
         with torch.no_grad():
             for weight, direction in zip(weights, towards, strict=True):
                 weight += step * direction
             moved.append(module(inputs_of(model, SOURCES[1:2])).log_prob(every)[0, 3])
-    assert float(moved[0] - moved[1]) / 2e-3 == pytest.approx(float(slope), rel=0.02)
+    assert float(moved[0] - moved[1]) / 2e-3 == pytest.approx(slope, rel=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,7 +134,7 @@ def test_a_beam_is_that_of_generate(folder: Folders, kind: str) -> None:
         weight = module.network.get_output_embeddings().weight
         weight *= 0.5
         weight[END] = weight[FIRST:].sum(0) / 3
-    sources = (*SOURCES, *(tuple(each) for each in itertools.product("ad", "bc")))
+    sources = (*SOURCES, *(tuple(each) for each in ("ab", "db")))
     ranked = module(inputs_of(model, sources)).beam(4)
     alike, best, beams = 0, 0, ranked.outputs.flatten().tolist()
     for row, source in enumerate(sources):
@@ -147,7 +149,7 @@ def test_a_beam_is_that_of_generate(folder: Folders, kind: str) -> None:
             assert scores[ours.index(output[: output.index(END)])] == pytest.approx(score, abs=1e-5)
             alike += 1
             best += place == 0 and ours[0] == output[: output.index(END)]
-    assert best >= 1, f"of seven inputs, where {alike} outputs are alike"
+    assert best >= 1, f"of five inputs, where {alike} outputs are alike"
 
 
 def generated(network: Any, given: list[int]) -> Any:
@@ -215,9 +217,8 @@ def test_special_pieces_are_no_labels(folder: Folders) -> None:
 
 
 def test_text_around_sources_is_read(folder: Folders) -> None:
-    plain, around = (
-        PretrainedSeq2Seq(path_or_name=folder("gpt2"), **text) for text in ({}, {"prefix": "a", "suffix": "c d"})
-    )
+    path = folder("gpt2")
+    plain, around = PretrainedSeq2Seq(path_or_name=path), PretrainedSeq2Seq(path_or_name=path, prefix="a", suffix="c d")
     assert around.encoder().read([("b",)], NONE).labels.tolist() == [MARK, *ids(("a", "b", "c", "d")), END]
     p, q = built(plain)(inputs_of(plain, (("a", "b", "c", "d"),))), built(around)(inputs_of(around, (("b",),)))
     outputs = as_candidates(OUTPUTS)

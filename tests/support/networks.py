@@ -1,5 +1,6 @@
 """Folders with tiny networks of transformers and random weights, and a tokenizer for all of them."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ ROLES = {"pad_token_id": 0, "unk_token_id": 1, "bos_token_id": 2, "eos_token_id"
 def tiny_tokenizer() -> Any:
     """Words from spaces, cut into pieces; ``[CLS]`` before every text and ``[SEP]`` after it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
+
+    theirs: Any = importlib.import_module("transformers")
 
     known = {piece: number for number, piece in enumerate((*SPECIAL, *PIECES))}
     tokenizer = Tokenizer(models.WordPiece(known, unk_token="[UNK]"))
@@ -30,7 +32,7 @@ def tiny_tokenizer() -> Any:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, SPECIAL, strict=True)))
+    return theirs.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, SPECIAL, strict=True)))
 
 
 def tiny_network(kind: str, **options: Any) -> Any:
@@ -40,8 +42,7 @@ def tiny_network(kind: str, **options: Any) -> Any:
         kind: ``"bert"`` for a pair of them, ``"t5"``, ``"bart"``, ``"marian"`` or ``"gpt2"``.
         options: of its config.
     """
-    import transformers as theirs
-
+    theirs: Any = importlib.import_module("transformers")
     vocabulary = len(SPECIAL) + len(PIECES)
     layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
               "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "d_model": SIZE, "init_std": 0.4,
@@ -49,14 +50,20 @@ def tiny_network(kind: str, **options: Any) -> Any:
     given = ROLES | {"vocab_size": vocabulary} | options
     torch.manual_seed(3)
     if kind == "t5":
-        shape = {"d_model": SIZE, "d_kv": 8, "num_heads": 2, "num_layers": 2, "num_decoder_layers": 2, "d_ff": 8}
-        return theirs.T5ForConditionalGeneration(theirs.T5Config(**shape, **given, initializer_factor=2.0))
+        stack = {"d_model": SIZE, "d_kv": 8, "num_heads": 2, "num_layers": 2, "num_decoder_layers": 2, "d_ff": 8}
+        return theirs.T5ForConditionalGeneration(theirs.T5Config(**stack, **given, initializer_factor=2.0))
     if kind == "bart":
         return theirs.BartForConditionalGeneration(theirs.BartConfig(**layers | given))
     if kind == "marian":
         return theirs.MarianMTModel(theirs.MarianConfig(**layers | given))
     if kind == "gpt2":
-        shape = {"n_embd": SIZE, "n_layer": 2, "n_head": 2, "n_positions": PLACES, "initializer_range": 0.4}
+        shape: dict[str, Any] = {
+            "n_embd": SIZE,
+            "n_layer": 2,
+            "n_head": 2,
+            "n_positions": PLACES,
+            "initializer_range": 0.4,
+        }
         return theirs.GPT2LMHeadModel(theirs.GPT2Config(**shape | given))
     halves = [
         theirs.BertConfig(
