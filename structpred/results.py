@@ -81,6 +81,8 @@ class Epoch:
         diagnostics: means of the objective's diagnostics over the epoch.
         shape: number, distinct number and relative length of the dev predictions; see
             `structpred.training.monitoring.shape_of`.
+        costs: what training has taken so far, by name: ``cpu_seconds``, and where they were counted ``reward_calls``
+            and ``decoder_passes``, see `structpred.tally.Tally`; empty for results that do not say.
     """
 
     epoch: int
@@ -89,6 +91,28 @@ class Epoch:
     seconds: float
     diagnostics: dict[str, float]
     shape: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How certain a trained model is on the test set; `structpred.training.certainty` computes it.
+
+    Attributes:
+        examples: test examples that it was computed on.
+        labels: expected calibration error of single labels, in percent. They are the most probable label at each
+            position, by its marginal; of a model that decides the length, the most probable next symbol after those of
+            the reference, with its end. None where it is not known.
+        outputs: the same of the predicted outputs, by p(output | input); one is right if it is a reference.
+        entropy: Σ H(p) over Σ symbols, in nats a symbol; ends are symbols where the model decides the length.
+        estimated: True if the entropy is estimated from drawn outputs, False if it is exact.
+    """
+
+    examples: int
+    labels: float | None
+    outputs: float | None
+    entropy: float | None
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +137,7 @@ class RunResult:
             with other weights.
         length_ratios: length of all outputs relative to all first references by split, ends counted, by the search that
             scored them; empty for results that do not say.
+        certainty: calibration and entropy on test; None for results that do not say.
     """
 
     identity: str
@@ -130,6 +155,11 @@ class RunResult:
     processes: int = 1
     draws: bool = False
     length_ratios: dict[str, float] = field(default_factory=dict)
+    certainty: Certainty | None = None
+
+    def cost(self, name: str) -> float | None:
+        """What all of training took, as `Epoch.costs` names it; None if it was not counted."""
+        return self.history[-1].costs.get(name) if self.history else None
 
     @classmethod
     def of(cls, node: dict[str, Any]) -> "RunResult":
@@ -139,13 +169,23 @@ class RunResult:
             ValueError: it is the tree of something else.
         """
         try:
-            result = cls(**node | {"history": tuple(Epoch(**epoch) for epoch in node["history"])})
+            result = cls.of_tree(node)
             plausible = result._plausible()
         except (KeyError, TypeError, AttributeError):
             plausible = False
         if not plausible:
             raise ValueError("expected the scores of a run")
         return result
+
+    @classmethod
+    def of_tree(cls, node: dict[str, Any]) -> "RunResult":
+        """From the tree that `dataclasses.asdict` made of one, unchecked."""
+        certainty = node.get("certainty")
+        parts = {
+            "history": tuple(Epoch(**epoch) for epoch in node["history"]),
+            "certainty": None if certainty is None else Certainty(**certainty),
+        }
+        return cls(**node | parts)
 
     def known_by(self, measures: Sequence[Measure]) -> "RunResult":
         """The same result with the present names of metrics, also in their signatures; see `renamed`."""
@@ -168,7 +208,8 @@ class RunResult:
             and _all((self.seconds, self.cpu_seconds, self.tokens_per_second, *losses), float | int)
             and _all((self.best_epoch, self.steps, self.skipped, self.processes), int)
             and _all(self.length_ratios.values(), float | int)
-            and _all((epoch.dev for epoch in self.history), dict)
+            and _all((each for epoch in self.history for each in (epoch.dev, epoch.costs)), dict)
+            and _all((cost for epoch in self.history for cost in epoch.costs.values()), float | int)
         )
 
 

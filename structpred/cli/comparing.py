@@ -26,7 +26,7 @@ from structpred.engine import cluster
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.files import folder_to_write
-from structpred.forecast import Forecast
+from structpred.forecast import Cost, Forecast
 from structpred.imports import called, imported, sources_of
 from structpred.registry import nearest
 from structpred.report.files import CSV, PICTURE, refuse_others, results_file, results_in, write_files
@@ -176,6 +176,17 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
     place = "process" if processes == 1 else "processes"
     place = f"{processes} {place}" if executor is None else "one worker of the cluster"
     console.print(f"{len(todo)} of {total} runs to do, {takes} on {place}")
+    if line := memory_line(cost):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def memory_line(costs: Mapping[str, Cost]) -> str:
+    """What the run that needs most memory needs; empty if no rehearsal has measured any."""
+    measured = {label: cost.memory for label, cost in costs.items() if cost.memory is not None}
+    if not measured:
+        return ""
+    label = max(measured, key=lambda each: measured[each].total)
+    return f"A run of {label} needs most memory, up to {measured[label]} besides Python, PyTorch and the data"
 
 
 def load_arms(name: str) -> dict[str, Experiment]:

@@ -26,7 +26,7 @@ from structpred.runs import Ensemble, Reranked, Run, named, train
 from structpred.runs.folder import Folder
 from structpred.runs.listing import identity_of, read_json
 from structpred.runs.lock import remove, strangers, tidy
-from structpred.runs.predictor import Predictor
+from structpred.runs.predictor import Predictor, with_kept
 from structpred.sequences import Source
 from structpred.task import Example, Splits, loaded
 from structpred.text import escaped, plain
@@ -109,7 +109,7 @@ def evaluate(given: Evaluate, console: Console) -> None:
                 f"trained, but got {word!r}; use task.…, decoding.… or metrics="
             )
     run: Predictor = _predictor(given.path, given.others)
-    wanted = assignments.experiment(words, run.experiment)
+    wanted = with_kept(assignments.experiment(words, run.experiment), run.kept)
     if given.rerank is not None:
         run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates)
     examples = getattr(loaded(wanted.task), given.split)

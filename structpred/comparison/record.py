@@ -18,7 +18,7 @@ from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.provenance import environment
 from structpred.report.files import FORMAT, readable, written
-from structpred.results import Epoch, KeptMeasure, Measure, RunResult, renamed
+from structpred.results import KeptMeasure, Measure, RunResult, renamed
 from structpred.statistics import CrossedTest, ExamplesTest
 
 
@@ -162,12 +162,12 @@ def _design(node: dict[str, Any]) -> Design:
 
 
 def _run(node: dict[str, Any]) -> RunResult:
-    return RunResult(**{**node, "history": tuple(_epoch(epoch) for epoch in node["history"])})
+    return RunResult.of_tree(node | {"history": [_epoch(epoch) for epoch in node["history"]]})
 
 
-def _epoch(node: dict[str, Any]) -> Epoch:
+def _epoch(node: dict[str, Any]) -> dict[str, Any]:
     diagnostics = {name: _number(value) for name, value in node["diagnostics"].items()}
-    return Epoch(**{**node, "loss": _number(node["loss"]), "diagnostics": diagnostics})
+    return {**node, "loss": _number(node["loss"]), "diagnostics": diagnostics}
 
 
 def _number(value: float | None) -> float:

