@@ -115,7 +115,7 @@ def test_t5_is_a_distribution_too(folder: Folders) -> None:
     for step in (1e-3, -2e-3):
         with torch.no_grad():
             for weight, direction in zip(weights, towards, strict=True):
-                weight += step * direction
+                weight.add_(direction, alpha=step)
             moved.append(module(inputs_of(model, SOURCES[1:2])).log_prob(every)[0, 3])
     assert float(moved[0] - moved[1]) / 2e-3 == pytest.approx(slope, rel=0.02)
 
@@ -207,6 +207,23 @@ def test_other_verbs_agree(folder: Folders, kind: str) -> None:
     assert (drawn.labels[1, :, 0] == 4).all()
     greedy, best = p.greedy(), p.n_best(1)
     assert (p.log_prob(best.outputs).squeeze(1) >= p.log_prob(greedy.candidates()).squeeze(1) - 1e-9).all()
+
+
+@pytest.mark.parametrize("kind", ["bart", "gpt2"])
+def test_no_input_and_no_candidate_are_allowed(folder: Folders, kind: str) -> None:
+    model = PretrainedSeq2Seq(path_or_name=folder(kind), length_ratio=1e-9, length_extra=2)
+    module = built(model)
+    nothing = module(inputs_of(model, ()))
+    assert nothing.log_prob(Sequences(torch.zeros(0, 2, 1).long(), torch.zeros(0, 2).long())).shape == (0, 2)
+    assert nothing.steps(Sequences(torch.zeros(0, 1, 1).long(), torch.zeros(0, 1).long())).log_probs.shape == (
+        0,
+        1,
+        2,
+        8,
+    )
+    without = Sequences(torch.zeros(3, 0, 1).long(), torch.zeros(3, 0).long())
+    assert module(inputs_of(model)).log_prob(without).shape == (3, 0)
+    assert len(nothing.beam(2).outputs) == 0
 
 
 def test_special_pieces_are_no_labels(folder: Folders) -> None:
