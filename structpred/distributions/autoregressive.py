@@ -112,7 +112,7 @@ class Autoregressive:
         positions = _positions(mask, outputs)
         log_probs = at_least_float(self.decoder.logits(outputs, positions)).log_softmax(-1)
         table = log_probs.new_zeros(mask.numel(), log_probs.shape[-1]).index_copy(0, positions, log_probs)
-        return Steps(table.view(*mask.shape, -1), targets, mask)
+        return Steps(table.view(*mask.shape, log_probs.shape[-1]), targets, mask)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:

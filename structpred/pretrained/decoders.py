@@ -44,6 +44,10 @@ class Reading:
         scores: Tensor = self.network(return_dict=True, **arguments).logits
         return scores.index_select(-1, self.written)
 
+    def no_scores(self, *shape: int) -> Float[Tensor, "..."]:
+        """The scores of no output: networks of transformers refuse batches without rows."""
+        return torch.zeros(*shape, len(self.written), dtype=self.network.dtype, device=self.written.device)
+
     @contextmanager
     def only(self, positions: Int[Tensor, " counted"]) -> Iterator[None]:
         """Inside, the layer of scores reads these of all rows' steps and no padding: it costs most."""
@@ -82,6 +86,8 @@ class BoundPretrained(ABC):
         Raises:
             DataError: an output is longer than the network can read.
         """
+        if not outputs.lengths.numel():
+            return self.reading.no_scores(0)
         previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
         self._refuse_beyond(previous.shape[2])
         with self.reading.only(positions):
@@ -117,6 +123,8 @@ class BoundPretrained(ABC):
         self, previous: Int[Tensor, "batch candidates"], state: State
     ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
         """Scores of the next symbol, and the longer state."""
+        if not previous.numel():
+            return self.reading.no_scores(*previous.shape), state
         past = cache_of([part.flatten(0, 1) for part in state])
         scores = self._advanced(self.reading.read[previous], past, state[0].shape[3])
         after = tuple(part.view(*previous.shape, *part.shape[1:]) for part in parts_of(past))

@@ -180,8 +180,7 @@ class PretrainedModule(nn.Module):
         time = torch.arange(ids.shape[1], device=ids.device)
         if self.seq2seq:
             mask = (time < lengths.unsqueeze(1)).long()
-            encoded = self.network.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
-            return Autoregressive(BoundSeq2Seq(reading, limits, mask, encoded.last_hidden_state))
+            return Autoregressive(BoundSeq2Seq(reading, limits, mask, self._memory(ids, mask)))
         mask = (time >= ids.shape[1] - lengths.unsqueeze(1)).long()  # padded on the left
         ids = ids.gather(1, (time - (ids.shape[1] - lengths.unsqueeze(1))) % max(ids.shape[1], 1))
         return Autoregressive(BoundCausal(reading, limits, mask, self._prompt(ids, mask)))
@@ -200,13 +199,24 @@ class PretrainedModule(nn.Module):
         ids = nn.functional.pad(ids, (0, 1), value=PADDING)
         return ids.scatter(1, lengths.unsqueeze(1), END), lengths + 1
 
+    def _memory(
+        self, ids: Int[Tensor, "batch positions"], mask: Int[Tensor, "batch positions"]
+    ) -> Float[Tensor, "batch positions features"]:
+        """What the encoder returns."""
+        if not len(ids):
+            return torch.zeros(*ids.shape, 1, dtype=self.network.dtype, device=ids.device)
+        memory: Tensor = self.network.get_encoder()(
+            input_ids=ids, attention_mask=mask, return_dict=True
+        ).last_hidden_state
+        return memory
+
     def _prompt(
         self, ids: Int[Tensor, "batch positions"], mask: Int[Tensor, "batch positions"]
     ) -> tuple[Float[Tensor, "batch heads positions size"], ...]:
         """Keys and values of every prompt."""
-        if not ids.shape[1]:
-            weight = self.network.get_input_embeddings().weight
-            return tuple(weight.new_empty(len(ids), heads, 0, size) for heads, size in self.kept)
+        if not ids.numel():
+            empty = torch.zeros(len(ids), 1, ids.shape[1], 1, dtype=self.network.dtype, device=ids.device)
+            return tuple(empty.expand(-1, heads, -1, size) for heads, size in self.kept)
         cache = cache_of([])
         places = (mask.cumsum(1) - 1).clamp(min=0)
         arguments = {cache_argument(self.network): cache, "input_ids": ids, "attention_mask": mask}

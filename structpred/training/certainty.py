@@ -74,7 +74,7 @@ def certainty_of(
     looking = _Looking(codec, [examples[i] for i in chosen], [outputs[i] for i in chosen])
     inputs = codec.read([examples[i].source for i in chosen])
     try:
-        seen = by_length(model, inputs, looking.at, users, rows=looking.rows)
+        seen = by_length(model, inputs, looking.at, users, rows=looking.rows) if chosen else []
     except (
         StructpredError,
         RuntimeError,

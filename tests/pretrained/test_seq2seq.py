@@ -209,6 +209,23 @@ def test_other_verbs_agree(folder: Folders, kind: str) -> None:
     assert (p.log_prob(best.outputs).squeeze(1) >= p.log_prob(greedy.candidates()).squeeze(1) - 1e-9).all()
 
 
+@pytest.mark.parametrize("kind", ["bart", "gpt2"])
+def test_no_input_and_no_candidate_are_allowed(folder: Folders, kind: str) -> None:
+    model = PretrainedSeq2Seq(path_or_name=folder(kind), length_ratio=1e-9, length_extra=2)
+    module = built(model)
+    nothing = module(inputs_of(model, ()))
+    assert nothing.log_prob(Sequences(torch.zeros(0, 2, 1).long(), torch.zeros(0, 2).long())).shape == (0, 2)
+    assert nothing.steps(Sequences(torch.zeros(0, 1, 1).long(), torch.zeros(0, 1).long())).log_probs.shape == (
+        0,
+        1,
+        2,
+        8,
+    )
+    without = Sequences(torch.zeros(3, 0, 1).long(), torch.zeros(3, 0).long())
+    assert module(inputs_of(model)).log_prob(without).shape == (3, 0)
+    assert len(nothing.beam(2).outputs) == 0
+
+
 def test_special_pieces_are_no_labels(folder: Folders) -> None:
     pieces = Pieces.of(folder("t5", bos_token_id=5))  # a piece that the config alone calls special
     assert pieces.labels.symbols == PIECES[1:]

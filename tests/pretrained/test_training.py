@@ -30,7 +30,7 @@ from structpred.training.trainer import Training
 from tests.support.networks import KINDS, saved
 from tests.support.tiny import Copying
 
-TASK = Copying(train=8, longest=2)
+TASK = Copying(train=8, longest=3)
 SHORT: dict[str, Any] = {"length_ratio": 1.0, "length_extra": 1}
 
 

@@ -95,7 +95,7 @@ def as_many(output: str, reference: str) -> float:
 
 def test_a_run_on_text_is_scored_and_predicts_text(folder: str, tmp_path: Path) -> None:
     """Of characters, which the tokenizer's pieces of two letters join."""
-    task = PretrainedPieces(text=Copying(train=8, longest=2), path_or_name=folder)
+    task = PretrainedPieces(text=Copying(train=8, longest=3), path_or_name=folder)
     experiment = Experiment(
         task=task,
         model=PretrainedSeq2Seq(path_or_name=folder, length_ratio=1.0, length_extra=1),
