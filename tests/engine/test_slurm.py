@@ -61,7 +61,7 @@ def test_a_job_that_ends_early_is_submitted_again_and_one_that_is_cancelled_ends
     ):
         long = engine.submit(LONG, folder_of(LONG, tmp_path / "runs"))
         endless = engine.submit(ENDLESS, folder_of(ENDLESS, tmp_path / "runs"))
-        wait_for(lambda: read_epochs(long.folder, SymbolErrorRate()) and read_epochs(endless.folder, SymbolErrorRate()))
+        wait_for(lambda: all(read_epochs(each.folder, SymbolErrorRate()) for each in (long, endless)))
         assert isinstance(long.future, clusters.JobFuture)
         controller = int(long.future.job.job_id)
         (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text(encoding="utf-8").split()

@@ -115,7 +115,7 @@ def test_t5_is_a_distribution_too(folder: Folders) -> None:
     for step in (1e-3, -2e-3):
         with torch.no_grad():
             for weight, direction in zip(weights, towards, strict=True):
-                weight += step * direction
+                weight.add_(direction, alpha=step)
             moved.append(module(inputs_of(model, SOURCES[1:2])).log_prob(every)[0, 3])
     assert float(moved[0] - moved[1]) / 2e-3 == pytest.approx(slope, rel=0.02)
 
