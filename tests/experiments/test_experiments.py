@@ -35,7 +35,14 @@ NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f
 MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
-SLOW = (".five_objectives", ".five_objectives_tuning", ".pronunciation", ".pronunciation_temperature", ".warm_start")
+SLOW = (
+    ".five_objectives",
+    ".five_objectives_tuning",
+    ".pronunciation",
+    ".pronunciation_temperature",
+    ".warm_start",
+    ".warm_start_objectives",
+)
 """Modules with embedded data and many arms, or with a network that takes seconds for two steps."""
 FEW = [pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ()) for name in QUESTIONS]
 
