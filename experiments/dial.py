@@ -174,7 +174,8 @@ class Point:
 def entropy_of(model: nn.Module, data: TrainingData, seed: int) -> float:
     """H(p) over some inputs, in nats for each symbol of their first references."""
     total, source = 0.0, generator(seed, "dial", "entropy")
-    for rows in torch.arange(len(data)).split(BATCH):
+    for first in range(0, len(data), BATCH):
+        rows = torch.arange(first, min(first + BATCH, len(data)))
         with torch.no_grad():
             p = model(data.inputs.gather(rows))
             if isinstance(p, Entropy):
@@ -187,11 +188,11 @@ def entropy_of(model: nn.Module, data: TrainingData, seed: int) -> float:
 def gradients(model: nn.Module, dial: Divergence, data: TrainingData, seed: int) -> Iterator[torch.Tensor]:
     """The gradient of one example after another, in all weights."""
     source, weights = generator(seed, "dial", "gradients"), list(model.parameters())
-    state = dial.state(data.sizes)
-    for row in torch.arange(len(data)).split(1):
+    dial.state(data.sizes)  # reads what the payoff needs
+    for row in torch.arange(len(data)).unsqueeze(1):
         p = model(data.inputs.gather(row))
         targets = data.references.gather(data.first[row])
-        loss = dial(p, targets, state=state, generator=source).values.sum()
+        loss = dial(p, targets, generator=source).values.sum()
         found = torch.autograd.grad(loss, weights, allow_unused=True)
         pairs = zip(found, weights, strict=True)
         yield torch.cat([(torch.zeros_like(one) if each is None else each).flatten() for each, one in pairs])
@@ -206,14 +207,14 @@ def measured(setting: Setting, alpha: float, seed: int, root: Path) -> Point:
         return Point.of(json.loads(kept.read_text(encoding="utf-8")))
     splits = experiment.task.load()
     some = TrainingData.of(splits.train[:EXAMPLES], run.codec)
-    noise = [
-        Noise.of(gradients(model.eval(), replace(setting.dial, alpha=alpha), some, seed))
-        for model in (beginning(experiment, root), run.model)
-    ]
+    dial = replace(setting.dial, alpha=alpha)
+    first, last = (
+        Noise.of(gradients(model.eval(), dial, some, seed)) for model in (beginning(experiment, root), run.model)
+    )
     metric = experiment.reported[0].name
     entropy = entropy_of(run.model, TrainingData.of(splits.dev, run.codec), seed)
     scores = {split: run.result.scores[split][metric] for split in ("dev", "test")}
-    point = Point(seed, scores["dev"], scores["test"], entropy, *noise, run.result.cpu_seconds)
+    point = Point(seed, scores["dev"], scores["test"], entropy, first, last, run.result.cpu_seconds)
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(kept, json.dumps(asdict(point)) + "\n")
     return point

@@ -68,7 +68,7 @@ def enumerated(network: nn.Module, data: TrainingData) -> tuple[Tensor, Tensor]:
     q = DRAWN.payoff.distribution(targets, data.sizes.num_labels).log_prob(every)[0].double().exp()
     found = []
     pairs = tuples_of(every, 2)
-    for row in torch.arange(len(pairs)).split(1):
+    for row in torch.arange(len(pairs)).unsqueeze(1):
         draws = pairs.select(row)
         loss = DRAWN(network(inputs), targets, draws=draws).values.sum()
         slopes = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)

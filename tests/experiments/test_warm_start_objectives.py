@@ -16,7 +16,7 @@ from structpred.experiments.warm_start_objectives import (
 )
 from structpred.objectives import DPO, Objective
 from structpred.objectives.distillation import Teacher
-from structpred.rewards import ConstantReward, EditDistance
+from structpred.rewards import ConstantReward, EditDistance, Reward
 from structpred.sequences import Sequences
 from structpred.testing.spaces import sizes_of
 from tests.support.tiny import tiny_seq2seq
@@ -36,13 +36,16 @@ def test_arms_share_start_and_epochs_and_have_four_trials_each() -> None:
 
 @pytest.mark.parametrize("name", ARMS)
 def test_calls_of_the_reward_are_those_that_a_step_makes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    scored = []
+    scored: list[torch.Tensor] = []
 
-    def counting(reward: type) -> None:
-        score = reward.score  # type: ignore[attr-defined]
-        monkeypatch.setattr(
-            reward, "score", lambda self, outputs, given: scored.append(outputs.lengths) or score(self, outputs, given)
-        )
+    def counting(reward: type[Reward]) -> None:
+        score = reward.score
+
+        def counted(self: Reward, outputs: Sequences, given: Sequences) -> torch.Tensor:
+            scored.append(outputs.lengths)
+            return score(self, outputs, given)
+
+        monkeypatch.setattr(reward, "score", counted)
 
     counting(EditDistance)
     counting(ConstantReward)
