@@ -44,6 +44,7 @@ SLOW = (
     ".pronunciation",
     ".pronunciation_temperature",
     ".warm_start",
+    ".warm_start_objectives",
 )
 """Modules with embedded data and many arms, or with a network that takes seconds for two steps."""
 FEW = [pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ()) for name in QUESTIONS]
