@@ -18,7 +18,7 @@ export PIP_NO_INPUT := 1
 help:
 	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
 	@echo "make test      every test, the slow ones too"
-	@echo "make quick     those not slow, of each sweep the first and the last case; under three minutes on one core"
+	@echo "make quick     those not slow, of each sweep the first case, figures not rendered; under two minutes on one core"
 	@echo "make lint      formatting, lint and spelling"
 	@echo "make types     static types"
 	@echo "make docs      the documentation site, in site/; a warning fails"
@@ -38,7 +38,7 @@ compare: $(VENV)/.runtime
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# While one works. Shapes are not checked at run time, which would double the time.
+# While one works. Shapes are not checked at run time, which would double the time, nor are figures rendered.
 quick: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(RUN) pytest --quick $(ARGS)
 

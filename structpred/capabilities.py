@@ -19,6 +19,7 @@ CHOICES = (payoffs, rewards)
 EXAMPLES: dict[str, tuple[Any, ...]] = {
     "temperature": (Temperature(rescaled=0.8),),
     "function": ("module:function",),
+    "path_or_name": ("folder",),
     "parts": ((WeightedReward(reward=Hamming()),), (WeightedReward(reward=EditDistance()),)),
 }
 """Values for fields without a default, by field name. Usually only the class matters for compatibility; a weighted sum
@@ -63,7 +64,7 @@ class Grid:
 def grid() -> Grid:
     """The grid of all installed objectives, rewards, payoffs and models."""
     columns = tuple(models)
-    specifications = [models[name]() for name in columns]
+    specifications = [_model(name) for name in columns]
     rows = [
         row
         for name in objectives
@@ -75,11 +76,18 @@ def grid() -> Grid:
 
 def combinations() -> Iterator[tuple[Objective, Model]]:
     """Every objective, in all its variants and with each reward, with every model that it can train."""
-    specifications = [models[name]() for name in models]
+    specifications = [_model(name) for name in models]
     for name in objectives:
         for chosen in _choices(objectives[name]):
             for model in specifications:
                 yield from ((objective, model) for objective in _working(objectives[name], chosen, model)[0])
+
+
+def _model(name: str) -> Model:
+    """A model with examples of the values that it needs; nothing is read."""
+    cls = models[name]
+    model: Model = cls(**{field: EXAMPLES[field][0] for field in required(cls)})
+    return model
 
 
 def _number(notes: list[str], reason: str) -> int:

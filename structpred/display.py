@@ -12,6 +12,7 @@ from rich.text import Text
 
 from structpred.forecast import Forecast
 from structpred.results import RunResult
+from structpred.training.memory import in_units
 from structpred.training.monitoring import Observer, Progress
 
 _DOTS = "▁▂▃▄▅▆▇█"
@@ -99,7 +100,7 @@ def details(progress: Progress) -> str:
     """Phase, epoch, time left, dev metrics, loss and rate on one line; a narrow terminal cuts it at the end."""
     before, training, _ = progress.phase.partition("training")
     if not training:
-        return progress.phase
+        return f"{progress.phase}{_memory(progress.memory)}"
     parts = [
         f"{before}epoch {progress.epoch}/{progress.epochs}, step {progress.step:,}",
         f"{duration(progress.seconds_left)} left" if progress.done > 0.01 else "time left not known yet",
@@ -108,6 +109,10 @@ def details(progress: Progress) -> str:
         f"{progress.rate:,.0f} tokens/s",
     ]
     return " · ".join(filter(None, parts))
+
+
+def _memory(number: int) -> str:
+    return f" · weights, gradients and optimiser need {in_units(number)}, without activations" if number else ""
 
 
 def _alive(console: Console) -> bool:
@@ -201,10 +206,10 @@ class _Lines:
 
     def __init__(self, console: Console, name: str) -> None:
         self.console, self.name = console, name
-        self.last: tuple[str, int] | None = None
+        self.last: tuple[str, int, int] | None = None
 
     def __call__(self, progress: Progress) -> None:
-        here = (progress.phase, progress.epoch)
+        here = (progress.phase, progress.epoch, progress.memory)
         if here != self.last:
             self.last = here
             self.console.print(Text(f"{self.name}: {details(progress)}"), soft_wrap=True)

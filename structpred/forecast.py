@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from structpred.training.memory import Memory
 from structpred.training.monitoring import Progress
 
 TRUST = 5.0
@@ -44,11 +45,13 @@ class Cost:
         seconds: the whole run, from when it starts working.
         testing: the share of these seconds after training.
         reading: seconds before, in which its worker reads data.
+        memory: what it keeps in memory, if that was measured.
     """
 
     seconds: float
     testing: float = 0.0
     reading: float = 0.0
+    memory: Memory | None = None
 
 
 NOTHING = Cost(0.0)

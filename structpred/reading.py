@@ -2,10 +2,13 @@
 
 import codecs
 import gzip
+import hashlib
 import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -19,6 +22,30 @@ PACKED_RATIO, PACKED_LEAST = 100, 2**20
 
 Encoding = Literal["utf-8", "latin-1", "cp1252"]
 """Supported encodings. In all of them a line feed is the byte 10, so that lines can be counted."""
+
+_READ: ContextVar[dict[Path, str] | None] = ContextVar("read", default=None)
+
+
+@contextmanager
+def noting_files() -> Iterator[dict[Path, str]]:
+    """Note which files are read within the block, each with the SHA-256 of its bytes, in the order of reading."""
+    found: dict[Path, str] = {}
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
+
+
+def note_file(path: Path) -> None:
+    """Note that a file is read, where that is asked for; for files that are read by other means than this module's.
+
+    What is no regular file, such as a pipe, is not noted: it can be read only once.
+    """
+    if (found := _READ.get()) is not None and path not in found and path.is_file():
+        with path.open("rb") as file:
+            found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+
 
 Line = tuple[str, str]
 """The text of a line, and its place for messages."""
@@ -56,6 +83,7 @@ def unzipped(path: Path, member: str) -> bytes:
         DataError: the archive is damaged or does not contain the file, or the file is too large.
     """
     try:
+        note_file(path)
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             return _bounded(file.read, f"{path.name}/{member}", packed=path.stat().st_size)
     except KeyError:
@@ -134,6 +162,7 @@ def read_bytes(path: Path) -> bytes:
     """
     expected = f"{path} must be a text file that can be read"
     try:
+        note_file(path)
         with path.open("rb") as file:
             return _unpacked(file, path) if path.suffix == ".gz" else _bounded(file.read, str(path))
     except DataError:

@@ -1,6 +1,6 @@
 """Names of components for the command line, saved runs and entry points; Python code imports classes instead.
 
-The first lookup in a family imports its home package and the components that other installed packages offer under the
+The first lookup in a family imports its home packages and the components that other installed packages offer under the
 entry-point group of the same name; nothing is imported before.
 """
 
@@ -57,13 +57,13 @@ class Registry:
     Args:
         family: the word for one member in messages, such as ``"objective"``.
         group: the entry-point group for other packages, such as ``"structpred.objectives"``.
-        home: the package with our own members; by default it is named like the group.
+        homes: the packages with our own members; by default the one named like the group.
     """
 
-    def __init__(self, family: str, group: str, home: str | None = None) -> None:
+    def __init__(self, family: str, group: str, *homes: str) -> None:
         self.family = family
         self.group = group
-        self.home = group if home is None else home
+        self.homes = homes or (group,)
         self._classes: dict[str, type] = {}
         self._loaded = False
 
@@ -121,7 +121,8 @@ class Registry:
             raise
 
     def _import_members(self) -> None:
-        importlib.import_module(self.home)
+        for home in self.homes:
+            importlib.import_module(home)
         for entry in entry_points(group=self.group):
             try:
                 member = entry.load()
@@ -140,19 +141,19 @@ def _origin(cls: type) -> str:
 
 
 tasks = Registry("task", "structpred.tasks")
-models = Registry("model", "structpred.models")
-inputs = Registry("input", "structpred.inputs", home="structpred.models")
-spellings = Registry("spelling", "structpred.spellings", home="structpred.models")
+models = Registry("model", "structpred.models", "structpred.models", "structpred.pretrained")
+inputs = Registry("input", "structpred.inputs", "structpred.models", "structpred.pretrained")
+spellings = Registry("spelling", "structpred.spellings", "structpred.models")
 objectives = Registry("objective", "structpred.objectives")
 rewards = Registry("reward", "structpred.rewards")
 payoffs = Registry("payoff", "structpred.payoffs")
 metrics = Registry("metric", "structpred.metrics")
-base_measures = Registry("base measure", "structpred.base_measures", home="structpred.objectives")
-estimators = Registry("estimator", "structpred.estimators", home="structpred.objectives")
-baselines = Registry("baseline", "structpred.baselines", home="structpred.objectives")
-candidate_sets = Registry("candidate set", "structpred.candidate_sets", home="structpred.objectives")
-optimisers = Registry("optimiser", "structpred.optimisers", home="structpred.training")
-schedules = Registry("schedule", "structpred.schedules", home="structpred.training")
+base_measures = Registry("base measure", "structpred.base_measures", "structpred.objectives")
+estimators = Registry("estimator", "structpred.estimators", "structpred.objectives")
+baselines = Registry("baseline", "structpred.baselines", "structpred.objectives")
+candidate_sets = Registry("candidate set", "structpred.candidate_sets", "structpred.objectives")
+optimisers = Registry("optimiser", "structpred.optimisers", "structpred.training")
+schedules = Registry("schedule", "structpred.schedules", "structpred.training")
 
 FAMILIES = tuple(value for value in vars().values() if isinstance(value, Registry))
 

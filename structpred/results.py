@@ -1,12 +1,14 @@
 """The numbers of a finished run, as its folder and every report hold them."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import UnionType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from structpred.protocols import Checkable
+
+Value = TypeVar("Value")
 
 
 @runtime_checkable
@@ -25,14 +27,46 @@ class Measure(Checkable, Protocol):
     def signature(self) -> str:
         """Everything that affects the score."""
 
+    @property
+    def former(self) -> tuple[str, ...]:
+        """Names under which earlier versions of this package stored it."""
+
 
 @dataclass(frozen=True)
 class KeptMeasure:
     """A metric as read from a ``results.json``."""
 
+    former: ClassVar[tuple[str, ...]] = ()
+
     name: str
     higher_is_better: bool
     signature: str
+
+
+def stored(measure: Measure, by_name: Mapping[str, Value], prefix: str = "") -> Value | None:
+    """What is stored for a metric, under its name or else a former one; None if nothing is.
+
+    >>> from structpred.metrics import SER
+    >>> stored(SER(), {"dev/PER": 2.5, "dev/WER": 9.0}, "dev/")
+    2.5
+    """
+    places = (f"{prefix}{name}" for name in (measure.name, *measure.former))
+    return next((by_name[place] for place in places if place in by_name), None)
+
+
+def renamed(by_name: Mapping[str, Value], measures: Iterable[Measure]) -> dict[str, Value]:
+    """What is stored by names of metrics, with the present name of each metric instead of a former one.
+
+    A former name stays where it is the name of another metric: of one of these, or because the present name is stored
+    too.
+
+    >>> from structpred.metrics import SER
+    >>> renamed({"PER": 2.5, "WER": 9.0}, [SER()])
+    {'SER': 2.5, 'WER': 9.0}
+    """
+    names = {each.name: each.former for each in measures}
+    present = {former: name for name, formers in names.items() if name not in by_name for former in formers}
+    return {name if name in names else present.get(name, name): value for name, value in by_name.items()}
 
 
 @dataclass(frozen=True)
@@ -47,6 +81,8 @@ class Epoch:
         diagnostics: means of the objective's diagnostics over the epoch.
         shape: number, distinct number and relative length of the dev predictions; see
             `structpred.training.monitoring.shape_of`.
+        costs: what training has taken so far, by name: ``cpu_seconds``, and where they were counted ``reward_calls``
+            and ``decoder_passes``, see `structpred.tally.Tally`; empty for results that do not say.
     """
 
     epoch: int
@@ -55,6 +91,28 @@ class Epoch:
     seconds: float
     diagnostics: dict[str, float]
     shape: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How certain a trained model is on the test set; `structpred.training.certainty` computes it.
+
+    Attributes:
+        examples: test examples that it was computed on.
+        labels: expected calibration error of single labels, in percent. They are the most probable label at each
+            position, by its marginal; of a model that decides the length, the most probable next symbol after those of
+            the reference, with its end. None where it is not known.
+        outputs: the same of the predicted outputs, by p(output | input); one is right if it is a reference.
+        entropy: Σ H(p) over Σ symbols, in nats a symbol; ends are symbols where the model decides the length.
+        estimated: True if the entropy is estimated from drawn outputs, False if it is exact.
+    """
+
+    examples: int
+    labels: float | None
+    outputs: float | None
+    entropy: float | None
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +137,7 @@ class RunResult:
             with other weights.
         length_ratios: length of all outputs relative to all first references by split, ends counted, by the search that
             scored them; empty for results that do not say.
+        certainty: calibration and entropy on test; None for results that do not say.
     """
 
     identity: str
@@ -96,6 +155,11 @@ class RunResult:
     processes: int = 1
     draws: bool = False
     length_ratios: dict[str, float] = field(default_factory=dict)
+    certainty: Certainty | None = None
+
+    def cost(self, name: str) -> float | None:
+        """What all of training took, as `Epoch.costs` names it; None if it was not counted."""
+        return self.history[-1].costs.get(name) if self.history else None
 
     @classmethod
     def of(cls, node: dict[str, Any]) -> "RunResult":
@@ -105,13 +169,34 @@ class RunResult:
             ValueError: it is the tree of something else.
         """
         try:
-            result = cls(**node | {"history": tuple(Epoch(**epoch) for epoch in node["history"])})
+            result = cls.of_tree(node)
             plausible = result._plausible()
         except (KeyError, TypeError, AttributeError):
             plausible = False
         if not plausible:
             raise ValueError("expected the scores of a run")
         return result
+
+    @classmethod
+    def of_tree(cls, node: dict[str, Any]) -> "RunResult":
+        """From the tree that `dataclasses.asdict` made of one, unchecked."""
+        certainty = node.get("certainty")
+        parts = {
+            "history": tuple(Epoch(**epoch) for epoch in node["history"]),
+            "certainty": None if certainty is None else Certainty(**certainty),
+        }
+        return cls(**node | parts)
+
+    def known_by(self, measures: Sequence[Measure]) -> "RunResult":
+        """The same result with the present names of metrics, also in their signatures; see `renamed`."""
+        own = renamed(self.signatures, measures)
+        formers = {each.name: each.former for each in measures if each.name not in self.signatures}
+        return replace(
+            self,
+            scores={split: renamed(by_name, measures) for split, by_name in self.scores.items()},
+            signatures={name: _signed(name, formers.get(name, ()), text) for name, text in own.items()},
+            history=tuple(replace(epoch, dev=renamed(epoch.dev, measures)) for epoch in self.history),
+        )
 
     def _plausible(self) -> bool:
         splits = [self.scores[split].values() for split in ("dev", "test")]
@@ -123,8 +208,15 @@ class RunResult:
             and _all((self.seconds, self.cpu_seconds, self.tokens_per_second, *losses), float | int)
             and _all((self.best_epoch, self.steps, self.skipped, self.processes), int)
             and _all(self.length_ratios.values(), float | int)
-            and _all((epoch.dev for epoch in self.history), dict)
+            and _all((each for epoch in self.history for each in (epoch.dev, epoch.costs)), dict)
+            and _all((cost for epoch in self.history for cost in epoch.costs.values()), float | int)
         )
+
+
+def _signed(name: str, former: Iterable[str], signature: str) -> str:
+    """A signature, which begins with the name of its metric, under the present name."""
+    old, bar, rest = signature.partition("|")
+    return f"{name}{bar}{rest}" if old in former else signature
 
 
 def _all(values: Iterable[object], kind: type | UnionType) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch import Tensor
 from structpred.errors import DataError
 from structpred.vocabulary import Symbols, Vocabularies
 
-Content = Literal["symbols", "words", "vectors"]
-"""What stands at the positions of a model's inputs: ids alone, ids of words with spellings, or vectors of numbers."""
+Content = str
+"""What stands at the positions of a model's inputs: ``"symbols"`` (ids alone), ``"words"`` (ids with spellings),
+``"vectors"`` (numbers), with a mark behind where they have an origin, or several of these: ``"words and vectors"``."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Sequences:
         spellings: of inputs that are words, the character ids of each distinct word of the batch,
             ``[distinct, characters]``; a character unknown from training has the id after the last.
         rows: which of ``spellings`` is that of each word, ``[batch, time]``.
+        origin: tells inputs of equal form apart, such as pieces of words by one tokenizer and by another; 0 for the
+            usual ones.
+        parts: of inputs that are read in several ways, what each way reads at the same positions.
     """
 
     labels: Int[Tensor, "*batch time"]
@@ -54,6 +58,8 @@ class Sequences:
     vectors: Float[Tensor, "batch time features"] | None = None
     spellings: "Sequences | None" = None
     rows: Int[Tensor, "batch time"] | None = None
+    origin: int = 0
+    parts: "tuple[Sequences, ...]" = ()
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
@@ -87,15 +93,19 @@ class Sequences:
         rows: Tensor | None = None,
         characters: Tensor | None = None,
         spelt: Tensor | None = None,
+        origin: int = 0,
+        *parts: tuple[Any, ...],
     ) -> "Sequences":
         """What `tensors` took apart."""
         spellings = None if characters is None or spelt is None else cls(characters, spelt)
-        return cls(labels, lengths, None, total, weights, examples, vectors, spellings, rows)
+        together = tuple(cls.from_tensors(*part) for part in parts)
+        return cls(labels, lengths, None, total, weights, examples, vectors, spellings, rows, origin, together)
 
     def tensors(self) -> tuple[Any, ...]:
-        """All of it but ``ended``, for where only tensors, numbers and None may pass."""
-        spelt = () if self.spellings is None else (self.spellings.labels, self.spellings.lengths)
-        return self.labels, self.lengths, self.total, self.weights, self.examples, self.vectors, self.rows, *spelt
+        """All of it but ``ended``, for where only tensors, numbers, None and tuples of these may pass."""
+        spelt = (None, None) if self.spellings is None else (self.spellings.labels, self.spellings.lengths)
+        own = self.labels, self.lengths, self.total, self.weights, self.examples, self.vectors, self.rows
+        return *own, *spelt, self.origin, *(part.tensors() for part in self.parts)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -108,7 +118,8 @@ class Sequences:
     @property
     def content(self) -> Content:
         """What a model reads at each position."""
-        return "words" if self.spellings is not None else "symbols" if self.vectors is None else "vectors"
+        kind = "words" if self.spellings is not None else "symbols" if self.vectors is None else "vectors"
+        return _content(kind, self.origin, self.parts)
 
     def mask(self) -> Bool[Tensor, "*batch time"]:
         """True at real labels."""
@@ -133,12 +144,14 @@ class Sequences:
         )
         examples = None if self.examples is None else self.examples[rows.cpu() if isinstance(rows, Tensor) else rows]
         labels, lengths = self.labels[rows], self.lengths[rows]
-        return Sequences(labels, lengths, ended, None, weights, examples, vectors, self.spellings, spelt)
+        parts = tuple(part.select(rows) for part in self.parts)
+        own = ended, None, weights, examples, vectors, self.spellings, spelt
+        return Sequences(labels, lengths, *own, self.origin, parts)
 
     def to(self, device: torch.device | str) -> "Sequences":
         """The same sequences on another device."""
         names = ("labels", "lengths", "ended", "weights", "vectors", "spellings", "rows")
-        return replace(self, **_moved(self, names, device))
+        return replace(self, **_moved(self, names, device), parts=tuple(part.to(device) for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,8 @@ class FlatSequences:
         table: of inputs that were measured, the distinct vectors, ``[distinct, features]``; of words, the spelling of
             each distinct one; None where labels say everything.
         rows: for each position the row of ``table`` that stands there, ``[total]``; None where labels are these rows.
+        origin: tells inputs of equal form apart, as in `Sequences`.
+        parts: of inputs that are read in several ways, what each way reads at the same positions.
     """
 
     labels: Int[Tensor, " total"]
@@ -161,6 +176,8 @@ class FlatSequences:
     known: Int[Tensor, " n"] | None = None
     table: "Float[Tensor, 'distinct features'] | FlatSequences | None" = None
     rows: Int[Tensor, " total"] | None = None
+    origin: int = 0
+    parts: "tuple[FlatSequences, ...]" = ()
 
     @classmethod
     def of(
@@ -183,6 +200,12 @@ class FlatSequences:
         )
 
     @classmethod
+    def beside(cls, parts: Sequence["FlatSequences"]) -> "FlatSequences":
+        """The same sequences as read in several ways; labels are those of the first."""
+        first = parts[0]
+        return cls(first.labels, first.starts, first.lengths, parts=tuple(parts))
+
+    @classmethod
     def packed(cls, padded: Sequences) -> "FlatSequences":
         """The labels of ``[n, time]`` without their padding."""
         lengths = padded.lengths
@@ -200,7 +223,8 @@ class FlatSequences:
     @property
     def content(self) -> Content:
         """What a model reads at each position."""
-        return "symbols" if self.table is None else "vectors" if isinstance(self.table, Tensor) else "words"
+        kind = "symbols" if self.table is None else "vectors" if isinstance(self.table, Tensor) else "words"
+        return _content(kind, self.origin, self.parts)
 
     def gather(self, rows: Int[Tensor, " batch"]) -> Sequences:
         """The given sequences, padded to the longest of them; rows in main memory spare waiting for the device.
@@ -210,12 +234,13 @@ class FlatSequences:
         known = self.lengths if self.known is None else self.known
         wanted = known[rows.to(known.device)]
         longest, total = (int(wanted.max()), int(wanted.sum())) if len(rows) else (0, 0)
+        parts = tuple(part.gather(rows) for part in self.parts)
         rows = rows.to(self.labels.device, non_blocking=True)
         lengths, time = self.lengths[rows], torch.arange(longest, device=self.labels.device)
         inside = time < lengths.unsqueeze(1)
         cells = torch.where(inside, self.starts[rows].unsqueeze(1) + time, 0)
         labels = self.labels[cells] if len(self.labels) else torch.zeros_like(cells)
-        batch = Sequences(torch.where(inside, labels, 0), lengths, total=total)
+        batch = Sequences(torch.where(inside, labels, 0), lengths, total=total, origin=self.origin, parts=parts)
         if isinstance(self.table, Tensor):
             return replace(batch, vectors=torch.where(inside.unsqueeze(-1), self.table[batch.labels], 0.0))
         return batch if self.table is None else self._spelt(self.table, cells, batch)
@@ -231,7 +256,14 @@ class FlatSequences:
     def to(self, device: torch.device | str) -> "FlatSequences":
         """The same sequences on another device."""
         known = self.lengths.cpu() if self.known is None else self.known
-        return replace(self, **_moved(self, ("labels", "starts", "lengths", "table", "rows"), device), known=known)
+        moved = _moved(self, ("labels", "starts", "lengths", "table", "rows"), device)
+        return replace(self, **moved, known=known, parts=tuple(part.to(device) for part in self.parts))
+
+
+def _content(kind: Content, origin: int, parts: Sequence[Sequences | FlatSequences]) -> Content:
+    if parts:
+        return " and ".join(part.content for part in parts)
+    return f"{kind} of {origin:08x}" if origin else kind
 
 
 def _moved(sequences: Sequences | FlatSequences, names: Sequence[str], device: torch.device | str) -> dict[str, Any]:

@@ -1,18 +1,33 @@
 """What a task is: examples with references, split, and the metrics that score predictions."""
 
+import re
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from structpred.blame import blaming
 from structpred.config import Config
 from structpred.foreign import modules_of
 from structpred.metrics import Metric
+from structpred.reading import noting_files
 from structpred.registry import tasks
 from structpred.returned import described, refuse
-from structpred.sequences import Recording, Source
+from structpred.sequences import Recording, Source, spelt
 from structpred.vocabulary import Symbols
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How metrics see an example whose symbols are pieces of words.
+
+    Attributes:
+        references: the right outputs in words, as they were written.
+        words: makes words of an output's pieces.
+    """
+
+    references: tuple[Symbols, ...]
+    words: Callable[[Symbols], Symbols] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class Example:
         where: where it was read, such as ``"fre_dev.tsv line 17"``, for messages.
         unknown: for each position whether its word is new, for metrics of those; empty where the task does not say.
         metadata: what else the task knows of it, by name, for rewards that ask; part of the digest of the data.
+        wording: what metrics compare in place of symbols, where these are pieces of words; None for symbols.
     """
 
     # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
@@ -35,6 +51,7 @@ class Example:
     where: str
     unknown: tuple[bool, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict, hash=False)
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,10 @@ class Splits:
     Attributes:
         train, dev, test: the parts; ``dev`` chooses the checkpoint, ``test`` is scored once at the end.
         digest: SHA-256 of the data actually read; part of every run's identity.
+        kept: files by name that `Task.parse` and `Task.render` need besides the task's fields, because they were learnt
+            from the training data. A run keeps them, and gives them back by `Task.with_kept`.
+        files: by path the SHA-256 of the files that were read, as far as that is known; `loaded` adds those that
+            `structpred.reading` has read.
     """
 
     # Users make these, and `loaded` says in words what is wrong, so run-time checks in tests leave them alone.
@@ -53,6 +74,8 @@ class Splits:
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
     digest: str
+    kept: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -114,6 +137,19 @@ class Task(Config):
     def render(self, output: Symbols) -> str:
         """Output symbols as one line of text, the way the task's own files write them."""
 
+    def show(self, source: Source) -> str:
+        """An input as one line of text, for people."""
+        return " ".join(spelt(source))
+
+    def with_kept(self, read: Callable[[str], bytes]) -> "Task":
+        """The same task, which takes what it learnt from its training data from files that a run has kept.
+
+        Args:
+            read: the content of a file, by a name in `Splits.kept`; called when it is needed.
+        """
+        del read
+        return self
+
 
 def loaded(task: Task) -> Splits:
     """What `Task.load` reads, once it is sure that it is what it should be.
@@ -123,13 +159,15 @@ def loaded(task: Task) -> Splits:
         ConfigError: the task returns something else than splits of examples.
         CodeError: the task is not the package's own and raised an exception.
     """
-    with blaming(modules_of([type(task)])):
+    with blaming(modules_of([type(task)])), noting_files() as files:
         found: object = task.load()
     what = f"{type(task).__name__}.load"
     if not isinstance(found, Splits):
         refuse(what, "Splits", described(found), "return Splits(train, dev, test, digest)")
     if not isinstance(found.digest, str) or not found.digest:
         refuse(f"{what}, digest,", "text that tells these data from others", described(found.digest), "hash the files")
+    if not isinstance(found.kept, Mapping) or not all(_file(*each) for each in found.kept.items()):
+        refuse(f"{what}, kept,", "bytes by file name", described(found.kept), "write bytes under names without a path")
     for split in ("train", "dev", "test"):
         for number, example in enumerate(getattr(found, split), start=1):
             if not isinstance(example, Example) or not _whole(example):
@@ -138,12 +176,19 @@ def loaded(task: Task) -> Splits:
             if not isinstance(example.metadata, Mapping):
                 found_here = f"one with {described(example.metadata)} as number {number}"
                 refuse(f"{what}, {split},", "examples with metadata by name", found_here, "make it a dictionary")
-    return found
+            if not isinstance(example.wording, Wording | None):
+                found_here = f"{described(example.wording)} as number {number}"
+                refuse(f"{what}, {split}, wording,", "a Wording or None", found_here, "correct it")
+    return replace(found, files={**{str(path): digest for path, digest in files.items()}, **found.files})
 
 
 def _whole(example: Example) -> bool:
     spelt_out = isinstance(example.source, Recording) or _symbols(example.source)
     return spelt_out and bool(example.references) and all(map(_symbols, example.references))
+
+
+def _file(name: object, content: object) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) is not None and isinstance(content, bytes)
 
 
 def _symbols(found: object) -> bool:

@@ -6,7 +6,9 @@ from structpred.tasks.letters import Letters, LetterTagging
 from structpred.tasks.lexicon import Cmudict, Pronunciation
 from structpred.tasks.morphology import Inflection, Sigmorphon2017, Sigmorphon2020, Sigmorphon2021
 from structpred.tasks.pairs import Parallel, Tsv
+from structpred.tasks.pretrained import PretrainedPieces
 from structpred.tasks.speech import Timit
+from structpred.tasks.subwords import Subwords
 from structpred.tasks.synthetic import HiddenMarkov, SpellingVariants
 from structpred.tasks.tagged import Conll
 from structpred.tasks.translation import Multi30k, Multi30kRaw, Tatoeba
@@ -28,6 +30,7 @@ __all__ = [
     "Multi30kRaw",
     "NcbiDisease",
     "Parallel",
+    "PretrainedPieces",
     "Pronunciation",
     "Sigmorphon2017",
     "Sigmorphon2020",
@@ -35,6 +38,7 @@ __all__ = [
     "Slots",
     "Snips",
     "SpellingVariants",
+    "Subwords",
     "Tatoeba",
     "Timit",
     "Tsv",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from structpred.errors import DataError
-from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
+from structpred.metrics import SER, Metric, WordErrorRate
 from structpred.reading import read_lines
 from structpred.registry import tasks
 from structpred.task import Example
@@ -34,7 +34,7 @@ class JsonLines(Pairs):
             digest.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    metrics: ClassVar[tuple[Metric, ...]] = (SER(), WordErrorRate())
     identity_optional: ClassVar[tuple[str, ...]] = (*Pairs.identity_optional, "lists", "metadata")
 
     source_key: str = "source"

@@ -14,6 +14,7 @@ from structpred.config import Count
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
+from structpred.reading import note_file
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.pairs import Tsv
@@ -182,6 +183,7 @@ def _lexicon(query: str) -> dict[Symbols, list[str]]:
 def _rows(query: str) -> Iterator[tuple[str, str]]:
     try:
         with resources.as_file(resources.files("gruut_lang_en") / "lexicon.db") as path:
+            note_file(path)
             for word, entry in _results(query, path):
                 if not (isinstance(word, str) and isinstance(entry, str) and word and entry.strip()):
                     raise _damaged(f"has {word!r:.40} with {entry!r:.40}, not two texts")

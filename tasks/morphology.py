@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from structpred.config import Count
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
-from structpred.metrics import Metric, SigmorphonErrorRate, SymbolErrorRate, WordErrorRate
+from structpred.metrics import SER, Metric, SigmorphonErrorRate, SymbolErrorRate, WordErrorRate
 from structpred.reading import Line, read_lines
 from structpred.registry import tasks
 from structpred.task import Example
@@ -30,7 +30,7 @@ class Inflection(Pairs):
         lemma_column, form_column, features_column: which of them to read, from 0.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (WordErrorRate(), SymbolErrorRate())
+    metrics: ClassVar[tuple[Metric, ...]] = (WordErrorRate(), SER())
 
     identity_optional: ClassVar[tuple[str, ...]] = (
         *Pairs.identity_optional,

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from structpred.config import Count
 from structpred.errors import ConfigError, DataError
-from structpred.metrics import Bleu, Chrf, Metric, SymbolErrorRate, WordErrorRate
+from structpred.metrics import SER, Bleu, Chrf, Metric, WordErrorRate
 from structpred.reading import Encoding, read_lines
 from structpred.registry import tasks
 from structpred.sequences import Source
@@ -36,8 +36,6 @@ class Pairs(Task):
     Spaces around a text are dropped. A target symbol between spaces may not hold white space or invisible characters.
 
     Attributes:
-        prose: whether targets are sentences in words, of which dev and test always have new ones, and which are taken
-            as they stand.
         train: path of the training file. Variables and ``~`` are expanded when it is read, so that a saved
             experiment may say ``$STRUCTPRED_DATA/…`` and mean the same on every machine.
         dev: path of the dev file, or None to hold it out.
@@ -50,8 +48,6 @@ class Pairs(Task):
     """
 
     identity_optional: ClassVar[tuple[str, ...]] = ("encoding",)
-    prose: ClassVar[bool] = False
-
     train: str
     dev: str | None = None
     test: str | None = None
@@ -59,6 +55,11 @@ class Pairs(Task):
     target: Separation = "spaces"
     longest: Count = 400
     encoding: Encoding = "utf-8"
+
+    @property
+    def prose(self) -> bool:
+        """Whether targets are sentences in words, of which dev and test always have new ones, taken as they stand."""
+        return False
 
     @abstractmethod
     def examples(self, path: str) -> list[Example]:
@@ -185,11 +186,14 @@ class Parallel(Pairs):
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Bleu(), Chrf())
-    prose: ClassVar[bool] = True
-
     source_suffix: str
     target_suffix: str
     source: Separation = "spaces"
+
+    @property
+    def prose(self) -> bool:
+        """True: new words are expected, and words are taken as they stand."""
+        return True
 
     def examples(self, path: str) -> list[Example]:
         """The pairs of two files.
@@ -233,22 +237,33 @@ class Tsv(Pairs):
     Attributes:
         columns: number of columns every line has.
         source_column, target_column: which of them to read, from 0.
+        sentences: True where targets are sentences in words, as in translation: words are taken as they stand, and that
+            dev and test have new ones is no cause for a warning.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (SymbolErrorRate(), WordErrorRate())
+    metrics: ClassVar[tuple[Metric, ...]] = (SER(), WordErrorRate())
     identity_optional: ClassVar[tuple[str, ...]] = (
         *Pairs.identity_optional,
         "columns",
         "source_column",
         "target_column",
+        "sentences",
     )
 
     columns: Count = 2
     source_column: int = 0
     target_column: int = 1
+    sentences: bool = False
+
+    @property
+    def prose(self) -> bool:
+        """What ``sentences`` says."""
+        return self.sentences
 
     def check(self) -> None:
-        """Refuse columns that no line has."""
+        """Refuse columns that no line has, and sentences in characters."""
+        if self.sentences and self.target != "spaces":
+            raise ConfigError("Tsv.sentences is for targets in words; set target=spaces, or leave it out")
         for name in ("source_column", "target_column"):
             if not 0 <= getattr(self, name) < self.columns:
                 raise ConfigError(

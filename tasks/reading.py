@@ -40,7 +40,7 @@ def with_unknown(splits: Splits) -> Splits:
 
 
 def digest_of(*splits: Sequence[Example]) -> str:
-    """SHA-256, in hexadecimal, over the sources, references and metadata of the given splits, in order.
+    """SHA-256, in hexadecimal, over the sources, references, metadata and wording of the given splits, in order.
 
     Where the examples were read does not count: a file may move or be named otherwise.
 
@@ -53,7 +53,8 @@ def digest_of(*splits: Sequence[Example]) -> str:
         hashed.update(b",[" if i else b"[")
         for j, example in enumerate(split):
             known = [json.dumps(dict(example.metadata), sort_keys=True)] if example.metadata else []
-            content = [fingerprint(example.source), example.references, *known]
+            written = [] if example.wording is None else [["wording", example.wording.references]]
+            content = [fingerprint(example.source), example.references, *known, *written]
             text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
             hashed.update(f",{text}".encode() if j else text.encode())
         hashed.update(b"]")

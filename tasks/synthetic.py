@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from structpred.config import Count, Interval
 from structpred.errors import ConfigError, DataError
-from structpred.metrics import Accuracy, Metric, SymbolErrorRate, WordErrorRate
+from structpred.metrics import SER, Accuracy, Metric, WordErrorRate
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.reading import sentence_of, splits_of
@@ -172,7 +172,7 @@ class SpellingVariants(Synthetic):
         noise: probability of the variant.
     """
 
-    metrics: ClassVar[tuple[Metric, ...]] = (WordErrorRate(), SymbolErrorRate())
+    metrics: ClassVar[tuple[Metric, ...]] = (WordErrorRate(), SER())
 
     noise: Probability = 0.05
 

@@ -103,7 +103,8 @@ _WORDS = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 class Tatoeba(Task):
     """German and English sentences: 165,813, 2,000 and 2,000 pairs of Tatoeba, as ManyThings.org gave them out in 2018.
 
-    Symbols are words and single punctuation marks; BLEU and chrF are sacrebleu's and hardly see the difference.
+    Symbols are words and single punctuation marks; BLEU and chrF are sacrebleu's and hardly see the difference. With
+    ``cut="spaces"`` they are what stands between spaces, so that sentences keep their form; `Subwords` reads those.
 
     The file repeats sentences with other translations and is sorted by length, so it is split by groups: pairs that
     share a sentence of either language, directly or through others, stay together. Groups come in the order of the
@@ -114,15 +115,18 @@ class Tatoeba(Task):
         source, target: languages, ``"de"`` and ``"en"`` or the reverse.
         held_out: pairs of dev, and of test.
         longest: number of symbols a sentence may have.
+        cut: ``"words"``, where punctuation marks are symbols of their own, or ``"spaces"``.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Bleu(), Chrf())
     origin: ClassVar[DataSet] = SETS["tatoeba"]
+    identity_optional: ClassVar[tuple[str, ...]] = ("cut",)
 
     source: GermanOrEnglish = "de"
     target: GermanOrEnglish = "en"
     held_out: Count = 2000
     longest: Count = 400
+    cut: Literal["words", "spaces"] = "words"
 
     @property
     def terms(self) -> str:
@@ -167,7 +171,7 @@ class Tatoeba(Task):
         return Example(self._symbols(texts[self.source], where), (self._symbols(texts[self.target], where),), where)
 
     def _symbols(self, text: str, where: str) -> Symbols:
-        symbols = shared(_WORDS.findall(text))
+        symbols = shared(_WORDS.findall(text) if self.cut == "words" else text.split())
         if not 0 < len(symbols) <= self.longest:
             raise DataError(f"{where} must have sentences of 1 to {self.longest} symbols, but one has {len(symbols)}")
         return symbols

@@ -2,12 +2,13 @@
 
 import gc
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from tests.support.shapes import check_shapes
-from tests.support.tiers import quick
+from tests.support.tiers import quick, unrendered
 
 A_FEW = 3
 """Seconds that a test marked slow is taken to need if its mark says nothing else."""
@@ -18,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="leave out slow tests, and all but the first and the last case of each sweep",
+        help="leave out slow tests, all but the first case of each sweep, and the rendering of figures",
     )
 
 
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = item.get_closest_marker("slow")
         seconds[item.path] += slow.kwargs.get("seconds", A_FEW) if slow else 0
     items.sort(key=lambda item: -seconds[item.path])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Render figures, but not for ``--quick`` where a test does not look at them; fixtures of any scope count too."""
+    if not item.config.getoption("quick") or item.get_closest_marker("figures"):
+        return (yield)
+    with unrendered():
+        return (yield)
 
 
 def pytest_collection_finish() -> None:

@@ -16,9 +16,9 @@ OUTER = ("objectives", "tasks", "experiments")
 LAYERS = (
     "errors text protocols foreign registry config assignment blame returned sequences vocabulary "
     "metrics task reading downloads results files seeds provenance "
-    "imports statistics",
+    "imports tally statistics",
     "distributions rewards",
-    "payoffs models objective training",
+    "payoffs models pretrained objective training",
     "experiment runs report forecast display",
     "engine",
     "comparison environments capabilities testing",

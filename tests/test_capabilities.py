@@ -8,7 +8,7 @@ from structpred.capabilities import Grid, Row, grid
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
 
-NEW = ("chrf", "gleu", "ter", "weighted")
+NEW = ("chrf", "gleu", "ter", "text-bleu", "weighted")
 ANY = ("candidate-hinge", "minimum-risk", "mixer", "reinforce")
 POSITIONS = ("expected-reward", "max-margin", "softmax-margin")
 
@@ -33,7 +33,7 @@ def test_rewards_of_any_length_go_wherever_the_edit_distance_goes(shown: Grid, o
 @pytest.mark.parametrize("objective", POSITIONS)
 def test_a_sum_goes_wherever_any_of_its_parts_could_go(shown: Grid, objective: str) -> None:
     assert row(shown, objective, "weighted").ways == row(shown, objective, "hamming").ways
-    for reward in ("chrf", "gleu", "ter"):
+    for reward in ("chrf", "gleu", "ter", "text-bleu"):
         found = row(shown, objective, reward)
         assert not any(found.ways)
         assert all("needs a reward that is a sum over positions" in reason for reason in found.reasons)

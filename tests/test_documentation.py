@@ -35,6 +35,7 @@ PAGES = [
         "comparison.md",
         "payoffs.md",
         "tasks.md",
+        "pretrained.md",
         "rewards.md",
         "decoding.md",
         "training.md",
@@ -293,24 +294,32 @@ def imported_by_others(script: str, shown: list[Block]) -> bool:
     return any(re.search(rf"^(from|import) {script.removesuffix('.py')}\b", block.code, re.M) for block in shown)
 
 
-EXTRAS = {"sb3_contrib": "rl", "stable_baselines3": "rl"}
+EXTRAS = {
+    "sb3_contrib": "rl",
+    "sentencepiece": "subwords",
+    "stable_baselines3": "rl",
+    "transformers": "pretrained",
+}
 """Packages that blocks import and that not everybody has, and the extras that bring them."""
+BEHIND = {"structpred.pretrained": "transformers"}
+"""Modules of ours that import such a package once they are used."""
 
 
 def of_extras(block: Block) -> set[str]:
-    """Those that a block imports."""
-    return {package for package in EXTRAS if re.search(rf"^(from|import) {package}\b", block.code, re.M)}
+    """Those that a block imports, itself or through a module of ours."""
+    named = {package: package for package in EXTRAS} | BEHIND
+    return {package for name, package in named.items() if re.search(rf"^(from|import) {name}\b", block.code, re.M)}
 
 
 def processes(shown: list[Block]) -> Iterator[list[Block]]:
     """Blocks that run in one process: those of a document one after another.
 
-    One with workers of its own, or that needs an extra, is alone.
+    One with workers of its own is alone, and so are those that need the same extra.
     """
-    for _, found in groupby(shown, lambda block: block.document):
+    for _, found in groupby(shown, lambda block: (block.document, of_extras(block))):
         together: list[Block] = []
         for block in found:
-            if "__main__" in block.code or of_extras(block):
+            if "__main__" in block.code:
                 yield from ([together] if together else [])
                 yield [block]
                 together = []
@@ -322,6 +331,8 @@ def processes(shown: list[Block]) -> Iterator[list[Block]]:
 def test_a_block_that_needs_an_extra_runs_alone() -> None:
     plain, other = Block("import numpy\n", 1), Block("from sb3_contrib import MaskablePPO\n", 9)
     assert list(processes([plain, plain, other, plain])) == [[plain, plain], [other], [plain]]
+    ours = [Block("import transformers\n", 1), Block("from structpred.pretrained import Vectors\n", 5)]
+    assert list(processes([plain, *ours])) == [[plain], ours]
 
 
 FIRST = "README.md"

@@ -1,5 +1,8 @@
 import gzip
+import hashlib
+import os
 import random
+import threading
 import tracemalloc
 import zipfile
 from functools import partial
@@ -9,7 +12,9 @@ import pytest
 
 from structpred import reading
 from structpred.errors import DataError
-from structpred.reading import each_line, read_lines, read_member
+from structpred.reading import each_line, noting_files, read_lines, read_member
+from structpred.task import loaded
+from structpred.tasks import Tsv
 
 TEXT = "één\ntwee\r\n\ndrie\n"
 WHOLE = gzip.compress(TEXT.encode(), mtime=0)
@@ -165,3 +170,30 @@ def test_inputs_are_read_line_by_line_and_a_bad_one_alone_is_bad() -> None:
     assert list(each_line(b"a", "in")) == list(each_line(b"a\n", "in")) == [("a", "in line 1")]
     with pytest.raises(DataError, match=r"^in must hold at least one line, but it is empty"):
         list(each_line(b"", "in"))
+
+
+def test_a_task_says_which_files_it_was_read_from(tmp_path: Path) -> None:
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.tsv").write_text(f"a{name}\tb\nc{name}\td\n", encoding="utf-8")
+    places = {name: str(tmp_path / f"{name}.tsv") for name in ("train", "dev", "test")}
+    found = loaded(Tsv(**places)).files  # type: ignore[arg-type]  # its fields
+    assert found == {place: hashlib.sha256(Path(place).read_bytes()).hexdigest() for place in places.values()}
+    with noting_files() as outside:
+        loaded(Tsv(**places))  # type: ignore[arg-type]  # likewise
+    assert outside == {}
+
+
+def test_packed_files_are_noted_as_they_lie_there_and_pipes_are_not(tmp_path: Path) -> None:
+    (tmp_path / "a.txt.gz").write_bytes(WHOLE)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("inner.txt", TEXT)
+    os.mkfifo(tmp_path / "pipe")
+    writing = threading.Thread(target=(tmp_path / "pipe").write_text, args=(TEXT,))
+    writing.start()
+    with noting_files() as found:
+        read_lines(tmp_path / "a.txt.gz")
+        read_member(tmp_path / "a.zip", "inner.txt")
+        assert len(read_lines(tmp_path / "pipe")) == 4
+    writing.join()
+    names = ("a.txt.gz", "a.zip")
+    assert found == {tmp_path / name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in names}

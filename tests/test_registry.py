@@ -148,7 +148,7 @@ def test_a_broken_entry_point_warns_and_leaves_the_others(install: Install, sour
 
 def test_a_home_that_fails_to_import_fails_every_time(install: Install) -> None:
     install("far = far_fine:Far", far_fine="class Far: ...", far_home="raise RuntimeError('broken home')")
-    family = Registry("thing", GROUP, home="far_home")
+    family = Registry("thing", GROUP, "far_home")
     for _ in range(2):
         with pytest.raises(RuntimeError, match="broken home"):
             family["far"]
@@ -163,6 +163,6 @@ def test_families_differ_in_entry_points_and_words() -> None:
 def test_an_objective_of_another_package_is_no_estimator(install: Install) -> None:
     install("far = far_objective:Far", group="structpred.objectives", far_objective="class Far: ...")
     ours, theirs = registry.objectives, registry.estimators
-    objectives, estimators = (Registry(each.family, each.group, home=GROUP) for each in (ours, theirs))
+    objectives, estimators = (Registry(each.family, each.group, GROUP) for each in (ours, theirs))
     assert "far" in objectives
     assert "far" not in estimators

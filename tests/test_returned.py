@@ -377,6 +377,18 @@ ODD: dict[str, tuple[Any, str]] = {
         replace(DATA, dev=(GOOD, replace(GOOD, metadata=untyped([1])))),
         r"dev, must return examples with metadata by name, but returned one with a list: \[1\] as number 2; make it",
     ),
+    "kept": (
+        replace(DATA, kept=untyped({"a/b": b"c"})),
+        r"kept, must return bytes by file name, .*'a/b'.*; write bytes",
+    ),
+    "no bytes": (
+        replace(DATA, kept=untyped({"model": "c"})),
+        r"kept, must return bytes by file name, but returned a dict",
+    ),
+    "wording": (
+        replace(DATA, test=(replace(GOOD, wording=untyped("b")),)),
+        r"test, .* a Wording or None, .*'b' as number 1",
+    ),
 }
 
 
@@ -414,6 +426,7 @@ def test_numbers_on_a_device_are_looked_at_only_where_training_reports(monkeypat
             run._train(plan)
 
 
+@pytest.mark.slow(seconds=2)
 def test_many_skips_in_a_row_on_a_device_blame_the_reward(monkeypatch: pytest.MonkeyPatch) -> None:
     with Watch():
         run = on_the_device(MinimumRisk(reward=NotOnes()), monkeypatch)

@@ -58,6 +58,7 @@ def test_what_takes_seconds_is_seen_once_it_is_imported() -> None:
     assert {"torch", "numpy", "jaxtyping"} <= set(done.stdout.splitlines())
 
 
+@pytest.mark.slow(seconds=2)
 def test_ctrl_c_while_pytorch_is_imported_is_one_line_and_status_130() -> None:
     done = python(PRESSED)
     assert done.returncode == 130

@@ -55,6 +55,22 @@ def positional(says: str, *, metavar: str, default: object = MISSING) -> Any:
     return field(default=default, metadata={"says": says, "metavar": metavar})
 
 
+def words_field(says: str) -> Any:
+    """Assignments, such as ``seed=1``."""
+    return positional(says, metavar="[FIELD=VALUE ...]", default=())
+
+
+def root_field() -> Any:
+    """``--root``."""
+    return option(Path("runs"), "The folder of run folders.")
+
+
+def imports_field() -> Any:
+    """``--import``."""
+    says = "Import this module or .py file first, for components of your own; may be given several times."
+    return option((), says, flag="import", metavar="MODULE", again=True)
+
+
 @dataclass(frozen=True)
 class Argument:
     """A field of a command as an argument of the command line.

@@ -8,6 +8,8 @@ from typing import Any, get_args, get_origin
 
 from structpred.assignment import assign, family_of, made
 from structpred.config import Config, Json, encode
+from structpred.distributions.decoding import idle
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 
@@ -28,9 +30,16 @@ def experiment(words: Iterable[str], base: Experiment | None = None) -> Experime
     Assignments to task or model also apply to the experiment that ``base`` starts from, which must share them.
 
     Raises:
-        ConfigError: a word is no assignment, names a field, class or value that does not exist, or excludes another.
+        ConfigError: a word is no assignment, names a field, class or value that does not exist, excludes another, or
+            sets what has no effect.
     """
     chosen = list(words)
+    built = _built(chosen, base)
+    refuse_idle(chosen, [(Decoding() if base is None else base.decoding, built)])
+    return built
+
+
+def _built(chosen: Sequence[str], base: Experiment | None) -> Experiment:
     refuse_clashes(chosen)
     tree: Json = json.loads(json.dumps(DEFAULTS)) if base is None else encode(base)
     for word in chosen:
@@ -94,6 +103,28 @@ def refuse_two_conventions(words: Sequence[str], built: Experiment) -> None:
             raise ConfigError(f"{'.'.join(above)} takes one of {kinds}, but got {other!r} and {word!r}; leave one out")
 
 
+def refuse_idle(words: Iterable[str], changed: Sequence[tuple[Decoding, Experiment]]) -> None:
+    """Refuse to change settings of the decoding that have no effect on any of the experiments, as a beam has on a CRF.
+
+    The value that is there already may be assigned, as `structpred show` does with all of them.
+
+    Args:
+        words: assignments.
+        changed: the decoding before, and the experiment with the assignments applied.
+
+    Raises:
+        ConfigError: with the word and the reason in the message.
+    """
+    for word in words:
+        owner, _, field = _field(word).rpartition(".")
+        reasons = [idle(each.decoding, each.model.distribution).get(field) for _, each in changed]
+        if owner != "decoding" or not reasons or not all(reasons):
+            continue
+        if any(getattr(before, field) != getattr(each.decoding, field) for before, each in changed):
+            model = type(changed[0][1].model).__name__
+            raise ConfigError(f"{word!r} has no effect on the outputs of {model}: {reasons[0]}; leave it out")
+
+
 def _field(word: str) -> str:
     return word.partition("=")[0]
 
@@ -121,4 +152,6 @@ def value_of(text: str) -> Json:
 def arms(words: Iterable[str], start: Mapping[str, Experiment]) -> dict[str, Experiment]:
     """Apply the assignments to every arm."""
     chosen = list(words)
-    return {name: experiment(chosen, arm) for name, arm in start.items()}
+    built = {name: _built(chosen, arm) for name, arm in start.items()}
+    refuse_idle(chosen, [(start[name].decoding, each) for name, each in built.items()])
+    return built

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from structpred.cli import assignments
 from structpred.cli.arguments import NUMBERS
-from structpred.cli.commands import Compare, MakeReport
+from structpred.cli.commands import Compare
+from structpred.cli.run_commands import MakeReport
 from structpred.comparison.across import Across
 from structpred.comparison.estimate import jobs
 from structpred.comparison.from_runs import of_runs
@@ -25,10 +26,11 @@ from structpred.engine import cluster
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.files import folder_to_write
-from structpred.forecast import Forecast
+from structpred.forecast import Cost, Forecast
 from structpred.imports import called, imported, sources_of
 from structpred.registry import nearest
 from structpred.report.files import CSV, PICTURE, refuse_others, results_file, results_in, write_files
+from structpred.results import renamed
 from structpred.runs import Run, named
 from structpred.runs.listing import is_run
 from structpred.tuning.tuner import Tuning
@@ -105,8 +107,10 @@ def _panels(given: Compare) -> dict[str, Panel]:
 def _asked(given: Compare, panel: Panel, margins: Mapping[str, float]) -> Panel:
     """A panel with the seeds, the baseline and the design of the command line, where they are given."""
     seeds = panel.seeds if given.seeds is None else range(given.seeds)
-    own = {metric: margin for metric, margin in margins.items() if metric in _metrics(panel)}
-    design = replace(panel.design, margins={**panel.design.margins, **own})
+    metrics = [metric for arm in panel.arms.values() for metric in arm.reported]
+    names = {metric.name for metric in metrics}
+    own = {name: margin for name, margin in renamed(margins, metrics).items() if name in names}
+    design = replace(panel.design, margins={**renamed(panel.design.margins, metrics), **own})
     if given.all_pairs:
         design = replace(design, pairs="all")
     if given.group:
@@ -125,13 +129,11 @@ def _margins(words: Sequence[str]) -> dict[str, float]:
     return margins
 
 
-def _metrics(panel: Panel) -> list[str]:
-    return [metric.name for arm in panel.arms.values() for metric in arm.reported]
-
-
 def _refuse_unknown(margins: Mapping[str, float], panels: Mapping[str, Panel]) -> None:
-    known = list(dict.fromkeys(metric for panel in panels.values() for metric in _metrics(panel)))
-    for metric in margins:
+    arms = [arm for panel in panels.values() for arm in panel.arms.values()]
+    metrics = dict.fromkeys(metric for arm in arms for metric in arm.reported)
+    known = list(dict.fromkeys(metric.name for metric in metrics))
+    for metric in renamed(margins, metrics):
         if metric not in known:
             raise ConfigError(f"--margin is of one of the metrics, but got {metric!r}; {nearest(metric, known)}")
 
@@ -174,6 +176,17 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
     place = "process" if processes == 1 else "processes"
     place = f"{processes} {place}" if executor is None else "one worker of the cluster"
     console.print(f"{len(todo)} of {total} runs to do, {takes} on {place}")
+    if line := memory_line(cost):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def memory_line(costs: Mapping[str, Cost]) -> str:
+    """What the run that needs most memory needs; empty if no rehearsal has measured any."""
+    measured = {label: cost.memory for label, cost in costs.items() if cost.memory is not None}
+    if not measured:
+        return ""
+    label = max(measured, key=lambda each: measured[each].total)
+    return f"A run of {label} needs most memory, up to {measured[label]} besides Python, PyTorch and the data"
 
 
 def load_arms(name: str) -> dict[str, Experiment]:

@@ -12,11 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from structpred.cli.commands import Runs, Show
+from structpred.cli.run_commands import Runs, Show
 from structpred.config import Json
 from structpred.display import duration, scores, show_table
 from structpred.errors import ConfigError, RunError
-from structpred.registry import Registry, models, nearest, objectives, tasks
+from structpred.metrics import Metric
+from structpred.registry import Registry, metrics, models, nearest, objectives, tasks
 from structpred.results import RunResult
 from structpred.runs import named
 from structpred.runs.folder import Files, Folder
@@ -48,7 +49,7 @@ def _check(given: Runs, every: Sequence[Listed]) -> None:
             raise ConfigError(f"there is no {field} named {wanted!r}; {nearest(wanted, list(registry))}")
     known = [*FIELDS, *_columns(every)]
     some_score = not every and given.sort.startswith(("dev.", "test."))
-    if given.sort not in known and not some_score:
+    if not some_score and not any(name in known for name in _also_called(given.sort)):
         raise ConfigError(f"--sort is one of {', '.join(known)}, but got {given.sort!r}; {nearest(given.sort, known)}")
 
 
@@ -59,7 +60,7 @@ def _matches(run: Listed, given: Runs) -> bool:
 
 def _sorted(chosen: list[Listed], given: Runs) -> list[Listed]:
     """In the order that is asked for; runs without the value come last."""
-    values = {run.folder: _value(run, given.sort) for run in chosen}
+    values = {run.folder: _sorting_value(run, given.sort) for run in chosen}
     having = [run for run in chosen if values[run.folder] is not None]
     having.sort(key=lambda run: values[run.folder], reverse=given.reverse)
     return [*having, *(run for run in chosen if values[run.folder] is None)]
@@ -72,6 +73,22 @@ def _value(run: Listed, field: str) -> Any:
         return getattr(run, field)
     split, _, metric = field.partition(".")
     return run.scores.get(split, {}).get(metric)
+
+
+def _sorting_value(run: Listed, field: str) -> Any:
+    """The value to sort by; a score counts under a former or a present name of its metric too."""
+    values = (_value(run, name) for name in _also_called(field))
+    return next((value for value in values if value is not None), None)
+
+
+def _also_called(field: str) -> list[str]:
+    """A field, and scores of the metric under its other names, such as ``test.SER`` for ``test.PER``."""
+    split, dot, metric = field.partition(".")
+    families = [
+        (cls.name, *cls.former) for cls in metrics.classes() if issubclass(cls, Metric) and hasattr(cls, "name")
+    ]
+    others = [name for family in families if metric in family for name in family]
+    return list(dict.fromkeys([field, *(f"{split}{dot}{name}" for name in others)]))
 
 
 def _columns(runs: Sequence[Listed]) -> list[str]:

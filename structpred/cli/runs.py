@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.prompt import Confirm
 
 from structpred.cli import assignments
-from structpred.cli.commands import Clean, Evaluate, Predict, Train
+from structpred.cli.commands import Train
+from structpred.cli.run_commands import Clean, Evaluate, Predict
 from structpred.display import show_table, summary, watching
 from structpred.distributions.protocols import Argmax, Decoding
 from structpred.errors import Busy, ConfigError, DataError, RunError
@@ -25,7 +26,7 @@ from structpred.runs import Ensemble, Reranked, Run, named, train
 from structpred.runs.folder import Folder
 from structpred.runs.listing import identity_of, read_json
 from structpred.runs.lock import remove, strangers, tidy
-from structpred.runs.predictor import Predictor
+from structpred.runs.predictor import Predictor, with_kept
 from structpred.sequences import Source
 from structpred.task import Example, Splits, loaded
 from structpred.text import escaped, plain
@@ -108,8 +109,7 @@ def evaluate(given: Evaluate, console: Console) -> None:
                 f"trained, but got {word!r}; use task.…, decoding.… or metrics="
             )
     run: Predictor = _predictor(given.path, given.others)
-    wanted = assignments.experiment(words, run.experiment)
-    _refuse_idle(given.words, wanted)
+    wanted = with_kept(assignments.experiment(words, run.experiment), run.kept)
     if given.rerank is not None:
         run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates)
     examples = getattr(loaded(wanted.task), given.split)
@@ -132,21 +132,6 @@ def evaluate(given: Evaluate, console: Console) -> None:
 
 def _predictor(path: Path, others: Sequence[Path]) -> Run | Ensemble:
     return Ensemble([path, *others]) if others else Run.load(path)
-
-
-def _refuse_idle(words: Iterable[str], wanted: Experiment) -> None:
-    """Refuse settings of a search for a model that needs none.
-
-    Raises:
-        ConfigError: a word sets one.
-    """
-    model = wanted.model
-    for word in words:
-        if word.startswith(("decoding.beam=", "decoding.length_penalty=")) and issubclass(model.distribution, Argmax):
-            raise ConfigError(
-                f"{type(model).__name__} finds its most probable output exactly, without a beam, so {word!r} has no "
-                "effect; leave it out"
-            )
 
 
 def _searched(run: Predictor, examples: Sequence[Example], wanted: Experiment, decoding: Decoding) -> Searched:
@@ -243,9 +228,7 @@ def _rows(given: Predict, run: Predictor, inputs: list[Input], decoding: Decodin
 def _decoding(given: Predict, experiment: Experiment) -> Decoding:
     words = [f"decoding.{word}" for word in given.decoding]
     words += [] if given.beam is None else [f"decoding.beam={given.beam}"]
-    wanted = assignments.experiment(words, experiment)
-    _refuse_idle([f"decoding.{word}" for word in given.decoding], wanted)
-    return wanted.decoding
+    return assignments.experiment(words, experiment).decoding
 
 
 BUSY = "a process is training it"

@@ -20,7 +20,7 @@ from structpred.report import terminal
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import looks
 from structpred.report.files import FORMAT, readable, write_files, written
-from structpred.results import Measure, RunResult
+from structpred.results import Measure, RunResult, renamed, stored
 from structpred.statistics import FEW, estimate, fixed
 from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean
 
@@ -59,9 +59,9 @@ class Across:
         self._check_published()
 
     def _check_published(self) -> None:
-        names = _shape(next(iter(self.reports.values())))[-1]
+        names, measures = _shape(next(iter(self.reports.values())))[-1], next(iter(self.reports.values())).metrics
         for who, metrics in self.published.items():
-            for metric, known in metrics.items():
+            for metric, known in renamed(metrics, measures).items():
                 if metric not in names:
                     raise ConfigError(
                         f"published scores must be of the reports' metrics {names}, but {who} has {metric}; correct it"
@@ -139,7 +139,8 @@ class Across:
 
     def _section(self, metric: Measure) -> Section:
         arms, last = list(self.average.arms), {"macro-average": self.average}
-        known = {who: scores[metric.name] for who, scores in self.published.items() if metric.name in scores}
+        of_metric = {who: stored(metric, scores) for who, scores in self.published.items()}
+        known = {who: scores for who, scores in of_metric.items() if scores is not None}
         means = {who: float(np.mean([scores[task] for task in self.reports])) for who, scores in known.items()}
         rows = [
             (

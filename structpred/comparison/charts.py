@@ -7,6 +7,7 @@ import numpy as np
 
 from structpred.comparison.analysis import Row
 from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.material import COUNTED, mean_cost
 from structpred.config import Config
 from structpred.experiment import Experiment
 from structpred.report.document import Curve, Curves, Dot, Strip, Tone
@@ -15,6 +16,7 @@ from structpred.statistics import Estimate
 
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
 EPOCH, SECONDS, STEP = "epoch", "seconds of training", "optimiser step"
+CPU_SECONDS, REWARD_CALLS = "CPU-seconds of training", "reward calls"
 
 
 def strip(
@@ -45,12 +47,13 @@ def strip(
 
 
 def _dot(arm: str, values: Sequence[float], interval: Estimate, row: Row | None) -> Dot:
-    low, high = _ends(values, interval)
+    low, high = ends(values, interval)
     note = "" if row is None else row.verdict
     return Dot(arm, tuple(map(float, values)), float(interval.mean), low, high, note, TONES.get(note, ""))
 
 
-def _ends(values: Sequence[float], interval: Estimate) -> tuple[float | None, float | None]:
+def ends(values: Sequence[float], interval: Estimate) -> tuple[float | None, float | None]:
+    """The ends of an interval, or where there is none the lowest and the highest value; None for a single one."""
     if interval.half_width is not None:
         return float(interval.mean - interval.half_width), float(interval.mean + interval.half_width)
     return (float(min(values)), float(max(values))) if len(values) > 1 else (None, None)
@@ -65,7 +68,10 @@ def curves(report: ComparisonResult, metric: Measure) -> Curves | None:
     if not all(drawn):
         return None
     found = [curve for curve in drawn if curve is not None]
-    common = [axis for axis in (EPOCH, STEP, SECONDS) if all(axis in curve.x for curve in found)]
+    axes = (EPOCH, STEP, SECONDS, CPU_SECONDS, REWARD_CALLS)
+    common = [axis for axis in axes if all(axis in curve.x for curve in found)]
+    if not any(any(curve.x.get(REWARD_CALLS, ())) for curve in found):  # nobody has asked for a reward
+        common = [axis for axis in common if axis != REWARD_CALLS]
     kept = tuple(
         Curve(each.arm, each.mean, each.low, each.high, {axis: each.x[axis] for axis in common}) for each in found
     )
@@ -86,6 +92,13 @@ def _curve(report: ComparisonResult, arm: str, metric: Measure) -> Curve | None:
         x[SECONDS] = (seconds.mean(0) + before.seconds).tolist()
     if before.steps is not None and (steps := _steps(report.arms[arm], runs)) is not None:
         x[STEP] = [before.steps + steps * (i + 1) for i in range(shortest)]
+    for axis, name, start in (
+        (CPU_SECONDS, "cpu_seconds", before.cpu_seconds),
+        (REWARD_CALLS, "reward_calls", before.reward_calls),
+    ):
+        costs = [[epoch.costs.get(name) for epoch in run.history[:shortest]] for run in runs]
+        if start is not None and not any(cost is None for each in costs for cost in each):
+            x[axis] = (np.array(costs, dtype=float).mean(0) + start).tolist()
     columns = (table.mean(0), table.min(0), table.max(0))
     mean, low, high = (tuple(column.tolist()) for column in columns)
     return Curve(arm, mean, low, high, {axis: tuple(map(float, places)) for axis, places in x.items()})
@@ -109,12 +122,15 @@ class Before:
         steps: optimiser steps; None where the starts are no arms of the comparison, so that its results do not say.
         seconds: of their training and evaluation, the mean over seeds; None likewise.
         cpu_seconds: the same of the CPU.
+        reward_calls, decoder_passes: the mean over seeds; None where that is not known.
     """
 
     epochs: int
     steps: int | None
     seconds: float | None
     cpu_seconds: float | None
+    reward_calls: float | None = None
+    decoder_passes: float | None = None
 
 
 def before_training(report: ComparisonResult, arm: str) -> Before:
@@ -124,7 +140,8 @@ def before_training(report: ComparisonResult, arm: str) -> Before:
     epochs = ancestors[0].epochs if ancestors else 0
     if report.material is not None and arm in report.material.starts:
         begun = report.material.starts[arm]
-        return Before(epochs, begun.steps, begun.seconds, begun.cpu_seconds)
+        counts = (begun.reward_calls, begun.decoder_passes)
+        return Before(epochs, begun.steps, begun.seconds, begun.cpu_seconds, *counts)
     arms = [(name, replace(each, seed=0)) for name, each in report.arms.items() if isinstance(each, Experiment)]
     names = [name for each in ancestors for name, other in arms if other == replace(each, seed=0)]
     if len(names) < len(ancestors):
@@ -135,4 +152,5 @@ def before_training(report: ComparisonResult, arm: str) -> Before:
         sum(runs[0].steps for runs in every),
         sum(float(np.mean([run.seconds for run in runs])) for runs in every),
         sum(float(np.mean([run.cpu_seconds for run in runs])) for runs in every),
+        *(mean_cost([run for runs in every for run in runs], cost, len(report.seeds)) for cost in COUNTED),
     )

@@ -1,22 +1,26 @@
 """What all arms of a comparison share, each arm in words, and what training took with what came before it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import numpy as np
 
-from structpred.comparison.charts import before_training
+from structpred.comparison.charts import Before, before_training
 from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.material import mean_cost
 from structpred.config import Config, hints, registered_name
 from structpred.experiment import Experiment
 from structpred.report.document import Column, Section, Sentences, Table, joined
+from structpred.results import RunResult
 from structpred.statistics import fixed
 
 _CALLED = {"trainer": "training with", "decoding": "decoding with"}
 _COUNTS = {"k": "output", "samples": "draw"}
 """Fields that are told in any case, and what they count."""
+_FILES = 8
+"""Files that are named, at most."""
 _PARTS = ("task", "model", "optimiser", "trainer", "decoding")
 
 
@@ -60,7 +64,17 @@ def _material(report: ComparisonResult) -> tuple[str, ...]:
     numbers = joined([f"{count:,} {split}" for split, count in found.examples.items()])
     sizes = sorted(set(found.parameters.values()))
     weights = f"{sizes[0]:,} weights" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} weights"
-    return (f"There are {numbers} examples (SHA-256 of the data {found.digest[:16]}…); networks have {weights}.",)
+    data = f"There are {numbers} examples (SHA-256 of the data {found.digest[:16]}…); networks have {weights}."
+    return (data, *_files(found.files))
+
+
+def _files(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Where the examples were read from; of many files the first and their number."""
+    if not files:
+        return ()
+    shown = [f"{name} ({digest[:16]}…)" for name, digest in list(files.items())[:_FILES]]
+    more = [f"{len(files) - _FILES:,} more, which results.json names"] if len(files) > _FILES else []
+    return (f"They were read from {joined([*shown, *more])}; in parentheses the SHA-256 of each file.",)
 
 
 def _arm(experiment: Experiment) -> str:
@@ -127,7 +141,9 @@ def _spaced(name: str) -> str:
 def _costs(report: ComparisonResult) -> Table:
     """An arm's own training, and with everything that it starts from."""
     columns = [Column("arm", numeric=False), Column("epochs"), Column("steps"), Column("skipped steps")]
-    columns += [Column("CPU-seconds"), Column("CPU-seconds with starts"), Column("dev length ratio")]
+    columns += [Column("CPU-seconds"), Column("CPU-seconds with starts")]
+    counted = [name for name in _COUNTED if any(_known(runs, name) for runs in report.results.values())]
+    columns += [*(Column(_COUNTED[name]) for name in counted), Column("dev length ratio")]
     of_test = {arm: _test_length_ratio(report, arm) for arm in report.arms}
     columns += [Column("test length ratio")] if any(of_test.values()) else []
     rows = []
@@ -143,11 +159,25 @@ def _costs(report: ComparisonResult) -> Table:
                 f"{sum(run.skipped for run in runs):,}",
                 f"{own:,.1f}",
                 whole,
+                *(_count(runs, name, before) for name in counted),
                 _length_ratio(report, arm),
                 *([of_test[arm]] if any(of_test.values()) else []),
             )
         )
     return Table(tuple(columns), tuple(rows))
+
+
+_COUNTED = {"reward_calls": "reward calls with starts", "decoder_passes": "decoder passes with starts"}
+
+
+def _known(runs: Sequence[RunResult], name: str) -> bool:
+    return mean_cost(runs, name, len(runs)) is not None
+
+
+def _count(runs: Sequence[RunResult], name: str, before: Before) -> str:
+    """What was counted in a run and everything that it starts from; empty where one of them does not say."""
+    own, begun = mean_cost(runs, name, len(runs)), getattr(before, name)
+    return "" if own is None or begun is None else f"{own + begun:,.0f}"
 
 
 def _length_ratio(report: ComparisonResult, arm: str) -> str:
@@ -171,8 +201,20 @@ def _cost_notes(report: ComparisonResult) -> tuple[str, ...]:
     notes: tuple[str, ...] = (
         "A run on average, skipped steps in all; + stands between the epochs of what an arm starts from and its own. "
         "Length ratios are of outputs to references, ends counted: on dev of greedy outputs at the chosen epoch, on "
-        "test of the outputs that were scored. Calls of rewards and passes of decoders are not counted by runs.",
+        f"test of the outputs that were scored. {_counts(report)}",
     )
     if any(before_training(report, arm).cpu_seconds is None for arm in report.arms):
         notes += ("These results do not hold what the starts of some arms took, which newer reports name.",)
     return notes
+
+
+def _counts(report: ComparisonResult) -> str:
+    """How rewards and decoder passes were counted, or that they were not."""
+    runs = [run for arm in report.arms for run in report.results[arm]]
+    if not any(_known([run], name) for run in runs for name in _COUNTED):
+        return "Calls of rewards and passes of decoders were not counted in these runs."
+    said = (
+        "A reward call is an output whose reward training asked for, a table of costs counting as one output an "
+        "example; a decoder pass is an output that a step-wise decoder scored, drew or kept in a search, in training."
+    )
+    return said if all(_known([run], "reward_calls") for run in runs) else f"{said} Some runs did not count them."

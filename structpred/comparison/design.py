@@ -1,12 +1,13 @@
 """How a comparison is decided: by which test, against what, and within which margin. Chosen before results are seen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
 from structpred.errors import ConfigError
 from structpred.registry import nearest
+from structpred.results import Measure, renamed
 from structpred.statistics import MARGIN, Rule
 
 Pair = tuple[str, str]
@@ -20,8 +21,8 @@ class Design:
     Attributes:
         rule: ``"fixed"`` where the number of seeds was fixed before the first result was seen, so that Student's paired
             t test carries the verdict; ``"anytime"`` where seeds were added after a look.
-        margins: by a metric's name the largest difference that counts as none, in the metric's unit, percentage points
-            as a rule; `structpred.statistics.MARGIN` for a metric that is not named.
+        margins: by a metric's name, or a former one, the largest difference that counts as none, in the metric's unit,
+            percentage points as a rule; `structpred.statistics.MARGIN` for a metric that is not named.
         pairs: ``"baseline"`` compares every arm with its baseline, ``"all"`` every two arms.
         groups: baselines of their own for some of the arms: by a baseline's name the arms that are compared with it.
             Every other arm is compared with the comparison's baseline, the groups' baselines with nothing.
@@ -50,18 +51,17 @@ class Design:
         others = [arm for arm in arms if arm != baseline]
         return (*first, *((later, earlier) for earlier, later in combinations(others, 2)))
 
-    def check(self, arms: Sequence[str], baseline: str, metrics: Sequence[str]) -> None:
-        """Refuse what does not fit a comparison.
+    def checked(self, arms: Sequence[str], baseline: str, metrics: Sequence[Measure]) -> "Design":
+        """The design with the present names of metrics, once it is sure that it fits a comparison.
 
         Raises:
             ConfigError: a margin of an unknown metric or not above 0, a group of unknown arms, an arm in two groups, or
                 groups together with all pairs.
         """
-        for metric, margin in self.margins.items():
-            if metric not in metrics:
-                raise ConfigError(
-                    f"a margin is of one of the metrics, but got {metric!r}; {nearest(metric, list(metrics))}"
-                )
+        names, margins = [metric.name for metric in metrics], renamed(self.margins, metrics)
+        for metric, margin in margins.items():
+            if metric not in names:
+                raise ConfigError(f"a margin is of one of the metrics, but got {metric!r}; {nearest(metric, names)}")
             if not 0 < margin < float("inf"):
                 raise ConfigError(f"the margin of {metric} must be a number above 0, but got {margin}; correct it")
         if self.groups and self.pairs == "all":
@@ -76,6 +76,7 @@ class Design:
                     f"an arm is compared with one baseline, but {arm!r} has several, or is one itself; correct the "
                     "groups"
                 )
+        return replace(self, margins=margins)
 
 
 DEFAULT = Design()

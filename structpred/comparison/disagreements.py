@@ -10,6 +10,7 @@ from structpred.config import coerce
 from structpred.errors import ConfigError, RunError
 from structpred.metrics import Metric, score
 from structpred.registry import nearest
+from structpred.results import stored
 from structpred.runs.folder import Folder, read_arrays
 from structpred.runs.run import Run, Split
 from structpred.text import Outcome
@@ -87,18 +88,18 @@ def _metric(report: ComparisonResult, run: Run) -> Metric:
     first = report.metrics[0]
     if isinstance(first, Metric):
         return first
-    known = {metric.name: metric for metric in run.experiment.scored}
-    if first.name not in known:
+    metric = stored(first, {name: each for each in run.experiment.scored for name in (*each.former, each.name)})
+    if metric is None:
         raise ConfigError(
             f"{first.name} is stored as numbers only and cannot score single examples; give its class to "
             "Report.read(folder, Experiment, metrics)"
         )
-    return known[first.name]
+    return metric
 
 
 def _scored(run: Run, metric: Metric, split: Split) -> list[tuple[Outcome, float]]:
     """Every example with the score of its output alone."""
-    rows, counts = run.predictions(split), read_arrays(run.folder.counts).get(f"{split}/{metric.name}")
+    rows, counts = run.predictions(split), stored(metric, read_arrays(run.folder.counts), f"{split}/")
     if counts is None or len(counts) != len(rows):
         raise RunError(
             f"{run.folder.path} keeps no {metric.name} of every {split} example; compare on a metric of its task"

@@ -101,10 +101,10 @@ def rehearsed(
         part = int(SHARE * _total(experiment.trainer, steps))
         few = max(FEWEST, min(STEPS, part))
         training.rehearse(max(FEWEST, min(SETTLING, part)), most=PATIENCE, stopping=stopping)
-        pace = training.rehearse(few, most=PATIENCE, stopping=stopping)
+        pace = training.rehearse(few, most=PATIENCE, stopping=stopping, measuring=True)
         testing = 2 * _decoding(training, experiment.decoding)
     seconds = _training(experiment.trainer, pace, decoding)
-    return Cost(preparing + seconds + testing, testing / (preparing + seconds + testing))
+    return Cost(preparing + seconds + testing, testing / (preparing + seconds + testing), memory=pace.memory)
 
 
 def _begin(

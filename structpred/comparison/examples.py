@@ -9,6 +9,7 @@ from structpred.comparison.design import Pair
 from structpred.comparison.plan import Plan
 from structpred.errors import ConfigError
 from structpred.metrics import Counts, score
+from structpred.results import stored
 from structpred.runs.folder import read_arrays
 from structpred.statistics import CrossedTest, ExamplesTest, over_examples, over_seeds_and_examples
 
@@ -29,13 +30,13 @@ def of_examples(plan: Plan) -> tuple[dict[Pair, ExamplesTest], dict[Pair, Crosse
 
 def _counts(plan: Plan) -> dict[str, list[Counts]] | None:
     """By arm the statistics of the test examples, one table a seed."""
-    place = f"test/{next(iter(plan.arms.values())).reported[0].name}"
+    metric = next(iter(plan.arms.values())).reported[0]
     counts: dict[str, list[Counts]] = {arm: [] for arm in plan.arms}
     for run in plan.runs:
-        kept = read_arrays(run.folder.counts)
-        if place not in kept:
+        kept = stored(metric, read_arrays(run.folder.counts), "test/")
+        if kept is None:
             return None
-        counts[run.arm].append(kept[place].astype(float))
+        counts[run.arm].append(kept.astype(float))
     return counts
 
 

@@ -66,7 +66,7 @@ class ComparisonResult:
             raise ConfigError(f"expected at least one seed, each once, but got {self.seeds}")
         if not self.metrics:
             raise ConfigError("expected at least one metric, but the task has none")
-        self.design.check(list(self.arms), self.baseline, [metric.name for metric in self.metrics])
+        object.__setattr__(self, "design", self.design.checked(list(self.arms), self.baseline, self.metrics))
         if set(self.results) != set(self.arms):
             raise RunError(f"expected results for the arms {list(self.arms)}, but got them for {list(self.results)}")
         for arm in self.arms:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from structpred.comparison import breakdowns, charts, compared, methods, plots
+from structpred.comparison import axes, breakdowns, certainty, charts, compared, methods, plots
 from structpred.comparison.analysis import Row, mean_ranks, scores
 from structpred.comparison.ensembles import averaged
 from structpred.comparison.findings import ComparisonResult
@@ -27,6 +27,7 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             *((_examples_section(report),) if report.over_examples else ()),
             *((_crossed_section(report),) if report.crossed else ()),
             *breakdowns.sections(report),
+            *certainty.sections(report),
             *compared.sections(report),
             Section("What differs between the arms", (_differences(report),)),
             Section("How to read the numbers", (Sentences(_notes(report)),)),
@@ -170,7 +171,8 @@ def _cost(seconds: float, relative: float | None) -> str:
 def _figures(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
     score_plot = () if metric is report.metrics[0] else (_score_plot(report, metric),)  # that one is in the conclusion
     difference_plot = (_difference_plot(report, metric),) if len(report.arms) > 1 else ()
-    return (*score_plot, *difference_plot, *_curves(report, metric))
+    against = axes.figures(report, metric, dots_caption(len(report.seeds)))
+    return (*score_plot, *difference_plot, *against, *_curves(report, metric))
 
 
 def _score_plot(report: ComparisonResult, metric: Measure) -> Figure:

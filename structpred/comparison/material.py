@@ -1,8 +1,9 @@
 """What a comparison was made on and what it took: data, sizes of networks, and what the arms started from."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from structpred.comparison.plan import Plan, PlannedRun
 from structpred.results import RunResult
 from structpred.runs import Folder, Run
+
+COUNTED = ("reward_calls", "decoder_passes")
+"""The costs of training that are counted, see `structpred.tally`."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,14 @@ class StartCost:
     Attributes:
         steps: optimiser steps, of the first seed.
         seconds, cpu_seconds: of training and evaluation.
+        reward_calls, decoder_passes: as `structpred.tally.Tally` counts them; None where a run does not say.
     """
 
     steps: int
     seconds: float
     cpu_seconds: float
+    reward_calls: float | None = None
+    decoder_passes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,14 @@ class Material:
         examples: by split how many there are.
         parameters: by arm the number of weights of its network.
         starts: by the name of an arm that starts from another run what that took, with all before it.
+        files: by name the SHA-256 of the files that the task has read; empty where that is not known.
     """
 
     digest: str
     examples: Mapping[str, int]
     parameters: Mapping[str, int]
     starts: Mapping[str, StartCost]
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_tree(cls, tree: Mapping[str, Any]) -> "Material":
@@ -55,7 +64,25 @@ def of_plan(plan: Plan) -> Material:
     first = {run.arm: run for run in reversed(plan.runs)}
     parameters = {arm: _weights(first[arm].found()) for arm in plan.arms}
     starting = [arm for arm in plan.arms if first[arm].start is not None]
-    return Material(splits.digest, examples, parameters, {arm: _start_cost(plan, arm) for arm in starting})
+    starts = {arm: _start_cost(plan, arm) for arm in starting}
+    return Material(splits.digest, examples, parameters, starts, _named(splits.files))
+
+
+def _named(files: Mapping[str, str]) -> dict[str, str]:
+    """The files by as much of the end of their paths as tells them apart: where they lie concerns nobody else.
+
+    >>> _named({"/data/one/train.tsv": "0a", "/data/two/train.tsv": "0b", "/data/two/test.tsv": "0c"})
+    {'one/train.tsv': '0a', 'two/train.tsv': '0b', 'test.tsv': '0c'}
+    """
+    parts = {path: PurePath(path).parts for path in files}
+    found = {}
+    for path, own in parts.items():
+        others = [each for other, each in parts.items() if other != path]
+        length = next(
+            n for n in range(1, len(own) + 1) if n == len(own) or all(own[-n:] != each[-n:] for each in others)
+        )
+        found["/".join(own[-length:])] = files[path]
+    return found
 
 
 def _weights(run: Run) -> int:
@@ -69,7 +96,20 @@ def _start_cost(plan: Plan, arm: str) -> StartCost:
         sum(result.steps for result in chains[0]),
         float(np.mean([sum(result.seconds for result in chain) for chain in chains])),
         float(np.mean([sum(result.cpu_seconds for result in chain) for chain in chains])),
+        *(mean_cost([each for chain in chains for each in chain], name, len(chains)) for name in COUNTED),
     )
+
+
+def mean_cost(runs: Sequence[RunResult], name: str, seeds: int) -> float | None:
+    """What these runs took together, by seed; None if one does not say.
+
+    Args:
+        runs: of all seeds.
+        name: of the cost, see `structpred.results.Epoch`.
+        seeds: how many there are.
+    """
+    costs = [cost for run in runs if (cost := run.cost(name)) is not None]
+    return sum(costs) / seeds if len(costs) == len(runs) else None
 
 
 def _chain(run: PlannedRun, known: Mapping[Folder, PlannedRun]) -> list[RunResult]:

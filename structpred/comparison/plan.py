@@ -115,7 +115,7 @@ class Plan:
         seeds = _listed(seeds)
         _check(arms, seeds, baseline)
         first = next(iter(arms))
-        design.check(list(arms), baseline or first, [metric.name for metric in arms[first].reported])
+        design = design.checked(list(arms), baseline or first, arms[first].reported)
         splits = loaded(arms[first].task)
         check_metrics(arms[first].metrics, splits, arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]

@@ -18,7 +18,7 @@ from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.provenance import environment
 from structpred.report.files import FORMAT, readable, written
-from structpred.results import Epoch, KeptMeasure, Measure, RunResult
+from structpred.results import KeptMeasure, Measure, RunResult, renamed
 from structpred.statistics import CrossedTest, ExamplesTest
 
 
@@ -104,10 +104,10 @@ def findings(
     """One comparison of a file, from its part of the tree; see `Report.read`."""
     kept = tuple(KeptMeasure(**metric) for metric in tree["metrics"])
     names = [metric.name for metric in kept]
-    if metrics is not None and names != [metric.name for metric in metrics]:
+    if metrics is not None and list(renamed(dict.fromkeys(names), metrics)) != [metric.name for metric in metrics]:
         raise RunError(f"{file}: expected the metrics {[metric.name for metric in metrics]}, but it has {names}")
-    arms = _arms(tree["arms"], kind)
-    results = {arm: tuple(_run(run) for run in runs) for arm, runs in tree["runs"].items()}
+    measures, arms = metrics or kept, _arms(tree["arms"], kind)
+    results = {arm: tuple(_run(run).known_by(measures) for run in runs) for arm, runs in tree["runs"].items()}
     design = _design(tree.get("design", {}))  # a report that has none was made when seeds were taken to be fixed
     examples = {_pair(node): ExamplesTest(**_test_of(node)) for node in tree.get("over_examples", ())}
     crossed = {_pair(node): CrossedTest(**_test_of(node)) for node in tree.get("crossed", ())}
@@ -118,14 +118,22 @@ def findings(
         tuple(tree["seeds"]),
         tree["baseline"],
         results,
-        metrics or kept,
+        measures,
         design,
         examples,
         crossed,
         inspection,
         material,
-        tree.get("ensembles", {}),
+        _ensembles(tree.get("ensembles", {}), measures),
     )
+
+
+def _ensembles(
+    tree: dict[str, dict[str, dict[str, float]]], measures: tuple[Measure, ...]
+) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        arm: {split: renamed(by_name, measures) for split, by_name in splits.items()} for arm, splits in tree.items()
+    }
 
 
 def _arms(nodes: dict[str, Any], kind: type[Config] | None) -> dict[str, Config]:
@@ -154,12 +162,12 @@ def _design(node: dict[str, Any]) -> Design:
 
 
 def _run(node: dict[str, Any]) -> RunResult:
-    return RunResult(**{**node, "history": tuple(_epoch(epoch) for epoch in node["history"])})
+    return RunResult.of_tree(node | {"history": [_epoch(epoch) for epoch in node["history"]]})
 
 
-def _epoch(node: dict[str, Any]) -> Epoch:
+def _epoch(node: dict[str, Any]) -> dict[str, Any]:
     diagnostics = {name: _number(value) for name, value in node["diagnostics"].items()}
-    return Epoch(**{**node, "loss": _number(node["loss"]), "diagnostics": diagnostics})
+    return {**node, "loss": _number(node["loss"]), "diagnostics": diagnostics}
 
 
 def _number(value: float | None) -> float:

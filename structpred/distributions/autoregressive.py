@@ -25,6 +25,7 @@ from structpred.distributions.search import (
 )
 from structpred.errors import ConfigError
 from structpred.sequences import Sequences
+from structpred.tally import passed_decoder
 
 
 class Autoregressive:
@@ -78,6 +79,7 @@ class Autoregressive:
             outputs: ``[batch, candidates, time]``; the result has time + 1 steps.
         """
         if self._drawn is not None and self._drawn.outputs is outputs and applies(self.decoder):
+            passed_decoder(outputs.lengths.numel())
             return self._drawn.token_log_probs(self.decoder)
         return self.token_log_probs_given(outputs, outputs)
 
@@ -92,6 +94,7 @@ class Autoregressive:
                 f"a history must have the shape of its outputs, {tuple(outputs.labels.shape)}, but got "
                 f"{tuple(history.labels.shape)}; give one history symbol per output symbol"
             )
+        passed_decoder(outputs.lengths.numel())
         targets, mask = self._targets(outputs)
         positions = _positions(mask, outputs)
         logits = at_least_float(self.decoder.logits(history, positions))
@@ -104,15 +107,17 @@ class Autoregressive:
 
     def steps(self, outputs: Sequences) -> Steps:
         """Log-probabilities of every next symbol, given each output's own history."""
+        passed_decoder(outputs.lengths.numel())
         targets, mask = self._targets(outputs)
         positions = _positions(mask, outputs)
         log_probs = at_least_float(self.decoder.logits(outputs, positions)).log_softmax(-1)
         table = log_probs.new_zeros(mask.numel(), log_probs.shape[-1]).index_copy(0, positions, log_probs)
-        return Steps(table.view(*mask.shape, -1), targets, mask)
+        return Steps(table.view(*mask.shape, log_probs.shape[-1]), targets, mask)
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples; those beyond the length limit are cut and marked as not ended."""
+        passed_decoder(len(self.decoder.limits) * k)
         if not applies(self.decoder):
             return decode_loop(self.decoder, k, lambda logits: inverse_cdf(logits, generator))
         drawn = draw(self.decoder, k, generator)
@@ -121,6 +126,7 @@ class Autoregressive:
 
     def continuations(self, prefixes: Sequences, k: int, generator: torch.Generator | None = None) -> Sequences:
         """``[batch, k, time]`` independent samples that begin with their prefix; see `search.continuations`."""
+        passed_decoder(len(self.decoder.limits) * k)
         return continuations(self.decoder, prefixes, k, generator)
 
     def mixed_history(
@@ -130,14 +136,17 @@ class Autoregressive:
         generator: torch.Generator | None = None,
     ) -> Sequences:
         """The targets, with the model's own symbols where ``own`` is True; see `search.mixed_history`."""
+        passed_decoder(targets.lengths.numel())
         return mixed_history(self.decoder, targets, own, generator)
 
     def greedy(self) -> Sequences:
         """``[batch, time]``: the most probable symbol at each step, which need not be the most probable output."""
+        passed_decoder(len(self.decoder.limits))
         return greedy_search(self.decoder, shortest=self.shortest)
 
     def beam(self, width: int, *, length_penalty: float = 0.0) -> Ranked:
         """The ``width`` best outputs found by a beam of that width; see `beam_search`."""
+        passed_decoder(len(self.decoder.limits) * width)
         return beam_search(self.decoder, width, length_penalty=length_penalty, shortest=self.shortest)
 
     def within(self, shortest: Int[Tensor, " batch"] | None, longest: Int[Tensor, " batch"] | None) -> "Autoregressive":

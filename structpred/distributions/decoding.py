@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.config import registered_name
-from structpred.distributions.protocols import Decoding, Marginals, WithinLengths
+from structpred.distributions.protocols import Argmax, Decoding, Marginals, WithinLengths
 from structpred.errors import ConfigError
 from structpred.rewards.base import Reward, scores_of
 from structpred.rewards.hamming import Hamming
@@ -83,6 +83,24 @@ def in_words(decoding: Decoding, *, exact: bool) -> str:
     bounds = [f"at least {least:g}"] if least else []
     bounds += [] if most is None else [f"at most {most:g}"]
     return ", ".join([*said, *([f"{' and '.join(bounds)} times as long as the input"] if bounds else [])])
+
+
+def idle(decoding: Decoding, distribution: type) -> dict[str, str]:
+    """Which settings have no effect on the outputs of a class of distributions: by field, why.
+
+    >>> from structpred.distributions import Factorised
+    >>> idle(Decoding(), Factorised)["beam"]
+    'the most probable output is found exactly, without a beam'
+    """
+    ranking = ("length_penalty", "coverage_penalty")
+    if decoding.rule == "hamming" or (isinstance(decoding.reward, Hamming) and issubclass(distribution, Marginals)):
+        fields = ("beam", *ranking, "candidates", "num_candidates")
+        return dict.fromkeys(fields, "the most probable label at each position is found exactly")
+    if decoding.reward is not None:
+        return dict.fromkeys(("beam", *ranking), "the output is chosen among num_candidates candidates instead")
+    if issubclass(distribution, Argmax):
+        return dict.fromkeys(("beam", *ranking), "the most probable output is found exactly, without a beam")
+    return dict.fromkeys(ranking, "greedy search ranks no outputs") if decoding.beam == 1 else {}
 
 
 def bounded(p: Any, decoding: Decoding, lengths: Int[Tensor, " batch"] | None) -> Any:

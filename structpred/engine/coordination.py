@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from structpred.results import Measure, stored
 from structpred.runs import Folder
 from structpred.training.meters import Every
 from structpred.training.monitoring import Progress
@@ -117,12 +118,12 @@ def read_progress(folder: Folder) -> Progress | None:
         return None
 
 
-def read_epochs(folder: Folder, metric: str) -> dict[int, float]:
+def read_epochs(folder: Folder, metric: Measure) -> dict[int, float]:
     """The dev metric after each epoch so far, from the run's log.
 
     Args:
         folder: the run's folder.
-        metric: the metric's name.
+        metric: the metric.
     """
     try:
         lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
@@ -132,5 +133,6 @@ def read_epochs(folder: Folder, metric: str) -> dict[int, float]:
     for line in lines:
         with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):  # half a line, or damaged
             entry = json.loads(line)
-            found[int(entry["epoch"])] = float(entry[f"dev/{metric}"])
+            if (value := stored(metric, entry, "dev/")) is not None:
+                found[int(entry["epoch"])] = float(value)
     return found

@@ -72,9 +72,9 @@ class Episodes:
         ends = active & (actions == self.rules.labels)  # never where length is fixed: no action has this number
         grows = active ^ ends
         rows = grows.nonzero()[0]
-        places = self.length[rows]
-        self.prefix[rows, places] = actions[rows]
-        self.prefix_mask[rows, places] = 1
+        positions = self.length[rows]
+        self.prefix[rows, positions] = actions[rows]
+        self.prefix_mask[rows, positions] = 1
         self.length += grows
         self.running.grow(actions, grows)
         if self.rules.fixed_length:

@@ -121,13 +121,13 @@ def _next_of_fixed_length(p: Any, prefixes: Sequences, lengths: Int[Tensor, " n"
     does not matter.
     """
     rows, count = torch.arange(len(prefixes)), p.num_labels
-    places = torch.minimum(prefixes.lengths, (lengths - 1).clamp(min=0))
+    positions = torch.minimum(prefixes.lengths, (lengths - 1).clamp(min=0))
     labels = torch.zeros(len(prefixes), count, int(lengths.max()), dtype=torch.long)
     width = min(labels.shape[2], prefixes.labels.shape[1])
     labels[:, :, :width] = prefixes.labels[:, None, :width]
-    labels[rows, :, places] = torch.arange(count)
+    labels[rows, :, positions] = torch.arange(count)
     log_probs = p.token_log_probs(Sequences(labels, lengths.unsqueeze(1).expand(-1, count)))
-    chosen: Tensor = log_probs[rows, :, places]
+    chosen: Tensor = log_probs[rows, :, positions]
     finished = (prefixes.lengths >= lengths).unsqueeze(1)
     return torch.where(finished, -torch.tensor(float(count), dtype=chosen.dtype).log(), chosen)
 

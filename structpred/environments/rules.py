@@ -296,7 +296,7 @@ class Rules:
         """An episode as text."""
         labels = self.encoded.vocabularies.labels
         shown = self.split.examples[example]
-        lines = [("source", " ".join(spelt(shown.source))), ("output", self.task.render(labels.decode(prefix)))]
+        lines = [("source", self.task.show(shown.source)), ("output", self.task.render(labels.decode(prefix)))]
         lines += [("reference", self.task.render(reference)) for reference in shown.references]
         lines += [("reward", f"{score:g}" + ("" if over else " so far"))]
         return "\n".join(f"{name:<9} {text}" for name, text in lines)

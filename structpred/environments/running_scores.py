@@ -147,8 +147,8 @@ class RunningHamming:
 
     def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
         """One more position."""
-        place = np.minimum(self.length, self.references.shape[2] - 1)
-        wrong = self.references[self.rows, :, place] != labels[:, None]
+        position = np.minimum(self.length, self.references.shape[2] - 1)
+        wrong = self.references[self.rows, :, position] != labels[:, None]
         self.wrong += wrong & grows[:, None]
         self.length += grows
 

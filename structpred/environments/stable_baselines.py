@@ -191,10 +191,10 @@ class SourceReader(BaseFeaturesExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Float[Tensor, "n features"]:
         """Features of each observation, whose ids stable-baselines3 hands over as floats."""
         seen = {name: values.long() for name, values in observations.items()}
-        length, place = seen["source_length"].squeeze(1), seen["prefix_length"].squeeze(1)
+        length, position = seen["source_length"].squeeze(1), seen["prefix_length"].squeeze(1)
         sources = torch.where(seen["source_mask"].bool(), seen["source"], 0)
         encoded = self.encoder(Sequences(sources, length)).memory
         rows = torch.arange(len(length), device=length.device)
-        last = seen["prefix"].gather(1, (place - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
-        parts = torch.stack([place / length.clamp(min=1), place / self.limit], 1).to(encoded.dtype)
-        return torch.cat([encoded[rows, torch.minimum(place, length)], self.written(last), parts], 1)
+        last = seen["prefix"].gather(1, (position - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
+        parts = torch.stack([position / length.clamp(min=1), position / self.limit], 1).to(encoded.dtype)
+        return torch.cat([encoded[rows, torch.minimum(position, length)], self.written(last), parts], 1)

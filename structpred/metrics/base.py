@@ -33,10 +33,12 @@ class Metric(Config):
     Attributes:
         name: short name for tables, such as ``"PER"``.
         higher_is_better: which way is up.
+        former: names under which earlier versions stored it; what is stored under them is still read.
     """
 
     family = metrics
     name: ClassVar[str]
+    former: ClassVar[tuple[str, ...]] = ()
     higher_is_better: ClassVar[bool]
 
     @classmethod

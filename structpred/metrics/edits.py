@@ -1,4 +1,4 @@
-"""Metrics that count wrong symbols or wrong outputs: PER and WER of the pronunciation literature."""
+"""Metrics that count wrong symbols or wrong outputs: PER, SER and WER."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,11 +21,10 @@ def closest(prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[int, 
 @metrics.register("per")
 @dataclass(frozen=True, kw_only=True)
 class SymbolErrorRate(Ratio):
-    """Edits per reference symbol, in percent, against the closest reference; micro-averaged.
+    """The phone error rate: edits per reference symbol, in percent, against the closest reference; micro-averaged.
 
-    For phones this is the phone error rate, PER. Tasks whose symbols are something else keep that name, because stored
-    runs, studies and reports know the metric by it. The denominator is the length of the closest reference; if all of
-    them are empty it is 1, so that a wrong output is never perfect (as in jiwer).
+    Where symbols are no phones the same number is called `SER`. The denominator is the length of the closest reference;
+    if all of them are empty it is 1, so that a wrong output is never perfect (as in jiwer).
     """
 
     name: ClassVar[str] = "PER"
@@ -34,12 +33,21 @@ class SymbolErrorRate(Ratio):
     @property
     def signature(self) -> str:
         """Everything that could change the number."""
-        return f"PER|edits:levenshtein|refs:closest|average:micro|rapidfuzz:{rapidfuzz.__version__}"
+        return f"{self.name}|edits:levenshtein|refs:closest|average:micro|rapidfuzz:{rapidfuzz.__version__}"
 
     def counts(self, prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[float, float]:
         """Edits to the closest reference, and its length."""
         edits, length = closest(prediction, references)
         return float(edits), float(length)
+
+
+@metrics.register("ser")
+@dataclass(frozen=True, kw_only=True)
+class SER(SymbolErrorRate):
+    """The symbol error rate of tasks whose symbols are no phones; computed as PER, the name it was stored under."""
+
+    name: ClassVar[str] = "SER"
+    former: ClassVar[tuple[str, ...]] = ("PER",)
 
 
 @metrics.register("wer")

@@ -1,4 +1,4 @@
-"""Layers of a Transformer, normalised before each part, over the real places of a padded batch."""
+"""Layers of a Transformer, normalised before each part, over the real positions of a padded batch."""
 
 import contextlib
 import math
@@ -11,21 +11,21 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 WORTH = 0.9
-"""Padding is left out if less than this fraction of the places is real, because packing takes time, too."""
+"""Padding is left out if less than this fraction of the positions is real, because packing takes time, too."""
 
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """The kernels of attention used on CUDA: cuDNN's plans anew for every shape, five sixths of a step on an H100."""
 
 
 @dataclass(frozen=True)
-class Places:
-    """The places of a padded batch that layers compute: all of them, or the real ones, end to end.
+class Positions:
+    """The positions of a padded batch that layers compute: all of them, or the real ones, end to end.
 
     Attributes:
         batch: examples.
         candidates: outputs of each example; 1 for inputs.
-        steps: places of each, padding included.
-        index: of the places that are computed, among ``batch · candidates · steps``; None for all, in order.
+        steps: positions of each, padding included.
+        index: of the positions that are computed, among ``batch · candidates · steps``; None for all, in order.
     """
 
     batch: int
@@ -34,7 +34,7 @@ class Places:
     index: Int[Tensor, " tokens"] | None = None
 
     @classmethod
-    def real(cls, mask: Bool[Tensor, "batch candidates steps"]) -> "Places":
+    def real(cls, mask: Bool[Tensor, "batch candidates steps"]) -> "Positions":
         """Those where the mask is True; on a device, which would have to synchronise, all."""
         shape = mask.shape[0], mask.shape[1], mask.shape[2]
         if mask.device.type != "cpu":
@@ -43,7 +43,7 @@ class Places:
         return cls(*shape, index if len(index) < WORTH * mask.numel() else None)
 
     def packed(self, padded: Float[Tensor, "rows steps size"]) -> Float[Tensor, "tokens size"]:
-        """The vectors at these places."""
+        """The vectors at these positions."""
         every = padded.flatten(0, -2)
         return every if self.index is None else every.index_select(0, self.index)
 
@@ -86,20 +86,20 @@ def linear(size: int, features: int, *, bias: bool = True) -> nn.Linear:
 
 def attended(
     queries: Float[Tensor, "rows steps hidden"],
-    pairs: Float[Tensor, "rows places pair"],
+    pairs: Float[Tensor, "rows positions pair"],
     heads: int,
     *,
-    mask: Bool[Tensor, "rows 1 1 places"] | None = None,
+    mask: Bool[Tensor, "rows 1 1 positions"] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "rows steps hidden"]:
     """Scaled dot-product attention of some heads.
 
     Args:
         queries: of every step.
-        pairs: the keys and, behind them, the values of every place that may be seen.
+        pairs: the keys and, behind them, the values of every position that may be seen.
         heads: equal parts of each vector that attend separately.
-        mask: True at real places; None where all are.
-        causal: each query sees only its own place and earlier ones.
+        mask: True at real positions; None where all are.
+        causal: each query sees only its own position and earlier ones.
     """
     parts = [queries, *pairs.chunk(2, -1)]
     if slow := queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
@@ -114,7 +114,7 @@ def attended(
 
 
 class SelfAttention(nn.Module):
-    """Every place sees others of the same row."""
+    """Every position sees others of the same row."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
@@ -126,28 +126,28 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         vectors: Float[Tensor, "tokens hidden"],
-        places: Places,
+        positions: Positions,
         *,
-        mask: Bool[Tensor, "rows 1 1 places"] | None = None,
+        mask: Bool[Tensor, "rows 1 1 positions"] | None = None,
         past: Float[Tensor, "rows time pair"] | None = None,
     ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "rows seen pair"]]:
-        """What each place finds, and the keys and values of all that may be seen.
+        """What each position finds, and the keys and values of all that may be seen.
 
         Args:
-            vectors: at the places.
-            places: which these are.
-            mask: True at real places of the input; None where each place sees itself and earlier ones.
-            past: keys and values of earlier places, where one more place is given; None where all are.
+            vectors: at the positions.
+            positions: which these are.
+            mask: True at real positions of the input; None where each position sees itself and earlier ones.
+            past: keys and values of earlier positions, where one more position is given; None where all are.
         """
-        projected = places.padded(self.projected(self.normalised(vectors)))
+        projected = positions.padded(self.projected(self.normalised(vectors)))
         queries, pairs = projected[..., : self.hidden], projected[..., self.hidden :]
         seen = pairs if past is None else torch.cat([past, pairs], 1)
         found = attended(queries, seen, self.heads, mask=mask, causal=mask is None and past is None)
-        return self.combined(places.packed(found)), seen
+        return self.combined(positions.packed(found)), seen
 
 
 class InputAttention(nn.Module):
-    """Every place of an output sees the input, whose keys and values are computed once."""
+    """Every position of an output sees the input, whose keys and values are computed once."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
@@ -159,26 +159,26 @@ class InputAttention(nn.Module):
     def forward(
         self,
         vectors: Float[Tensor, "tokens hidden"],
-        places: Places,
+        positions: Positions,
         memory: Float[Tensor, "batch positions pair"],
         mask: Bool[Tensor, "batch 1 1 positions"],
     ) -> Float[Tensor, "tokens hidden"]:
-        """What each place finds; all candidates of an example look into one copy of its memory."""
-        queries = places.padded(self.queries(self.normalised(vectors)))
-        queries = queries.reshape(places.batch, -1, queries.shape[-1])
-        found: Tensor = self.combined(places.packed(attended(queries, memory, self.heads, mask=mask)))
+        """What each position finds; all candidates of an example look into one copy of its memory."""
+        queries = positions.padded(self.queries(self.normalised(vectors)))
+        queries = queries.reshape(positions.batch, -1, queries.shape[-1])
+        found: Tensor = self.combined(positions.packed(attended(queries, memory, self.heads, mask=mask)))
         return found
 
     def log_weights(
         self,
         vectors: Float[Tensor, "tokens hidden"],
-        places: Places,
+        positions: Positions,
         memory: Float[Tensor, "batch positions pair"],
         mask: Bool[Tensor, "batch 1 1 positions"],
     ) -> Float[Tensor, "batch steps positions"]:
-        """ln of the weights that each place gives the positions of the input, their mean over heads."""
-        batch, heads = places.batch, self.heads
-        queries = places.padded(self.queries(self.normalised(vectors))).reshape(
+        """ln of the weights that each position gives the positions of the input, their mean over heads."""
+        batch, heads = positions.batch, self.heads
+        queries = positions.padded(self.queries(self.normalised(vectors))).reshape(
             batch, -1, heads, memory.shape[2] // 2 // heads
         )
         keys = memory.chunk(2, -1)[0].view(batch, memory.shape[1], heads, -1)
@@ -187,14 +187,14 @@ class InputAttention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """One hidden layer of rectified linear units, the same at every place."""
+    """One hidden layer of rectified linear units, the same at every position."""
 
     def __init__(self, hidden: int, features: int) -> None:
         super().__init__(nn.LayerNorm(hidden), linear(hidden, features), nn.ReLU(), linear(features, hidden))
 
 
 class EncoderLayer(nn.Module):
-    """Every place of the input sees every other, then goes through a feed-forward network."""
+    """Every position of the input sees every other, then goes through a feed-forward network."""
 
     parts = 2
 
@@ -205,14 +205,14 @@ class EncoderLayer(nn.Module):
     def forward(
         self,
         vectors: Float[Tensor, "tokens hidden"],
-        places: Places,
+        positions: Positions,
         mask: Bool[Tensor, "batch 1 1 positions"],
         dropout: tuple[Float[Tensor, "batch hidden"] | None, ...],
     ) -> Float[Tensor, "tokens hidden"]:
         """One layer on. ``dropout`` has a mask for each of its ``parts``."""
-        found, _ = self.itself(vectors, places, mask=mask)
-        vectors = vectors + places.dropped(found, dropout[0])
-        return vectors + places.dropped(self.feedforward(vectors), dropout[1])
+        found, _ = self.itself(vectors, positions, mask=mask)
+        vectors = vectors + positions.dropped(found, dropout[0])
+        return vectors + positions.dropped(self.feedforward(vectors), dropout[1])
 
 
 class DecoderLayer(nn.Module):
@@ -228,7 +228,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         vectors: Float[Tensor, "tokens hidden"],
-        places: Places,
+        positions: Positions,
         past: Float[Tensor, "rows time pair"] | None,
         memory: Float[Tensor, "batch positions pair"],
         mask: Bool[Tensor, "batch 1 1 positions"],
@@ -238,35 +238,35 @@ class DecoderLayer(nn.Module):
 
         Args:
             vectors: of all steps of given outputs, or of one more step.
-            places: which these are.
+            positions: which these are.
             past: keys and values of the steps before, of which there may be none; None where all steps are given.
             memory: the input's keys and values.
             mask: True at real positions of the input.
             dropout: a mask for each of the ``parts``.
         """
-        vectors, seen = self.looked_back(vectors, places, past, dropout[0])
-        vectors = vectors + places.dropped(self.input(vectors, places, memory, mask), dropout[1])
-        return vectors + places.dropped(self.feedforward(vectors), dropout[2]), seen
+        vectors, seen = self.looked_back(vectors, positions, past, dropout[0])
+        vectors = vectors + positions.dropped(self.input(vectors, positions, memory, mask), dropout[1])
+        return vectors + positions.dropped(self.feedforward(vectors), dropout[2]), seen
 
     def looked_back(
         self,
         vectors: Float[Tensor, "tokens hidden"],
-        places: Places,
+        positions: Positions,
         past: Float[Tensor, "rows time pair"] | None,
         dropout: Float[Tensor, "batch hidden"] | None,
     ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "rows seen pair"]]:
         """The first part of the layer alone."""
-        found, seen = self.itself(vectors, places, past=past)
-        return vectors + places.dropped(found, dropout), seen
+        found, seen = self.itself(vectors, positions, past=past)
+        return vectors + positions.dropped(found, dropout), seen
 
     def log_attention(
         self,
         vectors: Float[Tensor, "tokens hidden"],
-        places: Places,
+        positions: Positions,
         memory: Float[Tensor, "batch positions pair"],
         mask: Bool[Tensor, "batch 1 1 positions"],
         dropout: tuple[Float[Tensor, "batch hidden"] | None, ...],
     ) -> Float[Tensor, "batch steps positions"]:
         """ln of the weights of the input's positions where all steps are given; see `InputAttention.log_weights`."""
-        vectors, _ = self.looked_back(vectors, places, None, dropout[0])
-        return self.input.log_weights(vectors, places, memory, mask)
+        vectors, _ = self.looked_back(vectors, positions, None, dropout[0])
+        return self.input.log_weights(vectors, positions, memory, mask)

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from structpred.config import Config, Count
 from structpred.distributions.protocols import Distribution
+from structpred.protocols import Checkable
 from structpred.registry import inputs, models
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
-from structpred.vocabulary import Symbols, Vocabularies
+from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Featurizer(Config):
             itself, as a picture does. Then inputs have no vocabulary, and none is unknown.
         recorded: True where sources are `structpred.sequences.Recording`, False where they are symbols.
         open_vocabulary: True where symbols unknown from training are expected, as for words.
+        strict: True where `read` refuses some sources. Those of dev and test are then read before training begins, so
+            that it does not end with an error after the first epoch.
         min_count: input symbols seen fewer times in training are read as unknown.
     """
 
@@ -33,6 +36,7 @@ class Featurizer(Config):
     symbolic: ClassVar[bool] = True
     recorded: ClassVar[bool] = False
     open_vocabulary: ClassVar[bool] = False
+    strict: ClassVar[bool] = False
 
     min_count: Count = 1
 
@@ -82,6 +86,17 @@ class SymbolTable(nn.Module):
         return vectors
 
 
+@runtime_checkable
+class Recomputable(Checkable, Protocol):
+    """A module with layers whose activations may be computed again in the backward pass instead of being kept.
+
+    Any module of a network may be one; `Trainer.recompute` turns all of them on.
+    """
+
+    def checkpoint_activations(self) -> None:
+        """From now on keep what enters each layer only, and compute the rest again; gradients stay the same."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model(Config):
     """The specification of a network; the network itself is made by `build`.
@@ -100,8 +115,16 @@ class Model(Config):
     attends: ClassVar[bool] = False
 
     def encoder(self) -> Featurizer:
-        """How inputs are read: as symbols, unless the model says otherwise."""
-        return SymbolEmbedding()
+        """How inputs are read: as the field ``inputs`` says where the model has one, else as symbols."""
+        own = getattr(self, "inputs", None)
+        return own if isinstance(own, Featurizer) else SymbolEmbedding()
+
+    def labels(self) -> Vocabulary | None:
+        """The labels of outputs, where the model decides and not the data; None for those of the training references.
+
+        They are then all that references may consist of, and some may never occur in training.
+        """
+        return None
 
     @abstractmethod
     def build(self, sizes: Sizes) -> nn.Module:

@@ -81,8 +81,8 @@ class RecurrentEncoder(nn.Module):
 def with_end(features: Tensor, lengths: Tensor, end: Tensor) -> Float[Tensor, "batch longer size"]:
     """The mark right behind each sequence."""
     longer = functional.pad(features, (0, 0, 0, 1))
-    place = torch.arange(longer.shape[1], device=lengths.device) == lengths.unsqueeze(1)
-    return torch.where(place.unsqueeze(-1), end.to(longer.dtype), longer)
+    at_end = torch.arange(longer.shape[1], device=lengths.device) == lengths.unsqueeze(1)
+    return torch.where(at_end.unsqueeze(-1), end.to(longer.dtype), longer)
 
 
 def _at(states: Float[Tensor, "batch time hidden"], position: Tensor) -> Float[Tensor, "batch hidden"]:

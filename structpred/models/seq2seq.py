@@ -1,7 +1,8 @@
 """Recurrent encoder-decoder with attention, and its decoder over one encoded batch."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -55,10 +56,6 @@ class Seq2Seq(Model):
         """Refuse an odd state size, which two directions cannot share."""
         if self.hidden % 2:
             raise ConfigError(f"Seq2Seq.hidden must be even (each direction gets half of it), but got {self.hidden}")
-
-    def encoder(self) -> Featurizer:
-        """How inputs are read."""
-        return self.inputs
 
     def build(self, sizes: Sizes) -> "Seq2SeqModule":
         """The network for the given numbers of input symbols and labels."""
@@ -122,7 +119,50 @@ SHARED = 0.75
 
 
 @dataclass(frozen=True)
-class BoundDecoder:
+class LinearReadOut:
+    """Decoders over one encoded batch whose scores are an output layer's, of features that a subclass computes.
+
+    Attributes:
+        network: the weights; its ``output`` is that layer.
+        num_labels: V.
+        limits: the maximum length of outputs.
+    """
+
+    network: Any
+    num_labels: int
+    limits: Int[Tensor, " batch"]
+
+    @property
+    def output(self) -> nn.Linear:
+        """The output layer."""
+        layer: nn.Linear = self.network.output
+        return layer
+
+    @abstractmethod
+    def features(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted features"]:
+        """What the output layer reads along given outputs, at some steps."""
+
+    @abstractmethod
+    def advance(
+        self, previous: Int[Tensor, "batch candidates"], state: State
+    ) -> tuple[Float[Tensor, "batch candidates features"], State]:
+        """What the output layer reads at the next step, and the new state."""
+
+    def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
+        """Scores of every next symbol along given outputs, at some steps, all steps at once."""
+        scores: Tensor = self.output(self.features(outputs, positions))  # costs most: no padding goes in
+        return scores
+
+    def step(
+        self, previous: Int[Tensor, "batch candidates"], state: State
+    ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
+        """Scores of the next symbol, and the new state."""
+        features, after = self.advance(previous, state)
+        return scores_now(self.output, features), after
+
+
+@dataclass(frozen=True)
+class BoundDecoder(LinearReadOut):
     """The decoder over one encoded batch, dropout masks included; see `structpred.distributions.search.Decoder`.
 
     Every tensor has batch first, so that `select` can take some of the examples. A state is what the recurrent layers
@@ -130,8 +170,6 @@ class BoundDecoder:
     """
 
     network: "Seq2SeqModule"
-    num_labels: int
-    limits: Int[Tensor, " batch"]
     keys: Float[Tensor, "batch hidden positions"]
     values: Float[Tensor, "batch positions features"]
     padding: Float[Tensor, "batch 1 positions"]
@@ -140,22 +178,12 @@ class BoundDecoder:
     read_out_dropout: Float[Tensor, "batch 1 features"] | None
 
     @property
-    def output(self) -> nn.Linear:
-        """The output layer."""
-        return self.network.output
-
-    @property
     def differentiable(self) -> bool:
         """True if bound with gradient."""
         return self.keys.requires_grad
 
-    def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
-        """Scores of every next symbol along given outputs, at some steps, in one recurrent pass."""
-        scores: Tensor = self.network.output(self.features(outputs, positions))  # costs most: no padding goes in
-        return scores
-
     def features(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted features"]:
-        """What the output layer reads along given outputs, at some steps."""
+        """What the output layer reads along given outputs, at some steps, in one recurrent pass."""
         previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
         batch, candidates, steps = previous.shape
         embedded = self._embedded(previous)
@@ -171,13 +199,6 @@ class BoundDecoder:
     def start(self, candidates: int) -> State:
         """The state before the first symbol: that of the whole input."""
         return tuple(part.expand(-1, candidates, -1, -1) for part in self.initial)
-
-    def step(
-        self, previous: Int[Tensor, "batch candidates"], state: State
-    ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
-        """Scores of the next symbol, and the new state."""
-        features, after = self.advance(previous, state)
-        return scores_now(self.network.output, features), after
 
     def advance(
         self, previous: Int[Tensor, "batch candidates"], state: State
@@ -229,7 +250,7 @@ class BoundDecoder:
             read_out_dropout=None if self.read_out_dropout is None else self.read_out_dropout[examples],
         )
 
-    def _embedded(self, previous: Int[Tensor, "*places"]) -> Float[Tensor, "*places embedding"]:
+    def _embedded(self, previous: Int[Tensor, "*positions"]) -> Float[Tensor, "*positions embedding"]:
         embedded: Tensor = self.network.embedding(previous)
         mask = self.input_dropout
         return embedded if mask is None else embedded * mask.view(-1, *[1] * (previous.dim() - 1), mask.shape[-1])

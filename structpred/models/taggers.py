@@ -44,10 +44,6 @@ class Tagger(Model):
                 f"{type(self).__name__}.hidden must be even (each direction gets half of it), but got {self.hidden}"
             )
 
-    def encoder(self) -> Featurizer:
-        """How inputs are read."""
-        return self.inputs
-
 
 @models.register("lstm-tagger")
 @dataclass(frozen=True, kw_only=True)

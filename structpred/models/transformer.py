@@ -1,22 +1,23 @@
 """Transformer encoder-decoder, and its decoder over one encoded batch, which keeps keys and values between steps."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from structpred.config import Count, Fraction, Interval, Positive
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
 from structpred.errors import ConfigError
-from structpred.models.attention import DecoderLayer, EncoderLayer, Places, linear, sinusoids
+from structpred.models.attention import DecoderLayer, EncoderLayer, Positions, linear, sinusoids
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.models.encoder import locked_dropout, with_end
-from structpred.models.seq2seq import scores_now
+from structpred.models.seq2seq import LinearReadOut
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -63,10 +64,6 @@ class Transformer(Model):
                 f"of it), but got {self.hidden}"
             )
 
-    def encoder(self) -> Featurizer:
-        """How inputs are read."""
-        return self.inputs
-
     def build(self, sizes: Sizes) -> "TransformerModule":
         """The network for the given numbers of input symbols and labels."""
         return TransformerModule(self, sizes)
@@ -77,7 +74,7 @@ class TransformerModule(nn.Module):
 
     def __init__(self, model: Transformer, sizes: Sizes) -> None:
         super().__init__()
-        self.model, self.num_labels = model, sizes.num_labels
+        self.model, self.num_labels, self.recompute = model, sizes.num_labels, False
         hidden, shape = model.hidden, (model.hidden, model.heads, model.feedforward)
         self.reader = model.inputs.build(sizes, hidden)
         # Whatever the size and scale of what the reader gives, positions are neither drowned nor drown it.
@@ -95,6 +92,19 @@ class TransformerModule(nn.Module):
         self.output = nn.Linear(hidden, sizes.num_labels + 1)
         if model.tied:
             self.output.weight = self.embedding.weight
+
+    def checkpoint_activations(self) -> None:
+        """Keep only what enters each layer for the gradient; see `structpred.models.base.Recomputable`."""
+        self.recompute = True
+
+    def through(self, layer: nn.Module, *arguments: Any) -> Any:
+        """What a layer returns; where activations are computed again, for the gradient it keeps the arguments only.
+
+        A layer draws nothing, as it is given the dropout masks, so no random state has to be kept either.
+        """
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=False)
+        return layer(*arguments)
 
     def forward(self, inputs: Sequences) -> Autoregressive:
         """p(·|x) for inputs ``[batch, time]``."""
@@ -118,14 +128,14 @@ class TransformerModule(nn.Module):
         padded = with_end(self.scaled(self.reader(inputs)), inputs.lengths, self.end)
         time = torch.arange(padded.shape[1], device=padded.device)
         mask = (time <= inputs.lengths.unsqueeze(1)).unsqueeze(1)
-        places = Places.real(mask)
-        vectors = places.packed(padded + sinusoids(time, self.model.hidden).to(padded.dtype))
-        vectors = places.dropped(vectors, *masks_of(dropout, 0, 1))
-        for place, layer in enumerate(self.encoder):
-            masks = masks_of(dropout, 1 + EncoderLayer.parts * place, EncoderLayer.parts)
-            vectors = layer(vectors, places, mask.unsqueeze(1), masks)
+        positions = Positions.real(mask)
+        vectors = positions.packed(padded + sinusoids(time, self.model.hidden).to(padded.dtype))
+        vectors = positions.dropped(vectors, *masks_of(dropout, 0, 1))
+        for number, layer in enumerate(self.encoder):
+            masks = masks_of(dropout, 1 + EncoderLayer.parts * number, EncoderLayer.parts)
+            vectors = self.through(layer, vectors, positions, mask.unsqueeze(1), masks)
         vectors = self.encoded(vectors)
-        return tuple(places.padded(pairs(vectors)) for pairs in self.pairs), mask.unsqueeze(1)
+        return tuple(positions.padded(pairs(vectors)) for pairs in self.pairs), mask.unsqueeze(1)
 
     def _masks(self, batch: int, parts: int) -> Float[Tensor, "batch parts hidden"] | None:
         """A dropout mask for each example and part of the network; None where nothing is dropped."""
@@ -143,7 +153,7 @@ def masks_of(
 
 
 @dataclass(frozen=True)
-class BoundTransformer:
+class BoundTransformer(LinearReadOut):
     """The decoder over one encoded batch, dropout masks included; see `structpred.distributions.search.Decoder`.
 
     Every tensor has batch first, so that `select` can take some of the examples. A state is, for each layer, the keys
@@ -151,63 +161,41 @@ class BoundTransformer:
     again. Those of the input are computed once, and all candidates of an example look into the same.
 
     Attributes:
-        network: the weights.
-        num_labels: V.
-        limits: the maximum length of outputs.
         memory: for each layer the input's keys and values.
         mask: True at real positions of the input.
         dropout: a mask for each part of the decoder; None where nothing is dropped.
     """
 
     network: "TransformerModule"
-    num_labels: int
-    limits: Int[Tensor, " batch"]
     memory: tuple[Float[Tensor, "batch positions pair"], ...]
     mask: Bool[Tensor, "batch 1 1 positions"]
     dropout: Float[Tensor, "batch parts hidden"] | None
-
-    @property
-    def output(self) -> nn.Linear:
-        """The output layer."""
-        return self.network.output
 
     @property
     def differentiable(self) -> bool:
         """True if bound with gradient."""
         return any(pairs.requires_grad for pairs in self.memory)
 
-    def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
-        """Scores of every next symbol along given outputs, at some steps, all steps at once."""
-        scores: Tensor = self.network.output(self.features(outputs, positions))
-        return scores
-
     def features(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted features"]:
         """What the output layer reads along given outputs, at some steps."""
-        vectors, places = self._along(outputs, len(self.memory))
-        vectors = places.padded(vectors).flatten(0, 1).index_select(0, positions)
+        vectors, along = self._along(outputs, len(self.memory))
+        vectors = along.padded(vectors).flatten(0, 1).index_select(0, positions)
         features: Tensor = self.network.decoded(vectors)
         return features
 
     def log_attention(self, outputs: Sequences) -> Float[Tensor, "batch candidates steps positions"]:
         """ln of the weights of the input's positions and of its end in the last layer, their mean over heads."""
         last = len(self.memory) - 1
-        vectors, places = self._along(outputs, last)
+        vectors, positions = self._along(outputs, last)
         masks = masks_of(self.dropout, 1 + DecoderLayer.parts * last, DecoderLayer.parts)
         layer = self.network.decoder[last]
         assert isinstance(layer, DecoderLayer)
-        found = layer.log_attention(vectors, places, self.memory[last], self.mask, masks)
-        return found.view(places.batch, places.candidates, places.steps, -1)
+        found = layer.log_attention(vectors, positions, self.memory[last], self.mask, masks)
+        return found.view(positions.batch, positions.candidates, positions.steps, -1)
 
     def start(self, candidates: int) -> State:
         """The state before the first symbol: no step has been seen."""
         return tuple(pairs.new_empty(len(pairs), candidates, 0, pairs.shape[-1]) for pairs in self.memory)
-
-    def step(
-        self, previous: Int[Tensor, "batch candidates"], state: State
-    ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
-        """Scores of the next symbol, and the new state."""
-        features, after = self.advance(previous, state)
-        return scores_now(self.network.output, features), after
 
     def advance(
         self, previous: Int[Tensor, "batch candidates"], state: State
@@ -216,33 +204,33 @@ class BoundTransformer:
         batch, candidates = previous.shape
         time = torch.full((1,), state[0].shape[2], device=previous.device)
         past = tuple(part.flatten(0, 1) for part in state)
-        vectors, after = self._advanced(previous.unsqueeze(2), Places(batch, candidates, 1), past, time)
+        vectors, after = self._advanced(previous.unsqueeze(2), Positions(batch, candidates, 1), past, time)
         features = self.network.decoded(vectors).view(batch, candidates, -1)
         return features, tuple(each.view(batch, candidates, *each.shape[1:]) for each in after)
 
-    def _along(self, outputs: Sequences, layers: int) -> tuple[Float[Tensor, "tokens hidden"], Places]:
+    def _along(self, outputs: Sequences, layers: int) -> tuple[Float[Tensor, "tokens hidden"], Positions]:
         """The vectors at all steps of given outputs after the first few layers."""
         previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
         time = torch.arange(previous.shape[2], device=previous.device)
-        places = Places.real(time <= outputs.lengths.unsqueeze(-1))
-        return self._advanced(previous, places, (None,) * layers, time)[0], places
+        positions = Positions.real(time <= outputs.lengths.unsqueeze(-1))
+        return self._advanced(previous, positions, (None,) * layers, time)[0], positions
 
     def _advanced(
         self,
         previous: Int[Tensor, "batch candidates steps"],
-        places: Places,
+        positions: Positions,
         past: tuple[Float[Tensor, "rows time pair"] | None, ...],
         time: Int[Tensor, " steps"],
     ) -> tuple[Float[Tensor, "tokens hidden"], list[Float[Tensor, "rows seen pair"]]]:
         """The vectors after as many layers as have a past, and the keys and values that each of them has seen."""
         network, hidden = self.network, self.network.model.hidden
         embedded = network.embedding(previous) * hidden**0.5
-        vectors = places.packed((embedded + sinusoids(time, hidden).to(embedded.dtype)).flatten(0, 1))
-        vectors = places.dropped(vectors, *masks_of(self.dropout, 0, 1))
+        vectors = positions.packed((embedded + sinusoids(time, hidden).to(embedded.dtype)).flatten(0, 1))
+        vectors = positions.dropped(vectors, *masks_of(self.dropout, 0, 1))
         seen = []
-        for place, (layer, before, memory) in enumerate(zip(network.decoder, past, self.memory, strict=False)):
-            masks = masks_of(self.dropout, 1 + DecoderLayer.parts * place, DecoderLayer.parts)
-            vectors, pairs = layer(vectors, places, before, memory, self.mask, masks)
+        for number, (layer, before, memory) in enumerate(zip(network.decoder, past, self.memory, strict=False)):
+            masks = masks_of(self.dropout, 1 + DecoderLayer.parts * number, DecoderLayer.parts)
+            vectors, pairs = network.through(layer, vectors, positions, before, memory, self.mask, masks)
             seen.append(pairs)
         return vectors, seen
 

@@ -256,12 +256,12 @@ def log_density(
     time, lengths = outputs.labels.shape[-1], outputs.lengths
     along = torch.where(outputs.mask(), log_shares[outputs.labels], 0.0)
     before = torch.nn.functional.pad(along.cumsum(-1), (1, 0))  # ln Π of s over the symbols before each position
-    places = torch.arange(time, device=outputs.device)
-    first = torch.where(changed, places, time).amin(-1, keepdim=True) if time else lengths.unsqueeze(-1)
-    last = torch.where(changed, places, -1).amax(-1, keepdim=True) if time else lengths.unsqueeze(-1) - 1
+    positions = torch.arange(time, device=outputs.device)
+    first = torch.where(changed, positions, time).amin(-1, keepdim=True) if time else lengths.unsqueeze(-1)
+    last = torch.where(changed, positions, -1).amax(-1, keepdim=True) if time else lengths.unsqueeze(-1) - 1
     terms = [torch.where(lengths > 0, -torch.inf, 0.0).double()]  # an empty output has no span and has probability 1
     for n in range(1, min(longest, time) + 1):
-        start = places[: time - n + 1]
+        start = positions[: time - n + 1]
         covers = (start <= first) & (start + n > last) & (start + n <= lengths.unsqueeze(-1))
         product = (before[..., n:] - before[..., : time - n + 1]).masked_fill(~covers, -torch.inf).logsumexp(-1)
         terms.append(product - (lengths - n + 1).clamp(min=1).double().log())

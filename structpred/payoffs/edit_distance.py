@@ -15,6 +15,7 @@ from structpred.payoffs.lattice import acceptance
 from structpred.payoffs.rejection import FEW, HOPELESS, Drawing, joined, reject
 from structpred.payoffs.transducer import EditWeights, completions, grouped, propose
 from structpred.registry import payoffs
+from structpred.rewards.base import scores_of
 from structpred.rewards.edit_distance import EditDistance
 from structpred.sequences import Sequences
 
@@ -46,7 +47,7 @@ class EditDistanceDistribution:
 
     def score(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
         """−d(y, y*)/τ, which is log q(y) plus the logarithm of the normaliser."""
-        return EditDistance().score(outputs, self.references).double() / self.temperature
+        return scores_of(EditDistance(), outputs, self.references).double() / self.temperature
 
     @torch.no_grad()
     def sample(self, k: int, generator: torch.Generator | None = None) -> Sequences:

@@ -65,14 +65,14 @@ class HammingDistribution:
         references = self.references
         inside = references.mask().unsqueeze(1)  # [batch, 1, time]
         labels = torch.where(inside, references.labels.unsqueeze(1), 0).repeat(1, k, 1)
-        places = _successes(self.change, labels.numel(), generator, labels.device)
-        places = places[inside.expand_as(labels).reshape(-1)[places]]
+        positions = _successes(self.change, labels.numel(), generator, labels.device)
+        positions = positions[inside.expand_as(labels).reshape(-1)[positions]]
         # float64: with many labels, float32 is too coarse for the probability of rare ones
-        other = torch.rand(places.shape, generator=generator, device=labels.device, dtype=torch.float64)
+        other = torch.rand(positions.shape, generator=generator, device=labels.device, dtype=torch.float64)
         shift = 1 + (other * (self.num_labels - 1)).long().clamp_(max=max(self.num_labels - 2, 0))
         flat = labels.view(-1)
-        changed = flat[places] + shift
-        flat[places] = torch.where(changed >= self.num_labels, changed - self.num_labels, changed)
+        changed = flat[positions] + shift
+        flat[positions] = torch.where(changed >= self.num_labels, changed - self.num_labels, changed)
         return Sequences(labels, references.lengths.unsqueeze(1).repeat(1, k))
 
     def log_prob(self, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
@@ -137,13 +137,13 @@ def _successes(
         return torch.zeros(0, dtype=torch.long, device=device)
     log_failure = math.log1p(-probability) if probability < 1 else -math.inf
     expected = trials * probability
-    places = torch.full((1,), -1, dtype=torch.long, device=device)
-    while int(places[-1]) < trials:
+    positions = torch.full((1,), -1, dtype=torch.long, device=device)
+    while int(positions[-1]) < trials:
         count = int(expected + 6 * math.sqrt(expected)) + 8  # nearly always enough in one go
         uniform = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
         gaps = (torch.log1p(-uniform) / log_failure).clamp_(max=float(trials)).long()
-        places = torch.cat([places, places[-1] + (gaps + 1).cumsum(0)])
-    return places[1:][places[1:] < trials]
+        positions = torch.cat([positions, positions[-1] + (gaps + 1).cumsum(0)])
+    return positions[1:][positions[1:] < trials]
 
 
 @payoffs.register("hamming")

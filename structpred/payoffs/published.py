@@ -105,8 +105,8 @@ def _spread(
     """
     bars = kept.sum(1)
     total = bars + insertions
-    places = torch.arange(int(total.max()) if len(total) else 0, device=kept.device)
-    inside = places < total.unsqueeze(1)
+    positions = torch.arange(int(total.max()) if len(total) else 0, device=kept.device)
+    inside = positions < total.unsqueeze(1)
     stars = _subset(inside, insertions, generator) & inside
     gap = (inside & ~stars).cumsum(1)  # bars before this position
     in_gap = torch.zeros(len(kept), kept.shape[1] + 1, dtype=torch.long, device=kept.device)

@@ -112,10 +112,19 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of several arms over axes to choose from; ``label`` says what is measured."""
+    """Curves of several arms over axes to choose from.
+
+    Attributes:
+        label: says what is measured.
+        curves: one an arm.
+        levels: where dashed lines stand, such as the mean of the baseline.
+        joined: True if each curve is a single point, with an interval, of one curve through all of them.
+    """
 
     label: str
     curves: tuple[Curve, ...]
+    levels: tuple[float, ...] = ()
+    joined: bool = False
     kind: Literal["curves"] = "curves"
 
 

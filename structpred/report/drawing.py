@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from structpred.statistics import estimate
+from structpred.statistics import Estimate, estimate
 from structpred.text import plain
 
 # Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
@@ -128,10 +128,18 @@ def log_axis(axis: Axis, ticks: Sequence[float] = (1, 2, 5)) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def draw_estimate(axes: Axes, x: float, values: Sequence[float], colour: str) -> None:
-    """A dot for every value above ``x``; several have a bar at their mean, more than three also a 95 % interval."""
+def draw_estimate(axes: Axes, x: float, values: Sequence[float], colour: str, interval: Estimate | None = None) -> None:
+    """A dot for every value above ``x``; several have a bar at their mean, more than three also a 95 % interval.
+
+    Args:
+        axes: where.
+        x: the place.
+        values: the dots.
+        colour: of all.
+        interval: the mean and its interval, where it is not that of `estimate`.
+    """
     axes.plot([x] * len(values), values, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0, zorder=2)
-    interval = estimate(np.array(values, dtype=float))
+    interval = interval or estimate(np.array(values, dtype=float))
     if len(values) > 1:
         axes.plot([x], [interval.mean], "_", color=colour, markersize=13, markeredgewidth=2.4, zorder=4)
     if interval.half_width is not None:

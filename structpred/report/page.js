@@ -1,14 +1,14 @@
 "use strict";
 // Charts with values to point at, tables to sort, arms to hide, examples. What users wrote is text, never markup.
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+(async () => {
+  const packed = Uint8Array.from(atob(document.getElementById("data").textContent), (each) => each.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const data = JSON.parse(await new Response(unpacked).text());
   const SVG = new DOMParser().parseFromString("<svg/>", "text/html").querySelector("svg").namespaceURI;
   const DASHES = ["", "6 3", "8 3 2 3", "2 3", "6 2 2 2 2 2"];
   const [hidden, redraws] = [new Set(), []];
-  const fill = (element, attributes, children) => {
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    return element.append(...children), element;
-  };
+  const fill = (element, attributes, children) => (
+    Object.entries(attributes).forEach((each) => element.setAttribute(...each)), element.append(...children), element);
   const make = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
   const draw = (name, attributes = {}, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
   const place = (arm) => Math.max(0, data.arms.indexOf(arm));
@@ -75,8 +75,7 @@
         svg.append(upright(at(tick), "axis"), write(at(tick), bottom + 14, `${tick}`, "middle"));
       svg.append(upright(at(strip.line), "line"));
       rows.forEach((row, i) => svg.append(dotRow(row, strip, top + (i + 0.5) * high, at, narrow, width, say)));
-      const about = `${strip.label}${far ? ", logarithmic beyond 1" : ""}`;
-      svg.append(write(0, bottom + 30, cut(about, width)));
+      svg.append(write(0, bottom + 30, cut(`${strip.label}${far ? ", logarithmic beyond 1" : ""}`, width)));
       top = bottom + 42;
     }
     return fill(svg, { viewBox: `0 0 ${width} ${top}` }, []);
@@ -112,37 +111,42 @@
     const height = 250;
     const svg = draw("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
     if (!curves.length) return svg;
-    const every = curves.flatMap((curve) => [...curve.low, ...curve.high]);
-    const log = Math.min(...every) > 0 && Math.max(...every) >= 5 * Math.min(...every);
-    const x = scale(curves.flatMap((curve) => curve.x[axis]), 46, width - 10, "linear");
-    const y = scale(every, height - 36, 20, log ? "log" : "linear");
+    const every = [chart.levels, ...curves.map((curve) => [curve.low, curve.high])].flat(2);
+    const far = (values) => Math.min(...values) > 0 && Math.max(...values) >= 5 * Math.min(...values);
+    const stops = [...new Set(curves.flatMap((curve) => curve.x[axis]))].sort((one, other) => one - other);
+    const x = scale(stops, 46, width - 10, chart.joined && far(stops) ? "log" : "linear");
+    const y = scale(every, height - 36, 20, far(every) ? "log" : "linear");
     svg.append(...x.ticks.map((tick) => write(x(tick), height - 20, `${tick}`, "middle")));
     const level = { class: "axis", x1: 46, x2: width - 10 };
     for (const tick of y.ticks)
       svg.append(draw("line", { ...level, y1: y(tick), y2: y(tick) }), write(40, y(tick) + 4, `${tick}`, "end"));
-    svg.append(write(0, 12, cut(`${chart.label}${log ? ", log scale" : ""}`, width)));
-    svg.append(write(width - 10, height - 4, axis, "end"));
+    const about = cut(`${chart.label}${far(every) ? ", log scale" : ""}`, width);
+    svg.append(write(0, 12, about), write(width - 10, height - 4, axis, "end"));
+    for (const at of chart.levels) svg.append(draw("line", { ...level, class: "line", y1: y(at), y2: y(at) }));
+    const through = chart.joined ? curves.map((curve) => `${x(curve.x[axis][0])},${y(curve.mean[0])}`) : [];
+    svg.append(draw("polyline", { points: through.join(" "), class: "axis", fill: "none" }));
     for (const curve of curves) {
       const points = (values) => values.map((value, i) => `${x(curve.x[axis][i])},${y(value)}`);
       const band = [...points(curve.low), ...points(curve.high).reverse()].join(" ");
       const paint = colour(curve.arm);
       const line = { fill: "none", stroke: paint, "stroke-width": 1.8, "stroke-dasharray": dash(curve.arm) };
       svg.append(
-        draw("polygon", { points: band, fill: paint, opacity: 0.15 }),
+        draw("polygon", { points: band, fill: paint, "fill-opacity": 0.15, stroke: chart.joined ? paint : "none" }),
         draw("polyline", { points: points(curve.mean).join(" "), ...line }),
         draw("circle", { cx: x(curve.x[axis].at(-1)), cy: y(curve.mean.at(-1)), r: 3, fill: paint }),
       );
     }
-    const stops = [...new Set(curves.flatMap((curve) => curve.x[axis]))].sort((one, other) => one - other);
-    const cursor = svg.appendChild(draw("line", { class: "line", y1: 20, y2: height - 36, x1: -9, x2: -9 }));
-    let stop = -1;
+    const away = { class: "line", y1: 20, y2: height - 36, x1: -9, x2: -9 };
+    let [stop, cursor] = [-1, svg.appendChild(draw("line", away))];
     const move = (index) => {
       stop = Math.max(0, Math.min(stops.length - 1, index));
       const at = stops[stop];
       for (const side of ["x1", "x2"]) cursor.setAttribute(side, x(at));
       const within = curves.filter((curve) => curve.x[axis][0] <= at && curve.x[axis].at(-1) >= at);
-      const read = within.map((curve) => `${curve.arm} ${fixed(curve.mean[nearest(curve.x[axis], at)])}`);
-      say(`${axis} ${Number(at.toFixed(1))}: ${read.join(", ")}`);
+      const range = (curve) => (chart.joined ? ` (${fixed(curve.low[0])} to ${fixed(curve.high[0])})` : "");
+      const mean = (curve) => fixed(curve.mean[nearest(curve.x[axis], at)]);
+      const read = within.map((curve) => `${curve.arm} ${mean(curve)}${range(curve)}`).join(", ");
+      say(`${axis} ${Number(at.toFixed(at < 1 ? 4 : 1))}: ${read}`);
     };
     fill(svg, { tabindex: 0, role: "img", "aria-label": `${label} The left and right arrow keys read values.` }, []);
     listen(svg, "keydown", (event) => {
@@ -159,11 +163,10 @@
     const reading = make("p", { class: "reading", "aria-live": "polite" });
     const axes = chart.kind === "curves" ? Object.keys(chart.curves[0].x) : [];
     const redraw = () => {
-      const width = Math.max(280, figure.clientWidth);
       const say = (text) => (reading.textContent = text);
-      const caption = figure.querySelector("figcaption").textContent;
+      const [picture, caption] = ["svg", "figcaption"].map((each) => figure.querySelector(each));
       const drawn = chart.kind === "dots" ? drawDots : drawCurves;
-      figure.querySelector("svg").replaceWith(drawn(chart, width, caption, say, select.value));
+      picture.replaceWith(drawn(chart, Math.max(280, figure.clientWidth), caption.textContent, say, select.value));
     };
     const [select, label] = choice("By", axes.map((axis) => [axis, axis]), redraw);
     if (axes.length > 1) figure.prepend(label);
@@ -234,10 +237,8 @@
     return parts;
   };
   const symbols = (text) => (text ? text.split(" ") : []);
-  const marked = (output, reference) => {
-    const parts = compared(symbols(output), symbols(reference));
-    return make("bdi", { dir: "auto" }, ...parts.flatMap(([kind, text]) => [kind ? make(kind, {}, text) : text, " "]));
-  };
+  const marked = (output, reference) => make("bdi", { dir: "auto" }, ...compared(symbols(output), symbols(reference))
+    .flatMap(([kind, text]) => [kind ? make(kind, {}, text) : text, " "]));
   for (const box of document.querySelectorAll("[data-browser]")) {
     const { arms, seeds, baseline, examples } = data.browsers[Number(box.dataset.browser)];
     const of = (example, arm) => // `chosen` has a text of numbers for every arm, one a seed
@@ -251,8 +252,7 @@
       return kind === "a" || ((kind === "w" || right(example, arm)) && others.every((each) => !right(example, each)));
     };
     const gain = (example, arm) => of(example, baseline).edits - of(example, arm).edits;
-    let first = 0;
-    const [list, status] = [make("div"), make("p", { class: "note", role: "status" })];
+    let [first, list, status] = [0, make("div"), make("p", { class: "note", role: "status" })];
     const refresh = () => {
       const found = examples.filter(kept);
       const arm = order.value && arms[Number(order.value)];
@@ -287,10 +287,10 @@
     box.replaceChildren(make("div", { class: "controls" }, filters, orders, every, back, on), status, list);
     redraws.push(refresh);
   }
-  let known = 0;
   const resized = () => {
-    if (known !== document.body.clientWidth) show();
-    known = document.body.clientWidth;
+    const [page, width] = [document.documentElement.dataset, `${document.body.clientWidth}`];
+    if (page.drawn !== width) show();
+    page.drawn = width;
     for (const box of document.querySelectorAll(".scroll"))
       box.tabIndex = box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1) ? 0 : -1;
   };

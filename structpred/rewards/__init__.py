@@ -8,7 +8,7 @@ from structpred.rewards.every_reference import EveryReference
 from structpred.rewards.function import FunctionReward
 from structpred.rewards.hamming import Hamming
 from structpred.rewards.reading import Context, TextReward, bind
-from structpred.rewards.translation import SentenceChrf, SentenceTer
+from structpred.rewards.translation import SentenceChrf, SentenceTer, TextBleu
 from structpred.rewards.weighted import WeightedReward, WeightedRewards
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SentenceChrf",
     "SentenceGleu",
     "SentenceTer",
+    "TextBleu",
     "TextReward",
     "WeightedReward",
     "WeightedRewards",

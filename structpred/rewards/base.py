@@ -13,6 +13,7 @@ from structpred.protocols import Checkable
 from structpred.registry import rewards
 from structpred.returned import checked, detached
 from structpred.sequences import Sequences
+from structpred.tally import asked_rewards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,34 +90,50 @@ class Incremental(Checkable, Protocol):
         """
 
 
-def scores_of(reward: Reward, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
-    """`Reward.score`, checked.
+def scores_of(
+    reward: Reward, outputs: Sequences, references: Sequences, *, part: bool = False
+) -> Float[Tensor, "batch candidates"]:
+    """`Reward.score`, checked, and counted in training (`structpred.tally`).
+
+    Args:
+        reward: the reward.
+        outputs: ``[batch, candidates, time]``.
+        references: as of `Reward.score`.
+        part: True if a reward asks another that it is made of, which does not count.
 
     Raises:
         ConfigError: it is not one finite number for each candidate.
     """
+    if not part:
+        asked_rewards(outputs.lengths.numel())
     found = reward.score(outputs, references)
     return _checked(reward, "score", found, tuple(outputs.lengths.shape), "[batch, candidates]", outputs)
 
 
-def costs_of(reward: Decomposable, references: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
-    """`Decomposable.costs`, checked.
+def costs_of(
+    reward: Decomposable, references: Sequences, labels: int, *, part: bool = False
+) -> Float[Tensor, "batch time labels"]:
+    """`Decomposable.costs`, checked, and counted in training as one output an example; ``part`` as of `scores_of`.
 
     Raises:
         ConfigError: it is not one finite number for each label at each position.
     """
+    if not part:
+        asked_rewards(len(references))
     shape = (*references.labels.shape, labels)
     return _checked(reward, "costs", reward.costs(references, labels), shape, "[batch, time, labels]", references)
 
 
 def increments_of(
-    reward: Incremental, outputs: Sequences, references: Sequences
+    reward: Incremental, outputs: Sequences, references: Sequences, *, part: bool = False
 ) -> Float[Tensor, "batch candidates steps"]:
-    """`Incremental.increments`, checked.
+    """`Incremental.increments`, checked, and counted in training; ``part`` as of `scores_of`.
 
     Raises:
         ConfigError: it is not one finite number for each symbol of each candidate and its end.
     """
+    if not part:
+        asked_rewards(outputs.lengths.numel())
     found = reward.increments(outputs, references)
     shape = (*outputs.lengths.shape, outputs.labels.shape[-1] + 1)
     return _checked(reward, "increments", found, shape, "[batch, candidates, time + 1]", outputs)

@@ -53,7 +53,7 @@ class EveryReference(Reading):
         Raises:
             ConfigError: nothing says which data the references come from, or which example each is of.
         """
-        return self._asked(lambda *each: scores_of(self.reward, *each), outputs, references)
+        return self._asked(lambda *each: scores_of(self.reward, *each, part=True), outputs, references)
 
     def __getattr__(self, name: str) -> Any:
         """``increments``, where the reward has them (`structpred.protocols`)."""
@@ -64,7 +64,7 @@ class EveryReference(Reading):
     def _increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
         reward = self.reward
         assert isinstance(reward, Incremental)
-        return self._asked(lambda *each: increments_of(reward, *each), outputs, references)
+        return self._asked(lambda *each: increments_of(reward, *each, part=True), outputs, references)
 
     def _asked(self, ask: Asked, outputs: Sequences, references: Sequences) -> Tensor:
         """The answers, with examples that have equally many references asked together: none may be given twice."""

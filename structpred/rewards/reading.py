@@ -40,6 +40,8 @@ class Context:
     def of(cls, task: Task) -> "Context":
         """The context of a task's training examples, which is also the one that training has.
 
+        A model that decides its labels itself (`structpred.models.Model.labels`) has others; make its context of those.
+
         Raises:
             DataError: the data cannot be read.
         """

@@ -1,15 +1,44 @@
-"""Rewards of machine translation on text: sentence chrF and TER, as sacrebleu computes them."""
+"""Rewards of machine translation on text: sentence BLEU, chrF and TER, as sacrebleu computes them."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
+from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from structpred.config import Count, Interval
 from structpred.registry import rewards
 from structpred.rewards.reading import TextReward
+
+
+@rewards.register("text-bleu")
+@dataclass(frozen=True, kw_only=True)
+class TextBleu(TextReward):
+    """r(y, y*) = sacrebleu's ``sentence_bleu`` over 100, between 0 and 1, of the text that the task renders.
+
+    `SentenceBleu` counts n-grams of labels, which are pieces of words in the task `structpred.tasks.Subwords`; this
+    reward counts n-grams of sacrebleu's tokens, as the metric does. Smoothing is exponential and the order effective,
+    sacrebleu's defaults for sentences. Several references count together.
+
+    Attributes:
+        tokenize: how sacrebleu cuts sentences into tokens: ``"13a"`` for plain text, ``"none"`` for text in tokens.
+        lowercase: ignore letter case.
+    """
+
+    pools_references: ClassVar[bool] = True
+
+    tokenize: Literal["13a", "none", "intl", "char"] = "13a"
+    lowercase: bool = False
+
+    def value(self, output: str, references: tuple[str, ...]) -> float:
+        """BLEU of one output."""
+        return float(self._theirs.sentence_score(output, references).score) / 100
+
+    @cached_property
+    def _theirs(self) -> BLEU:
+        return BLEU(tokenize=self.tokenize, lowercase=self.lowercase, force=True, effective_order=True)
 
 
 @rewards.register("chrf")

@@ -61,7 +61,7 @@ class WeightedRewards(Reward):
 
     def score(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates"]:
         """The weighted sum of the parts' rewards, in float64."""
-        return self._sum([scores_of(part.reward, outputs, references).double() for part in self.parts])
+        return self._sum([scores_of(each.reward, outputs, references, part=True).double() for each in self.parts])
 
     def __getattr__(self, name: str) -> Any:
         """``costs`` and ``increments``, which a sum has where all parts have them (`structpred.protocols`)."""
@@ -73,15 +73,17 @@ class WeightedRewards(Reward):
 
     def _costs(self, references: Sequences, labels: int) -> Float[Tensor, "batch time labels"]:
         found = [
-            costs_of(part.reward, references, labels) for part in self.parts if isinstance(part.reward, Decomposable)
+            costs_of(each.reward, references, labels, part=True)
+            for each in self.parts
+            if isinstance(each.reward, Decomposable)
         ]
         return self._sum(found)
 
     def _increments(self, outputs: Sequences, references: Sequences) -> Float[Tensor, "batch candidates steps"]:
         found = [
-            increments_of(part.reward, outputs, references)
-            for part in self.parts
-            if isinstance(part.reward, Incremental)
+            increments_of(each.reward, outputs, references, part=True)
+            for each in self.parts
+            if isinstance(each.reward, Incremental)
         ]
         return self._sum(found)
 

@@ -75,6 +75,10 @@ class Ensemble(Predictor):
         object.__setattr__(self, "runs", members)
         object.__setattr__(self, "experiment", first.experiment)
 
+    def kept(self, name: str) -> bytes:
+        """The content of a file that the task keeps in the first run's folder; see `Task.with_kept`."""
+        return self.runs[0].kept(name)
+
     @property
     def codec(self) -> Tokenizer:
         """Maps symbols to tensors and back; equal for all runs."""

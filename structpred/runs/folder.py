@@ -19,6 +19,9 @@ from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 CHECKSUMS = "SHA256SUMS"
 """The file of checksums, in the format of ``sha256sum --check``."""
 
+KEPT = "kept."
+"""How the names of files begin that a task keeps in the folder."""
+
 LAST = "result.json"
 """The file that is written last."""
 
@@ -80,6 +83,10 @@ class Folder:
         """The outputs predicted for a split, with sources and references."""
         return self.path / f"{split}.predictions.tsv"
 
+    def kept(self, name: str) -> Path:
+        """What the task learnt from its training data and needs for new inputs; see `structpred.task.Splits`."""
+        return self.path / f"{KEPT}{name}"
+
     @property
     def finished(self) -> bool:
         """True once everything is written."""
@@ -89,7 +96,7 @@ class Folder:
 def files_of(folder: Folder) -> list[Path]:
     """All files that a run may write into its folder, but for older checkpoints and those of loggers."""
     own = [folder.path / each.name for each in vars(Folder).values() if isinstance(each, _File)]
-    return [*own, *map(folder.predictions, ("dev", "test"))]
+    return [*own, *map(folder.predictions, ("dev", "test")), *folder.path.glob(f"{KEPT}*")]
 
 
 def named(path: Path) -> Folder:

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from structpred.errors import Busy
-from structpred.runs.folder import Folder, files_of
+from structpred.runs.folder import KEPT, Folder, files_of
 from structpred.training import checkpoint
 
 
@@ -105,6 +105,7 @@ def _remove_half_written(folder: Folder) -> None:
 def _undo(folder: Folder, before: set[Path]) -> None:
     """Remove what was not there before, and the files written ahead of a first checkpoint if there is nothing else."""
     ahead = {folder.record, folder.experiment, folder.data, folder.log, folder.progress}
+    ahead |= set(folder.path.glob(f"{KEPT}*"))
     useless = _everything(folder) - (before if before - ahead else set())
     for path in sorted(useless, reverse=True):  # the deepest first
         with contextlib.suppress(OSError):

@@ -38,6 +38,10 @@ class Predictor(ABC):
     def name(self) -> str:
         """The folder, or the folders, for messages."""
 
+    @abstractmethod
+    def kept(self, name: str) -> bytes:
+        """The content of a file that the task keeps; see `Task.with_kept`."""
+
     @property
     @abstractmethod
     def codec(self) -> Tokenizer:
@@ -142,6 +146,12 @@ class Predictor(ABC):
         return [
             self.read(text, keep_unknown=keep_unknown, where=place) for text, place in zip(texts, places, strict=True)
         ]
+
+
+def with_kept(experiment: Experiment, read: Callable[[str], bytes]) -> Experiment:
+    """The experiment, whose task takes from ``read`` what it learnt from its training data; see `Task.with_kept`."""
+    task = experiment.task.with_kept(read)
+    return experiment if task is experiment.task else replace(experiment, task=task)
 
 
 _SHARED: dict[str, Callable[[Predictor], object]] = {

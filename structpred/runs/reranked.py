@@ -113,6 +113,10 @@ class Reranked(Predictor):
         """The folders, for messages."""
         return f"{self.run.name}, reranked by {self.by.name}"
 
+    def kept(self, name: str) -> bytes:
+        """The content of a file that the task keeps; see `Task.with_kept`."""
+        return self.run.kept(name)
+
     @property
     def codec(self) -> Tokenizer:
         """Maps symbols to tensors and back; equal for both."""

@@ -11,16 +11,18 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from structpred.config import Config, canonical, coerce, components
-from structpred.errors import ConfigError, DataError, RunError
+from structpred.errors import ConfigError, DataError, RunError, StructpredError
 from structpred.experiment import Experiment
-from structpred.foreign import is_foreign
+from structpred.foreign import is_foreign, modules_of
 from structpred.imports import way_back
 from structpred.metrics import Metric, score
-from structpred.results import RunResult
+from structpred.models.sources import load_kept, may_lack
+from structpred.results import Certainty, RunResult, stored
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
-from structpred.runs.predictor import Predictor
+from structpred.runs.predictor import Predictor, with_kept
 from structpred.task import Sizes, Splits, loaded
 from structpred.text import Outcome, read_predictions
+from structpred.training.certainty import certainty_of
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import score_counts, scores
@@ -30,7 +32,7 @@ Split = Literal["dev", "test"]
 
 
 class OtherCodeWarning(UserWarning):
-    """The code of a run's components has been edited since it was trained."""
+    """The code of a run's components, or a file that its model reads, has been edited since it was trained."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class Run(Predictor):
             raise damaged(folder.result, f"is of another run than {folder.record.name}: their identities differ")
         if result.steps <= result.skipped:
             raise damaged(folder.result, "says that not one step was taken")
-        run = cls(folder, _experiment(files, folder, record), result)
+        experiment = _experiment(files, folder, record)
+        run = cls(folder, experiment, result.known_by(experiment.task.metrics))
+        run = replace(run, experiment=with_kept(experiment, run.kept))
         if files.checksums:
             _warn_of_other_code(run, record)
         else:
@@ -151,6 +155,23 @@ class Run(Predictor):
             )
         return fitting[0]
 
+    def certainty(self) -> Certainty | None:
+        """Calibration and entropy on test, computed now where the run's result does not say; None where p fails to.
+
+        Raises:
+            RunError: the data are needed and have changed, or a file of the run is damaged.
+        """
+        if self.result.certainty is not None:
+            return self.result.certainty
+        task = self.experiment.task
+        splits = loaded(task)
+        if splits.digest != self.data:
+            raise RunError(
+                f"{self.folder.path}: calibration cannot be computed, because the task's data have changed since the "
+                "run; put the files back, or train the run again"
+            )
+        return certainty_of(self.model, self.codec, splits.test, self.outputs("test"), modules_of([type(task)]))
+
     def reported_by(self, metrics: Sequence[Metric], splits: Splits | None = None) -> "Run":
         """The same run with scores by these metrics; missing scores are computed from `outputs`.
 
@@ -193,6 +214,14 @@ class Run(Predictor):
         """The folder, for messages."""
         return str(self.folder.path)
 
+    def kept(self, name: str) -> bytes:
+        """The content of a file that the task keeps; see `Task.with_kept`.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        return Files(self.folder.path).read(self.folder.kept(name).name)
+
     @cached_property
     def data(self) -> str:
         """The digest of the data that the run was trained on."""
@@ -211,14 +240,35 @@ class Run(Predictor):
     @cached_property
     def model(self) -> nn.Module:
         """The trained network, on the CPU and in evaluation mode; called on `Sequences` it returns p(·|x)."""
-        model = self.experiment.model.build(self.sizes)
+        sources = self.sources
+        try:
+            model = self.experiment.model.build(self.sizes)
+        except (StructpredError, OSError) as error:
+            if not sources:
+                raise
+            places = ", ".join(place for place, _ in sources.values())
+            raise RunError(
+                f"{self.folder.path} keeps only the weights that it trained, and the others cannot be read again from "
+                f"{places} ({error}); put them back"
+            ) from error
         self.start(model)
         return model.eval()
 
+    @property
+    def sources(self) -> dict[str, tuple[str, str]]:
+        """Place and SHA-256 of the weights that were not trained and so are not in the folder, by module."""
+        record = Files(self.folder.path).json(self.folder.record.name).get("weights_from", {})
+        return {path: (each["place"], each["sha256"]) for path, each in record.items()}
+
     def start(self, model: nn.Module) -> None:
-        """Copy the weights into a network of the same experiment."""
+        """Copy the weights into a network of the same experiment, which has read those that the run does not keep.
+
+        Raises:
+            RunError: the weights are damaged, or the file of those that are not kept has changed.
+        """
         try:
-            model.load_state_dict(self.weights())
+            weights, digests = self.weights(), {path: digest for path, (_, digest) in self.sources.items()}
+            load_kept(model, weights, may_lack(model, digests))
         except (RuntimeError, TypeError, AttributeError) as error:
             if isinstance(error, RunError):
                 raise
@@ -226,7 +276,7 @@ class Run(Predictor):
             raise damaged(self.folder.weights, f"does not fit the {network} of its experiment") from error
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that scored best on dev, by parameter name.
+        """The weights that scored best on dev, by parameter name, without those that come from `sources`.
 
         Raises:
             RunError: the file is damaged, or a weight is not finite.
@@ -292,18 +342,22 @@ def _check_without_checksums(run: Run, record: Mapping[str, Any]) -> None:
 
 
 def _warn_of_other_code(run: Run, record: Mapping[str, Any]) -> None:
-    """Warn if components from outside the package have been edited since the run, which may change its outputs."""
+    """Warn if components from outside the package, or files that the model reads, have been edited since the run."""
     classes = {cls for part in components(run.experiment) for cls in part.code() if is_foreign(cls)}
-    if not classes:
+    parts = {type(part) for part in components(run.experiment.model)}
+    reading = {cls for cls in parts if cls.fingerprint is not Config.fingerprint} - classes
+    if not classes | reading:
         return
     try:
         same = run.result.identity in run.experiment.past_identities(str(record.get("data")), code=True)
-    except (ConfigError, RunError):  # the identity needs something absent, such as a reward function or a teacher
+    except (ConfigError, DataError, RunError):  # something is absent, such as a reward function, weights or a teacher
         return
     if not same:
+        names = ", ".join(sorted(cls.__qualname__ for cls in classes | reading))
+        what = f"code of {names} has" if not reading else f"{'code or files' if classes else 'files'} of {names} have"
         warnings.warn(
-            f"{run.folder.path}: the code of {', '.join(sorted(cls.__qualname__ for cls in classes))} has changed "
-            "since this run was trained, so its predictions may no longer match its scores; train it again",
+            f"{run.folder.path}: the {what} changed since this run was trained, so its predictions may no longer match "
+            "its scores; train it again",
             OtherCodeWarning,
             stacklevel=3,
         )
@@ -320,9 +374,9 @@ def _check_scores(run: Run) -> None:
     path = run.folder.counts
     counts = read_arrays(path)
     metrics = [each for each in run.experiment.task.metrics if run.result.signatures.get(each.name) == each.signature]
-    for split, stored in run.result.scores.items():
+    for split, found in run.result.scores.items():
         for metric in metrics:
-            count = counts.get(f"{split}/{metric.name}")
+            count = stored(metric, counts, f"{split}/")
             number = math.nan if count is None or count.ndim != 2 else score(metric, count)
-            if not math.isclose(number, stored.get(metric.name, math.nan), abs_tol=1e-6):
+            if not math.isclose(number, found.get(metric.name, math.nan), abs_tol=1e-6):
                 raise damaged(run.folder.result, f"says another {metric.name} on {split} than {path.name}")

@@ -18,13 +18,14 @@ from structpred.files import write_atomically
 from structpred.imports import sources_of
 from structpred.metrics import Counts
 from structpred.provenance import commit, device_name, environment
-from structpred.results import RunResult
-from structpred.runs.folder import Folder, encoded, sha256, write_data, written
+from structpred.results import Certainty, RunResult
+from structpred.runs.folder import Folder, decoded_outputs, encoded, sha256, write_data, written
+from structpred.runs.predictor import with_kept
 from structpred.runs.run import Run, not_finite, trained_by
-from structpred.sequences import spelt
-from structpred.task import Example, Splits
+from structpred.task import Example, Splits, Task
 from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint
+from structpred.training.certainty import certainty_of
 from structpred.training.data import EncodedData, warn_of_unknown
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import refuse_asking, score_counts, scores
@@ -77,6 +78,7 @@ class RunWriter:
     ) -> None:
         observer(Progress("preparing"))
         refuse_asking(experiment.decoding)
+        experiment = with_kept(experiment, conditions.splits.kept.__getitem__)
         self.experiment, self.identity, self.folder = experiment, identity, folder
         self.conditions, self.observer = conditions, observer
         self.prepared = EncodedData.of(conditions.splits, experiment.model)
@@ -90,16 +92,21 @@ class RunWriter:
             self._restore(checkpoint.newest(folder.checkpoint))
         elif start is not None:
             start.start(self.training.model)
+            self.training.stepper.keep(start.weights())
+        observer(Progress("preparing", memory=self.training.memory().total))
         if conditions.ranks.first:
             log.rewind(self.training.steps, self.training.epoch)
             folder.not_finite.unlink(missing_ok=True)
         self.written: dict[str, str] = {}
         self.outputs: dict[str, dict[str, np.ndarray]] = {}
         self.shapes: dict[str, dict[str, float]] = {}
+        self.certainty: Certainty | None = None
         # the record comes first, because it says which run the folder belongs to
         self._write(folder.record, json.dumps(self._record(), indent=1, ensure_ascii=False))
         self._write(folder.experiment, replace(experiment, metrics=()).to_json())  # they are no part of the run
         self._write(folder.data, write_data(self.prepared.codec.vocabularies, self.prepared.training.sizes))
+        for name, content in conditions.splits.kept.items():
+            self._write(folder.kept(name), content)
 
     def train(self) -> None:
         """Train to the end of the budget, test, and write everything.
@@ -117,6 +124,7 @@ class RunWriter:
         self._refuse_failed_training(weights)
         counts = {split: self._test(split) for split in ("dev", "test")}
         training.clock.stop()
+        self.certainty = self._certain()
         self._warn_of_search(counts["dev"])
         self._write(folder.weights, _bytes_of(weights))
         self._write(folder.counts, _bytes_of_arrays(counts))
@@ -172,6 +180,8 @@ class RunWriter:
         try:
             self.training.restore(state)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, RunError):
+                raise RunError(f"{path}: {error}") from error
             raise RunError(f"{path} does not fit this run; delete it to start this run again") from error
 
     def _draws(self) -> bool:
@@ -194,6 +204,15 @@ class RunWriter:
         self.shapes[split] = shape_of(outputs, examples)
         return score_counts(self.experiment.scored, examples, outputs)
 
+    def _certain(self) -> Certainty | None:
+        """Calibration and entropy of the chosen weights on test, in the first process."""
+        if not self.conditions.ranks.first:
+            return None
+        prepared, kept = self.prepared, self.outputs["test"]
+        outputs = decoded_outputs(kept["labels"], kept["lengths"], prepared.codec.vocabularies.labels)
+        training = self.training
+        return certainty_of(training.stepper.scored, prepared.codec, prepared.splits.test, outputs, training.users)
+
     def _warn_of_search(self, counts: dict[str, Counts]) -> None:
         """Compare the outputs for dev with the greedy ones that chose the weights."""
         best, decoding = self.training.best, self.experiment.decoding
@@ -207,9 +226,9 @@ class RunWriter:
         warn_of_search(self.experiment.search, self.experiment.task.metrics[0], found, greedy)
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
-        render = self.experiment.task.render
+        task = self.experiment.task
         return predictions_table(
-            Outcome(" ".join(spelt(example.source)), render(output), tuple(map(render, example.references)))
+            Outcome(task.show(example.source), task.render(output), references_of(example, task))
             for example, output in zip(examples, outputs, strict=True)
         )
 
@@ -232,22 +251,33 @@ class RunWriter:
             processes=self.conditions.ranks.world,
             draws=self._draws(),
             length_ratios={split: shape["length_ratio"] for split, shape in self.shapes.items()},
+            certainty=self.certainty,
         )
 
     def _record(self) -> dict[str, object]:
         data, start = self.prepared.splits.digest, self.experiment.start
         parts = list(components(replace(self.experiment, metrics=())))
+        left_out = self.training.stepper.left_out
+        sources = {path: {"place": left_out.places[path], "sha256": each} for path, each in left_out.digests.items()}
         return {
             "identity": self.identity,
             "data": data,
             "start": None if start is None else start.identity(data),
             "processes": self.conditions.ranks.world,
             "checksums": self.folder.checksums.name,  # so that a missing file is noticed; older runs have none
+            **({"weights_from": sources} if sources else {}),
             **asdict(environment()),
             **commit(),
             "modules": sorted({type(part).__module__ for part in parts}),
             "imports": sources_of(map(type, parts)),
         }
+
+
+def references_of(example: Example, task: Task) -> tuple[str, ...]:
+    """An example's references as text: as they were written, where the symbols are pieces of words."""
+    if example.wording is not None:
+        return tuple(map(" ".join, example.wording.references))
+    return tuple(map(task.render, example.references))
 
 
 def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:

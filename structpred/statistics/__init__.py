@@ -6,9 +6,8 @@ whether it would survive new examples too.
 """
 
 from structpred.statistics.anytime import Rule, Scores, critical, log_evidence
-from structpred.statistics.crossed import CrossedTest, over_seeds_and_examples
 from structpred.statistics.estimates import FEW, LEVEL, Estimate, estimate, fixed
-from structpred.statistics.examples import ExamplesTest, over_examples
+from structpred.statistics.examples import CrossedTest, ExamplesTest, over_examples, over_seeds_and_examples
 from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
 from structpred.statistics.planning import (
     CLEAR,

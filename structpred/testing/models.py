@@ -18,7 +18,7 @@ DRAWS = 20_000
 INPUTS = ((0, 1), (2,), (1, 1))
 
 
-def check_model(model: Model, *, labels: int = 2, longest: int = 2) -> None:
+def check_model(model: Model, *, labels: int = 2, longest: int = 2, draws: int = DRAWS) -> None:
     """Check that a model returns the distribution it declares, and that this is one.
 
     The probabilities of all outputs sum to one; batching an input with others, the order of a batch and what stands in
@@ -28,6 +28,7 @@ def check_model(model: Model, *, labels: int = 2, longest: int = 2) -> None:
         model: a specification of a tiny network without dropout, reading `Sequences` of up to three symbols.
         labels: V; small, so that outputs can be listed.
         longest: the limit at which a model of free length cuts its outputs.
+        draws: how many outputs are drawn for each input; fewer for a large network find only larger faults.
 
     Raises:
         AssertionError: a property does not hold; the message says which.
@@ -39,14 +40,14 @@ def check_model(model: Model, *, labels: int = 2, longest: int = 2) -> None:
     assert isinstance(p, model.distribution), f"{where}: declares {declared}, but returns {type(p).__name__}"
     assert p.num_labels == labels, f"{where}: expected a distribution over {labels} labels, but got {p.num_labels}"
     for row, source in enumerate(INPUTS):
-        _check_one(network, row, source, longest, where)
+        _check_one(network, row, source, longest, draws, where)
     if isinstance(p, Decode):
         decoded = p.decode(Decoding(beam=2))
         assert len(decoded) == len(INPUTS), f"{where}: decode must return one output for each input"
     _check_gradient(network, longest, where)
 
 
-def _check_one(network: nn.Module, row: int, source: tuple[int, ...], longest: int, where: str) -> None:
+def _check_one(network: nn.Module, row: int, source: tuple[int, ...], longest: int, draws: int, where: str) -> None:
     alone = network(Sequences(torch.tensor([[*source, 1, 0]]), torch.tensor([len(source)])))
     outputs = every_output(alone, len(source), longest)
     log_probs = alone.log_prob(outputs)[0]
@@ -56,7 +57,7 @@ def _check_one(network: nn.Module, row: int, source: tuple[int, ...], longest: i
     same = torch.allclose(together, log_probs, rtol=0, atol=1e-9)
     assert same, f"{where}, input {list(source)}: other inputs of the batch, or padding, change the probabilities"
     if isinstance(alone, Sample):
-        _check_draws(alone, outputs, log_probs, f"{where}, input {list(source)}")
+        _check_draws(alone, outputs, log_probs, draws, f"{where}, input {list(source)}")
 
 
 def _for_all(outputs: Sequences) -> Sequences:
@@ -65,8 +66,8 @@ def _for_all(outputs: Sequences) -> Sequences:
     return Sequences(outputs.labels.expand(count, -1, -1), outputs.lengths.expand(count, -1), ended)
 
 
-def _check_draws(p: Sample, outputs: Sequences, log_probs: Tensor, where: str) -> None:
-    drawn = p.sample(DRAWS, torch.Generator().manual_seed(0)).flatten().tolist()
+def _check_draws(p: Sample, outputs: Sequences, log_probs: Tensor, draws: int, where: str) -> None:
+    drawn = p.sample(draws, torch.Generator().manual_seed(0)).flatten().tolist()
     rows = outputs.flatten().tolist()
     place = {tuple(row): i for i, row in enumerate(rows)}
     observed = torch.zeros(len(rows), dtype=torch.float64)

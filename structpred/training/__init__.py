@@ -1,5 +1,6 @@
 """Training: data and batches, one step, the loop, checkpoints, monitoring."""
 
-from structpred.training.settings import Adam, Constant, Cosine, InverseSquareRoot, Optimiser, Schedule, Trainer
+from structpred.training.parts import Part
+from structpred.training.settings import Adam, Constant, Cosine, InverseSquareRoot, Linear, Optimiser, Schedule, Trainer
 
-__all__ = ["Adam", "Constant", "Cosine", "InverseSquareRoot", "Optimiser", "Schedule", "Trainer"]
+__all__ = ["Adam", "Constant", "Cosine", "InverseSquareRoot", "Linear", "Optimiser", "Part", "Schedule", "Trainer"]

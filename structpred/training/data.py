@@ -21,7 +21,7 @@ from structpred.rewards.reading import asks_for_examples
 from structpred.seeds import generator
 from structpred.sequences import FlatSequences, Recording, Sequences, Source, spelt
 from structpred.task import Example, Sizes, Splits
-from structpred.vocabulary import Symbols, Vocabularies
+from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
 
 class UnknownSymbolWarning(UserWarning):
@@ -41,12 +41,24 @@ class Tokenizer:
     encoder: Featurizer
 
     @classmethod
-    def of(cls, examples: Sequence[Example], encoder: Featurizer) -> "Tokenizer":
-        """From all labels of the training examples, and the input symbols that the encoder asks for."""
+    def of(cls, examples: Sequence[Example], encoder: Featurizer, labels: Vocabulary | None = None) -> "Tokenizer":
+        """From all labels of the training examples, and the input symbols that the encoder asks for.
+
+        Args:
+            examples: for training.
+            encoder: how the model reads its inputs.
+            labels: what outputs are made of, where the model decides.
+
+        Raises:
+            DataError: a reference has another label.
+        """
         sources = _fitting([example.source for example in examples], encoder)
         references = (reference for example in examples for reference in example.references)
         known = sources if encoder.symbolic else []
-        return cls(Vocabularies.of(known, references, min_count=encoder.min_count), encoder)
+        found = Vocabularies.of(known, references, min_count=encoder.min_count)
+        return cls(
+            found if labels is None else replace(found, labels=_covering(labels, found.labels, examples)), encoder
+        )
 
     def read(self, sources: Sequence[Source]) -> FlatSequences:
         """Encode sources as a model's inputs.
@@ -59,6 +71,24 @@ class Tokenizer:
     def write(self, labels: Sequence[int]) -> Symbols:
         """Decode an output to symbols."""
         return self.vocabularies.labels.decode(labels)
+
+
+def _covering(labels: Vocabulary, found: Vocabulary, examples: Sequence[Example]) -> Vocabulary:
+    """The labels of a model, once it is sure that they cover those of the references."""
+    if strange := set(labels.unknown(found.symbols)):
+        where, label = next(
+            (example.where, label)
+            for example in examples
+            for reference in example.references
+            for label in reference
+            if label in strange
+        )
+        raise DataError(
+            f"{where}: {label!r} is none of the {len(labels)} labels that the model can output; let the task "
+            "'pretrained-pieces' cut its text into the pieces of the same model, or set PretrainedSeq2Seq.symbols to "
+            "'task'"
+        )
+    return labels
 
 
 def _fitting(sources: Sequence[Source], encoder: Featurizer) -> Sequence[Any]:
@@ -160,8 +190,23 @@ class EncodedData:
         """
         if model.distribution.fixed_length:
             _refuse_other_lengths(splits, model)
-        codec = Tokenizer.of(splits.train, model.encoder())
+        codec = Tokenizer.of(splits.train, model.encoder(), model.labels())
+        if codec.encoder.strict:
+            _refuse_unreadable((*splits.train, *splits.dev, *splits.test), codec)
         return cls(splits, codec, TrainingData.of(splits.train, codec))
+
+
+def _refuse_unreadable(examples: Sequence[Example], codec: Tokenizer) -> None:
+    """Refuse examples that the encoder refuses, naming the place of the first."""
+    try:
+        codec.read([example.source for example in examples])
+    except DataError:
+        for example in examples:
+            try:
+                codec.read([example.source])
+            except DataError as error:
+                raise DataError(f"{example.where}: {error}") from None
+        raise
 
 
 def _refuse_other_lengths(splits: Splits, model: Model) -> None:

@@ -68,10 +68,8 @@ class DistributedContext:
             )
         if several:
             fabric.launch()
-        if precision == "bf16" and fabric.device.type == "cpu" and not cpu_has_bf16():
-            raise RunError(
-                "expected a CPU with bf16 instructions for precision 'bf16', but PyTorch finds none here; use 'fp32'"
-            )
+        if precision == "bf16":
+            refuse_without_bf16(fabric.device)
         return fabric
 
     def turn(self, step: int) -> bool:
@@ -136,6 +134,29 @@ def without_hints() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def refuse_without_bf16(device: torch.device) -> None:
+    """Refuse a device that would only emulate bf16.
+
+    Raises:
+        RunError: the CPU or the GPU has no instructions for it.
+    """
+    if device.type == "cpu" and not cpu_has_bf16():
+        raise RunError(
+            "expected a CPU with bf16 instructions for precision 'bf16', but PyTorch finds none here; use 'fp32'"
+        )
+    if device.type == "cuda" and not gpu_has_bf16(device):
+        raise RunError(
+            "expected a GPU with bf16 instructions for precision 'bf16' (NVIDIA Ampere or later), but this one has "
+            "none; use 'fp32'"
+        )
+
+
+def gpu_has_bf16(device: torch.device) -> bool:
+    """True if this GPU has instructions for bf16."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def cpu_has_bf16() -> bool:

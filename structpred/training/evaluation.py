@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from structpred.blame import blaming
 from structpred.config import components
@@ -59,13 +59,14 @@ def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decod
     refuse_asking(decoding)
     streams: dict[torch.device, torch.Generator] = {}
 
-    def decoded(p: Any, inputs: Sequences) -> list[Symbols]:
+    def decoded(p: Any, inputs: Sequences, rows: Tensor) -> list[Symbols]:
+        del rows
         device = inputs.device
         if device not in streams:
             streams[device] = torch.Generator(device).manual_seed(stream(0, "decoding"))
         return [codec.write(ids) for ids in decode(p, decoding, inputs.lengths, streams[device]).tolist()]
 
-    return _by_length(model, codec.read(sources), decoded, modules_of(map(type, components(decoding))))
+    return by_length(model, codec.read(sources), decoded, modules_of(map(type, components(decoding))))
 
 
 def refuse_asking(decoding: Decoding) -> None:
@@ -95,7 +96,8 @@ def n_best(
         decoding: its bounds on lengths hold, and nothing else of it.
     """
 
-    def rank(p: Any, inputs: Sequences) -> list[tuple[Hypothesis, ...]]:
+    def rank(p: Any, inputs: Sequences, rows: Tensor) -> list[tuple[Hypothesis, ...]]:
+        del rows
         ranked = bounded(p, decoding or Decoding(), inputs.lengths).n_best(k)
         outputs = iter(ranked.outputs.flatten().tolist())
         return [
@@ -103,20 +105,29 @@ def n_best(
             for row in ranked.log_probs.tolist()
         ]
 
-    lists = _by_length(model, codec.read(sources), rank)
+    lists = by_length(model, codec.read(sources), rank)
     return [tuple(each for each in hypotheses if each.log_prob > -float("inf")) for hypotheses in lists]
 
 
 @torch.no_grad()
-def _by_length(
+def by_length(
     model: nn.Module,
     inputs: FlatSequences,
-    decoded: Callable[[Any, Sequences], list[Item]],
+    decoded: Callable[[Any, Sequences, Tensor], list[Item]],
     users: Iterable[str] = (),
+    *,
+    rows: int = DECODING_ROWS,
 ) -> list[Item]:
     """Apply ``decoded`` to p of batches of inputs of similar length; results in the order of the inputs.
 
     Errors in ``users``, modules of components from outside the package, are blamed on them.
+
+    Args:
+        model: returns p when called on inputs.
+        inputs: all inputs.
+        decoded: takes p, the inputs of a batch, and which of all inputs they are; returns one thing for each.
+        users: modules.
+        rows: inputs of a batch.
     """
     device = next(model.parameters()).device
     training = model.training
@@ -124,11 +135,11 @@ def _by_length(
     users = modules_of(type(each) for each in model.modules()) | set(users)
     order = inputs.lengths.argsort(stable=True)
     results: dict[int, Item] = {}
-    for rows in torch.split(order, DECODING_ROWS):
+    for chosen in torch.split(order, rows):
         with blaming(users):
-            batch = inputs.gather(rows).to(device)
-            outputs = decoded(model(batch), batch)
-        results.update(zip(rows.tolist(), outputs, strict=True))
+            batch = inputs.gather(chosen).to(device)
+            outputs = decoded(model(batch), batch, chosen)
+        results.update(zip(chosen.tolist(), outputs, strict=True))
     model.train(training)
     return [results[i] for i in range(len(inputs))]
 
@@ -136,10 +147,17 @@ def _by_length(
 def score_counts(
     metrics: Sequence[Metric], examples: Sequence[Example], predictions: Sequence[Symbols]
 ) -> dict[str, Counts]:
-    """The counts of every example, by metric name."""
-    references = [example.references for example in examples]
+    """The counts of every example, by metric name; in words where the symbols are pieces (`Example.wording`)."""
+    pairs = [_as_scored(*pair) for pair in zip(examples, predictions, strict=True)]
+    outputs, references = [output for output, _ in pairs], [right for _, right in pairs]
     unknown = [example.unknown for example in examples]
-    return {metric.name: counts(metric, predictions, references, unknown) for metric in metrics}
+    return {metric.name: counts(metric, outputs, references, unknown) for metric in metrics}
+
+
+def _as_scored(example: Example, output: Symbols) -> tuple[Symbols, tuple[Symbols, ...]]:
+    """What metrics compare: an output, and the references."""
+    wording = example.wording
+    return (output, example.references) if wording is None else (wording.words(output), wording.references)
 
 
 def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +24,17 @@ class Average:
     Args:
         model: the trained network.
         decay: the memory is about 1 / (1 − decay) steps.
+        shared: parameters that never change, of which no second copy is made.
 
     Attributes:
         model: the network with the averaged weights.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, shared: Iterable[nn.Parameter] = ()) -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).requires_grad_(False).eval()
-        self._pairs = list(zip(self.model.parameters(), model.parameters(), strict=True))
+        self.model = copy.deepcopy(model, {id(each): each for each in shared}).requires_grad_(False).eval()
+        pairs = zip(self.model.parameters(), model.parameters(), strict=True)
+        self._pairs = [(average, current) for average, current in pairs if average is not current]
         self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()

@@ -34,6 +34,7 @@ class Progress:
         loss: mean loss per target token of the epoch so far.
         dev: the latest dev metrics, in percent.
         step: optimiser steps taken.
+        memory: bytes that training keeps, without activations, known once everything is prepared; 0 before and after.
     """
 
     phase: str
@@ -45,6 +46,7 @@ class Progress:
     loss: float = 0.0
     dev: dict[str, float] = field(default_factory=dict)
     step: int = 0
+    memory: int = 0
 
 
 @runtime_checkable
@@ -157,7 +159,7 @@ def of_epoch(epoch: Epoch) -> dict[str, float]:
     """An epoch's numbers by name."""
     dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
     diagnostics = {f"diagnostic/{name}": value for name, value in epoch.diagnostics.items()}
-    return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **dev, **diagnostics}
+    return {"epoch": epoch.epoch, "loss": epoch.loss, "seconds": epoch.seconds, **epoch.costs, **dev, **diagnostics}
 
 
 def _happened(line: str, step: int, epochs: int) -> bool:

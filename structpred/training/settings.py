@@ -2,20 +2,22 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from structpred.config import Config, Count, Fraction, Positive
+from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.protocols import Checkable
 from structpred.registry import optimisers, schedules
 from structpred.task import Task
+from structpred.training.parts import Group, Part, Parts, check_apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +26,29 @@ class Schedule(Config):
 
     Attributes:
         warmup: fraction of training during which the factor rises linearly from 0 to 1.
+        warmup_steps: the same as a number of steps, which then takes the place of ``warmup``.
     """
 
     family = schedules
+    identity_optional: ClassVar[tuple[str, ...]] = ("warmup_steps",)
 
     warmup: Fraction = 0.0
+    warmup_steps: Count | None = None
 
-    def factor(self, progress: float) -> float:
-        """The factor at ``progress``, the fraction of training done, 0 to 1."""
+    def factor(self, progress: float, steps: int = 0) -> float:
+        """The factor at ``progress``, the fraction of training done, 0 to 1, after ``steps`` steps."""
+        if self.warmup_steps is not None:
+            return self._by_steps(progress, steps, self.warmup_steps)
         if progress < self.warmup:
             return progress / self.warmup
         return self.after_warmup(progress)
+
+    def _by_steps(self, progress: float, steps: int, warmup: int) -> float:
+        """The factor if warm-up takes so many steps, whose share of training follows from the steps taken so far."""
+        if steps < warmup:
+            return steps / warmup
+        share = progress * warmup / steps
+        return replace(self, warmup=share, warmup_steps=None).after_warmup(progress) if share < 1 else 1.0
 
     @abstractmethod
     def after_warmup(self, progress: float) -> float:
@@ -65,6 +79,18 @@ class Cosine(Schedule):
         return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
+@schedules.register("linear")
+@dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """A straight line from 1 down to 0, as in BERT's fine-tuning (Devlin et al. 2019, arXiv 1810.04805, appendix A)."""
+
+    warmup: Fraction = 0.1
+
+    def after_warmup(self, progress: float) -> float:
+        """1 − s, with s the fraction of the time since warm-up."""
+        return max((1 - progress) / (1 - self.warmup), 0.0)
+
+
 @schedules.register("inverse-square-root")
 @dataclass(frozen=True, kw_only=True)
 class InverseSquareRoot(Schedule):
@@ -83,11 +109,20 @@ class Optimiser(Config):
 
     Attributes:
         schedule: the learning rate over training.
+        parts: parts of the network with settings of their own; they must not overlap.
+        decay_vectors: False takes parameters with fewer than two axes, biases and normalisation, out of weight decay.
     """
 
     family = optimisers
+    identity_optional: ClassVar[tuple[str, ...]] = ("parts", "decay_vectors")
 
     schedule: Schedule = Cosine()
+    parts: tuple[Part, ...] = ()
+    decay_vectors: bool = True
+
+    def check(self) -> None:
+        """Refuse parts that overlap."""
+        check_apart(self.parts)
 
     @property
     @abstractmethod
@@ -95,8 +130,31 @@ class Optimiser(Config):
         """The learning rate that the schedule multiplies."""
 
     @abstractmethod
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Build an optimiser with fresh state."""
+    def build(self, parameters: Iterable[nn.Parameter] | Iterable[Group]) -> torch.optim.Optimizer:
+        """Build an optimiser with fresh state, for parameters or for groups of them with settings of their own."""
+
+    def built(self, parameters: Sequence[nn.Parameter], parts: Parts) -> torch.optim.Optimizer:
+        """The optimiser of these parameters, in groups where `parts` or `decay_vectors` ask for some.
+
+        Raises:
+            ConfigError: a weight decay is given, but the optimiser has none.
+        """
+        if not self.parts and self.decay_vectors:
+            return self.build(parameters)
+        groups = parts.groups(parameters, self.rate, decay_vectors=self.decay_vectors)
+        optimizer = self.build(groups)
+        if "weight_decay" not in optimizer.defaults and any("weight_decay" in group for group in groups):
+            raise ConfigError(
+                f"{type(self).__name__} has no weight decay, so neither its parts nor decay_vectors can set it; leave "
+                "it out"
+            )
+        return optimizer
+
+    def set_rates(self, optimizer: torch.optim.Optimizer, share: float, steps: int) -> None:
+        """Set the learning rate of every group for the step after ``steps`` others."""
+        factor = self.schedule.factor(share, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = group.get("rate", self.rate) * factor
 
 
 @optimisers.register("adam")
@@ -122,7 +180,7 @@ class Adam(Optimiser):
         """``lr``."""
         return self.lr
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter] | Iterable[Group]) -> torch.optim.Optimizer:
         """The fused ``torch.optim.AdamW``."""
         return torch.optim.AdamW(
             parameters,
@@ -167,11 +225,14 @@ class Trainer(Config):
             counted; training ends at that many.
         compile: compile the step by ``torch.compile``. It needs a compiler, takes half a minute at the start, and made
             steps slower on the processors it was measured on; a GPU may gain.
+        recompute: keep only what enters each layer for the gradient, and compute the rest again in the backward pass
+            (gradient checkpointing; Chen et al. 2016, arXiv 1604.06174). It saves memory for about a third more time,
+            and needs a network with layers, such as a Transformer.
     """
 
     version: ClassVar[int] = 2  # 2: ties on dev are broken, and batches are even
     identity_optional: ClassVar[tuple[str, ...]] = (
-        "accumulate", "max_steps", "max_seconds", "average", "tolerate", "compile",
+        "accumulate", "max_steps", "max_seconds", "average", "tolerate", "compile", "recompute",
     )  # fmt: skip
 
     epochs: Count = 30
@@ -185,6 +246,7 @@ class Trainer(Config):
     average: Fraction | None = None
     tolerate: Count = 10
     compile: bool = False
+    recompute: bool = False
 
     def share(self, epochs: float, steps: int) -> float:
         """Share of training done, 0 to 1, after the given epochs and steps."""

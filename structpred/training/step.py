@@ -1,9 +1,10 @@
 """One training step: the losses of a batch, their gradient, and the update."""
 
+import math
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from structpred.blame import out_of_memory
-from structpred.errors import RunError
-from structpred.models.base import Model
+from structpred.errors import ConfigError, RunError
+from structpred.models.base import Model, Recomputable
+from structpred.models.sources import LeftOut, load_kept, may_lack
 from structpred.objective import Objective
 from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
@@ -24,6 +26,7 @@ from structpred.training.checkpoint import State
 from structpred.training.data import Batch, EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext, without_hints
 from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
+from structpred.training.parts import Parts
 from structpred.training.settings import Recipe
 
 Tensors = tuple[Any, ...]
@@ -204,6 +207,18 @@ def _module(what: str, found: object) -> nn.Module:
     return found
 
 
+def _recompute(network: nn.Module, name: str) -> None:
+    """Turn on gradient checkpointing wherever the network has it."""
+    layered = [each for each in network.modules() if isinstance(each, Recomputable)]
+    if not layered:
+        raise ConfigError(
+            f"Trainer.recompute needs a network with layers that can be computed again, but no module of {name} has a "
+            "method checkpoint_activations; use trainer.accumulate to save memory instead"
+        )
+    for each in layered:
+        each.checkpoint_activations()
+
+
 @dataclass(frozen=True)
 class StepResult:
     """The result of a step.
@@ -234,6 +249,7 @@ class Stepper:
 
     Raises:
         RunError: the device is not available.
+        ConfigError: the parts of the optimiser, or gradient checkpointing, do not fit the network.
     """
 
     def __init__(self, recipe: Recipe, prepared: EncodedData, ranks: DistributedContext) -> None:
@@ -244,15 +260,19 @@ class Stepper:
         torch.manual_seed(stream(recipe.seed, "initialisation"))
         self.modules = self._modules(prepared)
         self.model = self.modules.model
+        self.parts = Parts(self.model, recipe.optimiser.parts, recipe.trainer.epochs)
         self.parameters = [each for each in self.modules.parameters() if each.requires_grad]
         # how many of them are the model's, which come first
         self.of_model = sum(each.requires_grad for each in self.model.parameters())
         step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
         with without_hints():
-            self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.build(self.parameters))
+            self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.built(self.parameters, self.parts))
         torch.manual_seed(self._stream("dropout"))
         self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
-        self.average = None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average)
+        self.left_out = LeftOut.of(self.model)
+        self.average = (
+            None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average, self._same())
+        )
         self.buffers = [] if self.modules.state is None else list(self.modules.state.buffers())
         self.guard = NonfiniteGuard(self.fabric.device)
 
@@ -266,7 +286,9 @@ class Stepper:
         """The network that is scored and kept: the moving average if there is one."""
         return self.step.model if self.average is None else self.average.model
 
-    def train_step(self, plan: EpochPlan, position: int, steps: int, share: float) -> StepResult:
+    def train_step(
+        self, plan: EpochPlan, position: int, steps: int, share: float, epoch: float = math.inf
+    ) -> StepResult:
         """Take one step of the optimiser.
 
         Args:
@@ -274,13 +296,13 @@ class Stepper:
             position: which of them.
             steps: the number of earlier steps.
             share: the share of training that is done.
+            epoch: the number of epochs that are done, for parts that are frozen for some.
 
         Raises:
             ConfigError: the losses do not depend on any weight.
         """
-        optimiser = self.recipe.optimiser
-        for group in self.optimizer.param_groups:
-            group["lr"] = optimiser.rate * optimiser.schedule.factor(share)
+        self.recipe.optimiser.set_rates(self.optimizer, share, steps)
+        self.parts.freeze(share, epoch)
         before = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad()
         scored = self.gradient.of(plan, position, steps, share)
@@ -320,23 +342,46 @@ class Stepper:
         """Everything needed to resume with the same steps; all processes must call it."""
         random, *others = self.ranks.gather(self.random())
         return {
-            "modules": self.modules.state_dict(),
+            "modules": self.left_out.kept(self.modules.state_dict(), "model."),
+            "sources": self.left_out.digests,
             "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.model.state_dict(),
+            "average": None if self.average is None else self.left_out.kept(self.average.model.state_dict()),
             "random": random,
             "random_of_others": others,
             "care": self.guard.state(),
         }
 
     def restore(self, state: State) -> None:
-        """Resume from what `state` returned."""
-        self.modules.load_state_dict(state["modules"])
+        """Resume from what `state` returned.
+
+        Raises:
+            RunError: weights that are not in it came from a file that has changed.
+        """
+        absent = may_lack(self.model, state.get("sources", {}))
+        load_kept(self.modules, state["modules"], {f"model.{name}" for name in absent})
+        self.keep({name.removeprefix("model.") for name in state["modules"]})
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.model.load_state_dict(state["average"])
+            load_kept(self.average.model, state["average"], absent)
         self._set_random([state["random"], *state.get("random_of_others", [])])
         if "care" in state:  # not in checkpoints of version 0.1
             self.guard.restore(state["care"])
+
+    def keep(self, names: Collection[str]) -> None:
+        """Keep these weights, too: their values are no longer those of their source."""
+        self.left_out = self.left_out.without(names)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that are scored and kept, without a copy."""
+        return self.left_out.kept(self.scored.state_dict())
+
+    def choose(self, weights: Mapping[str, Tensor]) -> None:
+        """Load what `weights` returned at some time."""
+        load_kept(self.scored, weights, self.left_out.owners)
+
+    def _same(self) -> list[nn.Parameter]:
+        """The parameters that are left out, which never change."""
+        return [each for name, each in self.model.named_parameters() if name in self.left_out.owners]
 
     def _modules(self, prepared: EncodedData) -> TrainingStep:
         recipe, sizes = self.recipe, prepared.training.sizes
@@ -344,6 +389,8 @@ class Stepper:
         if not any(each.requires_grad for each in model.parameters()):
             what = f"{type(recipe.model).__name__}.build"
             refuse(what, "a network with weights to train", "one without", "leave requires_grad on for at least one")
+        if recipe.trainer.recompute:
+            _recompute(model, type(recipe.model).__name__)
         state = recipe.objective.state(sizes)
         if state is not None:
             _module(f"{type(recipe.objective).__name__}.state", state)

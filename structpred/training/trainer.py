@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
 
 import torch
@@ -15,17 +15,20 @@ from torch import Tensor, nn
 
 from structpred.blame import blaming
 from structpred.config import Config, components
+from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
-from structpred.results import Epoch
+from structpred.results import Epoch, renamed
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
 from structpred.sequences import Source
+from structpred.tally import Tally, counting
 from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import predict, ranking, score_counts, scores
+from structpred.training.memory import Memory, activations, needed
 from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, batch_in_symbols
 from structpred.training.monitoring import (
     Logger,
@@ -95,11 +98,13 @@ class Pace:
         planning: seconds to plan an epoch, including draws.
         step: seconds per step.
         steps: steps per epoch.
+        memory: what it keeps in memory, if that was measured as well.
     """
 
     planning: float
     step: float
     steps: int
+    memory: Memory | None = None
 
 
 def users_modules(recipe: Recipe) -> set[str]:
@@ -128,6 +133,7 @@ class Training:
 
     Attributes:
         users: modules of components from outside the package, whose errors are blamed on them (`structpred.blame`).
+        tally: what this process has asked for; None where that is not known, as of steps that are compiled.
 
     Raises:
         RunError: the device is not available.
@@ -158,6 +164,7 @@ class Training:
         self.history: list[Epoch] = []
         self.best: Best | None = None
         self.totals, self.clock = Totals(), Clock()
+        self.tally = None if recipe.trainer.compile else Tally()
 
     @property
     def model(self) -> nn.Module:
@@ -201,13 +208,25 @@ class Training:
             self._finish_epoch()
         self.clock.stop()
 
-    def rehearse(self, steps: int, *, most: float = math.inf, stopping: Callable[[], bool] = lambda: False) -> Pace:
+    def memory(self) -> Memory:
+        """What training keeps in memory, without activations, which no step has shown yet."""
+        return needed(self.stepper)
+
+    def rehearse(
+        self,
+        steps: int,
+        *,
+        most: float = math.inf,
+        stopping: Callable[[], bool] = lambda: False,
+        measuring: bool = False,
+    ) -> Pace:
         """Take a few steps to measure their duration; the training is to be discarded afterwards.
 
         Args:
             steps: the maximum number of steps.
             most: seconds after which no further step begins.
             stopping: called after every step.
+            measuring: also measure memory, by one more forward pass.
 
         Raises:
             Interrupted: ``stopping`` returned True.
@@ -225,7 +244,10 @@ class Training:
                 raise Interrupted
         self.totals.loss()  # synchronises with the device
         self.position = 0
-        return Pace(planned - began, (time.monotonic() - planned) / max(taken, 1), len(plan))
+        step = (time.monotonic() - planned) / max(taken, 1)
+        with blaming(self.users):
+            memory = replace(self.memory(), activations=activations(self.stepper, plan)) if measuring else None
+        return Pace(planned - began, step, len(plan), memory)
 
     def finished(self) -> bool:
         """True at the end of the budget or of patience; never within an epoch, which is scored at its end."""
@@ -241,9 +263,9 @@ class Training:
         return self.ranks.spread(lambda part: predict(model, codec, part, chosen), sources)
 
     def choose_best(self) -> dict[str, Tensor]:
-        """Make `predict` use the weights that scored best, and return them."""
+        """Make `predict` use the weights that scored best, and return those that a run keeps."""
         assert self.best is not None
-        self.stepper.scored.load_state_dict(self.best.weights)
+        self.stepper.choose(self.best.weights)
         return self.best.weights
 
     def _spent(self) -> bool:
@@ -255,7 +277,9 @@ class Training:
         return limit is not None and self.clock.seconds() >= limit
 
     def _plan(self) -> EpochPlan:
-        with blaming(self.users):
+        # every process makes the whole plan, and one that resumes within an epoch makes it again
+        counted = self.tally if self.ranks.first and self.position == 0 else None
+        with blaming(self.users), counting(counted):
             return EpochPlan(
                 self.prepared.training,
                 self.resident,
@@ -266,12 +290,13 @@ class Training:
             )
 
     def _train(self, plan: EpochPlan, share: float | None = None) -> None:
-        """Take one step; ``share`` of the training is assumed done, by default the actual share."""
+        """Take one step; if a ``share`` of training is given, that is assumed done and no part is frozen by epochs."""
+        epoch = self.epoch if share is None else math.inf
         if share is None:
             share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
-        with blaming(self.users), waiting(due):
-            taken = self.stepper.train_step(plan, self.position, self.steps, share)
+        with blaming(self.users), waiting(due), counting(self.tally):
+            taken = self.stepper.train_step(plan, self.position, self.steps, share, epoch)
         self.steps += 1
         self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
         self.clock.tokens += plan.tokens(self.position)
@@ -302,9 +327,8 @@ class Training:
         self._report(self.recipe.trainer.share(self.epoch + 1, self.steps))
         self.epoch, self.position = self.epoch + 1, 0
         loss, diagnostics = self.totals.loss(), self.totals.diagnostics()
-        self.history.append(
-            Epoch(self.epoch, loss, found, self.clock.seconds(), diagnostics, shape_of(predictions, dev))
-        )
+        shape, costs = shape_of(predictions, dev), self._costs()
+        self.history.append(Epoch(self.epoch, loss, found, self.clock.seconds(), diagnostics, shape, costs))
         if self.ranks.first:
             warn_of_collapse(self.history, self.recipe.trainer.epochs)
             warn_of_poor_weights(self.history)
@@ -313,12 +337,24 @@ class Training:
         self.totals = Totals()
         self._keep(ranking(metrics, found))
 
+    def _counted(self) -> dict[str, int] | None:
+        """The counts of all processes, which all must call it; None where they are not known."""
+        parts = self.ranks.gather(None if self.tally is None else self.tally.state())
+        return None if self.tally is None else Tally.of([part for part in parts if part is not None]).state()
+
+    def _costs(self) -> dict[str, float]:
+        """What training has taken so far; passes only of a model that has a step-wise decoder."""
+        counts = self._counted() or {}
+        if not issubclass(self.recipe.model.distribution, Autoregressive):
+            counts.pop("decoder_passes", None)
+        return {"cpu_seconds": self.clock.state()["cpu"], **counts}
+
     def _keep(self, ranked: tuple[float, ...]) -> None:
         """Keep the weights unless earlier ones scored better; only a better score counts as progress."""
         before = self.best
         if before is None or ranked >= before.ranking:
             improved = self.epoch if before is None or ranked > before.ranking else before.improved
-            self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.scored.state_dict()))
+            self.best = Best(self.epoch, improved, ranked, copy.deepcopy(self.stepper.weights()))
 
     def state(self) -> State:
         """Everything needed to resume exactly here; all processes must call it."""
@@ -329,6 +365,7 @@ class Training:
             "history": [asdict(epoch) for epoch in self.history],
             "totals": vars(Totals.of(self.ranks.gather(self.totals.numbers()))),
             "clock": self.clock.state(),
+            "tally": self._counted(),
         }
 
     def restore(self, state: State) -> None:
@@ -336,6 +373,12 @@ class Training:
         self.stepper.restore(state)
         self.epoch, self.position, self.steps = (state["where"][key] for key in ("epoch", "position", "steps"))
         self.best = Best(**state["best"]) if state["best"] else None
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        own = self.recipe.task.metrics
+        self.history = [Epoch(**epoch | {"dev": renamed(epoch["dev"], own)}) for epoch in state["history"]]
         self.totals = Totals(**state["totals"]) if self.ranks.first else Totals()
         self.clock = Clock(**state["clock"])
+        before = state.get("tally")  # not in older checkpoints
+        if before is None:
+            self.tally = None
+        elif self.tally is not None:
+            self.tally = Tally(**before) if self.ranks.first else Tally()

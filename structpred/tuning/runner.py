@@ -77,7 +77,7 @@ class RunningTrial:
     def look(self) -> None:
         """Report the epochs so far but the last one, and withdraw the run if the pruner says so."""
         if self.handle is not None and self.queue is self.study.main and not self._scores:
-            epochs = read_epochs(self.handle.folder, self.study.metric.name)
+            epochs = read_epochs(self.handle.folder, self.study.metric)
             last = max(epochs, default=0) if self.handle.folder.finished else self.experiment.trainer.epochs
             self._report({epoch: score for epoch, score in epochs.items() if epoch < last}, prune=True)
             if self._pruned and not self.handle.cancelled:
@@ -118,7 +118,7 @@ class RunningTrial:
         data = self.study.splits.digest if same else loaded(experiment.task).digest
         folder = Folder(self.engine.root / experiment.identity(data)[:16])
         self.trial.set_user_attr(RUN, folder.path.name)
-        self._report(read_epochs(folder, self.study.metric.name), prune=False)  # judged when they were trained
+        self._report(read_epochs(folder, self.study.metric), prune=False)  # judged when they were trained
         self.handle = self.engine.submit(experiment, folder)
 
     def _report(self, epochs: Mapping[int, float], *, prune: bool) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -69,13 +69,15 @@ class Study:
         check_metrics(experiment.metrics, splits, experiment.task)
         direction = f"{'higher' if metric.higher_is_better else 'lower'} is better"
         own = metric.name in {each.name for each in experiment.task.metrics}  # as in studies of earlier versions
+        how = direction if own else f"{direction}, {metric.signature}"
         mine = signature(space) | {
             "seeds": ", ".join(map(str, search.seeds)),
-            "metric": f"{metric.name}, {direction}" if own else f"{metric.name}, {direction}, {metric.signature}",
+            "metric": f"{metric.name}, {how}",
             "data": splits.digest,
         }
+        formerly = [f"{name}, {how}" for name in metric.former]
         study = _stored(storage, name, metric, pruner_for(search, experiment.trainer.epochs))
-        _refuse_another_space(study, mine)
+        _refuse_another_space(study, mine, formerly)
         main = TrialQueue(study, search, _fixed(space, search))
         return cls(name, space, search, main, storage, metric, experiment, distributions, splits)
 
@@ -171,13 +173,16 @@ def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
     return list(points)
 
 
-def _refuse_another_space(study: optuna.Study, mine: dict[str, str]) -> None:
+def _refuse_another_space(study: optuna.Study, mine: dict[str, str], formerly: Sequence[str]) -> None:
+    """Compare a study's signature with the one it must have; ``formerly`` its metric was described in other words."""
     stored: dict[str, str] | None = study.user_attrs.get(SIGNATURE)
     if stored is None:
         if study.get_trials(deepcopy=False):
             raise ConfigError(f"the study {study.study_name!r} was not made by structpred; give yours another name")
         study.set_user_attr(SIGNATURE, mine)
         return
+    if stored.get("metric") in formerly:
+        stored = stored | {"metric": mine["metric"]}
     one, other = (_fields({**each, "experiment": json.loads(each["experiment"])}) for each in (stored, mine))
     for name in dict.fromkeys([*one, *other]):
         if one.get(name) != other.get(name):

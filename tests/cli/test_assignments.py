@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 
 from structpred.cli import assignments
+from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.models import Seq2Seq
+from structpred.models import CRF, LSTMTagger, Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, MinimumRisk
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.rewards import SentenceChrf, SentenceTer, WeightedReward, WeightedRewards
-from structpred.tasks import JsonLines, Pronunciation, Tsv
+from structpred.tasks import JsonLines, LetterTagging, Pronunciation, Tsv
 from structpred.training import Adam, Constant, Trainer
 
 TEMPERATURE = "objective.payoff.temperature"
@@ -112,3 +113,35 @@ def test_every_arm_gets_the_assignments_and_keeps_the_rest() -> None:
     arms = {"ML": DEFAULT, "RML": replace(DEFAULT, objective=RML())}
     changed = assignments.arms(["trainer.epochs=2"], arms)
     assert changed == {name: replace(arm, trainer=Trainer(epochs=2)) for name, arm in arms.items()}
+
+
+CHAIN = replace(DEFAULT, task=LetterTagging(), model=CRF())
+
+
+@pytest.mark.parametrize(
+    ("base", "words", "reason"),
+    [
+        (CHAIN, ["decoding.beam=3"], "of CRF: the most probable output is found exactly, without a beam"),
+        (replace(CHAIN, model=LSTMTagger()), ["decoding.length_penalty=1"], "of LSTMTagger: the most probable output"),
+        (CHAIN, ["decoding.rule=hamming", "decoding.beam=3"], "the most probable label at each position is found"),
+        (CHAIN, ["decoding.reward=hamming", "decoding.num_candidates=3"], "the most probable label at each position"),
+        (DEFAULT, ["decoding.reward=edit-distance", "decoding.beam=3"], "chosen among num_candidates candidates"),
+        (DEFAULT, ["decoding.beam=1", "decoding.length_penalty=1"], "of Seq2Seq: greedy search ranks no outputs"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_a_setting_of_the_decoding_without_effect_is_refused(base: Experiment, words: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^'{words[-1]}' has no effect on the outputs .*{reason}.*; leave it out$"):
+        assignments.experiment(words, base)
+
+
+def test_settings_of_the_decoding_that_have_an_effect_are_taken() -> None:
+    wide = assignments.experiment(["decoding.beam=3", "decoding.length_penalty=1"], DEFAULT)
+    assert wide.decoding == Decoding(beam=3, length_penalty=1.0)
+    risk = assignments.experiment(["decoding.reward=edit-distance", "decoding.num_candidates=3"], CHAIN)
+    assert risk.decoding.num_candidates == 3
+    mixed = assignments.arms(["decoding.beam=3"], {"one": CHAIN, "other": DEFAULT})
+    assert [arm.decoding.beam for arm in mixed.values()] == [3, 3], "it has an effect on one of them"
+    assert assignments.experiment(["decoding.beam=5"], CHAIN) == CHAIN, "it changes nothing"
+    with pytest.raises(ConfigError, match=r"^'decoding\.beam=3' has no effect on the outputs of CRF"):
+        assignments.arms(["decoding.beam=3"], {"one": CHAIN, "other": replace(CHAIN, seed=1)})

@@ -28,7 +28,7 @@ def test_train_prints_scores_and_the_folder_and_trains_once(capsys: pytest.Captu
     first = capsys.readouterr()
     (folder,) = (tmp_path / "there").iterdir()
     header, dev, test, place = first.out.splitlines()
-    assert header == "split\tPER\tWER"
+    assert header == "split\tSER\tWER"
     assert dev.startswith("dev\t")
     assert test.startswith("test\t")
     assert place == f"Run: there/{folder.name}"
@@ -104,6 +104,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow(seconds=4)
 @pytest.mark.usefixtures("_one_thread")
 def test_compare_trains_a_users_own_arms_and_writes_the_report(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -115,7 +116,7 @@ def test_compare_trains_a_users_own_arms_and_writes_the_report(
     assert len(list((tmp_path / "runs").iterdir())) == 4
     assert "# Comparison of ML and mine" in first.out
     assert "| objective | maximum-likelihood | test-mine |" in re.sub(" +", " ", first.out)
-    assert len(re.findall(r"^(ML|mine), seed [01]: dev PER .* \([1-4] of 4", first.err, re.MULTILINE)) == 4
+    assert len(re.findall(r"^(ML|mine), seed [01]: dev SER .* \([1-4] of 4", first.err, re.MULTILINE)) == 4
     written = tmp_path / "deep" / "report"
     assert {path.name for path in written.iterdir()} == {"report.csv", "report.md", "report.html", "results.json"}
     assert json.loads((written / "results.json").read_text(encoding="utf-8"))["seeds"] == [0, 1]
@@ -130,7 +131,7 @@ def test_compare_trains_a_users_own_arms_and_writes_the_report(
     assert "Seeds are added until all is decided, up to 3 in all" in capsys.readouterr().out
     assert main([*more[:-4]]) == 0
     kept = json.loads((written / "results.json").read_text(encoding="utf-8"))
-    assert (kept["seeds"], kept["design"]["rule"], kept["design"]["margins"]) == ([0, 1, 2], "anytime", {"PER": 2.0})
+    assert (kept["seeds"], kept["design"]["rule"], kept["design"]["margins"]) == ([0, 1, 2], "anytime", {"SER": 2.0})
     assert "Seeds were added after results had been seen" in capsys.readouterr().out
 
 
@@ -168,7 +169,7 @@ def test_compare_runs_the_panels_of_a_module_and_writes_one_report(
     assert main(command) == 0
     said = capsys.readouterr()
     assert "# Comparison in 2 panels: first and second" in said.out
-    assert len(re.findall(r"^(first|second): \w+, seed [01]: dev PER .* \([1-5] of 5", said.err, re.MULTILINE)) == 5
+    assert len(re.findall(r"^(first|second): \w+, seed [01]: dev SER .* \([1-5] of 5", said.err, re.MULTILINE)) == 5
     written = tmp_path / "reports" / "comparison"
     files = {"report.csv", "report.md", "report.html", "report.svg", "results.json"}
     assert {path.name for path in written.iterdir()} == files
@@ -192,8 +193,8 @@ def test_evaluate_scores_other_data_with_another_search(
     assert main(["evaluate", str(trained)]) == 0
     lines = capsys.readouterr().out.splitlines()
     scores = Run.load(trained).result.scores["test"]
-    assert lines[:2] == ["split\tPER\tWER", f"test\t{scores['PER']:.2f}\t{scores['WER']:.2f}"]
-    assert lines[2].startswith("PER|edits:levenshtein")
+    assert lines[:2] == ["split\tSER\tWER", f"test\t{scores['SER']:.2f}\t{scores['WER']:.2f}"]
+    assert lines[2].startswith("SER|edits:levenshtein")
     (tmp_path / "other.tsv").write_text("c\tC\n", encoding="utf-8")
     assert main(["evaluate", str(trained), "--split", "dev", "--beam", "2", "task.dev=other.tsv"]) == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("dev\t")

@@ -43,9 +43,10 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in (0, 1):
         for objective in (MaximumLikelihood(), RML()):
             train(replace(base, objective=objective, seed=seed), root=root)
-    unfinished = train(replace(base, seed=2), root=root).folder
+    brief = replace(base, trainer=replace(base.trainer, epochs=1))
+    unfinished = train(replace(brief, seed=2), root=root).folder
     unfinished.result.unlink()
-    damaged = train(replace(base, seed=3), root=root).folder
+    damaged = train(replace(brief, seed=3), root=root).folder
     damaged.result.write_text('{"identity": 3', encoding="utf-8")
     (root / "notes").mkdir()
     (root / "notes" / "record.json").write_text("{}", encoding="utf-8")
@@ -108,7 +109,7 @@ def test_a_list_is_filtered(words: str, expected: int, capsys: pytest.CaptureFix
 def test_a_list_is_sorted_by_scores_with_what_has_none_last(capsys: pytest.CaptureFixture[str], there: Path) -> None:
     for flags, sign in (("", 1), (" --reverse", -1)):
         found = json.loads(output(capsys, f"runs --format json --sort test.PER{flags}"))
-        scores = [run["scores"]["test"]["PER"] for run in found[:4]]
+        scores = [run["scores"]["test"]["SER"] for run in found[:4]]
         assert scores == sorted(scores, key=lambda score: sign * score)
         assert [run["scores"] for run in found[4:]] == [{}, {}]
 
@@ -130,8 +131,8 @@ def test_csv_and_json_hold_the_same(capsys: pytest.CaptureFixture[str], there: P
     rows = list(csv.DictReader(io.StringIO(output(capsys, "runs --format csv --sort run"))))
     for run, row in zip(tree, rows, strict=True):
         assert (row["identity"], row["state"], row["seed"]) == (run["identity"], run["state"], str(run["seed"]))
-        score = run["scores"].get("test", {}).get("PER")
-        assert row["test.PER"] == ("" if score is None else repr(score))
+        score = run["scores"].get("test", {}).get("SER")
+        assert row["test.SER"] == ("" if score is None else repr(score))
     assert {len(run["identity"]) for run in tree} == {64}
 
 
@@ -188,9 +189,9 @@ def test_show_tells_everything_of_a_run(capsys: pytest.CaptureFixture[str], ther
     assert text.startswith(f"Run runs/{name}, finished\nIdentity {run.result.identity}\n")
     for word in ("objective=rml", f"seed={run.experiment.seed}", "model.hidden=8", "task.train="):
         assert f"\n  {word}" in text, word
-    assert f"test\t{run.result.scores['test']['PER']:.2f}" in text
+    assert f"test\t{run.result.scores['test']['SER']:.2f}" in text
     for epoch in run.result.history:
-        assert f"\n{epoch.epoch}\t{epoch.loss:.4f}\t{epoch.dev['PER']:.2f}\t" in text
+        assert f"\n{epoch.epoch}\t{epoch.loss:.4f}\t{epoch.dev['SER']:.2f}\t" in text
     assert "weights.pt\t" in text
     assert f"data: {run.data}" in text
     assert "Python: " in text
@@ -302,6 +303,7 @@ def test_an_ambiguous_prefix_names_the_candidates(capsys: pytest.CaptureFixture[
         assert "give more digits" in line
 
 
+@pytest.mark.slow(seconds=3)
 def test_arms_of_one_objective_are_named_by_what_differs(there: Path) -> None:
     base = Run.load(
         next(r.folder.path for r in listed(there / "runs") if r.objective == "rml" and r.state == "finished")
@@ -320,8 +322,8 @@ def test_arms_of_one_objective_are_named_by_what_differs(there: Path) -> None:
         ("--objective rlm", "there is no objective named 'rlm'; did you mean 'rml'?"),
         ("--task tvs", "there is no task named 'tvs'; did you mean 'tsv'?"),
         ("--model crff", "there is no model named 'crff'; did you mean 'crf'?"),
-        ("--sort test.PRE", "but got 'test.PRE'; did you mean 'test.PER'?"),
-        ("--sort size", "--sort is one of run, task, model, objective, seed, state, age, dev.PER, dev.WER, test.PER,"),
+        ("--sort test.SRE", "but got 'test.SRE'; did you mean 'test.SER'?"),
+        ("--sort size", "--sort is one of run, task, model, objective, seed, state, age, dev.SER, dev.WER, test.SER,"),
     ],
 )
 def test_a_filter_that_nothing_is_called_is_a_mistake(

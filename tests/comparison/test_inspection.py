@@ -81,6 +81,16 @@ def test_kinds_are_told_apart_by_hand() -> None:
     assert example["chosen"] == ["0", "1"]
 
 
+@pytest.mark.slow(seconds=3)
+def test_twenty_one_arms_fit_on_a_page() -> None:
+    rates = {f"method number {i}, with a name of some length": 0.04 * (i + 1) for i in range(21)}
+    report = a_report(METRICS[:1], **{arm: ML for arm in rates})
+    found = inspection(rates, 3, 400)
+    assert len(json.dumps(found.shown)) > 0.8 * MOST_BYTES, "about as much as a page may show"
+    page = html.render(replace(report, inspection=found).document())
+    assert len(page.encode()) < 750_000  # with every curve and table of another metric there is room for three more
+
+
 def test_labels_of_a_tagger_are_compared_in_place() -> None:
     test = (Example(("a", "b", "c"), (("A", "B", "C"),), ""),) * 6
     written = {"ML": [[("B", "C", "C")] * 6], "RML": [[("A", "C", "C")] * 6]}
@@ -92,6 +102,7 @@ def test_labels_of_a_tagger_are_compared_in_place() -> None:
     assert next(iter(confusions)) == "A → B", "where arms differ most comes first"
 
 
+@pytest.mark.slow(seconds=3)
 def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> None:
     rates = {f"arm {i}": 0.05 * (i + 1) for i in range(5)}
     report = a_report(METRICS, **{arm: ML for arm in rates})
@@ -105,6 +116,7 @@ def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> N
     assert "1,000 of 1,200, evenly spread" in html.render(replace(a_report(ML=ML), inspection=more).document())
 
 
+@pytest.mark.slow(seconds=2)
 def test_long_texts_are_cut_and_many_are_thinned_out() -> None:
     long = tuple("x" * 400)
     test = (Example(long, (long,), ""),) * 700
@@ -183,6 +195,11 @@ def test_a_comparison_says_what_was_compared_and_what_starts_took(tmp_path: Path
     assert silent.inspection.shown == {}
     assert json.loads(record.encode(silent))["inspection"]["breakdowns"]
     runs = [Run.load(tmp_path / "runs" / each.identity[:16]) for arm in report.results.values() for each in arm]
+    kept = runs[0].result
+    assert kept.certainty is not None
+    assert not kept.certainty.estimated
+    assert replace(runs[0], result=replace(kept, certainty=None)).certainty() == kept.certainty
+    assert kept.history[0].costs.keys() == {"cpu_seconds", "reward_calls"}  # a tagger has no decoder
     again = of_runs(runs)
     assert list(again.arms) == ["maximum-likelihood", "label-smoothing"]
     assert _unnamed(again) == _unnamed(report)

@@ -187,6 +187,7 @@ def test_the_picture_is_a_file_of_its_own_and_in_the_page(report: PanelsReport, 
     )
 
 
+@pytest.mark.figures
 def test_better_is_to_the_right_and_a_failure_leaves_the_others_apart() -> None:
     gains = {"good": (0.3, 0.5), "bad": (-0.4, -0.2)}
 

@@ -17,6 +17,7 @@ from structpred.engine.executors import WorkerLost
 from structpred.engine.worker import Outcome
 from structpred.errors import CodeError, DataError
 from structpred.experiment import Experiment
+from structpred.metrics import SymbolErrorRate
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.runs import Folder, Run
@@ -63,7 +64,9 @@ def test_runs_are_trained_and_their_progress_is_read_from_their_folders(tmp_path
         run, progress = Run.load(handle.folder.path), handle.progress()
         assert progress is not None
         assert progress.phase == "done"
-        assert read_epochs(handle.folder, "PER") == {each.epoch: each.dev["PER"] for each in run.result.history}
+        assert read_epochs(handle.folder, SymbolErrorRate()) == {
+            each.epoch: each.dev["PER"] for each in run.result.history
+        }
     assert not list(tmp_path.glob(".driving-*"))
 
 
@@ -71,7 +74,7 @@ def test_a_cancelled_run_writes_a_checkpoint_and_another_one_goes_on(tmp_path: P
     with open_engine([TINY], root=tmp_path, device="cpu", workers=1) as engine:
         endless = engine.submit(ENDLESS, folder_of(ENDLESS, tmp_path))
         tiny = engine.submit(TINY, folder_of(TINY, tmp_path))
-        wait_for(lambda: read_epochs(endless.folder, "PER"))
+        wait_for(lambda: read_epochs(endless.folder, SymbolErrorRate()))
         engine.cancel(endless)
         assert ended(engine, endless, tiny) == [Outcome(stopped=True), Outcome()]
     assert endless.folder.checkpoint.exists()
@@ -82,7 +85,7 @@ def test_a_block_that_fails_ends_its_runs(tmp_path: Path) -> None:
     def interrupt() -> None:
         with open_engine([], root=tmp_path, device="cpu", workers=1) as engine:
             engine.submit(ENDLESS, folder)
-            wait_for(lambda: read_epochs(folder, "PER"))
+            wait_for(lambda: read_epochs(folder, SymbolErrorRate()))
             raise KeyboardInterrupt
 
     folder = folder_of(ENDLESS, tmp_path)

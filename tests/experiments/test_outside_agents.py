@@ -102,6 +102,7 @@ def test_maskable_ppo_closes_more_than_sixty_percent_of_the_gap(record: dict[str
     assert np.mean(closed) >= 60
 
 
+@pytest.mark.figures
 def test_report_and_picture_are_those_of_the_record(record: dict[str, Any]) -> None:
     assert (RECORD / "report.md").read_text(encoding="utf-8") == text(record)
     assert [row[0] for row in rows(record)] == list(arms())

@@ -70,6 +70,9 @@ def test_the_files_are_those_that_are_named(row: Row) -> None:
         if (folder / "curves.json").exists():  # of agents that have no Experiment, so that nothing was compared
             assert {path.name for path in folder.iterdir()} == {"curves.json", "report.md"}
             continue
+        if (folder / "scores.json").exists():  # of ensembles, which are no arms
+            assert {path.name for path in folder.iterdir()} == {"scores.json", "report.md"}
+            continue
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         files = {"results.json", "report.md", *(["report.svg"] if "panels" in results else [])}
         kept = {path.name for path in folder.iterdir() if path.suffix != ".html"}  # git ignores what was rendered here

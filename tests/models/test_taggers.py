@@ -179,11 +179,11 @@ def test_a_saved_run_tags_new_sentences(kind: type[Tagger], tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", TAGGERS)
 def test_letters_are_learned(kind: type[Tagger], tmp_path: Path) -> None:
     experiment = Experiment(
-        task=LetterTagging(size=1000, held_out=200),
+        task=LetterTagging(size=500, held_out=100),
         model=kind(embedding=32, hidden=64),
         objective=MaximumLikelihood(),
         optimiser=Adam(lr=1e-2),
-        trainer=Trainer(epochs=4, batch_tokens=256),
+        trainer=Trainer(epochs=4, batch_tokens=128),
     )
     run = train(experiment, root=tmp_path, device="cpu")
     losses = [epoch.loss for epoch in run.result.history]

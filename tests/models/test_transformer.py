@@ -11,7 +11,7 @@ from torch import nn
 from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
 from structpred.models import BitImages, Featurizer, FrameFeatures, Transformer, WordEmbedding, attention
-from structpred.models.attention import Places, sinusoids
+from structpred.models.attention import Positions, sinusoids
 from structpred.objectives import MaximumLikelihood
 from structpred.runs import train
 from structpred.sequences import Sequences
@@ -44,12 +44,12 @@ def test_heads_are_those_of_pytorch() -> None:
         theirs.out_proj.weight.copy_(ours.combined.weight)
         theirs.out_proj.bias.copy_(ours.combined.bias.normal_())
     real = torch.arange(5) < torch.tensor([[5], [3]])
-    places = Places(2, 1, 5)
-    seen, _ = ours(vectors.flatten(0, 1), places, mask=real.view(2, 1, 1, 5))
+    positions = Positions(2, 1, 5)
+    seen, _ = ours(vectors.flatten(0, 1), positions, mask=real.view(2, 1, 1, 5))
     normalised = ours.normalised(vectors)
     expected, _ = theirs(normalised, normalised, normalised, key_padding_mask=~real)
     torch.testing.assert_close(seen.view(2, 5, 6), expected)
-    seen, _ = ours(vectors.flatten(0, 1), places)
+    seen, _ = ours(vectors.flatten(0, 1), positions)
     later = nn.Transformer.generate_square_subsequent_mask(5)
     expected, _ = theirs(normalised, normalised, normalised, attn_mask=later)
     torch.testing.assert_close(seen.view(2, 5, 6), expected)
@@ -64,7 +64,7 @@ def test_weights_of_the_input_are_those_of_pytorch() -> None:
         theirs.in_proj_weight.copy_(torch.cat([ours.queries.weight, pairs.weight]))
         theirs.in_proj_bias.zero_()
     inputs, vectors, real = torch.randn(2, 4, 6), torch.randn(2, 5, 6), torch.arange(4) < torch.tensor([[4], [3]])
-    found = ours.log_weights(vectors.flatten(0, 1), Places(2, 1, 5), pairs(inputs), real.view(2, 1, 1, 4))
+    found = ours.log_weights(vectors.flatten(0, 1), Positions(2, 1, 5), pairs(inputs), real.view(2, 1, 1, 4))
     _, expected = theirs(ours.normalised(vectors), inputs, inputs, key_padding_mask=~real)
     torch.testing.assert_close(found.exp(), expected)
 

@@ -60,6 +60,8 @@ class Opened:
         self.page.on("dialog", lambda dialog: self.said.append("a dialog"))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
+        if options.get("java_script_enabled", True):
+            self.page.wait_for_selector("html[data-drawn]")
 
     def close(self) -> None:
         assert self.said == []
@@ -145,6 +147,22 @@ def test_values_are_read_by_pointer_focus_and_arrow_keys(opened: Any) -> None:
     svg.press("ArrowRight")
     svg.press("ArrowRight")
     assert curves.locator(".reading").inner_text().startswith("seconds of training 4: ")
+
+
+def test_scores_are_read_against_a_number_and_hidden_with_their_arms(browser: Any, tmp_path: Path) -> None:
+    a_report(METRICS[:1], ML=ML, cold=NEAR, warm=RML, hot=ML).write(tmp_path)
+    opened = Opened(browser, tmp_path / "report.html", (1280, 800))
+    figure = opened.page.locator("figure", has_text="Test PER against temperature")
+    figure.locator("svg").focus()
+    figure.locator("svg").press("ArrowRight")
+    assert figure.locator(".reading").inner_text() == "temperature 0.1: cold 12.16 (11.72 to 12.60)"
+    for _ in range(2):
+        figure.locator("svg").press("ArrowRight")
+    assert figure.locator(".reading").inner_text().startswith("temperature 0.3: hot 12.20")
+    assert figure.locator("circle").count() == 3
+    opened.page.locator(".arms").get_by_role("button", name="warm", exact=True).click()
+    assert figure.locator("circle").count() == 2
+    opened.close()
 
 
 @SIZES

@@ -1,15 +1,16 @@
-"""Sentence chrF and TER: sacrebleu's own numbers for the text that the task renders."""
+"""Sentence BLEU, chrF and TER on text: sacrebleu's own numbers for the text that the task renders."""
 
 import random
 
 import pytest
 import sacrebleu
 import torch
+from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from structpred.errors import CodeError, ConfigError
-from structpred.rewards import Context, Reward, SentenceChrf, SentenceTer, TextReward, bind
+from structpred.rewards import Context, Reward, SentenceChrf, SentenceTer, TextBleu, TextReward, bind
 from structpred.sequences import Sequences
 from structpred.task import Example
 from structpred.vocabulary import Symbols, Vocabulary
@@ -70,7 +71,13 @@ def vocabulary_of(*groups: list[list[str]]) -> Vocabulary:
     return Vocabulary.of(tuple(text.split()) for group in groups for row in group for text in row)
 
 
-CASES: list[tuple[TextReward, CHRF | TER, int]] = [
+CASES: list[tuple[TextReward, BLEU | CHRF | TER, int]] = [
+    (TextBleu(), BLEU(effective_order=True), 1),
+    (
+        TextBleu(tokenize="none", lowercase=True),
+        BLEU(tokenize="none", lowercase=True, force=True, effective_order=True),
+        1,
+    ),
     (SentenceChrf(), CHRF(), 1),
     (SentenceChrf(word_order=2), CHRF(word_order=2), 1),
     (
@@ -89,7 +96,7 @@ CASES: list[tuple[TextReward, CHRF | TER, int]] = [
 
 @pytest.mark.parametrize(("reward", "theirs", "sign"), CASES)
 @pytest.mark.parametrize("references", [1, 3])
-def test_the_same_as_sacrebleu(reward: TextReward, theirs: CHRF | TER, sign: int, references: int) -> None:
+def test_the_same_as_sacrebleu(reward: TextReward, theirs: BLEU | CHRF | TER, sign: int, references: int) -> None:
     pairs = material(references)
     outputs, right = [each for each, _ in pairs], [each for _, each in pairs]
     assert len(pairs) > 40
@@ -105,6 +112,7 @@ def test_the_same_as_sacrebleu(reward: TextReward, theirs: CHRF | TER, sign: int
 
 def test_the_defaults_are_those_of_sacrebleu() -> None:
     output, right = "the cat sat on the mat", ["on the mat the Cat sat", "a cat sat there"]
+    assert TextBleu().value(output, tuple(right)) == sacrebleu.sentence_bleu(output, right).score / 100
     assert SentenceChrf().value(output, tuple(right)) == sacrebleu.sentence_chrf(output, right).score / 100
     assert SentenceTer().value(output, tuple(right)) == -sacrebleu.sentence_ter(output, right).score / 100
 

@@ -22,9 +22,11 @@ from structpred.files import os_error_message, write_atomically
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import MaximumLikelihood
-from structpred.registry import objectives
+from structpred.registry import objectives, tasks
 from structpred.runs import Folder, Run, tidy, train
+from structpred.runs.lock import strangers
 from structpred.sequences import Sequences
+from structpred.task import Splits
 from structpred.training import Trainer
 from structpred.training.monitoring import JsonlLogger, Progress
 from tests.support.tiny import Copying
@@ -75,6 +77,28 @@ def fail(root: Path) -> None:
 def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path: Path) -> None:
     fail(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@tasks.register("test-keeping")
+@dataclass(frozen=True, kw_only=True)
+class Keeping(Copying):
+    """A task that learns something from its training data."""
+
+    def load(self) -> Splits:
+        return replace(super().load(), kept={"learnt": b"abc"})
+
+
+def test_what_a_task_has_learnt_is_kept_with_a_finished_run_and_no_other(tmp_path: Path) -> None:
+    keeping = replace(FAILING, task=Keeping())
+    with pytest.raises(CodeError):
+        train(keeping, root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    run = train(replace(keeping, objective=MaximumLikelihood(), trainer=Trainer(epochs=1, max_steps=1)), root=tmp_path)
+    assert run.kept("learnt") == b"abc"
+    assert strangers(run.folder) == []
+    run.folder.kept("learnt").write_bytes(b"abd")
+    with pytest.raises(RunError, match=r"kept\.learnt is not what was written when the run ended"):
+        run.kept("learnt")
 
 
 def test_what_lay_there_before_a_failed_run_stays(tmp_path: Path) -> None:

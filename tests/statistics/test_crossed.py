@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from structpred.metrics import Bleu, SymbolErrorRate, counts
 from structpred.statistics import over_seeds_and_examples
-from structpred.statistics.crossed import crossed
+from structpred.statistics.examples import crossed
 
 
 def drawn(generator: np.random.Generator, seeds: int, examples: int, parts: tuple[float, float, float]) -> np.ndarray:

@@ -56,6 +56,7 @@ def test_equal_models_have_p_one() -> None:
     assert (found.difference, found.p, found.low, found.high) == (0.0, 1.0, 0.0, 0.0)
 
 
+@pytest.mark.slow(seconds=2)
 def test_the_level_is_kept() -> None:
     """400 null comparisons, seed 9: at 5 % more than 36 alarms come once in a thousand runs of this test."""
     generator, alarms = np.random.default_rng(9), 0

@@ -10,6 +10,7 @@ CHECKED = [
     "objective",
     "objectives",
     "payoffs",
+    "pretrained",
     "rewards",
     "runs.reranked",
     "sequences",

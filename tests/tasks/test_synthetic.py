@@ -29,6 +29,7 @@ def test_the_same_fields_draw_the_same_examples(task: Synthetic) -> None:
     assert Task.from_json(task.to_json()) == task
 
 
+@pytest.mark.slow(seconds=2)
 @by_name
 def test_the_best_outputs_score_what_is_promised(task: Synthetic) -> None:
     """Of 5,000 examples; a deviation of five standard errors comes by chance less than once in a million."""

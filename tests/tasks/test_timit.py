@@ -172,6 +172,7 @@ def test_an_incomplete_corpus_is_said_to_be(corpus: Path) -> None:
         load(corpus)
 
 
+@pytest.mark.slow(seconds=2)
 def test_two_thousand_damaged_transcripts_are_read_or_refused(tmp_path: Path) -> None:
     write_utterance(tmp_path / "SX1", ["h#", "aa", "m", "iy", "h#"], np.random.default_rng(0))
     path = tmp_path / "SX1.PHN"

@@ -25,6 +25,7 @@ from structpred.rewards import (
     SentenceChrf,
     SentenceGleu,
     SentenceTer,
+    TextBleu,
     WeightedReward,
     WeightedRewards,
 )
@@ -66,6 +67,7 @@ REWARDS: tuple[Reward, ...] = (
     SentenceChrf(),
     SentenceChrf(word_order=2, whitespace=True),
     SentenceTer(),
+    TextBleu(),
     FunctionReward(function=f"{__name__}:agreement", on="text"),
     weighted(EditDistance()),
     weighted(Hamming(), weighted(Hamming(), Hamming())),

@@ -102,7 +102,7 @@ def every_pair() -> Iterator[ParameterSet]:
     asked: set[type[Objective]] = set()
     for objective, model in pairs():
         rewards = {registered_name(part) for part in components(objective) if isinstance(part, Reward)}
-        if rewards & {"chrf", "constant", "every-reference", "gleu", "ter", "weighted"} and not isinstance(
+        if rewards & {"chrf", "constant", "every-reference", "gleu", "ter", "text-bleu", "weighted"} and not isinstance(
             objective, REINFORCE
         ):
             continue  # asked as the others are; one objective is enough

@@ -16,7 +16,9 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
-from structpred.objectives import RML
+from structpred.objectives import RML, SelfNormalised
+from structpred.payoffs import ReweightedPayoff, Temperature
+from structpred.rewards import SentenceChrf
 from structpred.runs import Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.data import EncodedData, EpochPlan
@@ -27,10 +29,14 @@ from tests.support.tiny import Copying
 TINY = Experiment(
     task=Copying(),
     model=Seq2Seq(embedding=8, hidden=8, dropout=0.0),
-    objective=RML(),
+    objective=RML(
+        payoff=ReweightedPayoff(reward=SentenceChrf(), temperature=Temperature(literal=1.0)),
+        estimator=SelfNormalised(k=2),
+    ),
     optimiser=Adam(lr=1e-2),
     trainer=Trainer(epochs=100, max_steps=60, batch_tokens=40),  # some batches hold one example: less than processes
 )
+"""Its reward reads text, so each process binds it to the data, and outputs are drawn ahead of the steps."""
 SCRIPT = """
 import sys
 import torch
@@ -63,7 +69,7 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_processes_and_pieces_share_out_every_example_of_a_batch(world: int, count: int) -> None:
     data = EncodedData.of(TINY.task.load(), TINY.model).training
-    plan = EpochPlan(data, data, TINY.objective, budget=12, seed=0, epoch=0)
+    plan = EpochPlan(data, data, RML(), budget=12, seed=0, epoch=0)
     for position in range(len(plan)):
         parts = [part for rank in range(world) for part in plan.parts(position, count, rank, world)]
         assert sum(part.tokens for part in parts) == plan.tokens(position)

@@ -359,7 +359,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Ten
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_killed_goes_on_to_the_same_weights(
     number: signal.Signals, undisturbed: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:

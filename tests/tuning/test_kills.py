@@ -147,7 +147,8 @@ def test_a_second_command_waits_takes_over_from_a_killed_one_and_leaves_nothing_
     assert len(trials) <= FEW + 2, "the third had nothing to do, and the second put two trials back at most"
 
 
-def test_a_second_command_finds_a_study_complete_that_the_first_has_finished(tmp_path: Path, storage: str) -> None:
+def test_a_second_command_finds_a_study_complete_that_the_first_has_finished(tmp_path: Path) -> None:
+    storage = str(tmp_path / "journal")
     first = start(tmp_path, storage, 2, lasting)
     with killed_at_last(first):
         wait_for_runs(first, tmp_path / "runs", 0)

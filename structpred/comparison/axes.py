@@ -1,0 +1,90 @@
+"""Arms that differ in one number, such as the edit rate, and their scores against it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from structpred.comparison import charts, plots
+from structpred.comparison.analysis import Row, scores
+from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.kept import leaves_of
+from structpred.report.document import Curve, Curves, Figure
+from structpred.report.drawing import looks
+from structpred.results import Measure
+
+LEAST = 3
+"""Values of a number from which on a curve is drawn: two say nothing of its shape."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Arms that are alike but for one number.
+
+    Attributes:
+        field: the dotted name of the number.
+        values: by arm the number, increasing.
+    """
+
+    field: str
+    values: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """The last part of the field in words, such as ``"edit rate"``."""
+        return self.field.rpartition(".")[2].replace("_", " ")
+
+
+def numeric_axes(report: ComparisonResult) -> tuple[Axis, ...]:
+    """Every set of at least three arms that differ in one number alone."""
+    leaves = {arm: leaves_of(config) for arm, config in report.arms.items()}
+    found = []
+    for field in report.differences():
+        alike: dict[frozenset[tuple[str, str]], dict[str, float]] = defaultdict(dict)
+        for arm, own in leaves.items():
+            number = _number(own.get(field, ""))
+            if number is not None:
+                rest = {name: value for name, value in own.items() if name not in (field, "seed")}
+                alike[frozenset(rest.items())][arm] = number
+        kept = [values for values in alike.values() if len(set(values.values())) >= LEAST]
+        found += [Axis(field, dict(sorted(values.items(), key=lambda item: item[1]))) for values in kept]
+    return tuple(found)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def figures(report: ComparisonResult, metric: Measure, said: str) -> tuple[Figure, ...]:
+    """The scores on test against each such number.
+
+    Args:
+        report: the comparison.
+        metric: of the scores.
+        said: what dots, bars and lines of a drawing stand for.
+    """
+    rows = {row.arm: row for row in report.table(metric)}
+    return tuple(_figure(report, metric, axis, rows, said) for axis in numeric_axes(report))
+
+
+def _figure(report: ComparisonResult, metric: Measure, axis: Axis, rows: Mapping[str, Row], said: str) -> Figure:
+    values = {arm: scores(report.results[arm], "test", metric.name).tolist() for arm in axis.values}
+    estimates = {arm: rows[arm].test for arm in axis.values}
+    label = f"test {metric.name} (%), {'higher' if metric.higher_is_better else 'lower'} is better"
+    apart = report.baseline not in axis.values
+    levels = (float(rows[report.baseline].test.mean),) if apart else ()
+    ends = {arm: charts.ends(values[arm], estimates[arm]) for arm in axis.values}
+    points = tuple(_point(arm, axis, rows[arm], ends[arm]) for arm in axis.values)
+    draw = partial(plots.against, values, estimates, looks(list(report.arms)), (axis.name, label), axis.values, levels)
+    dashed = f"; dashed: {report.baseline}" if apart else ""
+    caption = f"Test {metric.name} against {axis.name}, all else alike. {said}{dashed}."
+    return Figure(draw, caption, chart=Curves(label, points, levels, joined=True))
+
+
+def _point(arm: str, axis: Axis, row: Row, ends: Sequence[float | None]) -> Curve:
+    mean = float(row.test.mean)
+    low, high = (mean if end is None else end for end in ends)
+    return Curve(arm, (mean,), (low,), (high,), {axis.name: (axis.values[arm],)})

@@ -1,0 +1,11 @@
+"""Models that others have trained, as input encoders and as models.
+
+All but static vectors needs the extra ``pretrained``, and asks for it only when it is used.
+"""
+
+from structpred.pretrained.encoder import PretrainedEncoder
+from structpred.pretrained.folder import ModelFolder
+from structpred.pretrained.seq2seq import PretrainedSeq2Seq
+from structpred.pretrained.vectors import Vectors
+
+__all__ = ["ModelFolder", "PretrainedEncoder", "PretrainedSeq2Seq", "Vectors"]

