@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from structpred.experiment import Experiment
 from structpred.experiments import dial
 from structpred.experiments.dial import (
     ALPHAS,
@@ -177,7 +178,7 @@ def test_the_record_is_of_the_settings_of_the_module(record: dict[str, Any]) -> 
     assert (record["examples"], record["draws"]) == (dial.EXAMPLES, dial.DRAWS)
     for name, task in record["tasks"].items():
         setting = SETTINGS[name]
-        assert task["experiment"] == json.loads(setting.arm(0.5).to_json()), name
+        assert Experiment.from_json(json.dumps(task["experiment"])) == setting.arm(0.5), name
         assert list(task["points"]) == [f"{alpha:g}" for alpha in ALPHAS]
         for found in points_of(task).values():
             assert [point.seed for point in found] == list(range(setting.seeds)) == task["seeds"]

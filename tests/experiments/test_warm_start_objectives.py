@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from structpred.experiment import Experiment
 from structpred.experiments.five_objectives import SEQ2SEQ, K
 from structpred.experiments.warm_start_objectives import (
     ARMS,
@@ -89,11 +90,10 @@ def test_the_record_follows_the_rule_of_tuning(record: dict[str, dict[str, Any]]
     assert comparison["seeds"] == record["start"]["seeds"] == [0, 1, 2, 3, 4]
     chosen = best_trials({name: runs[0]["scores"]["dev"] for name, runs in tuning["runs"].items()})
     assert list(comparison["arms"]) == list(ARMS)
-    for name, arm in comparison["arms"].items():
-        start = arm["objective"].get("run", "")
+    for name, node in comparison["arms"].items():
+        arm = Experiment.from_json(json.dumps(node))
+        start = arm.objective.run if isinstance(arm.objective, DPO) else ""
         assert start.startswith("runs/") or name != "DPO"
-        made = json.loads(ARMS[name].experiment(chosen[name], start).to_json())
-        assert {key: arm[key] for key in ("objective", "optimiser", "trainer")} == {
-            key: made[key] for key in ("objective", "optimiser", "trainer")
-        }, name
+        made = ARMS[name].experiment(chosen[name], start)
+        assert (arm.objective, arm.optimiser, arm.trainer) == (made.objective, made.optimiser, made.trainer), name
     assert K == 5
