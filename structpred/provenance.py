@@ -3,13 +3,17 @@
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 _PACKAGES = ("structpred", "torch", "lightning-fabric", "numpy", "scipy", "rapidfuzz", "matplotlib")
+_IF_USED = ("sentencepiece", "tokenizers", "transformers")
+"""Optional packages, which affect results once they are imported."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def environment() -> Environment:
     """The environment of this process."""
     return Environment(
         python=platform.python_version(),
-        packages={name: _version(name) for name in _PACKAGES},
+        packages={name: _version(name) for name in (*_PACKAGES, *(each for each in _IF_USED if each in sys.modules))},
         platform=platform.platform(),
         threads=(
             f"PyTorch uses {torch.get_num_threads()} threads of {os.cpu_count()} processors; "
@@ -42,6 +46,7 @@ def environment() -> Environment:
     )
 
 
+@cache  # reading metadata takes milliseconds a package
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -22,7 +22,7 @@ from tests.engine.test_engine import ENDLESS, TINY, ended, folder_of, wait_for
 from tests.support.studies import quick
 from tests.support.tuning import rate
 
-LONG = replace(TINY, trainer=Trainer(epochs=300, batch_tokens=40))
+LONG = replace(TINY, trainer=Trainer(epochs=100, batch_tokens=40))
 
 
 @pytest.fixture(autouse=True)
