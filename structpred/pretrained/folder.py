@@ -364,7 +364,9 @@ class ModelFolder:
 
 
 _ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+_UNREADABLE = (
+    OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, AssertionError
+)  # fmt: skip
 
 
 @contextlib.contextmanager
