@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.ticker import LogLocator
 from rich.console import Console
 from torch import nn
 
@@ -293,7 +294,9 @@ def picture(results: Mapping[str, Any]) -> str:
                 values = [ratio(each, when) for each in points.values()]
                 shown = [value if value > 0 else np.nan for value in values]
                 noise.plot(alphas, shown, line, color=INK, marker="o", markersize=3, label=f"{when} weights")
-            noise.set_yscale("log")
+            noise.set_yscale("log", subs=())
+            noise.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            noise.yaxis.set_major_formatter("{x:g}")
             noise.set_xlabel("α")
             score.set_title(f"{name}: {task['metric']} on test, %", fontsize=9)
         drawn[1, 0].set_ylabel("H(p), nats a symbol")

@@ -37,6 +37,7 @@ import torch
 from rich.console import Console
 
 from structpred.comparison.from_runs import completed
+from structpred.comparison.inspection import Shown
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
 from structpred.errors import StructpredError
@@ -158,7 +159,7 @@ def calls(objective: Objective) -> int:
     return 0
 
 
-def measured(plans: Sequence[Plan], root: Path, console: Console) -> Report:
+def measured(plans: Sequence[Plan], root: Path, console: Console, examples: Shown = "licensed") -> Report:
     """Train what is unfinished of some plans with the same arms, a seed or more each, and report them together."""
     first, todo = plans[0], unfinished(plans)
     for done, run in enumerate(todo, 1):
@@ -173,7 +174,7 @@ def measured(plans: Sequence[Plan], root: Path, console: Console) -> Report:
         name: tuple(run.found().reported_by(metrics, first.splits).result for run in runs if run.arm == name)
         for name in first.arms
     }
-    return completed(Report(first.arms, seeds, first.baseline, results, metrics), whole, "licensed")
+    return completed(Report(first.arms, seeds, first.baseline, results, metrics), whole, examples)
 
 
 def started(seed: int, root: Path) -> str:
@@ -216,7 +217,8 @@ def main() -> None:
     console = Console(stderr=True)
     root, seeds = given.root, range(given.seeds)
 
-    tuning = measured([Plan.of(tried(started(TUNING_SEED, root)), (TUNING_SEED,), None, root)], root, console)
+    trials = Plan.of(tried(started(TUNING_SEED, root)), (TUNING_SEED,), None, root)
+    tuning = measured([trials], root, console, examples="none")
     tuning.write(given.report / "tuning")
     chosen = best_trials({name: runs[0].scores["dev"] for name, runs in tuning.results.items()})
 
@@ -227,7 +229,8 @@ def main() -> None:
     comparison = measured([Plan.of(arms(seed), (seed,), "ML", root) for seed in seeds], root, console)
     comparison.write(given.report / "comparison")
     comparison.show()
-    measured([Plan.of({"start": START}, seeds, None, root)], root, console).write(given.report / "start")
+    starts = Plan.of({"start": START}, seeds, None, root)
+    measured([starts], root, console, examples="none").write(given.report / "start")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Grid:
 
 def grid() -> Grid:
     """The grid of all installed objectives, rewards, payoffs and models."""
-    columns = tuple(models)
+    columns = _able(models)
     specifications = [_model(name) for name in columns]
     rows = [
         row
@@ -76,7 +76,7 @@ def grid() -> Grid:
 
 def combinations() -> Iterator[tuple[Objective, Model]]:
     """Every objective, in all its variants and with each reward, with every model that it can train."""
-    specifications = [_model(name) for name in models]
+    specifications = [_model(name) for name in _able(models)]
     for name in objectives:
         for chosen in _choices(objectives[name]):
             for model in specifications:
@@ -118,8 +118,13 @@ def _family(hint: Any) -> Registry | None:
 
 def _members(family: Registry) -> list[tuple[Config, ...]]:
     """Each member in all its variants; a member that takes a reward with each reward."""
-    able = [family[name] for name in family if EXAMPLES.keys() >= set(required(family[name]))]
+    able = [family[name] for name in _able(family)]
     return [tuple(_made(cls, chosen)) for cls in able for chosen in _choices(cls)]
+
+
+def _able(family: Registry) -> tuple[str, ...]:
+    """The members that can be made; one of a user's own may need values that nobody knows."""
+    return tuple(name for name in family if EXAMPLES.keys() >= set(required(family[name])))
 
 
 def _named(member: Config) -> str:

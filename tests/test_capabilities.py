@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from structpred.capabilities import Grid, Row, grid
+from structpred.capabilities import EXAMPLES, Grid, Row, combinations, grid
+from structpred.config import registered_name
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
 
@@ -21,6 +22,12 @@ def shown() -> Grid:
 def row(shown: Grid, objective: str, reward: str) -> Row:
     (found,) = (each for each in shown.rows if (each.objective, each.reward) == (objective, reward))
     return found
+
+
+def test_a_model_that_cannot_be_made_without_values_is_left_out(monkeypatch: pytest.MonkeyPatch, shown: Grid) -> None:
+    monkeypatch.delitem(EXAMPLES, "path_or_name")
+    assert set(shown.models) - set(grid().models) == {"pretrained-seq2seq"}
+    assert "pretrained-seq2seq" not in {registered_name(model) for _, model in combinations()}
 
 
 @pytest.mark.parametrize("objective", ANY)

@@ -382,5 +382,6 @@ def test_a_dry_run_counts_starts(capsys: pytest.CaptureFixture[str], tmp_path: P
     plans = [Plan.of(ARMS, (0, 1), "ML", tmp_path)]
     show_plan(Compare(root=tmp_path, workers=1, device="cpu"), plans, None, Console(width=200))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2].startswith("start of RML, ML\t0\t0\t2\tabout")
-    assert lines[-1].startswith("8 of 8 runs to do, about")
+    assert lines[-3].startswith("start of RML, ML\t0\t0\t2\tabout")
+    assert lines[-2].startswith("8 of 8 runs to do, about")
+    assert "activations" in lines[-1]

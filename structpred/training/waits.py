@@ -25,6 +25,7 @@ OF_PARTS: Mapping[str, str] = {
     "rewards/edit-distance": EDITS,
     "rewards/chrf": TEXT,
     "rewards/ter": TEXT,
+    "rewards/text-bleu": TEXT,
     "rewards/function": TEXT,
     "rewards/every-reference": TEXT,
     "baselines/running-mean": FIT,

@@ -28,6 +28,7 @@ from structpred.rewards import (
     SentenceChrf,
     SentenceGleu,
     SentenceTer,
+    TextBleu,
     WeightedReward,
     WeightedRewards,
     bind,
@@ -55,6 +56,7 @@ REWARDS: dict[str, Reward] = {
     "gleu": SentenceGleu(),
     "hamming": Hamming(),
     "ter": SentenceTer(),
+    "text-bleu": TextBleu(),
     "weighted": WeightedRewards(parts=(WeightedReward(reward=EditDistance()), WeightedReward(reward=SentenceGleu()))),
 }
 

@@ -1,20 +1,31 @@
 """The dial's curve: what is measured along it, by enumeration, and what its record says."""
 
 import itertools
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from structpred.experiment import Experiment
 from structpred.experiments import dial
 from structpred.experiments.dial import (
+    ALPHAS,
+    COLUMNS,
+    SETTINGS,
     Noise,
     Point,
     entropy_of,
     gradients,
+    picture,
+    points_of,
     ratio,
+    rows,
+    text,
 )
 from structpred.models import LSTMTagger
 from structpred.objectives import Divergence, Sampled
@@ -145,3 +156,39 @@ def test_a_ratio_is_of_means_over_seeds() -> None:
     ]
     assert ratio(points, "first") == pytest.approx(0.5)
     assert ratio(points, "last") == pytest.approx(-0.5)
+
+
+# ----------------------------------------------------------------------------------------------------------- the record
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RECORD / "curves.json").read_text(encoding="utf-8"))
+    return found
+
+
+def every_point(record: dict[str, Any]) -> Iterator[Point]:
+    for task in record["tasks"].values():
+        for found in points_of(task).values():
+            yield from found
+
+
+def test_the_record_is_of_the_settings_of_the_module(record: dict[str, Any]) -> None:
+    assert list(record["tasks"]) == list(SETTINGS)
+    assert (record["examples"], record["draws"]) == (dial.EXAMPLES, dial.DRAWS)
+    for name, task in record["tasks"].items():
+        setting = SETTINGS[name]
+        assert Experiment.from_json(json.dumps(task["experiment"])) == setting.arm(0.5), name
+        assert list(task["points"]) == [f"{alpha:g}" for alpha in ALPHAS]
+        for found in points_of(task).values():
+            assert [point.seed for point in found] == list(range(setting.seeds)) == task["seeds"]
+    assert all(point.entropy >= 0 and point.first.variance > 0 for point in every_point(record))
+
+
+def test_report_and_picture_are_those_of_the_record(record: dict[str, Any]) -> None:
+    assert (RECORD / "report.md").read_text(encoding="utf-8") == text(record)
+    assert all(len(row) == len(COLUMNS) for task in record["tasks"].values() for row in rows(points_of(task)))
+    drawn = picture(record)
+    assert PICTURE.read_text(encoding="utf-8") == drawn
+    told = " ".join(ElementTree.fromstring(drawn).itertext())
+    assert all(word in told for word in (*SETTINGS, "first weights", "last weights", "α"))

@@ -1,14 +1,18 @@
 """Eleven ways to go on from likelihood: the rule of tuning, the calls that are counted, and the record."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from structpred.experiments.five_objectives import SEQ2SEQ
+from structpred.experiment import Experiment
+from structpred.experiments.five_objectives import SEQ2SEQ, K
 from structpred.experiments.warm_start_objectives import (
     ARMS,
     START,
+    TUNING_SEED,
     best_trials,
     calls,
     experiments,
@@ -72,3 +76,24 @@ def test_the_lowest_per_wins_then_the_lower_wer_then_the_earlier() -> None:
     dev[f"GRPO, {better['GRPO']}"] = {"PER": 20.0, "WER": 59.9}
     chosen = best_trials(dev)
     assert chosen == earliest | {"ML": ARMS["ML"].trials[3], "GRPO": ARMS["GRPO"].trials[2]}
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, dict[str, Any]]:
+    parts = ("start", "tuning", "comparison")
+    return {part: json.loads((RECORD / part / "results.json").read_text(encoding="utf-8")) for part in parts}
+
+
+def test_the_record_follows_the_rule_of_tuning(record: dict[str, dict[str, Any]]) -> None:
+    tuning, comparison = record["tuning"], record["comparison"]
+    assert tuning["seeds"] == [TUNING_SEED]
+    assert comparison["seeds"] == record["start"]["seeds"] == [0, 1, 2, 3, 4]
+    chosen = best_trials({name: runs[0]["scores"]["dev"] for name, runs in tuning["runs"].items()})
+    assert list(comparison["arms"]) == list(ARMS)
+    for name, node in comparison["arms"].items():
+        arm = Experiment.from_json(json.dumps(node))
+        start = arm.objective.run if isinstance(arm.objective, DPO) else ""
+        assert start.startswith("runs/") or name != "DPO"
+        made = ARMS[name].experiment(chosen[name], start)
+        assert (arm.objective, arm.optimiser, arm.trainer) == (made.objective, made.optimiser, made.trainer), name
+    assert K == 5
