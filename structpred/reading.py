@@ -4,6 +4,8 @@ import codecs
 import gzip
 import hashlib
 import lzma
+import os.path
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -49,6 +51,24 @@ def note_file(path: Path) -> None:
 
 Line = tuple[str, str]
 """The text of a line, and its place for messages."""
+
+
+def place_of(path: str) -> Path:
+    """A path with ``~`` and variables expanded.
+
+    Raises:
+        DataError: it begins with a variable that is not set, or with the folder of a user who does not exist.
+    """
+    expanded = os.path.expandvars(path)
+    if unset := re.match(r"\$\{?(\w+)", expanded):
+        raise DataError(
+            f"{path} must be a path, but the variable {unset[1]} is not set; set ${unset[1]} to the folder that holds "
+            "the data"
+        )
+    try:
+        return Path(expanded).expanduser()
+    except RuntimeError:
+        raise DataError(f"{path} must be a path, but there is no such user as {Path(expanded).parts[0]}") from None
 
 
 def read_lines(path: str | Path, encoding: Encoding = "utf-8") -> list[Line]:

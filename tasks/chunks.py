@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 from structpred.downloads import DataSet
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, ChunkF1, ConllevalF1, Metric
-from structpred.reading import Encoding, Line, read_lines
+from structpred.reading import Encoding, Line, place_of, read_lines
 from structpred.registry import tasks
 from structpred.task import Example
 from structpred.tasks.published import SETS, Place, PublishedTask
-from structpred.tasks.reading import place_of, tags_of
+from structpred.tasks.reading import tags_of
 from structpred.tasks.schemes import Scheme, to_iob2
 from structpred.tasks.tagged import Conll, TaggedSentences
 

@@ -7,11 +7,10 @@ from typing import ClassVar, Literal
 
 from structpred.errors import DataError
 from structpred.metrics import SER, Metric, WordErrorRate
-from structpred.reading import read_lines
+from structpred.reading import place_of, read_lines
 from structpred.registry import tasks
 from structpred.task import Example
 from structpred.tasks.pairs import Pairs, merged
-from structpred.tasks.reading import place_of
 from structpred.vocabulary import Symbols
 
 

@@ -7,12 +7,12 @@ from structpred.config import Count
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import SER, Metric, SigmorphonErrorRate, SymbolErrorRate, WordErrorRate
-from structpred.reading import Line, read_lines
+from structpred.reading import Line, place_of, read_lines
 from structpred.registry import tasks
 from structpred.task import Example
 from structpred.tasks.pairs import Pairs, Separation, Tsv, merged
 from structpred.tasks.published import SETS, Place, PublishedTask
-from structpred.tasks.reading import label_of, place_of
+from structpred.tasks.reading import label_of
 from structpred.vocabulary import Symbols
 
 

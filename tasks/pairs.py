@@ -10,12 +10,12 @@ from typing import ClassVar, Literal
 from structpred.config import Count
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import SER, Bleu, Chrf, Metric, WordErrorRate
-from structpred.reading import Encoding, read_lines
+from structpred.reading import Encoding, place_of, read_lines
 from structpred.registry import tasks
 from structpred.sequences import Source
 from structpred.task import Example, Splits, Task
 from structpred.tasks.published import warn_of_new_labels, warn_of_shared
-from structpred.tasks.reading import in_hashed_order, label_of, place_of, shared, splits_of
+from structpred.tasks.reading import in_hashed_order, label_of, shared, splits_of
 from structpred.vocabulary import Symbols
 
 Separation = Literal["characters", "spaces"]

@@ -157,7 +157,7 @@ def _learn(lines: Sequence[str], how: Learning) -> bytes:
             num_threads=1,
             minloglevel=2,
         )
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise _explained(str(error), how) from None
     return written.getvalue()
 

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import os.path
 import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from structpred.errors import DataError
@@ -119,21 +117,6 @@ def in_hashed_order(sources: Iterable[AnySource]) -> list[AnySource]:
         return hashlib.sha256("".join(symbols).encode()).digest(), symbols
 
     return sorted(sources, key=place)
-
-
-def place_of(path: str) -> Path:
-    """A path with ``~`` and variables expanded.
-
-    Raises:
-        DataError: it begins with a variable that is not set.
-    """
-    expanded = os.path.expandvars(path)
-    if unset := re.match(r"\$\{?(\w+)", expanded):
-        raise DataError(
-            f"{path} must be a path, but the variable {unset[1]} is not set; set ${unset[1]} to the folder that holds "
-            "the data"
-        )
-    return Path(expanded).expanduser()
 
 
 def sentence_of(text: str, longest: int) -> Symbols:

@@ -16,13 +16,13 @@ from structpred.config import Interval
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric
-from structpred.reading import read_lines
+from structpred.reading import place_of, read_lines
 from structpred.registry import tasks
 from structpred.sequences import Recording
 from structpred.task import Example, Splits, Task
 from structpred.tasks.lexicon import PHONES, PhoneErrorRate, PhoneSet, folded
 from structpred.tasks.published import SETS
-from structpred.tasks.reading import place_of, splits_of
+from structpred.tasks.reading import splits_of
 from structpred.vocabulary import Symbols
 
 Split = Literal["train", "dev", "test"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, cast
 
-from structpred.config import Count, Interval
+from structpred.config import Interval
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric
 from structpred.registry import tasks
@@ -46,18 +46,18 @@ class Subwords(Task):
             training has not seen.
         normalisation: sentencepiece's rule: ``"nmt_nfkc"``, ``"nfkc"``, the same with ``_cf`` for lower case, or
             ``"identity"``. References are normalised for learning, not for scoring.
-        coverage: the share of characters that have pieces of their own.
+        coverage: the share of characters that have pieces of their own, at least 0.98.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Bleu(), Chrf())
 
     text: Task
     kind: Kind = "unigram"
-    size: Count = 8000
+    size: Annotated[int, Interval(least=4, most=500_000)] = 8000
     joint: bool = True
     byte_fallback: bool = True
     normalisation: Normalisation = "nmt_nfkc"
-    coverage: Annotated[float, Interval(above=0, most=1)] = 1.0
+    coverage: Annotated[float, Interval(least=0.98, most=1)] = 1.0
 
     def check(self) -> None:
         """Refuse a task that has no words; take its metrics if BLEU is one of them."""

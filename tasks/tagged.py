@@ -13,11 +13,11 @@ from typing import ClassVar, Literal
 from structpred.config import Count
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, ChunkF1, ConllevalF1, Metric
-from structpred.reading import Encoding, lines_of, read_bytes
+from structpred.reading import Encoding, lines_of, place_of, read_bytes
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.published import warn_of_new_labels, warn_of_shared
-from structpred.tasks.reading import place_of, sentence_of, splits_of, tags_of
+from structpred.tasks.reading import sentence_of, splits_of, tags_of
 from structpred.tasks.schemes import Scheme, from_iob2, is_tag, to_iob2
 from structpred.vocabulary import Symbols
 

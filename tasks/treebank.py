@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 from structpred.downloads import DataSet
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, Metric, UnknownAccuracy
+from structpred.reading import place_of
 from structpred.registry import tasks
 from structpred.task import Example, Splits
 from structpred.tasks.published import SETS, Place, PublishedTask
-from structpred.tasks.reading import place_of, tags_of, with_unknown
+from structpred.tasks.reading import tags_of, with_unknown
 from structpred.tasks.tagged import Columns, TaggedSentences
 
 Tag = Literal["upos", "xpos"]

@@ -18,7 +18,7 @@ from structpred.cli.commands import Train
 from structpred.cli.run_commands import Clean, Evaluate, Predict
 from structpred.display import show_table, summary, watching
 from structpred.distributions.protocols import Argmax, Decoding
-from structpred.errors import Busy, ConfigError, DataError, RunError
+from structpred.errors import AbsentError, Busy, ConfigError, DataError, RunError
 from structpred.experiment import Experiment
 from structpred.files import file_to_write, folder_to_write, write_atomically
 from structpred.reading import each_line, read_bytes, read_stream
@@ -186,7 +186,7 @@ def _inputs(given: Predict, run: Predictor) -> Iterator[Input]:
                 raise line
             yield Input(line, run.read(line, keep_unknown=given.keep_unknown, where=where))
         except DataError as error:
-            if given.strict:
+            if given.strict or isinstance(error, AbsentError):
                 raise
             if sys.stderr is not None:
                 print(f"structpred: {' '.join(plain(str(error)).split())}", file=sys.stderr)

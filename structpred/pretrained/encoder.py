@@ -132,6 +132,11 @@ class PretrainedEncoder(Featurizer):
     def _layers(self, folder: ModelFolder) -> tuple[int, ...]:
         """The layers from 0 on."""
         count = folder.number(*DEPTH) + 1
+        if count < 2:
+            raise DataError(
+                f"{self.path_or_name}/config.json must have at least one layer, but it has {count - 1}; take another "
+                "model"
+            )
         for layer in self.layers:
             if not -count <= layer < count:
                 raise ConfigError(

@@ -111,8 +111,11 @@ def _cached(place: Path, words: int, *, quietly: bool = False) -> Tensor | None:
             raise ValueError(f"it holds {found.dtype} {found.shape}, not the features of {words} words")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if not quietly:
+            reason = "it is no archive" if "pickled" in str(error) else error  # NumPy would advise to load pickles
             warnings.warn(
-                f"{place} must hold features, but it cannot be read ({error}); they are computed again", CacheWarning, 3
+                f"{place} must hold features, but it cannot be read ({reason}); they are computed again",
+                CacheWarning,
+                3,
             )
         return None
     return torch.from_numpy(found)

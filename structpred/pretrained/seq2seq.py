@@ -293,6 +293,11 @@ def _own(folder: ModelFolder, network: Any, seq2seq: bool, model: PretrainedSeq2
         starts = _first(folder, "bos_token_id", tokenizer.bos_token_id, end)
     start = _needed(starts, folder, "begins an output (decoder_start_token_id)")
     padding = _first(folder, "pad_token_id", tokenizer.pad_token_id, end)[0]
+    if max(start, end, padding) >= scores:
+        raise DataError(
+            f"{folder.name} must have ids below {scores}, which is how many scores the network has, but the tokens "
+            f"that begin, end and pad an output have {start}, {end} and {padding}; correct its config.json"
+        )
     return Special(pieces.ids, start, end, padding, passed_on=int(not seq2seq and bool(after)))
 
 

@@ -17,6 +17,9 @@ from structpred.pretrained.folder import file_named, optional, sha256, shortened
 
 Rows = Float[np.ndarray, "words size"]
 
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark that some editors put at the beginning of a text in UTF-8."""
+
 
 @dataclass(frozen=True)
 class WordVectors:
@@ -67,8 +70,15 @@ def _opened(place: Path, digest: str, words: Path | None, of_words: str | None) 
     del digest, of_words  # part of the key
     try:
         if words is not None:
-            return _listed(place, words)
-        return _binary(place) if place.suffix == ".bin" else _text(place)
+            found = _listed(place, words)
+        else:
+            found = _binary(place) if place.suffix == ".bin" else _text(place)
+        if not found.index or not found.size:
+            raise DataError(
+                f"{place} must hold word vectors, but it holds {len(found.index)} words of {found.size} numbers; fetch "
+                "it again"
+            )
+        return found
     except (OSError, ValueError, EOFError, zlib.error) as error:
         if isinstance(error, DataError | ConfigError):
             raise
@@ -79,18 +89,22 @@ def _opened(place: Path, digest: str, words: Path | None, of_words: str | None) 
 
 
 def _npy(place: Path) -> Any:
+    with place.open("rb") as stream:
+        if stream.read(6) != b"\x93NUMPY":  # NumPy would advise to load pickles
+            raise DataError(f"{place} must hold an array of NumPy, but it does not begin as one; fetch it again")
     return np.load(place, mmap_mode="r", allow_pickle=False)
 
 
 def _safetensors(place: Path) -> Any:
     safetensors = optional("safetensors")
     try:
-        with safetensors.safe_open(place, framework="numpy") as file:
+        with safetensors.safe_open(place, framework="pt") as file:
             tables = [name for name in file.keys() if len(file.get_slice(name).get_shape()) == 2]  # noqa: SIM118 - no dict
             if len(tables) != 1:
                 held = shortened(", ".join(tables)) or "none"
                 raise DataError(f"{place} must hold one table of vectors, but it holds {len(tables)}: {held}")
-            return file.get_tensor(tables[0])
+            table = file.get_tensor(tables[0])
+            return (table.float() if table.is_floating_point() else table).numpy()  # NumPy knows no bfloat16
     except safetensors.SafetensorError as error:
         raise DataError(f"{place} must be safetensors, but it cannot be read: {error}") from None
 
@@ -100,7 +114,14 @@ LISTED: dict[str, Callable[[Path], Any]] = {".npy": _npy, ".safetensors": _safet
 
 def _listed(place: Path, words: Path) -> WordVectors:
     table = LISTED[place.suffix](place)
-    names = _words_of(words)
+    try:
+        names = _words_of(words)
+    except (OSError, ValueError, LookupError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise DataError(f"{words} must be a list of words, but it cannot be read: {shortened(str(error))}") from None
+    if not any(names):
+        raise DataError(f"{words} must be a list of words, but it is empty")
     if table.ndim != 2 or table.dtype.kind != "f" or len(table) != len(names):
         raise DataError(
             f"{place} must hold a row of real numbers for each of the {len(names)} words of {words}, but it holds "
@@ -117,7 +138,7 @@ def _words_of(place: Path) -> list[str]:
         except ConfigError as error:
             raise ConfigError(f"{place.name} needs a package that is not installed: pip install pyarrow") from error
         return [str(word) for word in parquet.read_table(place).column(0).to_pylist()]
-    return place.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return place.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
 
 
 def _index(words: Iterable[str]) -> dict[str, int]:
@@ -133,17 +154,29 @@ def _index(words: Iterable[str]) -> dict[str, int]:
 def _text(place: Path) -> WordVectors:
     """Of GloVe, or of word2vec and fastText, which begin with a line of two numbers; packed if it ends in ``.gz``."""
     content = _content(place)
-    first, start = _line(content, 0)
-    header = first.split()
+    begin = len(BOM) if content[: len(BOM)] == BOM else 0
+    first, start = _line(content, begin)
+    header, count = first.split(), 0
+    size = len(header) - 1
     if len(header) == 2 and all(part.isdigit() for part in header):
-        size = int(header[1])
+        count, size = int(header[0]), int(header[1])
     else:
-        size, start = len(first.split()) - 1, 0
+        start = begin
     if size < 1:
         raise DataError(f"{place} line 1 must be a word and its numbers, or their counts, but it is {first[:40]!r}")
+    _numbers(place, _line(content, start)[0], size)  # a file of something else is refused before anything is looked up
     index: dict[str, int] = {}
+    lines = 0
     for begin, line in _lines(content, start):
-        index.setdefault(line.rstrip().rsplit(b" ", size)[0].decode("utf-8", "replace"), begin)
+        parts = line.rsplit(None, size)
+        if parts:
+            index.setdefault(parts[0].decode("utf-8", "replace"), begin)
+            lines += 1
+    if lines < count:
+        raise DataError(
+            f"{place} must hold {count} words, as its first line says, but it holds {lines}; fetch it again, or "
+            "correct the line"
+        )
 
     def take(places: Sequence[int]) -> Rows:
         return _stacked([_numbers(place, _line(content, begin)[0], size) for begin in places], size)
@@ -152,12 +185,12 @@ def _text(place: Path) -> WordVectors:
 
 
 def _numbers(place: Path, line: bytes, size: int) -> Float[np.ndarray, " size"]:
-    parts = line.rstrip().rsplit(b" ", size)
     try:
+        parts = line.rsplit(None, size)
         if len(parts) != size + 1:
             raise ValueError
         return np.array([float(part) for part in parts[1:]], np.float32)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise DataError(
             f"{place} must have a word and {size} numbers in every line, but one is {line[:60]!r}; fetch it again"
         ) from None

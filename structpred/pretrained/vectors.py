@@ -1,5 +1,6 @@
 """Static word vectors as an input encoder."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -19,6 +20,13 @@ from structpred.registry import inputs
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
 from structpred.vocabulary import Symbols, Vocabularies
+
+MANY = 50
+"""Different words of which some should have a vector."""
+
+
+class UnknownWordsWarning(UserWarning):
+    """A file of word vectors has none of the words of the data."""
 
 
 @inputs.register("vectors")
@@ -55,8 +63,9 @@ class Vectors(Featurizer):
         Raises:
             DataError: one is absent.
         """
-        names = (self.path,) if self.words is None else (self.path, self.words)
-        return tuple(sha256(existing(name, "a file of word vectors")) for name in names)
+        vectors = existing(self.path, "a file of word vectors")
+        words = () if self.words is None else (existing(self.words, "a list of words"),)
+        return tuple(sha256(place) for place in (vectors, *words))
 
     def read(self, sources: Sequence[Symbols], vocabularies: Vocabularies) -> FlatSequences:
         """Ids and spellings of words, and their vectors.
@@ -67,6 +76,13 @@ class Vectors(Featurizer):
         known = word_vectors(self.path, self.words)
         kinds = {word: i for i, word in enumerate(dict.fromkeys(word for source in sources for word in source))}
         places = [known.index.get(word, known.index.get(word.lower()) if self.lower else None) for word in kinds]
+        if len(kinds) >= MANY and all(place is None for place in places):
+            warnings.warn(
+                f"{self.path} has a vector for none of the {len(kinds)} words read, such as {next(iter(kinds))!r}; is "
+                "it of another language, or of words in another form?",
+                UnknownWordsWarning,
+                stacklevel=2,
+            )
         table = np.zeros((len(kinds), known.size), np.float32)
         table[[place is not None for place in places]] = known.take([place for place in places if place is not None])
         if not np.isfinite(table).all():

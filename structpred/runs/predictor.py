@@ -8,7 +8,7 @@ from torch import nn
 
 from structpred.config import shown
 from structpred.distributions.protocols import Decoding
-from structpred.errors import ConfigError, DataError
+from structpred.errors import AbsentError, ConfigError, DataError
 from structpred.experiment import Experiment, check_decoding
 from structpred.metrics import Metric
 from structpred.rewards import Context, bind
@@ -114,12 +114,15 @@ class Predictor(ABC):
 
         Raises:
             DataError: it is empty, does not fit the model's inputs, or holds a symbol that training never saw.
+            AbsentError: a file that the model or the task needs is gone.
         """
         encoder = self.codec.encoder
         try:
             source = self.experiment.task.parse(text)
             if not encoder.symbolic:
                 self.codec.read([source])
+        except AbsentError:  # what the model reads is gone, whatever the input
+            raise
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
         strange = (

@@ -1,5 +1,6 @@
 """Pretrained networks as input encoders of our models, frozen and tuned, alone and beside spellings."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, DataError
 from structpred.experiment import Experiment
 from structpred.models import (
     CRF,
@@ -228,6 +229,12 @@ def test_layers_that_are_not_there_and_parts_that_do_not_fit_are_refused(bert: P
     for layers in [(4,), (-5,), (0, 9)]:
         with pytest.raises(ConfigError, match=r"layers must be from -4 to 3 for .* \(0 is the embeddings\), but got"):
             PretrainedEncoder(path_or_name=str(bert), layers=layers).build(SIZES, 5)
+    flat = Path(shutil.copytree(bert, bert.parent / "flat"))
+    (flat / "config.json").write_text(
+        json.dumps(json.loads((bert / "config.json").read_text()) | {"num_hidden_layers": 0})
+    )
+    with pytest.raises(DataError, match=r"config\.json must have at least one layer, but it has 0"):
+        PretrainedEncoder(path_or_name=str(flat)).read(SENTENCES, KNOWN)
     with pytest.raises(
         ConfigError, match=re.escape("PretrainedEncoder.layers must name each layer once, but got (1, 1)")
     ):

@@ -141,6 +141,7 @@ def written(file: str, content: bytes) -> Callable[[Path], None]:
         (removed("model.safetensors"), "must hold model.safetensors, but it has no weights"),
         (written("model.safetensors", b"\x10" * 40), "must hold weights that transformers can read, but it says: "),
         (changed("config.json", model_type="abacus"), "must hold a config that transformers can read, but it says: "),
+        (changed("config.json", hidden_size="16"), "must hold a config that transformers can read, but it says: "),
         (
             changed("config.json", intermediate_size=16),
             "must hold all weights of BertModel, but 9 are of another size, such as encoder.layer.0.intermediate.dense",
@@ -186,6 +187,10 @@ def test_what_is_not_there_is_said_in_one_line(bert: Path, tmp_path: Path, monke
         assert "\n" not in str(refused.value)
     with pytest.raises(DataError, match="but it is a file; name its folder"):
         ModelFolder.of(str(bert / "config.json"))
+    with pytest.raises(ConfigError, match="path_or_name must name a folder or a model on the hub, but it is empty"):
+        ModelFolder.of("")
+    monkeypatch.setenv("MODELS", str(bert.parent))
+    assert ModelFolder.of(f"$MODELS/{bert.name}").path == bert
     with pytest.raises(ConfigError, match=f"revision must be None for the folder {re.escape(str(bert))}"):
         ModelFolder.of(str(bert), "main")
 

@@ -175,6 +175,23 @@ def test_an_encoder_alone_is_refused(tmp_path: Path) -> None:
         stepped(experiment_of(model, MaximumLikelihood()))
 
 
+@pytest.mark.parametrize(
+    ("file", "entries", "expected"),
+    [
+        ("config.json", {"pad_token_id": 99}, "must hold weights that transformers can read, but it says: Padding_idx"),
+        ("generation_config.json", {"eos_token_id": 99}, "must have ids below 12, which is how many scores the"),
+        ("generation_config.json", {"bad_words_ids": 3}, "must have lists of ids as suppress_tokens and bad_words_ids"),
+        ("generation_config.json", {"suppress_tokens": "x"}, "must have lists of ids as suppress_tokens and bad_"),
+    ],
+)  # fmt: skip
+def test_ids_that_are_none_are_refused(tmp_path: Path, file: str, entries: dict[str, Any], expected: str) -> None:
+    place = Path(saved("bart", tmp_path)) / file
+    known = json.loads(place.read_text()) if place.exists() else {}
+    place.write_text(json.dumps(known | entries))
+    with pytest.raises(DataError, match=expected):
+        stepped(experiment_of(PretrainedSeq2Seq(path_or_name=str(tmp_path)), MaximumLikelihood()))
+
+
 def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path = saved("bert", tmp_path, vocab_size=9)
     with pytest.raises(DataError, match=r"tokenizer of .* must have ids below 9, .* but it has 11"):

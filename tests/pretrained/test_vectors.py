@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 from torch import nn
 
 from structpred.errors import AbsentError, ConfigError, DataError
@@ -40,6 +41,11 @@ def numpy(folder: Path) -> Vectors:
 
 def safetensors(folder: Path) -> Vectors:
     save_file({"table": TABLE, "counts": TABLE[:, 0]}, folder / "v.safetensors")
+    return Vectors(path=str(folder / "v.safetensors"), words=listed(folder))
+
+
+def bfloat16(folder: Path) -> Vectors:
+    save_tensors({"table": torch.from_numpy(TABLE).bfloat16()}, folder / "v.safetensors")
     return Vectors(path=str(folder / "v.safetensors"), words=listed(folder))
 
 
@@ -72,11 +78,15 @@ def binary(ending: bytes) -> Callable[[Path], Vectors]:
 FORMS = {
     "npy": numpy,
     "safetensors": safetensors,
+    "safetensors in bfloat16": bfloat16,
     "parquet words": parquet,
     "glove": text("v.txt", TEXT),
     "glove packed": text("v.txt.gz", TEXT),
     "word2vec text": text("v.vec", f"5 3\n{TEXT}"),
     "fasttext": text("v.vec", "5 3\n" + TEXT.replace("\n", " \n")),
+    "tabs, line ends of Windows and a byte order mark": text(
+        "v.txt", "\ufeff" + TEXT.replace(" ", "\t").replace("\n", "\r\n") + "\r\n"
+    ),
     "word2vec": binary(b""),
     "word2vec with line feeds": binary(b"\n"),
 }
@@ -100,6 +110,14 @@ def test_a_word_has_its_vector_in_every_form_of_file(form: str, tmp_path: Path) 
     np.testing.assert_array_equal(found.numpy(), np.array(expected, np.float32))
     exact = Vectors(path=encoder.path, words=encoder.words, lower=False, characters=None)
     assert not exact.build(SIZES, 9)(read(exact))[0, 1].any(), "Fish is not fish"
+
+
+def test_a_file_of_none_of_the_words_is_warned_of(tmp_path: Path) -> None:
+    encoder = text("v.txt", "a 1 2\n")(tmp_path)
+    many = [tuple(str(number) for number in range(50))]
+    with pytest.warns(UserWarning, match=r"v.txt has a vector for none of the 50 words read, such as '0'; is it"):
+        encoder.read(many, KNOWN)
+    encoder.read([(*many[0], "A")], KNOWN)
 
 
 def test_a_word_with_spaces_is_told_from_its_numbers(tmp_path: Path) -> None:
@@ -188,6 +206,20 @@ def other_shape(folder: Path) -> Vectors:
     return Vectors(path=str(folder / "v.npy"), words=listed(folder))
 
 
+def no_numbers(folder: Path) -> Vectors:
+    np.save(folder / "v.npy", TABLE[:, :0])
+    return Vectors(path=str(folder / "v.npy"), words=listed(folder))
+
+
+def words_of(content: bytes) -> Callable[[Path], Vectors]:
+    def write(folder: Path) -> Vectors:
+        encoder = numpy(folder)
+        (folder / "words.txt").write_bytes(content)
+        return encoder
+
+    return write
+
+
 def two_tables(folder: Path) -> Vectors:
     save_file({"a": TABLE, "b": TABLE}, folder / "v.safetensors")
     return Vectors(path=str(folder / "v.safetensors"), words=listed(folder))
@@ -201,7 +233,16 @@ def two_tables(folder: Path) -> Vectors:
         (damaged("v.txt", b"a 1\n", words=True), ConfigError, "and be None for others, but with v.txt it is "),
         (other_shape, DataError, "must hold a row of real numbers for each of the 5 words of"),
         (two_tables, DataError, "must hold one table of vectors, but it holds 2: a, b"),
-        (damaged("v.npy", b"no array", words=True), DataError, "must hold word vectors, but it cannot be read: "),
+        (damaged("v.npy", b"no array", words=True), DataError, "must hold an array of NumPy, but it does not begin as"),
+        (damaged("v.npy", b"\x93NUMPY", words=True), DataError, "must hold word vectors, but it cannot be read: "),
+        (no_numbers, DataError, "must hold word vectors, but it holds 4 words of 0 numbers"),
+        (lambda folder: Vectors(path=numpy(folder).path, words="no.txt"), AbsentError, "no.txt must be a list of"),
+        (words_of(b""), DataError, "words.txt must be a list of words, but it is empty"),
+        (words_of(b"\xff"), DataError, "words.txt must be a list of words, but it cannot be read: "),
+        (lambda _: Vectors(path="~nosuchuser/v.txt"), DataError, "but there is no such user as ~nosuchuser"),
+        (damaged("v.txt", b"3 1\na 1\nthe 1\n"), DataError, "must hold 3 words, as its first line says, but"),
+        (damaged("v.txt", b"2 99999999999999999999\na 1\n"), DataError, "numbers in every line, but one is b'a 1'"),
+        (damaged("v.npz", b"PK \x00 \x01\n"), DataError, "numbers in every line, but one is b'PK"),
         (damaged("v.safetensors", b"\x10" * 30, words=True), DataError, "must be safetensors, but it cannot be read: "),
         (damaged("v.txt", b""), DataError, "v.txt must hold word vectors, but it is empty"),
         (damaged("v.txt", b"\xff\xfe\n"), DataError, "v.txt line 1 must be a word and its numbers"),
