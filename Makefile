@@ -18,7 +18,7 @@ export PIP_NO_INPUT := 1
 help:
 	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
 	@echo "make test      every test, the slow ones too"
-	@echo "make quick     those not slow, of each sweep the first case, figures not rendered; under two minutes on one core"
+	@echo "make quick     those not slow, of each sweep the first case; under two minutes on one core"
 	@echo "make lint      formatting, lint and spelling"
 	@echo "make types     static types"
 	@echo "make docs      the documentation site, in site/; a warning fails"

@@ -19,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="leave out slow tests, all but the first case of each sweep, and the rendering of figures",
+        help="leave out slow tests, and all but the first case of each sweep",
     )
 
 
@@ -44,8 +44,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Render figures, but not for ``--quick`` where a test does not look at them; fixtures of any scope count too."""
-    if not item.config.getoption("quick") or item.get_closest_marker("figures"):
+    """Render figures only for tests that look at them, which are slow or marked so; fixtures of any scope count too."""
+    if item.get_closest_marker("slow") or item.get_closest_marker("figures"):
         return (yield)
     with unrendered():
         return (yield)

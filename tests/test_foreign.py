@@ -2,8 +2,6 @@
 
 import importlib
 import linecache
-import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from structpred.models import Seq2Seq
 from structpred.objectives import RML, MaximumLikelihood
 from structpred.registry import objectives, tasks
 from structpred.tasks import Tsv
+from tests.support.forked import python
 
 BUILT_IN = Experiment(task=Tsv(train="a.tsv", dev="b.tsv"), model=Seq2Seq(hidden=8), objective=RML(), seed=3)
 
@@ -164,8 +163,7 @@ def test_a_class_of_a_script_has_one_digest_in_the_script_and_in_its_workers(tmp
     script, found = tmp_path / "script.py", []
     for source in (SCRIPT, SCRIPT.replace("return super()", "return  super()")):
         script.write_text(source, encoding="utf-8")
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
+        done = python([str(script)], tmp_path)
         assert done.returncode == 0, done.stderr
         found.append(done.stdout)
     assert found[0] != found[1]

@@ -20,6 +20,7 @@ def of(values: dict[str, float | None], hidden: dict[str, int] | None = None) ->
     return replace(report, arms=arms)
 
 
+@pytest.mark.figures
 def test_arms_that_differ_in_one_number_are_drawn_against_it() -> None:
     report = of({"ML": None, "hot": 0.9, "cold": 0.1, "warm": 0.3})
     (axis,) = numeric_axes(report)

@@ -1,4 +1,4 @@
-"""Which tests `make quick` runs, and what it leaves out of them."""
+"""Which tests `make quick` runs, and what tests leave out that are not slow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -39,7 +39,7 @@ def rate(trial: Suggest) -> Experiment:
 
 def longer(trial: Suggest) -> Experiment:
     """The same, long enough for somebody to be killed meanwhile."""
-    return replace(rate(trial), trainer=Trainer(epochs=10, batch_tokens=40))
+    return replace(rate(trial), trainer=Trainer(epochs=15, batch_tokens=40))
 
 
 def lasting(trial: Suggest) -> Experiment:
