@@ -53,7 +53,7 @@ def test_phones_have_a_phone_error_rate(task: type[Task]) -> None:
 
 
 def test_both_are_computed_alike_and_chosen_by_a_name_of_their_own() -> None:
-    outputs, references = [tuple("abd"), ()], [(tuple("abc"), tuple("ab")), (tuple("x"),)]
+    outputs, references = [tuple("abx"), ()], [(tuple("abc"), tuple("ab")), (tuple("x"),)]
     assert (counts(SER(), outputs, references) == counts(SymbolErrorRate(), outputs, references)).all()
     assert SER().signature == SymbolErrorRate().signature.replace("PER", "SER", 1)
     metrics = ("ser", "per")

@@ -96,7 +96,7 @@ def test_what_a_task_has_learnt_is_kept_with_a_finished_run_and_no_other(tmp_pat
     run = train(replace(keeping, objective=MaximumLikelihood(), trainer=Trainer(epochs=1, max_steps=1)), root=tmp_path)
     assert run.kept("learnt") == b"abc"
     assert strangers(run.folder) == []
-    run.folder.kept("learnt").write_bytes(b"abd")
+    run.folder.kept("learnt").write_bytes(b"abx")
     with pytest.raises(RunError, match=r"kept\.learnt is not what was written when the run ended"):
         run.kept("learnt")
 
