@@ -6,6 +6,7 @@ Such a process has modules that the command itself did not import. Where this ma
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +38,17 @@ def python(words: list[str], folder: Path, *, patience: float = 300) -> "Complet
     return CompletedProcess(words, process.exitcode, *texts)
 
 
+def hear_ctrl_c() -> None:
+    """Undo in a forked process what it may have inherited: our engine blocks SIGINT while it starts its first worker.
+
+    The process that all are forked from has that mask, too, if this is what it was started for.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _run(words: list[str], folder: Path, output: Path, errors: Path) -> None:
+    hear_ctrl_c()
     for path, stream in ((output, sys.stdout), (errors, sys.stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
     os.chdir(folder)

@@ -20,6 +20,7 @@ from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.training import Adam
 from structpred.tuning import Suggest
+from tests.support.forked import hear_ctrl_c
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -97,6 +98,7 @@ def start(folder: Path, storage: str, trials: int, space: Callable[[Suggest], Ex
 
 
 def _drive(errors: Path, storage: str, root: Path, trials: int, space: Callable[[Suggest], Experiment]) -> None:
+    hear_ctrl_c()
     os.dup2(os.open(errors, os.O_WRONLY), sys.stderr.fileno())
     os.environ["OMP_NUM_THREADS"] = "1"
     tune(space, trials=trials, storage=storage, root=root, **OPTIONS)

@@ -31,6 +31,7 @@ from structpred.training.data import EncodedData
 from structpred.training.distributed import cpu_has_bf16
 from structpred.training.monitoring import Progress, ignore
 from structpred.training.trainer import Training
+from tests.support.forked import hear_ctrl_c
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -353,6 +354,7 @@ LONGER = replace(TINY, trainer=Trainer(epochs=30, batch_tokens=40))
 
 
 def train_longer(root: Path) -> None:
+    hear_ctrl_c()
     train(LONGER, root=root, checkpoint_every=0.05)
 
 
