@@ -41,9 +41,9 @@ from matplotlib.ticker import LogLocator
 from rich.console import Console
 from torch import nn
 
+from structpred.cli import as_command
 from structpred.display import show_table
 from structpred.distributions.protocols import Entropy
-from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.experiments import chunking, five_objectives, ocr_letters, warm_start_objectives
 from structpred.files import folder_to_write, write_atomically
@@ -338,8 +338,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StructpredError as error:
-        print(f"structpred: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(as_command(main, exits=True))

@@ -50,9 +50,9 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from structpred.cli import as_command
 from structpred.comparison.panels import Panel
 from structpred.display import bars, show_table
-from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.files import folder_to_write, write_atomically
 from structpred.models import LSTMTagger
@@ -422,8 +422,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StructpredError as error:
-        print(f"structpred: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(as_command(main, exits=True))

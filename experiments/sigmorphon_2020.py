@@ -20,11 +20,11 @@ import argparse
 import sys
 from dataclasses import replace
 
+from structpred.cli import as_command
 from structpred.comparison.across import Across, Published
 from structpred.comparison.report import Report
 from structpred.comparison.runner import compare
 from structpred.distributions.protocols import Decoding
-from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
@@ -95,7 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StructpredError as error:
-        sys.exit(f"structpred: {error}")
+    sys.exit(as_command(main, exits=True))

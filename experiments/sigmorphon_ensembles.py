@@ -34,9 +34,9 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from structpred.cli import as_command
 from structpred.display import show_table
 from structpred.distributions.protocols import Decoding
-from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.experiments import sigmorphon_2020
 from structpred.files import folder_to_write, write_atomically
@@ -280,8 +280,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StructpredError as error:
-        print(f"structpred: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(as_command(main, exits=True))

@@ -16,9 +16,9 @@ and the languages so that finished runs could be used again, after test scores o
 import argparse
 import sys
 
+from structpred.cli import as_command
 from structpred.comparison.across import Across
 from structpred.comparison.runner import compare
-from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.experiments import sigmorphon_2020
 from structpred.tasks.morphology import Language
@@ -89,7 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StructpredError as error:
-        sys.exit(f"structpred: {error}")
+    sys.exit(as_command(main, exits=True))

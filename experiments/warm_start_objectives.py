@@ -36,11 +36,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from structpred.cli import as_command
 from structpred.comparison.from_runs import completed
 from structpred.comparison.inspection import Shown
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
-from structpred.errors import StructpredError
 from structpred.experiment import Experiment
 from structpred.experiments.five_objectives import SEQ2SEQ, K
 from structpred.files import folder_to_write
@@ -234,8 +234,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StructpredError as error:
-        print(f"structpred: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(as_command(main, exits=True))

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from structpred.blame import TRACEBACK, error_message, out_of_memory, users_line
 from structpred.errors import CodeError, Interrupted, StructpredError
@@ -27,12 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 on success, 2 for a user's mistake, 130 when interrupted. An exception in a user's component counts as a mistake:
     one line with file and line, and the traceback if the environment variable STRUCTPRED_TRACEBACK is set.
     """
+    return as_command(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+
+
+def as_command(work: Callable[[], None], *, exits: bool = False) -> int:
+    """Do some work as `main` runs a command; returns the exit status. For modules of experiments as well.
+
+    Args:
+        work: the work.
+        exits: an exit within it is its own, such as that of argparse, and no mistake of a user's component.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # results are UTF-8 in any locale
     try:
         with _one_line_warnings(), _terminable():
-            _run(sys.argv[1:] if arguments is None else arguments)
+            work()
             if sys.stdout is not None:  # None: closed before we started
                 sys.stdout.flush()  # here, so that a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
@@ -41,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 0
     except (Exception, SystemExit) as error:
-        message = _sentence(error)
-        if message is None:  # a bug of ours: show the traceback
+        message = None if exits and isinstance(error, SystemExit) else _sentence(error)
+        if message is None:  # a bug of ours, whose traceback is shown, or an exit
             raise
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
