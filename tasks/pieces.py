@@ -55,7 +55,7 @@ def sentencepiece() -> Any:
         ) from None
 
 
-class Pieces:
+class PieceModel:
     """Text to pieces and back, by a model of sentencepiece.
 
     Args:
@@ -69,8 +69,8 @@ class Pieces:
     def __init__(self, model: bytes) -> None:
         self.model = model
 
-    def __reduce__(self) -> tuple[type["Pieces"], tuple[bytes]]:
-        return Pieces, (self.model,)
+    def __reduce__(self) -> tuple[type["PieceModel"], tuple[bytes]]:
+        return PieceModel, (self.model,)
 
     @cached_property
     def _processor(self) -> Any:
@@ -94,7 +94,7 @@ class Pieces:
         return tuple(self.decode(pieces).split())
 
 
-def learnt(texts: Iterable[str], how: Learning) -> Pieces:
+def learnt(texts: Iterable[str], how: Learning) -> PieceModel:
     """The pieces of training texts, from the cache if these texts have been learnt from in this way before.
 
     A model is a function of texts, settings and the version of sentencepiece, which learns in one thread. The name of
@@ -109,14 +109,14 @@ def learnt(texts: Iterable[str], how: Learning) -> Pieces:
     place = _place(lines, how)
     known = _read(place)
     if known is not None:
-        return Pieces(known)
+        return PieceModel(known)
     model = _learn(lines, how)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(place, hashlib.sha256(model).digest() + model)
     except OSError as error:
         _warn(f"{place} cannot be written ({error.strerror}), so that the pieces are learnt anew next time")
-    return Pieces(model)
+    return PieceModel(model)
 
 
 def _place(lines: Sequence[str], how: Learning) -> Path:

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from structpred.errors import ConfigError, DataError
@@ -12,12 +12,12 @@ from structpred.pretrained.folder import TOKENIZER, ModelFolder
 from structpred.pretrained.labels import Pieces
 from structpred.registry import tasks
 from structpred.sequences import Recording, Source
-from structpred.task import Example, Splits, Task, Wording, loaded
-from structpred.tasks.reading import splits_of
+from structpred.task import Example, Splits, Task, loaded
+from structpred.tasks.reading import in_pieces, splits_of
 from structpred.vocabulary import Symbols
 
 
-class LossWarning(UserWarning):
+class LossyPiecesWarning(UserWarning):
     """References are not what their pieces spell."""
 
 
@@ -29,7 +29,7 @@ class PretrainedPieces(Task):
     Sources and references become the pieces of their text, without the special ones that the model puts around them.
     Metrics are those of the other task and compare its own symbols: an output's pieces are put together and cut as the
     other task's references are, at spaces or into characters. References stay as they were written. Where a tokenizer
-    loses something of them, such as capitals, no output can be right, and a warning says how many there are. Rewards
+    loses part of them, such as capitals, no output can be right, and a warning says how many there are. Rewards
     that read text see pieces put together; those of labels count pieces.
 
     The tokenizer is part of a run's identity by the digest of its files, not by its path.
@@ -122,17 +122,8 @@ class PretrainedPieces(Task):
         places = [example.where for example in examples]
         sources = _cut(pieces, [self._spelt(each.source, each.where) for each in examples], places)
         texts = [self.text.render(reference) for example in examples for reference in example.references]
-        targets = iter(pieces.cut(texts, target=True))
-        return [
-            replace(
-                example,
-                source=source,
-                references=tuple(next(targets) for _ in example.references),
-                wording=Wording(example.references, lambda output: words(pieces.text(output))),
-                unknown=(),
-            )
-            for example, source in zip(examples, sources, strict=True)
-        ]
+        targets = pieces.cut(texts, target=True)
+        return in_pieces(examples, sources, targets, lambda output: words(pieces.text(output)))
 
 
 def _cut(pieces: Pieces, texts: Sequence[str], places: Sequence[str]) -> list[Symbols]:
@@ -176,8 +167,8 @@ def _warn_of_loss(examples: Sequence[Example]) -> None:
     if lost:
         where, text = lost[0]
         warnings.warn(
-            f"{where}: the tokenizer loses something of the reference, whose pieces spell {text[:40]!r}; so it is with "
-            f"{len(lost)} of {every} references, and no output equals them",
-            LossWarning,
+            f"{where}: the tokenizer loses part of the reference, whose pieces spell {text[:40]!r}; this affects "
+            f"{len(lost)} of {every} references, which no output can equal",
+            LossyPiecesWarning,
             stacklevel=4,
         )

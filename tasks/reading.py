@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from structpred.errors import DataError
 from structpred.sequences import Source, fingerprint, spelt
-from structpred.task import Example, Splits
+from structpred.task import Example, Splits, Wording
 from structpred.vocabulary import Symbols
 
 AnySource = TypeVar("AnySource", bound=Source)
@@ -35,6 +35,33 @@ def with_unknown(splits: Splits) -> Splits:
         for split in (splits.dev, splits.test)
     )
     return replace(splits, dev=dev, test=test)
+
+
+def in_pieces(
+    examples: Sequence[Example],
+    sources: Sequence[Symbols],
+    targets: Iterable[Symbols],
+    words: Callable[[Symbols], Symbols],
+) -> list[Example]:
+    """The same examples in pieces of words; metrics go on comparing the references as they were written.
+
+    Args:
+        examples: in words.
+        sources: the pieces of each source.
+        targets: the pieces of all references of all examples, in order.
+        words: makes words of an output's pieces.
+    """
+    following = iter(targets)
+    return [
+        replace(
+            example,
+            source=source,
+            references=tuple(next(following) for _ in example.references),
+            wording=Wording(example.references, words),
+            unknown=(),
+        )
+        for example, source in zip(examples, sources, strict=True)
+    ]
 
 
 def digest_of(*splits: Sequence[Example]) -> str:

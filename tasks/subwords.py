@@ -9,10 +9,10 @@ from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric
 from structpred.registry import tasks
 from structpred.sequences import Recording, Source
-from structpred.task import Example, Splits, Task, Wording, loaded
+from structpred.task import Example, Splits, Task, loaded
 from structpred.tasks.pairs import Pairs
-from structpred.tasks.pieces import Kind, Learning, Normalisation, Pieces, learnt
-from structpred.tasks.reading import splits_of
+from structpred.tasks.pieces import Kind, Learning, Normalisation, PieceModel, learnt
+from structpred.tasks.reading import in_pieces, splits_of
 from structpred.vocabulary import Symbols
 
 SOURCE, TARGET = "source.pieces", "target.pieces"
@@ -116,24 +116,24 @@ class Subwords(Task):
         return task
 
     @property
-    def models(self) -> tuple[Pieces, Pieces]:
+    def models(self) -> tuple[PieceModel, PieceModel]:
         """What the pieces of sources and of targets are made by: kept by a run, or learnt by reading the data.
 
         Raises:
             DataError, ConfigError: as `load`.
         """
-        known: tuple[Pieces, Pieces] | None = vars(self).get("_models")
+        known: tuple[PieceModel, PieceModel] | None = vars(self).get("_models")
         if known is None:
             read: Callable[[str], bytes] | None = vars(self).get("_kept")
             if read is None:
                 known = self._learn(loaded(self.text).train)
             else:
-                source = Pieces(read(SOURCE))
-                known = (source, source if self.joint else Pieces(read(TARGET)))
+                source = PieceModel(read(SOURCE))
+                known = (source, source if self.joint else PieceModel(read(TARGET)))
             object.__setattr__(self, "_models", known)
         return known
 
-    def _learn(self, train: Sequence[Example]) -> tuple[Pieces, Pieces]:
+    def _learn(self, train: Sequence[Example]) -> tuple[PieceModel, PieceModel]:
         how = Learning(self.kind, self.size, self.normalisation, self.coverage, self.byte_fallback)
         sources = [_words(example.source, example.where) for example in train]
         targets = [" ".join(reference) for example in train for reference in example.references]
@@ -154,25 +154,16 @@ def _words(source: Source, where: str) -> str:
     return " ".join(source)
 
 
-def _cut(examples: Sequence[Example], models: tuple[Pieces, Pieces]) -> list[Example]:
+def _cut(examples: Sequence[Example], models: tuple[PieceModel, PieceModel]) -> list[Example]:
     """The examples in pieces."""
     places = [example.where for example in examples]
     sources = _pieces(models[0], [_words(each.source, each.where) for each in examples], places)
     texts = [" ".join(reference) for example in examples for reference in example.references]
-    targets = iter(_pieces(models[1], texts, [each.where for each in examples for _ in each.references]))
-    return [
-        replace(
-            example,
-            source=source,
-            references=tuple(next(targets) for _ in example.references),
-            wording=Wording(example.references, models[1].words),
-            unknown=(),
-        )
-        for example, source in zip(examples, sources, strict=True)
-    ]
+    targets = _pieces(models[1], texts, [each.where for each in examples for _ in each.references])
+    return in_pieces(examples, sources, targets, models[1].words)
 
 
-def _pieces(model: Pieces, texts: Sequence[str], places: Iterable[str]) -> list[Symbols]:
+def _pieces(model: PieceModel, texts: Sequence[str], places: Iterable[str]) -> list[Symbols]:
     """The pieces of texts.
 
     Raises:

@@ -16,7 +16,7 @@ from structpred.runs import Run, train
 from structpred.sequences import spelt
 from structpred.task import Example, Splits, Task
 from structpred.tasks import PretrainedPieces
-from structpred.tasks.pretrained import LossWarning
+from structpred.tasks.pretrained import LossyPiecesWarning
 from structpred.training import Trainer
 from tests.support.networks import saved
 from tests.support.tiny import Copying
@@ -65,7 +65,7 @@ def test_words_become_pieces_and_are_scored_as_words(folder: str) -> None:
 
 def test_what_the_tokenizer_loses_is_told(folder: str) -> None:
     task = PretrainedPieces(text=Said(said=("a\ta d", "c\tex a")), path_or_name=folder)
-    with pytest.warns(LossWarning, match=r"line 1: .* spell '\[UNK\] a'; so it is with 2 of 4 references"):
+    with pytest.warns(LossyPiecesWarning, match=r"line 1: .* spell '\[UNK\] a'; this affects 2 of 4 references"):
         task.load()
 
 

@@ -23,7 +23,7 @@ from structpred.runs import Run
 from structpred.sequences import Sequences, spelt
 from structpred.task import Task
 from structpred.tasks import Multi30k, Parallel, Subwords, Tatoeba, Tsv, pieces
-from structpred.tasks.pieces import Learning, Pieces, PiecesCacheWarning, learnt
+from structpred.tasks.pieces import Learning, PieceModel, PiecesCacheWarning, learnt
 from structpred.tasks.subwords import SOURCE, TARGET
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -352,4 +352,4 @@ def test_tasks_without_words_are_refused(text: Parallel) -> None:
     with pytest.raises(ConfigError, match=r"^Tsv\.sentences is for targets in words; set target=spaces"):
         Tsv(train="a.tsv", target="characters", sentences=True)
     with pytest.raises(DataError, match=r"^learnt pieces must be a model of sentencepiece, but it refuses them"):
-        Pieces(b"nothing").encode(["a"])
+        PieceModel(b"nothing").encode(["a"])
