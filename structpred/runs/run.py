@@ -273,6 +273,11 @@ class Run(Predictor):
             if isinstance(error, RunError):
                 raise
             network = type(self.experiment.model).__name__
+            if Files(self.folder.path).checksums:  # they have been compared, so nothing is wrong with the file
+                raise RunError(
+                    f"{self.folder.weights} does not fit the {network} that is built now, because the code of the "
+                    "run's components or the files that they read have changed since; put the earlier ones back"
+                ) from error
             raise damaged(self.folder.weights, f"does not fit the {network} of its experiment") from error
 
     def weights(self) -> dict[str, Tensor]:

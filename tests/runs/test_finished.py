@@ -138,6 +138,15 @@ def test_weights_of_another_network_are_refused(run: Path) -> None:
         _ = Run.load(run).model
 
 
+def test_weights_that_are_whole_are_not_blamed_where_the_network_is_another(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Seq2Seq.build
+    monkeypatch.setattr(Seq2Seq, "build", lambda model, sizes: build(replace(model, hidden=2 * model.hidden), sizes))
+    with pytest.raises(RunError, match=r"weights\.pt does not fit the Seq2Seq that is built now.*put the earlier ones"):
+        _ = Run.load(run).model
+
+
 # ------------------------------------------------------------------------------------------------- identities
 
 

@@ -31,7 +31,7 @@ EXPERIMENTS = {
     **{name: replace(arm, seed=0) for name, arm in OTHERS.items()},
 }
 RENAMED = {"PER": "SER"}
-"""Of `SpellingVariants`, whose symbols are no phones. Its runs stored the symbol error rate as PER."""
+"""Of `SpellingVariants`, whose symbols are not phones. Its runs stored the symbol error rate as PER."""
 GRID: dict[str, Any] = {"sampler": "grid", "points": 3, "pruner": "none", "finalists": 0}
 
 
