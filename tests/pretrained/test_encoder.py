@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from structpred.cli import main
 from structpred.errors import ConfigError, DataError
 from structpred.experiment import Experiment
 from structpred.models import (
@@ -210,7 +211,9 @@ def test_an_identity_is_of_the_weights_and_not_of_their_place(bert: Path, tmp_pa
 
 
 @pytest.mark.parametrize("tune", [False, True], ids=["frozen", "tuned"])
-def test_a_run_keeps_what_was_trained_and_predicts_alike_when_loaded(bert: Path, tmp_path: Path, tune: bool) -> None:
+def test_a_run_keeps_what_was_trained_and_predicts_alike_when_loaded(
+    bert: Path, tmp_path: Path, tune: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     copied = Path(shutil.copytree(bert, tmp_path / "copied"))
     run = train(experiment(copied, tune=tune), root=tmp_path)
     assert any(".pretrained." in name for name in run.weights()) == tune
@@ -223,6 +226,11 @@ def test_a_run_keeps_what_was_trained_and_predicts_alike_when_loaded(bert: Path,
         Run.load(run.folder.path)
     shutil.rmtree(copied)
     assert Run.load(run.folder.path).result == run.result, "scores need no weights"
+    (tmp_path / "words").write_text("ab\nba\n", encoding="utf-8")
+    assert main(["predict", str(run.folder.path), str(tmp_path / "words")]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("must be the folder of a pretrained model") == said.err.count("\n") == 1, "not for every line"
 
 
 def test_layers_that_are_not_there_and_parts_that_do_not_fit_are_refused(bert: Path) -> None:
