@@ -29,7 +29,7 @@ def sections(report: ComparisonResult) -> tuple[Section, ...]:
 
 
 def _mean(runs: Sequence[Certainty], name: str, seeds: int) -> str:
-    """Of all seeds; empty where one does not say."""
+    """The mean over all seeds; empty if a run does not have the value."""
     values = [value for run in runs if (value := getattr(run, name)) is not None]
     if len(values) < seeds:
         return ""

@@ -177,7 +177,11 @@ def answer(call: bytes) -> bytes:
 
 @contextmanager
 def ignore_sigint_in_children() -> Iterator[None]:
-    """Block SIGINT while spawning, so that workers inherit the mask: the driver is what stops them."""
+    """Block SIGINT while spawning, so that workers inherit the mask: the driver is what stops them.
+
+    Python has one fork server for a process. If this starts it, all that is forked from it later inherits the mask, a
+    user's own children too; they hear Ctrl-C again after ``signal.pthread_sigmask(SIG_UNBLOCK, {SIGINT})``.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -23,8 +23,8 @@ def closest(prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[int, 
 class SymbolErrorRate(Ratio):
     """The phone error rate: edits per reference symbol, in percent, against the closest reference; micro-averaged.
 
-    Where symbols are no phones the same number is called `SER`. The denominator is the length of the closest reference;
-    if all of them are empty it is 1, so that a wrong output is never perfect (as in jiwer).
+    Where symbols are not phones the same number is called `SER`. The denominator is the length of the closest
+    reference; if all of them are empty it is 1, so that a wrong output is never perfect (as in jiwer).
     """
 
     name: ClassVar[str] = "PER"
@@ -44,7 +44,7 @@ class SymbolErrorRate(Ratio):
 @metrics.register("ser")
 @dataclass(frozen=True, kw_only=True)
 class SER(SymbolErrorRate):
-    """The symbol error rate of tasks whose symbols are no phones; computed as PER, the name it was stored under."""
+    """The symbol error rate of tasks whose symbols are not phones; computed as PER, the name it was stored under."""
 
     name: ClassVar[str] = "SER"
     former: ClassVar[tuple[str, ...]] = ("PER",)

@@ -209,7 +209,7 @@ class SourcePieces(Featurizer):
             if strange is not None:
                 raise DataError(
                     f"the input {' '.join(source)[:40]!r} must be pieces of the tokenizer of {pieces.name}, but "
-                    f"{strange!r} is none; cut the task's text with the task 'pretrained-pieces', or set "
+                    f"{strange!r} is not one; cut the task's text with the task 'pretrained-pieces', or set "
                     "PretrainedSeq2Seq.symbols to 'task'"
                 )
             refuse_beyond(len(before) + len(source) + len(after), self._positions, pieces.name)

@@ -20,7 +20,6 @@ Pooling = Literal["first", "mean", "last"]
 UNLIMITED = 512
 """Pieces in a window where a model has no largest position of its own, as with relative positions."""
 
-
 NoPiece = Literal["refuse", "unknown"]
 """What happens to a word that gives no piece, such as one of control characters: an error, or the unknown token."""
 
@@ -103,8 +102,8 @@ class Windows:
     """The windows of pieces in which a batch of sentences is read.
 
     A sentence that fits is one window, and one without pieces is none. A longer one is read in windows of ``most``
-    pieces that overlap by half, the last of which ends where it ends, and each piece is taken from the window in whose
-    middle it is most.
+    pieces that overlap by half, the last of which ends where it ends, and each piece is taken from the window to whose
+    middle it is nearest.
 
     Attributes:
         sentence: which sentence each window is of, ``[windows]``.
@@ -189,7 +188,7 @@ class PieceEncoder(nn.Module):
     def depths(self) -> dict[str, int]:
         """How deep each weight of the pretrained network lies, by name: 0 in the embeddings, 1 in the first layer.
 
-        What follows the last layer counts as part of it. For learning rates that fall from layer to layer.
+        What follows the last layer counts as part of it.
         """
         numbers = {name: _number(name) for name, _ in self.pretrained.named_parameters()}
         top = max((number for number in numbers.values() if number is not None), default=0)

@@ -41,7 +41,7 @@ def word_vectors(path: str, words: str | None) -> WordVectors:
 
     Raises:
         DataError: a file is absent or holds something else.
-        ConfigError: the list of words is missing, or there is no need of one.
+        ConfigError: the list of words is missing, or is not needed.
     """
     place = existing(path, "a file of word vectors")
     listed = None if words is None else existing(words, "a list of words")

@@ -44,7 +44,7 @@ class Vectors(Featurizer):
             pyarrow).
         lower: a word that is not in the file is looked up in lower case.
         tune: learn a change of each training word's vector, which starts at zero; a word unknown from training keeps
-            its vector from the file. Weight decay draws the vectors to those of the file, not to zero.
+            its vector from the file. Weight decay pulls the vectors towards those of the file, not to zero.
         characters: how spellings are read; None leaves them out.
     """
 

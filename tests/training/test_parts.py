@@ -150,8 +150,9 @@ def test_a_frozen_part_stays_as_it_is_until_its_time_and_then_is_trained() -> No
         Part(name="encoder", frozen_epochs=1), Part(name="bridge", frozen=0.5), Part(name="keys", frozen_epochs=4)
     )
     before, batches = copied(run.model), len(run._plan())
-    network, optimizer = run.model, run.stepper.optimizer
-    late = {"encoder": list(network.encoder.parameters()), "bridge": list(network.bridge.parameters())}  # type: ignore
+    network: Any = run.model
+    optimizer = run.stepper.optimizer
+    late = {"encoder": list(network.encoder.parameters()), "bridge": list(network.bridge.parameters())}
     steps(run, batches)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith(("encoder.", "bridge.", "keys.")), name
@@ -163,8 +164,8 @@ def test_a_frozen_part_stays_as_it_is_until_its_time_and_then_is_trained() -> No
     assert all(each in optimizer.state for part in late.values() for each in part)
     run.rehearse(1)  # as if every epoch were over
     assert torch.equal(network.state_dict()["keys.weight"], before["keys.weight"])
-    assert not network.keys.weight.requires_grad  # type: ignore
-    assert not any(each is network.keys.weight for group in optimizer.param_groups for each in group["params"])  # type: ignore
+    assert not network.keys.weight.requires_grad
+    assert not any(each is network.keys.weight for group in optimizer.param_groups for each in group["params"])
 
 
 def test_a_run_with_parts_resumes_bit_for_bit() -> None:
