@@ -20,6 +20,7 @@ from structpred.experiments.outside_agents_tasks import (
     picture,
     text,
 )
+from structpred.sequences import spelt
 from structpred.tasks import HiddenMarkov, SpellingVariants
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ def test_a_table_of_letters_takes_the_most_frequent_label_of_each() -> None:
     seen = [
         (letter, label)
         for x in setting.task.load().train
-        for letter, label in zip(x.source, x.references[0], strict=True)
+        for letter, label in zip(spelt(x.source), x.references[0], strict=True)
     ]
     (found,) = by_letter(setting, [("a", "b")])
     for letter, label in zip("ab", found, strict=True):
