@@ -177,7 +177,10 @@ class _Products:
             variance += _spread([ratio(self.sums(each, true)) for each in _without_one(kept)])
         if not self.truth_exact and ratio in (_cosine, _bias):
             variance += _spread([ratio(self.sums(kept, each)) for each in _without_one(true)])
-        return Measured(ratio(self.sums(kept, true)), math.sqrt(variance))
+        value = ratio(self.sums(kept, true))
+        if ratio is _cosine and math.isnan(variance):  # some of the draws would leave it open, so all of them do
+            value = math.nan
+        return Measured(value, math.sqrt(variance))
 
 
 def _square_of_mean(products: Square, weights: np.ndarray, exact: bool) -> float:

@@ -62,7 +62,6 @@ def test_the_mean_of_draws_is_the_expected_gradient() -> None:
     apart = rows.mean(0) - expected
     noise = rows.var(0).sum() / len(rows)
     assert apart.square().sum() < 25 * noise
-    assert abs(found.cosine.value - 1) < 5 * found.cosine.error
     exact = quality(rows, truth, expected)
     assert abs(exact.snr.value - found.snr.value) < 5 * (exact.snr.error + found.snr.error)
     assert exact.cosine.value == pytest.approx(1)
