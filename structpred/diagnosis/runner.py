@@ -125,7 +125,7 @@ class Settings:
 
     objectives: tuple[str, ...] | None = None
     batch: int = 8
-    draws: int = 32
+    draws: int = 24
     seed: int = 0
     edit_rate: float = EDIT_RATE
 

@@ -123,8 +123,8 @@ def quality(
     elif mean is not None:
         own = Mean(mean.unsqueeze(0), exact=True)
     table = _Products.of(draws, own, truth)
-    ratios: tuple[Callable[[_Sums], float], ...] = (_norm, _snr, _cosine, _bias)
-    return Quality(*(table.jackknife(each) for each in ratios))
+    norm, snr, cosine, square = (table.jackknife(each) for each in (_norm, _snr, _cosine, _bias_square))
+    return Quality(norm, snr, cosine, _root(square))
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class _Products:
         variance = 0.0
         if self.noisy:
             variance += _spread([ratio(self.sums(each, true)) for each in _without_one(kept)])
-        if not self.truth_exact and ratio in (_cosine, _bias):
+        if not self.truth_exact and ratio in (_cosine, _bias_square):
             variance += _spread([ratio(self.sums(kept, each)) for each in _without_one(true)])
         value = ratio(self.sums(kept, true))
         if ratio is _cosine and math.isnan(variance):  # some of the draws would leave it open, so all of them do
@@ -217,7 +217,15 @@ def _cosine(sums: _Sums) -> float:
     return sums.cross / math.sqrt(sums.strength * sums.truth)
 
 
-def _bias(sums: _Sums) -> float:
+def _bias_square(sums: _Sums) -> float:
     if sums.truth <= 0:
         return math.nan
-    return math.sqrt(max(0.0, sums.strength - 2 * sums.cross + sums.truth) / sums.truth)
+    return (sums.strength - 2 * sums.cross + sums.truth) / sums.truth
+
+
+def _root(square: Measured) -> Measured:
+    """The root of an estimate, which may have fallen below 0 by chance; its error is at most that at 0."""
+    if math.isnan(square.value):
+        return square
+    value, most = math.sqrt(max(square.value, 0.0)), math.sqrt(square.error)
+    return Measured(value, min(most, square.error / (2 * value)) if value > 0 else most)
