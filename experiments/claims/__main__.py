@@ -2,9 +2,9 @@
 
 Each can be stopped at any time and goes on::
 
-    python -m structpred.experiments.claims --only smoothing
+    python -m structpred.experiments.claims
 
-Data are embedded or invented, so nothing is downloaded. A finished claim is not measured again; delete its
+``--only smoothing`` takes one of them. Data are embedded or invented, so nothing is downloaded. A finished claim is not measured again; delete its
 ``results.json`` for that.
 """
 

@@ -3,8 +3,6 @@
 import statistics
 from dataclasses import dataclass, replace
 
-import torch
-
 from structpred.capabilities import combinations
 from structpred.config import registered_name
 from structpred.experiment import Experiment
@@ -16,6 +14,7 @@ from structpred.models import Transformer
 from structpred.objective import Objective
 from structpred.report.drawing import GRID, looks, plain_figure, standalone, style, svg
 from structpred.training.data import EncodedData, TrainingData
+from structpred.training.trainer import without_subnormals
 
 EXAMPLES, TURNS = 48, 5
 BASES = {
@@ -75,13 +74,13 @@ def seconds(base: Experiment) -> dict[str, float]:
     prepared = EncodedData.of(replace(splits, train=splits.train[:EXAMPLES]), base.model)
     arms = {each.name: arm_of(each.objective, prepared.training, base) for each in timed(base)}
     spent: dict[str, list[float]] = {name: [] for name in arms}
-    torch.set_flush_denormal(True)
-    for turn in range(TURNS + 1):
-        for name, arm in arms.items():
-            watch = Stopwatch()
-            with watch.running():
-                arm.train(arm.plan(turn)[0])
-            spent[name].append(watch.cpu)
+    with without_subnormals():
+        for turn in range(TURNS + 1):
+            for name, arm in arms.items():
+                watch = Stopwatch()
+                with watch.running():
+                    arm.train(arm.plan(turn)[0])
+                spent[name].append(watch.cpu)
     return {name: statistics.median(each[1:]) for name, each in spent.items()}
 
 

@@ -11,7 +11,7 @@ from structpred.experiments.claims.base import Answer, Claim, Results, Runs, ver
 from structpred.objective import Objective
 from structpred.objectives import RML, Divergence, Exact, ExpectedReward
 from structpred.payoffs import HammingPayoff, Temperature
-from structpred.report.drawing import GRID, looks, plain_figure, standalone, style, svg
+from structpred.report.drawing import GRID, log_axis, looks, plain_figure, standalone, style, svg
 from structpred.rewards import Hamming
 from structpred.sequences import Sequences
 from structpred.testing.spaces import as_candidates, strings
@@ -208,19 +208,20 @@ def picture(results: Results) -> str:
             left.plot(PLACES, along[name], color=look.colour, linestyle=look.style, label=shown)
             slopes = [slope if slope > 1e-12 else float("nan") for slope in along[f"{name} slope"]]
             middle.plot(PLACES, slopes, color=look.colour, linestyle=look.style)
-        left.legend(frameon=False, fontsize=8)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
         left.set_ylabel("nats")
         middle.set_yscale("log")
+        log_axis(middle.yaxis, (1,))
         middle.set_ylabel("length of the gradient")
         for axes in (left, middle):
-            axes.set_xlabel("nats towards a wrong output, from q")
+            axes.set_xlabel("nats from q to a wrong output")
         for shift, (name, look) in zip((-0.1, 0.1), seen.items(), strict=True):
             reached = two["RML" if name == "forward" else "expected reward"]["reached"][:LABELS]
             right.plot([label + shift for label in range(LABELS)], reached, "o", color=look.colour)
-        right.set_xticks(range(LABELS), ["in the first", "in the second", "in neither"], fontsize=8)
+        right.set_xticks(range(LABELS), ["of one", "of the other", "of neither"], fontsize=8)
         right.set_ylim(0, 0.6)
-        right.set_xlabel("label at the first position")
-        right.set_ylabel("p at the optimum for two references")
+        right.set_xlabel("label of which reference")
+        right.set_ylabel("p at the optimum")
         return standalone(svg(figure))
 
 

@@ -77,11 +77,13 @@ def answer_smoothing(results: Results) -> Answer:
     """By the gap between smoothing and the closed form."""
     exact, drawn = mean_gaps(results, "RML, exact"), mean_gaps(results, "RML, one draw")
     widest = max(map(abs, exact.values()))
+    early = [rate for rate, gap in drawn.items() if float(rate) <= 0.2 and abs(gap) > 0.3]
+    expected = f"; they were expected within 0.3 up to 0.2, which fails at {' and '.join(early)}" if early else ""
     gaps = ", ".join(f"{gap:+.2f} at ε = {rate}" for rate, gap in drawn.items())
     return Answer(
         verdict(shown=widest <= 0.3, refuted=widest > 1),
         f"Mean accuracies on test of smoothing and of RML in closed form are at most {widest:.2f} points apart. Those "
-        f"from one draw differ from smoothing by {gaps}.",
+        f"from one draw differ from smoothing by {gaps}{expected}.",
     )
 
 
@@ -99,11 +101,12 @@ def draw_smoothing(results: Results) -> str:
     with plain_figure((6.4, 3.8), "claims smoothing") as figure:
         axes = figure.add_subplot()
         style(axes)
+        rates = [float(rate) for rate in results["curves"]["smoothing"]]
         for way, look in looks(list(results["curves"])).items():
             means = [np.mean(found["test"]) for found in results["curves"][way].values()]
-            axes.plot(RATES, means, linestyle=look.style, color=look.colour, marker="o", markersize=3, label=way)
-        axes.axhline(np.mean(results["likelihood"]["test"]), color=GRID, linewidth=1.5, label="likelihood")
-        rate_axes(axes, RATES, "ε")
+            axes.plot(rates, means, linestyle=look.style, color=look.colour, marker="o", markersize=3, label=way)
+        axes.axhline(np.mean(results["likelihood"]["test"]), color="#8268cf", linewidth=1, label="likelihood")
+        rate_axes(axes, rates, "ε")
         axes.set_ylabel("accuracy on test, %")
         axes.legend(frameon=False)
         return standalone(svg(figure))
