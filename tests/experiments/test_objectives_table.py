@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from structpred.comparison.across import Across
 from structpred.config import registered_name
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -12,7 +13,7 @@ from structpred.experiments import objectives_table
 from structpred.experiments._objectives_arms import EDIT_RATE, LEFT_OUT, OWN_OUTPUTS, Piece, candidates, sorted_out
 from structpred.experiments._objectives_page import Found, page, write_page
 from structpred.experiments.five_objectives import CHAIN, SEQ2SEQ
-from structpred.experiments.objectives_table import PIECES, SEED, TEMPERATURE_SEEDS, measured
+from structpred.experiments.objectives_table import PIECES, SEED, TEMPERATURE_SEEDS, measured, on
 from structpred.models import CRF
 from structpred.registry import objectives
 from structpred.report import markdown
@@ -59,12 +60,14 @@ def test_a_setting_is_tried_with_two_rates_and_a_rate_alone_with_four() -> None:
 @pytest.fixture(scope="module")
 def tiny() -> Piece:
     model, trainer = CRF(embedding=4, hidden=6), Trainer(epochs=2, batch_tokens=384)
-    task = HiddenMarkov(size=24, held_out=20)
-    return Piece(bases={"": replace(CHAIN, task=task, model=model, trainer=trainer)}, seeds=2)
+    base = replace(CHAIN, model=model, trainer=trainer)
+    return Piece(
+        bases={f"{seed}": replace(base, task=HiddenMarkov(size=24, held_out=20, seed=seed)) for seed in (0, 1)}, seeds=2
+    )
 
 
-@pytest.mark.slow(seconds=4)
-def test_a_small_piece_is_tuned_compared_and_put_on_the_page(
+@pytest.mark.slow(seconds=5)
+def test_a_small_piece_of_two_tasks_is_tuned_compared_and_put_on_the_page(
     tiny: Piece, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(objectives_table, "POINTS", 2)
@@ -79,6 +82,9 @@ def test_a_small_piece_is_tuned_compared_and_put_on_the_page(
         assert isinstance(experiment, Experiment)
         assert _dev(found.tuning, name, replace(experiment, seed=0)) == _dev(found.tuning, name, best)
     assert found.report.seeds == (0, 1)
+    across = Across.read(folder / "tiny" / "comparison" / "results.json", Experiment)
+    arms_of = {task: report.arms["RML"] for task, report in across.reports.items()}
+    assert arms_of == {task: on(found.tuning.studies["RML"].experiment, base.task) for task, base in tiny.bases.items()}
     write_page({"tiny": tiny, "other": tiny}, folder)
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert "Not run yet: other" in text
@@ -115,7 +121,7 @@ def test_a_recorded_piece_follows_the_rule_of_tuning(name: str) -> None:
         assert study.search.seeds == (SEED,)
         trials = {replace(trial, seed=0) for trial in piece.arms()[arm].trials(piece.base)}
         assert {replace(each.experiment, seed=0) for each in study.finished if each.experiment} == trials
-        assert found.report.arms[arm] == replace(study.experiment, seed=0)
+        assert found.report.arms[arm] == study.experiment
     rates = {each.parameters[EDIT_RATE] for each in found.temperature.studies["RML"].finished}
     assert len(rates) == objectives_table.POINTS
 
