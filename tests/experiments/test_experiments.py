@@ -36,7 +36,8 @@ pytestmark = [
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
 MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
-QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
+QUESTIONS = [name for name in NAMES if ".benchmarks" not in name and "._" not in name]
+"""Modules with arms; those whose names begin with an underscore are parts of another."""
 SLOW = (
     ".five_objectives",
     ".five_objectives_tuning",
@@ -47,7 +48,13 @@ SLOW = (
     ".warm_start_objectives",
 )
 """Modules with embedded data and many arms, or with a network that takes seconds for two steps."""
-FEW = [pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ()) for name in QUESTIONS]
+ELSEWHERE = (".objectives_table",)
+"""Modules whose arms are every objective, which the tests of the objectives train; theirs run a small piece whole."""
+FEW = [
+    pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ())
+    for name in QUESTIONS
+    if not name.endswith(ELSEWHERE)
+]
 
 
 @cache

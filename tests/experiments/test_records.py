@@ -39,7 +39,7 @@ COMPARED = [row for row in ROWS if row.command.startswith(("structpred compare",
 
 
 def asking() -> set[str]:
-    """Modules and packages that ask a question, and benchmarks."""
+    """Modules and packages that ask a question, and benchmarks; an underscore in front marks a part of another module."""
     names = {path.stem for path in EXPERIMENTS.glob("[!_]*.py")}
     names |= {path.parent.name for path in EXPERIMENTS.glob("*/__main__.py")} - {"benchmarks"}
     return names | {f"benchmarks.{name}" for name in benchmarks()}
@@ -67,8 +67,9 @@ def test_every_module_has_a_record_or_is_said_to_have_none() -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "." not in row.record], ids=lambda row: row.record)
 def test_the_files_are_those_that_are_named(row: Row) -> None:
-    folders = [path for path in (RECORDS / row.record).iterdir() if path.is_dir()] or [RECORDS / row.record]
-    for folder in folders:
+    folders = {path.parent for path in (RECORDS / row.record).rglob("*.json")}
+    assert folders
+    for folder in sorted(folders):
         if (folder / "curves.json").exists():  # of agents that have no Experiment, so that nothing was compared
             assert {path.name for path in folder.iterdir()} == {"curves.json", "report.md"}
             continue
