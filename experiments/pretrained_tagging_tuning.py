@@ -14,5 +14,5 @@ from structpred.tasks import Snips
 
 def panels() -> dict[str, Panel]:
     """All arms with all values."""
-    tuned = arms(Snips(), INPUTS["GloVe"], epochs=4, hidden=128)
+    tuned = arms(Snips(), INPUTS["GloVe"], epochs=4, hidden=128, lr=3e-3)
     return {"GloVe": Panel(arms=with_each_value(tuned), seeds=(SEED,))}

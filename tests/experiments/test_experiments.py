@@ -38,7 +38,7 @@ pytestmark = [
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
 MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
-SAME_ARMS = (".pretrained_chunking", ".pretrained_part_of_speech", ".pretrained_tagging_tuning")
+SAME_ARMS = (".pretrained_chunking", ".pretrained_part_of_speech", ".pretrained_tagging_tuning", ".word_vectors")
 """Modules with the arms of `pretrained_tagging` on other data, or with other values of their numbers."""
 QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
 SLOW = (
@@ -52,6 +52,7 @@ SLOW = (
     ".pronunciation_temperature",
     ".warm_start",
     ".warm_start_objectives",
+    ".word_vectors",
 )
 """Modules with embedded data and many arms, or with a network that takes seconds for two steps."""
 FEW = [pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ()) for name in QUESTIONS]
