@@ -9,9 +9,9 @@ with the weights of two packages (docs/pretrained.md)::
 A bidirectional LSTM reads GloVe's vectors beside words and spellings, and the frozen features of a six-layer MiniLM,
 which are computed once, for all arms and seeds; in ``word_vectors`` it reads the same without MiniLM. Five arms:
 likelihood, exact RML, max-margin and the exact expected reward on a linear chain, and label smoothing on the tagger,
-which a chain does not have. The reward is minus the number of wrong tags; F1 of the slots is reported. Expected reward is trained on for
-the last two epochs, from weights that likelihood has reached, because from random weights hardly any output is better
-than another; all arms train for equally many epochs in all.
+which a chain does not have. The reward is minus the number of wrong tags; F1 of the slots is reported. Expected reward
+is trained on for the last two epochs, from weights that likelihood has reached, because from random weights hardly any
+output is better than another; all arms train for equally many epochs in all.
 
 Settings common to all arms were found by five single runs of likelihood on the chain under seed 100, by F1 on dev,
 whose standard error is half a point, and an untuned run with each input under seed 0, which was scored on test too.
