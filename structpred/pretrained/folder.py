@@ -48,6 +48,18 @@ SETTINGS = (CONFIG, "generation_config.json", *TOKENIZER)
 """Whatever is read of a folder besides its weights."""
 
 
+AFTER_PADDING = ("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "xmod")
+"""Models beside those named after RoBERTa whose positions begin after that of the padding."""
+
+
+def positions(config: Any) -> int | None:
+    """How many positions a network of transformers has by its config, or by that of one part; None for any number."""
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    if found is None or not ("roberta" in config.model_type or config.model_type in AFTER_PADDING):
+        return found
+    return found - int(config.pad_token_id) - 1
+
+
 def recompute(network: Any) -> None:
     """Make a network of transformers compute the activations of its layers again in the backward pass."""
     options = {"use_reentrant": False}

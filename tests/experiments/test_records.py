@@ -39,7 +39,7 @@ COMPARED = [row for row in ROWS if row.command.startswith(("structpred compare",
 
 
 def asking() -> set[str]:
-    """Modules and packages that ask a question, and benchmarks; an underscore in front marks a part of another module."""
+    """Modules and packages that ask a question, and benchmarks; names with an underscore in front are parts of others."""
     names = {path.stem for path in EXPERIMENTS.glob("[!_]*.py")}
     names |= {path.parent.name for path in EXPERIMENTS.glob("*/__main__.py")} - {"benchmarks"}
     return names | {f"benchmarks.{name}" for name in benchmarks()}
