@@ -168,9 +168,9 @@ class Across:
         narrow = ", and are too narrow with so few seeds" if seeds <= FEW else ""
         says = (
             f"Over the {len(self.reports)} tasks and {seeds} seeds together, as in rliable: the interquartile mean is "
-            "of the middle half of all runs, and the chance is that of one run against one of the baseline on the same "
-            "task. Intervals are 95 % by a bootstrap over seeds within each task; they hold for these tasks"
-            f"{narrow}.",
+            "the mean of the middle half of all runs, and the chance is that of one run being better than one of the "
+            "baseline on the same task. The 95 % intervals come from a bootstrap over seeds within each task; they "
+            f"hold for these tasks{narrow}.",
         )
         tables = {arm: self._tables(arm, metric) for arm in self.average.arms}
         chart = charts.profiles(tables, metric)

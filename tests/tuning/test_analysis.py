@@ -247,7 +247,7 @@ def test_what_pruned_trials_had_reached_has_a_column_of_its_own() -> None:
     assert (cells["10"][final], cells["10"][stopped], cells["10"]["seeds"]) == ("33.00", "", "1")
     assert cells["0"][stopped] == ""
     assert stopped not in shown_of("s", study)
-    assert "Final scores are of a beam of 5, and scores of stopped trials by greedy decoding" in rows
+    assert "Final scores come from a beam of 5, scores of stopped trials from greedy decoding" in rows
 
 
 def test_pictures_have_the_numbers_that_the_page_draws_them_from() -> None:
