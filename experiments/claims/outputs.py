@@ -81,11 +81,12 @@ def answer_margin(results: Results) -> Answer:
     loose = hinge / wrong
     ratios = ", ".join(f"{ratio:.2f}" for ratio in loose)
     middle = BUDGETS.index(4)
+    rise = "" if hinge[-1] > hinge[middle] else ", where a rise was expected"
     return Answer(
         verdict(shown=bool(loose.min() >= 1.5), refuted=broken > 0),
         f"The hinge is below the number of wrong letters for {broken} words. On dev it is {ratios} times the wrong "
         f"letters after 1, 2, 4, 8 and 16 epochs. From 4 to 16 epochs the hinge on dev goes from {hinge[middle]:.2f} "
-        f"to {hinge[-1]:.2f} nats a word, the wrong letters from {wrong[middle]:.2f} to {wrong[-1]:.2f}.",
+        f"to {hinge[-1]:.2f} nats a word{rise}; the wrong letters go from {wrong[middle]:.2f} to {wrong[-1]:.2f}.",
     )
 
 
