@@ -226,6 +226,12 @@ class Objective(Config):
         A report says so, lest one method be compared with itself under two names.
         """
 
+    def in_expectation(self) -> "Objective | None":
+        """The objective without draws whose gradient is the mean of this one's over its own draws; None by default.
+
+        `structpred.diagnosis` measures noise against that mean where it is known.
+        """
+
     def check_model(self, model: Model) -> None:
         """Refuse a model that lacks a verb or does not fit the reward, naming both sides and what would work.
 
