@@ -4,6 +4,8 @@ import random
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from string import ascii_lowercase
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -17,7 +19,7 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.reading import sentence_of, splits_of
 from structpred.vocabulary import Symbols
 
-Alphabet = Annotated[int, Interval(least=2, most=26)]
+Alphabet = Annotated[int, Interval(least=2, most=26 + 26**2)]
 Probability = Annotated[float, Interval(above=0, below=1)]
 
 
@@ -28,7 +30,7 @@ class Synthetic(Task):
     Attributes:
         size: training examples.
         held_out: dev examples, and test examples.
-        alphabet: number of distinct input symbols, the first letters.
+        alphabet: number of distinct input symbols: the letters, after *z* in pairs (*aa*, *ab*, …).
         shortest, longest: limits of the length of a source, which is uniform between them.
         seed: of the draws; it belongs to the data and is not that of a run.
     """
@@ -55,7 +57,8 @@ class Synthetic(Task):
     @property
     def letters(self) -> Symbols:
         """The input symbols."""
-        return tuple("abcdefghijklmnopqrstuvwxyz"[: self.alphabet])
+        pairs = ("".join(pair) for pair in product(ascii_lowercase, repeat=2))
+        return (*ascii_lowercase, *pairs)[: self.alphabet]
 
     @abstractmethod
     def draw(self, length: int, generator: random.Random) -> tuple[Symbols, Symbols]:
@@ -123,7 +126,8 @@ class HiddenMarkov(Synthetic):
         while len(states) < length:
             states.append(self._move(states[-1], 1 - self.stay, generator))
         shown = [self._move(state, self.noise, generator) for state in states]
-        return tuple(self.letters[i] for i in shown), tuple(self.letters[i].upper() for i in states)
+        known = self.letters
+        return tuple(known[i] for i in shown), tuple(known[i].upper() for i in states)
 
     def _move(self, state: int, probability: float, generator: random.Random) -> int:
         """The same, or with the given probability one of the others."""
@@ -136,7 +140,8 @@ class HiddenMarkov(Synthetic):
         others = self.alphabet - 1
         moves = np.full((self.alphabet, self.alphabet), (1 - self.stay) / others)
         np.fill_diagonal(moves, self.stay)
-        shown = np.array([self.letters.index(symbol) for symbol in source], dtype=int)
+        known = self.letters
+        shown = np.array([known.index(symbol) for symbol in source], dtype=int)
         likelihoods = np.full((len(source), self.alphabet), self.noise / others)
         likelihoods[np.arange(len(source)), shown] = 1 - self.noise
         ahead, behind = likelihoods.copy(), np.ones_like(likelihoods)
@@ -151,7 +156,8 @@ class HiddenMarkov(Synthetic):
 
     def best(self, source: Symbols) -> Symbols:
         """The most probable state at each position."""
-        return tuple(self.letters[i].upper() for i in self.posterior(source).argmax(1))
+        known = self.letters
+        return tuple(known[i].upper() for i in self.posterior(source).argmax(1))
 
     def optimum(self, sources: Sequence[Symbols]) -> float:
         """Expected accuracy of `best`, in percent."""
@@ -178,7 +184,8 @@ class SpellingVariants(Synthetic):
 
     def draw(self, length: int, generator: random.Random) -> tuple[Symbols, Symbols]:
         """Letters, and how they are written this time."""
-        source = tuple(generator.choice(self.letters) for _ in range(length))
+        letters = self.letters
+        source = tuple(generator.choice(letters) for _ in range(length))
         written = [(letter.upper(), "h") if generator.random() < self.noise else (letter.upper(),) for letter in source]
         return source, tuple(symbol for symbols in written for symbol in symbols)
 

@@ -7,7 +7,7 @@ import numpy as np
 from structpred.comparison.findings import ComparisonResult
 from structpred.report.document import Column, Section, Sentences, Table
 from structpred.results import Certainty
-from structpred.statistics.calibration import BINS
+from structpred.training.certainty import BINS
 
 _COLUMNS = {
     "labels": "calibration error of labels (%)",

@@ -42,14 +42,16 @@ COMPARED = [row for row in ROWS if row.command.startswith(("structpred compare",
 
 
 def asking() -> set[str]:
-    """Modules that ask a question, and benchmarks."""
+    """Modules and packages that ask a question, and benchmarks; an underscore in front: part of another module."""
     names = {path.stem for path in EXPERIMENTS.glob("[!_]*.py")}
+    names |= {path.parent.name for path in EXPERIMENTS.glob("*/__main__.py")} - {"benchmarks"}
     return names | {f"benchmarks.{name}" for name in benchmarks()}
 
 
 def docstring(module: str) -> str:
-    """Of a module of `experiments/`, on one line."""
-    path = EXPERIMENTS / f"{module.replace('.', '/')}.py"
+    """Of a module of `experiments/`, or of what a package there runs, on one line."""
+    place = EXPERIMENTS / module.replace(".", "/")
+    path = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
     return " ".join((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split())
 
 
@@ -68,8 +70,9 @@ def test_every_module_has_a_record_or_is_said_to_have_none() -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "." not in row.record], ids=lambda row: row.record)
 def test_the_files_are_those_that_are_named(row: Row) -> None:
-    folders = [path for path in (RECORDS / row.record).iterdir() if path.is_dir()] or [RECORDS / row.record]
-    for folder in folders:
+    folders = {path.parent for path in (RECORDS / row.record).rglob("*.json")}
+    assert folders
+    for folder in sorted(folders):
         if (folder / "curves.json").exists():  # of agents that have no Experiment, so that nothing was compared
             assert {path.name for path in folder.iterdir()} == {"curves.json", "report.md"}
             continue
@@ -77,6 +80,10 @@ def test_the_files_are_those_that_are_named(row: Row) -> None:
             assert {path.name for path in folder.iterdir()} == {"scores.json", "report.md"}
             continue
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        if row.module == "claims":  # a page of the documents is the report
+            assert {path.name for path in folder.iterdir()} == {"results.json", "picture.svg"}
+            assert set(results) == {"results", "cpu_seconds", "environment"}
+            continue
         files = {"results.json", "report.md", *(["report.svg"] if "panels" in results else [])}
         kept = {path.name for path in folder.iterdir() if path.suffix != ".html"}  # git ignores what was rendered here
         assert kept == files, folder

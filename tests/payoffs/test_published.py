@@ -1,12 +1,12 @@
-import itertools
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 
 import pytest
 import torch
 from scipy.stats import chi2
 
 from structpred.errors import ConfigError
+from structpred.experiments.claims.sampler import published_law
 from structpred.payoffs import PublishedEditDistancePayoff, Temperature
 from structpred.payoffs.published import log_counts
 from structpred.sequences import Sequences
@@ -43,41 +43,11 @@ def test_counts_are_the_published_sum() -> None:
     assert counts[1:].tolist() == [[0.0, *[-math.inf] * 4]] * 2
 
 
-def naive_law(reference: tuple[int, ...], labels: int, literal: float) -> dict[tuple[int, ...], float]:
-    """Every way the published program can go: a subset to substitute, then insertions spread over the gaps."""
-    size = len(reference)
-    law: defaultdict[tuple[int, ...], float] = defaultdict(float)
-    for e in range(size):
-        for s in range(min(size, e) + 1):
-            for chosen in itertools.combinations(range(size), s):
-                kept = size - s
-                for spread in itertools.combinations_with_replacement(range(kept + 1), e - s):
-                    for drawn in itertools.product(range(labels), repeat=e):
-                        law[_written(reference, chosen, spread, drawn)] += math.exp(-e / literal)
-    total = sum(law.values())
-    return {string: weight / total for string, weight in law.items()}
-
-
-def _written(
-    reference: tuple[int, ...], chosen: tuple[int, ...], spread: tuple[int, ...], drawn: tuple[int, ...]
-) -> tuple[int, ...]:
-    symbols, out, gap = iter(drawn), [], 0
-    for place, label in enumerate(reference):
-        if place in chosen:
-            out.append(next(symbols))
-            continue
-        out.extend(next(symbols) for _ in range(spread.count(gap)))
-        out.append(label)
-        gap += 1
-    out.extend(symbols)
-    return tuple(out)
-
-
 @pytest.mark.parametrize("reference", [(0,), (0, 0, 1), (1, 0, 1)], ids=str)
 def test_draws_follow_the_published_program(reference: tuple[int, ...]) -> None:
     labels, draws = 2, 20_000
     payoff = published(1.2)
-    law = naive_law(reference, labels, payoff.literal(labels))
+    law = published_law(reference, labels, payoff.literal(labels))
     counts = Counter(
         map(tuple, payoff.distribution(Sequences.of([reference]), labels).sample(draws, generator()).flatten().tolist())
     )

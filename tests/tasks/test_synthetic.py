@@ -64,6 +64,16 @@ def test_states_have_the_posterior_of_enumeration() -> None:
         np.testing.assert_allclose(task.posterior(source), expected, atol=1e-12)
 
 
+def test_symbols_beyond_the_letters_are_pairs() -> None:
+    task = HiddenMarkov(alphabet=60, size=20, held_out=20, shortest=40, longest=40)
+    assert (task.letters[25:28], task.letters[-1], len(set(task.letters))) == (("z", "aa", "ab"), "bh", 60)
+    for example in task.load().train:
+        assert set(spelt(example.source)) <= set(task.letters)
+        assert {label.lower() for label in example.references[0]} <= set(task.letters)
+    assert task.parse(" ".join(task.letters)) == task.letters
+    assert 70 < task.optimum([spelt(example.source) for example in task.load().test]) < 100
+
+
 def test_a_long_source_loses_no_precision() -> None:
     posterior = HiddenMarkov().posterior(("a", "b") * 2000)
     np.testing.assert_allclose(posterior.sum(1), 1, atol=1e-12)

@@ -1,0 +1,74 @@
+"""Which claims of the RML paper do small experiments show?
+
+Each can be stopped at any time and goes on::
+
+    python -m structpred.experiments.claims
+
+``--only smoothing`` takes one of them. Data are embedded or invented, so nothing is downloaded. A finished claim is not
+measured again; delete its ``results.json`` for that.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from structpred.cli import as_command
+from structpred.experiments.claims.base import Claim, Runs, paragraph
+from structpred.experiments.claims.cost import COST
+from structpred.experiments.claims.divergences import DIVERGENCES
+from structpred.experiments.claims.outputs import MARGIN, PARTIAL, SPARSE
+from structpred.experiments.claims.sampler import SAMPLER
+from structpred.experiments.claims.smoothing import SMOOTHING, TEMPERATURE
+from structpred.files import folder_to_write, write_atomically
+from structpred.provenance import environment
+
+CLAIMS: dict[str, Claim] = {
+    "smoothing": SMOOTHING,
+    "divergences": DIVERGENCES,
+    "margin": MARGIN,
+    "sampler": SAMPLER,
+    "cost": COST,
+    "sparse": SPARSE,
+    "partial": PARTIAL,
+    "temperature": TEMPERATURE,
+}
+
+
+def record_of(name: str, claim: Claim, root: Path, report: Path) -> str:
+    """Measure what is missing and write record and picture; returns the answer as the page gives it."""
+    folder = report / name
+    file = folder / "results.json"
+    if file.exists():
+        record = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        runs, before = Runs(root), time.process_time()
+        results = claim.measure(runs)
+        spent = runs.cpu_seconds + time.process_time() - before - runs.here
+        record = {"results": results, "cpu_seconds": spent, "environment": asdict(environment())}
+        folder_to_write(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(record, ensure_ascii=False) + "\n")
+    write_atomically(folder / "picture.svg", claim.picture(record["results"]))
+    return paragraph(name, claim, record)
+
+
+def main() -> None:
+    """Measure, claim by claim."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--only", choices=CLAIMS, nargs="+", default=list(CLAIMS), help="these claims; all by default")
+    options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
+    options.add_argument("--report", type=Path, default=Path("reports/claims"), help="where records and pictures go")
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    for name in given.only:
+        Console().print(record_of(name, CLAIMS[name], given.root, given.report), markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(as_command(main, exits=True))

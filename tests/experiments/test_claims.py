@@ -1,0 +1,252 @@
+"""The experiments on the paper's claims: what they compute, by enumeration; how they decide; what the page says."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from structpred.experiments.claims import __main__ as claims
+from structpred.experiments.claims import cost, divergences, outputs, sampler, smoothing
+from structpred.experiments.claims.base import Interval, Runs, paragraph
+from structpred.experiments.claims.outputs import bounds, exact_match
+from structpred.experiments.five_objectives import TAGGER
+from structpred.models import CRF, LSTMTagger
+from structpred.payoffs import Temperature
+from structpred.payoffs.edit_distance import EditDistancePayoff
+from structpred.rewards import EditDistance
+from structpred.rewards.base import scores_of
+from structpred.sequences import Sequences
+from structpred.task import Example, Splits
+from structpred.tasks import HiddenMarkov
+from structpred.testing.spaces import as_candidates, strings
+from structpred.training import Trainer
+from structpred.training.data import EncodedData
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "experiments" / "records" / "claims"
+PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+NOWHERE = Runs(Path("nowhere"))
+"""For what trains nothing."""
+
+# ------------------------------------------------------------------------------------------------- what is computed
+
+
+def test_the_laws_are_apart_as_sums_over_all_strings_say() -> None:
+    """Strings of up to 11 symbols hold all but 1e-5 of the exact law here."""
+    reference, labels, tau = (0, 1, 0), 2, 0.5
+    literal = EditDistancePayoff(temperature=Temperature(rescaled=tau)).literal(labels)
+    every = strings(labels, 11)
+    distances = -scores_of(EditDistance(), as_candidates(every), Sequences.of([reference]))[0].double()
+    exact = (-distances / literal).softmax(0)
+    law = sampler.published_law(reference, labels, literal)
+    published = torch.tensor([law.get(tuple(string), 0.0) for string in every], dtype=torch.float64)
+    apart = sampler.laws_apart(reference, labels, tau)
+    assert apart["laws"] == pytest.approx((exact - published).abs().sum().item() / 2, abs=1e-4)
+    by_edits = [
+        torch.zeros(12, dtype=torch.float64).index_add_(0, distances.long(), each) for each in (exact, published)
+    ]
+    assert apart["edits"] == pytest.approx((by_edits[0] - by_edits[1]).abs().sum().item() / 2, abs=1e-4)
+    assert 0.01 < apart["edits"] < apart["laws"]
+
+
+def test_the_total_variation_of_two_lists() -> None:
+    assert sampler.variation([0.5, 0.5], [0.25, 0.25, 0.5]) == pytest.approx(0.5)
+    assert sampler.mean_of([0.25, 0.25, 0.5]) == pytest.approx(1.25)
+
+
+def test_the_bound_is_that_of_all_outputs() -> None:
+    train = tuple(Example(tuple(x), (tuple(y),), "here") for x, y in (("ab", "xy"), ("bba", "yxx"), ("a", "x")))
+    model = CRF(embedding=2, hidden=2, dropout=0.0)
+    data = EncodedData.of(Splits(train=train, dev=train, test=train, digest="tiny"), model).training
+    torch.manual_seed(1)
+    network = model.build(data.sizes).double().eval()
+    hinges, wrong = bounds(network, data)
+    for row, (hinge, cost_of_best) in enumerate(zip(hinges, wrong, strict=True)):
+        p = network(data.inputs.gather(torch.tensor([row])))
+        target = data.references.gather(torch.tensor([row]))
+        length = int(target.lengths[0])
+        every = as_candidates(strings(data.sizes.num_labels, length, shortest=length))
+        scores = p.score(every)[0]
+        letters = (every.labels[0] != target.labels[:, :length]).sum(1)
+        reference = p.score(target.candidates()).item()
+        assert hinge == pytest.approx((scores + letters).max().item() - reference)
+        assert cost_of_best == letters[scores.argmax()]
+        assert hinge >= cost_of_best
+    assert sum(wrong) > 0, "else the test says nothing"
+
+
+def test_optima_slopes_and_compromises_in_miniature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(divergences, "STARTS", 1)
+    monkeypatch.setattr(divergences, "STEPS", 60)
+    monkeypatch.setattr(divergences, "TAUS", (1.0,))
+    monkeypatch.setattr(divergences, "PLACES", [-1.0, 0.0, 1.0, 12.0])
+    found = divergences.measure(NOWHERE)
+    along = found["1"]["along"]
+    for name in ("forward", "backward"):
+        assert along[name][1] == pytest.approx(0, abs=1e-12)
+        assert along[f"{name} slope"][1] == pytest.approx(0, abs=1e-12)
+        assert min(along[name][0], along[name][2]) > 0.01
+    assert along["p"][3] > 0.999
+    assert divergences.least_ratio(found["1"]) > 10
+    assert divergences.answer(found).verdict == "shown"
+    assert divergences.farthest_of(found, "small steps") < 0.9, "few steps have not ended yet"
+    found["1"]["distances"]["RML"] = [0.1]
+    assert divergences.answer(found).verdict == "refuted"
+
+
+def test_the_ratio_is_of_all_wrong_labels_to_wrong_words() -> None:
+    """19 labels of 5 words, of which 3 labels in 2 words are wrong."""
+    scores = {"ACC": 100 * 16 / 19, "WER": 40.0}
+    assert outputs.wrong_per_wrong_word(scores, 19, 5) == pytest.approx(1.5)
+    assert outputs.wrong_per_wrong_word({"PER": 100 * 3 / 19, "WER": 40.0}, 19, 5) == pytest.approx(1.5)
+
+
+def test_every_objective_has_one_way_for_each_kind_of_estimate() -> None:
+    named = {model: [each.name for each in cost.timed(cost.BASES[model])] for model in ("CRF", "encoder-decoder")}
+    for names in named.values():
+        assert len(set(names)) == len(names)
+        assert {"maximum-likelihood", "rml, sampled", "reinforce", "minimum-risk"} <= set(names)
+        assert not {"distillation", "dpo", "kl-to-run"} & set(names)
+    assert {"rml", "max-margin"} <= set(named["CRF"])
+    assert "label-smoothing" not in named["CRF"]
+
+
+def test_steps_are_timed_on_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "EXAMPLES", 4)
+    monkeypatch.setattr(cost, "TURNS", 1)
+    base = replace(TAGGER, task=HiddenMarkov(size=4, held_out=1), model=LSTMTagger(embedding=2, hidden=2))
+    some = [each for each in cost.timed(base) if each.name in ("maximum-likelihood", "rml")]
+    monkeypatch.setattr(cost, "timed", lambda _: some)
+    found = cost.seconds(base)
+    assert set(found) == {"maximum-likelihood", "rml"}
+    assert all(0 < each < 1 for each in found.values())
+
+
+def test_exact_match_and_its_arms() -> None:
+    assert [exact_match([1, 2], each) for each in ([1, 2], [1], [2, 1])] == [1.0, 0.0, 0.0]
+    arms = outputs.sparse_arms()
+    assert len(arms) == 9
+    assert {arm.epochs for arm in arms.values()} == {10}
+
+
+# ------------------------------------------------------------------------------------------------------ the verdicts
+
+
+def curve(**dev: float) -> dict[str, dict[str, list[float]]]:
+    """Scores of three seeds by temperature, the same on dev and test up to a spread of 0.02."""
+    return {
+        t.removeprefix("t").replace("_", "."): {split: [x - 0.01, x, x + 0.01] for split in ("dev", "test")}
+        for t, x in dev.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        (curve(t0=80.0, t0_1=81.0, t0_8=60.0), "shown"),
+        (curve(t0=80.0, t0_1=79.0, t0_8=60.0), "refuted"),
+        (curve(t0=80.0, t0_1=80.5, t0_8=81.0), "not shown"),
+    ],
+)
+def test_an_optimum_between_is_inside_and_better(scores: dict[str, Any], verdict: str) -> None:
+    assert smoothing.verdict_on(scores)[0] == verdict
+    results = {"curves": {"one": scores, "other": curve(t0=80.0, t0_1=81.0, t0_8=60.0)}, "best": 90.0}
+    assert smoothing.answer_temperature(results).verdict == verdict
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(0.2, "shown"), (-0.5, "not shown"), (1.5, "refuted")])
+def test_curves_coincide_by_their_widest_gap(gap: float, verdict: str) -> None:
+    ways = {way: curve(t0_1=80.0, t0_2=79.0) for way in smoothing.WAYS}
+    ways["RML, exact"] = curve(t0_1=80.0, t0_2=79.0 + gap)
+    assert smoothing.answer_smoothing({"curves": ways}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("rml", "verdict"),
+    [([1.0, 1.1, 1.0], "shown"), ([2.0, 1.9, 2.1], "not shown"), ([3.0, 3.1, 3.0], "refuted")],
+)
+def test_partial_credit_by_intervals(rml: list[float], verdict: str) -> None:
+    pairs = {name: {"RML": [1.0, 1.1, 1.0], "ML": [2.0, 2.0, 2.1]} for name in ("one", "other")}
+    pairs["other"]["RML"] = rml
+    assert outputs.answer_partial(pairs).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("broken", "hinge", "verdict"), [(0, 3.0, "shown"), (0, 2.5, "not shown"), (1, 3.0, "refuted")]
+)
+def test_a_bound_is_loose_at_one_and_a_half(broken: int, hinge: float, verdict: str) -> None:
+    every = range(len(outputs.BUDGETS))
+    dev = {"hinge": [[hinge]] * len(every), "wrong": [[2.0]] * len(every), "broken": [0 for _ in every]}
+    train = dev | {"broken": [broken, *[0] * (len(every) - 1)]}
+    assert outputs.answer_margin({"train": train, "dev": dev}).verdict == verdict
+
+
+def test_an_interval_is_students() -> None:
+    found = Interval.of([3.0, 5.0], [1.0, 1.0])
+    assert (found.mean, found.half_width) == pytest.approx((3.0, 12.7062 * math.sqrt(2) / math.sqrt(2)), rel=1e-4)
+    assert not found.above_zero
+    assert Interval.of([3.0, 3.1], [1.0, 1.0]).above_zero
+    assert Interval.of([1.0, 1.0], [3.0, 3.1]).below_zero
+
+
+# ------------------------------------------------------------------------------------------------- record and page
+
+
+@pytest.mark.slow(seconds=2)
+def test_a_claim_is_measured_once_and_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(
+        TAGGER,
+        task=HiddenMarkov(size=20, held_out=10),
+        model=LSTMTagger(embedding=4, hidden=4),
+        trainer=Trainer(epochs=1, batch_tokens=64),
+    )
+    monkeypatch.setattr(smoothing, "TAGGER", small)
+    monkeypatch.setattr(smoothing, "RATES", (0.1,))
+    monkeypatch.setattr(smoothing, "SEEDS", range(2))
+    claim = claims.CLAIMS["smoothing"]
+    told = claims.record_of("smoothing", claim, tmp_path / "runs", tmp_path / "report")
+    record = json.loads((tmp_path / "report" / "smoothing" / "results.json").read_text(encoding="utf-8"))
+    assert record["cpu_seconds"] > 0
+    assert told == paragraph("smoothing", claim, record)
+    assert len([path for path in (tmp_path / "runs").iterdir() if path.is_dir()]) == 8
+    drawn = (tmp_path / "report" / "smoothing" / "picture.svg").read_text(encoding="utf-8")
+    assert "RML, one draw" in " ".join(ElementTree.fromstring(drawn).itertext())
+    kept = replace(claim, measure=lambda _: pytest.fail("measured again"))
+    assert claims.record_of("smoothing", kept, tmp_path / "runs", tmp_path / "report") == told
+
+
+KEPT = [name for name in claims.CLAIMS if (RECORDS / name).exists()]
+
+
+def record_of(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RECORDS / name / "results.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_page_gives_the_answer_of_the_record(name: str) -> None:
+    assert paragraph(name, claims.CLAIMS[name], record_of(name)) in PAGE
+    assert f"(../experiments/records/claims/{name}/picture.svg)" in PAGE
+
+
+def test_every_record_is_of_a_claim_and_every_answer_has_a_record() -> None:
+    assert {path.name for path in RECORDS.iterdir()} == set(KEPT)
+    assert PAGE.count("**Answer: ") == len(KEPT)
+    assert PAGE.count("**Claim.**") == len(claims.CLAIMS)
+
+
+def test_the_page_has_the_table_of_costs_of_the_record() -> None:
+    assert cost.table(record_of("cost")["results"]) in PAGE
+
+
+@pytest.mark.figures
+@pytest.mark.parametrize("name", KEPT)
+def test_the_picture_is_that_of_the_record(name: str) -> None:
+    assert (RECORDS / name / "picture.svg").read_text(encoding="utf-8") == claims.CLAIMS[name].picture(
+        record_of(name)["results"]
+    )
