@@ -37,7 +37,8 @@ class Arm:
         torch.manual_seed(0)
         self.objective, self.data, self.budget = objective, data, budget
         generator = torch.Generator().manual_seed(0)
-        self.step = TrainingStep(model.build(data.sizes), objective, objective.state(data.sizes), generator)
+        state, symbols = objective.state(data.sizes), data.sizes.num_inputs
+        self.step = TrainingStep(model.build(data.sizes), objective, state, generator, symbols=symbols)
         self.optimizer = Adam().build(self.step.parameters())
 
     def plan(self, epoch: int) -> EpochPlan:
@@ -46,7 +47,7 @@ class Arm:
 
     def train(self, batch: Batch) -> None:
         """One step of the optimiser."""
-        losses, _ = self.step(*as_tensors(batch))
+        losses, *_ = self.step(*as_tensors(batch))
         self.optimizer.zero_grad()
         (losses.sum() / batch.tokens).backward()
         clip_grad_norm_(self.step.parameters(), 1.0)

@@ -4,8 +4,8 @@ Each can be stopped at any time and goes on::
 
     python -m structpred.experiments.claims
 
-``--only smoothing`` takes one of them. Data are embedded or invented, so nothing is downloaded. A finished claim is not measured again; delete its
-``results.json`` for that.
+``--only smoothing`` takes one of them. Data are embedded or invented, so nothing is downloaded. A finished claim is not
+measured again; delete its ``results.json`` for that.
 """
 
 import argparse

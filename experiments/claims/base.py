@@ -18,6 +18,8 @@ from structpred.statistics.estimates import LEVEL, fixed
 Verdict = Literal["shown", "not shown", "refuted"]
 Results = dict[str, Any]
 """What an experiment has measured, as JSON."""
+TIED = "\N{NO-BREAK SPACE}"
+"""In place of a space at which no line may break; `textwrap` knows no other white space than ASCII's."""
 
 
 @dataclass
@@ -117,7 +119,7 @@ def paragraph(name: str, claim: Claim, record: Mapping[str, Any]) -> str:
         record: its ``results.json``.
     """
     answer = claim.answer(record["results"])
-    command = f"`python -m structpred.experiments.claims --only {name}`"
+    command = f"`python -m structpred.experiments.claims --only {name}`".replace(" ", TIED)
     cost = f"{record['cpu_seconds']:.0f} CPU-seconds"
     text = f"**Answer: {answer.verdict}.** {answer.told} ({command}, {cost}.)"
-    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False).replace(TIED, " ")

@@ -155,7 +155,7 @@ def picture(results: Results) -> str:
         axes.set_xticks([], minor=True)
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set_xlabel("CPU-seconds of a step, in steps of likelihood")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
         return standalone(svg(figure))
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from structpred.experiment import Experiment
 from structpred.experiments.claims.base import Answer, Claim, Interval, Results, Runs, Verdict, verdict
-from structpred.experiments.five_objectives import CHAIN, TAGGER, rml_exact
+from structpred.experiments.five_objectives import TAGGER, rml_exact
 from structpred.models import LSTMTagger
 from structpred.objective import Objective
 from structpred.objectives import RML, Exact, LabelSmoothing, MaximumLikelihood, Sampled
@@ -116,10 +116,9 @@ def draw_smoothing(results: Results) -> str:
 
 
 def measure_temperature(runs: Runs) -> Results:
-    """Accuracy from likelihood to nearly uniform targets, on three tasks."""
+    """Accuracy from likelihood to nearly uniform targets, on two tasks."""
     found = {
         "letters, tagger": [(0.0, TAGGER, MaximumLikelihood()), *((e, TAGGER, rml_exact(e)) for e in RATES)],
-        "letters, CRF": [(0.0, CHAIN, MaximumLikelihood()), *((e, CHAIN, rml_exact(e)) for e in RATES)],
         "TIMIT's shape": [
             (0.0, TIMIT_SHAPED, MaximumLikelihood()),
             *((tau, TIMIT_SHAPED, published(tau)) for tau in PUBLISHED),

@@ -193,7 +193,8 @@ class Across:
 
     def write(self, folder: Path | str) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all."""
-        return write_files(folder, self.document(), self._record())
+        document = self.document()
+        return write_files(folder, document, self._record(document))
 
     @classmethod
     def read(cls, file: Path | str, kind: type[Config]) -> "Across":
@@ -211,7 +212,7 @@ class Across:
 
         return readable(place, read)
 
-    def _record(self) -> str:
+    def _record(self, document: Document) -> str:
         tree = {
             "format": FORMAT,
             "average": json.loads(encode(self.average)),
@@ -225,7 +226,7 @@ class Across:
                 for metric in self.average.metrics
             },
         }
-        return written(tree)
+        return written(tree, document)
 
 
 _AGGREGATES = {"score": "-", "difference": "+", "improvement": "-"}

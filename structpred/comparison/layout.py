@@ -224,7 +224,7 @@ def dots_caption(seeds: int) -> str:
     """What dots, bars and lines of a drawing stand for."""
     if seeds == 1:
         return "One seed, no interval"
-    return "A dot a seed; bar: mean" if seeds <= FEW else "A dot a seed; bar: mean; line: 95 % interval"
+    return "One dot per seed; bar: mean" if seeds <= FEW else "One dot per seed; bar: mean; line: 95 % interval"
 
 
 def _curves(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:

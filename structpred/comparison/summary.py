@@ -9,6 +9,7 @@ from structpred.results import Measure, RunResult
 from structpred.statistics import LEVEL, MOST_SEEDS, fixed
 
 _NAMED = 4  # arms that the headline names; more are counted
+_TOLD = 12  # other pairs that are told one by one; more are counted
 
 
 def conclusion(rows: Sequence[Row], metric: Measure, seeds: int) -> tuple[str, ...]:
@@ -32,6 +33,8 @@ def others(tests: Mapping[Pair, Contrast], told: Collection[tuple[str, str | Non
     same = [f"{one} scores the same as {other} in every seed" for (one, other), test in rest.items() if _same(test)]
     shown = [f"{one} is {_is(test)} {other}" for (one, other), test in rest.items() if test.decided and not _same(test)]
     left = len(rest) - len(shown) - len(same)
+    if len(shown) + len(same) > _TOLD:
+        return (f"Of the other {len(rest)} pairs {len(rest) - left} are decided; the table of all pairs shows which.",)
     undecided = f"{left} are undecided" if shown or same else "none is decided"
     return (f"Of the other pairs, {'; '.join([*shown, *same, *([undecided] if left else [])])}.",)
 

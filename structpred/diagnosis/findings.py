@@ -112,14 +112,19 @@ def shown(measured: Measured) -> str:
 
     >>> shown(Measured(0.01234, 0.0021)), shown(Measured(4.07142)), shown(Measured(float("nan")))
     ('0.0123 ± 0.0021', '4.07', 'open')
+
+    Two draws give a number without an error:
+
+    >>> shown(Measured(0.5, float("nan")))
+    '0.5 ± ?'
     """
     if math.isnan(measured.value):
         return "open"
     if not math.isfinite(measured.value):
         return "no noise seen"
-    if measured.exact or math.isnan(measured.error):
+    if measured.exact:
         return f"{measured.value:.3g}"
-    return f"{measured.value:.3g} ± {measured.error:.2g}"
+    return f"{measured.value:.3g} ± {'?' if math.isnan(measured.error) else f'{measured.error:.2g}'}"
 
 
 def as_json(found: Diagnosis) -> str:

@@ -60,7 +60,8 @@ def _draw_rows(axes: Axes, rows: Sequence[Row], names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), list(names))
     axes.invert_yaxis()
     axes.set_xlabel("signal-to-noise ratio of one gradient, with two standard errors")
-    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2)
+    if rows:
+        axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2)
 
 
 def _draw_path(axes: Axes, found: Diagnosis) -> None:

@@ -52,7 +52,7 @@
       (kept.every((each) => Math.abs(at(each) - at(tick)) >= 28) ? [...kept, tick] : kept), []);
   const write = (x, y, text, anchor = "start") => draw("text", { class: "faint", x, y, "text-anchor": anchor }, text);
   const seed = (cx, cy, fill) => draw("circle", { cx, cy, r: 3.2, fill, opacity: 0.6 });
-  // ---- a dot a seed
+  // ---- one dot per seed
   const drawDots = (chart, width, label, say) => {
     const narrow = Math.min(190, width * 0.36);
     const svg = draw("svg", { class: "plot", role: "group", "aria-label": label });
@@ -137,8 +137,7 @@
         ...(seeds.length ? seeds : curve.mean.slice(-1)).map((value) => seed(end, y(value), paint)),
       );
     }
-    const away = { class: "line", y1: 20, y2: height - 36, x1: -9, x2: -9 };
-    let [stop, cursor] = [-1, svg.appendChild(draw("line", away))];
+    let [stop, cursor] = [-1, draw("line", { class: "line", y1: 20, y2: height - 36, x1: -9, x2: -9 })];
     const move = (index) => {
       stop = Math.max(0, Math.min(stops.length - 1, index));
       const at = stops[stop];
@@ -151,7 +150,7 @@
       const where = `${axis} ${Number(Math.abs(at) < 1 ? at.toPrecision(3) : at.toFixed(1))}`;
       say(`${where}: ${read.join(", ")}${more ? ` and ${more} more` : ""}`);
     };
-    fill(svg, { tabindex: 0, role: "img", "aria-label": `${label} The left and right arrow keys read values.` }, []);
+    fill(svg, { tabindex: 0, role: "img", "aria-label": `${label} The left and right arrow keys read values.` }, [cursor]);
     listen(svg, "keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (by) event.preventDefault(), move(stop + by);
@@ -179,8 +178,9 @@
   // ---- arms to show and hide
   const show = () => {
     for (const table of document.querySelectorAll("table")) {
-      const off = [...table.tHead.rows[0].cells].map((cell) => hidden.has(cell.textContent));
-      for (const row of table.tBodies[0].rows) row.hidden = hidden.has(row.cells[0].textContent);
+      const gone = (text) => [text, ...text.split(" − ")].some((each) => hidden.has(each)); // of one arm or of two
+      const off = [...table.tHead.rows[0].cells].map((cell) => hidden.has(cell.textContent.replace(/^− /, "")));
+      for (const row of table.tBodies[0].rows) row.hidden = gone(row.cells[0].textContent);
       for (const row of table.rows) [...row.cells].forEach((cell, i) => { cell.hidden = off[i]; });
     }
     for (const redraw of redraws) redraw();

@@ -169,7 +169,7 @@ def _slice(result: Result, found: Optimum, label: str) -> Figure:
 
     title = f"{short(found.parameter)}{', log scale' if log else ''}"
     drawn = partial(chart, draw, (5.2, 3.4), f"{label} {found.parameter}", title, label)
-    caption = f"a dot a seed of the table{bar}{line}; orange: the best{band}."
+    caption = f"one dot per seed of the table{bar}{line}; orange: the best{band}."
     return Figure(drawn, caption, chart=charts.against(result, found, label))
 
 

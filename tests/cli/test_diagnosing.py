@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from structpred.cli import diagnosing, main
-from structpred.diagnosis import Settings, diagnose
+from structpred.diagnosis import Settings, diagnose, picture
 from structpred.diagnosis.findings import summary
 from structpred.diagnosis.picture import path
 from structpred.diagnosis.runner import BEGAN, ENDED, FRESH
@@ -46,8 +46,8 @@ def test_a_run_is_diagnosed_and_stays_as_it_is(trained: Path, capsys: pytest.Cap
         diagnosing.check_folder(folder, trained)
 
 
-def test_a_fresh_model_has_the_weights_that_its_run_began_with(trained: Path) -> None:
-    """A run begins where a fresh model of its experiment is; the objectives are the run's own and all others."""
+def test_a_fresh_model_has_the_weights_that_its_run_began_with(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an objective without draws, of which the picture has nothing to show."""
     run = Run.load(trained)
     settings = Settings(objectives=("maximum-likelihood",), batch=2, draws=2)
     fresh = diagnose(run.experiment, settings)
@@ -57,6 +57,8 @@ def test_a_fresh_model_has_the_weights_that_its_run_began_with(trained: Path) ->
     assert fresh.rows[0].quality.norm == both.rows[0].quality.norm
     assert both.rows[0].quality.norm != both.rows[1].quality.norm
     assert summary(both) == ()
+    monkeypatch.setattr(picture, "png", lambda figure: b"")
+    assert picture.pictures(both)[1] == b""
 
 
 def test_an_unfinished_run_is_one_line(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -120,3 +120,5 @@ def test_other_pairs_that_are_equal_or_open_are_said_to_be_so() -> None:
     )
     unclear = replace(a_report(A=ML, B=NEAR, C=[12.2, 12.3, 12.1, 11.8, 12.5]), design=report.design)
     assert "Of the other pairs, none is decided." in unclear.conclusion()
+    many = replace(a_report(**dict.fromkeys("ABCDEFG", ML)), design=report.design)
+    assert "Of the other 15 pairs 15 are decided; the table of all pairs shows which." in many.conclusion()

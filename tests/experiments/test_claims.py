@@ -240,6 +240,10 @@ def test_every_record_is_of_a_claim_and_every_answer_has_a_record() -> None:
     assert PAGE.count("**Claim.**") == len(claims.CLAIMS)
 
 
+def test_the_page_has_the_table_of_costs_of_the_record() -> None:
+    assert cost.table(record_of("cost")["results"]) in PAGE
+
+
 @pytest.mark.figures
 @pytest.mark.parametrize("name", KEPT)
 def test_the_picture_is_that_of_the_record(name: str) -> None:

@@ -42,7 +42,7 @@ COMPARED = [row for row in ROWS if row.command.startswith(("structpred compare",
 
 
 def asking() -> set[str]:
-    """Modules and packages that ask a question, and benchmarks; names with an underscore in front are parts of others."""
+    """Modules and packages that ask a question, and benchmarks; an underscore in front: part of another module."""
     names = {path.stem for path in EXPERIMENTS.glob("[!_]*.py")}
     names |= {path.parent.name for path in EXPERIMENTS.glob("*/__main__.py")} - {"benchmarks"}
     return names | {f"benchmarks.{name}" for name in benchmarks()}

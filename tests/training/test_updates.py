@@ -85,7 +85,7 @@ def test_two_updates_are_two_steps_by_hand_on_the_same_draws() -> None:
     network = other.model
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0.0)
     noise = Noise.now(other.stepper.device)
-    outputs = rewarded = old = None
+    outputs, rewarded, old = None, torch.empty(0), None
     for _ in range(2):
         with noise.again():
             p: Any = network(Sequences.from_tensors(*as_tensors(batch)[0]))
