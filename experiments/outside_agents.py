@@ -53,17 +53,19 @@ from rich.console import Console
 from structpred.cli import as_command
 from structpred.comparison.panels import Panel
 from structpred.display import bars, show_table
+from structpred.distributions.protocols import Decoding
 from structpred.experiment import Experiment
 from structpred.files import folder_to_write, write_atomically
-from structpred.models import LSTMTagger
+from structpred.models import LSTMTagger, Model
 from structpred.objective import Objective
 from structpred.objectives import REINFORCE, RML, Exact, MaximumLikelihood, MinimumRisk, Samples
-from structpred.payoffs import HammingPayoff, Temperature
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.provenance import environment
 from structpred.report.drawing import INK, log_axis, looks, plain_figure, standalone, style, svg
-from structpred.rewards import Hamming
+from structpred.rewards import EditDistance, Hamming, Reward
 from structpred.runs import train
 from structpred.statistics import estimate
+from structpred.task import Task
 from structpred.tasks import HiddenMarkov
 from structpred.training import Adam, Trainer
 
@@ -74,6 +76,38 @@ K, EPOCHS = 3, 36
 
 EPISODES, EVERY = 64, 8192
 """Episodes side by side, and steps between two evaluations."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all learn, in which way, and how long.
+
+    Attributes:
+        task: what is learnt.
+        model: ours; agents read the source as a tagger of the same sizes does.
+        reward: what is paid, at most 0; the score is what it leaves of 100 % for each symbol of a reference.
+        epochs: of those that draw no outputs.
+        decoding: of our runs on test.
+    """
+
+    task: Task = TASK
+    model: Model = LSTMTagger(embedding=EMBEDDING, hidden=HIDDEN)
+    reward: Reward = Hamming()
+    epochs: int = EPOCHS
+    decoding: Decoding = Decoding()
+
+    def labels(self, split: str = "train") -> int:
+        """Symbols of a split's references, with an end for each where outputs are of any length."""
+        examples = getattr(self.task.load(), split)
+        ends = 0 if self.model.distribution.fixed_length else len(examples)
+        return sum(len(example.references[0]) for example in examples) + ends
+
+    def score(self, scores: Mapping[str, float]) -> float:
+        """That of a run of ours, in percent."""
+        return scores["ACC"] if "ACC" in scores else 100 - scores["SER"]
+
+
+TAGGING = Setting()
 
 TUNING_SEED = 100
 RATES, EDIT_RATES = (5e-3, 1e-2, 2e-2, 4e-2), (0.02, 0.04, 0.08, 0.16)
@@ -133,14 +167,15 @@ class Arm:
 # ----------------------------------------------------------------------------------------------------------- ours
 
 
-def ours(objective: Objective, lr: float = 1e-2) -> Experiment:
+def ours(objective: Objective, lr: float = 1e-2, setting: Setting = TAGGING) -> Experiment:
     """An arm of ours."""
     return Experiment(
-        task=TASK,
-        model=LSTMTagger(embedding=EMBEDDING, hidden=HIDDEN),
+        task=setting.task,
+        model=setting.model,
         objective=objective,
         optimiser=Adam(lr=lr),
-        trainer=Trainer(epochs=EPOCHS // outputs_of(objective), batch_tokens=384),
+        trainer=Trainer(epochs=setting.epochs // outputs_of(objective), batch_tokens=384),
+        decoding=setting.decoding,
     )
 
 
@@ -149,17 +184,25 @@ def outputs_of(objective: Objective) -> int:
     return K if isinstance(objective, REINFORCE | MinimumRisk) else 1
 
 
-def rml(edit_rate: float) -> RML:
-    """In closed form."""
-    return RML(payoff=HammingPayoff(temperature=Temperature(edit_rate=edit_rate)), estimator=Exact())
+def rml(edit_rate: float, reward: Reward = Hamming()) -> RML:  # noqa: B008 - frozen
+    """In closed form for the Hamming distance; for the edit distance with one draw, which is read like a reference."""
+    temperature = Temperature(edit_rate=edit_rate)
+    if isinstance(reward, EditDistance):
+        return RML(payoff=EditDistancePayoff(temperature=temperature))
+    return RML(payoff=HammingPayoff(temperature=temperature), estimator=Exact())
 
 
-OBJECTIVES: dict[str, Objective] = {
-    "REINFORCE": REINFORCE(reward=Hamming(), samples=K),
-    "REINFORCE by label": REINFORCE(reward=Hamming(), samples=K, credit="token"),
-    "minimum risk": MinimumRisk(reward=Hamming(), candidates=Samples(k=K, reference="left out")),
-    "ML": MaximumLikelihood(),
-}
+def objectives_for(reward: Reward) -> dict[str, Objective]:
+    """Those whose learning rate is chosen."""
+    return {
+        "REINFORCE": REINFORCE(reward=reward, samples=K),
+        "REINFORCE by label": REINFORCE(reward=reward, samples=K, credit="token"),
+        "minimum risk": MinimumRisk(reward=reward, candidates=Samples(k=K, reference="left out")),
+        "ML": MaximumLikelihood(),
+    }
+
+
+OBJECTIVES = objectives_for(Hamming())
 
 
 def panels() -> dict[str, Panel]:
@@ -169,49 +212,51 @@ def panels() -> dict[str, Panel]:
     return {"own outputs": Panel(arms=drawing), "references": Panel(arms=reading)}
 
 
-def trained(make: Callable[[float], Experiment], value: float, seed: int, root: Path) -> Outcome:
+def trained(
+    make: Callable[[float], Experiment], value: float, seed: int, root: Path, setting: Setting = TAGGING
+) -> Outcome:
     """A run of ours, with its costs."""
     experiment = replace(make(value), seed=seed)
     run = train(experiment, root=root, device="cpu")
-    train_split, drawn = TASK.load().train, isinstance(experiment.objective, REINFORCE | MinimumRisk)
-    each = outputs_of(experiment.objective)
-    labels, calls = each * sum(len(x.source) for x in train_split), each * len(train_split) * drawn
+    drawn, each = isinstance(experiment.objective, REINFORCE | MinimumRisk), outputs_of(experiment.objective)
+    labels, calls = each * setting.labels(), each * len(setting.task.load().train) * drawn
     result = run.result
     share = result.cpu_seconds / result.seconds
     curve = [
-        Point(epoch.epoch * labels, epoch.epoch * calls, share * epoch.seconds, epoch.dev["ACC"])
+        Point(epoch.epoch * labels, epoch.epoch * calls, share * epoch.seconds, setting.score(epoch.dev))
         for epoch in result.history
     ]
-    scores = {split: result.scores[split]["ACC"] for split in ("dev", "test")}
+    scores = {split: setting.score(result.scores[split]) for split in ("dev", "test")}
     return Outcome(scores, sum(each.numel() for each in run.model.parameters()), tuple(curve))
 
 
 # --------------------------------------------------------------------------------------------------------- agents
 
 
-def acting(name: str, lr: float, seed: int, root: Path) -> Outcome:
+def acting(name: str, lr: float, seed: int, root: Path, setting: Setting = TAGGING) -> Outcome:
     """A run of an agent, or the file that holds it."""
     settings = AGENTS[name] | {"learning_rate": lr, "seed": seed}
     versions = {package: metadata.version(package) for package in PACKAGES}
-    whole = [name, settings, EMBEDDING, HIDDEN, EPISODES, EVERY, EPOCHS, TASK.to_json(), versions, torch.__version__]
+    sizes = [EMBEDDING, HIDDEN, EPISODES, EVERY, setting.epochs]
+    whole = [name, settings, *sizes, setting.task.to_json(), versions, torch.__version__]
     digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
     path = root / "outside_agents" / f"{name}-{digest}.json"
     if path.exists():
         return Outcome.of(json.loads(path.read_text(encoding="utf-8"))["outcome"])
-    outcome = taught(name, settings)
+    outcome = taught(name, settings, setting)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"of": whole, "outcome": asdict(outcome)}, indent=1) + "\n")
     return outcome
 
 
-def taught(name: str, settings: Mapping[str, Any]) -> Outcome:
+def taught(name: str, settings: Mapping[str, Any], setting: Setting) -> Outcome:
     """Train an agent, evaluate it all along, and score the weights that were best on dev; the first of equals."""
     from structpred.environments.stable_baselines import AgentsVecEnv, SourceReader
 
     import sb3_contrib  # isort: skip
     import stable_baselines3  # isort: skip
 
-    envs = AgentsVecEnv(TASK, Hamming(), num_envs=EPISODES, paid="increments")
+    envs = AgentsVecEnv(setting.task, setting.reward, num_envs=EPISODES, paid="increments")
     network = {
         "features_extractor_class": SourceReader,
         "features_extractor_kwargs": {"embedding": EMBEDDING, "hidden": HIDDEN},
@@ -219,27 +264,27 @@ def taught(name: str, settings: Mapping[str, Any]) -> Outcome:
     }
     made = sb3_contrib.MaskablePPO if name == "MaskablePPO" else stable_baselines3.A2C
     agent: Any = made("MultiInputPolicy", envs, policy_kwargs=network, device="cpu", **settings)
-    budget = EPOCHS * sum(len(example.source) for example in envs.envs.examples)
+    budget = setting.epochs * setting.labels()
     curve: list[Point] = []
     best, kept = -1.0, copy.deepcopy(agent.policy.state_dict())
     start = time.process_time()
     while agent.num_timesteps < budget:
         agent.learn(min(EVERY, budget - agent.num_timesteps), reset_num_timesteps=False)
-        dev = accuracy(agent, "dev")
+        dev = accuracy(agent, "dev", setting)
         curve.append(Point(agent.num_timesteps, envs.ended, time.process_time() - start, dev))
         if dev > best:
             best, kept = dev, copy.deepcopy(agent.policy.state_dict())
     agent.policy.load_state_dict(kept)
     parameters = sum(each.numel() for each in agent.policy.parameters())
-    return Outcome({"dev": best, "test": accuracy(agent, "test")}, parameters, tuple(curve))
+    return Outcome({"dev": best, "test": accuracy(agent, "test", setting)}, parameters, tuple(curve))
 
 
-def accuracy(agent: Any, split: str) -> float:
-    """Percent of labels right, by the action that the agent takes for the most probable."""
+def accuracy(agent: Any, split: str, setting: Setting) -> float:
+    """Percent of symbols right, by the action that the agent takes for the most probable."""
     from structpred.environments.stable_baselines import AgentsVecEnv
 
-    examples = getattr(TASK.load(), split)
-    envs = AgentsVecEnv(TASK, Hamming(), num_envs=len(examples), split=split)
+    examples = getattr(setting.task.load(), split)
+    envs = AgentsVecEnv(setting.task, setting.reward, num_envs=len(examples), split=split)
     envs.set_options([{"example": i} for i in range(len(examples))])
     observations, earned = envs.reset(), np.zeros(len(examples))
     running = np.ones(len(examples), bool)
@@ -248,20 +293,21 @@ def accuracy(agent: Any, split: str) -> float:
         observations, rewards, over, _ = envs.step(actions)
         earned += np.where(running, rewards, 0.0)
         running &= ~over
-    return 100 * (1 + float(earned.sum()) / sum(len(example.source) for example in examples))
+    return 100 * (1 + float(earned.sum()) / sum(len(example.references[0]) for example in examples))
 
 
 # ----------------------------------------------------------------------------------------------------- comparison
 
 
-def arms() -> dict[str, Arm]:
+def arms(setting: Setting = TAGGING) -> dict[str, Arm]:
     """Everything that is compared."""
-    agents = {name: Arm("learning rate", AGENT_RATES, partial(acting, name)) for name in AGENTS}
+    agents = {name: Arm("learning rate", AGENT_RATES, partial(acting, name, setting=setting)) for name in AGENTS}
     rates = {
-        name: Arm("learning rate", RATES, partial(trained, partial(ours, objective)))
-        for name, objective in OBJECTIVES.items()
+        name: Arm("learning rate", RATES, partial(trained, partial(ours, objective, setting=setting), setting=setting))
+        for name, objective in objectives_for(setting.reward).items()
     }
-    return agents | rates | {"RML": Arm("edit rate", EDIT_RATES, partial(trained, lambda rate: ours(rml(rate))))}
+    smoothed = partial(trained, lambda rate: ours(rml(rate, setting.reward), setting=setting), setting=setting)
+    return agents | rates | {"RML": Arm("edit rate", EDIT_RATES, smoothed)}
 
 
 @cache
@@ -286,14 +332,15 @@ def gap_closed(test: float) -> float:
     return 100 * (test - marks["copying"]) / (marks["best"] - marks["copying"])
 
 
-def compared(seeds: int, root: Path, console: Console) -> dict[str, Any]:
-    """Tune every arm, then run all of them under one seed after another.
+def tuned(found: Mapping[str, Arm], seeds: int, root: Path, console: Console) -> dict[str, Any]:
+    """Tune every arm that has a choice, then run all of them under one seed after another.
 
     Raises:
         ConfigError: the packages of the agents are not installed.
     """
     import_module("structpred.environments.stable_baselines")  # so that what is missing is said at once
-    found, total = arms(), sum(len(arm.tried) + seeds for arm in arms().values())
+    tried = {name: arm.tried if len(arm.tried) > 1 else () for name, arm in found.items()}
+    total = sum(len(values) + seeds for values in tried.values())
     with bars(console) as shown:
         overall = shown.add_task(f"{total} runs", total=total, details="starting")
 
@@ -305,20 +352,36 @@ def compared(seeds: int, root: Path, console: Console) -> dict[str, Any]:
             return outcome
 
         tuning = {
-            name: {value: run(name, value, TUNING_SEED).scores["dev"] for value in arm.tried}
-            for name, arm in found.items()
+            name: {value: run(name, value, TUNING_SEED).scores["dev"] for value in values}
+            for name, values in tried.items()
         }
-        chosen = {name: best_of(dev) for name, dev in tuning.items()}
+        chosen = {name: best_of(dev) if dev else found[name].tried[0] for name, dev in tuning.items()}
         rounds = [{name: run(name, chosen[name], seed) for name in found} for seed in range(seeds)]
+    return {
+        "arms": {name: {"number": arm.number, "chosen": chosen[name]} for name, arm in found.items()},
+        "tuning": {name: {f"{value:g}": dev for value, dev in tried.items()} for name, tried in tuning.items()},
+        "runs": {name: [asdict(each[name]) for each in rounds] for name in found},
+    }
+
+
+def compared(seeds: int, root: Path, console: Console) -> dict[str, Any]:
+    """All that the report shows."""
+    found = tuned(arms(), seeds, root, console)
+    closed = {name: [gap_closed(each["scores"]["test"]) for each in runs] for name, runs in found["runs"].items()}
     return {
         "task": json.loads(TASK.to_json()),
         "references": {split: references(split) for split in ("dev", "test")},
-        "arms": {name: {"number": arm.number, "chosen": chosen[name]} for name, arm in found.items()},
-        "agents": AGENTS,
-        "tuning": {name: {f"{value:g}": dev for value, dev in tried.items()} for name, tried in tuning.items()},
         "seeds": list(range(seeds)),
-        "runs": {name: [asdict(each[name]) for each in rounds] for name in found},
-        "gap_closed": {name: [gap_closed(each[name].scores["test"]) for each in rounds] for name in found},
+        **found,
+        "gap_closed": closed,
+        **circumstances(),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """Settings of the agents, versions, and the machine."""
+    return {
+        "agents": AGENTS,
         "packages": {package: metadata.version(package) for package in PACKAGES},
         "environment": asdict(environment()),
     }
@@ -333,7 +396,10 @@ COLUMNS = ("arm", "dev", "test", "gap closed, %", "labels", "reward calls", "CPU
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The table: means over seeds with 95 % intervals; costs are those of the whole budget."""
+    """The table: means over seeds with 95 % intervals; costs are those of the whole budget.
+
+    The share of the gap is left out where the results have none.
+    """
     made = []
     for name, runs in results["runs"].items():
         last = [run["curve"][-1] for run in runs]
@@ -341,9 +407,9 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
         arm = results["arms"][name]
         accuracies = [str(estimate(np.array([run["scores"][split] for run in runs]))) for split in ("dev", "test")]
         costs = [f"{means['labels']:,.0f}", f"{means['calls']:,.0f}", f"{means['cpu_seconds']:.1f}"]
-        closed = str(estimate(np.array(results["gap_closed"][name])))
+        closed = [str(estimate(np.array(results["gap_closed"][name])))] if "gap_closed" in results else []
         number = f"{arm['number']} {arm['chosen']:g}"
-        made.append((name, *accuracies, closed, *costs, f"{runs[0]['parameters']:,}", number))
+        made.append((name, *accuracies, *closed, *costs, f"{runs[0]['parameters']:,}", number))
     return made
 
 
@@ -357,50 +423,69 @@ def text(results: Mapping[str, Any]) -> str:
         f"{marks['best']:.2f} on these examples, {marks['expected']:.2f} expected.",
         "",
     ]
-    for columns, table in (
-        (COLUMNS, rows(results)),
-        (
-            ("arm", "number", "dev accuracy by value, seed 100"),
-            [
-                (name, results["arms"][name]["number"], ", ".join(f"{value}: {dev:.2f}" for value, dev in each.items()))
-                for name, each in results["tuning"].items()
-            ],
-        ),
-    ):
-        lines += [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
-        lines += [f"| {' | '.join(row)} |" for row in table]
-        lines += [""]
+    lines += [*table(COLUMNS, rows(results)), *table(TUNED, trials(results))]
+    return "\n".join([*lines, *made_with(results), ""])
+
+
+TUNED = ("arm", "number", "dev accuracy by value, seed 100")
+
+
+def trials(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The table of tuning."""
+    return [
+        (name, results["arms"][name]["number"], ", ".join(f"{value}: {dev:.2f}" for value, dev in each.items()))
+        for name, each in results["tuning"].items()
+    ]
+
+
+def table(columns: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of Markdown, with an empty one at the end."""
+    head = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
+    return [*head, *(f"| {' | '.join(row)} |" for row in body), ""]
+
+
+def made_with(results: Mapping[str, Any]) -> list[str]:
+    """Lines on versions and the machine."""
     packages = results["packages"] | results["environment"]["packages"]
-    lines += ["* " + ", ".join(f"{name} {version}" for name, version in packages.items())]
-    return "\n".join([*lines, f"* {results['environment']['threads']}", ""])
+    named = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return [f"* {named}", f"* {results['environment']['threads']}"]
 
 
 def picture(results: Mapping[str, Any]) -> str:
     """Accuracy on dev, averaged over seeds, against the three costs."""
-    marks, look = results["references"]["dev"], looks(list(results["runs"]))
-    axes_of = {
-        "labels": "labels written or read",
-        "calls": "outputs scored by the reward",
-        "cpu_seconds": "CPU-seconds",
-    }
+    marks = {mark: results["references"]["dev"][mark] for mark in ("copying", "best")}
     with plain_figure((11.0, 4.2), "outside agents") as figure:
         drawn = figure.subplots(1, 3, sharey=True)
-        for axes, (cost, label) in zip(drawn, axes_of.items(), strict=True):
-            style(axes)
-            for name, runs in results["runs"].items():
-                x, y = (np.mean([[point[key] for point in run["curve"]] for run in runs], 0) for key in (cost, "dev"))
-                if x[-1] > 0:  # likelihood and RML in closed form need no reward
-                    axes.plot(x, y, color=look[name].colour, linestyle=look[name].style, label=name, linewidth=1.4)
-            for mark in ("copying", "best"):
-                axes.axhline(marks[mark], color=INK, linewidth=0.8)
-                axes.annotate(mark, (0.02, marks[mark] + 0.1), xycoords=("axes fraction", "data"), color=INK)
-            axes.set_xscale("log")
-            log_axis(axes.xaxis, ticks=(1,))
-            axes.set_xlabel(label)
-            axes.set_ylim(marks["copying"] - 4, marks["best"] + 1)
+        draw_curves(drawn, results["runs"], marks, (marks["copying"] - 4, marks["best"] + 1))
         drawn[0].set_ylabel("accuracy on dev, %")
         figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, frameon=False)
         return standalone(svg(figure))
+
+
+AXES = {"labels": "labels written or read", "calls": "outputs scored by the reward", "cpu_seconds": "CPU-seconds"}
+
+
+def draw_curves(
+    drawn: Sequence[Any],
+    runs_of: Mapping[str, Sequence[Mapping[str, Any]]],
+    marks: Mapping[str, float],
+    limits: tuple[float, float],
+) -> None:
+    """The score on dev, averaged over seeds, against each of the costs, on axes side by side."""
+    look = looks(list(runs_of))
+    for axes, (cost, label) in zip(drawn, AXES.items(), strict=True):
+        style(axes)
+        for name, runs in runs_of.items():
+            x, y = (np.mean([[point[key] for point in run["curve"]] for run in runs], 0) for key in (cost, "dev"))
+            if x[-1] > 0:  # likelihood and RML need no reward
+                axes.plot(x, y, color=look[name].colour, linestyle=look[name].style, label=name, linewidth=1.4)
+        for mark, height in marks.items():
+            axes.axhline(height, color=INK, linewidth=0.8)
+            axes.annotate(mark, (0.02, height + 0.1), xycoords=("axes fraction", "data"), color=INK)
+        axes.set_xscale("log")
+        log_axis(axes.xaxis, ticks=(1,))
+        axes.set_xlabel(label)
+        axes.set_ylim(*limits)
 
 
 def main() -> None:

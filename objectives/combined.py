@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from structpred.errors import ConfigError
 from structpred.models import Model
@@ -26,7 +26,21 @@ def weighted(losses: dict[str, Losses], weights: Sequence[float]) -> Losses:
         for name, each in losses.items()
         for key, values in {"loss": each.values.detach(), **each.diagnostics}.items()
     }
-    return Losses(total, diagnostics)
+    kept = {f"{name}/{key}": values for name, each in losses.items() for key, values in each.kept.items()}
+    return Losses(total, diagnostics, kept)
+
+
+def only_number_of_updates(of: str, parts: Sequence[Objective], advice: str) -> None:
+    """Refuse parts that make different numbers of updates on a batch, which they make together.
+
+    Raises:
+        ConfigError: they do.
+    """
+    if len({part.updates for part in parts}) > 1:
+        found = " and ".join(f"{type(part).__name__} makes {part.updates}" for part in parts)
+        raise ConfigError(
+            f"the objectives of {of} share the updates on a batch, so all must make equally many, but {found}; {advice}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +73,11 @@ class Combined(Objective):
     def exact(self) -> bool:
         """True if all parts are exact."""
         return all(part.exact for part in self.members().values())
+
+    @property
+    def updates(self) -> int:
+        """The largest number of any part."""
+        return max(part.updates for part in self.members().values())
 
     @property
     def drawn(self) -> int:
@@ -104,7 +123,8 @@ class Combined(Objective):
         found = {}
         for number in counting:
             name, part = list(members.items())[number]
-            own = replace(context, draws=draws[number], state=_at(context.state, number))
+            kept = _under(context.kept, name) if part.updates > 1 else None
+            own = replace(context, draws=draws[number], state=_at(context.state, number), kept=kept)
             found[name] = losses_of(part, p, targets, own)
         return weighted(found, [weights[number] for number in counting])
 
@@ -123,6 +143,13 @@ class Combined(Objective):
         weights = [None] * len(counts) if draws.weights is None else torch.split(draws.weights, counts, 1)
         parts = [Sequences(*each[:2], weights=each[2]) for each in zip(labels, lengths, weights, strict=True)]
         return [part if count else None for part, count in zip(parts, counts, strict=True)]
+
+
+def _under(kept: dict[str, Tensor] | None, name: str) -> dict[str, Tensor] | None:
+    """What the part of this name has kept; None if nothing, as where it had no weight in the first update."""
+    prefix = f"{name}/"
+    own = {key.removeprefix(prefix): values for key, values in (kept or {}).items() if key.startswith(prefix)}
+    return own or None
 
 
 def _at(state: nn.Module | None, number: int) -> nn.Module | None:

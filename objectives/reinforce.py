@@ -13,6 +13,7 @@ from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
 from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Returns, pad_or_trim
 from structpred.objectives.candidates import collapse_diagnostics
+from structpred.objectives.expected_reward import ExpectedReward
 from structpred.registry import objectives, rewards
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import Incremental, increments_of, scores_of
@@ -102,6 +103,12 @@ class REINFORCE(Objective):
     def state(self, sizes: Sizes) -> nn.Module | None:
         """The state of the baseline."""
         return self.baseline.state(sizes)
+
+    def in_expectation(self) -> ExpectedReward | None:
+        """L_RL(β), where the reward is a sum over positions and nothing is added to it."""
+        if not self.reward.decomposes or self.ml_weight:
+            return None
+        return ExpectedReward(reward=self.reward, temperature=self.entropy)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The loss of each example, with `collapse_diagnostics` among its diagnostics."""

@@ -1,11 +1,11 @@
 """Reward-augmented maximum likelihood."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from structpred.distributions import Factorised
-from structpred.distributions.protocols import Distribution, WeightedSample
+from structpred.distributions.protocols import Distribution, ExpectedScore, WeightedSample
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Losses, Objective, StepContext
@@ -91,6 +91,11 @@ class RML(Objective):
         if edit_rate is None or not issubclass(model.distribution, Factorised):
             return None
         return LabelSmoothing(epsilon=edit_rate, mass="others")
+
+    def in_expectation(self) -> "RML | None":
+        """In closed form, where independent draws from q estimate it and q has expectations in closed form."""
+        known = issubclass(self.payoff.distribution_class, ExpectedScore)
+        return replace(self, estimator=Exact()) if known and isinstance(self.estimator, Sampled) else None
 
     def state(self, sizes: Sizes) -> None:
         """None; lets the payoff read and check what it needs."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from structpred.config import Config, Interval
 from structpred.errors import ConfigError
 from structpred.objective import Objective, StepContext
-from structpred.objectives.combined import Combined
+from structpred.objectives.combined import Combined, only_number_of_updates
 from structpred.registry import objectives
 
 
@@ -60,13 +60,15 @@ class _FirstAndSecond(Combined):
     second: Objective
 
     def check(self) -> None:
-        """Refuse noise on the inputs, which would apply during the other objective too."""
+        """Refuse noise on the inputs and several updates on a batch, which the other objective would have too."""
         noisy = [type(each).__name__ for each in (self.first, self.second) if each.corrupts]
         if noisy:
             raise ConfigError(
                 f"{type(self).__name__} cannot take {noisy[0]}: its noise on the inputs cannot change during training; "
                 "use two experiments, the second with start= the first"
             )
+        advice = "use two experiments, the second with start= the first"
+        only_number_of_updates(f"a {type(self).__name__}", (self.first, self.second), advice)
 
     def members(self) -> dict[str, Objective]:
         """Both objectives by name."""

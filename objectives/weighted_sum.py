@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from structpred.config import Config, Positive, registered_name
 from structpred.errors import ConfigError
 from structpred.objective import Objective, StepContext
-from structpred.objectives.combined import Combined
+from structpred.objectives.combined import Combined, only_number_of_updates
 from structpred.registry import objectives
 
 
@@ -36,7 +36,8 @@ class WeightedSum(Combined):
     """Σ_i w_i L_i: several objectives of the same p at once, such as a reward mixed with likelihood.
 
     Diagnostics are prefixed with the name of their part: ``"rml/loss"``, ``"rml/unchanged"``. Each part draws its own
-    samples from q. If a part puts noise on the inputs, all parts see the noisy inputs.
+    samples from q. If a part puts noise on the inputs, all parts see the noisy inputs. Where a part makes several
+    updates on a batch, every other part counts in each of them.
 
     Attributes:
         parts: the objectives with their weights.
@@ -58,6 +59,13 @@ class WeightedSum(Combined):
             raise ConfigError(
                 f"p reads one input for all parts of a WeightedSum, but {' and '.join(map(repr, noisy))} "
                 "each put noise on it; keep one of them"
+            )
+        several = [part.objective for part in self.parts if part.objective.updates > 1]
+        only_number_of_updates("a WeightedSum", several, "set their updates to one number")
+        if several and noisy:
+            raise ConfigError(
+                f"{type(several[0]).__name__} makes several updates on a batch as it was read, but {noisy[0]!r} would "
+                "put other noise on it at each; use updates=1, or leave the noise out"
             )
 
     def members(self) -> dict[str, Objective]:

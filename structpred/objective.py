@@ -25,6 +25,9 @@ class Losses:
     Attributes:
         values: the losses, minimised, ``[batch]``.
         diagnostics: detached values by name, ``[batch]`` each.
+        kept: what the later updates on this batch need from the first, such as its samples and their probabilities:
+            detached tensors by name, ``[batch, ...]`` each, with zeros as padding. Only the first update's is used, and
+            only where `Objective.updates` is more than 1.
     """
 
     # Users construct these, and `losses_of` reports mistakes with a message, so run-time checks in tests skip them.
@@ -32,6 +35,7 @@ class Losses:
 
     values: Float[Tensor, " batch"]
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class StepContext:
         state: the module that `Objective.state` returned; None if there is none.
         generator: source of all randomness in the step.
         inputs: the inputs that p is conditioned on, for objectives with a network of their own.
+        kept: what the first update on this batch returned in `Losses.kept`; None in that update.
     """
 
     step: int = 0
@@ -53,6 +58,7 @@ class StepContext:
     state: nn.Module | None = None
     generator: torch.Generator | None = None
     inputs: Sequences | None = None
+    kept: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,13 +130,16 @@ class Objective(Config):
         state: nn.Module | None = None,
         generator: torch.Generator | None = None,
         inputs: Sequences | None = None,
+        kept: dict[str, Tensor] | None = None,
     ) -> Losses:
         """`losses`, checked, with the fields of a `StepContext` as arguments.
 
         Raises:
             ConfigError: `losses` does not return one loss per example, or a diagnostic is invalid.
         """
-        context = StepContext(step=step, share=share, draws=draws, state=state, generator=generator, inputs=inputs)
+        context = StepContext(
+            step=step, share=share, draws=draws, state=state, generator=generator, inputs=inputs, kept=kept
+        )
         return losses_of(self, p, targets, context)
 
     def requirements(self) -> tuple[Requirement, ...]:
@@ -202,6 +211,11 @@ class Objective(Config):
         return False
 
     @property
+    def updates(self) -> int:
+        """Updates of the weights on each batch, one after another; those after the first get its `Losses.kept`."""
+        return 1
+
+    @property
     def asked(self) -> tuple[Config, ...]:
         """Components that a step asks beside the objective's own fields, such as the reward of a payoff."""
         return ()
@@ -210,6 +224,12 @@ class Objective(Config):
         """The plainer objective that this one equals on a model, loss and gradient, for any data; None by default.
 
         A report says so, lest one method be compared with itself under two names.
+        """
+
+    def in_expectation(self) -> "Objective | None":
+        """The objective without draws whose gradient is the mean of this one's over its own draws; None by default.
+
+        `structpred.diagnosis` measures noise against that mean where it is known.
         """
 
     def check_model(self, model: Model) -> None:
@@ -247,7 +267,18 @@ def losses_of(objective: Objective, p: object, targets: Sequences, context: Step
         refuse(f"{what}, diagnostics,", "a dictionary", described(found.diagnostics), "give each diagnostic a name")
     for name, values in found.diagnostics.items():
         _check_diagnostic(f"{what}, diagnostics[{name!r}],", name, values, targets)
+    for name, values in found.kept.items():
+        _check_kept(f"{what}, kept[{name!r}],", values, targets)
     return found
+
+
+def _check_kept(what: str, values: object, targets: Sequences) -> None:
+    if not isinstance(values, Tensor) or values.shape[:1] != targets.lengths.shape:
+        found = f"one of shape {tuple(values.shape)}" if isinstance(values, Tensor) else described(values)
+        refuse(
+            what, f"a tensor with the batch, {len(targets)}, as its first axis", found, "keep a row for each example"
+        )
+    detached(values, what)
 
 
 def _check_diagnostic(what: str, name: object, values: object, targets: Sequences) -> None:

@@ -40,7 +40,7 @@ def environment() -> Environment:
         packages={name: _version(name) for name in (*_PACKAGES, *(each for each in _IF_USED if each in sys.modules))},
         platform=platform.platform(),
         threads=(
-            f"PyTorch uses {torch.get_num_threads()} threads of {os.cpu_count()} processors; "
+            f"PyTorch uses {_threads()} on {os.cpu_count()} processors; "
             f"OMP_NUM_THREADS is {os.environ.get('OMP_NUM_THREADS', 'not set')}"
         ),
     )
@@ -58,7 +58,12 @@ def device_name(device: torch.device) -> str:
     """The name of a device; for a CPU with the number of threads in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{platform.processor() or platform.machine()}, {_threads()}"
+
+
+def _threads() -> str:
+    count = torch.get_num_threads()
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def commit() -> dict[str, str | bool | None]:

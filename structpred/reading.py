@@ -184,7 +184,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         note_file(path)
         with path.open("rb") as file:
-            return _unpacked(file, path) if path.suffix == ".gz" else _bounded(file.read, str(path))
+            return unpacked(file, path) if path.suffix == ".gz" else _bounded(file.read, str(path))
     except DataError:
         raise
     except IsADirectoryError:
@@ -206,9 +206,19 @@ def read_stream(read: Callable[[int], bytes], name: str) -> bytes:
     return _bounded(read, name)
 
 
-def _unpacked(file: BinaryIO, path: Path) -> bytes:
+def unpacked(file: BinaryIO, path: Path, largest: int | None = None) -> bytes:
+    """All bytes of an open gzip file.
+
+    Args:
+        file: at its beginning.
+        path: its place, for messages and for its size.
+        largest: maximum number of unpacked bytes, `LARGEST` by default; `PACKED_RATIO` holds besides.
+
+    Raises:
+        DataError: it is something else, or larger.
+    """
     try:
-        return _bounded(gzip.GzipFile(fileobj=file).read, str(path), packed=path.stat().st_size)
+        return _bounded(gzip.GzipFile(fileobj=file).read, str(path), packed=path.stat().st_size, largest=largest)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} must be a gzip file, but it cannot be unpacked ({error}); fetch it again") from None
 
@@ -216,9 +226,12 @@ def _unpacked(file: BinaryIO, path: Path) -> bytes:
 _PIECE = 4096  # zipfile unpacks bzip2 and LZMA in amounts that depend on the size asked for
 
 
-def _bounded(read: Callable[[int], bytes], name: str, *, packed: int | None = None) -> bytes:
+def _bounded(
+    read: Callable[[int], bytes], name: str, *, packed: int | None = None, largest: int | None = None
+) -> bytes:
     """All bytes of ``read``; at most one piece beyond the limit is ever unpacked."""
-    most = LARGEST if packed is None else min(LARGEST, max(PACKED_LEAST, PACKED_RATIO * packed))
+    largest = LARGEST if largest is None else largest
+    most = largest if packed is None else min(largest, max(PACKED_LEAST, PACKED_RATIO * packed))
     pieces, size = [], 0
     while piece := read(2**20 if packed is None else _PIECE):
         pieces.append(piece)

@@ -120,10 +120,10 @@ def described(found: object) -> str:
     return f"a {type(found).__name__}: {shortened(repr(found))}"
 
 
-def shortened(text: str) -> str:
-    """At most 80 characters on one line."""
+def shortened(text: str, most: int = 80) -> str:
+    """The text on one line, cut where it is longer than ``most`` characters."""
     line = " ".join(text.split())
-    return line if len(line) <= 80 else f"{line[:79]}…"
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _check_finite(found: Tensor, what: str) -> None:

@@ -1,14 +1,15 @@
-"""The order of the tests, which of them `make quick` runs, and where shapes are checked as they run."""
+"""The order of the tests, which of them `make quick` runs, and in which of them shapes are checked."""
 
 import gc
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 from tests.support.shapes import check_shapes
-from tests.support.tiers import quick, unrendered
+from tests.support.tiers import SHAPES, first_cases, quick, unrendered
 
 A_FEW = 3
 """Seconds that a test marked slow is taken to need if its mark says nothing else."""
@@ -44,14 +45,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Render figures only for tests that look at them, which are slow or marked so; fixtures of any scope count too."""
+    """Check shapes in the first case of each sweep, and render figures for tests that are slow or look at them.
+
+    The others repeat the same calls with other values. Fixtures of any scope count to the test that asks first.
+    """
+    jaxtyping.config.update("jaxtyping_disable", item not in item.config.stash[SHAPES])
     if item.get_closest_marker("slow") or item.get_closest_marker("figures"):
         return (yield)
     with unrendered():
         return (yield)
 
 
-def pytest_collection_finish() -> None:
-    """Exempt all that was imported from garbage collection, which otherwise walks it again and again."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Choose where shapes are checked, and exempt all that was imported from garbage collection."""
+    session.config.stash[SHAPES] = frozenset(first_cases(session.items))
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # it would be walked again and again

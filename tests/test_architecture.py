@@ -21,7 +21,7 @@ LAYERS = (
     "payoffs models pretrained objective training",
     "experiment runs report forecast display",
     "engine",
-    "comparison environments capabilities testing",
+    "comparison diagnosis environments capabilities testing",
     "tuning",
     "cli",
 )

@@ -41,6 +41,7 @@ PAGES = [
         "training.md",
         "tuning.md",
         "environments.md",
+        "diagnosis.md",
         "extending.md",
     )
 ]

@@ -53,9 +53,12 @@ def test_neither_the_package_nor_help_imports_what_takes_seconds(words: list[str
 
 
 @pytest.mark.slow
-def test_what_takes_seconds_is_seen_once_it_is_imported() -> None:
-    done = python(LIGHT.replace("words = ", "structpred.Experiment; words = "))
-    assert {"torch", "numpy", "jaxtyping"} <= set(done.stdout.splitlines())
+def test_training_imports_pytorch_but_not_what_only_reports_and_tuning_need() -> None:
+    training = "import structpred.runs, structpred.objectives, structpred.tasks"
+    done = python(LIGHT.replace("words = ", f"{training}; words = "))
+    imported = set(done.stdout.splitlines())
+    assert {"torch", "numpy", "jaxtyping"} <= imported
+    assert {"scipy", "optuna", "matplotlib", "gymnasium"} & imported == set(), "training needs none of these to start"
 
 
 @pytest.mark.slow(seconds=2)

@@ -1,16 +1,20 @@
-"""What `make quick` leaves out, and that the whole suite leaves nothing out."""
+"""What `make quick` leaves out, that the whole suite leaves nothing out, and where shapes are checked."""
 
 import re
 import tomllib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import pytest
+import torch
+from jaxtyping import TypeCheckError
 from matplotlib.axes import Axes
 
+from structpred.distributions.layout import inside
 from structpred.report.drawing import chart
-from tests.support.tiers import quick, unrendered
+from tests.support.tiers import SHAPES, quick, unrendered
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,6 +45,17 @@ def test_of_a_sweep_the_first_case_is_quick_and_nothing_slow_is() -> None:
         "a.py::test_sweep[0]", "a.py::test_pair[x]", "a.py::test_pair[y]", "a.py::test_some_slow[1]",
         "a.py::test_some_slow[2]", "a.py::test_alone", "b.py::test_sweep[0]",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ["first", "second", "third"])
+def test_shapes_are_checked_in_the_first_case_of_a_sweep(case: str, request: pytest.FixtureRequest) -> None:
+    checked = request.config.stash[SHAPES]
+    selected = [item for item in request.session.items if item.nodeid.startswith(request.node.nodeid.partition("[")[0])]
+    first = len(selected) < 3 or request.node is selected[0]
+    assert (request.node in checked) == first
+    checks = first and not request.config.getoption("quick")
+    with pytest.raises(TypeCheckError) if checks else nullcontext():
+        inside(torch.zeros(2), 3)  # of floats, where lengths are integers
 
 
 @pytest.mark.figures

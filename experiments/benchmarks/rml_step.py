@@ -47,7 +47,7 @@ class Arm:
 
     def train(self, batch: Batch) -> None:
         """One step of the optimiser."""
-        losses, _ = self.step(*as_tensors(batch))
+        losses, *_ = self.step(*as_tensors(batch))
         self.optimizer.zero_grad()
         (losses.sum() / batch.tokens).backward()
         clip_grad_norm_(self.step.parameters(), 1.0)

@@ -23,7 +23,7 @@ from structpred.cli.arguments import (
     root_field,
     words_field,
 )
-from structpred.cli.run_commands import Clean, Evaluate, MakeReport, Predict, Runs, Show
+from structpred.cli.run_commands import Clean, Diagnose, Evaluate, MakeReport, Predict, Runs, Show
 from structpred.config import Few, Positive
 from structpred.errors import ConfigError
 from structpred.registry import nearest
@@ -262,6 +262,7 @@ COMMANDS: dict[str, type[Command]] = {
     "report": MakeReport,
     "runs": Runs,
     "show": Show,
+    "diagnose": Diagnose,
     "list": List,
     "describe": Describe,
     "clean": Clean,

@@ -21,7 +21,7 @@ from structpred.registry import Registry, metrics, models, nearest, objectives, 
 from structpred.results import RunResult
 from structpred.runs import named
 from structpred.runs.folder import Files, Folder
-from structpred.runs.listing import Listed, is_run, listed
+from structpred.runs.listing import Listed, is_run, listed, measures_of
 from structpred.text import plain
 
 FIELDS = ("run", "task", "model", "objective", "seed", "state", "age")
@@ -161,7 +161,7 @@ def show_run(given: Show, console: Console) -> None:
         raise RunError(f"{given.path}: expected the folder of a run, but there is no experiment.json in it")
     files = Files(folder.path)
     record, experiment = files.json(folder.record.name), files.json(folder.experiment.name)
-    result = _result(files, folder) if folder.finished else None
+    result = _result(files, folder).known_by(measures_of(experiment)) if folder.finished else None
     state = "finished" if result else "unfinished: the command that began it resumes it"
     _say(console, f"Run {folder.path}, {state}")
     _say(console, f"Identity {record.get('identity', '?')}")

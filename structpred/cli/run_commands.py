@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from structpred.cli.arguments import imports_field, option, positional, root_field, words_field
-from structpred.config import Count
+from structpred.config import Count, Few, Positive
 
 
 def _run() -> Any:
@@ -189,6 +189,39 @@ class Show:
         from structpred.cli.listing import show_run
 
         show_run(self, console)
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Measure the gradients of many objectives on one batch: signal against noise, bias, direction.
+
+    At the weights that a run began with and at those that it ended with; see docs/diagnosis.md. The run stays as it is.
+
+    Examples:
+      structpred diagnose runs/3f0c…
+      structpred diagnose runs/3f0c… --objectives rml reinforce --draws 100
+      structpred diagnose runs/3f0c… --batch 32 --edit-rate 0.02 --to reports/gradients
+    """
+
+    path: Path = _run()
+    objectives: tuple[str, ...] | None = option(
+        None, "Only these objectives, by name; all that the model supports by default.", metavar="NAME"
+    )
+    batch: Count = option(8, "Training examples.")
+    draws: int = option(24, "Independent gradients of each objective, at least 2.")
+    seed: int = option(0, "Seed of the choice of examples and of all draws.")
+    edit_rate: Positive = option(0.1, "Edits a symbol of the payoff around references.")
+    threads: Few = option(1, "CPU threads.")
+    to: Path | None = option(
+        None, "The folder to write; by default the one in reports/diagnosis that is called like the run."
+    )
+    imports: tuple[str, ...] = imports_field()
+
+    def run(self, console: Console) -> None:
+        """Compute, show and write."""
+        from structpred.cli.diagnosing import run
+
+        run(self, console)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from structpred.comparison import layout, plots
+from structpred.comparison import charts, layout, plots
 from structpred.comparison.analysis import Contrast, contrasts, scores
 from structpred.comparison.record import encode, findings
 from structpred.comparison.report import Report
@@ -128,7 +128,8 @@ class Across:
         tables = tuple(self._section(metric) for metric in self.average.metrics)
         tasks = f"Macro-average over {len(self.reports)} tasks: {', '.join(self.reports)}. Every task counts the same."
         averaged = (tasks, *self._settings())
-        return Document(whole.title, (Section("What is averaged", (Sentences(averaged),)), *whole.sections, *tables))
+        sections = (Section("What is averaged", (Sentences(averaged),)), *whole.sections, *tables)
+        return replace(whole, sections=sections)
 
     def _settings(self) -> tuple[str, ...]:
         """Whose settings are shown, where an arm has others on another task, as after tuning."""
@@ -167,15 +168,15 @@ class Across:
         narrow = ", and are too narrow with so few seeds" if seeds <= FEW else ""
         says = (
             f"Over the {len(self.reports)} tasks and {seeds} seeds together, as in rliable: the interquartile mean is "
-            "of the middle half of all runs, and the chance is that of one run against one of the baseline on the same "
-            "task. Intervals are 95 % by a bootstrap over seeds within each task; they hold for these tasks"
-            f"{narrow}.",
+            "the mean of the middle half of all runs, and the chance is that of one run being better than one of the "
+            "baseline on the same task. The 95 % intervals come from a bootstrap over seeds within each task; they "
+            f"hold for these tasks{narrow}.",
         )
         tables = {arm: self._tables(arm, metric) for arm in self.average.arms}
-        draw = partial(plots.profiles, tables, looks(list(tables)), metric.name, metric.higher_is_better)
+        chart = charts.profiles(tables, metric)
         caption = f"Performance profile: the share of all runs whose test {metric.name} is better than a score."
         table = Table((Column("arm", numeric=False), *map(Column, columns)), tuple(rows))
-        return table, Sentences(says), Figure(draw, caption)
+        return table, Sentences(says), Figure(partial(plots.profiles, chart, looks(list(tables))), caption, chart=chart)
 
     def _claims(self, metric: Measure) -> tuple[str, ...]:
         """What may be said of tasks in general."""
@@ -192,7 +193,8 @@ class Across:
 
     def write(self, folder: Path | str) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all."""
-        return write_files(folder, self.document(), self._record())
+        document = self.document()
+        return write_files(folder, document, self._record(document))
 
     @classmethod
     def read(cls, file: Path | str, kind: type[Config]) -> "Across":
@@ -210,7 +212,7 @@ class Across:
 
         return readable(place, read)
 
-    def _record(self) -> str:
+    def _record(self, document: Document) -> str:
         tree = {
             "format": FORMAT,
             "average": json.loads(encode(self.average)),
@@ -224,7 +226,7 @@ class Across:
                 for metric in self.average.metrics
             },
         }
-        return written(tree)
+        return written(tree, document)
 
 
 _AGGREGATES = {"score": "-", "difference": "+", "improvement": "-"}

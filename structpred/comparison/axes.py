@@ -15,6 +15,8 @@ from structpred.results import Measure
 
 LEAST = 3
 """Values of a number from which on a curve is drawn: two say nothing of its shape."""
+FAR = 5
+"""An axis is logarithmic where values span this factor."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,18 @@ def _figure(report: ComparisonResult, metric: Measure, axis: Axis, rows: Mapping
     apart = report.baseline not in axis.values
     levels = (float(rows[report.baseline].test.mean),) if apart else ()
     ends = {arm: charts.ends(values[arm], estimates[arm]) for arm in axis.values}
-    points = tuple(_point(arm, axis, rows[arm], ends[arm]) for arm in axis.values)
-    draw = partial(plots.against, values, estimates, looks(list(report.arms)), (axis.name, label), axis.values, levels)
+    points = tuple(_point(arm, axis, rows[arm], ends[arm], values[arm]) for arm in axis.values)
+    places = [*axis.values.values()]
+    log = min(places) > 0 and max(places) >= FAR * min(places)
+    draw = partial(
+        plots.against, values, estimates, looks(list(report.arms)), (axis.name, label), axis.values, levels, log=log
+    )
     dashed = f"; dashed: {report.baseline}" if apart else ""
     caption = f"Test {metric.name} against {axis.name}, all else alike. {said}{dashed}."
-    return Figure(draw, caption, chart=Curves(label, points, levels, joined=True))
+    return Figure(draw, caption, chart=Curves(label, points, levels, joined=True, log=log))
 
 
-def _point(arm: str, axis: Axis, row: Row, ends: Sequence[float | None]) -> Curve:
+def _point(arm: str, axis: Axis, row: Row, ends: Sequence[float | None], values: Sequence[float]) -> Curve:
     mean = float(row.test.mean)
     low, high = (mean if end is None else end for end in ends)
-    return Curve(arm, (mean,), (low,), (high,), {axis.name: (axis.values[arm],)})
+    return Curve(arm, (mean,), (low,), (high,), {axis.name: (axis.values[arm],)}, tuple(values))

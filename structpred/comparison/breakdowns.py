@@ -11,8 +11,8 @@ def note(found: Inspection | None) -> str:
     """Where the outputs are looked into, or why they are not."""
     if found is None:
         return (
-            f"These results hold no outputs, so {_WHAT} are left out; a report that structpred compare writes from the "
-            "folders of the runs has them."
+            f"These results do not include outputs, so {_WHAT} are left out; a report that structpred compare writes "
+            "from the folders of the runs has them."
         )
     if not found.counted:
         return f"{_WHAT.capitalize()} are left out: {found.notice}."
@@ -35,8 +35,8 @@ def _errors(found: Inspection, arms: list[str]) -> Section:
         else (f"all {found.total:,} test examples")
     )
     says = (
-        f"Errors are {how}, against the nearest reference, of {part}; values are means over seeds. They describe where "
-        "arms differ and are not tested: among many rows some differ by chance.",
+        f"Errors are {how}, counted against the nearest reference, on {part}; values are means over seeds. They "
+        "describe where arms differ and are not tested: among many rows some differ by chance.",
     )
     blocks: list[Sentences | Table] = [Sentences(says)]
     for each in found.breakdowns:
@@ -45,7 +45,7 @@ def _errors(found: Inspection, arms: list[str]) -> Section:
             blocks.append(
                 Sentences(
                     (
-                        f"These {len(each.rows)} of {each.chosen:,} were chosen because arms differ most there, so "
+                        f"These {len(each.rows)} of {each.chosen:,} were chosen because arms differ most in them, so "
                         "their differences are exaggerated.",
                     )
                 )
@@ -70,8 +70,8 @@ def _examples(found: Inspection) -> Section:
     number = len(found.shown["examples"])
     part = f"{number:,} of {found.total:,}, evenly spread" if number < found.total else f"all {found.total:,}"
     says = (
-        f"Test examples, {part}, with the output of every arm under one seed. Marked: what differs from the reference; "
-        "struck through: what the output lacks. Gain is the number of errors that an arm has fewer than the baseline.",
+        f"Test examples ({part}) with the output of every arm under one seed. Marked: what differs from the reference; "
+        "struck through: what the output lacks. An arm's gain is how many errors fewer it makes than the baseline.",
         f"Source: {found.notice}.",
     )
     return Section("Examples", (Sentences(says), Browser(found.shown)), on_page=True)

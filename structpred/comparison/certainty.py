@@ -7,7 +7,7 @@ import numpy as np
 from structpred.comparison.findings import ComparisonResult
 from structpred.report.document import Column, Section, Sentences, Table
 from structpred.results import Certainty
-from structpred.statistics.calibration import BINS
+from structpred.training.certainty import BINS
 
 _COLUMNS = {
     "labels": "calibration error of labels (%)",
@@ -45,12 +45,13 @@ def _notes(every: Sequence[Certainty]) -> tuple[str, ...]:
         frozenset({False}): "It is exact.",
     }.get(frozenset(how), "It is exact for taggers and chains, and estimated from drawn outputs for decoders.")
     return (
-        f"Means over seeds, of {most:,} test examples. The expected calibration error is the gap between the "
+        f"Means over seeds, on {most:,} test examples. The expected calibration error is the gap between the "
         "probability of a prediction and how often such predictions are right, averaged over predictions in "
-        f"{BINS} equal bins of probability (Naeini et al. 2015; Guo et al. 2017); few predictions overstate it. It "
-        "describes and is not tested: an objective may well make probabilities flat or sharp on purpose.",
-        "A label is the most probable one at its position, by its marginal; of a decoder, the most probable next "
-        "symbol after those of the reference, the end included. An output is the one that was scored, by its whole "
-        "probability, and right if it equals a reference.",
-        f"The entropy is that of the distribution over whole outputs, divided by their symbols. {entropy}",
+        f"{BINS} equal bins of probability (Naeini et al. 2015; Guo et al. 2017); it comes out too high with few "
+        "predictions. It is descriptive, not tested: an objective may well make probabilities flat or sharp on "
+        "purpose.",
+        "Labels are the most probable ones at each position, by their marginals; for a decoder, the most probable next "
+        "symbol after those of the reference, the end included. Outputs are those that were scored, with their whole "
+        "probability; one is right if it equals a reference.",
+        f"The entropy is that of the distribution over whole outputs, divided by their number of symbols. {entropy}",
     )

@@ -13,6 +13,7 @@ from structpred.experiment import Experiment
 from structpred.report.document import Curve, Curves, Dot, Strip, Tone
 from structpred.results import Measure, RunResult
 from structpred.statistics import Estimate
+from structpred.statistics.aggregate import performance_profile
 
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
 EPOCH, SECONDS, STEP = "epoch", "seconds of training", "optimiser step"
@@ -102,6 +103,23 @@ def _curve(report: ComparisonResult, arm: str, metric: Measure) -> Curve | None:
     columns = (table.mean(0), table.min(0), table.max(0))
     mean, low, high = (tuple(column.tolist()) for column in columns)
     return Curve(arm, mean, low, high, {axis: tuple(map(float, places)) for axis, places in x.items()})
+
+
+def profiles(tables: Mapping[str, np.ndarray], metric: Measure) -> Curves:
+    """For every arm the share of its runs, over tasks and seeds, that are better than each score.
+
+    Args:
+        tables: test scores ``[tasks, seeds]`` of every arm.
+        metric: what the scores are.
+    """
+    sign, direction = (1, "higher") if metric.higher_is_better else (-1, "lower")
+    every = np.concatenate([table.ravel() for table in tables.values()])
+    places = np.linspace(every.min(), every.max(), 200)
+    axis = f"test {metric.name} (%), {direction} is better"
+    found = {arm: performance_profile(sign * table, sign * places).tolist() for arm, table in tables.items()}
+    x = {axis: tuple(places.tolist())}
+    lines = tuple(Curve(arm, tuple(share), tuple(share), tuple(share), x) for arm, share in found.items())
+    return Curves("share of runs that are better", lines)
 
 
 def _steps(config: Config, runs: Sequence[RunResult]) -> int | None:

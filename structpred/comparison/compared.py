@@ -1,26 +1,23 @@
 """What all arms of a comparison share, each arm in words, and what training took with what came before it."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields
-from typing import Any
 
 import numpy as np
 
 from structpred.comparison.charts import Before, before_training
 from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.material import mean_cost
-from structpred.config import Config, hints, registered_name
+from structpred.comparison.words import BY_DEFAULT, in_words
+from structpred.config import Config
 from structpred.experiment import Experiment
 from structpred.report.document import Column, Section, Sentences, Table, joined
 from structpred.results import RunResult
 from structpred.statistics import fixed
 
-_CALLED = {"trainer": "training with", "decoding": "decoding with"}
-_COUNTS = {"k": "output", "samples": "draw"}
-"""Fields that are told in any case, and what they count."""
+_CALLED = {"trainer": "training", "decoding": "decoding"}
 _FILES = 8
 """Files that are named, at most."""
+_SPLITS = {"train": "training"}
 _PARTS = ("task", "model", "optimiser", "trainer", "decoding")
 
 
@@ -29,17 +26,23 @@ def sections(report: ComparisonResult) -> tuple[Section, ...]:
     arms = {arm: config for arm, config in report.arms.items() if isinstance(config, Experiment)}
     if len(arms) < len(report.arms):
         return ()
-    lines = tuple(f"{arm}: {_arm(experiment)}." for arm, experiment in arms.items())
+    shared = _same(arms)
+    lines = tuple(f"{arm}: {_arm(experiment, shared)}." for arm, experiment in arms.items())
     compared = Section("What was compared", (Sentences((*_shared(arms), *_material(report), *lines)),))
     return (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
+
+
+def _same(arms: Mapping[str, Experiment]) -> list[str]:
+    """The components that all arms have alike."""
+    first = next(iter(arms.values()))
+    return [part for part in _PARTS if all(getattr(each, part) == getattr(first, part) for each in arms.values())]
 
 
 def _shared(arms: Mapping[str, Experiment]) -> tuple[str, ...]:
     """A sentence on the components that all arms have alike."""
     first = next(iter(arms.values()))
-    same = [part for part in _PARTS if all(getattr(each, part) == getattr(first, part) for each in arms.values())]
     epochs = {each.epochs for each in arms.values()}
-    told = [f"{_CALLED.get(part, part)} {in_words(getattr(first, part), named=True)}" for part in same]
+    told = [_part(first, part) for part in _same(arms)]
     if len(epochs) == 1:
         told.append(f"{epochs.pop()} epochs in all")
     who = "The arm has" if len(arms) == 1 else "All arms share"
@@ -49,22 +52,30 @@ def _shared(arms: Mapping[str, Experiment]) -> tuple[str, ...]:
     scored = [search if len(searches) == 1 else f"{search}, for {joined(of)}" for search, of in searches.items()]
     return (
         f"{who}: {'; '.join(told)}.",
-        "Dev scores by epoch, which choose the checkpoint, are of greedy decoding; test and dev scores in "
-        f"tables are of {'; of '.join(scored)}.",
+        "Dev scores by epoch, which choose the checkpoint, come from greedy decoding; dev and test scores in "
+        f"tables come from {'; from '.join(scored)}.",
     )
+
+
+def _part(experiment: Experiment, part: str) -> str:
+    """A component and its settings, such as ``"optimiser adam (lr 0.01)"``."""
+    config: Config = getattr(experiment, part)
+    said = in_words(config, named=True)
+    with_settings = config.family is None and said != BY_DEFAULT
+    return f"{_CALLED.get(part, part)} {'with ' if with_settings else ''}{said}"
 
 
 def _material(report: ComparisonResult) -> tuple[str, ...]:
     found = report.material
     if found is None:
         return (
-            "These results do not hold the digest of the data, the numbers of examples and of weights, which newer "
-            "reports name here.",
+            "These results do not include the digest of the data or the numbers of examples and weights, which newer "
+            "reports give here.",
         )
-    numbers = joined([f"{count:,} {split}" for split, count in found.examples.items()])
+    numbers = joined([f"{count:,} {_SPLITS.get(split, split)}" for split, count in found.examples.items()])
     sizes = sorted(set(found.parameters.values()))
     weights = f"{sizes[0]:,} weights" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} weights"
-    data = f"There are {numbers} examples (SHA-256 of the data {found.digest[:16]}…); networks have {weights}."
+    data = f"There are {numbers} examples (SHA-256 of the data {found.digest[:16]}…); the networks have {weights}."
     return (data, *_files(found.files))
 
 
@@ -74,68 +85,16 @@ def _files(files: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     shown = [f"{name} ({digest[:16]}…)" for name, digest in list(files.items())[:_FILES]]
     more = [f"{len(files) - _FILES:,} more, which results.json names"] if len(files) > _FILES else []
-    return (f"They were read from {joined([*shown, *more])}; in parentheses the SHA-256 of each file.",)
+    return (f"They were read from {joined([*shown, *more])}; the SHA-256 of each file is in parentheses.",)
 
 
-def _arm(experiment: Experiment) -> str:
-    """An arm's objective in words, and what it starts from."""
-    said = in_words(experiment.objective)
+def _arm(experiment: Experiment, shared: Sequence[str]) -> str:
+    """An arm's objective in words, the components that not all arms share, and what it starts from."""
+    own = [_part(experiment, part) for part in _PARTS if part not in shared]
+    said = "; ".join([in_words(experiment.objective, whole=True), *own])
     for start in experiment.ancestors():
-        said += f", after {start.trainer.epochs} epochs of {in_words(start.objective)}"
+        said += f", after {start.trainer.epochs} epochs of {in_words(start.objective, whole=True)}"
     return said
-
-
-def in_words(config: Config, *, named: bool = False) -> str:
-    """A component and its fields that are not at their defaults.
-
-    Args:
-        config: the component.
-        named: call it by its registered name rather than by its class.
-    """
-    told = _told(config)
-    if config.family is None:
-        return ", ".join(told) or "as by default"
-    name = registered_name(config) if named else _spaced(type(config).__name__)
-    return f"{name} ({', '.join(told)})" if told and named else ", ".join([name, *told])
-
-
-def _told(config: Config) -> list[str]:
-    told: list[str] = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name in _COUNTS and isinstance(value, int):
-            told.append(f"{value} {_COUNTS[field.name]}{'' if value == 1 else 's'} an example")
-            continue
-        counted = isinstance(value, Config) and bool(_COUNTS.keys() & vars(value).keys())
-        if field.name not in hints(type(config)) or (_is_default(value, field) and not counted):
-            continue
-        told += _value(field.name.replace("_", " "), value)
-    return told
-
-
-def _is_default(value: object, field: "Field[Any]") -> bool:
-    return field.default is not MISSING and bool(value == field.default)
-
-
-def _value(name: str, value: object) -> list[str]:
-    if isinstance(value, Config):
-        inner = _told(value)
-        return [*([_spaced(type(value).__name__)] if value.family is not None else []), *inner]
-    if isinstance(value, tuple):
-        return [part for each in value for part in _value(name, each)]
-    if value is None or isinstance(value, bool):
-        return [name if value else f"no {name}"]
-    return [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"]
-
-
-def _spaced(name: str) -> str:
-    """A class's name as words, with abbreviations as they are.
-
-    >>> _spaced("LabelSmoothing"), _spaced("REINFORCE"), _spaced("LSTMTagger")
-    ('label smoothing', 'REINFORCE', 'LSTM tagger')
-    """
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z\d]+|\d+", name)
-    return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
 
 
 def _costs(report: ComparisonResult) -> Table:
@@ -198,13 +157,15 @@ def _test_length_ratio(report: ComparisonResult, arm: str) -> str:
 
 
 def _cost_notes(report: ComparisonResult) -> tuple[str, ...]:
+    before = [before_training(report, arm) for arm in report.arms]
+    begun = "; epochs of 5 + 3 are 5 of what an arm starts from and 3 of its own"
     notes: tuple[str, ...] = (
-        "A run on average, skipped steps in all; + stands between the epochs of what an arm starts from and its own. "
-        "Length ratios are of outputs to references, ends counted: on dev of greedy outputs at the chosen epoch, on "
-        f"test of the outputs that were scored. {_counts(report)}",
+        f"Values are means over runs, skipped steps are totals{begun if any(each.epochs for each in before) else ''}. "
+        "Length ratios compare outputs with references, ends counted: on dev greedy outputs at the chosen epoch, on "
+        f"test the outputs that were scored. {_counts(report)}",
     )
-    if any(before_training(report, arm).cpu_seconds is None for arm in report.arms):
-        notes += ("These results do not hold what the starts of some arms took, which newer reports name.",)
+    if any(each.cpu_seconds is None for each in before):
+        notes += ("These results do not say what the starts of some arms took; newer reports do.",)
     return notes
 
 
@@ -212,9 +173,9 @@ def _counts(report: ComparisonResult) -> str:
     """How rewards and decoder passes were counted, or that they were not."""
     runs = [run for arm in report.arms for run in report.results[arm]]
     if not any(_known([run], name) for run in runs for name in _COUNTED):
-        return "Calls of rewards and passes of decoders were not counted in these runs."
+        return "Reward calls and decoder passes were not counted in these runs."
     said = (
-        "A reward call is an output whose reward training asked for, a table of costs counting as one output an "
-        "example; a decoder pass is an output that a step-wise decoder scored, drew or kept in a search, in training."
+        "A reward call is an output whose reward training asked for (a table of costs counts as one output per "
+        "example); a decoder pass is an output that a step-wise decoder scored, drew or kept in a search in training."
     )
     return said if all(_known([run], "reward_calls") for run in runs) else f"{said} Some runs did not count them."

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from structpred.comparison.words import in_words
 from structpred.config import Config
 from structpred.experiment import Experiment
 from structpred.objective import Objective
@@ -31,7 +32,8 @@ def _sentence(arm: str, plainer: Objective, experiments: Mapping[str, Experiment
         and replace(experiment, objective=plainer) == mine
     ]
     kind = type(experiments[arm].model).__name__
-    said = f"{arm} is {plainer!r} under another name: on {kind} the two have the same loss and gradient."
+    name = in_words(plainer, bracketed=True, whole=True)
+    said = f"{arm} is {name} under another name: on {kind} the two have the same loss and gradient."
     if same:
         said += f" It is the same experiment as {joined(same)}, so their scores differ by rounding alone."
     if method:

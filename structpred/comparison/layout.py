@@ -1,5 +1,6 @@
 """What stands in a report, and in which order; how it looks is the renderers' matter."""
 
+import re
 from functools import partial
 
 from structpred.comparison import axes, breakdowns, certainty, charts, compared, methods, plots
@@ -114,11 +115,12 @@ def _examples_section(report: ComparisonResult) -> Section:
         for (arm, reference), test in report.over_examples.items()
     )
     first = next(iter(report.over_examples.values()))
-    models = "the two models" if first.models == 1 else f"these {first.models} models an arm, averaged"
+    models = "one model per arm" if first.models == 1 else f"the {first.models} models of each arm, averaged"
     says = (
-        f"Of {models}, on other examples like these {first.examples:,}: the interval is a paired bootstrap over "
-        "examples, p approximate randomisation, not corrected for several pairs. Neither says anything of other seeds, "
-        "so neither supports a claim about an objective.",
+        f"This compares the trained models themselves ({models}) and holds for new examples like these "
+        f"{first.examples:,}. The interval is from a paired bootstrap over examples, p from approximate randomisation; "
+        "neither is corrected for several pairs. Neither says anything about other seeds, so neither supports a claim "
+        "about an objective.",
     )
     return Section(f"Over the test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
 
@@ -139,13 +141,13 @@ def _crossed_section(report: ComparisonResult) -> Section:
         for (arm, reference), test in report.crossed.items()
     )
     says = (
-        f"For other seeds and other examples like these at once: a crossed model of {seeds} seeds and the test "
-        f"examples, of which both are samples. The interval and p are of Student's t with {seeds - 1} degrees of "
-        "freedom, not corrected for several pairs, and for a number of seeds that was fixed beforehand; the verdict is "
-        "that over seeds.",
-        "The parts say where the uncertainty of the difference comes from: differences between seeds, which more seeds "
-        "reduce; between examples, which more examples reduce; and what is particular to an example under a seed, "
-        "which either does.",
+        f"This holds for new seeds and new examples at once: a crossed model treats the {seeds} seeds and the test "
+        f"examples as samples. The interval and p use Student's t with {seeds - 1} "
+        f"{'degree' if seeds == 2 else 'degrees'} of freedom; they are not corrected for several pairs and assume a "
+        "number of seeds fixed beforehand. The verdict is the one over seeds alone.",
+        "The last columns say where the uncertainty of the difference comes from: from seeds, which more seeds reduce; "
+        "from examples, which more examples reduce; and from what is particular to an example under a seed, which "
+        "either reduces.",
     )
     return Section(f"Over seeds and test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
 
@@ -222,7 +224,7 @@ def dots_caption(seeds: int) -> str:
     """What dots, bars and lines of a drawing stand for."""
     if seeds == 1:
         return "One seed, no interval"
-    return "A dot a seed; bar: mean" if seeds <= FEW else "A dot a seed; bar: mean; line: 95 % interval"
+    return "One dot per seed; bar: mean" if seeds <= FEW else "One dot per seed; bar: mean; line: 95 % interval"
 
 
 def _curves(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
@@ -250,20 +252,24 @@ def _differences(report: ComparisonResult) -> Table | Sentences:
         return Sentences(("There is one arm only.",))
     if not fields:
         return Sentences(("Nothing: the arms are the same experiment under different names.",))
+    varying = {field: values for field, values in fields.items() if len(set(values.values()) - {""}) > 1}
+    if not varying:
+        return Sentences(("Only settings that some arms do not have; the line of each arm above names them.",))
     columns = (Column("field", numeric=False), *(Column(arm, numeric=False) for arm in report.arms))
-    return Table(columns, tuple((field, *values.values()) for field, values in fields.items()))
+    return Table(columns, tuple((field, *values.values()) for field, values in varying.items()))
 
 
 def _notes(report: ComparisonResult) -> tuple[str, ...]:
     here = environment()
     packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
     return (
-        "Scores are in percent. The dev scores chose the checkpoint; test was scored once, with that checkpoint.",
+        "Scores are in percent. The dev scores chose the checkpoint; the test set was scored once, with that "
+        "checkpoint.",
         *methods.notes(report),
         *_ensembles(report),
         breakdowns.note(report.inspection),
         *(_signature(report, metric) for metric in report.metrics),
-        "Seconds are wall-clock, CPU-seconds are of the processor, both of training and evaluation of one run on "
+        "Seconds are wall-clock time and CPU-seconds processor time, both for training and evaluation, per run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
         _trainers(report),
         f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
@@ -275,19 +281,20 @@ def _ensembles(report: ComparisonResult) -> tuple[str, ...]:
     if not report.ensembles:
         return ()
     kinds = averaged(report.arms)
-    of = f"The ensemble of an arm is of the models of its {len(report.seeds)} seeds"
-    return (f"{of}{f', averaging {joined(kinds)}' if kinds else ''}; it is one model an arm, so nothing is tested.",)
+    of = f"The ensemble of an arm combines the models of its {len(report.seeds)} seeds"
+    return (f"{of}{f', averaging {joined(kinds)}' if kinds else ''}; it is one model per arm, so nothing is tested.",)
 
 
 def _signature(report: ComparisonResult, metric: Measure) -> str:
     runs = [run for arm in report.arms for run in report.results[arm]]
     found = dict.fromkeys(run.signatures.get(metric.name, "not recorded") for run in runs)
     warning = "" if len(found) == 1 else " — the runs were scored in different ways and cannot be compared strictly"
-    return f"{metric.name} is {joined(list(found))}{warning}."
+    return f"{metric.name} is computed as {joined(list(found))}{warning}."
 
 
 def _devices(report: ComparisonResult) -> str:
-    devices = list(dict.fromkeys(run.device for arm in report.arms for run in report.results[arm]))
+    every = (run.device for arm in report.arms for run in report.results[arm])
+    devices = list(dict.fromkeys(re.sub(r"\b1 threads$", "1 thread", device) for device in every))  # as older runs say
     if len(devices) == 1:
         return f"All runs were on {devices[0]}."
     return f"Runs were on different devices ({joined(devices)}), so their times do not compare strictly."
@@ -296,9 +303,9 @@ def _devices(report: ComparisonResult) -> str:
 def _trainers(report: ComparisonResult) -> str:
     versions = sorted({run.trainer for arm in report.arms for run in report.results[arm]})
     if len(versions) == 1:
-        return f"All runs were trained by version {versions[0]} of Trainer."
+        return f"All runs were trained with version {versions[0]} of Trainer."
     found = joined([str(version) for version in versions])
-    return f"Runs were trained by different versions of Trainer ({found}) and cannot be compared strictly."
+    return f"Runs were trained with different versions of Trainer ({found}) and cannot be compared strictly."
 
 
 def _runs(report: ComparisonResult) -> Table:

@@ -12,18 +12,19 @@ def notes(report: ComparisonResult) -> tuple[str, ...]:
         return ("Nothing was tested: tests need two arms and two seeds.",)
     level = LEVEL / pairs
     return (
-        f"The unit of every test is the run (the seed), not the example: {seeds} runs an arm, paired by seed.",
+        f"The unit of every test is the run (the seed), not the example: {seeds} runs per arm, paired by seed.",
         f"{_compared(report)} {_rule(report)}",
         f"p values are Holm-corrected over {'one pair' if pairs == 1 else f'the {pairs} pairs'} of arms, for each "
         "metric on its own and for differences and equivalence separately; the conclusion rests on "
         f"{report.metrics[0].name} alone.",
         _margins(report),
-        f"A verdict takes {fewest_seeds(level, report.design.rule)} seeds at least at Holm's strictest level, "
-        f"{level:.2g}: fewer show only a mean difference of over {CLEAR:g} standard deviations.",
+        f"At Holm's strictest level, {level:.2g}, a verdict takes at least "
+        f"{fewest_seeds(level, report.design.rule)} seeds: fewer show only a mean difference of over {CLEAR:g} "
+        "standard deviations.",
         _intervals(report),
-        "More seeds that would decide, and the smallest difference that is shown, are for 80 % power at that level; "
-        "seeds to add are counted for the anytime-valid test. An observed difference is a rough guess of the true one, "
-        "so they are rough too.",
+        "The seeds that would decide, and the smallest difference that would be shown, are for 80 % power at that "
+        "level; seeds to add are counted for the anytime-valid test. An observed difference is a rough guess of the "
+        "true one, so these numbers are rough too.",
     )
 
 
@@ -39,14 +40,14 @@ def _compared(report: ComparisonResult) -> str:
 def _rule(report: ComparisonResult) -> str:
     if report.design.rule == "fixed":
         return (
-            "The number of seeds was taken to be fixed before the first result was seen, so a two-sided paired t test "
-            f"over the seeds ({len(report.seeds) - 1} degrees of freedom) carries the verdict on a difference, and two "
-            "one-sided ones that on equivalence."
+            "The number of seeds is taken to have been fixed before the first result was seen, so the verdict on a "
+            f"difference rests on a two-sided paired t test over the seeds ({_freedom(report)}), and the one on "
+            "equivalence on two one-sided tests."
         )
     return (
-        "Seeds were added after a look, so an anytime-valid t test carries the verdict: p is one over the largest "
-        "likelihood ratio that any first seeds gave, of effects drawn from Cauchy(0, 1) against none. However often "
-        "one looks, it reaches 5 % without an effect in at most 5 % of comparisons."
+        "Seeds were added after a look, so the verdict rests on an anytime-valid t test: p is one over the largest "
+        "likelihood ratio so far, of effects drawn from Cauchy(0, 1) against no effect. However often one looks, "
+        "p falls to 5 % in at most 5 % of comparisons without an effect."
     )
 
 
@@ -56,16 +57,21 @@ def _margins(report: ComparisonResult) -> str:
     default = [name for name in margins if name not in report.design.margins]
     chosen = f" ({'the default' if len(default) == len(margins) else f'the default for {joined(default)}'})"
     return (
-        f"A margin says which differences do not matter: {values}{chosen if default else ''}. It is to be chosen "
-        "before results are seen; an arm is said to be within it where a larger difference is ruled out."
+        f"A margin says which differences do not matter: {values}{chosen if default else ''}. It has to be chosen "
+        "before results are seen; an arm is called within the margin if a larger difference is ruled out."
     )
 
 
 def _intervals(report: ComparisonResult) -> str:
     if len(report.seeds) <= FEW:
         return (
-            f"An interval over {len(report.seeds)} seeds would be mostly the quantile of t, so each mean stands with "
-            "the lowest and the highest value."
+            f"With {len(report.seeds)} seeds an interval would say more about the quantile of t than about the data, "
+            "so each mean is followed by the lowest and the highest value."
         )
     kind = "95 % t interval" if report.design.rule == "fixed" else "95 % interval that holds at every number of seeds"
-    return f"± is a {kind}, for a difference over the paired differences; it is not corrected for the number of arms."
+    return f"± is a {kind}, of paired differences where it follows a difference; it is not corrected for several arms."
+
+
+def _freedom(report: ComparisonResult) -> str:
+    degrees = len(report.seeds) - 1
+    return f"{degrees} {'degree' if degrees == 1 else 'degrees'} of freedom"

@@ -151,7 +151,8 @@ class PanelsReport:
         """Write the files of `Report.write` and ``report.svg``; ``"tex"`` writes a table for each panel."""
         report = self.after_looks(folder)
         document = report.document()
-        return write_files(folder, document, record.encode_panels(report.reports), report.extras(document, figures))
+        results = record.encode_panels(report.reports, document)
+        return write_files(folder, document, results, report.extras(document, figures))
 
     def extras(self, document: Document, figures: Sequence[Format] = ()) -> dict[str, str | bytes]:
         """As of `Report.extras`."""

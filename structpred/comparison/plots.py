@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
+from structpred.report.document import Curves
 from structpred.report.drawing import (
     GRID,
     INK,
@@ -22,7 +23,6 @@ from structpred.report.drawing import (
     wrapped,
 )
 from structpred.statistics import Estimate
-from structpred.statistics.aggregate import performance_profile
 from structpred.text import plain
 
 
@@ -63,6 +63,8 @@ def against(
     labels: tuple[str, str],
     places: Mapping[str, float],
     levels: Sequence[float],
+    *,
+    log: bool,
 ) -> str:
     """Scores against a number in which arms differ: every seed a dot, the mean, its interval; a line joins the means.
 
@@ -71,10 +73,10 @@ def against(
         estimates: mean and interval of each.
         arms: how each arm looks.
         labels: of both axes.
-        places: the number of each arm; the axis is logarithmic where they span a factor of 5.
+        places: the number of each arm.
         levels: where dashed lines stand.
+        log: True for a logarithmic axis of these numbers.
     """
-    log = min(places.values()) > 0 and max(places.values()) >= 5 * min(places.values())
 
     def draw(axes: Axes) -> None:
         for level in levels:
@@ -123,8 +125,8 @@ class Strip:
 def strips(drawn: Sequence[Strip]) -> str:
     """Differences from a baseline, one below the other: every seed a dot, the mean a bar, its interval a line.
 
-    An axis is logarithmic beyond 1 where the largest difference is more than 8 times the median one: an arm that fails
-    would make all others look the same.
+    An axis is logarithmic beyond 1 where the largest difference is above 1 and more than 8 times the median one: an arm
+    that fails would make all others look the same.
     """
     heights = [1.0 + len(strip.values) for strip in drawn]
     with plain_figure((7.2, 0.9 * len(drawn) + 0.34 * sum(heights)), drawn[0].label) as figure:
@@ -144,7 +146,7 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
     axes.set_ylim(len(strip.values) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     sizes = [abs(each.mean) for each in strip.estimates.values()]
-    if max(sizes) > 8 * max(float(np.median(sizes)), 0.1):
+    if max(sizes) > max(1.0, 8 * float(np.median(sizes))):
         axes.set_xscale("symlog", linthresh=1.0)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         scale = ", logarithmic beyond 1"
@@ -159,25 +161,21 @@ def _draw_strip(axes: Axes, strip: Strip) -> None:
     axes.set_xlabel(f"{plain(strip.label)}{scale}; better to the right")
 
 
-def profiles(tables: Mapping[str, np.ndarray], arms: Mapping[str, Look], metric: str, higher_is_better: bool) -> str:
+def profiles(drawn: Curves, arms: Mapping[str, Look]) -> str:
     """For every arm the share of its runs, over tasks and seeds, that are better than each score.
 
     Args:
-        tables: scores ``[tasks, seeds]`` of every arm.
+        drawn: the lines, as of `structpred.comparison.charts.profiles`.
         arms: how each arm looks.
-        metric: what the scores are.
-        higher_is_better: which way is up.
     """
-    sign = 1 if higher_is_better else -1
-    every = np.concatenate([table.ravel() for table in tables.values()])
-    scores = np.linspace(every.min(), every.max(), 200)
-    with drawing((5.2, 3.2 + 0.2 * ((len(tables) + 1) // 2)), f"performance profile, test {metric}") as (figure, axes):
-        for arm, table in tables.items():
-            share = performance_profile(sign * table, sign * scores)
-            look = arms[arm]
-            axes.plot(scores, share, color=look.colour, linestyle=look.style, label=wrapped(arm))
-        axes.set_xlabel(f"{plain(f'test {metric} (%)')}, {'higher' if higher_is_better else 'lower'} is better")
-        axes.set_ylabel("share of runs that are better")
+    height = 3.2 + 0.2 * ((len(drawn.curves) + 1) // 2)
+    (axis,) = drawn.curves[0].x
+    with drawing((5.2, height), f"performance profile, {axis}") as (figure, axes):
+        for curve in drawn.curves:
+            look = arms[curve.arm]
+            axes.plot(curve.x[axis], curve.mean, color=look.colour, linestyle=look.style, label=wrapped(curve.arm))
+        axes.set_xlabel(plain(axis))
+        axes.set_ylabel(drawn.label)
         axes.grid(color=GRID, linewidth=0.6)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)
         return svg(figure)

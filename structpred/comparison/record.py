@@ -17,19 +17,20 @@ from structpred.config import Config
 from structpred.errors import RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.provenance import environment
+from structpred.report.document import Document
 from structpred.report.files import FORMAT, readable, written
 from structpred.results import KeptMeasure, Measure, RunResult, renamed
 from structpred.statistics import CrossedTest, ExamplesTest
 
 
-def encode(report: ComparisonResult) -> str:
-    """The text of ``results.json``."""
-    return written({"format": FORMAT, **_tree(report)})
+def encode(report: ComparisonResult, document: Document | None = None) -> str:
+    """The text of ``results.json``; with a document, what that shows stands in it too."""
+    return written({"format": FORMAT, **_tree(report)}, document)
 
 
-def encode_panels(reports: Mapping[str, ComparisonResult]) -> str:
+def encode_panels(reports: Mapping[str, ComparisonResult], document: Document | None = None) -> str:
     """The text of ``results.json`` for several comparisons."""
-    return written({"format": FORMAT, "panels": {name: _tree(report) for name, report in reports.items()}})
+    return written({"format": FORMAT, "panels": {name: _tree(report) for name, report in reports.items()}}, document)
 
 
 def _tree(report: ComparisonResult) -> dict[str, object]:

@@ -78,7 +78,7 @@ class Report(ComparisonResult):
         """
         report = self.after_looks(folder)
         document = report.document()
-        return write_files(folder, document, record.encode(report), report.extras(document, figures))
+        return write_files(folder, document, record.encode(report, document), report.extras(document, figures))
 
     def extras(self, document: Document, figures: Sequence[Format] = ()) -> dict[str, str | bytes]:
         """The files of `write` that other programs read, by name."""

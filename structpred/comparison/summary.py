@@ -9,6 +9,7 @@ from structpred.results import Measure, RunResult
 from structpred.statistics import LEVEL, MOST_SEEDS, fixed
 
 _NAMED = 4  # arms that the headline names; more are counted
+_TOLD = 12  # other pairs that are told one by one; more are counted
 
 
 def conclusion(rows: Sequence[Row], metric: Measure, seeds: int) -> tuple[str, ...]:
@@ -29,9 +30,11 @@ def others(tests: Mapping[Pair, Contrast], told: Collection[tuple[str, str | Non
     rest = {pair: contrast for pair, contrast in tests.items() if pair not in told}
     if not rest:
         return ()
-    same = [f"{one} scores as {other} in every seed" for (one, other), test in rest.items() if _same(test)]
+    same = [f"{one} scores the same as {other} in every seed" for (one, other), test in rest.items() if _same(test)]
     shown = [f"{one} is {_is(test)} {other}" for (one, other), test in rest.items() if test.decided and not _same(test)]
     left = len(rest) - len(shown) - len(same)
+    if len(shown) + len(same) > _TOLD:
+        return (f"Of the other {len(rest)} pairs {len(rest) - left} are decided; the table of all pairs shows which.",)
     undecided = f"{left} are undecided" if shown or same else "none is decided"
     return (f"Of the other pairs, {'; '.join([*shown, *same, *([undecided] if left else [])])}.",)
 
@@ -45,7 +48,7 @@ def after_looks(design: Design) -> tuple[str, ...]:
     if design.rule == "fixed":
         return ()
     return (
-        "Seeds were added after results had been seen, so the anytime-valid t test carries the verdict, which holds "
+        "Seeds were added after results had been seen, so the verdict rests on the anytime-valid t test, which holds "
         "however often one looks.",
     )
 
@@ -131,12 +134,12 @@ def _constant_note(contrast: Contrast) -> str:
 def _what_it_would_take(contrast: Contrast, seeds: int) -> str:
     more = _more_seeds(contrast, seeds)
     if contrast.constant:
-        return f"The difference is the same in every seed; if that went on, {more} would decide."
+        return f"The difference is the same in every seed; if that continued, {more} would decide."
     if contrast.detectable is None:
-        present = f"{seeds} seeds show none but the largest differences"
+        present = f"with {seeds} seeds only the largest differences are shown"
     else:
-        present = f"the present {seeds} show a difference of {fixed(contrast.detectable)} or more as often"
-    return f"If difference and spread are really as observed, {more} would decide four times in five; {present}."
+        present = f"the present {seeds} would show a difference of {fixed(contrast.detectable)} or more that often"
+    return f"If the true difference and spread are as observed, {more} would decide four times in five; {present}."
 
 
 def _more_seeds(contrast: Contrast, seeds: int) -> str:

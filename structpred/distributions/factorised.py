@@ -15,6 +15,7 @@ from structpred.distributions.layout import (
     inside,
     pad_or_trim,
     padded_labels,
+    surely_finite,
     without_autocast,
 )
 from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, Steps, refuse_others
@@ -196,16 +197,29 @@ def expected_under(
         scores: u and T.
     """
     time = min(marginals.shape[1], scores.unary.shape[1])
-    q, can, unary = marginals[:, :time], possible[:, :time], scores.unary[:, :time]
-    forbidden = unary.isneginf()
-    total = (q * torch.where(can & ~forbidden, unary, 0.0)).sum((1, 2))
-    refused = (can & forbidden).any(2).any(1)
+    q, unary = marginals[:, :time], scores.unary[:, :time]
+    if surely_finite(unary, scores.transitions):
+        return _plain_expectation(q, unary, scores.transitions)
+    can, forbidden = possible[:, :time], unary.isneginf()
+    refused, pairs = (can & forbidden).any(2).any(1), scores.transitions
     if scores.transitions is not None:
         forbidden_pairs = scores.transitions.isneginf()
-        pairs = torch.where(forbidden_pairs, 0.0, scores.transitions).to(q.dtype)
-        with without_autocast(q.device):
-            total = total + ((q[:, :-1] @ pairs) * q[:, 1:]).sum((1, 2))
+        pairs = torch.where(forbidden_pairs, 0.0, scores.transitions)
         if q.device.type != "cpu" or bool(forbidden_pairs.any()):  # checking on a device would synchronise
             led_to = (can[:, :-1].float() @ forbidden_pairs.float()) > 0
             refused = refused | (led_to & can[:, 1:]).any(2).any(1)
+    total = _plain_expectation(q, torch.where(can & ~forbidden, unary, 0.0), pairs)
     return total + torch.where(refused, -torch.inf, 0.0)
+
+
+def _plain_expectation(
+    q: Float[Tensor, "batch time labels"],
+    unary: Float[Tensor, "batch time labels"],
+    pairs: Float[Tensor, "labels labels"] | None,
+) -> Float[Tensor, " batch"]:
+    """Of finite scores."""
+    total = (q * unary).sum((1, 2))
+    if pairs is None:
+        return total
+    with without_autocast(q.device):
+        return total + ((q[:, :-1] @ pairs.to(q.dtype)) * q[:, 1:]).sum((1, 2))

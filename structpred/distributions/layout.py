@@ -1,5 +1,6 @@
 """Batches of outputs whose lengths the input decides, padded or packed by time step."""
 
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -20,6 +21,14 @@ def inside(lengths: Int[Tensor, "*batch"], time: int) -> Bool[Tensor, "*batch ti
 def pad_or_trim(values: Float[Tensor, "batch given labels"], time: int) -> Float[Tensor, "batch time labels"]:
     """The table, padded with zeros or cut to ``time`` positions."""
     return pad(values, (0, 0, 0, max(0, time - values.shape[1])))[:, :time]
+
+
+def surely_finite(*tables: Tensor | None) -> bool:
+    """True only if all numbers are finite, as their sums tell in one pass; False on a device, which would wait."""
+    if torch.compiler.is_compiling():
+        return False
+    given = [each.detach() for each in tables if each is not None]
+    return all(each.device.type == "cpu" and math.isfinite(each.sum().item()) for each in given)
 
 
 def padded_labels(

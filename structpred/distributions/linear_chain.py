@@ -18,6 +18,7 @@ from structpred.distributions.layout import (
     inside,
     pad_or_trim,
     padded_labels,
+    surely_finite,
 )
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
 from structpred.distributions.protocols import Decoding, ExpectedScore, LocalScores, Ranked, refuse_others
@@ -159,6 +160,8 @@ class LinearChain:
         unary = pad_or_trim(scores.unary, self.unary.shape[1])
         pairs = torch.zeros_like(self.transitions) if scores.transitions is None else scores.transitions
         dtype = torch.promote_types(self.dtype, unary.dtype)
+        if surely_finite(unary, pairs):
+            return self._messages().expected_score(unary, pairs).to(dtype)
         forbidden = unary.isneginf() & inside(self.lengths, unary.shape[1]).unsqueeze(-1)
         forbidden_pairs = pairs.isneginf()
         if not bool(forbidden.any() | forbidden_pairs.any()):  # one synchronisation

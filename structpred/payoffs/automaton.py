@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 from structpred.errors import ConfigError
 
@@ -136,6 +135,8 @@ def temperature_of(rate: float, num_labels: int) -> float:
             "lower it"
             + ("" if num_labels > 1 else ", or give literal or rescaled: with one label there is nothing to edit")
         )
+    from scipy.optimize import brentq  # takes as long to import as a quarter of PyTorch, and few runs need it
+
     solution = brentq(
         lambda log_edit: math.log(edit_rate(num_labels, log_edit)) - math.log(rate), least, most, xtol=1e-13
     )

@@ -13,7 +13,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer
 from structpred.pretrained.features import Extraction, features
 from structpred.pretrained.folder import ModelFolder
-from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, cutter_of
+from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, word_tokenizer_of
 from structpred.registry import inputs
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
@@ -94,7 +94,7 @@ class PretrainedEncoder(Featurizer):
         del vocabularies
         folder = self.folder()
         if self.tune:
-            pieces = cutter_of(folder, folder.digest).read(sources, self.no_piece)
+            pieces = word_tokenizer_of(folder, folder.digest).read(sources, self.no_piece)
             return replace(pieces, origin=_origin(folder.digest))
         sentences = list(dict.fromkeys(sources))
         extraction = self._extraction(folder)
@@ -119,7 +119,7 @@ class PretrainedEncoder(Featurizer):
             return FrozenFeatures(folder.number(*WIDTH), 1 if mixture is None else len(layers), mixture)
         network = folder.network(spare=("pooler.",))
         encoder = PieceEncoder(
-            network, cutter_of(folder, folder.digest), layers=layers, pooling=self.pooling, window=self.window
+            network, word_tokenizer_of(folder, folder.digest), layers=layers, pooling=self.pooling, window=self.window
         )
         encoder.freeze_unused()
         folder.mark(encoder.pretrained)

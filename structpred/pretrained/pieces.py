@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from structpred.errors import ConfigError, DataError
-from structpred.pretrained.folder import ModelFolder, quiet, recompute
+from structpred.pretrained.folder import ModelFolder, positions, quiet, recompute
 from structpred.sequences import FlatSequences, Sequences
 from structpred.vocabulary import Symbols
 
@@ -25,22 +25,22 @@ NoPiece = Literal["refuse", "unknown"]
 
 
 @dataclass(frozen=True)
-class Cutter:
+class WordTokenizer:
     """Cuts words into pieces, each by itself, as tokenizers of transformers do with words (``is_split_into_words``).
 
     Attributes:
         name: the model's, for messages.
-        tokenizer: of transformers.
+        underlying: the tokenizer of transformers.
         prefix, suffix: ids of the marks before and behind a sentence, such as ``[CLS]`` and ``[SEP]``.
     """
 
     name: str
-    tokenizer: Any
+    underlying: Any
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
 
     @classmethod
-    def of(cls, folder: ModelFolder) -> "Cutter":
+    def of(cls, folder: ModelFolder) -> "WordTokenizer":
         """The tokenizer of a folder.
 
         Raises:
@@ -60,7 +60,7 @@ class Cutter:
         if not words:
             return []
         with quiet():
-            found = self.tokenizer([[word] for word in words], is_split_into_words=True, add_special_tokens=False)
+            found = self.underlying([[word] for word in words], is_split_into_words=True, add_special_tokens=False)
         return [list(pieces) for pieces in found["input_ids"]]
 
     def read(self, sentences: Sequence[Symbols], no_piece: NoPiece = "refuse") -> FlatSequences:
@@ -73,7 +73,7 @@ class Cutter:
         Raises:
             DataError: a word gives no piece and is refused, or the tokenizer has no unknown token.
         """
-        token: int | None = self.tokenizer.unk_token_id if no_piece == "unknown" else None
+        token: int | None = self.underlying.unk_token_id if no_piece == "unknown" else None
         unknown = [] if token is None else [token]
         place = {word: i for i, word in enumerate(dict.fromkeys(word for each in sentences for word in each))}
         cut = self.cut(list(place))
@@ -91,10 +91,10 @@ class Cutter:
 
 
 @lru_cache(maxsize=4)
-def cutter_of(folder: ModelFolder, digest: str) -> Cutter:
-    """`Cutter.of` a folder whose files have that digest, read once a process."""
+def word_tokenizer_of(folder: ModelFolder, digest: str) -> WordTokenizer:
+    """`WordTokenizer.of` a folder whose files have that digest, read once a process."""
     del digest
-    return Cutter.of(folder)
+    return WordTokenizer.of(folder)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class PieceEncoder(nn.Module):
 
     Args:
         network: of transformers; an encoder-decoder gives its encoder.
-        cutter: the marks around a sentence.
+        tokenizer: the marks around a sentence.
         layers: the layers whose states are wanted, 0 for the embeddings.
         pooling: how the pieces of a word become one.
         window: the most pieces read at once, marks included; None takes as many as the network can.
@@ -151,7 +151,7 @@ class PieceEncoder(nn.Module):
     """
 
     def __init__(
-        self, network: Any, cutter: Cutter, *, layers: Sequence[int], pooling: Pooling, window: int | None
+        self, network: Any, tokenizer: WordTokenizer, *, layers: Sequence[int], pooling: Pooling, window: int | None
     ) -> None:
         super().__init__()
         if network.config.is_encoder_decoder:
@@ -160,24 +160,25 @@ class PieceEncoder(nn.Module):
             network.pooler = None  # never used, so it would be weights without a gradient
         self.pretrained = network
         self.layers, self.pooling = tuple(layers), pooling
-        self.prefix, self.suffix = cutter.prefix, cutter.suffix
+        self.prefix, self.suffix = tokenizer.prefix, tokenizer.suffix
         self.padding: int = network.config.pad_token_id or 0
-        self.most = self._most(cutter, window)
+        self.most = self._most(tokenizer, window)
         self.size: int = network.config.hidden_size
 
-    def _most(self, cutter: Cutter, window: int | None) -> int:
+    def _most(self, tokenizer: WordTokenizer, window: int | None) -> int:
         """The most pieces of a window."""
-        limit = positions(self.pretrained, cutter.tokenizer)
+        limits = (positions(self.pretrained.config), getattr(tokenizer.underlying, "model_max_length", None))
+        limit = min((each for each in limits if isinstance(each, int) and 0 < each < 10**6), default=None)
         if window is not None and limit is not None and window > limit:
             raise ConfigError(
-                f"window must be at most {limit}, the number of positions of {cutter.name}, but got {window}; longer "
-                "sentences are read in windows that overlap"
+                f"window must be at most {limit}, the number of positions of {tokenizer.name}, but got {window}; "
+                "longer sentences are read in windows that overlap"
             )
         most = (window or limit or UNLIMITED) - len(self.prefix) - len(self.suffix)
         if most < 2:
             raise ConfigError(
                 f"window must leave room for two pieces beside the {len(self.prefix) + len(self.suffix)} marks of "
-                f"{cutter.name}, but it is {window or limit}"
+                f"{tokenizer.name}, but it is {window or limit}"
             )
         return most
 
@@ -247,16 +248,6 @@ class PieceEncoder(nn.Module):
         ).hidden_states
         column = windows.column + before
         return torch.stack([found[layer][windows.chosen, column] for layer in self.layers], 1)
-
-
-def positions(network: Any, tokenizer: Any) -> int | None:
-    """How many pieces a network can read at once, marks included; None where nothing limits it."""
-    limits = [getattr(network.config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]
-    for name, table in network.named_modules():
-        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
-            reserved = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts from behind padding
-            limits.append(table.num_embeddings - reserved)
-    return min((limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**6), default=None)
 
 
 def _number(name: str) -> int | None:

@@ -1,19 +1,21 @@
 """Files of static word vectors: NumPy, safetensors, and the text and binary forms of word2vec and GloVe."""
 
-import gzip
 import mmap
-import zlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from structpred.errors import AbsentError, ConfigError, DataError
-from structpred.pretrained.folder import file_named, optional, sha256, shortened
+from structpred.pretrained.folder import file_named, optional, sha256
+from structpred.reading import unpacked
+from structpred.returned import shortened
 
 Rows = Float[np.ndarray, "words size"]
 
@@ -79,10 +81,12 @@ def _opened(place: Path, digest: str, words: Path | None, of_words: str | None) 
                 "it again"
             )
         return found
-    except (OSError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, DataError | ConfigError):
             raise
-        raise DataError(f"{place} must hold word vectors, but it cannot be read: {shortened(str(error))}") from None
+        raise DataError(
+            f"{place} must hold word vectors, but it cannot be read: {shortened(str(error), 200)}"
+        ) from None
 
 
 # ------------------------------------------------------------------------------------------------ a list of words
@@ -92,7 +96,12 @@ def _npy(place: Path) -> Any:
     with place.open("rb") as stream:
         if stream.read(6) != b"\x93NUMPY":  # NumPy would advise to load pickles
             raise DataError(f"{place} must hold an array of NumPy, but it does not begin as one; fetch it again")
-    return np.load(place, mmap_mode="r", allow_pickle=False)
+    try:
+        return np.load(place, mmap_mode="r", allow_pickle=False)
+    except (SyntaxError, TokenError) as error:  # of its header, which is Python
+        raise DataError(
+            f"{place} must hold an array of NumPy, but its header cannot be read: {shortened(str(error), 200)}"
+        ) from None
 
 
 def _safetensors(place: Path) -> Any:
@@ -119,7 +128,9 @@ def _listed(place: Path, words: Path) -> WordVectors:
     except (OSError, ValueError, LookupError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise DataError(f"{words} must be a list of words, but it cannot be read: {shortened(str(error))}") from None
+        raise DataError(
+            f"{words} must be a list of words, but it cannot be read: {shortened(str(error), 200)}"
+        ) from None
     if not any(names):
         raise DataError(f"{words} must be a list of words, but it is empty")
     if table.ndim != 2 or table.dtype.kind != "f" or len(table) != len(names):
@@ -224,11 +235,11 @@ def _stacked(rows: Sequence[Float[np.ndarray, " size"]], size: int) -> Rows:
 
 def _content(place: Path) -> Any:
     """The bytes of a file; in memory only if it is packed."""
-    if place.suffix == ".gz":
-        return gzip.decompress(place.read_bytes())
     if not place.stat().st_size:
         raise DataError(f"{place} must hold word vectors, but it is empty")
     with place.open("rb") as stream:
+        if place.suffix == ".gz":
+            return unpacked(stream, place, sys.maxsize)
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Tone = Literal["", "good", "bad"]
+Look = Literal["", "best", "dashed"]
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Dot:
-    """A row of `Strip`: an arm's values, one a seed, and their mean.
+    """A row of `Strip`: an arm's values, one a seed, and their mean; or a number by itself.
 
     Attributes:
         arm: its name.
-        values: one a seed.
-        mean: of them.
+        values: one a seed; none for a number by itself.
+        mean: of them, or that number.
         low, high: the ends of the interval, or the lowest and the highest value; None for one value.
         note: what stands below the name, such as the verdict.
         tone: of the note.
@@ -95,12 +96,14 @@ class Dots:
 
 @dataclass(frozen=True)
 class Curve:
-    """An arm's scores while it trained, the mean over seeds.
+    """An arm's scores while it trained, the mean over seeds; or a single score.
 
     Attributes:
         arm: its name.
         mean, low, high: of the seeds, one a point.
         x: by the name of a horizontal axis where the points are; an axis that not every arm has is not offered.
+        values: of a single point that is drawn with its seeds, one a seed; none otherwise.
+        look: the best one stands out; a dashed line is of what was stopped.
     """
 
     arm: str
@@ -108,6 +111,8 @@ class Curve:
     low: tuple[float, ...]
     high: tuple[float, ...]
     x: Mapping[str, tuple[float, ...]]
+    values: tuple[float, ...] = ()
+    look: Look = ""
 
 
 @dataclass(frozen=True)
@@ -118,13 +123,17 @@ class Curves:
         label: says what is measured.
         curves: one an arm.
         levels: where dashed lines stand, such as the mean of the baseline.
-        joined: True if each curve is a single point, with an interval, of one curve through all of them.
+        joined: True if each curve is a single point of one curve through all of them.
+        log: True if the horizontal axis is logarithmic.
+        band: the ends of a stretch of the horizontal axis that is shaded; none for no such stretch.
     """
 
     label: str
     curves: tuple[Curve, ...]
     levels: tuple[float, ...] = ()
     joined: bool = False
+    log: bool = False
+    band: tuple[float, ...] = ()
     kind: Literal["curves"] = "curves"
 
 

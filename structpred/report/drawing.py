@@ -176,12 +176,25 @@ def pdf(draw: Callable[[], str]) -> bytes:
     return pages[0]
 
 
-def _paper(figure: Figure) -> bytes:
-    """The figure as PDF; ink, a placeholder, is black there, and the grid grey."""
+def png(figure: Figure) -> bytes:
+    """The figure as PNG for white paper; draw its `svg` first, because the colours of its grid change."""
+    _whiten(figure)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=150, facecolor="white", metadata={"Software": WRITTEN})
+    return stream.getvalue()
+
+
+def _whiten(figure: Figure) -> None:
+    """Ink, a placeholder, is black on paper, and the grid grey."""
     figure.draw_without_rendering()  # grid lines are made only now
     for line in figure.findobj(Line2D):
         if isinstance(line, Line2D) and line.get_color() == GRID:
             line.set_color(_PAPER_GRID)
+
+
+def _paper(figure: Figure) -> bytes:
+    """The figure as PDF."""
+    _whiten(figure)
     stream = io.BytesIO()
     with mpl.rc_context({"pdf.fonttype": 42}):  # letters stay letters that can be searched and edited
         figure.savefig(stream, format="pdf", metadata={"Creator": WRITTEN, "Producer": None, "CreationDate": None})

@@ -4,13 +4,14 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.files import write_atomically
 from structpred.report import html, markdown
-from structpred.report.document import Document
+from structpred.report.document import Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import WRITTEN, standalone
 
 Kept = TypeVar("Kept")
@@ -142,9 +143,35 @@ def readable(file: Path, read: Callable[[dict[str, Any]], Kept]) -> Kept:
         raise RunError(f"{file} holds no report ({type(error).__name__}: {error}); write the report again") from error
 
 
-def written(tree: Mapping[str, object]) -> str:
-    """A tree as text, indented for people and differences."""
-    return json.dumps(without_infinities(tree), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def written(tree: Mapping[str, object], document: Document | None = None) -> str:
+    """A tree as text, indented for people and differences.
+
+    Args:
+        tree: what the report can be made from again.
+        document: the report, whose sentences, tables and numbers of pictures are put beside it as ``page``, so that
+            everything that a reader sees can be looked up; nothing reads them back.
+    """
+    page = {} if document is None else {"page": [_shown(section) for section in document.sections]}
+    return json.dumps(without_infinities({**tree, **page}), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _shown(section: Section) -> dict[str, object]:
+    """What a section says; examples to look through are left out, for they are in the tree itself."""
+    blocks = section.blocks
+    return {
+        "title": section.title,
+        "sentences": [sentence for block in blocks if isinstance(block, Sentences) for sentence in block.sentences],
+        "tables": [
+            {"columns": [column.title for column in block.columns], "rows": [list(row) for row in block.rows]}
+            for block in blocks
+            if isinstance(block, Table)
+        ],
+        "figures": [
+            {"caption": block.caption, "numbers": None if block.chart is None else asdict(block.chart)}
+            for block in blocks
+            if isinstance(block, Figure)
+        ],
+    }
 
 
 def without_infinities(tree: Any) -> Any:

@@ -12,8 +12,8 @@
   const make = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
   const draw = (name, attributes = {}, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
   const place = (arm) => Math.max(0, data.arms.indexOf(arm));
-  const colour = (arm) => data.colours[place(arm) % data.colours.length];
-  const dash = (arm) => DASHES[place(arm) % DASHES.length];
+  const colour = (arm, look) => data.colours[look === "best" ? 1 : place(arm) % data.colours.length];
+  const dash = ({ arm, look }) => (look === "dashed" ? "4 3" : DASHES[place(arm) % DASHES.length]);
   const fixed = (value) => (Math.abs(value) < 0.005 ? 0 : value).toFixed(2);
   const cut = (text, width) => (text.length * 6.6 > width ? `${text.slice(0, Math.max(3, width / 6.6 - 1))}…` : text);
   const press = (text) => make("button", { type: "button" }, text);
@@ -22,9 +22,7 @@
     const select = make("select", {}, ...options.map(([value, text]) => make("option", { value }, text)));
     return [listen(select, "change", change), make("label", {}, `${label} `, select)];
   };
-  const nearest = (places, at) =>
-    places.reduce((best, each, i) => (Math.abs(each - at) < Math.abs(places[best] - at) ? i : best), 0);
-
+  const nearest = (all, at) => all.reduce((best, x, i) => (Math.abs(x - at) <= Math.abs(all[best] - at) ? i : best), 0);
   // ---- axes
   const KINDS = {
     linear: (value) => value,
@@ -38,23 +36,23 @@
     const margin = (turn(high) - turn(low)) * 0.05;
     const [start, end] = [turn(low) - margin, turn(high) + margin];
     const at = (value) => from + ((turn(value) - start) / (end - start)) * (to - from);
-    at.ticks = thin(kind === "linear" ? steps(start, end, Math.abs(to - from)) : powers(low, high), at);
+    const even = kind === "linear" ? [start, end] : low > 0 && high < 5 * low && [low, high];
+    at.ticks = thin(even ? steps(...even, Math.abs(to - from)) : powers(low, high), at);
     return at;
   };
-  const SIZES = [...Array(11).keys()].flatMap((power) => [1, 2, 5].map((each) => Number(`${each}e${power - 4}`)));
+  const SIZES = [...Array(15).keys()].flatMap((power) => [1, 2, 5].map((each) => Number(`${each}e${power - 8}`)));
   const steps = (low, high, length) => {
     const step = SIZES.find((each) => each >= (high - low) / Math.max(2, length / 55)) ?? high - low;
     const count = Math.max(0, Math.floor(high / step) - Math.ceil(low / step) + 1);
     return Array.from({ length: count }, (_, i) => Number(((Math.ceil(low / step) + i) * step).toPrecision(12)));
   };
-  const powers = (low, high) =>
-    [0, ...SIZES, ...SIZES.map((size) => -size)].filter((value) => value >= low && value <= high);
+  const powers = (low, high) => [0, ...SIZES, ...SIZES.map((size) => -size)].filter((at) => at >= low && at <= high);
   const thin = (ticks, at) => // the smallest first, and others where there is room
     ticks.sort((one, other) => Math.abs(one) - Math.abs(other)).reduce((kept, tick) =>
       (kept.every((each) => Math.abs(at(each) - at(tick)) >= 28) ? [...kept, tick] : kept), []);
   const write = (x, y, text, anchor = "start") => draw("text", { class: "faint", x, y, "text-anchor": anchor }, text);
-
-  // ---- a dot a seed
+  const seed = (cx, cy, fill) => draw("circle", { cx, cy, r: 3.2, fill, opacity: 0.6 });
+  // ---- one dot per seed
   const drawDots = (chart, width, label, say) => {
     const narrow = Math.min(190, width * 0.36);
     const svg = draw("svg", { class: "plot", role: "group", "aria-label": label });
@@ -67,7 +65,7 @@
       const bottom = top + rows.length * high;
       const every = [strip.line, ...rows.flatMap((row) => [...row.values, row.low ?? row.mean, row.high ?? row.mean])];
       const sizes = rows.map((row) => Math.abs(row.mean - strip.line)).sort((one, other) => one - other);
-      const far = strip.line === 0 && sizes.at(-1) > 8 * Math.max(sizes[Math.floor(sizes.length / 2)], 0.1);
+      const far = strip.line === 0 && sizes.at(-1) > Math.max(1, 8 * sizes[Math.floor(sizes.length / 2)]);
       const ends = strip.reversed ? [width - 56, narrow + 8] : [narrow + 8, width - 56];
       const at = scale(every, ...ends, far ? "symlog" : "linear");
       const upright = (x, kind) => draw("line", { class: kind, x1: x, x2: x, y1: top, y2: bottom });
@@ -83,8 +81,8 @@
   const dotRow = (row, strip, y, at, narrow, width, say) => {
     const range = row.low === null ? "" : `, ${fixed(row.low)} to ${fixed(row.high)}`;
     const seeds = row.values.map((value, i) => `seed ${strip.seeds[i]}: ${fixed(value)}`).join(", ");
-    const mean = `${strip.line === 0 && row.mean > 0 ? "+" : ""}${fixed(row.mean)}`;
-    const told = `${row.arm}${row.note ? ` (${row.note})` : ""}: mean ${mean}${range}; ${seeds}`;
+    const mean = `${strip.line === 0 && seeds && row.mean > 0 ? "+" : ""}${fixed(row.mean)}`;
+    const told = `${row.arm}${row.note ? ` (${row.note})` : ""}: ${seeds ? `mean ${mean}${range}; ${seeds}` : mean}`;
     const group = draw("g", { tabindex: 0, role: "img", "aria-label": told });
     for (const event of ["mouseenter", "focus", "click"]) listen(group, event, () => say(told));
     group.append(
@@ -95,60 +93,64 @@
     const note = { x: 0, y: y + 12, class: row.tone || "faint", "font-size": 11 };
     if (row.note) group.append(draw("text", note, cut(row.note, narrow)));
     const paint = { stroke: colour(row.arm), fill: colour(row.arm) };
-    row.values.forEach((value, i) => {
-      const lift = row.values.length > 1 ? (i / (row.values.length - 1) - 0.5) * 8 : 0;
-      group.append(draw("circle", { cx: at(value), cy: y + lift, r: 3.2, fill: paint.fill, opacity: 0.6 }));
-    });
-    const span = { y1: y, y2: y, "stroke-width": 2 };
-    if (row.low !== null) group.append(draw("line", { ...span, ...paint, x1: at(row.low), x2: at(row.high) }));
-    const bar = { x1: at(row.mean), x2: at(row.mean), y1: y - 8, y2: y + 8, "stroke-width": 2.4 };
-    return group.append(draw("line", { ...bar, ...paint })), group;
+    const lift = (i) => (row.values.length > 1 ? (i / (row.values.length - 1) - 0.5) * 8 : 0);
+    const stroke = (from, to, half) => // from one value to another, or upright
+      draw("line", { ...paint, x1: at(from), x2: at(to), y1: y - half, y2: y + half, "stroke-width": half ? 2.4 : 2 });
+    group.append(...row.values.map((value, i) => seed(at(value), y + lift(i), paint.fill)));
+    return group.append(row.low === null ? "" : stroke(row.low, row.high, 0), stroke(row.mean, row.mean, 8)), group;
   };
-
   // ---- learning curves
   const drawCurves = (chart, width, label, say, axis) => {
     const curves = chart.curves.filter((curve) => !hidden.has(curve.arm));
     const height = 250;
     const svg = draw("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
     if (!curves.length) return svg;
-    const every = [chart.levels, ...curves.map((curve) => [curve.low, curve.high])].flat(2);
-    const far = (values) => Math.min(...values) > 0 && Math.max(...values) >= 5 * Math.min(...values);
+    const every = [chart.levels, ...curves.flatMap((curve) => [curve.low, curve.high, curve.values])].flat();
+    const far = Math.min(...every) > 0 && Math.max(...every) >= 5 * Math.min(...every);
     const stops = [...new Set(curves.flatMap((curve) => curve.x[axis]))].sort((one, other) => one - other);
-    const x = scale(stops, 46, width - 10, chart.joined && far(stops) ? "log" : "linear");
-    const y = scale(every, height - 36, 20, far(every) ? "log" : "linear");
+    const x = scale([...stops, ...chart.band], 46, width - 10, chart.log ? "log" : "linear");
+    const y = scale(every, height - 36, 20, far ? "log" : "linear");
     svg.append(...x.ticks.map((tick) => write(x(tick), height - 20, `${tick}`, "middle")));
     const level = { class: "axis", x1: 46, x2: width - 10 };
     for (const tick of y.ticks)
       svg.append(draw("line", { ...level, y1: y(tick), y2: y(tick) }), write(40, y(tick) + 4, `${tick}`, "end"));
-    const about = cut(`${chart.label}${far(every) ? ", log scale" : ""}`, width);
-    svg.append(write(0, 12, about), write(width - 10, height - 4, axis, "end"));
+    const about = cut(`${chart.label}${far ? ", log scale" : ""}`, width);
+    const below = write(width - 10, height - 4, `${axis}${chart.log ? ", log scale" : ""}`, "end");
+    svg.append(write(0, 12, about), below);
+    const [left, right] = chart.band.map(x);
+    const shade = { d: `M${left} 20H${right}V${height - 36}H${left}Z`, fill: data.colours[1], stroke: data.colours[1] };
+    if (chart.band.length) svg.append(draw("path", { ...shade, opacity: 0.15 }));
     for (const at of chart.levels) svg.append(draw("line", { ...level, class: "line", y1: y(at), y2: y(at) }));
     const through = chart.joined ? curves.map((curve) => `${x(curve.x[axis][0])},${y(curve.mean[0])}`) : [];
     svg.append(draw("polyline", { points: through.join(" "), class: "axis", fill: "none" }));
     for (const curve of curves) {
       const points = (values) => values.map((value, i) => `${x(curve.x[axis][i])},${y(value)}`);
       const band = [...points(curve.low), ...points(curve.high).reverse()].join(" ");
-      const paint = colour(curve.arm);
-      const line = { fill: "none", stroke: paint, "stroke-width": 1.8, "stroke-dasharray": dash(curve.arm) };
+      const paint = colour(curve.arm, curve.look);
+      const line = { fill: "none", stroke: paint, "stroke-width": 1.8, "stroke-dasharray": dash(curve) };
+      const [end, seeds] = [x(curve.x[axis].at(-1)), curve.values];
+      const bar = seeds.length > 1 ? `M${end - 6} ${y(curve.mean[0])}h12` : "";
       svg.append(
-        draw("polygon", { points: band, fill: paint, "fill-opacity": 0.15, stroke: chart.joined ? paint : "none" }),
+        draw("polygon", { points: band, fill: paint, "fill-opacity": 0.15, stroke: seeds.length ? paint : "none" }),
         draw("polyline", { points: points(curve.mean).join(" "), ...line }),
-        draw("circle", { cx: x(curve.x[axis].at(-1)), cy: y(curve.mean.at(-1)), r: 3, fill: paint }),
+        draw("path", { d: bar, stroke: paint, "stroke-width": 2.4 }),
+        ...(seeds.length ? seeds : curve.mean.slice(-1)).map((value) => seed(end, y(value), paint)),
       );
     }
-    const away = { class: "line", y1: 20, y2: height - 36, x1: -9, x2: -9 };
-    let [stop, cursor] = [-1, svg.appendChild(draw("line", away))];
+    let [stop, cursor] = [-1, draw("line", { class: "line", y1: 20, y2: height - 36, x1: -9, x2: -9 })];
     const move = (index) => {
       stop = Math.max(0, Math.min(stops.length - 1, index));
       const at = stops[stop];
       for (const side of ["x1", "x2"]) cursor.setAttribute(side, x(at));
       const within = curves.filter((curve) => curve.x[axis][0] <= at && curve.x[axis].at(-1) >= at);
-      const range = (curve) => (chart.joined ? ` (${fixed(curve.low[0])} to ${fixed(curve.high[0])})` : "");
+      const range = ({ low, high, values }) => (values.length > 1 ? ` (${fixed(low[0])} to ${fixed(high[0])})` : "");
       const mean = (curve) => fixed(curve.mean[nearest(curve.x[axis], at)]);
-      const read = within.map((curve) => `${curve.arm} ${mean(curve)}${range(curve)}`).join(", ");
-      say(`${axis} ${Number(at.toFixed(at < 1 ? 4 : 1))}: ${read}`);
+      const read = within.map((curve) => `${curve.arm} ${mean(curve)}${range(curve)}`);
+      const more = read.splice(24).length;
+      const where = `${axis} ${Number(Math.abs(at) < 1 ? at.toPrecision(3) : at.toFixed(1))}`;
+      say(`${where}: ${read.join(", ")}${more ? ` and ${more} more` : ""}`);
     };
-    fill(svg, { tabindex: 0, role: "img", "aria-label": `${label} The left and right arrow keys read values.` }, []);
+    fill(svg, { tabindex: 0, role: "img", "aria-label": `${label} The left and right arrow keys read values.` }, [cursor]);
     listen(svg, "keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (by) event.preventDefault(), move(stop + by);
@@ -173,12 +175,12 @@
     figure.querySelector("figcaption").before(reading);
     redraws.push(redraw);
   }
-
   // ---- arms to show and hide
   const show = () => {
     for (const table of document.querySelectorAll("table")) {
-      const off = [...table.tHead.rows[0].cells].map((cell) => hidden.has(cell.textContent));
-      for (const row of table.tBodies[0].rows) row.hidden = hidden.has(row.cells[0].textContent);
+      const gone = (text) => [text, ...text.split(" − ")].some((each) => hidden.has(each)); // of one arm or of two
+      const off = [...table.tHead.rows[0].cells].map((cell) => hidden.has(cell.textContent.replace(/^− /, "")));
+      for (const row of table.tBodies[0].rows) row.hidden = gone(row.cells[0].textContent);
       for (const row of table.rows) [...row.cells].forEach((cell, i) => { cell.hidden = off[i]; });
     }
     for (const redraw of redraws) redraw();
@@ -197,7 +199,6 @@
     }
     (document.querySelector(".figures") ?? document.querySelector("h1")).after(set);
   }
-
   // ---- tables to sort
   const number = (text) => text.replaceAll("−", "-").replaceAll(",", "").match(/[-+]?\d+(\.\d+)?(e-?\d+)?/)?.[0];
   for (const table of document.querySelectorAll(".scroll table")) {
@@ -217,7 +218,6 @@
       });
     });
   }
-
   // ---- examples: an output's symbols against the reference's, by the longest common subsequence
   const compared = (one, other) => {
     if (one.length * other.length > 250000) return one.map((symbol) => ["", symbol]);

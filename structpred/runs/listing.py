@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from structpred.errors import RunError
-from structpred.results import RunResult
+from structpred.registry import tasks
+from structpred.results import Measure, RunResult
 from structpred.runs.folder import Folder
 
 State = Literal["finished", "unfinished", "damaged"]
@@ -28,7 +29,7 @@ class Listed:
         task, model, objective: registered names; ``"?"`` where the experiment is damaged.
         seed: its seed, or None likewise.
         state: how far it is.
-        scores: as of `RunResult`; empty unless finished.
+        scores: as of `RunResult`, by the present names of metrics; empty unless finished.
         touched: when its newest file of note was written, in seconds since 1970.
         trouble: what is damaged, as a sentence.
     """
@@ -86,17 +87,25 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def measures_of(experiment: object) -> tuple[Measure, ...]:
+    """The metrics of the task in an experiment's JSON; none where the task is not known here."""
+    name = _parts(experiment).get("task", UNKNOWN)
+    found = getattr(tasks[name], "metrics", ()) if name in tasks else ()
+    return tuple(each for each in found if isinstance(each, Measure))
+
+
 def _listed(folder: Folder) -> Listed:
     identity, trouble = identity_of(folder), []
     if identity is None:
         trouble.append(f"{folder.record.name} is damaged or of another run")
-    parts = _parts(read_json(folder.experiment))
+    experiment = read_json(folder.experiment)
+    parts = _parts(experiment)
     if not parts:
         trouble.append(f"{folder.experiment.name} is damaged")
     scores: dict[str, dict[str, float]] = {}
     if folder.finished:
         try:
-            result = RunResult.of(read_json(folder.result))
+            result = RunResult.of(read_json(folder.result)).known_by(measures_of(experiment))
             scores = result.scores
             if identity not in (None, result.identity):
                 trouble.append(f"{folder.result.name} is of another run")

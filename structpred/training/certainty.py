@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from structpred.distributions.protocols import Distribution, Entropy, LogProb, Marginals, Sample, StepScores
@@ -14,7 +15,6 @@ from structpred.errors import StructpredError
 from structpred.results import Certainty
 from structpred.seeds import stream
 from structpred.sequences import Sequences
-from structpred.statistics.calibration import calibration_error
 from structpred.task import Example
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import DECODING_ROWS, by_length
@@ -24,6 +24,8 @@ MOST = 2000
 """Test examples that are looked at, at most; of more, evenly spread ones."""
 DRAWS, MOST_DRAWS = 1000, 8
 """Outputs drawn to estimate an entropy, about, and of one example at most."""
+BINS = 15
+"""Bins of equal width for the calibration error, as in Guo et al. 2017."""
 CELLS = 2**24
 """Next-symbol probabilities held at once, about."""
 
@@ -190,3 +192,24 @@ def _together(seen: Sequence[_Seen], looking: _Looking) -> Certainty:
 def _finite(value: float | None, scale: float = 1.0) -> float | None:
     """None instead of a number that is none, which JSON cannot hold."""
     return None if value is None or not np.isfinite(value) else scale * value
+
+
+def calibration_error(
+    confidences: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], bins: int = BINS
+) -> float | None:
+    """The expected calibration error, Σ_m |B_m|/n · |acc(B_m) − conf(B_m)|, from 0 to 1; None of no prediction.
+
+    B_m holds the predictions whose probability is in ((m − 1)/M, m/M]; acc is the share of them that are right, conf
+    their mean probability (Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599, equation 3). Of few predictions it
+    is biased upwards: some are right by chance more or less often than they say.
+
+    Args:
+        confidences: the probability of each prediction.
+        right: whether it is right.
+        bins: M.
+    """
+    if not len(confidences):
+        return None
+    places = np.clip(np.ceil(confidences * bins) - 1, 0, bins - 1).astype(int)
+    gaps = np.bincount(places, weights=right - confidences, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidences))

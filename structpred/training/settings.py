@@ -26,7 +26,7 @@ class Schedule(Config):
 
     Attributes:
         warmup: fraction of training during which the factor rises linearly from 0 to 1.
-        warmup_steps: the same as a number of steps, which then takes the place of ``warmup``.
+        warmup_steps: the same as a number of steps, in place of ``warmup``, which training refuses beside it.
     """
 
     family = schedules
@@ -42,6 +42,18 @@ class Schedule(Config):
         if progress < self.warmup:
             return progress / self.warmup
         return self.after_warmup(progress)
+
+    def refuse_idle(self) -> None:
+        """Refuse a ``warmup`` that ``warmup_steps`` leaves without effect; checked by training, so old runs still load.
+
+        Raises:
+            ConfigError: both are given.
+        """
+        if self.warmup_steps is not None and self.warmup != type(self).warmup:
+            raise ConfigError(
+                f"{type(self).__name__}.warmup has no effect beside warmup_steps, but {self.warmup:g} and "
+                f"{self.warmup_steps} are given; leave one of them out"
+            )
 
     def _by_steps(self, progress: float, steps: int, warmup: int) -> float:
         """The factor if warm-up takes so many steps, whose share of training follows from the steps taken so far."""
@@ -137,8 +149,9 @@ class Optimiser(Config):
         """The optimiser of these parameters, in groups where `parts` or `decay_vectors` ask for some.
 
         Raises:
-            ConfigError: a weight decay is given, but the optimiser has none.
+            ConfigError: a weight decay is given, but the optimiser has none, or the schedule has two warm-ups.
         """
+        self.schedule.refuse_idle()
         if not self.parts and self.decay_vectors:
             return self.build(parameters)
         groups = parts.groups(parameters, self.rate, decay_vectors=self.decay_vectors)

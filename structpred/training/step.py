@@ -27,6 +27,7 @@ from structpred.training.data import Batch, EncodedData, EpochPlan
 from structpred.training.distributed import DistributedContext, without_hints
 from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
 from structpred.training.parts import Parts
+from structpred.training.rollouts import Noise, Rollout
 from structpred.training.settings import Recipe
 
 Tensors = tuple[Any, ...]
@@ -63,11 +64,17 @@ class TrainingStep(nn.Module):
         self.symbols, self.specification = symbols, specification
 
     def forward(
-        self, inputs: Tensors, targets: Tensors, draws: Tensors, step: int = 0, share: float = 0.0
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Losses ``[batch]`` and diagnostics by name, for the fields of a `Batch`.
+        self,
+        inputs: Tensors,
+        targets: Tensors,
+        draws: Tensors,
+        step: int = 0,
+        share: float = 0.0,
+        kept: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Losses ``[batch]``, diagnostics by name, and what is kept for later updates, for the fields of a `Batch`.
 
-        The first three arguments come from `as_tensors`; ``step`` and ``share`` are those of a `StepContext`.
+        The first three arguments come from `as_tensors`; the others are those of a `StepContext`.
 
         Raises:
             ConfigError: the network does not return a distribution of its model's class, or the objective's losses
@@ -83,12 +90,13 @@ class TrainingStep(nn.Module):
             state=self.state,
             generator=self.generator,
             inputs=given,
+            kept=kept,
         )
         if torch.is_grad_enabled() and not losses.values.requires_grad:
             what = f"{type(self.objective).__name__}.losses"
             advice = "compute them from p without .detach(), .item() or torch.no_grad()"
             refuse(what, "losses with a gradient to the model's weights", "values without one", advice)
-        return losses.values, losses.diagnostics
+        return losses.values, losses.diagnostics, losses.kept
 
     def _distribution(self, given: Sequences) -> object:
         """p, checked to be of the class that the model's specification declares."""
@@ -118,11 +126,13 @@ class BatchLoss:
         losses: the losses of its examples, detached, ``[batch]``.
         diagnostics: the objective's diagnostics, ``[batch]`` each.
         tokens: target tokens of its examples.
+        kept: the objective's `Losses.kept` of each piece.
     """
 
     losses: Tensor
     diagnostics: dict[str, Tensor]
     tokens: int
+    kept: Sequence[dict[str, Tensor]]
 
 
 class Gradient:
@@ -147,16 +157,19 @@ class Gradient:
         """Keeps gradients local until `DistributedContext.add_gradients` sums them, once a step."""
         return nullcontext() if self.ranks.world == 1 else self.fabric.no_backward_sync(self.step)
 
-    def of(self, plan: EpochPlan, position: int, steps: int, share: float) -> BatchLoss:
+    def of(self, plan: EpochPlan, position: int, steps: int, share: float, rollout: Rollout | None = None) -> BatchLoss:
         """Compute the gradient of the batch at ``position``; the parameters must not have a gradient yet.
+
+        An update after the first on a batch has the ``rollout`` of that one, and begins with as many pieces.
 
         If memory runs out, the batch is processed again in twice as many pieces, as long as it has enough examples.
         """
-        pieces = self.pieces
+        pieces = self.pieces if rollout is None else rollout.pieces
         while True:
             parts = plan.parts(position, pieces, self.ranks.rank, self.ranks.world)
+            kept = [None] * len(parts) if rollout is None else rollout.split(len(parts))
             try:
-                return self._sum(parts, plan.tokens(position), steps, share)
+                return self._sum(parts, kept, plan.tokens(position), steps, share)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error) or len(parts) < pieces:
                     raise
@@ -166,19 +179,28 @@ class Gradient:
             if self.fabric.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _sum(self, parts: Sequence[Batch], tokens: int, steps: int, share: float) -> BatchLoss:
+    def _sum(
+        self,
+        parts: Sequence[Batch],
+        kept: Sequence[dict[str, Tensor] | None],
+        tokens: int,
+        steps: int,
+        share: float,
+    ) -> BatchLoss:
         losses: list[Tensor] = []
         diagnostics: list[dict[str, Tensor]] = []
-        for part in parts:
+        keeps: list[dict[str, Tensor]] = []
+        for part, before in zip(parts, kept, strict=True):
             with self.alone:
-                values, more = self.step(*as_tensors(part), steps, share)
+                values, more, keep = self.step(*as_tensors(part), steps, share, before)
                 self.fabric.backward(values.sum() / tokens)
             losses.append(values.detach())
             diagnostics.append(more)
+            keeps.append(keep)
         names = dict.fromkeys(name for each in diagnostics for name in each)
         joined = {name: torch.cat([each[name] for each in diagnostics if name in each]) for name in names}
         none = torch.zeros(0, device=self.fabric.device)
-        return BatchLoss(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts))
+        return BatchLoss(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts), keeps)
 
     def _warn(self, error: BaseException) -> None:
         if not self.warned:
@@ -226,10 +248,12 @@ class StepResult:
     Attributes:
         scored: losses and diagnostics of this process's examples.
         skip: 0-dim and on the device; True if the step was skipped because it was not finite.
+        rollout: what later updates on the same batch need; None if there are to be none.
     """
 
     scored: BatchLoss
     skip: Tensor
+    rollout: Rollout | None
 
 
 class Stepper:
@@ -287,7 +311,13 @@ class Stepper:
         return self.step.model if self.average is None else self.average.model
 
     def train_step(
-        self, plan: EpochPlan, position: int, steps: int, share: float, epoch: float = math.inf
+        self,
+        plan: EpochPlan,
+        position: int,
+        steps: int,
+        share: float,
+        epoch: float = math.inf,
+        rollout: Rollout | None = None,
     ) -> StepResult:
         """Take one step of the optimiser.
 
@@ -297,6 +327,8 @@ class Stepper:
             steps: the number of earlier steps.
             share: the share of training that is done.
             epoch: the number of epochs that are done, for parts that are frozen for some.
+            rollout: of the first step on this batch; None if this is the first. Dropout then is as in that step, so
+                that probabilities of the same output differ by what the weights have learnt and by nothing else.
 
         Raises:
             ConfigError: the losses do not depend on any weight.
@@ -305,7 +337,9 @@ class Stepper:
         self.parts.freeze(share, epoch)
         before = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad()
-        scored = self.gradient.of(plan, position, steps, share)
+        noise = Noise.now(self.device) if rollout is None and self.recipe.objective.updates > 1 else None
+        with nullcontext() if rollout is None else rollout.noise.again():
+            scored = self.gradient.of(plan, position, steps, share, rollout)
         if len(scored.losses) and all(each.grad is None for each in self.parameters[: self.of_model]):
             what, advice = f"{type(self.recipe.objective).__name__}.losses", "compute them from p"
             refuse(what, "losses with a gradient to the model's weights", "values that do not depend on them", advice)
@@ -316,7 +350,7 @@ class Stepper:
         if self.average is not None:
             self.average.follow(steps + 1)
         self.guard.count(skip, position, doubtful)
-        return StepResult(scored, skip)
+        return StepResult(scored, skip, rollout if noise is None else Rollout.of(scored.kept, noise))
 
     def _clip(self) -> Tensor:
         """Clip the gradient of the model, and that of the objective's state by itself; the sum of their norms.

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -96,8 +97,8 @@ class Pace:
 
     Attributes:
         planning: seconds to plan an epoch, including draws.
-        step: seconds per step.
-        steps: steps per epoch.
+        step: seconds per step of the optimiser.
+        steps: such steps per epoch.
         memory: what it keeps in memory, if that was measured as well.
     """
 
@@ -182,7 +183,7 @@ class Training:
         Args:
             save: called with `state` at intervals, and before stopping early.
             save_every: seconds between calls of ``save``.
-            stopping: called after every step; True ends the run at once.
+            stopping: called after every batch; True ends the run at once.
 
         Raises:
             Interrupted: ``stopping`` returned True; the state has been saved.
@@ -223,9 +224,9 @@ class Training:
         """Take a few steps to measure their duration; the training is to be discarded afterwards.
 
         Args:
-            steps: the maximum number of steps.
-            most: seconds after which no further step begins.
-            stopping: called after every step.
+            steps: the maximum number of steps, rounded up to whole batches where several are taken on each.
+            most: seconds after which no further batch begins.
+            stopping: called after every batch.
             measuring: also measure memory, by one more forward pass.
 
         Raises:
@@ -233,13 +234,13 @@ class Training:
         """
         began = time.monotonic()
         plan = self._plan()
-        planned, taken = time.monotonic(), 0
-        for number in range(steps):
+        planned, taken, updates = time.monotonic(), 0, self.recipe.objective.updates
+        for number in range(math.ceil(steps / updates)):
             if time.monotonic() - planned > most:
                 break
             self.position = number % len(plan)
             self._train(plan, share=REHEARSED_SHARE)
-            taken = number + 1
+            taken += updates
             if stopping():
                 raise Interrupted
         self.totals.loss()  # synchronises with the device
@@ -247,7 +248,7 @@ class Training:
         step = (time.monotonic() - planned) / max(taken, 1)
         with blaming(self.users):
             memory = replace(self.memory(), activations=activations(self.stepper, plan)) if measuring else None
-        return Pace(planned - began, step, len(plan), memory)
+        return Pace(planned - began, step, len(plan) * updates, memory)
 
     def finished(self) -> bool:
         """True at the end of the budget or of patience; never within an epoch, which is scored at its end."""
@@ -269,8 +270,11 @@ class Training:
         return self.best.weights
 
     def _spent(self) -> bool:
+        return self.out_of_time or self._steps_left() <= 0
+
+    def _steps_left(self) -> int:
         limit = self.recipe.trainer.max_steps
-        return self.out_of_time or (limit is not None and self.steps >= limit)
+        return sys.maxsize if limit is None else limit - self.steps
 
     def _late(self) -> bool:
         limit = self.recipe.trainer.max_seconds
@@ -290,19 +294,28 @@ class Training:
             )
 
     def _train(self, plan: EpochPlan, share: float | None = None) -> None:
-        """Take one step; if a ``share`` of training is given, that is assumed done and no part is frozen by epochs."""
+        """Take the steps on one batch, as many as the objective makes of it.
+
+        If a ``share`` of training is given, that is assumed done, and neither limits of steps nor frozen parts count.
+        """
         epoch = self.epoch if share is None else math.inf
-        if share is None:
-            share = self.recipe.trainer.share(self.epoch + self.position / len(plan), self.steps)
         due = self.reporter.due()
-        with blaming(self.users), waiting(due), counting(self.tally):
-            taken = self.stepper.train_step(plan, self.position, self.steps, share, epoch)
-        self.steps += 1
-        self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
+        rollout, updates = None, self.recipe.objective.updates
+        for update in range(updates if share is not None else min(updates, self._steps_left())):
+            done = self._share(plan, update / updates) if share is None else share
+            with blaming(self.users), waiting(due), counting(self.tally):
+                taken = self.stepper.train_step(plan, self.position, self.steps, done, epoch, rollout)
+            rollout = taken.rollout
+            self.steps += 1
+            self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
         self.clock.tokens += plan.tokens(self.position)
         if due:
-            self._report(share)
+            self._report(done)
             self._refuse_what_is_not_finite(plan)
+
+    def _share(self, plan: EpochPlan, of_batch: float) -> float:
+        """The share of training done, with a part of the present batch."""
+        return self.recipe.trainer.share(self.epoch + (self.position + of_batch) / len(plan), self.steps)
 
     def _report(self, share: float) -> None:
         self.reporter.tell(self.totals, self.clock, self.guard, self.history, steps=self.steps, share=share)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from structpred.report.document import Column, Document, Figure, Section, Senten
 from structpred.report.drawing import COLOURS, INK, chart, draw_estimate, log_axis
 from structpred.statistics import FEW, Estimate, estimate, fixed
 from structpred.text import plain
+from structpred.tuning import charts
 from structpred.tuning.outcomes import Conventions, Importances, Outcome, Result, conventions
 from structpred.tuning.summary import Optimum, budget, conclusion, not_worse, notes, number, optimum, short
 
@@ -134,28 +136,24 @@ def _mean(outcome: Outcome) -> Estimate:
 def _figures(result: Result, importances: Importances) -> tuple[Figure, ...]:
     if result.best is None:
         return ()
-    metric, shares = result.metric, importances.get(result.name, {})
+    metric, of = result.metric, importances.get(result.name, {})
     label = f"dev {metric.name} (%), {'higher' if metric.higher_is_better else 'lower'} is better"
-    figures = []
-    for found in filter(None, (optimum(result, name) for name in result.numeric())):
-        band = "; band: values of trials not shown to be worse than the best" if found.low is not None else ""
-        seeds = max(len(each.fresh) for each in result.finished)
-        bar = "; bar: mean" if seeds > 1 else ""
-        line = "; line: 95 % interval" if seeds > FEW else ""
-        caption = f"a dot a seed of the table{bar}{line}; orange: the best{band}."
-        figures.append((partial(_slice, result, found, label), caption))
-    figures.append((partial(_history, result, label), "trials in their order, as in the table; line: the best so far."))
-    if any(each.epochs for each in result.outcomes):
-        caption = "greedy decoding after each epoch, first seed; dashed: pruned or failed."
-        figures.append((partial(_curves, result, f"dev {metric.name} (%), greedy"), caption))
-    if shares:
-        figures.append((partial(_shares, shares), "what mattered."))
-    return tuple(Figure(draw, f"{result.name}: {caption}") for draw, caption in figures)
+    found = [
+        _slice(result, each, label) for each in (optimum(result, name) for name in result.numeric()) if each is not None
+    ]
+    found.append(_history(result, label))
+    found += [_curves(result, f"dev {metric.name} (%), greedy")] if any(each.epochs for each in result.outcomes) else []
+    found += [_shares(of)] if of else []
+    return tuple(replace(figure, caption=f"{result.name}: {figure.caption}") for figure in found)
 
 
-def _slice(result: Result, found: Optimum, label: str) -> str:
+def _slice(result: Result, found: Optimum, label: str) -> Figure:
     """The metric against one parameter, by the seeds of the table."""
     log = result.numeric()[found.parameter].log
+    band = "; band: values of trials not shown to be worse than the best" if found.low is not None else ""
+    seeds = max(len(each.fresh) for each in result.finished)
+    bar = "; bar: mean" if seeds > 1 else ""
+    line = "; line: 95 % interval" if seeds > FEW else ""
 
     def draw(axes: Axes) -> None:
         if found.low is not None and found.high is not None:
@@ -170,24 +168,28 @@ def _slice(result: Result, found: Optimum, label: str) -> str:
         axes.yaxis.set_major_locator(MaxNLocator(6))
 
     title = f"{short(found.parameter)}{', log scale' if log else ''}"
-    return chart(draw, (5.2, 3.4), f"{label} {found.parameter}", title, label)
+    drawn = partial(chart, draw, (5.2, 3.4), f"{label} {found.parameter}", title, label)
+    caption = f"one dot per seed of the table{bar}{line}; orange: the best{band}."
+    return Figure(drawn, caption, chart=charts.against(result, found, label))
 
 
-def _history(result: Result, label: str) -> str:
+def _history(result: Result, label: str) -> Figure:
     """The mean of each finished trial in the order of slots, as the table has it, and that of the best so far."""
     done = [each for each in result.outcomes if each.state == "finished"]
-    numbers = list(range(1, len(done) + 1))
+    best = [min(done[:count], key=result.rank).mean for count in range(1, len(done) + 1)]
 
     def draw(axes: Axes) -> None:
-        means, best = [each.mean for each in done], [min(done[:count], key=result.rank).mean for count in numbers]
+        numbers, means = list(range(1, len(done) + 1)), [each.mean for each in done]
         axes.plot(numbers, means, "o", color=_BLUE, alpha=0.6, markersize=4.5, markeredgewidth=0)
         axes.step(numbers, best, where="post", color=_ORANGE, linewidth=1.4)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
 
-    return chart(draw, (5.2, 3.0), f"{label} history", "finished trial, in order", label)
+    drawn = partial(chart, draw, (5.2, 3.0), f"{label} history", charts.ORDER, label)
+    caption = "trials in their order, as in the table; line: the best so far."
+    return Figure(drawn, caption, chart=charts.history(list(zip(done, best, strict=True)), label))
 
 
-def _curves(result: Result, label: str) -> str:
+def _curves(result: Result, label: str) -> Figure:
     """The dev metric of the first seed by epoch, pruned trials dashed."""
 
     def draw(axes: Axes) -> None:
@@ -196,18 +198,21 @@ def _curves(result: Result, label: str) -> str:
             axes.plot(epochs, [each.epochs[epoch] for epoch in epochs], style, color=_BLUE, alpha=0.45, linewidth=1)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
 
-    return chart(draw, (5.2, 3.2), f"{label} curves", "epoch", label)
+    drawn = partial(chart, draw, (5.2, 3.2), f"{label} curves", "epoch", label)
+    caption = "greedy decoding after each epoch, first seed; dashed: pruned or failed."
+    return Figure(drawn, caption, chart=charts.curves(result, label))
 
 
-def _shares(shares: Mapping[str, float]) -> str:
+def _shares(of: Mapping[str, float]) -> Figure:
     """A bar a parameter."""
-    names = [plain(short(name)) for name in shares]
+    names = [plain(short(name)) for name in of]
 
     def draw(axes: Axes) -> None:
-        axes.barh(names, list(shares.values()), color=_BLUE, alpha=0.7, height=0.5)
+        axes.barh(names, list(of.values()), color=_BLUE, alpha=0.7, height=0.5)
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
         axes.axvline(0, color=INK, linewidth=0.8)
 
     label = "share of the variance among good trials (PED-ANOVA)"
-    return chart(draw, (5.2, 0.9 + 0.45 * len(names)), f"importance {names}", label)
+    drawn = partial(chart, draw, (5.2, 0.9 + 0.45 * len(names)), f"importance {names}", label)
+    return Figure(drawn, "what mattered.", chart=charts.shares(of, label))

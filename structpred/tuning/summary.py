@@ -214,7 +214,8 @@ def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
 
 
 def _budget(search: Search) -> str:
-    more = f", then {_seeds(search.more_seeds)} more for the best {search.finalists}" if search.finalists else ""
+    more = f", then {search.more_seeds} more {'seed' if search.more_seeds == 1 else 'seeds'}"
+    more = f"{more} for the best {search.finalists}" if search.finalists else ""
     time = "" if search.timeout is None else f", within {search.timeout:,.0f} seconds"
     trials = f"{search.trials} trials of {_seeds(len(search.seeds))} each{more}{time}"
     return f"{trials}; sampler {search.sampler}, pruner {search.pruner}"
@@ -227,15 +228,15 @@ def _spent(result: Result) -> str:
     unfinished = f"; {left} not run to their end" if left else ""
     put_back = f"; {result.given_up} put back after a worker had died or been stopped" if result.given_up else ""
     aim = f"{'maximises' if result.metric.higher_is_better else 'minimises'} dev {result.metric.name}"
-    return f"{result.name} {aim}: {ended or 'no trial'}{unfinished}{put_back}."
+    return f"{result.name} {aim}; trials: {ended or 'none'}{unfinished}{put_back}."
 
 
 def notes(result: Result) -> tuple[str, ...]:
     """How to read the numbers."""
     name, seen = result.metric.name, noise(result.finished)
     finalists = (
-        "Trials that were run under more seeds stand by the mean over these alone: the seeds before chose them, and "
-        "would flatter them."
+        "Trials that were run under more seeds are ranked by the mean over those seeds alone: the earlier seeds chose "
+        "them and would flatter them."
     )
     differences = "Nothing tells how much seeds matter, so no trial can be told from another."
     if seen is not None:
@@ -245,13 +246,13 @@ def notes(result: Result) -> tuple[str, ...]:
             f"pooled standard deviation between seeds, with {seen.freedom} degrees of freedom."
         )
     return (
-        f"All numbers are of the dev set, which chose the trials: they flatter the best one. Quote the test {name} of "
-        "a comparison under seeds that took no part here.",
-        f"{name} is {result.metric.signature}, in percent.",
+        "All numbers are from the dev set, which chose the trials, so they flatter the best one. Quote the test "
+        f"{name} of a comparison under seeds that took no part here.",
+        f"{name} is computed as {result.metric.signature}, in percent.",
         *((finalists,) if result.search.finalists else ()),
         differences,
-        f"Final scores are of {_decoding(result)}, and scores of stopped trials by greedy decoding after the epoch "
-        "given; they do not compare. Stopped trials are compared with nothing.",
+        f"Final scores come from {_decoding(result)}, scores of stopped trials from greedy decoding after the epoch "
+        "given, so the two cannot be compared. Stopped trials are compared with nothing.",
     )
 
 

@@ -88,7 +88,8 @@ class Tuning:
         place, stems = Path(folder), best.stems(self.studies)
         named = {stem: each for stem, each in zip(stems, self.studies.values(), strict=True) if each.best is not None}
         best.refuse_others(place, list(named))
-        files = list(write_files(folder, self.document(), self._record()))
+        document = self.document()
+        files = list(write_files(folder, document, self._record(document)))
         for stem, result in named.items():
             seeds = (*result.search.seeds, *result.search.later_seeds)
             spent = budget((result,))[0]
@@ -97,7 +98,7 @@ class Tuning:
         best.remove_others(place, list(named))
         return tuple(files)
 
-    def _record(self) -> str:
+    def _record(self, document: Document) -> str:
         """The text of ``results.json``."""
         studies = {}
         for label, result in self.studies.items():
@@ -105,7 +106,7 @@ class Tuning:
             studies[label] = {**result.tree(), "optima": optima}
         told = [sentence for result in self.studies.values() for sentence in conclusion(result)]
         record = {"format": FORMAT, "studies": studies, "importances": self.importances, "conclusion": told}
-        return written({**record, "environment": asdict(environment())})
+        return written({**record, "environment": asdict(environment())}, document)
 
 
 TRIALS = 20

@@ -198,6 +198,18 @@ MISTAKES = {
     "show": "the following arguments are required: RUN; see structpred show --help",
     "show nowhere": "nowhere: expected the folder of a run, but there is no experiment.json in it",
     "show notes": "notes: expected the folder of a run, but there is no experiment.json in it",
+    "diagnose": "the following arguments are required: RUN; see structpred diagnose --help",
+    "diagnose nowhere": "nowhere: expected the folder of a run, but there is no experiment.json in it",
+    "diagnose RUN --draws 1": "draws must be at least 2, because a variance needs two, but got 1; raise it",
+    "diagnose RUN --batch 0": "--batch must be at least 1, but got 0",
+    "diagnose RUN --batch 1000": "batch must be at most 90, the number of training examples, but got 1000",
+    "diagnose RUN --edit-rate 0": "--edit-rate must be above 0, but got 0.0",
+    "diagnose RUN --objectives rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
+    "diagnose RUN --objectives max-margin": "MaxMargin needs a reward that is a sum over positions, but EditDistance",
+    "diagnose RUN --objectives kl-to-run": "KLToRun learns from another run, in its field run; diagnose a run of it",
+    "diagnose RUN --to notes": "--to must be a new folder or hold an earlier diagnosis, but notes holds report.md",
+    "diagnose RUN --to train.tsv": "train.tsv must be a folder, but train.tsv is a file",
+    "diagnose RUN --to RUN": "--to must be outside the run's folder, ",
     "report nowhere.json": "nowhere.json: there is no such file; name a results.json, or the folder that holds one",
     "report notes": "notes/results.json: there is no such file; name a results.json, or the folder that holds one",
     "report other.json": "other.json: expected a results.json of format 1; write the report again",
@@ -287,12 +299,17 @@ def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full and a shell")  # noqa: PTH110
 def test_a_closed_pipe_and_a_full_output() -> None:
-    command = f"{sys.executable} -m structpred list"
+    listed, described = (f"{sys.executable} -m structpred {words}" for words in ("list", "describe rml"))
+    lines = [
+        f"{listed} | head -n 1; echo ${{PIPESTATUS[0]}}",
+        f"{described} | true; echo ${{PIPESTATUS[0]}}",
+        f"{listed} > /dev/full; echo $?",
+    ]
     run = subprocess.run(
-        ["bash", "-c", f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}; {command} > /dev/full; echo $?"],
+        ["bash", "-c", "; ".join(lines)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert run.stdout.splitlines() == ["family\tname\twhat it is", "0", "2"]
+    assert run.stdout.splitlines() == ["family\tname\twhat it is", "0", "0", "2"]
     assert run.stderr == "structpred: the standard output: No space left on device\n"

@@ -29,8 +29,8 @@ def test_arms_that_differ_in_one_number_are_drawn_against_it() -> None:
         "temperature",
         [("cold", 0.1), ("warm", 0.3), ("hot", 0.9)],
     )
-    (figure,) = figures(report, METRICS[0], "A dot a seed")
-    assert figure.caption == "Test PER against temperature, all else alike. A dot a seed; dashed: ML."
+    (figure,) = figures(report, METRICS[0], "One dot per seed")
+    assert figure.caption == "Test PER against temperature, all else alike. One dot per seed; dashed: ML."
     chart = figure.chart
     assert isinstance(chart, Curves)
     assert chart.joined

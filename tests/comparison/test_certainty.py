@@ -32,7 +32,7 @@ def test_arms_say_how_certain_they_are_and_results_keep_it(tmp_path: Path) -> No
         "entropy (nats a symbol)",
     ]
     assert table.rows == (("ML", "4.00", "12.50", "0.250"), ("RML", "1.00", "9.00", "0.750"))
-    assert "of 300 test examples" in notes.sentences[0]
+    assert "on 300 test examples" in notes.sentences[0]
     assert notes.sentences[-1].endswith("It is exact.")
     report.write(tmp_path)
     kept = Report.read(tmp_path, Trial)

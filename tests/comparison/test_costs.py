@@ -96,7 +96,7 @@ def test_what_arms_share_names_the_files_that_were_read(report: Report) -> None:
         return str(compared.sections(what)[0])
 
     one = said({"train.tsv": "ab" * 32, "test.tsv": "cd" * 32})
-    assert "read from train.tsv (abababababababab…) and test.tsv (cdcdcdcdcdcdcdcd…); in parentheses the SHA" in one
+    assert "read from train.tsv (abababababababab…) and test.tsv (cdcdcdcdcdcdcdcd…); the SHA-256 of each" in one
     many = said({f"{i}.txt": "ab" * 32 for i in range(1234)})
     assert "7.txt (abababababababab…) and 1,226 more, which results.json names" in many
     assert "They were read from" not in said({})  # an older report

@@ -46,7 +46,7 @@ def test_it_is_a_column_and_kept_with_the_report(tmp_path: Path) -> None:
     shown = markdown.render(report.document())
     assert COLUMN in shown
     assert "9.88" in next(line for line in shown.splitlines() if line.startswith("| RML"))
-    assert "The ensemble of an arm is of the models of its 2 seeds; it is one model an arm" in shown
+    assert "The ensemble of an arm combines the models of its 2 seeds; it is one model per arm" in shown
     assert averaged({"chain": CHAIN, "kept": plain.arms["ML"]}) == [LinearChain.averages()]
     assert COLUMN not in markdown.render(plain.document())
 

@@ -249,6 +249,7 @@ def test_the_record_holds_every_panel_as_a_single_record_would(report: PanelsRep
     (tmp_path / "alone").mkdir()
     report.reports["other"].write(tmp_path / "alone")
     alone = json.loads((tmp_path / "alone" / "results.json").read_text(encoding="utf-8"))
+    assert tree.pop("page")[0]["title"] == alone.pop("page")[0]["title"] == "Conclusion"
     assert {"format": 1, **tree["panels"]["other"]} == alone
 
 

@@ -1,17 +1,25 @@
 """The results.json of a report."""
 
+import base64
+import html
 import json
 import math
+import re
+import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from structpred.comparison import record
+from structpred.comparison.design import Design
 from structpred.comparison.report import Report
 from structpred.errors import RunError
-from tests.support.reports import METRICS, RML, Trial
+from tests.support.outputs import inspection
+from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
 
 def test_results_file_has_the_tests_and_what_made_them(report: Report) -> None:
@@ -55,3 +63,30 @@ def test_an_older_record_is_of_a_fixed_number_of_seeds(report: Report, tmp_path:
     del tree["design"]
     (tmp_path / "results.json").write_text(json.dumps(tree), encoding="utf-8")
     assert Report.read(tmp_path / "results.json", Trial, METRICS) == report
+
+
+def test_every_number_on_the_page_is_in_the_results(tmp_path: Path) -> None:
+    """Those of sentences and tables as they are written, those that are drawn to five decimals."""
+    report = a_report(METRICS, ML=ML, smoothing=NEAR, RML=RML)
+    report = replace(
+        report, design=Design(pairs="all"), inspection=inspection({"ML": 0.3, "smoothing": 0.3, "RML": 0.1}, 1, 20)
+    )
+    report.write(tmp_path)
+    kept, page = ((tmp_path / name).read_text(encoding="utf-8") for name in ("results.json", "report.html"))
+    packed = re.findall('id="data">([^<]*)<', page)[0]
+    seen = re.sub(r"<(svg|style|script).*?</\1>|<title>.*?</title>|<[^>]*>", " ", page, flags=re.DOTALL)
+    numbers = set(re.findall(r"\d[\d,]*(?:\.\d+)?", html.unescape(seen)))
+    assert len(numbers) > 100
+    assert {number for number in numbers if number not in kept} == set()
+    drawn = set(leaves(json.loads(zlib.decompress(base64.b64decode(packed)))))
+    assert len(drawn) > 100
+    assert drawn <= set(leaves(json.loads(kept)))
+
+
+def leaves(tree: Any) -> Iterator[float]:
+    """Every number of a tree, to five decimals."""
+    if isinstance(tree, dict | list):
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            yield from leaves(each)
+    elif isinstance(tree, float | int):
+        yield round(float(tree), 5)

@@ -17,9 +17,13 @@ from rich.console import Console
 from structpred.comparison.design import Design
 from structpred.comparison.report import Report
 from structpred.errors import ConfigError, RunError
+from structpred.experiment import Experiment
 from structpred.metrics import SymbolErrorRate, WordErrorRate
+from structpred.models import LSTMTagger
+from structpred.objectives import LabelSmoothing, MaximumLikelihood
 from structpred.report import html, markdown
 from structpred.statistics import CrossedTest, ExamplesTest
+from structpred.tasks import LetterTagging
 from structpred.text import plain
 from tests.support.reports import METRICS, ML, NEAR, RML, Trial, a_report
 
@@ -40,6 +44,20 @@ def test_differences_leave_out_what_is_equal_and_the_seed(report: Report) -> Non
     assert replace(report, arms=arms).differences() == {
         "method.temperature": {"ML": "-", "smoothing": "0.1", "RML": "0.2"}
     }
+
+
+def test_the_table_of_differences_has_only_what_arms_that_have_it_set_differently() -> None:
+    tagging = Experiment(task=LetterTagging(), model=LSTMTagger(), objective=MaximumLikelihood())
+    smooth = {f"ε {value}": replace(tagging, objective=LabelSmoothing(epsilon=value)) for value in (0.1, 0.2)}
+    begun = replace(tagging, start=tagging)
+
+    def table(**arms: Experiment) -> str:
+        report = replace(a_report(METRICS[:1], **dict.fromkeys(arms, ML)), arms=arms)
+        return markdown.render(report.document()).partition("## What differs between the arms")[2].partition("##")[0]
+
+    fields = [line.split(" ")[1] for line in table(ML=tagging, **smooth).splitlines() if line.startswith("|")]
+    assert fields[2:] == ["objective", "objective.epsilon"], "not its prior, nor its mass, which are the same"
+    assert "the line of each arm above names them" in table(ML=tagging, **{"ML twice": begun})
 
 
 CASES = {
@@ -138,7 +156,7 @@ def test_markdown_has_the_numbers_and_the_method(report: Report) -> None:
         "The unit of every test is the run (the seed)",
         "paired by seed",
         "Holm-corrected over the 2 pairs of arms",
-        "The dev scores chose the checkpoint; test was scored once",
+        "The dev scores chose the checkpoint; the test set was scored once",
         SymbolErrorRate().signature,
         WordErrorRate().signature,
         "PyTorch uses",
@@ -155,7 +173,7 @@ def test_runs_scored_in_different_ways_are_pointed_out(report: Report) -> None:
 
 
 def test_the_version_of_the_trainer_is_named_and_a_mixture_is_pointed_out(report: Report, tmp_path: Path) -> None:
-    assert "All runs were trained by version 1 of Trainer." in markdown.render(report.document())
+    assert "All runs were trained with version 1 of Trainer." in markdown.render(report.document())
     newer = tuple(replace(run, trainer=2) for run in report.results["RML"])
     mixed = replace(report, results={**report.results, "RML": newer})
     mixed.write(tmp_path)
@@ -235,10 +253,11 @@ def test_two_and_three_seeds_show_their_range() -> None:
 
 def test_a_report_says_which_test_carries_the_verdict(tmp_path: Path) -> None:
     fixed, after = (markdown.render(CASES[case].document()) for case in ("three arms", "after looks"))
-    assert "taken to be fixed before the first result was seen, so a two-sided paired t test over the seeds (4" in fixed
-    assert "A verdict takes 3 seeds at least at Holm's strictest level, 0.025:" in fixed
-    assert "Seeds were added after a look, so an anytime-valid t test carries the verdict" in after
-    assert "A verdict takes 4 seeds at least at Holm's strictest level, 0.025:" in after
+    assert "taken to have been fixed before the first result was seen, so the verdict on a difference rests on" in fixed
+    assert "a two-sided paired t test over the seeds (4 degrees of freedom)" in fixed
+    assert "At Holm's strictest level, 0.025, a verdict takes at least 3 seeds:" in fixed
+    assert "Seeds were added after a look, so the verdict rests on an anytime-valid t test" in after
+    assert "At Holm's strictest level, 0.025, a verdict takes at least 4 seeds:" in after
     assert CASES["after looks"].conclusion()[-1].startswith("Seeds were added after results had been seen")
     p_values = [CASES[case].tests()["RML", "ML"].p or 0 for case in ("three arms", "after looks")]
     assert p_values[0] < p_values[1]
@@ -265,14 +284,14 @@ def test_a_design_that_does_not_fit_is_refused(report: Report, design: Design, m
 def test_tests_over_examples_are_labelled_for_what_they_hold() -> None:
     text = markdown.render(CASES["over examples"].document()).partition("## Over the test examples, PER")[2]
     assert "| RML − ML | -0.92 | -1.40 to +0.10 | 0.0400 |" in re.sub(" +", " ", text)
-    assert "Of these 5 models an arm, averaged, on other examples like these 1,000" in text
-    assert "Neither says anything of other seeds" in text
+    assert "(the 5 models of each arm, averaged) and holds for new examples like these 1,000" in text
+    assert "Neither says anything about other seeds" in text
     assert "Over the test examples" not in markdown.render(CASES["three arms"].document())
 
 
 def test_the_crossed_model_says_what_it_covers_and_where_its_variance_comes_from() -> None:
     text = markdown.render(CASES["over examples"].document()).partition("## Over seeds and test examples, PER")[2]
     assert "| RML − ML | -0.92 | -1.60 to -0.24 | 0.0210 | 30 % | 60 % | 10 % |" in re.sub(" +", " ", text)
-    assert "a crossed model of 5 seeds and the test examples, of which both are samples" in text
-    assert "the verdict is that over seeds" in text
+    assert "a crossed model treats the 5 seeds and the test examples as samples" in text
+    assert "The verdict is the one over seeds alone." in text
     assert "Over seeds and test examples" not in markdown.render(CASES["three arms"].document())

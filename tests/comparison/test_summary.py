@@ -41,7 +41,7 @@ def test_what_is_undecided_says_what_it_would_take(report: Report) -> None:
     assert contrast.seeds_to_decide == pytest.approx(by_equivalence, abs=2)
     assert near.startswith("smoothing and ML: undecided (PER 12.16 against 12.20, difference -0.04 ± 0.24, p = 0.6702)")
     assert f" {(contrast.seeds_to_decide or 0) - 5} more seeds would decide four times in five" in near
-    assert near.endswith(f"the present 5 show a difference of {contrast.detectable:.2f} or more as often.")
+    assert near.endswith(f"the present 5 would show a difference of {contrast.detectable:.2f} or more that often.")
 
 
 def test_worse_is_said_too() -> None:
@@ -104,7 +104,7 @@ def test_a_constant_difference_says_what_would_show_it() -> None:
     two = a_report(ML=ML[:2], RML=[rate - 1 for rate in ML[:2]])
     assert two.table()[1].verdict == "undecided"
     assert (
-        "The difference is the same in every seed; if that went on, 4 more seeds would decide." in two.conclusion()[1]
+        "The difference is the same in every seed; if that continued, 4 more seeds would decide." in two.conclusion()[1]
     )
     six = a_report(ML=[*ML, 12.0], RML=[rate - 1 for rate in [*ML, 12.0]])
     assert "sign flips" in six.conclusion()[1]
@@ -115,7 +115,10 @@ def test_other_pairs_that_are_equal_or_open_are_said_to_be_so() -> None:
     report = replace(a_report(ML=ML, RML=RML, again=RML, NEAR=NEAR), design=Design(pairs="all", margins={"PER": 0.01}))
     (said,) = (sentence for sentence in report.conclusion() if sentence.startswith("Of the other pairs"))
     assert said == (
-        "Of the other pairs, NEAR is worse than RML; NEAR is worse than again; again scores as RML in every seed."
+        "Of the other pairs, NEAR is worse than RML; NEAR is worse than again; again scores the same as RML in every "
+        "seed."
     )
     unclear = replace(a_report(A=ML, B=NEAR, C=[12.2, 12.3, 12.1, 11.8, 12.5]), design=report.design)
     assert "Of the other pairs, none is decided." in unclear.conclusion()
+    many = replace(a_report(**dict.fromkeys("ABCDEFG", ML)), design=report.design)
+    assert "Of the other 15 pairs 15 are decided; the table of all pairs shows which." in many.conclusion()

@@ -18,8 +18,11 @@ from structpred.cli.comparing import load_panels
 from structpred.comparison.panels import Panel, planned
 from structpred.errors import Interrupted
 from structpred.experiment import Experiment
-from structpred.experiments import five_objectives, five_objectives_tuning
+from structpred.experiments import five_objectives, five_objectives_tuning, pretrained_tagging
+from structpred.models import WordEmbedding
+from structpred.models.taggers import Tagger
 from structpred.task import Splits, Task
+from structpred.tasks import Snips
 from structpred.training.data import EncodedData
 from structpred.training.evaluation import predict
 from structpred.training.monitoring import ignore
@@ -36,18 +39,31 @@ pytestmark = [
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
 MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
-QUESTIONS = [name for name in NAMES if ".benchmarks" not in name]
+SAME_ARMS = (".pretrained_chunking", ".pretrained_part_of_speech", ".pretrained_tagging_tuning", ".word_vectors")
+"""Modules with the arms of `pretrained_tagging` on other data, or with other values of their numbers."""
+QUESTIONS = [name for name in NAMES if ".benchmarks" not in name and "._" not in name]
+"""Modules with arms; those whose names begin with an underscore are parts of another."""
 SLOW = (
     ".five_objectives",
     ".five_objectives_tuning",
+    ".pretrained_chunking",
+    ".pretrained_part_of_speech",
     ".pretrained_tagging",
+    ".pretrained_tagging_tuning",
     ".pronunciation",
     ".pronunciation_temperature",
     ".warm_start",
     ".warm_start_objectives",
+    ".word_vectors",
 )
 """Modules with embedded data and many arms, or with a network that takes seconds for two steps."""
-FEW = [pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ()) for name in QUESTIONS]
+ELSEWHERE = (".objectives_table",)
+"""Modules whose arms are every objective, which the tests of the objectives train; theirs run a small piece whole."""
+FEW = [
+    pytest.param(name, marks=pytest.mark.slow if name.endswith(SLOW) else ())
+    for name in QUESTIONS
+    if not name.endswith(ELSEWHERE)
+]
 
 
 @cache
@@ -91,8 +107,10 @@ def test_importing_does_no_work_but_says_what_is_asked(name: str) -> None:
 def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
     panels = panels_of(importlib.import_module(name))
     arms = [(arm, each) for panel in panels.values() for arm, each in panel.arms.items()]
-    if len(arms) > MANY:
-        pytest.skip(f"its {len(arms)} arms are those of another module, with other values of one number each")
+    if len(arms) > MANY or name.endswith(SAME_ARMS):
+        pytest.skip(
+            f"its {len(arms)} arms are those of another module, on other data or with other values of one number each"
+        )
     for arm, experiment in arms:
         prepared = EncodedData.of(tiny_slice(experiment.task), experiment.model)
         with torch.random.fork_rng():
@@ -134,6 +152,17 @@ def test_the_main_job_takes_for_every_arm_one_of_the_four_values_that_were_tried
     tried = {arm.to_json() for panel in five_objectives_tuning.panels().values() for arm in panel.arms.values()}
     assert chosen <= tried
     assert five_objectives_tuning.SEED not in {seed for p in five_objectives.panels().values() for seed in p.seeds}
+
+
+def test_arms_on_pretrained_inputs_take_a_value_that_was_tried_and_train_for_equally_many_epochs() -> None:
+    for sizes in ({}, {"epochs": 4, "hidden": 8}):
+        arms = pretrained_tagging.arms(Snips(), WordEmbedding(), **sizes)
+        assert all(tuned.chosen in tuned.tried for tuned in arms.values())
+        assert {tuned.experiment.epochs for tuned in arms.values()} == {sizes.get("epochs", 5)}
+        models = [tuned.experiment.model for tuned in arms.values()]
+        assert {(each.hidden, each.dropout) for each in models if isinstance(each, Tagger)} == {
+            (sizes.get("hidden", 256), 0.5)
+        }
 
 
 def test_arms_of_the_main_job_learn_for_equally_many_epochs_and_share_their_start() -> None:

@@ -9,7 +9,8 @@ import pytest
 from structpred.errors import DataError
 from structpred.experiments.benchmarks import mutated_files
 from structpred.experiments.benchmarks.damage import damage
-from structpred.experiments.benchmarks.mutated_files import Outcome, readers, survived
+from structpred.experiments.benchmarks.mutated_files import Outcome, survived
+from structpred.experiments.benchmarks.readers import readers
 
 READERS = readers()
 

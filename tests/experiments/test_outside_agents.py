@@ -15,6 +15,7 @@ from structpred.experiments.outside_agents import (
     EPOCHS,
     TASK,
     TUNING_SEED,
+    Setting,
     accuracy,
     arms,
     best_of,
@@ -57,7 +58,7 @@ def test_an_agent_that_copies_is_scored_as_copying(monkeypatch: pytest.MonkeyPat
     from structpred.environments.rules import EncodedTask
 
     small = HiddenMarkov(size=50, held_out=30)
-    monkeypatch.setattr(outside_agents, "TASK", small)
+    monkeypatch.setattr(outside_agents, "TASK", small)  # of `references`
     found = EncodedTask.of(small).vocabularies
     copied = np.array([found.labels.encode((symbol.upper(),))[0] for symbol in found.inputs.symbols])
 
@@ -68,7 +69,7 @@ def test_an_agent_that_copies_is_scored_as_copying(monkeypatch: pytest.MonkeyPat
             return copied[np.minimum(shown, len(copied) - 1)], None
 
     share = references.__wrapped__("test")["copying"]  # of this task, not the cached one
-    assert accuracy(Copying(), "test") == pytest.approx(share, abs=1e-9)
+    assert accuracy(Copying(), "test", Setting(task=small)) == pytest.approx(share, abs=1e-9)
 
 
 def test_the_gap_is_between_copying_and_the_best_decision() -> None:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from structpred.cli.comparing import load_panels
+from structpred.comparison.analysis import scores
+from structpred.comparison.report import Report
 from structpred.experiments import five_objectives
 from structpred.experiments.benchmarks.__main__ import benchmarks
+from structpred.statistics import estimate
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 RECORDS = EXPERIMENTS / "records"
@@ -39,7 +42,7 @@ COMPARED = [row for row in ROWS if row.command.startswith(("structpred compare",
 
 
 def asking() -> set[str]:
-    """Modules and packages that ask a question, and benchmarks."""
+    """Modules and packages that ask a question, and benchmarks; an underscore in front: part of another module."""
     names = {path.stem for path in EXPERIMENTS.glob("[!_]*.py")}
     names |= {path.parent.name for path in EXPERIMENTS.glob("*/__main__.py")} - {"benchmarks"}
     return names | {f"benchmarks.{name}" for name in benchmarks()}
@@ -67,8 +70,9 @@ def test_every_module_has_a_record_or_is_said_to_have_none() -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "." not in row.record], ids=lambda row: row.record)
 def test_the_files_are_those_that_are_named(row: Row) -> None:
-    folders = [path for path in (RECORDS / row.record).iterdir() if path.is_dir()] or [RECORDS / row.record]
-    for folder in folders:
+    folders = {path.parent for path in (RECORDS / row.record).rglob("*.json")}
+    assert folders
+    for folder in sorted(folders):
         if (folder / "curves.json").exists():  # of agents that have no Experiment, so that nothing was compared
             assert {path.name for path in folder.iterdir()} == {"curves.json", "report.md"}
             continue
@@ -88,6 +92,35 @@ def test_the_files_are_those_that_are_named(row: Row) -> None:
             continue
         for comparison in comparisons(results):
             assert {"arms", "seeds", "runs", "tests", "environment"} <= set(comparison), folder
+
+
+INTERVAL = re.compile(r"[-+]?\d+\.\d+(?: ± \d+\.\d+| \([-+]?\d+\.\d+ to [-+]?\d+\.\d+\))")
+
+
+def sections_about_records() -> list[tuple[str, str]]:
+    """Title and text of the sections of the results, and of that of the read-me, that link a report."""
+    results = (EXPERIMENTS.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    read_me = (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
+    parts = re.split(r"^##+ ", results + read_me, flags=re.MULTILINE)
+    return [(part.partition("\n")[0], part) for part in parts if re.search(r"records/[\w/]+/report\.md", part)]
+
+
+@pytest.mark.parametrize("title", [title for title, _ in sections_about_records()])
+def test_every_interval_that_is_told_is_in_a_report_that_is_linked(title: str) -> None:
+    text = dict(sections_about_records())[title]
+    linked = [RECORDS / name / "report.md" for name in re.findall(r"records/([\w/]+)/report\.md", text)]
+    kept = " ".join(path.read_text(encoding="utf-8") for path in linked)
+    if "warm_start_objectives/start" in text:
+        kept += " ".join(from_the_start())
+    told = INTERVAL.findall(text.replace("−", "-").replace("\n", " "))
+    assert [each for each in told if each.replace("+", "") not in kept.replace("+", "")] == []
+
+
+def from_the_start() -> list[str]:
+    """Differences from the starts of the same seeds, which two reports hold together."""
+    arms, starts = (Report.read(RECORDS / "warm_start_objectives" / part) for part in ("comparison", "start"))
+    begun = scores(starts.results["start"], "test", "PER")
+    return [estimate(scores(runs, "test", "PER") - begun).signed for runs in arms.results.values()]
 
 
 def comparisons(results: dict[str, Any]) -> list[dict[str, Any]]:

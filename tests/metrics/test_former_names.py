@@ -109,13 +109,34 @@ def test_a_checkpoint_of_an_old_run_is_resumed() -> None:
     assert again.history[0].dev.keys() == {"WER", "SER"}
 
 
-def test_an_old_run_is_listed_and_sorted_by_both_names(
+def test_an_old_run_is_listed_under_the_present_name_and_sorted_by_both(
     old: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shown = f"WER {old.result.scores['test']['WER']:.2f}  SER {old.result.scores['test']['SER']:.2f}\t"
     for name in ("PER", "SER"):
         assert main(["runs", "--root", str(tmp_path), "--sort", f"test.{name}"]) == 0
-        assert OLD.name in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert OLD.name in text
+        assert shown in text
     assert main(["runs", "--root", str(tmp_path), "--sort", "test.SIGMORPHON-PER"]) == 2
+
+
+def test_an_old_run_is_shown_under_the_present_name(old: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(old.folder.path)]) == 0
+    text = capsys.readouterr().out
+    assert "split\tWER\tSER\n" in text
+    assert "\tdev WER\tdev SER\t" in text
+    assert f"scored by: {old.result.signatures['SER']}\n" in text
+    assert "PER" not in text
+
+
+def test_a_task_that_is_not_known_here_keeps_the_names_that_were_stored(
+    old: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = old.folder.experiment
+    place.write_text(place.read_text(encoding="utf-8").replace("spelling-variants", "elsewhere"), encoding="utf-8")
+    assert main(["runs", "--root", str(tmp_path)]) == 0
+    assert f"PER {old.result.scores['test']['SER']:.2f}\t" in capsys.readouterr().out
 
 
 def test_examples_of_old_runs_are_compared(old: Run, tmp_path: Path) -> None:

@@ -375,7 +375,7 @@ def test_the_step_conditions_p_on_the_noisy_input() -> None:
     objective = SwitchOut(source=Temperature(literal=1e6), target=HammingPayoff(temperature=VANISHING))
     module, inputs, targets = tiny_seq2seq(V).eval(), Sequences.of([[0, 0, 0]]), Sequences.of([TARGET])
     step = TrainingStep(module, objective, None, source(11), symbols=SYMBOLS)
-    values, diagnostics = step(inputs.tensors(), targets.tensors(), ())
+    values, diagnostics, _ = step(inputs.tensors(), targets.tensors(), ())
     noisy = switched(inputs, objective.source, SYMBOLS, source(11))
     assert noisy.labels.any()
     close(values, MaximumLikelihood()(module(noisy), targets).values)

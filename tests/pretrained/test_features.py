@@ -113,8 +113,9 @@ def test_a_damaged_file_is_computed_again(bert: ModelFolder, cache: Path, damage
 
 def test_a_cache_that_cannot_be_written_costs_time_only(bert: ModelFolder, cache: Path) -> None:
     cache.write_text("a file where the folder should be")
-    with pytest.warns(CacheWarning, match="features cannot be kept at .*; they are computed each time"):
+    with pytest.warns(CacheWarning, match="features cannot be kept in .*; they are computed each time"):
         assert torch.equal(features(bert, MEAN, SENTENCES), computed(bert, MEAN, SENTENCES))
+    features(bert, MEAN, SENTENCES[:-1])  # a second warning would be an error here
 
 
 def test_a_second_process_waits_for_the_first(bert: ModelFolder, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

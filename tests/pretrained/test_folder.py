@@ -147,6 +147,7 @@ def written(file: str, content: bytes) -> Callable[[Path], None]:
             "must hold all weights of BertModel, but 9 are of another size, such as encoder.layer.0.intermediate.dense",
         ),
         (removed("tokenizer.json", "tokenizer_config.json"), "must hold a tokenizer, such as tokenizer.json"),
+        (written("tokenizer.json", b'{"version": '), "must hold a tokenizer that transformers can read, but it says: "),
         (written("tokenizer.json", b"{}"), "must hold a tokenizer that transformers can read, but it says: "),
     ],
 )  # fmt: skip

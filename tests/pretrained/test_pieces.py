@@ -14,7 +14,7 @@ from structpred.sequences import Sequences
 pytest.importorskip("transformers", reason="needs the extra pretrained: pip install structpred[pretrained]")
 
 from structpred.pretrained import ModelFolder
-from structpred.pretrained.pieces import Cutter, PieceEncoder, Pooling, Windows
+from structpred.pretrained.pieces import PieceEncoder, Pooling, Windows, WordTokenizer
 from tests.support.pretrained import SENTENCES, SIZES, saved
 
 Words = Sequence[tuple[str, ...]]
@@ -30,14 +30,14 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     return ModelFolder.of(str(saved(tmp_path_factory.mktemp("bert"))))
 
 
-def gathered(cutter: Cutter, sentences: Words = SENTENCES) -> Sequences:
-    return cutter.read(sentences).gather(torch.arange(len(sentences)))
+def gathered(tokenizer: WordTokenizer, sentences: Words = SENTENCES) -> Sequences:
+    return tokenizer.read(sentences).gather(torch.arange(len(sentences)))
 
 
 def encoder_of(folder: ModelFolder, pooling: Pooling = "mean", window: int | None = None) -> PieceEncoder:
     layers = range(folder.config.num_hidden_layers + 1)
-    cutter = Cutter.of(folder)
-    return PieceEncoder(folder.network(), cutter, layers=layers, pooling=pooling, window=window).eval()
+    tokenizer = WordTokenizer.of(folder)
+    return PieceEncoder(folder.network(), tokenizer, layers=layers, pooling=pooling, window=window).eval()
 
 
 def states(network: Any, ids: list[int]) -> Tensor:
@@ -55,14 +55,14 @@ def pooled(of_pieces: Tensor, pooling: Pooling) -> Tensor:
 def test_states_of_words_are_those_of_transformers_one_sentence_at_a_time(
     folder: ModelFolder, pooling: Pooling
 ) -> None:
-    encoder, cutter = encoder_of(folder, pooling), Cutter.of(folder)
-    found = encoder(gathered(cutter))
+    encoder, tokenizer = encoder_of(folder, pooling), WordTokenizer.of(folder)
+    found = encoder(gathered(tokenizer))
     assert found.shape == (4, 3, folder.config.num_hidden_layers + 1, 8)
     for row, sentence in enumerate(SENTENCES):
         assert not found[row, len(sentence) :].any(), "zero in the padding"
         if not sentence:
             continue
-        whole = cutter.tokenizer(list(sentence), is_split_into_words=True)
+        whole = tokenizer.underlying(list(sentence), is_split_into_words=True)
         theirs = states(encoder.pretrained, whole["input_ids"])
         for place in range(len(sentence)):
             pieces = [i for i, word in enumerate(whole.word_ids()) if word == place]
@@ -70,9 +70,9 @@ def test_states_of_words_are_those_of_transformers_one_sentence_at_a_time(
 
 
 def test_where_a_space_counts_every_word_has_one(tmp_path: Path) -> None:
-    cutter = Cutter.of(ModelFolder.of(str(saved(tmp_path, "GPT2"))))
-    assert cutter.cut(["a", "ab"]) == [[9], [9, 1]], "the merged piece of a space and an a"
-    assert cutter.cut([]) == []
+    tokenizer = WordTokenizer.of(ModelFolder.of(str(saved(tmp_path, "GPT2"))))
+    assert tokenizer.cut(["a", "ab"]) == [[9], [9, 1]], "the merged piece of a space and an a"
+    assert tokenizer.cut([]) == []
 
 
 @pytest.mark.parametrize("most", [2, 3, 4, 7])
@@ -100,15 +100,15 @@ def test_every_piece_is_taken_from_the_window_in_whose_middle_it_is(most: int) -
 @torch.no_grad()
 def test_a_long_sentence_is_read_in_windows_that_overlap(bert: ModelFolder) -> None:
     """Nine pieces in windows of four (and two marks): they start at 0, 2, 4 and 5."""
-    encoder, cutter = encoder_of(bert, window=6), Cutter.of(bert)
+    encoder, tokenizer = encoder_of(bert, window=6), WordTokenizer.of(bert)
     words = tuple("abcdefgha")
-    found = encoder(gathered(cutter, [words, ("a",)]))
-    pieces = [piece for (piece,) in cutter.cut(words)]
+    found = encoder(gathered(tokenizer, [words, ("a",)]))
+    pieces = [piece for (piece,) in tokenizer.cut(words)]
     windows = {start: states(encoder.pretrained, [2, *pieces[start : start + 4], 3])[1:-1] for start in (0, 2, 4, 5)}
     for place, start in enumerate([0, 0, 0, 2, 2, 4, 5, 5, 5]):
         torch.testing.assert_close(found[0, place], windows[start][place - start], rtol=0, atol=1e-5)
     torch.testing.assert_close(found[1, 0], states(encoder.pretrained, [2, 4, 3])[1], rtol=0, atol=1e-5)
-    assert torch.equal(encoder_of(bert, window=20)(gathered(cutter)), encoder_of(bert)(gathered(cutter)))
+    assert torch.equal(encoder_of(bert, window=20)(gathered(tokenizer)), encoder_of(bert)(gathered(tokenizer)))
 
 
 @torch.no_grad()
@@ -116,25 +116,25 @@ def test_a_long_sentence_is_read_in_windows_that_overlap(bert: ModelFolder) -> N
 def test_the_largest_window_is_as_long_as_positions_go(kind: str, reserved: int, tmp_path: Path) -> None:
     limit = {"GPT2": "n_positions"}.get(kind, "max_position_embeddings")
     folder = ModelFolder.of(str(saved(tmp_path, kind, **{limit: 10})))
-    encoder, cutter = encoder_of(folder), Cutter.of(folder)
-    assert encoder.most == 10 - reserved - len(cutter.prefix + cutter.suffix)
-    assert encoder(gathered(cutter, [("hedge",) * 9])).isfinite().all(), "45 pieces"
+    encoder, tokenizer = encoder_of(folder), WordTokenizer.of(folder)
+    assert encoder.most == 10 - reserved - len(tokenizer.prefix + tokenizer.suffix)
+    assert encoder(gathered(tokenizer, [("hedge",) * 9])).isfinite().all(), "45 pieces"
     with pytest.raises(ConfigError, match=f"window must be at most {10 - reserved}, the number of positions of .* 11;"):
         encoder_of(folder, window=11)
     with pytest.raises(
         ConfigError, match=r"^window must leave room for two pieces beside the \d marks of .*, but it is \d$"
     ):
-        encoder_of(folder, window=2 if cutter.prefix else 1)
+        encoder_of(folder, window=2 if tokenizer.prefix else 1)
 
 
 def test_a_word_without_a_piece_is_refused_or_unknown(bert: ModelFolder) -> None:
-    cutter = Cutter.of(bert)
+    tokenizer = WordTokenizer.of(bert)
     with pytest.raises(DataError, match=r"must have a piece .*, but '\\u3000' has none; read it as unknown: no_piece="):
-        cutter.read([("a", "\u3000")])
-    spelt = cutter.read([("a", "\u3000")], "unknown").gather(torch.tensor([0])).spellings
+        tokenizer.read([("a", "\u3000")])
+    spelt = tokenizer.read([("a", "\u3000")], "unknown").gather(torch.tensor([0])).spellings
     assert spelt is not None
     assert spelt.tolist() == [[4], [1]]
-    silent = Cutter(bert.name, _without_unknown(cutter.tokenizer), cutter.prefix, cutter.suffix)
+    silent = WordTokenizer(bert.name, _without_unknown(tokenizer.underlying), tokenizer.prefix, tokenizer.suffix)
     with pytest.raises(DataError, match="has none; replace it in the data"):
         silent.read([("\u3000",)], "unknown")
 
@@ -151,9 +151,9 @@ def _without_unknown(tokenizer: Any) -> Any:
 
 @torch.no_grad()
 def test_batches_without_words_have_no_states(bert: ModelFolder) -> None:
-    encoder, cutter = encoder_of(bert), Cutter.of(bert)
+    encoder, tokenizer = encoder_of(bert), WordTokenizer.of(bert)
     for sentences in ([], [()], [(), ()]):
-        assert encoder(gathered(cutter, sentences)).shape == (len(sentences), 0, 4, 8)
+        assert encoder(gathered(tokenizer, sentences)).shape == (len(sentences), 0, 4, 8)
 
 
 def test_depths_name_every_weight_once_and_rise_from_the_embeddings(folder: ModelFolder) -> None:
@@ -171,7 +171,7 @@ def test_depths_name_every_weight_once_and_rise_from_the_embeddings(folder: Mode
 
 def test_gradients_reach_every_weight_and_nothing_is_not_a_number(bert: ModelFolder) -> None:
     encoder = encoder_of(bert).double()
-    words = gathered(Cutter.of(bert))
+    words = gathered(WordTokenizer.of(bert))
     weights = torch.linspace(0.1, 1, 8, dtype=torch.float64)
     table = encoder.pretrained.get_input_embeddings().weight
 

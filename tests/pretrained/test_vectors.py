@@ -5,6 +5,7 @@ import importlib
 import re
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +28,9 @@ WORDS = ("the", "ä", "fish", "The", "the")
 
 TABLE = np.array([[1, 2.5, -1], [0.25, 0, 8], [3, 3, 3], [7, 7, 7], [9, 9, 9]], np.float32)
 TEXT = "".join(f"{word} {' '.join(f'{n:g}' for n in row)}\n" for word, row in zip(WORDS, TABLE, strict=True))
+BOMB = gzip.compress(b"a 1 2\n" * 200_000)
+HEADER = b"\x93NUMPY\x01\x00\x10\x00{'descr': (     \n"
+"""A bracket that is never closed."""
 
 
 def listed(folder: Path) -> str:
@@ -211,11 +215,11 @@ def no_numbers(folder: Path) -> Vectors:
     return Vectors(path=str(folder / "v.npy"), words=listed(folder))
 
 
-def words_of(content: bytes) -> Callable[[Path], Vectors]:
+def words_of(content: bytes, name: str = "words.txt") -> Callable[[Path], Vectors]:
     def write(folder: Path) -> Vectors:
         encoder = numpy(folder)
-        (folder / "words.txt").write_bytes(content)
-        return encoder
+        (folder / name).write_bytes(content)
+        return replace(encoder, words=str(folder / name))
 
     return write
 
@@ -239,6 +243,7 @@ def two_tables(folder: Path) -> Vectors:
         (lambda folder: Vectors(path=numpy(folder).path, words="no.txt"), AbsentError, "no.txt must be a list of"),
         (words_of(b""), DataError, "words.txt must be a list of words, but it is empty"),
         (words_of(b"\xff"), DataError, "words.txt must be a list of words, but it cannot be read: "),
+        (words_of(b"PAR1", "words.parquet"), DataError, "words.parquet must be a list of words, but it cannot be read"),
         (lambda _: Vectors(path="~nosuchuser/v.txt"), DataError, "but there is no such user as ~nosuchuser"),
         (damaged("v.txt", b"3 1\na 1\nthe 1\n"), DataError, "must hold 3 words, as its first line says, but"),
         (damaged("v.txt", b"2 99999999999999999999\na 1\n"), DataError, "numbers in every line, but one is b'a 1'"),
@@ -248,7 +253,9 @@ def two_tables(folder: Path) -> Vectors:
         (damaged("v.txt", b"\xff\xfe\n"), DataError, "v.txt line 1 must be a word and its numbers"),
         (damaged("v.txt", b"a 1 2\nthe 1 x\n"), DataError, "must have a word and 2 numbers in every line, but one is"),
         (damaged("v.txt", b"a 1 2\nthe nan 1\n"), DataError, "must hold finite numbers, but the vector of 'the' has"),
-        (damaged("v.txt.gz", b"a 1 2\n"), DataError, "must hold word vectors, but it cannot be read: Not"),
+        (damaged("v.txt.gz", b"a 1 2\n"), DataError, "v.txt.gz must be a gzip file, but it cannot be unpacked (Not"),
+        (damaged("v.txt.gz", BOMB), DataError, "v.txt.gz must unpack to at most 1,048,576 bytes, since text is seldom"),
+        (damaged("v.npy", HEADER, words=True), DataError, "must hold an array of NumPy, but its header cannot be read"),
         (damaged("v.bin", b"a 1 2\n"), DataError, "must begin with the counts of words and numbers"),
         (damaged("v.bin", b"2 2\na 12345678the 1"), DataError, "must hold 2 words of 2 numbers, but it ends in word 2"),
     ],

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from structpred.comparison.design import Design
+from structpred.tuning import Tuning
 from tests.support.outputs import HOSTILE, inspection
 from tests.support.reports import METRICS, ML, NEAR, RML, a_report
+from tests.tuning.test_analysis import CLEAR, outcome, result
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it is in the extra dev")
@@ -24,6 +26,7 @@ SIZES = pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desktop
 RATES = {"ML": 0.3, "smoothing": 0.25, "RML": 0.1}
 TEXTS = "all => all.map(b => [...b.childNodes].filter(n => n.nodeName != 'DEL').map(n => n.textContent).join(''))"
 """Outputs without what they lack."""
+STOPPED = outcome(9, 0.5, [], "pruned")
 NAME = f"{HOSTILE} ]]> --> ${{title}} {{{{ 7 * 7 }}}}"
 
 
@@ -105,7 +108,7 @@ def test_an_arm_is_hidden_everywhere_and_shown_again(opened: Any, size: tuple[in
     opened.keyboard.press("Enter")
     assert button.get_attribute("aria-pressed") == "false"
     assert seen() == (0, 0, 0)
-    assert opened.locator("th:visible").filter(has_text=re.compile("^smoothing$")).count() == 0
+    assert opened.locator("th:visible").filter(has_text=re.compile("^(− )?smoothing$")).count() == 0
     opened.keyboard.press("Space")
     assert button.get_attribute("aria-pressed") == "true"
     assert seen() == before
@@ -159,9 +162,36 @@ def test_scores_are_read_against_a_number_and_hidden_with_their_arms(browser: An
     for _ in range(2):
         figure.locator("svg").press("ArrowRight")
     assert figure.locator(".reading").inner_text().startswith("temperature 0.3: hot 12.20")
-    assert figure.locator("circle").count() == 3
+    assert figure.locator("circle").count() == 3 * 5, "one dot per seed"
     opened.page.locator(".arms").get_by_role("button", name="warm", exact=True).click()
-    assert figure.locator("circle").count() == 2
+    assert figure.locator("circle").count() == 2 * 5
+    opened.close()
+
+
+@SIZES
+def test_values_of_trials_are_read_as_those_of_arms_are(browser: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    study = replace(result(CLEAR), outcomes=(*result(CLEAR).outcomes, replace(STOPPED, epochs={1: 50.0, 2: 40.0})))
+    Tuning({"s": study}, {"s": {"tau": 0.75, "other": 0.25}}, "").write(tmp_path)
+    opened = Opened(browser, tmp_path / "report.html", size)
+    readings = []
+    for figure in opened.page.locator("figure[data-chart]").all():
+        place = figure.locator("[tabindex]").first
+        place.focus()
+        place.press("ArrowRight")
+        place.press("ArrowRight")
+        readings.append(figure.locator(".reading").inner_text())
+    assert readings == [
+        "tau 0.02: trial 1 15.50 (15.00 to 16.00)",
+        "finished trial, in order 2: the best so far 15.50, trial 1 15.50",
+        "epoch 2: trial 9 (pruned) 40.00",
+        "tau: 0.75",
+    ]
+    slices = opened.page.locator("figure").first
+    slices.locator("svg").hover(position={"x": 60, "y": 100})
+    assert slices.locator(".reading").inner_text() == "tau 0.01: trial 0 20.50 (20.00 to 21.00)"
+    assert slices.locator('circle[fill="#c8641b"]').count() == 2, "the seeds of the best trial"
+    assert slices.locator('path[fill="#c8641b"]').count() == 1, "the band"
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= size[0]
     opened.close()
 
 

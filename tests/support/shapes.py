@@ -3,6 +3,7 @@
 from jaxtyping import install_import_hook
 
 CHECKED = [
+    "diagnosis",
     "distributions",
     "environments",
     "metrics",
@@ -18,6 +19,7 @@ CHECKED = [
     "tasks.speech",
     "tasks.synthetic",
     "testing",
+    "training.certainty",
     "training.data",
 ]
 """Where signatures state shapes. A check takes several times as long as a short call, so mypy alone does the rest."""

@@ -1,4 +1,4 @@
-"""Which tests `make quick` runs, and what tests leave out that are not slow."""
+"""Which tests `make quick` runs, in which shapes are checked, and what tests leave out that are not slow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,22 @@ import pytest
 
 EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt" viewBox="0 0 1 1"><g/></svg>'
 
+SHAPES = pytest.StashKey[frozenset[pytest.Item]]()
+"""The tests in which shapes are checked."""
+
 
 def quick(items: list[pytest.Item]) -> list[pytest.Item]:
-    """The tests of the quick tier, in their order: none that is slow, and the first case of each sweep.
+    """The tests of the quick tier, in their order: none that is slow, and the first case of each sweep."""
+    return first_cases([item for item in items if not item.get_closest_marker("slow")])
+
+
+def first_cases(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests in their order, but of each sweep only the first case.
 
     Two cases are no sweep but two different things.
     """
     kept: list[pytest.Item] = []
-    fast = [item for item in items if not item.get_closest_marker("slow")]
-    for _, cases in groupby(fast, key=lambda item: item.nodeid.partition("[")[0]):
+    for _, cases in groupby(items, key=lambda item: item.nodeid.partition("[")[0]):
         several = list(cases)
         kept += several if len(several) < 3 else several[:1]
     return kept

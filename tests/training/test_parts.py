@@ -220,3 +220,12 @@ def test_warm_up_by_steps_is_that_by_share_of_the_same_length() -> None:
     assert Linear(warmup=0.2).factor(0.6) == pytest.approx(0.5)
     assert Linear(warmup=0.2).factor(1.0) == 0.0
     assert Linear(warmup_steps=3).factor(1.0, 3) == 1.0
+
+
+def test_two_warm_ups_are_refused_by_training_but_still_read() -> None:
+    both = replace(TINY, optimiser=Adam(schedule=Linear(warmup=0.2, warmup_steps=8)))
+    assert Experiment.from_json(both.to_json()) == both, "older versions trained such runs"
+    with pytest.raises(
+        ConfigError, match=r"^Linear.warmup has no effect beside warmup_steps, but 0.2 and 8 are given; leave one of th"
+    ):
+        Training(both, PREPARED, device="cpu", observer=ignore)

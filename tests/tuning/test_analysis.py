@@ -18,8 +18,9 @@ from structpred.experiment import Experiment
 from structpred.metrics import SymbolErrorRate
 from structpred.objectives import RML
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, PublishedEditDistancePayoff, Temperature
-from structpred.report.document import Figure
+from structpred.report.document import Curves, Dots, Figure
 from structpred.tuning import Outcome, Result
+from structpred.tuning import charts as charts_of_tuning
 from structpred.tuning.layout import document
 from structpred.tuning.outcomes import conventions
 from structpred.tuning.search import Search
@@ -246,4 +247,29 @@ def test_what_pruned_trials_had_reached_has_a_column_of_its_own() -> None:
     assert (cells["10"][final], cells["10"][stopped], cells["10"]["seeds"]) == ("33.00", "", "1")
     assert cells["0"][stopped] == ""
     assert stopped not in shown_of("s", study)
-    assert "Final scores are of a beam of 5, and scores of stopped trials by greedy decoding" in rows
+    assert "Final scores come from a beam of 5, scores of stopped trials from greedy decoding" in rows
+
+
+def test_pictures_have_the_numbers_that_the_page_draws_them_from() -> None:
+    pruned = replace(outcome(9, 0.5, [], "pruned"), epochs={2: 40.0, 1: 50.0})
+    study = replace(result(CLEAR), outcomes=(outcome(7, 0.04, [18.0]), *result(CLEAR).outcomes, pruned))
+    section = document((study,), {"s": {"tau": 1.0}}).sections[3]
+    charts = [block.chart for block in section.blocks if isinstance(block, Figure)]
+    against, history, curves, shares = charts
+    assert isinstance(against, Curves)
+    assert isinstance(history, Curves)
+    assert isinstance(curves, Curves)
+    assert isinstance(shares, Dots)
+    assert (against.log, against.band) == (True, (0.02, 0.04)), "what is not shown to be worse than the best"
+    points = {point.arm: (point.x["tau"], point.mean, point.values, point.look) for point in against.curves}
+    assert points["trial 1"] == ((0.02,), (15.5,), (15.0, 16.0), "best")
+    assert points["trial 7"] == ((0.04,), (18.0,), (18.0,), "")
+    best, *trials = history.curves
+    stair = dict(zip(best.x[charts_of_tuning.ORDER], best.mean, strict=True))
+    assert stair == {1: 18.0, 2: 20.5, 3: 15.5, 4: 15.5, 5: 15.5}, "trials under more seeds stand before others"
+    assert [line.mean for line in trials] == [(18.0,), (20.5,), (15.5,), (16.0,), (22.5,)]
+    (stopped,) = curves.curves
+    assert (stopped.arm, stopped.mean, stopped.x, stopped.look) == (
+        "trial 9 (pruned)", (50.0, 40.0), {"epoch": (1.0, 2.0)}, "dashed",
+    )  # fmt: skip
+    assert [(row.arm, row.mean) for row in shares.strips[0].rows] == [("tau", 1.0)]

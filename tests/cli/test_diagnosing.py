@@ -1,0 +1,76 @@
+"""``structpred diagnose``: what it prints and writes, and that the run stays as it is."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from structpred.cli import diagnosing, main
+from structpred.diagnosis import Settings, diagnose, picture
+from structpred.diagnosis.findings import summary
+from structpred.diagnosis.picture import path
+from structpred.diagnosis.runner import BEGAN, ENDED, FRESH
+from structpred.errors import ConfigError
+from structpred.runs import Run
+from tests.support.commands import tree
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+FEW = ("--batch", "2", "--draws", "3", "--objectives", "maximum-likelihood", "rml")
+
+
+def test_a_run_is_diagnosed_and_stays_as_it_is(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: Path(path).stat().st_mtime_ns for path in tree(trained)}
+    assert main(["diagnose", str(trained), *FEW]) == 0
+    assert {path: Path(path).stat().st_mtime_ns for path in tree(trained)} == before
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "## First weights: gradients with respect to the weights" in said.out
+    assert "| maximum-likelihood |" in said.out
+    folder = Path("reports/diagnosis") / trained.name
+    tree_of = json.loads((folder / diagnosing.JSON).read_text(encoding="utf-8"))
+    rows = tree_of["gradients"]
+    assert [(row["weights"], row["objective"]) for row in rows] == [
+        (point, name) for point in (BEGAN, ENDED) for name in ("maximum-likelihood", "rml")
+    ]
+    likelihood, rml = rows[:2]
+    assert (likelihood["random"], likelihood["snr"]["value"], likelihood["outputs"]) == (False, None, 0)
+    assert (rml["random"], rml["gradients"], rml["outputs"]) == (True, 3, 1)
+    assert set(tree_of["divergences"]) == {BEGAN, ENDED}
+    assert (folder / diagnosing.PNG).read_bytes().startswith(b"\x89PNG")
+    assert (folder / diagnosing.SVG).read_text(encoding="utf-8").startswith("<svg")
+    diagnosing.check_folder(folder, trained)  # an earlier diagnosis may be replaced
+    (folder / diagnosing.JSON).write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds files that are not from a diagnosis"):
+        diagnosing.check_folder(folder, trained)
+
+
+def test_a_fresh_model_has_the_weights_that_its_run_began_with(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an objective without draws, of which the picture has nothing to show."""
+    run = Run.load(trained)
+    settings = Settings(objectives=("maximum-likelihood",), batch=2, draws=2)
+    fresh = diagnose(run.experiment, settings)
+    both = diagnose(run, settings)
+    assert [row.point for row in fresh.rows] == [FRESH]
+    assert [row.point for row in both.rows] == [BEGAN, ENDED]
+    assert fresh.rows[0].quality.norm == both.rows[0].quality.norm
+    assert both.rows[0].quality.norm != both.rows[1].quality.norm
+    assert summary(both) == ()
+    monkeypatch.setattr(picture, "png", lambda figure: b"")
+    assert picture.pictures(both)[1] == b""
+
+
+def test_an_unfinished_run_is_one_line(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "begun").mkdir()
+    shutil.copy(trained / "experiment.json", tmp_path / "begun")
+    assert main(["diagnose", "begun"]) == 2
+    assert capsys.readouterr().err.startswith("structpred: begun: this run is not finished; start it again")
+
+
+def test_the_picture_shows_both_halves() -> None:
+    shares, rml, reinforce = path(26, 10, 0.1, steps=5)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert rml[0] == pytest.approx(4.0714, rel=1e-4)
+    assert reinforce[0] == pytest.approx(0.012024, rel=1e-4)
+    assert rml[-1] < reinforce[-1]
