@@ -5,6 +5,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -133,8 +134,13 @@ class PublishedTask(Task):
         Raises:
             DataError: it is not what an input must be.
         """
-        return self.reader(str).parse(text)
+        return self._text.parse(text)
 
     def render(self, output: Symbols) -> str:
         """Output symbols as the files write them."""
-        return self.reader(str).render(output)
+        return self._text.render(output)
+
+    @cached_property
+    def _text(self) -> Task:
+        """The reader of single lines, which needs no file; kept, because thousands of outputs are written by it."""
+        return self.reader(str)

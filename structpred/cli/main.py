@@ -51,6 +51,8 @@ def as_command(work: Callable[[], None], *, exits: bool = False) -> int:
         _silence_stdout()
         return 0
     except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):  # how rich tells of it
+            return 0
         message = None if exits and isinstance(error, SystemExit) else _sentence(error)
         if message is None:  # a bug of ours, whose traceback is shown, or an exit
             raise

@@ -56,8 +56,8 @@ def curves(result: Result, label: str) -> Curves:
 
 def _epochs(each: Outcome) -> Curve:
     epochs = sorted(each.epochs)
-    scores, look = [each.epochs[epoch] for epoch in epochs], "" if each.state == "finished" else "dashed"
-    return _line(_called(each), scores, epochs, EPOCH, look)
+    look: Look = "" if each.state == "finished" else "dashed"
+    return _line(_called(each), [each.epochs[epoch] for epoch in epochs], epochs, EPOCH, look)
 
 
 def _line(name: str, scores: Sequence[float], places: Sequence[float], axis: str, look: Look = "") -> Curve:

@@ -299,12 +299,17 @@ def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full and a shell")  # noqa: PTH110
 def test_a_closed_pipe_and_a_full_output() -> None:
-    command = f"{sys.executable} -m structpred list"
+    listed, described = (f"{sys.executable} -m structpred {words}" for words in ("list", "describe rml"))
+    lines = [
+        f"{listed} | head -n 1; echo ${{PIPESTATUS[0]}}",
+        f"{described} | true; echo ${{PIPESTATUS[0]}}",
+        f"{listed} > /dev/full; echo $?",
+    ]
     run = subprocess.run(
-        ["bash", "-c", f"{command} | head -n 1; echo ${{PIPESTATUS[0]}}; {command} > /dev/full; echo $?"],
+        ["bash", "-c", "; ".join(lines)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert run.stdout.splitlines() == ["family\tname\twhat it is", "0", "2"]
+    assert run.stdout.splitlines() == ["family\tname\twhat it is", "0", "0", "2"]
     assert run.stderr == "structpred: the standard output: No space left on device\n"

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 RECORDS = Path(__file__).resolve().parents[2] / "experiments" / "records"
 TABLE = "objectives_table"
 """A record of many alike pieces, of which the tuning and the comparison take seconds each; their studies are enough."""
-EVERY = sorted(file.parent.relative_to(RECORDS) for file in RECORDS.rglob("results.json"))
+EVERY = sorted(file.parent.relative_to(RECORDS) for file in RECORDS.rglob("results.json") if "claims" not in file.parts)
+"""But for claims, whose results are not of a comparison or of tuning."""
 FOLDERS = [folder for folder in EVERY if folder.parts[0] != TABLE or folder.name == "temperature"]
 QUICK = {"slots", "sigmorphon_tuning/against_ML"}
 LARGE = {"five_objectives", "five_objectives_tuning"}

@@ -20,6 +20,7 @@ from structpred.errors import Interrupted
 from structpred.experiment import Experiment
 from structpred.experiments import five_objectives, five_objectives_tuning, pretrained_tagging
 from structpred.models import WordEmbedding
+from structpred.models.taggers import Tagger
 from structpred.task import Splits, Task
 from structpred.tasks import Snips
 from structpred.training.data import EncodedData
@@ -158,7 +159,10 @@ def test_arms_on_pretrained_inputs_take_a_value_that_was_tried_and_train_for_equ
         arms = pretrained_tagging.arms(Snips(), WordEmbedding(), **sizes)
         assert all(tuned.chosen in tuned.tried for tuned in arms.values())
         assert {tuned.experiment.epochs for tuned in arms.values()} == {sizes.get("epochs", 5)}
-        assert len({(arm.model.hidden, arm.model.dropout) for arm in (t.experiment for t in arms.values())}) == 1
+        models = [tuned.experiment.model for tuned in arms.values()]
+        assert {(each.hidden, each.dropout) for each in models if isinstance(each, Tagger)} == {
+            (sizes.get("hidden", 256), 0.5)
+        }
 
 
 def test_arms_of_the_main_job_learn_for_equally_many_epochs_and_share_their_start() -> None:

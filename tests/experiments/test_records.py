@@ -102,14 +102,14 @@ def sections_about_records() -> list[tuple[str, str]]:
     results = (EXPERIMENTS.parent / "docs" / "results.md").read_text(encoding="utf-8")
     read_me = (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8")
     parts = re.split(r"^##+ ", results + read_me, flags=re.MULTILINE)
-    return [(part.partition("\n")[0], part) for part in parts if re.search(r"records/[\w/]+/report\.md", part)]
+    return [(part.partition("\n")[0], part) for part in parts if re.search(r"records/[\w/.]+/report\.md", part)]
 
 
 @pytest.mark.parametrize("title", [title for title, _ in sections_about_records()])
 def test_every_interval_that_is_told_is_in_a_report_that_is_linked(title: str) -> None:
     text = dict(sections_about_records())[title]
-    linked = [RECORDS / name / "report.md" for name in re.findall(r"records/([\w/]+)/report\.md", text)]
-    kept = " ".join(path.read_text(encoding="utf-8") for path in linked)
+    linked = [RECORDS / name for name in re.findall(r"records/([\w/.]+)/report\.md", text)]
+    kept = " ".join(path.read_text(encoding="utf-8") for folder in linked for path in folder.rglob("report.md"))
     if "warm_start_objectives/start" in text:
         kept += " ".join(from_the_start())
     told = INTERVAL.findall(text.replace("−", "-").replace("\n", " "))

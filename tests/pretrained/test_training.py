@@ -204,7 +204,7 @@ def test_symbols_that_are_no_pieces_are_refused(root: Path) -> None:
     with pytest.raises(DataError, match=rf"{train_.where}: 'xy' is none of the 7 labels that the model can output"):
         EncodedData.of(strange, model)
     strange = replace(splits(), train=(replace(train_, source=("xy",)),))
-    with pytest.raises(DataError, match=r"the input 'xy' must be pieces of the tokenizer of .*, but 'xy' is none"):
+    with pytest.raises(DataError, match=r"the input 'xy' must be pieces of the tokenizer of .*, but 'xy' is not one;"):
         EncodedData.of(strange, model)
 
 
