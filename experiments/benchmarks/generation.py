@@ -10,6 +10,7 @@ interval.
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,11 +74,12 @@ def theirs(sources: Tensor) -> Drawing:
         decoder_start_token_id=start,
         forced_eos_token_id=None,
     )
-    network = MarianMTModel(config).eval()
+    made: Any = MarianMTModel
+    network = made(config).eval()
     mask = torch.ones_like(sources)
 
     def draw() -> Tensor:
-        found = network.generate(
+        found: Tensor = network.generate(
             input_ids=sources,
             attention_mask=mask,
             do_sample=True,
