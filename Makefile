@@ -3,6 +3,7 @@
 SHELL := /bin/sh
 PYTHON :=
 ARGS :=
+RECORD := five_objectives
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 PROSE := structpred objectives tasks experiments tests docs Makefile pyproject.toml $(wildcard *.md)
@@ -13,10 +14,11 @@ export PIP_NO_INPUT := 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help compare test quick lint types docs check other-python bench clean
+.PHONY: help compare reproduce test quick lint types docs check other-python bench clean
 
 help:
 	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
+	@echo "make reproduce RECORD=letter_tagging   trains a record's runs again and compares the scores"
 	@echo "make test      every test, the slow ones too"
 	@echo "make quick     those not slow, of each sweep the first case; under two minutes on one core"
 	@echo "make lint      formatting, lint and spelling"
@@ -32,6 +34,9 @@ help:
 
 compare: $(VENV)/.runtime
 	$(VENV)/bin/structpred compare --report reports/five_objectives $(ARGS)
+
+reproduce: $(VENV)/.runtime
+	$(VENV)/bin/structpred reproduce experiments/records/$(RECORD) $(ARGS)
 
 # One thread: tensors in tests are small, and threads that wait for each other cost more than they do. Two processes
 # instead; those of a file stay together, as they share what they train, and `tests/conftest.py` says in which order.

@@ -23,7 +23,7 @@ from structpred.cli.arguments import (
     root_field,
     words_field,
 )
-from structpred.cli.run_commands import Clean, Diagnose, Evaluate, MakeReport, Predict, Runs, Show
+from structpred.cli.run_commands import Clean, Diagnose, Evaluate, MakeReport, Predict, Reproduce, Runs, Show
 from structpred.config import Few, Positive
 from structpred.errors import ConfigError
 from structpred.registry import nearest
@@ -260,6 +260,7 @@ COMMANDS: dict[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "report": MakeReport,
+    "reproduce": Reproduce,
     "runs": Runs,
     "show": Show,
     "diagnose": Diagnose,

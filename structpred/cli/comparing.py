@@ -1,4 +1,4 @@
-"""``structpred compare`` and ``structpred report``."""
+"""``structpred compare``, ``report`` and ``reproduce``."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,19 @@ from rich.console import Console
 from structpred.cli import assignments
 from structpred.cli.arguments import NUMBERS
 from structpred.cli.commands import Compare
-from structpred.cli.run_commands import MakeReport
+from structpred.cli.run_commands import MakeReport, Reproduce
 from structpred.comparison.across import Across
 from structpred.comparison.estimate import jobs
 from structpred.comparison.from_runs import of_runs
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
+from structpred.comparison.reproduction import reproduce
 from structpred.comparison.runner import compare_panels, costs, most_seeds
 from structpred.config import components
 from structpred.display import duration, show_table
 from structpred.engine import cluster
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.files import folder_to_write
 from structpred.forecast import Cost, Forecast
@@ -281,3 +282,36 @@ def kept_in(file: Path) -> Tuning | PanelsReport | Across | Report:
     if "tasks" in tree:
         return Across.read(file, Experiment)
     return Report.read(file)
+
+
+def repeat(given: Reproduce, console: Console) -> None:
+    """Train the runs of a stored comparison again, and say of each arm whether its scores are the stored ones."""
+    file = results_file(given.given)
+    kept = kept_in(file)
+    if isinstance(kept, Tuning):
+        raise ConfigError(f"{file} must hold a comparison to be reproduced, but it holds a tuning; run that again")
+    reports = {"": kept} if isinstance(kept, Report) else kept.reports
+    folder_to_write(given.root)
+    repeated = reproduce(
+        reports, arms=given.arms, seeds=given.seeds, root=given.root, workers=given.workers, device=given.device
+    )
+    rows = []
+    for name, arm in dict.fromkeys((each.comparison, each.arm) for each in repeated):
+        runs = [each for each in repeated if (each.comparison, each.arm) == (name, arm)]
+        same = sum(not run.different for run in runs)
+        rows.append((f"{name}: {arm}" if name else arm, f"{same} of {len(runs)}"))
+    show_table(console, ("arm", "runs with equal scores"), rows)
+    others = [each for each in repeated if each.different]
+    if not others:
+        console.print(f"{len(repeated)} of {len(repeated)} runs have the scores of {file}, bit for bit", soft_wrap=True)
+        return
+    first = others[0]
+    what, (stored, here) = next(iter(first.different.items()))
+    versions = first.kept.trainer, first.found.trainer
+    advice = "compare the versions and the platform in its environment with yours"
+    if versions[0] != versions[1]:
+        advice = f"it was trained by version {versions[0]} of the trainer, and this is version {versions[1]}"
+    raise RunError(
+        f"{len(others)} of {len(repeated)} runs have other scores than {file}; first {first.arm}, seed {first.seed}, "
+        f"whose {what} is {here!r} and was {stored!r}; {advice}"
+    )

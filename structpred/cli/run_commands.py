@@ -142,6 +142,32 @@ class MakeReport:
 
 
 @dataclass(frozen=True)
+class Reproduce:
+    """Train the runs of a stored comparison again and say whether their scores are the same.
+
+    Settings are those in its results.json. Finished runs in --root are used again.
+
+    Examples:
+      structpred reproduce experiments/records/letter_tagging
+      structpred reproduce reports/comparison --seeds 0 --arms ML RML
+    """
+
+    given: Path = positional("The results.json of a comparison, or the folder that holds it.", metavar="RESULTS")
+    arms: tuple[str, ...] | None = option(None, "Only these arms.", metavar="ARM")
+    seeds: tuple[int, ...] | None = option(None, "Only these seeds.", metavar="SEED")
+    workers: Few | None = option(None, "Processes; one for each CPU by default.")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to train.")
+    root: Path = option(Path("runs/reproduced"), "The folder of run folders.")
+    imports: tuple[str, ...] = imports_field()
+
+    def run(self, console: Console) -> None:
+        """Train and compare."""
+        from structpred.cli.comparing import repeat
+
+        repeat(self, console)
+
+
+@dataclass(frozen=True)
 class Runs:
     """List the runs in a folder: what was trained, how far it is, and its scores.
 

@@ -1,0 +1,103 @@
+"""Do the runs of a stored comparison give the same scores again?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from structpred.comparison.panels import Panel
+from structpred.comparison.report import Report
+from structpred.comparison.runner import compare_panels
+from structpred.errors import ConfigError
+from structpred.experiment import Experiment
+from structpred.registry import nearest
+from structpred.results import RunResult
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A stored run and the same one trained here.
+
+    Attributes:
+        comparison: the panel or the task; empty where the report holds one comparison.
+        arm: its arm.
+        seed: its seed.
+        kept: what the report holds.
+        found: what came of it here.
+    """
+
+    comparison: str
+    arm: str
+    seed: int
+    kept: RunResult
+    found: RunResult
+
+    @property
+    def different(self) -> dict[str, tuple[float, float]]:
+        """The stored score and that of here wherever they differ, by split and metric, such as ``"test PER"``."""
+        both = {
+            f"{split} {metric}": (score, self.found.scores[split][metric])
+            for split, scores in self.kept.scores.items()
+            for metric, score in scores.items()
+            if metric in self.found.scores.get(split, {})  # a task may report other metrics by now
+        }
+        return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+
+def reproduce(
+    reports: Mapping[str, Report],
+    *,
+    arms: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    root: str | Path,
+    workers: int | None = None,
+    device: str = "auto",
+) -> list[Repeated]:
+    """Train the runs of stored comparisons and set their scores beside the stored ones.
+
+    The settings are those in the report, not those of the module that made it. On the same kind of processor, with the
+    same versions of packages, scores are equal bit for bit.
+
+    Args:
+        reports: comparisons by name, as a report holds them.
+        arms: only these; all by default.
+        seeds: only these; all by default.
+        root: the folder of run folders; runs that are finished there are used again.
+        workers: processes; one a processor by default.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        ConfigError: an arm cannot be made here, or no comparison has such an arm or seed.
+        DataError: a task's data cannot be read.
+        RunError: some runs failed.
+    """
+    _refuse_unknown("arm", arms, [arm for report in reports.values() for arm in report.arms])
+    _refuse_unknown("seed", seeds, [seed for report in reports.values() for seed in report.seeds])
+    panels = {}
+    for name, report in reports.items():
+        chosen = {arm: _trainable(arm, each) for arm, each in report.arms.items() if arms is None or arm in arms}
+        under = [seed for seed in report.seeds if seeds is None or seed in seeds]
+        if chosen and under:
+            panels[name] = Panel(arms=chosen, seeds=under)
+    trained = compare_panels(panels, root=root, workers=workers, device=device, examples="none")
+    return [
+        Repeated(name, arm, seed, reports[name].results[arm][reports[name].seeds.index(seed)], result)
+        for name, report in trained.reports.items()
+        for arm, results in report.results.items()
+        for seed, result in zip(report.seeds, results, strict=True)
+    ]
+
+
+def _refuse_unknown(what: str, asked: Sequence[object] | None, known: Sequence[object]) -> None:
+    for each in asked or ():
+        if each not in known:
+            names = [str(name) for name in dict.fromkeys(known)]
+            raise ConfigError(f"the report has no {what} {each!r}; {nearest(str(each), names)}")
+
+
+def _trainable(arm: str, stored: object) -> Experiment:
+    if not isinstance(stored, Experiment):
+        raise ConfigError(
+            f"the arm {arm!r} cannot be made here, because a component of the report is not known; name the module or "
+            "file that defines it with --import"
+        )
+    return stored

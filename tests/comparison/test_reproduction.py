@@ -1,0 +1,95 @@
+"""Runs of a stored comparison, trained again."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from structpred import Experiment, Trainer, compare
+from structpred.cli import main
+from structpred.comparison.report import Report
+from structpred.models import LSTMTagger
+from structpred.objectives import LabelSmoothing, MaximumLikelihood
+from structpred.tasks import HiddenMarkov
+
+BASE = Experiment(
+    task=HiddenMarkov(size=8, held_out=4),
+    model=LSTMTagger(embedding=4, hidden=4),
+    objective=MaximumLikelihood(),
+    trainer=Trainer(epochs=1),
+)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two arms under two seeds."""
+    folder = tmp_path_factory.mktemp("stored")
+    arms = {"ML": BASE, "smoothing": replace(BASE, objective=LabelSmoothing())}
+    compare(arms, seeds=(0, 3), root=folder / "runs", workers=1).write(folder / "report")
+    return folder / "report"
+
+
+@pytest.fixture
+def again(stored: Path, tmp_path: Path) -> Callable[..., int]:
+    """The command, in a folder of its own, on a copy of the report that may have been changed."""
+
+    def run(*words: str, change: Callable[[dict[str, Any]], None] = lambda tree: None) -> int:
+        tree = json.loads((stored / "results.json").read_text(encoding="utf-8"))
+        change(tree)
+        (tmp_path / "results.json").write_text(json.dumps(tree), encoding="utf-8")
+        return main(["reproduce", str(tmp_path), "--workers", "1", "--root", str(tmp_path / "runs"), *words])
+
+    return run
+
+
+def test_the_same_settings_give_the_same_scores(again: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert again() == 0
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "arm\truns with equal scores",
+        "ML\t2 of 2",
+        "smoothing\t2 of 2",
+    ]
+
+
+def test_another_score_is_told_with_both_numbers(
+    again: Callable[..., int], stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(tree: dict[str, Any]) -> None:
+        run = tree["runs"]["smoothing"][1]
+        run["scores"]["test"]["ACC"] += 1e-9
+        run["trainer"] -= 1
+
+    kept = Report.read(stored).results["smoothing"][1].scores["test"]["ACC"]
+    assert again("--seeds", "3", change=change) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1:] == ["ML\t1 of 1", "smoothing\t0 of 1"]
+    assert f"first smoothing, seed 3, whose test ACC is {kept!r} and was {kept + 1e-9!r}; it was trained by" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--arms", "smothing"], "the report has no arm 'smothing'; did you mean 'smoothing'"),
+        (["--seeds", "1"], "the report has no seed 1; known names are 0, 3"),
+    ],
+)
+def test_what_the_report_does_not_have_is_said(
+    again: Callable[..., int], words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert again(*words) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_components_that_are_not_known_and_tunings_are_refused(
+    again: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(tree: dict[str, Any]) -> None:
+        tree["arms"]["ML"]["objective"]["type"] = "of-somebody-else"
+
+    assert again(change=change) == 2
+    assert "the arm 'ML' cannot be made here" in capsys.readouterr().err
+    assert main(["reproduce", "experiments/records/pronunciation_tuning"]) == 2
+    assert "must hold a comparison to be reproduced, but it holds a tuning" in capsys.readouterr().err
