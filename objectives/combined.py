@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.objective import Losses, Objective, Requirement, StepContext, losses_of
+from structpred.objective import Losses, Objective, Requirement, StepContext, losses_of, updates_of
 from structpred.objectives.candidates import join
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -36,7 +36,7 @@ def only_number_of_updates(of: str, parts: Sequence[Objective], advice: str) -> 
     Raises:
         ConfigError: they do.
     """
-    if len({part.updates for part in parts}) > 1:
+    if len({updates_of(part) for part in parts}) > 1:
         found = " and ".join(f"{type(part).__name__} makes {part.updates}" for part in parts)
         raise ConfigError(
             f"the objectives of {of} share the updates on a batch, so all must make equally many, but {found}; {advice}"
@@ -77,7 +77,7 @@ class Combined(Objective):
     @property
     def updates(self) -> int:
         """The largest number of any part."""
-        return max(part.updates for part in self.members().values())
+        return max(updates_of(part) for part in self.members().values())
 
     @property
     def drawn(self) -> int:
@@ -123,7 +123,7 @@ class Combined(Objective):
         found = {}
         for number in counting:
             name, part = list(members.items())[number]
-            kept = _under(context.kept, name) if part.updates > 1 else None
+            kept = _under(context.kept, name) if updates_of(part) > 1 else None
             own = replace(context, draws=draws[number], state=_at(context.state, number), kept=kept)
             found[name] = losses_of(part, p, targets, own)
         return weighted(found, [weights[number] for number in counting])

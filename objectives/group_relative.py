@@ -119,7 +119,7 @@ class GRPO(Objective):
             )
         if self.updates == 1 and (self.clip, self.ratio) != (GRPO.clip, GRPO.ratio):
             raise ConfigError(
-                "GRPO.clip and ratio have an effect from the second update on a batch on, but got updates=1; raise "
+                "GRPO.clip and GRPO.ratio matter only from the second update on each batch, but got updates=1; raise "
                 "updates, or leave them out"
             )
 

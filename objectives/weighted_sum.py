@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from structpred.config import Config, Positive, registered_name
 from structpred.errors import ConfigError
-from structpred.objective import Objective, StepContext
+from structpred.objective import Objective, StepContext, updates_of
 from structpred.objectives.combined import Combined, only_number_of_updates
 from structpred.registry import objectives
 
@@ -60,7 +60,7 @@ class WeightedSum(Combined):
                 f"p reads one input for all parts of a WeightedSum, but {' and '.join(map(repr, noisy))} "
                 "each put noise on it; keep one of them"
             )
-        several = [part.objective for part in self.parts if part.objective.updates > 1]
+        several = [part.objective for part in self.parts if updates_of(part.objective) > 1]
         only_number_of_updates("a WeightedSum", several, "set their updates to one number")
         if several and noisy:
             raise ConfigError(

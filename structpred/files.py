@@ -49,11 +49,13 @@ def folder_to_write(path: Path) -> None:
     """Refuse a path that cannot become a folder, before hours of training.
 
     Raises:
-        ConfigError: it or one of its parents is a file.
+        ConfigError: it or one of its parents is a file, or the folder cannot be made.
     """
     above = next((each for each in (path, *path.parents) if each.exists()), None)
     if above is not None and not above.is_dir():
         raise ConfigError(f"{path} must be a folder, but {above} is a file; name another place")
+    if above not in (None, path) and not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path} must be a new folder, but {above} is read-only; name another place")
 
 
 def file_to_write(path: Path) -> None:

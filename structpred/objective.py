@@ -12,7 +12,7 @@ from structpred.config import Config, hints, required
 from structpred.errors import ConfigError
 from structpred.models.base import Model
 from structpred.registry import models, objectives, rewards
-from structpred.returned import checked, described, detached, refuse
+from structpred.returned import checked, described, detached, refuse, shortened
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -267,12 +267,29 @@ def losses_of(objective: Objective, p: object, targets: Sequences, context: Step
         refuse(f"{what}, diagnostics,", "a dictionary", described(found.diagnostics), "give each diagnostic a name")
     for name, values in found.diagnostics.items():
         _check_diagnostic(f"{what}, diagnostics[{name!r}],", name, values, targets)
+    if not isinstance(found.kept, dict):
+        refuse(f"{what}, kept,", "a dictionary", described(found.kept), "give each tensor a name, or leave kept out")
     for name, values in found.kept.items():
-        _check_kept(f"{what}, kept[{name!r}],", values, targets)
+        _check_kept(f"{what}, kept[{name!r}],", name, values, targets)
     return found
 
 
-def _check_kept(what: str, values: object, targets: Sequences) -> None:
+def updates_of(objective: Objective) -> int:
+    """`Objective.updates`, checked.
+
+    Raises:
+        ConfigError: it is not a whole number of at least 1.
+    """
+    found: object = objective.updates
+    if not isinstance(found, int) or found < 1:
+        what, advice = f"{type(objective).__name__}.updates", "return 1 for a single update on each batch"
+        refuse(what, "a whole number of at least 1", shortened(repr(found)), advice)
+    return found
+
+
+def _check_kept(what: str, name: object, values: object, targets: Sequences) -> None:
+    if not isinstance(name, str):
+        refuse(what, "a name that is text", described(name), "name it by a str")
     if not isinstance(values, Tensor) or values.shape[:1] != targets.lengths.shape:
         found = f"one of shape {tuple(values.shape)}" if isinstance(values, Tensor) else described(values)
         refuse(

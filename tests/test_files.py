@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from structpred.files import replacing, write_atomically
+from structpred.errors import ConfigError
+from structpred.files import folder_to_write, replacing, write_atomically
 
 
 def test_text_and_bytes_arrive_whole(tmp_path: Path) -> None:
@@ -54,3 +55,12 @@ def test_permissions_follow_the_umask_as_for_any_new_file(tmp_path: Path) -> Non
     plain = tmp_path / "plain"
     plain.write_text("x")
     assert write_atomically(tmp_path / "atomic", "x").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    folder_to_write(tmp_path)  # what is there may hold finished runs, which are only read
+    with pytest.raises(ConfigError, match=r"must be a new folder, but .* is read-only; name another place"):
+        folder_to_write(tmp_path / "reports" / "new")

@@ -180,6 +180,9 @@ LOSSES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "name": (lambda x: Losses(x, untyped({3: x.detach()})), r"diagnostics\[3\], must return a name that is text"),
     "mean": (lambda x: Losses(x, {"a": x.mean().detach()}), r"\['a'\], .*, but returned one of shape \(\)"),
     "plain": (lambda x: Losses(x, untyped({"a": 0.5})), r"\['a'\], must .*, but returned a float: 0\.5"),
+    "keeping": (lambda x: Losses(x, {}, untyped([x.detach()])), r"kept, must return a dictionary, but returned a list"),
+    "keeping nothing": (lambda x: Losses(x, {}, untyped(None)), r"kept, must return a dictionary, but returned None"),
+    "kept scalar": (lambda x: Losses(x, {}, {"a": x.detach().sum()}), r"kept\['a'\], .*, but returned one of shape \("),
     "attached": (lambda x: Losses(x, {"a": x}), r"diagnostics\['a'\], must return numbers without a gradient"),
 }  # fmt: skip
 
@@ -225,6 +228,27 @@ class Telling(MaximumLikelihood):
 def test_an_objective_that_returns_something_else_is_refused(form: str) -> None:
     with pytest.raises(ConfigError, match=rf"^Returning\.losses.*{LOSSES[form][1]}"):
         one_step(replace(TINY, objective=Returning(form=form)))
+
+
+@objectives.register("test-updating")
+@dataclass(frozen=True, kw_only=True)
+class Updating(MaximumLikelihood):
+    """Makes an odd number of updates on each batch."""
+
+    number: str
+
+    @property
+    def updates(self) -> Any:
+        return {"none": 0, "two": 2.0, "text": "2"}[self.number]
+
+
+@pytest.mark.parametrize("number", ["none", "two", "text"])
+def test_a_number_of_updates_that_is_none_is_refused(number: str) -> None:
+    said = r"^Updating\.updates must return a whole number of at least 1, but returned \S+; return 1 for"
+    with pytest.raises(ConfigError, match=said):
+        one_step(replace(TINY, objective=Updating(number=number)))
+    with pytest.raises(ConfigError, match=said):
+        WeightedSum(parts=(Weighted(objective=Updating(number=number)),))
 
 
 def test_a_part_of_a_sum_is_checked_as_well() -> None:

@@ -9,16 +9,19 @@ measured again; delete its ``results.json`` for that.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
 from structpred.cli import as_command
+from structpred.errors import RunError
 from structpred.experiments.claims.base import Claim, Runs, paragraph
 from structpred.experiments.claims.cost import COST
 from structpred.experiments.claims.divergences import DIVERGENCES
@@ -44,23 +47,38 @@ def record_of(name: str, claim: Claim, root: Path, report: Path) -> str:
     """Measure what is missing and write record and picture; returns the answer as the page gives it."""
     folder = report / name
     file = folder / "results.json"
+    folder_to_write(folder)
     if file.exists():
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = _earlier(file)
     else:
         runs, before = Runs(root), time.process_time()
         results = claim.measure(runs)
         spent = runs.cpu_seconds + time.process_time() - before - runs.here
         record = {"results": results, "cpu_seconds": spent, "environment": asdict(environment())}
-        folder_to_write(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(record, ensure_ascii=False) + "\n")
     write_atomically(folder / "picture.svg", claim.picture(record["results"]))
     return paragraph(name, claim, record)
 
 
+def _earlier(file: Path) -> dict[str, Any]:
+    """The record that was written before.
+
+    Raises:
+        RunError: it is something else.
+    """
+    with contextlib.suppress(ValueError):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(record, dict) and {"results", "cpu_seconds"} <= record.keys():
+            return record
+    raise RunError(f"{file} is not the record of a claim; move it away, and the claim is measured again")
+
+
 def main() -> None:
     """Measure, claim by claim."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options = argparse.ArgumentParser(
+        "python -m structpred.experiments.claims", description=(__doc__ or "").partition("\n")[0]
+    )
     options.add_argument("--only", choices=CLAIMS, nargs="+", default=list(CLAIMS), help="these claims; all by default")
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/claims"), help="where records and pictures go")

@@ -17,6 +17,8 @@ from structpred.files import os_error_message
 from structpred.text import plain
 
 INTERRUPTED = 130
+RESUMING = ("compare", "train", "tune")
+"""Commands that go on where they were interrupted; the others begin again."""
 LONGEST = 2000
 """Maximum length of a message; longer ones contain data."""
 
@@ -27,15 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 on success, 2 for a user's mistake, 130 when interrupted. An exception in a user's component counts as a mistake:
     one line with file and line, and the traceback if the environment variable STRUCTPRED_TRACEBACK is set.
     """
-    return as_command(lambda: _run(sys.argv[1:] if arguments is None else arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    return as_command(lambda: _run(given), resumes=not given or given[0] in RESUMING)
 
 
-def as_command(work: Callable[[], None], *, exits: bool = False) -> int:
+def as_command(work: Callable[[], None], *, exits: bool = False, resumes: bool = True) -> int:
     """Do some work as `main` runs a command; returns the exit status. For modules of experiments as well.
 
     Args:
         work: the work.
         exits: an exit within it is its own, such as that of argparse, and no mistake of a user's component.
+        resumes: once interrupted, it goes on from there when it is called again.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -46,7 +50,7 @@ def as_command(work: Callable[[], None], *, exits: bool = False) -> int:
             if sys.stdout is not None:  # None: closed before we started
                 sys.stdout.flush()  # here, so that a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
-        return _fail("interrupted; the same command resumes from here", INTERRUPTED)
+        return _fail("interrupted" + ("; the same command resumes from here" if resumes else ""), INTERRUPTED)
     except BrokenPipeError:  # the reader has closed the pipe, as in `structpred list | head`
         _silence_stdout()
         return 0

@@ -38,8 +38,9 @@ def divergences(p: Any, q: Any, targets: Sequences, *, generator: torch.Generato
 
     Where q offers no log-probability, its score must be 0 at the reference and negative elsewhere, as minus a distance
     is. Then log Z_q = −log q(y*) is estimated by the share of its draws that equal y*; an example of which no draw does
-    leaves both divergences undetermined. An effective share that is estimated from n draws is at least 1/n, so a small
-    one is overstated. An output that a decoder cuts at its limit counts as if it ended there.
+    leaves all three undetermined. 1/E_p[(q/p)²] = 1/E_q[q/p] is estimated from draws of q, since draws of p hardly ever
+    show what p lacks; outputs too rare to be drawn would make it smaller still. An output that a decoder cuts at its
+    limit counts as if it ended there.
 
     Args:
         p: the model's distribution.
@@ -80,12 +81,13 @@ def _from_draws(p: Any, q: Any, targets: Sequences, generator: torch.Generator |
     if not isinstance(q, LogProb):
         kept = (of_own == 0).double().mean(1)  # q(y*) = 1/Z_q
         log_z, spread = -kept.log(), (1 - kept) / (kept * DRAWS)
-    weights = (-backward).softmax(1)
-    shares = 1 / (weights.square().sum(1) * DRAWS)
+    ratios = (forward - forward.amax(1, keepdim=True)).exp()  # q/p, up to a factor
+    shares = (log_z - forward.amax(1)).exp() / ratios.mean(1)
+    errors = (ratios.var(1) / DRAWS / ratios.mean(1).square() + spread) * shares.square()
     return Divergences(
         _mean(forward.mean(1) - log_z, forward.var(1) / DRAWS + spread),
         _mean(backward.mean(1) + log_z, backward.var(1) / DRAWS + spread),
-        Measured(float(shares.mean()), float(shares.std() / math.sqrt(len(shares))) if len(shares) > 1 else math.nan),
+        _mean(shares, errors),
     )
 
 

@@ -56,11 +56,18 @@ def _compared(rows: Sequence[Row]) -> list[str]:
     if rml is None or policy is None:
         return []
     return [
-        f"At the {rml.point}, a gradient of RML from {_draws(rml)} has a signal-to-noise ratio of "
-        f"{shown(rml.quality.snr)}, and one of REINFORCE from {_draws(policy)} has {shown(policy.quality.snr)}; the "
-        f"cosines to the gradient of the expected reward are {shown(rml.quality.cosine)} and "
-        f"{shown(policy.quality.cosine)}."
+        f"At the {rml.point}, a gradient of RML from {_draws(rml)} has {_ratio(rml)}, "
+        f"and one of REINFORCE from {_draws(policy)} has {_ratio(policy)}; the cosines to the gradient of the expected "
+        f"reward are {shown(rml.quality.cosine)} and {shown(policy.quality.cosine)}."
     ]
+
+
+def _ratio(row: Row) -> str:
+    """The signal-to-noise ratio in words."""
+    snr = row.quality.snr
+    if math.isnan(snr.value):
+        return "a signal-to-noise ratio that the draws leave open"
+    return f"a signal-to-noise ratio of {shown(snr)}" if math.isfinite(snr.value) else "no noise in these draws"
 
 
 def _draws(row: Row) -> str:

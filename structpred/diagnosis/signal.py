@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+ROUNDING = 1e-12
+"""A share of E‖g‖² below which what looks like variance is an error of rounding: draws come in single precision."""
+
 Square = Float[np.ndarray, "rows rows"]
 
 
@@ -198,7 +201,11 @@ def _without_one(kept: np.ndarray) -> np.ndarray:
 def _spread(values: list[float]) -> float:
     """The jackknife's variance; NaN where some draws do not determine the value, or are too few."""
     n = len(values)
-    return (n - 1) * float(np.var(values)) if n and np.isfinite(values).all() else math.nan
+    if not n or not np.isfinite(values).all():
+        return math.nan
+    spread = float(np.std(values))
+    largest = float(np.abs(values).max())
+    return (n - 1) * spread**2 if spread > ROUNDING * largest else 0.0  # else it is an error of rounding
 
 
 def _norm(sums: _Sums) -> float:
@@ -207,6 +214,8 @@ def _norm(sums: _Sums) -> float:
 
 def _snr(sums: _Sums) -> float:
     noise = sums.square - sums.strength if sums.noisy else 0.0
+    if abs(noise) <= ROUNDING * sums.square:  # all gradients were the same
+        noise = 0.0
     return Signal(sums.strength, max(noise, 0.0)).snr
 
 

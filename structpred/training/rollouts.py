@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from structpred.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -54,7 +56,18 @@ class Rollout:
 
     @classmethod
     def of(cls, kept: Sequence[dict[str, Tensor]], noise: Noise) -> "Rollout":
-        """From what was kept of each piece, padded with zeros to the largest."""
+        """From what was kept of each piece, padded with zeros to the largest.
+
+        Raises:
+            ConfigError: other names were kept of one piece than of another, or tensors with other numbers of axes.
+        """
+        forms = [{name: values.ndim for name, values in piece.items()} for piece in kept]
+        for form in forms[1:]:
+            if form != forms[0]:
+                raise ConfigError(
+                    "Losses.kept must have the same names and numbers of axes for every piece of a batch, but has "
+                    f"{forms[0]} and {form}; return the same for any number of examples"
+                )
         names = kept[0] if kept else {}
         return cls({name: _joined([piece[name] for piece in kept]) for name in names}, max(len(kept), 1), noise)
 

@@ -18,7 +18,7 @@ from structpred.blame import out_of_memory
 from structpred.errors import ConfigError, RunError
 from structpred.models.base import Model, Recomputable
 from structpred.models.sources import LeftOut, load_kept, may_lack
-from structpred.objective import Objective
+from structpred.objective import Objective, updates_of
 from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
 from structpred.sequences import Sequences
@@ -337,7 +337,7 @@ class Stepper:
         self.parts.freeze(share, epoch)
         before = [buffer.clone() for buffer in self.buffers]
         self.optimizer.zero_grad()
-        noise = Noise.now(self.device) if rollout is None and self.recipe.objective.updates > 1 else None
+        noise = Noise.now(self.device) if rollout is None and updates_of(self.recipe.objective) > 1 else None
         with nullcontext() if rollout is None else rollout.noise.again():
             scored = self.gradient.of(plan, position, steps, share, rollout)
         if len(scored.losses) and all(each.grad is None for each in self.parameters[: self.of_model]):

@@ -20,6 +20,7 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Decoding
 from structpred.errors import Interrupted
 from structpred.foreign import modules_of
+from structpred.objective import updates_of
 from structpred.results import Epoch, renamed
 from structpred.returned import waiting
 from structpred.rewards import Context, bind
@@ -234,7 +235,7 @@ class Training:
         """
         began = time.monotonic()
         plan = self._plan()
-        planned, taken, updates = time.monotonic(), 0, self.recipe.objective.updates
+        planned, taken, updates = time.monotonic(), 0, updates_of(self.recipe.objective)
         for number in range(math.ceil(steps / updates)):
             if time.monotonic() - planned > most:
                 break
@@ -300,7 +301,7 @@ class Training:
         """
         epoch = self.epoch if share is None else math.inf
         due = self.reporter.due()
-        rollout, updates = None, self.recipe.objective.updates
+        rollout, updates = None, updates_of(self.recipe.objective)
         for update in range(updates if share is not None else min(updates, self._steps_left())):
             done = self._share(plan, update / updates) if share is None else share
             with blaming(self.users), waiting(due), counting(self.tally):

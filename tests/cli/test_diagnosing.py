@@ -1,17 +1,20 @@
 """``structpred diagnose``: what it prints and writes, and that the run stays as it is."""
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from structpred.cli import diagnosing, main
-from structpred.diagnosis import Settings, diagnose, picture
+from structpred.diagnosis import Measured, Settings, diagnose, picture
 from structpred.diagnosis.findings import summary
 from structpred.diagnosis.picture import path
-from structpred.diagnosis.runner import BEGAN, ENDED, FRESH
+from structpred.diagnosis.runner import BEGAN, ENDED, FRESH, outputs_of
 from structpred.errors import ConfigError
+from structpred.objectives import MaximumLikelihood
 from structpred.runs import Run
 from tests.support.commands import tree
 
@@ -74,3 +77,22 @@ def test_the_picture_shows_both_halves() -> None:
     assert rml[0] == pytest.approx(4.0714, rel=1e-4)
     assert reinforce[0] == pytest.approx(0.012024, rel=1e-4)
     assert rml[-1] < reinforce[-1]
+
+
+@pytest.mark.parametrize(
+    ("snr", "words"),
+    [(math.inf, "no noise in these draws"), (math.nan, "a signal-to-noise ratio that the draws leave open")],
+)
+def test_a_ratio_that_is_no_number_is_told_in_words(trained: Path, snr: float, words: str) -> None:
+    found = diagnose(Run.load(trained).experiment, Settings(objectives=("rml", "reinforce"), batch=1, draws=2))
+    odd = tuple(replace(row, quality=replace(row.quality, snr=Measured(snr))) for row in found.rows)
+    said = " ".join(summary(replace(found, rows=odd)))
+    assert f"from 1 draw an example has {words}, and one of REINFORCE" in said
+
+
+def test_an_own_objective_without_a_number_of_samples_counts_none() -> None:
+    class Own(MaximumLikelihood):
+        exact = False
+        draws_in_step = True
+
+    assert outputs_of(Own()) == 0

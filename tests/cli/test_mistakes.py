@@ -286,6 +286,9 @@ def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr("structpred.cli.runs.train", interrupted)
     assert main(["train", *FILES]) == 130
     assert capsys.readouterr().err == "structpred: interrupted; the same command resumes from here\n"
+    monkeypatch.setattr(COMMANDS["list"], "run", interrupted)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "structpred: interrupted\n"
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

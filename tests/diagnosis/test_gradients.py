@@ -23,7 +23,7 @@ from structpred.diagnosis import (
 )
 from structpred.diagnosis import expected_reward as module
 from structpred.diagnosis.draws import Wrt
-from structpred.distributions import Autoregressive
+from structpred.distributions import Autoregressive, Factorised, LinearChain
 from structpred.errors import ConfigError
 from structpred.models import CRF, Model, Seq2Seq
 from structpred.objectives import REINFORCE, RML, MaximumLikelihood, Sampled
@@ -221,3 +221,26 @@ def test_draws_follow_the_seed_and_not_their_number() -> None:
     again = gradients(REINFORCE(reward=Hamming()), point, batch, draws=3, seed=5).rows
     assert torch.equal(one, again[:2])
     assert not torch.equal(one[0], one[1])
+
+
+@torch.no_grad()
+def test_a_share_far_below_one_over_the_draws_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By draws of q: 256 draws of p would say 1/256 wherever it is less. Within five errors of the exact share."""
+    targets = Sequences.of([[0] * 4, [1, 2, 3]])
+    q = HammingPayoff(temperature=Temperature(edit_rate=0.1)).distribution(targets, 10)
+    p = Factorised(torch.randn(2, 4, 10, generator=torch.Generator().manual_seed(0)).double(), targets.lengths)
+    exact = divergences(p, q, targets).effective.value
+    monkeypatch.setattr("structpred.diagnosis.divergence.Factorised", LinearChain)
+    found = divergences(p, q, targets, generator=torch.Generator().manual_seed(0)).effective
+    assert exact < 1e-4
+    assert 0 < found.error < exact / 5
+    assert abs(found.value - exact) < 5 * found.error
+
+
+def test_gradients_that_differ_by_rounding_have_no_noise_and_no_error() -> None:
+    row = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    found = quality(row.expand(4, -1) * (1 + 1e-16), Mean(row.unsqueeze(0) * 3, exact=True), row * (1 + 1e-15))
+    assert found.snr.value == math.inf
+    assert found.cosine.exact
+    assert found.bias.exact
+    assert found.bias.value == pytest.approx(2 / 3)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+from structpred.errors import RunError
 from structpred.experiments.claims import __main__ as claims
 from structpred.experiments.claims import cost, divergences, outputs, sampler, smoothing
 from structpred.experiments.claims.base import Interval, Runs, paragraph
@@ -252,3 +253,11 @@ def test_the_picture_is_that_of_the_record(name: str) -> None:
     assert (RECORDS / name / "picture.svg").read_text(encoding="utf-8") == claims.CLAIMS[name].picture(
         record_of(name)["results"]
     )
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"results": {}}'])
+def test_a_damaged_record_is_refused_in_a_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cost").mkdir()
+    (tmp_path / "cost" / "results.json").write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match=r"cost.results\.json is not the record of a claim; move it away"):
+        claims.record_of("cost", claims.CLAIMS["cost"], tmp_path / "runs", tmp_path)

@@ -177,7 +177,9 @@ def test_parts_of_a_sum_count_in_every_update() -> None:
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"GRPO\.clip and ratio have an effect from the second update .* updates=1"):
+    with pytest.raises(
+        ConfigError, match=r"GRPO\.clip and GRPO\.ratio matter only from the second update .* updates=1"
+    ):
         GRPO(clip=0.1)
     by_symbol = Requirement(TokenLogProbs, "GRPO with updates > 1", "ratio='sequence'")
     assert by_symbol in GRPO(updates=2).requirements()

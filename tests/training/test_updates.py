@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import LSTMTagger, Model, Seq2Seq
 from structpred.objectives import GRPO
@@ -218,3 +219,6 @@ def test_what_pieces_kept_is_joined_by_row_and_divided_again() -> None:
     assert second["labels"][..., :2].eq(2).all()
     assert second["labels"][..., 2:].eq(0).all()
     assert Rollout.of([], noise).split(0) == []
+    for odd in ({"labels": one["labels"]}, one | {"lengths": torch.ones(2)}):
+        with pytest.raises(ConfigError, match=r"Losses\.kept must have the same names and numbers of axes for every"):
+            Rollout.of([one, odd], noise)
