@@ -17,7 +17,7 @@ from structpred.files import os_error_message
 from structpred.text import plain
 
 INTERRUPTED = 130
-RESUMING = ("compare", "train", "tune")
+RESUMING = ("compare", "reproduce", "train", "tune")
 """Commands that go on where they were interrupted; the others begin again."""
 LONGEST = 2000
 """Maximum length of a message; longer ones contain data."""
