@@ -41,8 +41,9 @@ MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
 SAME_ARMS = (".pretrained_chunking", ".pretrained_part_of_speech", ".pretrained_tagging_tuning", ".word_vectors")
 """Modules with the arms of `pretrained_tagging` on other data, or with other values of their numbers."""
-QUESTIONS = [name for name in NAMES if ".benchmarks" not in name and "._" not in name]
-"""Modules with arms; those whose names begin with an underscore are parts of another."""
+WITHOUT_ARMS = (".benchmarks", ".claims", "._")
+"""Packages that ask in other ways, and the beginning of modules that are parts of another."""
+QUESTIONS = [name for name in NAMES if not any(each in name for each in WITHOUT_ARMS)]
 SLOW = (
     ".five_objectives",
     ".five_objectives_tuning",

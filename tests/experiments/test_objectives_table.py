@@ -30,7 +30,8 @@ RECORDED = sorted(place.parent.name for place in RECORDS.glob("*/comparison"))
 @pytest.mark.parametrize("base", [CHAIN, SEQ2SEQ], ids=["crf", "seq2seq"])
 def test_every_registered_objective_has_an_arm_or_is_left_out_with_a_reason(base: Experiment) -> None:
     named = [registered_name(arm.objective) for arm in candidates(base.model).values()]
-    assert sorted([*named, *LEFT_OUT]) == sorted(objectives)
+    ours = [name for name in objectives if objectives[name].__module__.startswith("structpred.")]  # not those of tests
+    assert sorted([*named, *LEFT_OUT]) == sorted(ours)
     taken, refused = sorted_out(base.model)
     assert taken.keys() | refused.keys() == candidates(base.model).keys()
     assert all(len(why) > len(arm) + 20 for arm, why in refused.items())
