@@ -93,7 +93,8 @@ def _arm(experiment: Experiment, shared: Sequence[str]) -> str:
     own = [_part(experiment, part) for part in _PARTS if part not in shared]
     said = "; ".join([in_words(experiment.objective, whole=True), *own])
     for start in experiment.ancestors():
-        said += f", after {start.trainer.epochs} epochs of {in_words(start.objective, whole=True)}"
+        epochs = start.trainer.epochs
+        said += f", after {epochs} epoch{'s' if epochs > 1 else ''} of {in_words(start.objective, whole=True)}"
     return said
 
 

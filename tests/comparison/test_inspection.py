@@ -111,7 +111,7 @@ def test_a_large_test_set_is_sampled_and_a_page_stays_small(tmp_path: Path) -> N
     report.write(tmp_path)
     page = tmp_path / "report.html"
     assert page.stat().st_size < 1_500_000
-    assert "all 1,000, with the output of every arm" in page.read_text(encoding="utf-8")
+    assert "(all 1,000) with the output of every arm" in page.read_text(encoding="utf-8")
     more = inspection(ARMS, 1, 1200)
     assert len(more.shown["examples"]) == MOST_SHOWN
     assert "1,000 of 1,200, evenly spread" in html.render(replace(a_report(ML=ML), inspection=more).document())
@@ -184,8 +184,9 @@ def test_a_comparison_says_what_was_compared_and_what_starts_took(tmp_path: Path
     assert begun.cpu_seconds > 0
     (what, took) = compared.sections(report)
     text = str(what)
-    assert "then smoothing: label smoothing, epsilon 0.2, after 1 epochs of maximum likelihood." in text
-    assert "60 train, 30 dev and 30 test examples" in text
+    assert "then smoothing: label smoothing, epsilon 0.2" in text
+    assert "with epochs 1, batch tokens 200, after 1 epoch of maximum likelihood." in text
+    assert "60 training, 30 dev and 30 test examples" in text
     assert report.material.digest[:16] in text
     assert "epochs 1 + 1" not in text
     assert "1 + 1" in str(took)

@@ -243,7 +243,10 @@ def two_tables(folder: Path) -> Vectors:
         (lambda folder: Vectors(path=numpy(folder).path, words="no.txt"), AbsentError, "no.txt must be a list of"),
         (words_of(b""), DataError, "words.txt must be a list of words, but it is empty"),
         (words_of(b"\xff"), DataError, "words.txt must be a list of words, but it cannot be read: "),
-        (words_of(b"PAR1", "words.parquet"), DataError, "words.parquet must be a list of words, but it cannot be read"),
+        pytest.param(
+            words_of(b"PAR1", "words.parquet"), DataError, "words.parquet must be a list of words, but it cannot be",
+            marks=pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs pyarrow, for words in a Parquet file"),
+        ),
         (lambda _: Vectors(path="~nosuchuser/v.txt"), DataError, "but there is no such user as ~nosuchuser"),
         (damaged("v.txt", b"3 1\na 1\nthe 1\n"), DataError, "must hold 3 words, as its first line says, but"),
         (damaged("v.txt", b"2 99999999999999999999\na 1\n"), DataError, "numbers in every line, but one is b'a 1'"),

@@ -79,7 +79,7 @@ def test_the_first_of_the_chosen_metrics_is_optimised(name: str, tmp_path: Path)
     assert result.best is not None
     assert result.best.mean == (max if metric.higher_is_better else min)(scores)
     aim = "maximises dev chrF" if metric.higher_is_better else "minimises dev WER"
-    assert f"tuning {aim}: 4 finished" in shown(tuning)
+    assert f"tuning {aim}; trials: 4 finished" in shown(tuning)
     tuning.write(tmp_path / "report")
     (arm,) = runpy.run_path(str(tmp_path / "report" / "best_tuning.py"))["experiments"]().values()
     assert arm.metrics == (metric, SymbolErrorRate())
