@@ -89,13 +89,13 @@ def check_complete(trials: list[FrozenTrial], asked: int) -> None:
 
 
 def test_thirty_of_thirty_points_with_workers_and_drivers_killed(tmp_path: Path) -> None:
-    """Seven kills, of a worker and of the driver in turn, at moments that a fixed seed draws."""
+    """Five kills, of a worker and of the driver in turn, at moments that a fixed seed draws."""
     storage, moments, seen = str(tmp_path / "journal"), random.Random(0), set[int]()
-    for rounds in range(3):
+    for rounds in range(2):
         driver = start(tmp_path, storage, MANY)
         with killed_at_last(driver):
             for whom in ("worker", "driver"):
-                workers = wait_for_runs(driver, tmp_path / "runs", 3 + 8 * rounds)
+                workers = wait_for_runs(driver, tmp_path / "runs", 3 + 12 * rounds)
                 seen |= set(workers)
                 time.sleep(moments.uniform(0.0, 0.3))
                 os.kill(moments.choice(workers) if whom == "worker" else driver.pid, signal.SIGKILL)
