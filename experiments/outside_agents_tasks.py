@@ -48,8 +48,7 @@ from structpred.cli import as_command
 from structpred.comparison.panels import Panel
 from structpred.display import show_table
 from structpred.distributions.protocols import Decoding
-from structpred.experiments.outside_agents import (
-    COLUMNS,
+from structpred.experiments._agents import (
     EMBEDDING,
     HIDDEN,
     Arm,
@@ -65,8 +64,10 @@ from structpred.experiments.outside_agents import (
     rows,
     table,
     tuned,
+    write,
 )
-from structpred.files import folder_to_write, write_atomically
+from structpred.experiments.outside_agents import COLUMNS
+from structpred.files import folder_to_write
 from structpred.models import Seq2Seq
 from structpred.report.drawing import plain_figure, standalone, svg
 from structpred.rewards import EditDistance
@@ -199,10 +200,7 @@ def main() -> None:
     results = compared(given.root, console)
     for part in results["tasks"].values():
         show_table(console, SHOWN, rows(part))
-    given.report.mkdir(parents=True, exist_ok=True)
-    write_atomically(given.report / "curves.json", json.dumps(results, ensure_ascii=False) + "\n")
-    write_atomically(given.report / "report.md", text(results))
-    write_atomically(given.report / "curves.svg", picture(results))
+    write(results, text(results), picture(results), given.report)
 
 
 if __name__ == "__main__":

@@ -9,24 +9,20 @@ import numpy as np
 import pytest
 
 from structpred.experiments import outside_agents
-from structpred.experiments.outside_agents import (
+from structpred.experiments._agents import (
     AGENT_RATES,
     AGENTS,
+    EPISODES,
     EPOCHS,
-    TASK,
     TUNING_SEED,
     Setting,
     accuracy,
     arms,
     best_of,
-    gap_closed,
     outputs_of,
-    panels,
-    picture,
-    references,
     rows,
-    text,
 )
+from structpred.experiments.outside_agents import TASK, gap_closed, panels, picture, references, text
 from structpred.tasks import HiddenMarkov
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +43,7 @@ def test_every_arm_has_the_same_budget_of_labels(record: dict[str, Any]) -> None
     budget = EPOCHS * labels
     assert f"{budget:,}" in (outside_agents.__doc__ or "")
     for name, runs in record["runs"].items():
-        most = max(settings["n_steps"] for settings in AGENTS.values()) * outside_agents.EPISODES
+        most = max(settings["n_steps"] for settings in AGENTS.values()) * EPISODES
         for run in runs:
             spent = run["curve"][-1]["labels"]
             assert budget <= spent < budget + most if name in AGENTS else spent == budget, name

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from structpred.experiments import outside_agents, outside_agents_tasks
-from structpred.experiments.outside_agents import AGENTS, EPISODES, Setting, outputs_of, rows
+from structpred.experiments import outside_agents_tasks
+from structpred.experiments._agents import AGENTS, EPISODES, Setting, arms, outputs_of, rows
 from structpred.experiments.outside_agents_tasks import (
     NUMBERS,
     SEEDS,
@@ -92,7 +92,7 @@ def test_agents_learn_to_spell_as_well_as_can_be(record: dict[str, Any]) -> None
 def test_report_and_picture_are_those_of_the_record(record: dict[str, Any]) -> None:
     assert (RECORDS / "outside_agents_tasks" / "report.md").read_text(encoding="utf-8") == text(record)
     for part in record["tasks"].values():
-        assert [row[0] for row in rows(part)] == list(outside_agents.arms())
+        assert [row[0] for row in rows(part)] == list(arms())
     drawn = picture(record)
     assert PICTURE.read_text(encoding="utf-8") == drawn
     told = " ".join(ElementTree.fromstring(drawn).itertext())
