@@ -13,7 +13,7 @@ from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.tasks import Pronunciation
 from structpred.training import Adam
 from structpred.training.data import Batch, EncodedData, EpochPlan, TrainingData
-from structpred.training.step import TrainingStep, as_tensors
+from structpred.training.step import TrainingStep
 
 BATCH_TOKENS = 256
 SMALL = Seq2Seq()
@@ -47,7 +47,7 @@ class Arm:
 
     def train(self, batch: Batch) -> None:
         """One step of the optimiser."""
-        losses, *_ = self.step(*as_tensors(batch))
+        losses, *_ = self.step(*batch.tensors())
         self.optimizer.zero_grad()
         (losses.sum() / batch.tokens).backward()
         clip_grad_norm_(self.step.parameters(), 1.0)

@@ -23,6 +23,9 @@ from structpred.sequences import FlatSequences, Recording, Sequences, Source, sp
 from structpred.task import Example, Sizes, Splits
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
+Tensors = tuple[Any, ...]
+"""Tensors; for outputs followed by their total number of labels and the weights of draws."""
+
 
 class UnknownSymbolWarning(UserWarning):
     """Held-out inputs contain symbols that do not occur in training."""
@@ -305,6 +308,11 @@ class Batch:
     targets: Sequences
     draws: Sequences | None
     tokens: int
+
+    def tensors(self) -> tuple[Tensors, Tensors, Tensors]:
+        """The first arguments of `TrainingStep.forward`: inputs, targets and draws."""
+        drawn = () if self.draws is None else self.draws.tensors()
+        return self.inputs.tensors(), self.targets.tensors(), drawn
 
 
 class EpochPlan:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from structpred.blame import out_of_memory
 from structpred.training.data import EpochPlan
 from structpred.training.settings import Optimiser
-from structpred.training.step import Stepper, as_tensors
+from structpred.training.step import Stepper
 
 Result = TypeVar("Result")
 
@@ -137,7 +137,7 @@ def activations(stepper: Stepper, plan: EpochPlan) -> int | None:
     own = itertools.chain(stepper.modules.parameters(), stepper.modules.buffers())
     found: int | None = None
     try:
-        found, _ = saved_bytes(lambda: stepper.step(*as_tensors(parts[0]), 0, 0.5), apart_from=own)
+        found, _ = saved_bytes(lambda: stepper.step(*parts[0].tensors(), 0, 0.5), apart_from=own)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

@@ -1,20 +1,16 @@
-"""One training step: the losses of a batch, their gradient, and the update."""
+"""One training step: the losses of a batch, and the update of the weights by their gradient."""
 
 import math
 import os
 import shutil
-import warnings
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from structpred.blame import out_of_memory
 from structpred.errors import ConfigError, RunError
 from structpred.models.base import Model, Recomputable
 from structpred.models.sources import LeftOut, load_kept, may_lack
@@ -23,15 +19,13 @@ from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
 from structpred.sequences import Sequences
 from structpred.training.checkpoint import State
-from structpred.training.data import Batch, EncodedData, EpochPlan
+from structpred.training.data import EncodedData, EpochPlan, Tensors
 from structpred.training.distributed import DistributedContext, without_hints
+from structpred.training.gradient import BatchLoss, Gradient
 from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
 from structpred.training.parts import Parts
 from structpred.training.rollouts import Noise, Rollout
 from structpred.training.settings import Recipe
-
-Tensors = tuple[Any, ...]
-"""Tensors; for outputs followed by their total number of labels and the weights of draws."""
 
 
 class TrainingStep(nn.Module):
@@ -106,107 +100,6 @@ class TrainingStep(nn.Module):
             expected = f"its distribution, {self.specification.distribution.__name__}"
             refuse(what, expected, f"a {type(p).__name__}", "correct its forward, or the model's `distribution`")
         return p
-
-
-def as_tensors(batch: Batch) -> tuple[Tensors, Tensors, Tensors]:
-    """A batch as the first arguments of `TrainingStep.forward`."""
-    drawn = () if batch.draws is None else batch.draws.tensors()
-    return batch.inputs.tensors(), batch.targets.tensors(), drawn
-
-
-class MemoryWarning(RuntimeWarning):
-    """A batch did not fit into memory and is processed in pieces."""
-
-
-@dataclass(frozen=True)
-class BatchLoss:
-    """The loss of this process's share of a batch.
-
-    Attributes:
-        losses: the losses of its examples, detached, ``[batch]``.
-        diagnostics: the objective's diagnostics, ``[batch]`` each.
-        tokens: target tokens of its examples.
-        kept: the objective's `Losses.kept` of each piece.
-    """
-
-    losses: Tensor
-    diagnostics: dict[str, Tensor]
-    tokens: int
-    kept: Sequence[dict[str, Tensor]]
-
-
-class Gradient:
-    """Accumulates the gradient of (sum of losses) / (target tokens) of a whole batch in the parameters.
-
-    The divisor is that of the whole batch in every piece and process, so that the gradients of all parts add up to that
-    of the batch.
-
-    Args:
-        fabric: Lightning Fabric.
-        step: the `TrainingStep` as wrapped by Fabric.
-        ranks: the processes that train.
-        pieces: the initial number of pieces.
-    """
-
-    def __init__(self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int) -> None:
-        self.fabric, self.step, self.ranks, self.pieces = fabric, step, ranks, pieces
-        self.warned = False
-
-    @property
-    def alone(self) -> AbstractContextManager[object]:
-        """Keeps gradients local until `DistributedContext.add_gradients` sums them, once a step."""
-        return nullcontext() if self.ranks.world == 1 else self.fabric.no_backward_sync(self.step)
-
-    def of(self, plan: EpochPlan, position: int, steps: int, share: float, rollout: Rollout | None = None) -> BatchLoss:
-        """Compute the gradient of the batch at ``position``; the parameters must not have a gradient yet.
-
-        An update after the first on a batch has the ``rollout`` of that one, and begins with as many pieces.
-
-        If memory runs out, the batch is processed again in twice as many pieces, as long as it has enough examples.
-        """
-        pieces = self.pieces if rollout is None else rollout.pieces
-        while True:
-            parts = plan.parts(position, pieces, self.ranks.rank, self.ranks.world)
-            kept = [None] * len(parts) if rollout is None else rollout.split(len(parts))
-            try:
-                return self._sum(parts, kept, plan.tokens(position), steps, share)
-            except (MemoryError, RuntimeError) as error:
-                if not out_of_memory(error) or len(parts) < pieces:
-                    raise
-                self._warn(error)
-            pieces *= 2
-            self.step.zero_grad()  # here, where the error no longer holds tensors of the failed attempt
-            if self.fabric.device.type == "cuda":
-                torch.cuda.empty_cache()
-
-    def _sum(
-        self,
-        parts: Sequence[Batch],
-        kept: Sequence[dict[str, Tensor] | None],
-        tokens: int,
-        steps: int,
-        share: float,
-    ) -> BatchLoss:
-        losses: list[Tensor] = []
-        diagnostics: list[dict[str, Tensor]] = []
-        keeps: list[dict[str, Tensor]] = []
-        for part, before in zip(parts, kept, strict=True):
-            with self.alone:
-                values, more, keep = self.step(*as_tensors(part), steps, share, before)
-                self.fabric.backward(values.sum() / tokens)
-            losses.append(values.detach())
-            diagnostics.append(more)
-            keeps.append(keep)
-        names = dict.fromkeys(name for each in diagnostics for name in each)
-        joined = {name: torch.cat([each[name] for each in diagnostics if name in each]) for name in names}
-        none = torch.zeros(0, device=self.fabric.device)
-        return BatchLoss(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts), keeps)
-
-    def _warn(self, error: BaseException) -> None:
-        if not self.warned:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            warnings.warn(f"a batch that does not fit into memory is processed in pieces ({why})", MemoryWarning, 2)
-        self.warned = True
 
 
 def compiled(step: nn.Module, device: torch.device) -> nn.Module:
@@ -370,7 +263,7 @@ class Stepper:
         """
         with waiting():
             for part in plan.parts(position, self.gradient.pieces, self.ranks.rank, self.ranks.world):
-                self.modules(*as_tensors(part), steps, share)
+                self.modules(*part.tensors(), steps, share)
 
     def state(self) -> State:
         """Everything needed to resume with the same steps; all processes must call it."""

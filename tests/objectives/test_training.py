@@ -33,7 +33,6 @@ from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Adam, Constant, Trainer
 from structpred.training.data import EncodedData, EpochPlan
 from structpred.training.monitoring import ignore
-from structpred.training.step import as_tensors
 from structpred.training.trainer import Training
 
 SIZE, MORE = 96, 480
@@ -164,7 +163,7 @@ def loss_per_token(training: Training) -> float:
     training.stepper.generator.manual_seed(5)
     training.stepper.step.eval()
     with torch.no_grad(), torch.random.fork_rng():
-        losses = [training.stepper.step(*as_tensors(plan[i]), training.steps, 0.5)[0].sum() for i in range(len(plan))]
+        losses = [training.stepper.step(*plan[i].tensors(), training.steps, 0.5)[0].sum() for i in range(len(plan))]
     training.stepper.step.train()
     return float(torch.stack(losses).sum()) / sum(plan[i].tokens for i in range(len(plan)))
 

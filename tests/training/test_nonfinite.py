@@ -23,9 +23,9 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Adam, Constant, Trainer, checkpoint
 from structpred.training.data import EncodedData
+from structpred.training.gradient import MemoryWarning
 from structpred.training.meters import Average, step_unless
 from structpred.training.monitoring import JsonlLogger, of_epoch
-from structpred.training.step import MemoryWarning
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 

@@ -19,7 +19,7 @@ from structpred.training import Adam, Constant, Trainer
 from structpred.training.data import EncodedData
 from structpred.training.monitoring import ignore
 from structpred.training.rollouts import Noise, Rollout
-from structpred.training.step import TrainingStep, as_tensors
+from structpred.training.step import TrainingStep
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 
@@ -89,7 +89,7 @@ def test_two_updates_are_two_steps_by_hand_on_the_same_draws() -> None:
     outputs, rewarded, old = None, torch.empty(0), None
     for _ in range(2):
         with noise.again():
-            p: Any = network(Sequences.from_tensors(*as_tensors(batch)[0]))
+            p: Any = network(Sequences.from_tensors(*batch.tensors()[0]))
             if outputs is None:
                 outputs = p.sample(4, other.stepper.generator)
                 rewarded = experiment.objective.reward.score(outputs, batch.targets)  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from tests.support.studies import quick, shown, trials_of
 from tests.support.tuning import TEMPERED, TINY, Failing, longer, rate
 
 
-@pytest.mark.filterwarnings("ignore::structpred.training.step.MemoryWarning")
+@pytest.mark.filterwarnings("ignore::structpred.training.gradient.MemoryWarning")
 def test_failing_trials_are_recorded_with_their_reason_and_stop_nothing(tmp_path: Path) -> None:
     base = replace(TINY, objective=Failing())
     space = Over(base, (Range(field="objective.how", choices=("finite", "memory", "code", "not")),))
@@ -43,7 +43,7 @@ def test_failing_trials_are_recorded_with_their_reason_and_stop_nothing(tmp_path
     assert "out of memory" in report
 
 
-@pytest.mark.filterwarnings("ignore::structpred.training.step.MemoryWarning")
+@pytest.mark.filterwarnings("ignore::structpred.training.gradient.MemoryWarning")
 def test_where_every_trial_fails_the_report_says_why(tmp_path: Path) -> None:
     space = Over(replace(TINY, objective=Failing(how="memory")), (Range(field="optimiser.lr", low=0.01, high=0.1),))
     tuning = quick(space, tmp_path, trials=2)

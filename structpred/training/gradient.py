@@ -1,0 +1,111 @@
+"""The gradient of a batch: accumulated over pieces and processes, and over more pieces where memory runs out."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from structpred.blame import out_of_memory
+from structpred.training.data import Batch, EpochPlan
+from structpred.training.distributed import DistributedContext
+from structpred.training.rollouts import Rollout
+
+
+class MemoryWarning(RuntimeWarning):
+    """A batch did not fit into memory and is processed in pieces."""
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of this process's share of a batch.
+
+    Attributes:
+        losses: the losses of its examples, detached, ``[batch]``.
+        diagnostics: the objective's diagnostics, ``[batch]`` each.
+        tokens: target tokens of its examples.
+        kept: the objective's `Losses.kept` of each piece.
+    """
+
+    losses: Tensor
+    diagnostics: dict[str, Tensor]
+    tokens: int
+    kept: Sequence[dict[str, Tensor]]
+
+
+class Gradient:
+    """Accumulates the gradient of (sum of losses) / (target tokens) of a whole batch in the parameters.
+
+    The divisor is that of the whole batch in every piece and process, so that the gradients of all parts add up to that
+    of the batch.
+
+    Args:
+        fabric: Lightning Fabric.
+        step: the `TrainingStep` as wrapped by Fabric.
+        ranks: the processes that train.
+        pieces: the initial number of pieces.
+    """
+
+    def __init__(self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int) -> None:
+        self.fabric, self.step, self.ranks, self.pieces = fabric, step, ranks, pieces
+        self.warned = False
+
+    @property
+    def alone(self) -> AbstractContextManager[object]:
+        """Keeps gradients local until `DistributedContext.add_gradients` sums them, once a step."""
+        return nullcontext() if self.ranks.world == 1 else self.fabric.no_backward_sync(self.step)
+
+    def of(self, plan: EpochPlan, position: int, steps: int, share: float, rollout: Rollout | None = None) -> BatchLoss:
+        """Compute the gradient of the batch at ``position``; the parameters must not have a gradient yet.
+
+        An update after the first on a batch has the ``rollout`` of that one, and begins with as many pieces.
+
+        If memory runs out, the batch is processed again in twice as many pieces, as long as it has enough examples.
+        """
+        pieces = self.pieces if rollout is None else rollout.pieces
+        while True:
+            parts = plan.parts(position, pieces, self.ranks.rank, self.ranks.world)
+            kept = [None] * len(parts) if rollout is None else rollout.split(len(parts))
+            try:
+                return self._sum(parts, kept, plan.tokens(position), steps, share)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error) or len(parts) < pieces:
+                    raise
+                self._warn(error)
+            pieces *= 2
+            self.step.zero_grad()  # here, where the error no longer holds tensors of the failed attempt
+            if self.fabric.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _sum(
+        self,
+        parts: Sequence[Batch],
+        kept: Sequence[dict[str, Tensor] | None],
+        tokens: int,
+        steps: int,
+        share: float,
+    ) -> BatchLoss:
+        losses: list[Tensor] = []
+        diagnostics: list[dict[str, Tensor]] = []
+        keeps: list[dict[str, Tensor]] = []
+        for part, before in zip(parts, kept, strict=True):
+            with self.alone:
+                values, more, keep = self.step(*part.tensors(), steps, share, before)
+                self.fabric.backward(values.sum() / tokens)
+            losses.append(values.detach())
+            diagnostics.append(more)
+            keeps.append(keep)
+        names = dict.fromkeys(name for each in diagnostics for name in each)
+        joined = {name: torch.cat([each[name] for each in diagnostics if name in each]) for name in names}
+        none = torch.zeros(0, device=self.fabric.device)
+        return BatchLoss(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts), keeps)
+
+    def _warn(self, error: BaseException) -> None:
+        if not self.warned:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(f"a batch that does not fit into memory is processed in pieces ({why})", MemoryWarning, 2)
+        self.warned = True
