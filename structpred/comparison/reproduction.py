@@ -66,7 +66,7 @@ def reproduce(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:
-        ConfigError: an arm cannot be made here, or no comparison has such an arm or seed.
+        ConfigError: an arm cannot be made here, or no comparison has such an arm, such a seed, or both.
         DataError: a task's data cannot be read.
         RunError: some runs failed.
     """
@@ -78,6 +78,8 @@ def reproduce(
         under = [seed for seed in report.seeds if seeds is None or seed in seeds]
         if chosen and under:
             panels[name] = Panel(arms=chosen, seeds=under)
+    if not panels:
+        raise ConfigError("no comparison in the report has these arms under these seeds; leave one of the two out")
     trained = compare_panels(panels, root=root, workers=workers, device=device, examples="none")
     return [
         Repeated(name, arm, seed, reports[name].results[arm][reports[name].seeds.index(seed)], result)

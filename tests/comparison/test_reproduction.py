@@ -11,6 +11,8 @@ import pytest
 from structpred import Experiment, Trainer, compare
 from structpred.cli import main
 from structpred.comparison.report import Report
+from structpred.comparison.reproduction import reproduce
+from structpred.errors import ConfigError
 from structpred.models import LSTMTagger
 from structpred.objectives import LabelSmoothing, MaximumLikelihood
 from structpred.tasks import HiddenMarkov
@@ -81,6 +83,15 @@ def test_what_the_report_does_not_have_is_said(
 ) -> None:
     assert again(*words) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_an_arm_and_a_seed_that_no_comparison_has_together_are_refused(stored: Path, tmp_path: Path) -> None:
+    one = Report.read(stored)
+    other = replace(
+        one, arms={"other": one.arms["ML"]}, results={"other": one.results["ML"]}, baseline="other", seeds=(7, 8)
+    )
+    with pytest.raises(ConfigError, match=r"^no comparison in the report has these arms under these seeds; leave one"):
+        reproduce({"one": one, "other": other}, arms=["other"], seeds=[0], root=tmp_path)
 
 
 def test_components_that_are_not_known_and_tunings_are_refused(
