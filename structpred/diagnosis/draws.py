@@ -178,7 +178,7 @@ def _on_scores(p: object) -> tuple[Any, list[Tensor]]:
         return replace(p, unary=unary, transitions=transitions), [unary, transitions]
     raise ConfigError(
         f"a gradient with respect to scores needs a distribution made of a table of scores, as that of a tagger or a "
-        f"chain, but {type(p).__name__} is none; use wrt='weights'"
+        f"chain, but {type(p).__name__} has none; use wrt='weights'"
     )
 
 

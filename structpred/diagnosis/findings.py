@@ -51,8 +51,10 @@ def summary(found: Diagnosis) -> tuple[str, ...]:
 
 def _compared(rows: Sequence[Row]) -> list[str]:
     sampled = [row for row in rows if row.random and row.outputs and row.objective != OWN]
-    rml = next((row for row in sampled if row.objective.startswith("rml")), None)
-    policy = next((row for row in sampled if row.objective.startswith("reinforce")), None)
+    rml, policy = (
+        next((row for row in sampled if row.objective.partition(" (")[0] == name), None)
+        for name in ("rml", "reinforce")
+    )
     if rml is None or policy is None:
         return []
     return [

@@ -126,8 +126,10 @@ def quality(
     elif mean is not None:
         own = Mean(mean.unsqueeze(0), exact=True)
     table = _Products.of(draws, own, truth)
-    norm, snr, cosine, square = (table.jackknife(each) for each in (_norm, _snr, _cosine, _bias_square))
-    return Quality(norm, snr, cosine, _root(square))
+    cosine = _open_if_draws_leave_it(table.jackknife(_cosine, against_truth=True))
+    return Quality(
+        table.jackknife(_norm), table.jackknife(_snr), cosine, _root(table.jackknife(_bias_square, against_truth=True))
+    )
 
 
 @dataclass(frozen=True)
@@ -172,18 +174,15 @@ class _Products:
             noisy=self.noisy,
         )
 
-    def jackknife(self, ratio: Callable[[_Sums], float]) -> Measured:
-        """A ratio of the estimates, with its standard error over both kinds of draws."""
+    def jackknife(self, ratio: Callable[[_Sums], float], *, against_truth: bool = False) -> Measured:
+        """A ratio of the estimates, with its standard error over the draws; over those of the truth if it is used."""
         kept, true = np.ones(len(self.draws)), np.ones(len(self.truth))
         variance = 0.0
         if self.noisy:
             variance += _spread([ratio(self.sums(each, true)) for each in _without_one(kept)])
-        if not self.truth_exact and ratio in (_cosine, _bias_square):
+        if against_truth and not self.truth_exact:
             variance += _spread([ratio(self.sums(kept, each)) for each in _without_one(true)])
-        value = ratio(self.sums(kept, true))
-        if ratio is _cosine and math.isnan(variance):  # some of the draws would leave it open, so all of them do
-            value = math.nan
-        return Measured(value, math.sqrt(variance))
+        return Measured(ratio(self.sums(kept, true)), math.sqrt(variance))
 
 
 def _square_of_mean(products: Square, weights: np.ndarray, exact: bool) -> float:
@@ -230,6 +229,11 @@ def _bias_square(sums: _Sums) -> float:
     if sums.truth <= 0:
         return math.nan
     return (sums.strength - 2 * sums.cross + sums.truth) / sums.truth
+
+
+def _open_if_draws_leave_it(found: Measured) -> Measured:
+    """Open where some of the draws alone would leave the value open, which is when it has no error."""
+    return Measured(math.nan, math.nan) if math.isnan(found.error) else found
 
 
 def _root(square: Measured) -> Measured:
