@@ -1,4 +1,4 @@
-"""The arms of `objectives_table`: every elementary objective up to what is tuned, and the pieces that they make."""
+"""The arms of `objectives_table`: every elementary objective and what is tuned of it, and the pieces of the table."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Arm:
-    """An objective up to what is tuned.
+    """An objective and what is tuned of it.
 
     Attributes:
         objective: it, with the first value of its own setting.

@@ -70,7 +70,7 @@ class Found:
         return {measure.name: self.report.table(measure) for measure in self.report.metrics}
 
     def score(self, arm: str) -> str:
-        """On test, marked by what is shown of it and ML; empty for an arm that the piece does not have."""
+        """The score on test, marked by how it compares with ML; empty for an arm that the piece does not have."""
         if arm not in self.report.arms:
             return ""
         row = self.row(arm, self.report.metrics[0])

@@ -131,7 +131,7 @@ STARTS = {
         VARIANTS, start=LIKELIHOOD_FIRST, optimiser=Adam(lr=1e-3), trainer=Trainer(epochs=7, batch_tokens=256)
     ),
 }
-"""Learning rates are those of the main job for what learns from its own outputs."""
+"""Learning rates as in the main job, for arms that learn from their own outputs."""
 REWARDS = {"exact match": FunctionReward(function=exact_match), "edit distance": EditDistance()}  # type: ignore[arg-type]
 
 
