@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from structpred.config import leaves
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
@@ -183,18 +184,10 @@ def _refuse_another_space(study: optuna.Study, mine: dict[str, str], formerly: S
         return
     if stored.get("metric") in formerly:
         stored = stored | {"metric": mine["metric"]}
-    one, other = (_fields({**each, "experiment": json.loads(each["experiment"])}) for each in (stored, mine))
+    one, other = (dict(leaves({**each, "experiment": json.loads(each["experiment"])})) for each in (stored, mine))
     for name in dict.fromkeys([*one, *other]):
         if one.get(name) != other.get(name):
             raise ConfigError(
                 f"the stored study {study.study_name!r} has {name} = {one.get(name, 'none')}, but this one has "
                 f"{other.get(name, 'none')}; give this search another study name, or search what the study does"
             )
-
-
-def _fields(node: Any, name: str = "") -> dict[str, str]:
-    """The leaves of a tree by their dotted names."""
-    if isinstance(node, dict):
-        inner = (_fields(node[key], f"{name}.{key}" if name else key) for key in node)
-        return {field: text for fields in inner for field, text in fields.items()}
-    return {name: node if isinstance(node, str) else json.dumps(node)}
