@@ -48,16 +48,9 @@ def strip(
 
 
 def _dot(arm: str, values: Sequence[float], interval: Estimate, row: Row | None) -> Dot:
-    low, high = ends(values, interval)
+    low, high = interval.span or (None, None)
     note = "" if row is None else row.verdict
     return Dot(arm, tuple(map(float, values)), float(interval.mean), low, high, note, TONES.get(note, ""))
-
-
-def ends(values: Sequence[float], interval: Estimate) -> tuple[float | None, float | None]:
-    """The ends of an interval, or where there is none the lowest and the highest value; None for a single one."""
-    if interval.half_width is not None:
-        return float(interval.mean - interval.half_width), float(interval.mean + interval.half_width)
-    return (float(min(values)), float(max(values))) if len(values) > 1 else (None, None)
 
 
 def curves(report: ComparisonResult, metric: Measure) -> Curves | None:

@@ -1,23 +1,19 @@
 """The layout of a report on one study or several: sections, tables, figures and what they draw."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
 import optuna
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from structpred.provenance import environment
-from structpred.report.document import Column, Document, Figure, Section, Sentences, Table, Tone
-from structpred.report.drawing import COLOURS, INK, chart, draw_estimate, log_axis
-from structpred.statistics import FEW, Estimate, estimate, fixed
-from structpred.text import plain
+from structpred.report.document import Column, Document, Section, Sentences, Table, Tone
+from structpred.report.drawing import COLOURS
+from structpred.statistics import Estimate, estimate, fixed
 from structpred.tuning import charts
 from structpred.tuning.outcomes import Conventions, Importances, Outcome, Result, conventions
-from structpred.tuning.summary import Optimum, budget, conclusion, not_worse, notes, number, optimum, short
+from structpred.tuning.summary import budget, conclusion, not_worse, notes, number, short
 
 _BLUE, _ORANGE = COLOURS[:2]
 _TEMPERATURES = ("literal", "rescaled", "edit rate")
@@ -41,7 +37,10 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
             *((Section("The best temperature of each study", (_temperatures(tempered),)),) if tempered else ()),
             Section("Budget", (Sentences(budget(results)),)),
             *(
-                Section(f"Trials of {result.name}", (_trials(result), *_figures(result, importances)))
+                Section(
+                    f"Trials of {result.name}",
+                    (_trials(result), *charts.figures(result, importances.get(result.name, {}))),
+                )
                 for result in results
             ),
             Section("How to read the numbers", (Sentences((*notes(results[0]), made)),)),
@@ -72,12 +71,11 @@ def _trials(result: Result) -> Table:
         (Column("seconds"), lambda each: f"{each.seconds:,.0f}"),
         (Column("note", numeric=False), lambda each: _note(result, each, kept)),
     ]
-    ordered = [*result.finished, *(each for each in result.outcomes if each.state != "finished")]
     tones: dict[str, Tone] = {"failed": "bad"}
     return Table(
         tuple(column for column, _ in cells),
-        tuple(tuple(cell(each) for _, cell in cells) for each in ordered),
-        tuple("good" if each is result.best else tones.get(each.state, "") for each in ordered),
+        tuple(tuple(cell(each) for _, cell in cells) for each in result.ordered),
+        tuple("good" if each is result.best else tones.get(each.state, "") for each in result.ordered),
     )
 
 
@@ -131,88 +129,3 @@ def _span(values: Iterable[float | None]) -> str:
 
 def _mean(outcome: Outcome) -> Estimate:
     return estimate(np.array(outcome.fresh, dtype=float))
-
-
-def _figures(result: Result, importances: Importances) -> tuple[Figure, ...]:
-    if result.best is None:
-        return ()
-    metric, of = result.metric, importances.get(result.name, {})
-    label = f"dev {metric.name} (%), {'higher' if metric.higher_is_better else 'lower'} is better"
-    found = [
-        _slice(result, each, label) for each in (optimum(result, name) for name in result.numeric()) if each is not None
-    ]
-    found.append(_history(result, label))
-    found += [_curves(result, f"dev {metric.name} (%), greedy")] if any(each.epochs for each in result.outcomes) else []
-    found += [_shares(of)] if of else []
-    return tuple(replace(figure, caption=f"{result.name}: {figure.caption}") for figure in found)
-
-
-def _slice(result: Result, found: Optimum, label: str) -> Figure:
-    """The metric against one parameter, by the seeds of the table."""
-    log = result.numeric()[found.parameter].log
-    band = "; band: values of trials not shown to be worse than the best" if found.low is not None else ""
-    seeds = max(len(each.fresh) for each in result.finished)
-    bar = "; bar: mean" if seeds > 1 else ""
-    line = "; line: 95 % interval" if seeds > FEW else ""
-
-    def draw(axes: Axes) -> None:
-        if found.low is not None and found.high is not None:
-            axes.axvspan(found.low, found.high, color=_ORANGE, alpha=0.12, linewidth=0)
-        for each in result.finished:
-            if found.parameter in each.parameters:
-                colour = _ORANGE if each is result.finished[0] else _BLUE
-                draw_estimate(axes, each.parameters[found.parameter], each.fresh, colour)
-        if log:
-            axes.set_xscale("log")
-            log_axis(axes.xaxis)
-        axes.yaxis.set_major_locator(MaxNLocator(6))
-
-    title = f"{short(found.parameter)}{', log scale' if log else ''}"
-    drawn = partial(chart, draw, (5.2, 3.4), f"{label} {found.parameter}", title, label)
-    caption = f"one dot per seed of the table{bar}{line}; orange: the best{band}."
-    return Figure(drawn, caption, chart=charts.against(result, found, label))
-
-
-def _history(result: Result, label: str) -> Figure:
-    """The mean of each finished trial in the order of slots, as the table has it, and that of the best so far."""
-    done = [each for each in result.outcomes if each.state == "finished"]
-    best = [min(done[:count], key=result.rank).mean for count in range(1, len(done) + 1)]
-
-    def draw(axes: Axes) -> None:
-        numbers, means = list(range(1, len(done) + 1)), [each.mean for each in done]
-        axes.plot(numbers, means, "o", color=_BLUE, alpha=0.6, markersize=4.5, markeredgewidth=0)
-        axes.step(numbers, best, where="post", color=_ORANGE, linewidth=1.4)
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-
-    drawn = partial(chart, draw, (5.2, 3.0), f"{label} history", charts.ORDER, label)
-    caption = "trials in their order, as in the table; line: the best so far."
-    return Figure(drawn, caption, chart=charts.history(list(zip(done, best, strict=True)), label))
-
-
-def _curves(result: Result, label: str) -> Figure:
-    """The dev metric of the first seed by epoch, pruned trials dashed."""
-
-    def draw(axes: Axes) -> None:
-        for each in filter(lambda each: each.epochs, result.outcomes):
-            epochs, style = sorted(each.epochs), "-" if each.state == "finished" else "--"
-            axes.plot(epochs, [each.epochs[epoch] for epoch in epochs], style, color=_BLUE, alpha=0.45, linewidth=1)
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-
-    drawn = partial(chart, draw, (5.2, 3.2), f"{label} curves", "epoch", label)
-    caption = "greedy decoding after each epoch, first seed; dashed: pruned or failed."
-    return Figure(drawn, caption, chart=charts.curves(result, label))
-
-
-def _shares(of: Mapping[str, float]) -> Figure:
-    """A bar a parameter."""
-    names = [plain(short(name)) for name in of]
-
-    def draw(axes: Axes) -> None:
-        axes.barh(names, list(of.values()), color=_BLUE, alpha=0.7, height=0.5)
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1)
-        axes.axvline(0, color=INK, linewidth=0.8)
-
-    label = "share of the variance among good trials (PED-ANOVA)"
-    drawn = partial(chart, draw, (5.2, 0.9 + 0.45 * len(names)), f"importance {names}", label)
-    return Figure(drawn, "what mattered.", chart=charts.shares(of, label))

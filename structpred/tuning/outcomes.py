@@ -117,6 +117,11 @@ class Result:
         """The trials that ran to their end, the best first; of equal ones the one in the first slot."""
         return tuple(sorted((each for each in self.outcomes if each.state == "finished"), key=self.rank))
 
+    @property
+    def ordered(self) -> tuple[Outcome, ...]:
+        """All trials, the finished ones first and the best of them first."""
+        return *self.finished, *(each for each in self.outcomes if each.state != "finished")
+
     def rank(self, outcome: Outcome) -> tuple[int, float]:
         """The order of finished trials: those under most seeds before all others, then the mean."""
         return -len(outcome.scores), -outcome.mean if self.metric.higher_is_better else outcome.mean
