@@ -12,6 +12,7 @@ from structpred.report.document import Column, Document, Dots, Figure, Section, 
 from structpred.report.drawing import Look, looks
 from structpred.results import Measure, RunResult
 from structpred.statistics import FEW, Estimate, fixed
+from structpred.text import counted
 
 _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
@@ -142,9 +143,9 @@ def _crossed_section(report: ComparisonResult) -> Section:
     )
     says = (
         f"This holds for new seeds and new examples at once: a crossed model treats the {seeds} seeds and the test "
-        f"examples as samples. The interval and p use Student's t with {seeds - 1} "
-        f"{'degree' if seeds == 2 else 'degrees'} of freedom; they are not corrected for several pairs and assume a "
-        "number of seeds fixed beforehand. The verdict is the one over seeds alone.",
+        "examples as samples. The interval and p use Student's t with "
+        f"{counted(seeds - 1, 'degree')} of freedom; they are not corrected for several pairs and assume a number of "
+        "seeds fixed beforehand. The verdict is the one over seeds alone.",
         "The last columns say where the uncertainty of the difference comes from: from seeds, which more seeds reduce; "
         "from examples, which more examples reduce; and from what is particular to an example under a seed, which "
         "either reduces.",
@@ -261,7 +262,6 @@ def _differences(report: ComparisonResult) -> Table | Sentences:
 
 def _notes(report: ComparisonResult) -> tuple[str, ...]:
     here = environment()
-    packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
     return (
         "Scores are in percent. The dev scores chose the checkpoint; the test set was scored once, with that "
         "checkpoint.",
@@ -272,7 +272,7 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
         "Seconds are wall-clock time and CPU-seconds processor time, both for training and evaluation, per run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
         _trainers(report),
-        f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
+        f"{here.told()} {here.threads}.",
     )
 
 

@@ -20,7 +20,7 @@ from structpred.report import notebook, terminal
 from structpred.report.document import Document, Dots, Figure, Section, Sentences, joined
 from structpred.report.files import PICTURE, results_file, write_files
 from structpred.results import Measure
-from structpred.text import file_stems, refuse_unseen
+from structpred.text import counted, file_stems, refuse_unseen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +107,11 @@ class PanelsReport:
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
         headlines = tuple(f"{name}: {report.conclusion()[0]}" for name, report in self.reports.items())
-        number = "1 panel" if len(self.reports) == 1 else f"{len(self.reports)} panels"
         several = Section("Conclusion", (Sentences(headlines), *self._picture()))
         panels = tuple(section for name, report in self.reports.items() for section in _sections(name, report))
         arms = dict.fromkeys(arm for report in self.reports.values() for arm in report.arms)
-        return Document(f"Comparison in {number}: {joined(list(self.reports))}", (several, *panels), tuple(arms))
+        title = f"Comparison in {counted(len(self.reports), 'panel')}: {joined(list(self.reports))}"
+        return Document(title, (several, *panels), tuple(arms))
 
     def _picture(self) -> tuple[Figure, ...]:
         compared = {name: report for name, report in self.reports.items() if len(report.arms) > 1}

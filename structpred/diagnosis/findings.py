@@ -11,6 +11,7 @@ from structpred.diagnosis.runner import OWN, Diagnosis, Row
 from structpred.diagnosis.signal import Measured
 from structpred.report.document import Column, Document, Section, Sentences, Table
 from structpred.report.files import written
+from structpred.text import counted
 
 FORMAT = 1
 KEY = "diagnosis"
@@ -73,7 +74,7 @@ def _ratio(row: Row) -> str:
 
 
 def _draws(row: Row) -> str:
-    return "1 draw an example" if row.outputs == 1 else f"{row.outputs} draws an example"
+    return f"{counted(row.outputs, 'draw')} an example"
 
 
 def _notes(found: Diagnosis) -> tuple[str, ...]:

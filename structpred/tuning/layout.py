@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 import optuna
 
+from structpred.payoffs.base import Conventions
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Section, Sentences, Table, Tone
 from structpred.report.drawing import COLOURS
 from structpred.statistics import Estimate, estimate, fixed
 from structpred.tuning import charts
-from structpred.tuning.outcomes import Conventions, Importances, Outcome, Result, conventions
+from structpred.tuning.outcomes import Importances, Outcome, Result, conventions
 from structpred.tuning.summary import budget, conclusion, not_worse, notes, number, short
 
 _BLUE, _ORANGE = COLOURS[:2]
@@ -27,9 +28,7 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
         importances: how much each parameter matters, by study.
     """
     tempered = [result for result in results if _temperature(result, result.best)]
-    here = environment()
-    packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
-    made = f"Report made with Python {here.python} on {here.platform}; {packages}, optuna {optuna.__version__}."
+    made = environment().told(optuna=optuna.__version__)
     return Document(
         title=f"Tuning: {results[0].name if len(results) == 1 else f'{len(results)} studies'}",
         sections=(

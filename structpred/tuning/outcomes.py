@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
@@ -13,7 +13,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from structpred.config import components, encode
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.payoffs.base import Payoff
+from structpred.payoffs.base import Conventions, Payoff
 from structpred.report.files import readable
 from structpred.results import KeptMeasure, Measure
 from structpred.training.data import EncodedData
@@ -28,22 +28,10 @@ Importances = dict[str, dict[str, float]]
 """How much each parameter matters, by study; without studies where that cannot be told."""
 
 
-class Conventions(NamedTuple):
-    """A payoff's temperature in every convention; None where its law has none."""
-
-    literal: float
-    rescaled: float | None
-    edit_rate: float | None
-
-
 def conventions(experiment: Experiment | None, labels: int) -> Conventions | None:
     """The temperature of an experiment's first payoff; None where it has no payoff."""
     parts = () if experiment is None else components(experiment.objective)
-    payoff = next((part for part in parts if isinstance(part, Payoff)), None)
-    if payoff is None:
-        return None
-    converters = [getattr(payoff, name, None) for name in Conventions._fields]
-    return Conventions._make(None if convert is None else float(convert(labels)) for convert in converters)
+    return next((part.conventions(labels) for part in parts if isinstance(part, Payoff)), None)
 
 
 @dataclass(frozen=True)

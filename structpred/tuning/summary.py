@@ -10,6 +10,7 @@ from scipy import special
 
 from structpred.report.document import joined
 from structpred.statistics import LEVEL, fixed
+from structpred.text import counted
 from structpred.tuning.outcomes import Outcome, Result, conventions
 from structpred.tuning.search import Numeric, Search
 
@@ -158,7 +159,7 @@ def conclusion(result: Result) -> tuple[str, ...]:
 
 
 def _headline(result: Result, best: Outcome) -> str:
-    score = f"dev {result.metric.name} {fixed(best.mean)} over {_seeds(len(best.fresh))}"
+    score = f"dev {result.metric.name} {fixed(best.mean)} over {counted(len(best.fresh), 'seed')}"
     count, tied = len(result.finished), len(result.tied)
     if tied == 1:
         return f"{result.name}: the best of {count} finished trials has {_values(best.parameters)}, with {score}."
@@ -214,11 +215,10 @@ def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
 
 
 def _budget(search: Search) -> str:
-    more = f", then {search.more_seeds} more {'seed' if search.more_seeds == 1 else 'seeds'}"
-    more = f"{more} for the best {search.finalists}" if search.finalists else ""
+    more = f", then {counted(search.more_seeds, 'more seed')} for the best {search.finalists}"
     time = "" if search.timeout is None else f", within {search.timeout:,.0f} seconds"
-    trials = f"{search.trials} trials of {_seeds(len(search.seeds))} each{more}{time}"
-    return f"{trials}; sampler {search.sampler}, pruner {search.pruner}"
+    trials = f"{counted(search.trials, 'trial')} of {counted(len(search.seeds), 'seed')} each"
+    return f"{trials}{more if search.finalists else ''}{time}; sampler {search.sampler}, pruner {search.pruner}"
 
 
 def _spent(result: Result) -> str:
@@ -264,7 +264,3 @@ def _decoding(result: Result) -> str:
 
 def _values(parameters: Mapping[str, object]) -> str:
     return joined([f"{short(name)} {number(value)}" for name, value in parameters.items()])
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"
