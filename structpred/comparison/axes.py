@@ -10,7 +10,7 @@ from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.kept import leaves_of
 from structpred.report.document import Curve, Curves, Figure
 from structpred.report.drawing import draw_curves, looks
-from structpred.results import Measure
+from structpred.results import Measure, direction
 
 LEAST = 3
 """Values of a number from which on a curve is drawn: two say nothing of its shape."""
@@ -73,7 +73,7 @@ def figures(report: ComparisonResult, metric: Measure, said: str) -> tuple[Figur
 
 def _figure(report: ComparisonResult, metric: Measure, axis: Axis, rows: Mapping[str, Row], said: str) -> Figure:
     values = {arm: scores(report.results[arm], "test", metric.name).tolist() for arm in axis.values}
-    label = f"test {metric.name} (%), {'higher' if metric.higher_is_better else 'lower'} is better"
+    label = f"test {metric.name} (%), {direction(metric)}"
     apart = report.baseline not in axis.values
     levels = (float(rows[report.baseline].test.mean),) if apart else ()
     points = tuple(Curve.point(arm, {axis.name: axis.values[arm]}, values[arm], rows[arm].test) for arm in axis.values)

@@ -11,7 +11,7 @@ from structpred.comparison.material import COUNTED, mean_cost
 from structpred.config import Config
 from structpred.experiment import Experiment
 from structpred.report.document import Curve, Curves, Dot, Strip, Tone
-from structpred.results import Measure, RunResult
+from structpred.results import Measure, RunResult, direction
 from structpred.statistics import Estimate
 from structpred.statistics.aggregate import performance_profile
 
@@ -105,10 +105,10 @@ def profiles(tables: Mapping[str, np.ndarray], metric: Measure) -> Curves:
         tables: test scores ``[tasks, seeds]`` of every arm.
         metric: what the scores are.
     """
-    sign, direction = (1, "higher") if metric.higher_is_better else (-1, "lower")
+    sign = 1 if metric.higher_is_better else -1
     every = np.concatenate([table.ravel() for table in tables.values()])
     places = np.linspace(every.min(), every.max(), 200)
-    axis = f"test {metric.name} (%), {direction} is better"
+    axis = f"test {metric.name} (%), {direction(metric)}"
     found = {arm: performance_profile(sign * table, sign * places).tolist() for arm, table in tables.items()}
     x = {axis: tuple(places.tolist())}
     lines = tuple(Curve(arm, tuple(share), tuple(share), tuple(share), x) for arm, share in found.items())

@@ -10,7 +10,7 @@ from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Dots, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
-from structpred.results import Measure, RunResult
+from structpred.results import Measure, RunResult, direction
 from structpred.statistics import FEW, Estimate, fixed
 from structpred.text import counted
 
@@ -55,11 +55,7 @@ def _metric_section(report: ComparisonResult, metric: Measure) -> Section:
     primary = metric is report.metrics[0]
     role = "primary metric" if primary else "supporting metric"
     table = _score_table(report, metric, costs=primary)
-    return Section(f"{metric.name}, {role}, {_direction(metric)}", (table, *_figures(report, metric)))
-
-
-def _direction(metric: Measure) -> str:
-    return "higher is better" if metric.higher_is_better else "lower is better"
+    return Section(f"{metric.name}, {role}, {direction(metric)}", (table, *_figures(report, metric)))
 
 
 def _score_table(report: ComparisonResult, metric: Measure, *, costs: bool) -> Table:
@@ -183,7 +179,7 @@ def _score_plot(report: ComparisonResult, metric: Measure) -> Figure:
     rows = sorted(report.table(metric), key=lambda row: row.test.mean, reverse=metric.higher_is_better)
     values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
     baseline = next(row.test.mean for row in rows if row.arm == report.baseline)
-    label = f"test {metric.name} (%), {_direction(metric)}"
+    label = f"test {metric.name} (%), {direction(metric)}"
     estimates = {row.arm: row.test for row in rows}
     caption = f"Test {metric.name}, the best first. {dots_caption(len(report.seeds))}; dashed: {report.baseline}."
     notes = {row.arm: row for row in rows}

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from structpred.report.document import Curve, Curves, Dot, Dots, Figure, Strip, Stroke
 from structpred.report.drawing import COLOURS, INK, chart, draw_curves
+from structpred.results import direction
 from structpred.statistics import FEW, estimate
 from structpred.text import plain
 from structpred.tuning.outcomes import Outcome, Result
@@ -28,7 +29,7 @@ def figures(result: Result, importances: Mapping[str, float]) -> Iterator[Figure
     if result.best is None:
         return
     measured = f"dev {result.metric.name} (%)"
-    label = f"{measured}, {'higher' if result.metric.higher_is_better else 'lower'} is better"
+    label = f"{measured}, {direction(result.metric)}"
     for found in filter(None, (optimum(result, name) for name in result.numeric())):
         yield _against(result, found, label)
     yield _history(result, label)

@@ -19,6 +19,7 @@ from structpred.config import leaves
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
+from structpred.results import direction
 from structpred.task import Splits, loaded
 from structpred.training.evaluation import check_metrics
 from structpred.tuning.search import Search, grid, probed, pruner_for, signature
@@ -68,9 +69,8 @@ class Study:
         experiment, distributions = probed(space)
         metric, splits = experiment.reported[0], loaded(experiment.task)
         check_metrics(experiment.metrics, splits, experiment.task)
-        direction = f"{'higher' if metric.higher_is_better else 'lower'} is better"
         own = metric.name in {each.name for each in experiment.task.metrics}  # as in studies of earlier versions
-        how = direction if own else f"{direction}, {metric.signature}"
+        how = direction(metric) if own else f"{direction(metric)}, {metric.signature}"
         mine = signature(space) | {
             "seeds": ", ".join(map(str, search.seeds)),
             "metric": f"{metric.name}, {how}",
@@ -158,10 +158,8 @@ def value_of(trial: FrozenTrial) -> float:
 
 
 def _stored(storage: BaseStorage, name: str, metric: Metric, pruner: BasePruner) -> optuna.Study:
-    direction = StudyDirection.MAXIMIZE if metric.higher_is_better else StudyDirection.MINIMIZE
-    return optuna.create_study(
-        storage=storage, study_name=name, direction=direction, load_if_exists=True, pruner=pruner
-    )
+    to = StudyDirection.MAXIMIZE if metric.higher_is_better else StudyDirection.MINIMIZE
+    return optuna.create_study(storage=storage, study_name=name, direction=to, load_if_exists=True, pruner=pruner)
 
 
 def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:

@@ -1,15 +1,12 @@
 """Which trials the data can tell from the best one, and sentences that claim no more than that."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from scipy import special
-
 from structpred.report.document import joined
-from structpred.statistics import LEVEL, fixed
+from structpred.statistics import LEVEL, Noise, fixed
 from structpred.text import counted
 from structpred.tuning.outcomes import Outcome, Result, conventions
 from structpred.tuning.search import Numeric, Search
@@ -19,27 +16,6 @@ NEAR = 0.1
 """A value is near an end of its range within this share of the range, on the range's own scale."""
 ENOUGH = 5
 """Different values that must have been tried before an end of the range is called too narrow."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How much the metric varies from seed to seed at the same parameters.
-
-    Attributes:
-        deviation: pooled standard deviation within trials.
-        freedom: its degrees of freedom.
-    """
-
-    deviation: float
-    freedom: int
-
-
-def noise(outcomes: Sequence[Outcome]) -> Noise | None:
-    """Pooled over the trials that ran under two seeds or more; None where there are none, or nothing varies."""
-    groups = [each.fresh for each in outcomes if len(each.fresh) > 1]
-    freedom = sum(len(group) - 1 for group in groups)
-    squares = sum(float(np.var(group)) * len(group) for group in groups)
-    return Noise(math.sqrt(squares / freedom), freedom) if squares > 0 else None
 
 
 @dataclass(frozen=True)
@@ -69,26 +45,17 @@ class Optimum:
     verdict: Verdict
 
 
-def threshold(best: Outcome, other: Outcome, seen: Noise, compared: int) -> float:
-    """How much worse than the best a trial must be to count as shown.
-
-    t(1 − 5 %/m; ν) · s · √(1/n + 1/n'), with s and ν of the noise within trials and m trials compared with the best
-    (Bonferroni), one-sided. If the seeds of the best did not choose it, the chance of any false claim is below 5 %.
-    """
-    quantile = float(special.stdtrit(seen.freedom, 1 - LEVEL / max(compared, 1)))
-    return quantile * seen.deviation * math.sqrt(1 / len(best.fresh) + 1 / len(other.fresh))
-
-
 def not_worse(result: Result) -> tuple[Outcome, ...]:
     """The trials that are not shown to be worse than the best, itself included; empty where no noise is known."""
-    seen, finished, best = noise(result.finished), result.finished, result.best
+    finished, best = result.finished, result.best
+    seen = Noise.of(each.fresh for each in finished)
     if seen is None or best is None:
         return ()
     sign, compared = -1 if result.metric.higher_is_better else 1, len(finished) - 1
     return tuple(
         each
         for each in finished
-        if each is best or sign * (each.mean - best.mean) <= threshold(best, each, seen, compared)
+        if each is best or sign * (each.mean - best.mean) <= seen.threshold(best.fresh, each.fresh, compared)
     )
 
 
@@ -233,7 +200,7 @@ def _spent(result: Result) -> str:
 
 def notes(result: Result) -> tuple[str, ...]:
     """How to read the numbers."""
-    name, seen = result.metric.name, noise(result.finished)
+    name, seen = result.metric.name, Noise.of(each.fresh for each in result.finished)
     finalists = (
         "Trials that were run under more seeds are ranked by the mean over those seeds alone: the earlier seeds chose "
         "them and would flatter them."

@@ -7,11 +7,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from optuna.distributions import FloatDistribution
-from scipy import stats
 
 from structpred.assignment import assigned
 from structpred.experiment import Experiment
@@ -24,7 +22,7 @@ from structpred.tuning import charts as charts_of_tuning
 from structpred.tuning.layout import document
 from structpred.tuning.outcomes import conventions
 from structpred.tuning.search import Search
-from structpred.tuning.summary import budget, conclusion, noise, not_worse, notes, optimum, position, threshold
+from structpred.tuning.summary import budget, conclusion, not_worse, notes, optimum, position
 from tests.support.studies import shown_of
 from tests.support.tuning import TEMPERED, TINY
 
@@ -55,15 +53,6 @@ def result(scores: Mapping[float, Sequence[float]], low: float = 0.001, high: fl
 
 
 CLEAR = {0.01: [20.0, 21.0], 0.02: [15.0, 16.0], 0.03: [15.5, 16.5], 0.05: [22.0, 23.0]}
-
-
-def test_noise_is_pooled_within_trials() -> None:
-    found = noise(result({0.1: [1.0, 3.0], 0.2: [5.0, 5.0, 8.0], 0.3: [4.0]}).outcomes)
-    assert found is not None
-    assert found.freedom == 3
-    assert found.deviation == pytest.approx(math.sqrt((2.0 + 6.0) / 3))
-    assert noise(result({0.1: [1.0], 0.2: [2.0]}).outcomes) is None
-    assert noise(result({0.1: [1.0, 1.0]}).outcomes) is None
 
 
 def test_where_trials_on_both_sides_are_worse_the_optimum_is_interior() -> None:
@@ -110,30 +99,6 @@ def test_what_the_data_cannot_tell_is_said(scores: dict[float, list[float]], ver
     assert found is not None
     assert found.verdict == verdict
     assert said in " ".join(conclusion(result(scores)))
-
-
-def test_the_threshold_is_students_one_sided_and_corrected_for_all_trials() -> None:
-    one, other = outcome(0, 0.1, [1.0, 2.0, 3.0]), outcome(1, 0.2, [4.0])
-    seen = noise([one, other])
-    assert seen is not None
-    expected = stats.t(2).ppf(1 - 0.05 / 19) * 1.0 * math.sqrt(1 / 3 + 1)
-    assert threshold(one, other, seen, 19) == pytest.approx(expected)
-
-
-@pytest.mark.slow
-def test_where_nothing_differs_something_is_called_worse_in_one_study_of_twenty_at_most() -> None:
-    # The best here is chosen by the very scores that are compared, so that the rate may exceed 5 %; with fresh seeds,
-    # as finalists have, it must not. 400 studies: a rate of 5 % gives more than 33 (8.25 %) once in 300 times.
-    random = np.random.default_rng(5)
-    wrong = 0
-    for _ in range(400):
-        scores = {0.01 * (i + 1): random.normal(size=4 if i == 0 else 1).tolist() for i in range(12)}
-        study = result(scores)
-        seen = noise(study.finished)
-        assert seen is not None
-        fresh, *others = study.outcomes
-        wrong += any(each.mean - fresh.mean > threshold(fresh, each, seen, 11) for each in others)
-    assert wrong <= 33
 
 
 def test_pruned_and_failed_trials_are_compared_with_nothing() -> None:
