@@ -1,8 +1,7 @@
 """The layout of a report on one study or several: sections, tables, figures and what they draw."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import optuna
@@ -50,42 +49,39 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
 def _trials(result: Result) -> Table:
     """A row a trial, the finished ones first and the best of them first."""
     dev = f"dev {result.metric.name} (%)"
-    cells: list[tuple[Column, Callable[[Outcome], str]]] = [(Column("trial"), lambda each: str(each.number))]
-    cells += [(Column(short(name)), partial(_parameter, name)) for name in result.distributions]
-    if _temperature(result, result.best):
-        titles = ("τ literal", *_TEMPERATURES[1:])
-        cells += [(Column(title), partial(_convention, result, i)) for i, title in enumerate(titles)]
-    cells += [
-        (Column("state", numeric=False), lambda each: each.state),
-        (Column("seeds"), lambda each: str(len(each.fresh)) if each.scores else ""),
-        (Column(dev), lambda each: str(_mean(each)) if each.scores else ""),
-    ]
-    if any(map(_reached, result.outcomes)):
-        cells += [
-            (Column(f"stopped at {dev}, greedy"), lambda each: fixed(each.epochs[e]) if (e := _reached(each)) else ""),
-            (Column("epoch"), lambda each: str(_reached(each) or "")),
-        ]
+    tempered, stopped = _temperature(result, result.best) is not None, any(map(_reached, result.outcomes))
+    columns = [Column("trial"), *(Column(short(name)) for name in result.distributions)]
+    columns += [Column(name) for name in ("τ literal", *_TEMPERATURES[1:]) if tempered]
+    columns += [Column("state", numeric=False), Column("seeds"), Column(dev)]
+    columns += [Column(f"stopped at {dev}, greedy"), Column("epoch")] if stopped else []
+    columns += [Column("seconds"), Column("note", numeric=False)]
     kept = not_worse(result)
-    cells += [
-        (Column("seconds"), lambda each: f"{each.seconds:,.0f}"),
-        (Column("note", numeric=False), lambda each: _note(result, each, kept)),
-    ]
+
+    def cells(each: Outcome) -> tuple[str, ...]:
+        reached = _reached(each)
+        return (
+            str(each.number),
+            *(number(each.parameters.get(name, "")) for name in result.distributions),
+            *(_conventions(result, each) if tempered else ()),
+            each.state,
+            *((str(len(each.fresh)), str(_mean(each))) if each.scores else ("", "")),
+            *((fixed(each.epochs[reached]) if reached else "", str(reached or "")) if stopped else ()),
+            f"{each.seconds:,.0f}",
+            _note(result, each, kept),
+        )
+
     tones: dict[str, Tone] = {"failed": "bad"}
     return Table(
-        tuple(column for column, _ in cells),
-        tuple(tuple(cell(each) for _, cell in cells) for each in result.ordered),
+        tuple(columns),
+        tuple(map(cells, result.ordered)),
         tuple("good" if each is result.best else tones.get(each.state, "") for each in result.ordered),
     )
 
 
-def _parameter(name: str, each: Outcome) -> str:
-    return number(each.parameters.get(name, ""))
-
-
-def _convention(result: Result, i: int, each: Outcome) -> str:
-    temperature = _temperature(result, each)
-    value = temperature[i] if temperature else ""
-    return "-" if value is None else number(value)
+def _conventions(result: Result, each: Outcome) -> tuple[str, ...]:
+    """The temperature of a trial in every convention, with a dash for one that its law does not have."""
+    temperature = _temperature(result, each) or ("", "", "")
+    return tuple("-" if value is None else number(value) for value in temperature)
 
 
 def _reached(each: Outcome) -> int:
@@ -111,9 +107,8 @@ def _temperatures(results: Sequence[Result]) -> Table:
         best = result.finished[0]
         near = [found for each in not_worse(result) if (found := _temperature(result, each))]
         tied = f", {len(result.tied)} trials tie" if len(result.tied) > 1 else ""
-        values = [_convention(result, i, best) for i in range(3)]
-        spans = [_span(found[i] for found in near) for i in range(3)]
-        rows.append((result.name, *values, *spans, f"{result.metric.name} {_mean(best)}{tied}"))
+        spans = [_span(found[i] for found in near) for i in range(len(_TEMPERATURES))]
+        rows.append((result.name, *_conventions(result, best), *spans, f"{result.metric.name} {_mean(best)}{tied}"))
     return Table(tuple(columns), tuple(rows))
 
 

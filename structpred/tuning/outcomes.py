@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +203,6 @@ def _kept(node: dict[str, Any], search: Search) -> Outcome:
 
 
 def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float]) -> Outcome:
-    started, ended = trial.datetime_start or datetime.min, trial.datetime_complete or trial.datetime_start
     return Outcome(
         number=trial.number,
         parameters=trial.params,
@@ -214,7 +212,7 @@ def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float]) -> O
         fresh=_fresh(scores, study.search),
         epochs=trial.intermediate_values,
         reason=str(trial.user_attrs.get(REASON, DIED if trial.state == TrialState.FAIL else "")),
-        seconds=0.0 if ended is None else (ended - started).total_seconds(),
+        seconds=0.0 if trial.duration is None else trial.duration.total_seconds(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -147,9 +147,8 @@ def probed(space: Space) -> tuple[Experiment, dict[str, Distribution]]:
     return made, trial.asked
 
 
-def signature(space: Space) -> dict[str, str]:
-    """A text for each parameter, and one for everything that is not searched, as a run's identity sees it."""
-    experiment, asked = probed(space)
+def signature(experiment: Experiment, asked: Mapping[str, Distribution]) -> dict[str, str]:
+    """What tells two searches apart, of what `probed` finds: a text for each parameter, and one for all the rest."""
     texts = {f"parameter {name}": described(distribution) for name, distribution in asked.items()}
     return texts | {"experiment": canonical(encode(replace(experiment, seed=0), versions=True))}
 

@@ -71,7 +71,7 @@ class Study:
         check_metrics(experiment.metrics, splits, experiment.task)
         own = metric.name in {each.name for each in experiment.task.metrics}  # as in studies of earlier versions
         how = direction(metric) if own else f"{direction(metric)}, {metric.signature}"
-        mine = signature(space) | {
+        mine = signature(experiment, distributions) | {
             "seeds": ", ".join(map(str, search.seeds)),
             "metric": f"{metric.name}, {how}",
             "data": splits.digest,
@@ -112,8 +112,7 @@ class Study:
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that count, in the order of their slots."""
-        trials = self.main.trials()
-        return [trials[number] for _, number in sorted(owners(trials).items())]
+        return list(owners(self.main.trials()).values())
 
     def finalists(self) -> list[FrozenTrial]:
         """The best completed trials of different parameters, as many as are to be run under more seeds.
