@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from structpred.comparison import charts, layout, plots
 from structpred.comparison.analysis import Contrast, contrasts, scores
@@ -16,10 +15,10 @@ from structpred.comparison.record import encode, findings
 from structpred.comparison.report import Report
 from structpred.config import Config, digest
 from structpred.errors import ConfigError
-from structpred.report import terminal
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import looks
 from structpred.report.files import FORMAT, readable, write_files, written
+from structpred.report.terminal import Printable
 from structpred.results import Measure, RunResult, renamed, stored
 from structpred.statistics import FEW, estimate, fixed
 from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean
@@ -28,7 +27,7 @@ Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
-class Across:
+class Across(Printable):
     """Reports of the same arms on several tasks, and their macro-average: every task counts the same.
 
     The macro-average is taken seed by seed, so that it is tested over seeds as one task's score is. Whether an arm is
@@ -186,10 +185,6 @@ class Across:
             + ("." if each.corrected_p is None else f", p = {each.corrected_p:.4f} (paired t test over tasks, Holm).")
             for arm, each in self.over_tasks(metric).items()
         )
-
-    def show(self, console: Console | None = None) -> None:
-        """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""
-        terminal.show(self.document(), console or Console())
 
     def write(self, folder: Path | str) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all."""

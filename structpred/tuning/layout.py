@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import optuna
 
-from structpred.payoffs.base import Conventions
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Section, Sentences, Table, Tone
 from structpred.report.drawing import COLOURS
 from structpred.statistics import Estimate, estimate, fixed
 from structpred.tuning import charts
-from structpred.tuning.outcomes import Importances, Outcome, Result, conventions
+from structpred.tuning.outcomes import Importances, Outcome, Result
 from structpred.tuning.summary import budget, conclusion, not_worse, notes, number, short
 
 _BLUE, _ORANGE = COLOURS[:2]
@@ -26,7 +25,7 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
         results: one a study.
         importances: how much each parameter matters, by study.
     """
-    tempered = [result for result in results if _temperature(result, result.best)]
+    tempered = [result for result in results if result.temperature(result.best)]
     made = environment().told(optuna=optuna.__version__)
     return Document(
         title=f"Tuning: {results[0].name if len(results) == 1 else f'{len(results)} studies'}",
@@ -49,7 +48,7 @@ def document(results: tuple[Result, ...], importances: Importances) -> Document:
 def _trials(result: Result) -> Table:
     """A row a trial, the finished ones first and the best of them first."""
     dev = f"dev {result.metric.name} (%)"
-    tempered, stopped = _temperature(result, result.best) is not None, any(map(_reached, result.outcomes))
+    tempered, stopped = result.temperature(result.best) is not None, any(map(_reached, result.outcomes))
     columns = [Column("trial"), *(Column(short(name)) for name in result.distributions)]
     columns += [Column(name) for name in ("τ literal", *_TEMPERATURES[1:]) if tempered]
     columns += [Column("state", numeric=False), Column("seeds"), Column(dev)]
@@ -80,7 +79,7 @@ def _trials(result: Result) -> Table:
 
 def _conventions(result: Result, each: Outcome) -> tuple[str, ...]:
     """The temperature of a trial in every convention, with a dash for one that its law does not have."""
-    temperature = _temperature(result, each) or ("", "", "")
+    temperature = result.temperature(each) or ("", "", "")
     return tuple("-" if value is None else number(value) for value in temperature)
 
 
@@ -105,15 +104,11 @@ def _temperatures(results: Sequence[Result]) -> Table:
     rows = []
     for result in results:
         best = result.finished[0]
-        near = [found for each in not_worse(result) if (found := _temperature(result, each))]
+        near = [found for each in not_worse(result) if (found := result.temperature(each))]
         tied = f", {len(result.tied)} trials tie" if len(result.tied) > 1 else ""
         spans = [_span(found[i] for found in near) for i in range(len(_TEMPERATURES))]
         rows.append((result.name, *_conventions(result, best), *spans, f"{result.metric.name} {_mean(best)}{tied}"))
     return Table(tuple(columns), tuple(rows))
-
-
-def _temperature(result: Result, outcome: Outcome | None) -> Conventions | None:
-    return None if outcome is None else conventions(outcome.experiment, result.labels)
 
 
 def _span(values: Iterable[float | None]) -> str:

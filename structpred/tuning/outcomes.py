@@ -27,12 +27,6 @@ Importances = dict[str, dict[str, float]]
 """How much each parameter matters, by study; without studies where that cannot be told."""
 
 
-def conventions(experiment: Experiment | None, labels: int) -> Conventions | None:
-    """The temperature of an experiment's first payoff; None where it has no payoff."""
-    parts = () if experiment is None else components(experiment.objective)
-    return next((part.conventions(labels) for part in parts if isinstance(part, Payoff)), None)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """One trial.
@@ -134,6 +128,11 @@ class Result:
             raise ConfigError(f"no trial of {self.name!r} finished, so there is no best experiment")
         return replace(self.best.experiment, seed=self.search.seeds[0])
 
+    def temperature(self, outcome: Outcome | None) -> Conventions | None:
+        """The temperature of a trial's first payoff; None where there is no trial or no payoff."""
+        parts = () if outcome is None or outcome.experiment is None else components(outcome.experiment.objective)
+        return next((part.conventions(self.labels) for part in parts if isinstance(part, Payoff)), None)
+
     def count(self, state: str) -> int:
         """How many trials are in a state."""
         return sum(each.state == state for each in self.outcomes)
@@ -159,7 +158,7 @@ class Result:
         }
 
     def _trial(self, outcome: Outcome) -> dict[str, object]:
-        temperature = conventions(outcome.experiment, self.labels)
+        temperature = self.temperature(outcome)
         return {
             **{name: value for name, value in vars(outcome).items() if name != "fresh"},
             "experiment": None if outcome.experiment is None else outcome.experiment.to_json(),

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -136,12 +137,10 @@ class Study:
 
     def importances(self) -> dict[str, float]:
         """How much each parameter matters; empty where that cannot be told."""
-        try:
-            with warnings.catch_warnings(action="ignore"):  # of trials too few to choose good ones from
-                importances = optuna.importance.get_param_importances(self.main.study)
-        except (ValueError, RuntimeError):
-            return {}
-        return importances if len(importances) > 1 else {}
+        with warnings.catch_warnings(action="ignore"), suppress(ValueError, RuntimeError):  # of too few trials
+            importances = optuna.importance.get_param_importances(self.main.study)
+            return importances if len(importances) > 1 else {}
+        return {}
 
 
 def scores_of(trial: FrozenTrial) -> dict[int, float]:

@@ -8,7 +8,7 @@ from typing import Literal
 from structpred.report.document import joined
 from structpred.statistics import LEVEL, Noise, fixed
 from structpred.text import counted
-from structpred.tuning.outcomes import Outcome, Result, conventions
+from structpred.tuning.outcomes import Outcome, Result
 from structpred.tuning.search import Numeric, Search
 
 Verdict = Literal["interior", "tied", "few", "at the edge", "outermost", "cannot tell", "no noise known"]
@@ -129,8 +129,8 @@ def _headline(result: Result, best: Outcome) -> str:
     score = f"dev {result.metric.name} {fixed(best.mean)} over {counted(len(best.fresh), 'seed')}"
     count, tied = len(result.finished), len(result.tied)
     if tied == 1:
-        return f"{result.name}: the best of {count} finished trials has {_values(best.parameters)}, with {score}."
-    named = [f"trial {each.number} ({_values(each.parameters)})" for each in result.tied[:NAMED]]
+        return f"{result.name}: the best of {count} finished trials has {told(best.parameters)}, with {score}."
+    named = [f"trial {each.number} ({told(each.parameters)})" for each in result.tied[:NAMED]]
     named += [f"{tied - NAMED} more"] if tied > NAMED else []
     return (
         f"{result.name}: {tied} of {count} finished trials tie for the best, with {score}: {joined(named)}. The first "
@@ -166,12 +166,14 @@ def _where(found: Optimum, result: Result) -> str:
 
 
 def _temperature(result: Result) -> tuple[str, ...]:
-    found = conventions(result.experiment, result.labels)
+    found = result.temperature(result.best)
     if found is None:
         return ()
-    told = [f"{name.replace('_', ' ')} {number(value)}" for name, value in found._asdict().items() if value is not None]
+    values = [
+        f"{name.replace('_', ' ')} {number(value)}" for name, value in found._asdict().items() if value is not None
+    ]
     which = "The best temperature" if len(result.tied) == 1 else "The temperature of the first of those that tie"
-    return (f"{which} is τ* = {', or '.join(told)}, over {result.labels} labels.",)
+    return (f"{which} is τ* = {', or '.join(values)}, over {result.labels} labels.",)
 
 
 def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
@@ -229,5 +231,6 @@ def _decoding(result: Result) -> str:
     return searches.pop() if len(searches) == 1 else "each experiment's own decoding"
 
 
-def _values(parameters: Mapping[str, object]) -> str:
+def told(parameters: Mapping[str, object]) -> str:
+    """Parameters with their values, as a sentence lists them."""
     return joined([f"{short(name)} {number(value)}" for name, value in parameters.items()])

@@ -20,7 +20,6 @@ from structpred.report.document import Curves, Dots, Figure
 from structpred.tuning import Outcome, Result
 from structpred.tuning import charts as charts_of_tuning
 from structpred.tuning.layout import document
-from structpred.tuning.outcomes import conventions
 from structpred.tuning.search import Search
 from structpred.tuning.summary import budget, conclusion, not_worse, notes, optimum, position
 from tests.support.studies import shown_of
@@ -118,16 +117,19 @@ def test_an_equal_budget_is_stated() -> None:
 
 
 def test_a_temperature_is_told_in_every_convention_its_law_has() -> None:
-    found = conventions(TEMPERED, 40)
+    study = result({0.1: [1.0]})
+    found = study.temperature(study.best)
     assert found is not None
     assert found.edit_rate == pytest.approx(0.1)
     assert found.rescaled == pytest.approx(found.literal * (1 + math.log(40)))
     published = PublishedEditDistancePayoff(temperature=Temperature(rescaled=0.8))
-    law = conventions(replace(TEMPERED, objective=RML(payoff=published)), 40)
+    tempered = replace(TEMPERED, objective=RML(payoff=published))
+    law = study.temperature(replace(study.outcomes[0], experiment=tempered))
     assert law is not None
     assert law.rescaled == pytest.approx(0.8)
     assert law.edit_rate is None
-    assert conventions(TINY, 40) is None
+    assert study.temperature(replace(study.outcomes[0], experiment=TINY)) is None
+    assert study.temperature(None) is None
     assert EditDistancePayoff(temperature=Temperature(literal=found.literal)).edit_rate(40) == pytest.approx(0.1)
     assert HammingPayoff(temperature=Temperature(edit_rate=0.1)).edit_rate(40) == pytest.approx(0.1)
 
