@@ -32,7 +32,7 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """The last part of the field in words, such as ``"edit rate"``."""
+        """The last part of the field, as words, such as ``"edit rate"``."""
         return self.field.rpartition(".")[2].replace("_", " ")
 
 
@@ -65,7 +65,7 @@ def figures(report: ComparisonResult, metric: Measure, said: str) -> tuple[Figur
     Args:
         report: the comparison.
         metric: of the scores.
-        said: what dots, bars and lines of a drawing stand for.
+        said: what the dots, bars and lines mean.
     """
     rows = {row.arm: row for row in report.table(metric)}
     return tuple(_figure(report, metric, axis, rows, said) for axis in numeric_axes(report))

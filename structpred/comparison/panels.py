@@ -43,7 +43,7 @@ class Panel:
 
 
 def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
-    """What each panel has to run, and what is there already; see `Plan.of`.
+    """The plan of each panel; see `Plan.of`.
 
     Raises:
         ConfigError: there are no panels, or one of them cannot be compared; the message names it.

@@ -35,7 +35,7 @@ def dot_plot(
     Args:
         values: one value a seed for every arm; a seed keeps its height within the row, so that pairs can be followed.
         estimates: mean and interval of every arm.
-        arms: how each arm looks.
+        arms: colour and line style of each arm.
         label: what the horizontal axis measures, with its unit.
         line: where the dashed line stands, such as the baseline's mean or no difference.
     """
@@ -126,7 +126,7 @@ def profiles(drawn: Curves, arms: Mapping[str, Look]) -> str:
 
     Args:
         drawn: the lines, as of `structpred.comparison.charts.profiles`.
-        arms: how each arm looks.
+        arms: colour and line style of each arm.
     """
     height = 3.2 + 0.2 * ((len(drawn.curves) + 1) // 2)
     (axis,) = drawn.curves[0].x
@@ -148,7 +148,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[float]]], arms: Ma
 
     Args:
         histories: for every arm and seed, the dev score after each epoch.
-        arms: how each arm looks.
+        arms: colour and line style of each arm.
         label: what the vertical axis measures, with its unit; the axis is logarithmic where scores span a factor of 5.
     """
     curves = {arm: _aligned(runs) for arm, runs in histories.items()}

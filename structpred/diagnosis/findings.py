@@ -42,7 +42,7 @@ def document(found: Diagnosis) -> Document:
 
 
 def summary(found: Diagnosis) -> tuple[str, ...]:
-    """What the gradients of RML and of REINFORCE are worth at each point; nothing where one of them is missing."""
+    """How the gradients of RML and REINFORCE compare at each point; empty if either is missing."""
     return tuple(
         sentence
         for point in dict.fromkeys(row.point for row in found.rows)
@@ -66,7 +66,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
 
 
 def _ratio(row: Row) -> str:
-    """The signal-to-noise ratio in words."""
+    """The signal-to-noise ratio as a phrase."""
     snr = row.quality.snr
     if math.isnan(snr.value):
         return "a signal-to-noise ratio that the draws leave open"
