@@ -19,7 +19,6 @@ from structpred.report.document import Column, Document, Section, Sentences, Tab
 from structpred.report.files import HTML, MARKDOWN, RESULTS
 from structpred.results import Measure
 from structpred.tuning import Tuning
-from structpred.tuning.outcomes import conventions
 from structpred.tuning.summary import number, optimum, short
 
 TITLE = "Every elementary objective, with equal tuning"
@@ -172,7 +171,7 @@ def _temperatures(pieces: Mapping[str, Found]) -> Table:
     rows = []
     for name, found in pieces.items():
         study, four = found.temperature.studies["RML"], found.settings("RML", EDIT_RATE)
-        best, as_tau = optimum(study, EDIT_RATE), conventions(study.experiment, study.labels)
+        best, as_tau = optimum(study, EDIT_RATE), study.temperature(study.best)
         if best is None or as_tau is None:
             continue  # no trial has finished
         ends = "no noise known" if best.low is None else f"{number(best.low)} to {number(best.high)}"

@@ -251,19 +251,27 @@ def components(config: Config) -> Iterator[Config]:
                 yield from components(part)
 
 
-def leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted name and value, as text, of every field in a config, for tables of differences."""
-    if config.family is not None and prefix:
-        yield prefix.removesuffix("."), registered_name(config)
-    for name in hints(type(config)):
-        value, place = getattr(config, name), f"{prefix}{name}"
-        if isinstance(value, tuple) and any(isinstance(item, Config) for item in value):
-            for number, item in enumerate(value):
-                yield from leaves(item, f"{place}[{number}].")
-        elif isinstance(value, Config):
-            yield from leaves(value, f"{place}.")
-        else:
-            yield place, "-" if value is None else str(value)
+def leaves(node: Config | Json, place: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted name and value, as text, of every field in a config or in the JSON tree of one, for tables of differences.
+
+    Args:
+        node: the config, or its tree.
+        place: the dotted name of the config itself.
+    """
+    node = encode(node) if isinstance(node, Config) else node
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name != "type":
+                yield from leaves(value, f"{place}.{name}" if place else name)
+            elif place:
+                yield place, str(value)
+    elif isinstance(node, list) and any(isinstance(item, dict) for item in node):
+        for number, item in enumerate(node):
+            yield from leaves(item, f"{place}[{number}]")
+    elif isinstance(node, list):
+        yield place, str(tuple(node))
+    else:
+        yield place, "-" if node is None else str(node)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from structpred.forecast import Forecast
 from structpred.results import RunResult
+from structpred.text import counted
 from structpred.training.memory import in_units
 from structpred.training.monitoring import Observer, Progress
 
@@ -142,7 +143,7 @@ class Overview:
 
     def __init__(self, console: Console, finished: int, total: int, forecast: Forecast | None = None) -> None:
         self.bars, self.finished, self.total = bars(console), finished, total
-        self.overall = self.bars.add_task(f"{total} runs", total=total, completed=finished, details="starting")
+        self.overall = self.bars.add_task(counted(total, "run"), total=total, completed=finished, details="starting")
         self.forecast = forecast or Forecast.alike(total - finished)
         self.tasks: dict[str, TaskID] = {}
         self.parts: dict[str, float] = {}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from structpred.text import counted
+
 _PACKAGES = ("structpred", "torch", "lightning-fabric", "numpy", "scipy", "rapidfuzz", "matplotlib")
 _IF_USED = ("sentencepiece", "tokenizers", "transformers")
 """Optional packages, which affect results once they are imported."""
@@ -31,6 +33,11 @@ class Environment:
     packages: dict[str, str]
     platform: str
     threads: str
+
+    def told(self, **others: str) -> str:
+        """Who has made a report, in a sentence without its end; ``others`` are versions of more packages by name."""
+        packages = ", ".join(f"{name} {version}" for name, version in {**self.packages, **others}.items())
+        return f"Report made with Python {self.python} on {self.platform}; {packages}."
 
 
 def environment() -> Environment:
@@ -62,8 +69,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _threads() -> str:
-    count = torch.get_num_threads()
-    return "1 thread" if count == 1 else f"{count} threads"
+    return counted(torch.get_num_threads(), "thread")
 
 
 def commit() -> dict[str, str | bool | None]:

@@ -43,6 +43,11 @@ class KeptMeasure:
     signature: str
 
 
+def direction(measure: Measure) -> str:
+    """Which way is up, as a report says it: ``"higher is better"`` or ``"lower is better"``."""
+    return "higher is better" if measure.higher_is_better else "lower is better"
+
+
 def stored(measure: Measure, by_name: Mapping[str, Value], prefix: str = "") -> Value | None:
     """What is stored for a metric, under its name or else a former one; None if nothing is.
 

@@ -34,6 +34,15 @@ def refuse_unseen(name: object, what: str) -> None:
         raise ConfigError(f"{what} must be one line of text without control characters, but got {name!r:.80}")
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number and its noun, ``plural`` where that is not the noun with an s.
+
+    >>> counted(1, "seed"), counted(12, "seed"), counted(2, "process", "processes")
+    ('1 seed', '12 seeds', '2 processes')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or f'{noun}s'}"
+
+
 def file_stems(names: list[str]) -> dict[str, str]:
     """A distinct file-name stem for each name, even on file systems that ignore case.
 

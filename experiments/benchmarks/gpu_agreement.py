@@ -34,7 +34,8 @@ from structpred.runs import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Trainer, waits
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext
 from structpred.training.step import Stepper
 

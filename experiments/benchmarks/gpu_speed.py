@@ -39,7 +39,8 @@ from structpred.returned import waiting
 from structpred.rewards import EditDistance
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, Splits
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.distributed import Precision, cpu_has_bf16
 from structpred.training.step import Stepper
 

@@ -12,7 +12,8 @@ from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.tasks import Pronunciation
 from structpred.training import Adam
-from structpred.training.data import Batch, EncodedData, EpochPlan, TrainingData
+from structpred.training.batching import Batch, EpochPlan
+from structpred.training.data import EncodedData, TrainingData
 from structpred.training.step import TrainingStep
 
 BATCH_TOKENS = 256

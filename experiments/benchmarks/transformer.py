@@ -36,7 +36,8 @@ from structpred.experiments.benchmarks.translation import (
 )
 from structpred.models import SymbolEmbedding, Transformer
 from structpred.task import Sizes
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.distributed import Precision, cpu_has_bf16
 
 BATCHES, SEARCHES, SEARCHED = 12, 8, 16

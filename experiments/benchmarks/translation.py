@@ -42,7 +42,8 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.tasks import Multi30k
 from structpred.training import Adam, Trainer
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext, Precision, cpu_has_bf16
 from structpred.training.step import Stepper
 

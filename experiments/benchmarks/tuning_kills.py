@@ -106,11 +106,9 @@ class Kills:
 
 def outcome(root: Path) -> dict[int, tuple[float, float]]:
     """What each slot was run with and what it scored."""
-    found = trials(root)
-    own = {slot: found[number] for slot, number in owners(found).items()}
     return {
         slot: (trial.params["lr"], *trial.user_attrs[SCORES].values())
-        for slot, trial in sorted(own.items())
+        for slot, trial in owners(trials(root)).items()
         if trial.state == TrialState.COMPLETE
     }
 
@@ -132,7 +130,7 @@ def judged(sampler: str, quiet: Path, killed: Path, kills: Kills) -> Figures:
     replaced = {trial.user_attrs.get(REPLACES) for trial in every}
     lost = [trial for trial in every if trial.number in replaced and trial.params]
     own = owners(every)
-    again = sum(every[own[trial.user_attrs[SLOT]]].params == trial.params for trial in lost)
+    again = sum(own[trial.user_attrs[SLOT]].params == trial.params for trial in lost)
     left = sorted(files(killed) - files(quiet))
     orphans = outlived(kills.groups)
     points = len({lr for lr, _ in got.values()})

@@ -34,6 +34,7 @@ from structpred.report.files import CSV, PICTURE, refuse_others, results_file, r
 from structpred.results import renamed
 from structpred.runs import Run, named
 from structpred.runs.listing import is_run
+from structpred.text import counted
 from structpred.tuning.tuner import Tuning
 
 MAIN_JOB = "structpred.experiments.five_objectives"
@@ -174,8 +175,7 @@ def show_plan(given: Compare, plans: Sequence[Plan], executor: Executor | None, 
     processes = 1 if executor is not None else min(given.workers or os.cpu_count() or 1, len(todo))
     left = Forecast(jobs(todo), processes, cost).left()
     takes = "in a time that no rehearsal could tell," if left is None else f"about {duration(left)}"
-    place = "process" if processes == 1 else "processes"
-    place = f"{processes} {place}" if executor is None else "one worker of the cluster"
+    place = counted(processes, "process", "processes") if executor is None else "one worker of the cluster"
     console.print(f"{len(todo)} of {total} runs to do, {takes} on {place}")
     if line := memory_line(cost):
         console.print(line, soft_wrap=True, markup=False)

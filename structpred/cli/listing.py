@@ -22,7 +22,7 @@ from structpred.results import RunResult
 from structpred.runs import named
 from structpred.runs.folder import Files, Folder
 from structpred.runs.listing import Listed, is_run, listed, measures_of
-from structpred.text import plain
+from structpred.text import counted, plain
 
 FIELDS = ("run", "task", "model", "objective", "seed", "state", "age")
 FAMILIES: dict[str, Registry] = {"task": tasks, "model": models, "objective": objectives}
@@ -244,10 +244,7 @@ def _made(record: Mapping[str, Any], result: RunResult | None) -> Iterator[tuple
             ),
         )
         yield "epoch kept", str(result.best_epoch)
-        yield (
-            "Trainer",
-            f"version {result.trainer}, {result.processes} {'process' if result.processes == 1 else 'processes'}",
-        )
+        yield "Trainer", f"version {result.trainer}, {counted(result.processes, 'process', 'processes')}"
         for signature in result.signatures.values():
             yield "scored by", signature
     yield "data", str(record.get("data", "?"))

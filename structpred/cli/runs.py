@@ -29,7 +29,7 @@ from structpred.runs.lock import remove, strangers, tidy
 from structpred.runs.predictor import Predictor, with_kept
 from structpred.sequences import Source
 from structpred.task import Example, Splits, loaded
-from structpred.text import escaped, plain
+from structpred.text import counted, escaped, plain
 from structpred.training.data import warn_of_unknown
 from structpred.training.distributed import in_first
 from structpred.training.evaluation import check_metrics, score_counts, scores
@@ -248,12 +248,12 @@ def clean(given: Clean, console: Console) -> None:
     sizes = {folder.path: _size(folder) for folder in chosen}
     rows = [_row(folder, sizes[folder.path]) for folder in chosen]
     show_table(console, ("run", "task", "objective", "seed", "state", "size", "last touched"), rows)
-    if given.yes or _agreed(f"Remove {_counted(len(chosen))} ({_megabytes(sum(sizes.values()))})?", console):
+    if given.yes or _agreed(f"Remove {counted(len(chosen), 'run')} ({_megabytes(sum(sizes.values()))})?", console):
         kept = {folder.path: reason for folder in chosen if (reason := _removed(folder, console))}
         removed = [path for path in sizes if path not in kept]
-        console.print(f"Removed {_counted(len(removed))}, {_megabytes(sum(sizes[path] for path in removed))}")
+        console.print(f"Removed {counted(len(removed), 'run')}, {_megabytes(sum(sizes[path] for path in removed))}")
         if failures := [f"{path} ({reason})" for path, reason in kept.items() if reason != BUSY]:
-            raise RunError(f"{_counted(len(failures))} could not be removed: {', '.join(failures)}")
+            raise RunError(f"{counted(len(failures), 'run')} could not be removed: {', '.join(failures)}")
 
 
 def _runs(root: Path) -> list[Folder]:
@@ -321,10 +321,6 @@ def _entries(folder: Folder) -> list[os.stat_result]:
         with contextlib.suppress(OSError):
             found.append(path.lstat())
     return found
-
-
-def _counted(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _megabytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""The same arms on several tasks: a table of each, and what they come to on average."""
+"""The same arms on several tasks: a table for each task, and the macro-average."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from structpred.comparison import charts, layout, plots
 from structpred.comparison.analysis import Contrast, contrasts, scores
@@ -16,10 +15,10 @@ from structpred.comparison.record import encode, findings
 from structpred.comparison.report import Report
 from structpred.config import Config, digest
 from structpred.errors import ConfigError
-from structpred.report import terminal
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import looks
 from structpred.report.files import FORMAT, readable, write_files, written
+from structpred.report.terminal import Printable
 from structpred.results import Measure, RunResult, renamed, stored
 from structpred.statistics import FEW, estimate, fixed
 from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean
@@ -28,7 +27,7 @@ Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
-class Across:
+class Across(Printable):
     """Reports of the same arms on several tasks, and their macro-average: every task counts the same.
 
     The macro-average is taken seed by seed, so that it is tested over seeds as one task's score is. Whether an arm is
@@ -36,7 +35,7 @@ class Across:
 
     Attributes:
         reports: one a task, by the task's name.
-        published: what others reached, in percent: ``published[who][metric][task]``.
+        published: published scores of other systems, in percent: ``published[who][metric][task]``.
 
     Raises:
         ConfigError: no reports, or they differ in arms, seeds, baseline or metrics; or published scores lack a task or
@@ -100,10 +99,10 @@ class Across:
         return {arm: tested[arm, reference] for arm, reference in references.items()}
 
     def aggregates(self, metric: Measure) -> dict[str, dict[str, Aggregate]]:
-        """By arm the interquartile mean of its test scores over tasks and seeds, and what it has over its baseline.
+        """For each arm, the interquartile mean of its test scores over tasks and seeds, and its gain over the baseline.
 
         ``"difference"`` is the interquartile mean of the paired differences, ``"improvement"`` the chance that a run is
-        better than one of the baseline on the same task. Nothing with one seed, which has no spread to draw from.
+        better than one of the baseline on the same task. Empty with one seed: there is nothing to resample.
         """
         if len(self.average.seeds) == 1:
             return {}
@@ -132,7 +131,7 @@ class Across:
         return replace(whole, sections=sections)
 
     def _settings(self) -> tuple[str, ...]:
-        """Whose settings are shown, where an arm has others on another task, as after tuning."""
+        """Which task's settings are shown, if an arm has different ones on different tasks, as after tuning."""
         first, *others = self.reports
         shown = _settings_of(self.reports[first])
         same = all(_settings_of(self.reports[other]) == shown for other in others)
@@ -179,17 +178,13 @@ class Across:
         return table, Sentences(says), Figure(partial(plots.profiles, chart, looks(list(tables))), caption, chart=chart)
 
     def _claims(self, metric: Measure) -> tuple[str, ...]:
-        """What may be said of tasks in general."""
+        """What the results say about tasks in general."""
         baseline, tasks = self.average.baseline, len(self.reports)
         return tuple(
             f"{arm} minus {baseline} over the {tasks} tasks: {each.difference.signed}"
             + ("." if each.corrected_p is None else f", p = {each.corrected_p:.4f} (paired t test over tasks, Holm).")
             for arm, each in self.over_tasks(metric).items()
         )
-
-    def show(self, console: Console | None = None) -> None:
-        """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""
-        terminal.show(self.document(), console or Console())
 
     def write(self, folder: Path | str) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all."""
@@ -260,7 +255,7 @@ def _test_scores(report: Report, arm: str, metric: Measure) -> np.ndarray:
 
 
 def _mean(runs: list[RunResult]) -> RunResult:
-    """One run that stands for the same seed's runs on all tasks."""
+    """The mean over tasks of the runs of one seed, as a run."""
     of = {
         split: {metric: float(np.mean([run.scores[split][metric] for run in runs])) for metric in found}
         for split, found in runs[0].scores.items()

@@ -1,4 +1,4 @@
-"""The numbers of a comparison: one row an arm, and the tests of those pairs of arms that its design names."""
+"""The numbers of a comparison: one row per arm, and a test for each pair of arms that the design names."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Contrast:
 
     @property
     def decided(self) -> bool:
-        """True where more seeds would not be needed for a verdict."""
+        """True if the verdict needs no further seeds."""
         return self.verdict in ("better", "worse") or self.within
 
     @property
@@ -109,7 +109,7 @@ Results = Mapping[str, tuple[RunResult, ...]]
 
 
 def scores(runs: Sequence[RunResult], split: str, metric: str) -> Scores:
-    """One score a run, in percent."""
+    """One score per run, in percent."""
     return np.array([run.scores[split][metric] for run in runs], dtype=float)
 
 

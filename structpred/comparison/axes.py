@@ -1,17 +1,16 @@
 """Arms that differ in one number, such as the edit rate, and their scores against it."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from structpred.comparison import charts, plots
 from structpred.comparison.analysis import Row, scores
 from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.kept import leaves_of
 from structpred.report.document import Curve, Curves, Figure
-from structpred.report.drawing import looks
-from structpred.results import Measure
+from structpred.report.drawing import draw_curves, looks
+from structpred.results import Measure, direction
 
 LEAST = 3
 """Values of a number from which on a curve is drawn: two say nothing of its shape."""
@@ -33,7 +32,7 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """The last part of the field in words, such as ``"edit rate"``."""
+        """The last part of the field, as words, such as ``"edit rate"``."""
         return self.field.rpartition(".")[2].replace("_", " ")
 
 
@@ -66,7 +65,7 @@ def figures(report: ComparisonResult, metric: Measure, said: str) -> tuple[Figur
     Args:
         report: the comparison.
         metric: of the scores.
-        said: what dots, bars and lines of a drawing stand for.
+        said: what the dots, bars and lines mean.
     """
     rows = {row.arm: row for row in report.table(metric)}
     return tuple(_figure(report, metric, axis, rows, said) for axis in numeric_axes(report))
@@ -74,23 +73,14 @@ def figures(report: ComparisonResult, metric: Measure, said: str) -> tuple[Figur
 
 def _figure(report: ComparisonResult, metric: Measure, axis: Axis, rows: Mapping[str, Row], said: str) -> Figure:
     values = {arm: scores(report.results[arm], "test", metric.name).tolist() for arm in axis.values}
-    estimates = {arm: rows[arm].test for arm in axis.values}
-    label = f"test {metric.name} (%), {'higher' if metric.higher_is_better else 'lower'} is better"
+    label = f"test {metric.name} (%), {direction(metric)}"
     apart = report.baseline not in axis.values
     levels = (float(rows[report.baseline].test.mean),) if apart else ()
-    ends = {arm: charts.ends(values[arm], estimates[arm]) for arm in axis.values}
-    points = tuple(_point(arm, axis, rows[arm], ends[arm], values[arm]) for arm in axis.values)
+    points = tuple(Curve.point(arm, {axis.name: axis.values[arm]}, values[arm], rows[arm].test) for arm in axis.values)
     places = [*axis.values.values()]
     log = min(places) > 0 and max(places) >= FAR * min(places)
-    draw = partial(
-        plots.against, values, estimates, looks(list(report.arms)), (axis.name, label), axis.values, levels, log=log
-    )
+    chart = Curves(label, points, levels, joined=True, log=log)
+    colours = {arm: look.colour for arm, look in looks(list(report.arms)).items()}
     dashed = f"; dashed: {report.baseline}" if apart else ""
     caption = f"Test {metric.name} against {axis.name}, all else alike. {said}{dashed}."
-    return Figure(draw, caption, chart=Curves(label, points, levels, joined=True, log=log))
-
-
-def _point(arm: str, axis: Axis, row: Row, ends: Sequence[float | None], values: Sequence[float]) -> Curve:
-    mean = float(row.test.mean)
-    low, high = (mean if end is None else end for end in ends)
-    return Curve(arm, (mean,), (low,), (high,), {axis.name: (axis.values[arm],)}, tuple(values))
+    return Figure(partial(draw_curves, chart, colours), caption, chart=chart)

@@ -1,4 +1,4 @@
-"""Sections of a report on single outputs: errors by kinds of examples and symbols, and examples to look through."""
+"""Sections of a report on individual outputs: errors by kind of example and by symbol, and examples to browse."""
 
 from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.inspection import Breakdown, Inspection
@@ -8,7 +8,7 @@ _WHAT = "errors by length, label, frequency and position, confusions and example
 
 
 def note(found: Inspection | None) -> str:
-    """Where the outputs are looked into, or why they are not."""
+    """Where the report examines individual outputs, or why it does not."""
     if found is None:
         return (
             f"These results do not include outputs, so {_WHAT} are left out; a report that structpred compare writes "
@@ -20,7 +20,7 @@ def note(found: Inspection | None) -> str:
 
 
 def sections(report: ComparisonResult) -> tuple[Section, ...]:
-    """Both sections; none where no outputs were looked into, as `note` says."""
+    """Both sections; empty if no outputs were examined, as `note` then explains."""
     found = report.inspection
     if found is None or not found.counted:
         return ()

@@ -17,7 +17,7 @@ _COLUMNS = {
 
 
 def sections(report: ComparisonResult) -> tuple[Section, ...]:
-    """The section; none where no run says how certain its model is."""
+    """The section; empty if no run has measured its model's certainty."""
     found = {arm: [run.certainty for run in runs if run.certainty is not None] for arm, runs in report.results.items()}
     every = [each for runs in found.values() for each in runs]
     if not every:

@@ -1,4 +1,4 @@
-"""The numbers behind a comparison's pictures, from which the page draws them with values to point at."""
+"""The numbers behind a comparison's figures, from which the page draws interactive ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from structpred.comparison.material import COUNTED, mean_cost
 from structpred.config import Config
 from structpred.experiment import Experiment
 from structpred.report.document import Curve, Curves, Dot, Strip, Tone
-from structpred.results import Measure, RunResult
+from structpred.results import Measure, RunResult, direction
 from structpred.statistics import Estimate
 from structpred.statistics.aggregate import performance_profile
 
@@ -40,24 +40,17 @@ def strip(
         line: where the dashed line stands.
         seeds: the seeds.
         notes: rows of the table whose verdicts stand below the names.
-        title: stands above.
-        reversed_axis: True where smaller numbers belong to the right.
+        title: of the strip.
+        reversed_axis: True if smaller numbers are better and go to the right.
     """
     rows = tuple(_dot(arm, each, estimates[arm], (notes or {}).get(arm)) for arm, each in values.items())
     return Strip(label, line, rows, tuple(seeds), title, reversed_axis)
 
 
 def _dot(arm: str, values: Sequence[float], interval: Estimate, row: Row | None) -> Dot:
-    low, high = ends(values, interval)
+    low, high = interval.span or (None, None)
     note = "" if row is None else row.verdict
     return Dot(arm, tuple(map(float, values)), float(interval.mean), low, high, note, TONES.get(note, ""))
-
-
-def ends(values: Sequence[float], interval: Estimate) -> tuple[float | None, float | None]:
-    """The ends of an interval, or where there is none the lowest and the highest value; None for a single one."""
-    if interval.half_width is not None:
-        return float(interval.mean - interval.half_width), float(interval.mean + interval.half_width)
-    return (float(min(values)), float(max(values))) if len(values) > 1 else (None, None)
 
 
 def curves(report: ComparisonResult, metric: Measure) -> Curves | None:
@@ -71,7 +64,7 @@ def curves(report: ComparisonResult, metric: Measure) -> Curves | None:
     found = [curve for curve in drawn if curve is not None]
     axes = (EPOCH, STEP, SECONDS, CPU_SECONDS, REWARD_CALLS)
     common = [axis for axis in axes if all(axis in curve.x for curve in found)]
-    if not any(any(curve.x.get(REWARD_CALLS, ())) for curve in found):  # nobody has asked for a reward
+    if not any(any(curve.x.get(REWARD_CALLS, ())) for curve in found):  # no arm has called a reward
         common = [axis for axis in common if axis != REWARD_CALLS]
     kept = tuple(
         Curve(each.arm, each.mean, each.low, each.high, {axis: each.x[axis] for axis in common}) for each in found
@@ -112,10 +105,10 @@ def profiles(tables: Mapping[str, np.ndarray], metric: Measure) -> Curves:
         tables: test scores ``[tasks, seeds]`` of every arm.
         metric: what the scores are.
     """
-    sign, direction = (1, "higher") if metric.higher_is_better else (-1, "lower")
+    sign = 1 if metric.higher_is_better else -1
     every = np.concatenate([table.ravel() for table in tables.values()])
     places = np.linspace(every.min(), every.max(), 200)
-    axis = f"test {metric.name} (%), {direction} is better"
+    axis = f"test {metric.name} (%), {direction(metric)}"
     found = {arm: performance_profile(sign * table, sign * places).tolist() for arm, table in tables.items()}
     x = {axis: tuple(places.tolist())}
     lines = tuple(Curve(arm, tuple(share), tuple(share), tuple(share), x) for arm, share in found.items())
@@ -123,7 +116,7 @@ def profiles(tables: Mapping[str, np.ndarray], metric: Measure) -> Curves:
 
 
 def _steps(config: Config, runs: Sequence[RunResult]) -> int | None:
-    """Steps of an epoch, which are always as many; None where they cannot be told, as a budget cut an epoch short."""
+    """Steps per epoch, the same in every epoch; None if unknown because a budget cut an epoch short."""
     if isinstance(config, Experiment) and (config.trainer.max_steps or config.trainer.max_seconds):
         return None
     found = {divmod(run.steps, len(run.history)) for run in runs}
@@ -133,11 +126,11 @@ def _steps(config: Config, runs: Sequence[RunResult]) -> int | None:
 
 @dataclass(frozen=True)
 class Before:
-    """What an arm's starts had done before its own training began.
+    """What had been trained before an arm's own training began: the runs that it starts from.
 
     Attributes:
         epochs: passes over the data.
-        steps: optimiser steps; None where the starts are no arms of the comparison, so that its results do not say.
+        steps: optimiser steps; None if the starts are not arms of this comparison, so its results do not say.
         seconds: of their training and evaluation, the mean over seeds; None likewise.
         cpu_seconds: the same of the CPU.
         reward_calls, decoder_passes: the mean over seeds; None where that is not known.
@@ -152,7 +145,7 @@ class Before:
 
 
 def before_training(report: ComparisonResult, arm: str) -> Before:
-    """What was trained before an arm's own training; what is not stored, the arms that it starts from may say."""
+    """What was trained before an arm's own training, as stored, or else from the arms that it starts from."""
     config = report.arms[arm]
     ancestors = list(config.ancestors()) if isinstance(config, Experiment) else []
     epochs = ancestors[0].epochs if ancestors else 0

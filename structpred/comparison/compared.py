@@ -1,4 +1,4 @@
-"""What all arms of a comparison share, each arm in words, and what training took with what came before it."""
+"""What all arms share, a description of each arm, and the cost of training including that of its starts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ _PARTS = ("task", "model", "optimiser", "trainer", "decoding")
 
 
 def sections(report: ComparisonResult) -> tuple[Section, ...]:
-    """The sections; none where the arms are of a kind of config that this does not know."""
+    """The sections; empty if the arms are not Experiments."""
     arms = {arm: config for arm, config in report.arms.items() if isinstance(config, Experiment)}
     if len(arms) < len(report.arms):
         return ()
@@ -33,13 +33,13 @@ def sections(report: ComparisonResult) -> tuple[Section, ...]:
 
 
 def _same(arms: Mapping[str, Experiment]) -> list[str]:
-    """The components that all arms have alike."""
+    """The components that are the same in all arms."""
     first = next(iter(arms.values()))
     return [part for part in _PARTS if all(getattr(each, part) == getattr(first, part) for each in arms.values())]
 
 
 def _shared(arms: Mapping[str, Experiment]) -> tuple[str, ...]:
-    """A sentence on the components that all arms have alike."""
+    """A sentence on the components that are the same in all arms."""
     first = next(iter(arms.values()))
     epochs = {each.epochs for each in arms.values()}
     told = [_part(first, part) for part in _same(arms)]
@@ -80,7 +80,7 @@ def _material(report: ComparisonResult) -> tuple[str, ...]:
 
 
 def _files(files: Mapping[str, str]) -> tuple[str, ...]:
-    """Where the examples were read from; of many files the first and their number."""
+    """The files that the examples were read from; if there are many, the first and how many there are."""
     if not files:
         return ()
     shown = [f"{name} ({digest[:16]}…)" for name, digest in list(files.items())[:_FILES]]
@@ -99,7 +99,7 @@ def _arm(experiment: Experiment, shared: Sequence[str]) -> str:
 
 
 def _costs(report: ComparisonResult) -> Table:
-    """An arm's own training, and with everything that it starts from."""
+    """The cost of an arm's own training, and of that together with everything it starts from."""
     columns = [Column("arm", numeric=False), Column("epochs"), Column("steps"), Column("skipped steps")]
     columns += [Column("CPU-seconds"), Column("CPU-seconds with starts")]
     counted = [name for name in _COUNTED if any(_known(runs, name) for runs in report.results.values())]
@@ -135,7 +135,7 @@ def _known(runs: Sequence[RunResult], name: str) -> bool:
 
 
 def _count(runs: Sequence[RunResult], name: str, before: Before) -> str:
-    """What was counted in a run and everything that it starts from; empty where one of them does not say."""
+    """A count over a run and everything it starts from; empty if one of them has none."""
     own, begun = mean_cost(runs, name, len(runs)), getattr(before, name)
     return "" if own is None or begun is None else f"{own + begun:,.0f}"
 

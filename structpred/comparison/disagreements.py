@@ -18,7 +18,7 @@ from structpred.text import Outcome
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One example and what two models made of it.
+    """One example and the outputs of two models for it.
 
     Attributes:
         source: the input.
@@ -84,7 +84,7 @@ def _run(report: ComparisonResult, arm: str, seed: int, root: Path) -> Run:
 
 
 def _metric(report: ComparisonResult, run: Run) -> Metric:
-    """The report's first metric, which can score: its own, or the task's of that name."""
+    """The report's first metric as one that can score: the report's own, or the task's metric of that name."""
     first = report.metrics[0]
     if isinstance(first, Metric):
         return first
@@ -98,7 +98,7 @@ def _metric(report: ComparisonResult, run: Run) -> Metric:
 
 
 def _scored(run: Run, metric: Metric, split: Split) -> list[tuple[Outcome, float]]:
-    """Every example with the score of its output alone."""
+    """Every example with the score of its own output."""
     rows, counts = run.predictions(split), stored(metric, read_arrays(run.folder.counts), f"{split}/")
     if counts is None or len(counts) != len(rows):
         raise RunError(

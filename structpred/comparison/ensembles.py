@@ -1,4 +1,4 @@
-"""The ensemble of an arm's seeds: what all its models together score."""
+"""The ensemble of an arm's seeds: the score of all its models combined."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,6 +45,6 @@ def _scores(plan: Plan, arm: str) -> Scores:
 
 
 def averaged(arms: Mapping[str, Any]) -> list[str]:
-    """What the ensembles of these arms average, each once, for a report; nothing of arms that cannot be made here."""
+    """What the ensembles of these arms average, without repetition; arms that cannot be built here are left out."""
     distributions = [arm.model.distribution for arm in arms.values() if isinstance(arm, Experiment)]
     return list(dict.fromkeys(each.averages() for each in distributions if issubclass(each, Mean)))

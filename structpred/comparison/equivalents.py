@@ -11,7 +11,7 @@ from structpred.report.document import joined
 
 
 def equivalents(arms: Mapping[str, Config]) -> tuple[str, ...]:
-    """A sentence for every arm whose objective equals a plainer one on its model, and which arms that makes alike."""
+    """A sentence for each arm whose objective reduces to a simpler one on its model, naming the arms that it equals."""
     experiments = {arm: config for arm, config in arms.items() if isinstance(config, Experiment)}
     return tuple(
         _sentence(arm, plainer, experiments)

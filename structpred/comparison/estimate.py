@@ -1,4 +1,4 @@
-"""How long runs should take: from finished ones, or from a few steps."""
+"""How long runs will take, from finished runs or from a few steps."""
 
 import math
 import time
@@ -35,7 +35,7 @@ PATIENCE = 2.0
 
 
 def known(runs: Sequence[PlannedRun]) -> dict[str, Cost]:
-    """What finished runs took, by the labels of their arms; `Cost.seconds` is the median over seeds."""
+    """What finished runs cost, by label of the arm; `Cost.seconds` is the median over seeds."""
     taken: dict[str, list[float]] = {}
     for run in runs:
         if run.folder.finished:
@@ -44,7 +44,7 @@ def known(runs: Sequence[PlannedRun]) -> dict[str, Cost]:
 
 
 def jobs(todo: Sequence[PlannedRun]) -> list[Job]:
-    """Runs still to be done, as a forecast sees them."""
+    """The remaining runs, as jobs for a forecast."""
     names = {run.folder: run.name for run in todo}
     return [
         Job(run.name, run.label, _done(run), None if run.ready or run.start is None else names.get(run.start))
@@ -53,7 +53,7 @@ def jobs(todo: Sequence[PlannedRun]) -> list[Job]:
 
 
 def _done(run: PlannedRun) -> float:
-    """The share that an interrupted attempt has done."""
+    """The fraction that an interrupted attempt has completed."""
     progress = read_progress(run.folder) if run.state == "to be resumed" else None
     return progress.done if progress is not None and progress.phase == "training" else 0.0
 
@@ -66,7 +66,7 @@ def rehearse(
     device: str,
     start: Folder | None,
 ) -> Cost:
-    """What a run should cost, as `structpred.engine.Engine.call` asks a worker for it; see `rehearsed`."""
+    """The estimated cost of a run, as `structpred.engine.Engine.call` computes it on a worker; see `rehearsed`."""
     return replace(rehearsed(experiment, splits, device, start, stopping), reading=reading)
 
 
@@ -77,7 +77,7 @@ def rehearsed(
     start: Folder | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Cost:
-    """What a run should take, from a few steps of it and from decoding some of the dev examples.
+    """The estimated cost of a run, from a few of its steps and from decoding some dev examples.
 
     Args:
         experiment: what is to be run.
@@ -131,7 +131,7 @@ def _total(trainer: Trainer, steps: int) -> int:
 
 
 def _training(trainer: Trainer, pace: Pace, decoding: float) -> float:
-    """Seconds of training, from those of planning an epoch, of a step, and of decoding dev after each epoch."""
+    """Seconds of training, from the time to plan an epoch, to take a step, and to decode dev after each epoch."""
     total = _total(trainer, pace.steps)
     seconds = (pace.planning + decoding) * math.ceil(total / pace.steps) + pace.step * total
     return seconds if trainer.max_seconds is None else min(seconds, trainer.max_seconds)

@@ -1,4 +1,4 @@
-"""What the test examples say of the models of a comparison, from the statistics that every run keeps."""
+"""Tests over the test examples, from the per-example statistics that every run keeps."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -10,8 +10,9 @@ from structpred.comparison.findings import ComparisonResult
 from structpred.provenance import environment
 from structpred.report.document import Column, Document, Dots, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
-from structpred.results import Measure, RunResult
+from structpred.results import Measure, RunResult, direction
 from structpred.statistics import FEW, Estimate, fixed
+from structpred.text import counted
 
 _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
@@ -54,11 +55,7 @@ def _metric_section(report: ComparisonResult, metric: Measure) -> Section:
     primary = metric is report.metrics[0]
     role = "primary metric" if primary else "supporting metric"
     table = _score_table(report, metric, costs=primary)
-    return Section(f"{metric.name}, {role}, {_direction(metric)}", (table, *_figures(report, metric)))
-
-
-def _direction(metric: Measure) -> str:
-    return "higher is better" if metric.higher_is_better else "lower is better"
+    return Section(f"{metric.name}, {role}, {direction(metric)}", (table, *_figures(report, metric)))
 
 
 def _score_table(report: ComparisonResult, metric: Measure, *, costs: bool) -> Table:
@@ -142,9 +139,9 @@ def _crossed_section(report: ComparisonResult) -> Section:
     )
     says = (
         f"This holds for new seeds and new examples at once: a crossed model treats the {seeds} seeds and the test "
-        f"examples as samples. The interval and p use Student's t with {seeds - 1} "
-        f"{'degree' if seeds == 2 else 'degrees'} of freedom; they are not corrected for several pairs and assume a "
-        "number of seeds fixed beforehand. The verdict is the one over seeds alone.",
+        "examples as samples. The interval and p use Student's t with "
+        f"{counted(seeds - 1, 'degree')} of freedom; they are not corrected for several pairs and assume a number of "
+        "seeds fixed beforehand. The verdict is the one over seeds alone.",
         "The last columns say where the uncertainty of the difference comes from: from seeds, which more seeds reduce; "
         "from examples, which more examples reduce; and from what is particular to an example under a seed, which "
         "either reduces.",
@@ -182,7 +179,7 @@ def _score_plot(report: ComparisonResult, metric: Measure) -> Figure:
     rows = sorted(report.table(metric), key=lambda row: row.test.mean, reverse=metric.higher_is_better)
     values = {row.arm: scores(report.results[row.arm], "test", metric.name).tolist() for row in rows}
     baseline = next(row.test.mean for row in rows if row.arm == report.baseline)
-    label = f"test {metric.name} (%), {_direction(metric)}"
+    label = f"test {metric.name} (%), {direction(metric)}"
     estimates = {row.arm: row.test for row in rows}
     caption = f"Test {metric.name}, the best first. {dots_caption(len(report.seeds))}; dashed: {report.baseline}."
     notes = {row.arm: row for row in rows}
@@ -261,7 +258,6 @@ def _differences(report: ComparisonResult) -> Table | Sentences:
 
 def _notes(report: ComparisonResult) -> tuple[str, ...]:
     here = environment()
-    packages = ", ".join(f"{name} {version}" for name, version in here.packages.items())
     return (
         "Scores are in percent. The dev scores chose the checkpoint; the test set was scored once, with that "
         "checkpoint.",
@@ -272,7 +268,7 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
         "Seconds are wall-clock time and CPU-seconds processor time, both for training and evaluation, per run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",
         _trainers(report),
-        f"Report made with Python {here.python} on {here.platform}; {packages}. {here.threads}.",
+        f"{here.told()} {here.threads}.",
     )
 
 

@@ -3,6 +3,7 @@
 from structpred.comparison.findings import ComparisonResult
 from structpred.report.document import joined
 from structpred.statistics import CLEAR, FEW, LEVEL, fewest_seeds
+from structpred.text import counted
 
 
 def notes(report: ComparisonResult) -> tuple[str, ...]:
@@ -73,5 +74,4 @@ def _intervals(report: ComparisonResult) -> str:
 
 
 def _freedom(report: ComparisonResult) -> str:
-    degrees = len(report.seeds) - 1
-    return f"{degrees} {'degree' if degrees == 1 else 'degrees'} of freedom"
+    return f"{counted(len(report.seeds) - 1, 'degree')} of freedom"

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.console import Console
-
 from structpred.comparison import charts, export, layout, plots, record
 from structpred.comparison.design import Design
 from structpred.comparison.export import Format
@@ -16,11 +14,12 @@ from structpred.comparison.report import Report
 from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.report import notebook, terminal
+from structpred.report import notebook
 from structpred.report.document import Document, Dots, Figure, Section, Sentences, joined
 from structpred.report.files import PICTURE, results_file, write_files
+from structpred.report.terminal import Printable
 from structpred.results import Measure
-from structpred.text import file_stems, refuse_unseen
+from structpred.text import counted, file_stems, refuse_unseen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class Panel:
 
 
 def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
-    """What each panel has to run, and what is there already; see `Plan.of`.
+    """The plan of each panel; see `Plan.of`.
 
     Raises:
         ConfigError: there are no panels, or one of them cannot be compared; the message names it.
@@ -86,7 +85,7 @@ def _plan(name: str, panel: Panel, root: Path) -> Plan:
 
 
 @dataclass(frozen=True)
-class PanelsReport:
+class PanelsReport(Printable):
     """The reports of several comparisons, shown and written as one.
 
     Nothing is tested across panels: each has tests, and a correction for the number of its arms, of its own.
@@ -107,11 +106,11 @@ class PanelsReport:
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
         headlines = tuple(f"{name}: {report.conclusion()[0]}" for name, report in self.reports.items())
-        number = "1 panel" if len(self.reports) == 1 else f"{len(self.reports)} panels"
         several = Section("Conclusion", (Sentences(headlines), *self._picture()))
         panels = tuple(section for name, report in self.reports.items() for section in _sections(name, report))
         arms = dict.fromkeys(arm for report in self.reports.values() for arm in report.arms)
-        return Document(f"Comparison in {number}: {joined(list(self.reports))}", (several, *panels), tuple(arms))
+        title = f"Comparison in {counted(len(self.reports), 'panel')}: {joined(list(self.reports))}"
+        return Document(title, (several, *panels), tuple(arms))
 
     def _picture(self) -> tuple[Figure, ...]:
         compared = {name: report for name, report in self.reports.items() if len(report.arms) > 1}
@@ -142,10 +141,6 @@ class PanelsReport:
     def after_looks(self, folder: Path | str) -> "PanelsReport":
         """As of `Report.after_looks`, each panel by itself."""
         return PanelsReport({name: report.after_looks(folder) for name, report in self.reports.items()})
-
-    def show(self, console: Console | None = None) -> None:
-        """Print it: coloured tables on a terminal, Markdown into a file or a pipe."""
-        terminal.show(self.document(), console or Console())
 
     def write(self, folder: Path | str, figures: Sequence[Format] = ()) -> tuple[Path, ...]:
         """Write the files of `Report.write` and ``report.svg``; ``"tex"`` writes a table for each panel."""

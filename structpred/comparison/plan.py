@@ -1,4 +1,4 @@
-"""What a comparison has to run, and what is there already."""
+"""The runs of a comparison: which are finished, and which remain."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ from structpred.training.evaluation import check_metrics
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One arm under one seed, or what arms start from under that seed.
+    """One arm under one seed, or a run that arms start from under that seed.
 
     Attributes:
-        arm: the arm's name; ``"start of ARM"`` for what is no arm itself.
+        arm: the arm's name; ``"start of ARM"`` if it is not an arm itself.
         experiment: the arm with the seed set.
         identity: the run's.
         folder: where it is, or will be.
@@ -57,7 +57,7 @@ class PlannedRun:
 
     @property
     def ready(self) -> bool:
-        """True once nothing has to be finished before it."""
+        """True once the run that it starts from, if any, is finished."""
         return self.start is None or self.start.finished or self.state != "to be run"
 
     def found(self) -> Run:
@@ -101,9 +101,9 @@ class Plan:
         panel: str = "",
         design: Design = DEFAULT,
     ) -> "Plan":
-        """Check the arms, read the data and look up what is there.
+        """Check the arms, read the data and look up finished runs.
 
-        A finished run is taken for an arm's only where its identity is the arm's and one process has trained it.
+        A finished run counts as an arm's only if it has the arm's identity and was trained by one process.
 
         Raises:
             RunError: a run that is there is another's, is damaged, or was trained by several processes; see
@@ -128,7 +128,7 @@ class Plan:
 
     @property
     def unfinished(self) -> tuple[PlannedRun, ...]:
-        """What is left to do: what others start from first, and that only where it is still needed."""
+        """The remaining runs: starts first, and only those that are still needed."""
         todo = [run for run in self.runs if not run.folder.finished]
         needed = {run.start for run in todo if not run.ready}
         starts: list[PlannedRun] = []
@@ -140,7 +140,7 @@ class Plan:
 
 
 def unfinished(plans: Sequence[Plan]) -> tuple[PlannedRun, ...]:
-    """What is left to do in several comparisons, each run once: starts first, then the runs seed by seed."""
+    """The remaining runs of several comparisons, each once: starts first, then seed by seed."""
     todo = [(plan, run) for plan in plans for run in plan.unfinished]
     ordered = sorted(todo, key=lambda each: _turn(*each))  # in the order of the plans where turns are equal
     once: dict[Folder, PlannedRun] = {}
@@ -227,7 +227,7 @@ def _listed(seeds: object) -> tuple[int, ...]:
 
 
 def check_shared(first: str, one: Experiment, other: str, another: Experiment) -> None:
-    """Refuse arms of different tasks or budgets: what an arm starts from counts as trained."""
+    """Refuse arms with different tasks or budgets; the budget includes the runs that an arm starts from."""
     if one.metrics != another.metrics:
         raise ConfigError(
             f"the arms of a comparison share their metrics, but {first!r} and {other!r} differ in them; give all arms "

@@ -12,10 +12,7 @@ from structpred.report.drawing import (
     GRID,
     INK,
     Look,
-    chart,
-    draw_estimate,
     drawing,
-    log_axis,
     looks,
     plain_figure,
     style,
@@ -38,7 +35,7 @@ def dot_plot(
     Args:
         values: one value a seed for every arm; a seed keeps its height within the row, so that pairs can be followed.
         estimates: mean and interval of every arm.
-        arms: how each arm looks.
+        arms: colour and line style of each arm.
         label: what the horizontal axis measures, with its unit.
         line: where the dashed line stands, such as the baseline's mean or no difference.
     """
@@ -54,43 +51,6 @@ def dot_plot(
         axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.set_xlabel(plain(label))
         return svg(figure)
-
-
-def against(
-    values: Mapping[str, Sequence[float]],
-    estimates: Mapping[str, Estimate],
-    arms: Mapping[str, Look],
-    labels: tuple[str, str],
-    places: Mapping[str, float],
-    levels: Sequence[float],
-    *,
-    log: bool,
-) -> str:
-    """Scores against a number in which arms differ: every seed a dot, the mean, its interval; a line joins the means.
-
-    Args:
-        values: one value a seed for every arm.
-        estimates: mean and interval of each.
-        arms: how each arm looks.
-        labels: of both axes.
-        places: the number of each arm.
-        levels: where dashed lines stand.
-        log: True for a logarithmic axis of these numbers.
-    """
-
-    def draw(axes: Axes) -> None:
-        for level in levels:
-            axes.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
-        means = [estimates[arm].mean for arm in places]
-        axes.plot(list(places.values()), means, color=INK, linewidth=0.8, alpha=0.4, zorder=1)
-        for arm, place in places.items():
-            draw_estimate(axes, place, values[arm], arms[arm].colour, estimates[arm])
-        if log:
-            axes.set_xscale("log")
-            log_axis(axes.xaxis)
-        axes.yaxis.set_major_locator(MaxNLocator(6))
-
-    return chart(draw, (5.2, 3.4), " ".join(labels), f"{labels[0]}{', log scale' if log else ''}", labels[1])
 
 
 def _draw_arm(axes: Axes, row: int, values: Sequence[float], interval: Estimate, colour: str) -> None:
@@ -166,7 +126,7 @@ def profiles(drawn: Curves, arms: Mapping[str, Look]) -> str:
 
     Args:
         drawn: the lines, as of `structpred.comparison.charts.profiles`.
-        arms: how each arm looks.
+        arms: colour and line style of each arm.
     """
     height = 3.2 + 0.2 * ((len(drawn.curves) + 1) // 2)
     (axis,) = drawn.curves[0].x
@@ -188,7 +148,7 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[float]]], arms: Ma
 
     Args:
         histories: for every arm and seed, the dev score after each epoch.
-        arms: how each arm looks.
+        arms: colour and line style of each arm.
         label: what the vertical axis measures, with its unit; the axis is logarithmic where scores span a factor of 5.
     """
     curves = {arm: _aligned(runs) for arm, runs in histories.items()}

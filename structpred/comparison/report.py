@@ -5,23 +5,22 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from structpred.comparison import export, layout, record
 from structpred.comparison.disagreements import Disagreement, between
 from structpred.comparison.export import Format
 from structpred.comparison.findings import ComparisonResult
 from structpred.comparison.looks import after_looks, looks_in
 from structpred.config import Config
-from structpred.report import notebook, terminal
+from structpred.report import notebook
 from structpred.report.document import Document
 from structpred.report.files import results_file, write_files
+from structpred.report.terminal import Printable
 from structpred.results import Measure
 from structpred.runs.run import Split
 
 
 @dataclass(frozen=True)
-class Report(ComparisonResult):
+class Report(ComparisonResult, Printable):
     """Findings that can be shown and written; see `ComparisonResult` for the fields and what they must agree in."""
 
     @classmethod
@@ -54,10 +53,6 @@ class Report(ComparisonResult):
     def after_looks(self, folder: Path | str) -> "Report":
         """The report, decided by the anytime-valid test if ``folder`` holds a report of fewer or more of its seeds."""
         return after_looks(self, looks_in(Path(folder)))
-
-    def show(self, console: Console | None = None) -> None:
-        """Print the report: coloured tables on a terminal, Markdown into a file or a pipe."""
-        terminal.show(self.document(), console or Console())
 
     def write(self, folder: Path | str, figures: Sequence[Format] = ()) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.csv``, ``report.md`` and ``report.html``, each whole or not at all.

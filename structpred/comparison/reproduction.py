@@ -22,7 +22,7 @@ class Repeated:
         arm: its arm.
         seed: its seed.
         kept: what the report holds.
-        found: what came of it here.
+        found: the result here.
     """
 
     comparison: str
@@ -33,7 +33,7 @@ class Repeated:
 
     @property
     def different(self) -> dict[str, tuple[float, float]]:
-        """The stored score and that of here wherever they differ, by split and metric, such as ``"test PER"``."""
+        """The stored score and the one obtained here where they differ, by split and metric, such as ``"test PER"``."""
         both = {
             f"{split} {metric}": (score, self.found.scores[split][metric])
             for split, scores in self.kept.scores.items()
@@ -62,7 +62,7 @@ def reproduce(
         arms: only these; all by default.
         seeds: only these; all by default.
         root: the folder of run folders; runs that are finished there are used again.
-        workers: processes; one a processor by default.
+        workers: processes; one per CPU by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Raises:

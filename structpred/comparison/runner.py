@@ -51,9 +51,9 @@ def compare(
     """Run each arm under each seed and report what differs.
 
     All arms of a seed start from the same weights, see the same examples in the same order and train for the same
-    budget. Finished runs are found by their identity and used again; interrupted ones go on. Runs are spread over
-    processes of one thread each; a script that calls this needs the usual ``if __name__ == "__main__":``. One worker
-    runs in this process, and that is how components of a notebook can be compared.
+    budget. Finished runs are found by their identity and used again; interrupted ones resume. Runs are spread over
+    processes of one thread each; a script that calls this needs the usual ``if __name__ == "__main__":``. A
+    single worker runs in this process, so components defined in a notebook can be compared.
 
     Args:
         arms: experiments by name; their own seeds are ignored.
@@ -62,11 +62,11 @@ def compare(
         design: how it is decided: margins of equivalence, all pairs, or baselines of groups.
         until: ``"decided"`` adds seeds one at a time until every pair has a verdict on the first metric; the
             anytime-valid test then carries it.
-        max_seeds: at how many seeds in all that ends at the latest; `MAX_SEEDS` by default.
+        max_seeds: stop adding seeds at this many in all; `MAX_SEEDS` by default.
         root: the folder of run folders.
-        workers: processes; one a processor by default.
+        workers: processes; one per CPU by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        executor: run on this instead of processes of our own, such as that of `structpred.engine.cluster`; it must
+        executor: trains the runs instead of local processes, such as that of `structpred.engine.cluster`; it must
             see the same files, and its workers should have one thread each.
         console: where progress is shown; the standard error by default.
         examples: ``"licensed"`` puts test examples with every arm's outputs into the report where the task says that
@@ -76,7 +76,7 @@ def compare(
     Raises:
         ConfigError: arms that cannot be compared, no worker, or several workers that cannot import a component.
         DataError: the task's data cannot be read.
-        RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
+        RunError: some runs failed (all others are finished and kept), or a finished run fails its checks.
     """
     panels = {"": Panel(arms=arms, seeds=seeds, baseline=baseline, design=design)}
     where = _Where(workers, device, executor, console, examples, ensembles)
@@ -105,7 +105,7 @@ def compare_panels(
         root: the folder of run folders.
         workers: processes.
         device: where to train.
-        executor: instead of processes of our own.
+        executor: instead of local processes.
         console: where progress is shown.
         examples: as in `compare`.
         ensembles: as in `compare`.
@@ -113,7 +113,7 @@ def compare_panels(
     Raises:
         ConfigError: no panels, or as in `compare`; the message names the panel.
         DataError: a task's data cannot be read.
-        RunError: some runs failed; all others are finished and kept. Or one that is there cannot be believed.
+        RunError: some runs failed (all others are finished and kept), or a finished run fails its checks.
     """
     where = _Where(workers, device, executor, console, examples, ensembles)
     return PanelsReport(_compared(panels, Path(root), until, max_seeds, where))
@@ -166,7 +166,7 @@ def _compared(
 
 
 def _completed(report: Report, plan: Plan, where: _Where) -> Report:
-    """With all that the folders of the runs say besides scores, which looks at seeds do not need."""
+    """Add what run folders hold besides scores, which deciding on another seed does not need."""
     found = of_ensembles.of_plan(plan) if where.ensembles else {}
     return replace(completed(report, plan, where.examples), ensembles=found)
 
@@ -175,7 +175,7 @@ def most_seeds(panels: Mapping[str, Panel], until: Until, max_seeds: int | None)
     """The most seeds that a panel gets.
 
     Raises:
-        ConfigError: seeds are not added, or there are more of them from the start.
+        ConfigError: ``max_seeds`` without ``until``, or more seeds than that to start with.
     """
     coerce(max_seeds, Count | None, "max_seeds")
     if max_seeds is not None and until is None:
@@ -223,10 +223,10 @@ def _trained(panels: Mapping[str, Panel], root: Path, where: _Where) -> dict[str
 def costs(
     plans: Sequence[Plan], *, root: Path, workers: int | None, device: str, executor: Executor | None = None
 ) -> tuple[dict[str, Cost], dict[str, str]]:
-    """What a run of every arm and start should cost, by label: what finished ones took, else from a short rehearsal.
+    """The estimated cost of a run of each arm and start, by label: from finished runs, or else a short rehearsal.
 
     Returns:
-        The costs; and of what could not be rehearsed why.
+        The costs, and for each label that could not be rehearsed the reason.
     """
     found = known([run for plan in plans for run in (*plan.runs, *plan.starts)])
     todo = unfinished(plans)
@@ -255,7 +255,7 @@ def _rehearse(engine: Engine, run: PlannedRun) -> "Future[Cost]":
 
 
 def _new_kinds(todo: Sequence[PlannedRun], found: Container[str]) -> list[PlannedRun]:
-    """The first run of every arm of which it is not known what it costs."""
+    """The first run of each arm whose cost is not known."""
     first: dict[str, PlannedRun] = {}
     for run in todo:
         first.setdefault(run.label, run)
@@ -275,12 +275,12 @@ def _reported(plan: Plan) -> Report:
 
 
 def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: Console) -> None:
-    """Start what is unfinished and show it until all is done.
+    """Submit the unfinished runs and show progress until all are done.
 
     Args:
         plans: the comparisons.
         engine: trains the runs.
-        count: how many workers there are; None for somebody else's executor, which does not say.
+        count: how many workers there are; None for a given executor, which does not say.
         console: where progress is shown.
     """
     runs = [run for plan in plans for run in plan.runs]
@@ -297,7 +297,7 @@ def _run_all(plans: Sequence[Plan], engine: Engine, count: int | None, console: 
 
 
 class _Work:
-    """The runs to do: those given to workers, and those that wait for the run they start from."""
+    """The runs to train: those submitted, and those waiting for the run that they start from."""
 
     def __init__(
         self, runs: Sequence[PlannedRun], found: Mapping[str, Cost], engine: Engine, count: int | None
@@ -311,20 +311,20 @@ class _Work:
             self.rehearsals = {run.label: _rehearse(engine, run) for run in _new_kinds(runs, found)}
 
     def hear(self) -> None:
-        """Take in what rehearsals have shown, once all are over."""
+        """Pass the results of the rehearsals to the forecast, once all have ended."""
         if self.forecast.costs or not all(future.done() for future in self.rehearsals.values()):
             return
         self.forecast.costs = {**self._found, **_shown(self.rehearsals)}
 
     def submit_ready(self) -> None:
-        """Give workers what may be trained now."""
+        """Submit the runs that are ready."""
         ready = [run for run in self.waiting if run.ready]
         self.waiting = [run for run in self.waiting if run not in ready]
         self.submitted |= {self.engine.submit(run.experiment, run.folder): run for run in ready}
 
 
 def _shown(rehearsals: Mapping[str, "Future[Cost]"]) -> dict[str, Cost]:
-    """What those rehearsals have shown that did not fail."""
+    """The results of the rehearsals that did not fail."""
     done = {label: future for label, future in rehearsals.items() if not future.cancelled()}
     return {label: future.result() for label, future in done.items() if future.exception() is None}
 

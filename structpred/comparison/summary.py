@@ -7,6 +7,7 @@ from structpred.comparison.design import Design, Pair
 from structpred.report.document import joined
 from structpred.results import Measure, RunResult
 from structpred.statistics import LEVEL, MOST_SEEDS, fixed
+from structpred.text import counted
 
 _NAMED = 4  # arms that the headline names; more are counted
 _TOLD = 12  # other pairs that are told one by one; more are counted
@@ -146,7 +147,7 @@ def _more_seeds(contrast: Contrast, seeds: int) -> str:
     if contrast.seeds_to_decide is None:
         return f"more than {MOST_SEEDS:,} seeds"
     more = max(1, contrast.seeds_to_decide - seeds)  # power is a guess from the same seeds, and they did not decide
-    return f"{more} more {'seed' if more == 1 else 'seeds'}"
+    return counted(more, "more seed")
 
 
 def probability_text(p: float | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from structpred.config import Config, hints, registered_name
+from structpred.text import counted
 
 BY_DEFAULT = "as by default"
 """Said of a component with all its fields at their defaults."""
@@ -33,11 +34,11 @@ def _told(config: Config, whole: bool) -> list[str]:
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name in _COUNTS and isinstance(value, int):
-            told.append(f"{value} {_COUNTS[field.name]}{'' if value == 1 else 's'} per example")
+            told.append(f"{counted(value, _COUNTS[field.name])} per example")
             continue
-        counted = isinstance(value, Config) and bool(_COUNTS.keys() & vars(value).keys())
-        counted |= whole and (isinstance(value, Config) or (isinstance(value, float) and value != 0))
-        if field.name not in hints(type(config)) or (_is_default(value, field) and not counted):
+        shown = isinstance(value, Config) and bool(_COUNTS.keys() & vars(value).keys())
+        shown |= whole and (isinstance(value, Config) or (isinstance(value, float) and value != 0))
+        if field.name not in hints(type(config)) or (_is_default(value, field) and not shown):
             continue
         told += _value(field.name.replace("_", " "), value, whole)
     return told

@@ -86,11 +86,11 @@ def gradients(
     """Independent gradients of an objective, each with its own draws of outputs, payoffs and noise.
 
     Weights and batch stay the same, so the spread is that of the objective's own randomness: neither the choice of the
-    batch nor dropout adds to it. What the objective learns, such as a critic, is taken as it is before training and
-    learns nothing from draw to draw.
+    batch nor dropout adds to it. An objective that learns something, such as a critic, uses its untrained
+    state, which does not change from draw to draw.
 
     Args:
-        objective: fits the model.
+        objective: must suit the model.
         point: the network.
         batch: inputs and references.
         draws: how many.
@@ -99,8 +99,8 @@ def gradients(
             an objective that leaves inputs alone.
 
     Raises:
-        ConfigError: there are no scores, or so many numbers do not fit into memory.
-        RunError: the objective needs a run that is not there.
+        ConfigError: the distribution has no table of scores, or the gradients would not fit into memory.
+        RunError: the objective needs a run that does not exist.
     """
     source = torch.Generator().manual_seed(stream(seed, "diagnosis", wrt))
     with torch.random.fork_rng():

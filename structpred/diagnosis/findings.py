@@ -11,6 +11,7 @@ from structpred.diagnosis.runner import OWN, Diagnosis, Row
 from structpred.diagnosis.signal import Measured
 from structpred.report.document import Column, Document, Section, Sentences, Table
 from structpred.report.files import written
+from structpred.text import counted
 
 FORMAT = 1
 KEY = "diagnosis"
@@ -41,7 +42,7 @@ def document(found: Diagnosis) -> Document:
 
 
 def summary(found: Diagnosis) -> tuple[str, ...]:
-    """What the gradients of RML and of REINFORCE are worth at each point; nothing where one of them is missing."""
+    """How the gradients of RML and REINFORCE compare at each point; empty if either is missing."""
     return tuple(
         sentence
         for point in dict.fromkeys(row.point for row in found.rows)
@@ -65,7 +66,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
 
 
 def _ratio(row: Row) -> str:
-    """The signal-to-noise ratio in words."""
+    """The signal-to-noise ratio as a phrase."""
     snr = row.quality.snr
     if math.isnan(snr.value):
         return "a signal-to-noise ratio that the draws leave open"
@@ -73,7 +74,7 @@ def _ratio(row: Row) -> str:
 
 
 def _draws(row: Row) -> str:
-    return "1 draw an example" if row.outputs == 1 else f"{row.outputs} draws an example"
+    return f"{counted(row.outputs, 'draw')} an example"
 
 
 def _notes(found: Diagnosis) -> tuple[str, ...]:

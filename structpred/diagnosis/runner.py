@@ -92,7 +92,7 @@ class Diagnosis:
         truths: how the gradient of the expected reward is known, by point.
         divergences: between the model and the payoff, by point.
         refused: objectives that were left out, and why.
-        notes: what else a reader should know.
+        notes: further remarks for the reader.
     """
 
     subject: str
@@ -152,7 +152,7 @@ def diagnose(
     Args:
         subject: a run, its folder, or an experiment.
         settings: what to compute.
-        watch: is told of progress.
+        watch: called with the progress.
 
     Raises:
         RunError: there is no finished run, or its data have changed.
@@ -179,7 +179,7 @@ def diagnose(
 
 
 def _points_of(run: Run, splits: Splits) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-    """The first and the last weights; without the first where the run that training started from is gone."""
+    """The first and the last weights; only the last if the run that training started from has been removed."""
     ended = Point(ENDED, run.model, step=run.result.steps, share=1.0)
     network, start = _fresh(run.experiment, run.sizes), run.experiment.start
     if start is not None:

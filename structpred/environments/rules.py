@@ -193,7 +193,7 @@ ARGUMENTS = ("reward", "split", "paid", "limit", "fixed_length", "render_mode")
 
 @dataclass(frozen=True)
 class Rules:
-    """An environment's arguments, checked, and what follows from them.
+    """The checked arguments of an environment, and everything derived from them.
 
     Attributes:
         task: where examples come from.

@@ -138,7 +138,7 @@ class RunningHamming:
         lengths: Int[np.ndarray, "rows references"],
         counts: Rows,
     ) -> None:
-        """Nothing is wrong yet."""
+        """No errors yet."""
         del lengths
         del counts  # another of the same reference is no nearer
         self.references[rows] = references
@@ -190,10 +190,10 @@ class Rescored:
         self.counts[rows] = counts
 
     def grow(self, labels: Int[np.ndarray, " n"], grows: Bool[np.ndarray, " n"]) -> None:
-        """Nothing is kept from symbol to symbol."""
+        """Nothing to update: the reward scores whole outputs."""
 
     def worth(self, wanted: Bool[np.ndarray, " n"], outputs: Outputs) -> Float[np.ndarray, " n"]:
-        """The reward's own word, as float64.
+        """The reward's own score, as float64.
 
         Raises:
             ConfigError: it is not one finite number for each output.

@@ -73,7 +73,7 @@ class SequencePrediction(gymnasium.Env[Observation, np.int64]):
 
     @property
     def vocabularies(self) -> Vocabularies:
-        """The symbols that ids stand for."""
+        """The symbols that the ids stand for."""
         return self.rules.encoded.vocabularies
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Any]:
@@ -137,7 +137,7 @@ class SequencePrediction(gymnasium.Env[Observation, np.int64]):
 
 
 def check_render_mode(render_mode: str | None) -> None:
-    """Refuse what cannot be rendered.
+    """Refuse an unknown render mode.
 
     Raises:
         UnsupportedMode: it is neither ``"ansi"`` nor None.

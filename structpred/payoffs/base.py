@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from structpred.config import Config, Positive
 from structpred.registry import payoffs
@@ -34,6 +34,14 @@ class Temperature(Config):
     edit_rate: Positive | None = None
 
 
+class Conventions(NamedTuple):
+    """A temperature in every convention; None where its law has none."""
+
+    literal: float
+    rescaled: float | None
+    edit_rate: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Payoff(Config):
     """The exponentiated payoff distribution q(y|y*) ∝ exp(r(y, y*)/τ) (Norouzi et al. 2016, arXiv 1609.00150).
@@ -61,6 +69,11 @@ class Payoff(Config):
     @abstractmethod
     def literal(self, num_labels: int) -> float:
         """τ as in the formula, for V = ``num_labels``."""
+
+    def conventions(self, num_labels: int) -> Conventions:
+        """τ in every convention that the payoff has, for V = ``num_labels``."""
+        converters = [getattr(self, name, None) for name in Conventions._fields]
+        return Conventions._make(None if convert is None else float(convert(num_labels)) for convert in converters)
 
     @abstractmethod
     def distribution(self, targets: Sequences, num_labels: int) -> Any:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from structpred.statistics import Estimate
+
 Tone = Literal["", "good", "bad"]
-Look = Literal["", "best", "dashed"]
+Stroke = Literal["", "best", "dashed"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,24 @@ class Curve:
     high: tuple[float, ...]
     x: Mapping[str, tuple[float, ...]]
     values: tuple[float, ...] = ()
-    look: Look = ""
+    look: Stroke = ""
+
+    @classmethod
+    def point(
+        cls, arm: str, x: Mapping[str, float], values: Sequence[float], of: Estimate, look: Stroke = ""
+    ) -> "Curve":
+        """A single score with its seeds.
+
+        Args:
+            arm: its name.
+            x: by the name of the horizontal axis where it is.
+            values: one a seed.
+            of: their mean, with its interval.
+            look: as of a curve.
+        """
+        low, high = of.span or (of.mean, of.mean)
+        places = {axis: (float(place),) for axis, place in x.items()}
+        return cls(arm, (of.mean,), (low,), (high,), places, tuple(values), look)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from structpred.statistics import Estimate, estimate
+from structpred.report.document import Curves
+from structpred.statistics import FEW, Estimate, estimate
 from structpred.text import plain
 
 # Mid-tones, at least 3:1 against white and against the dark page; line styles keep them apart without colour.
@@ -145,6 +146,46 @@ def draw_estimate(axes: Axes, x: float, values: Sequence[float], colour: str, in
     if interval.half_width is not None:
         ends = [interval.mean - interval.half_width, interval.mean + interval.half_width]
         axes.plot([x, x], ends, color=colour, linewidth=1.6, zorder=3)
+
+
+def draw_curves(drawn: Curves, colours: Mapping[str, str] | None = None, height: float = 3.4) -> str:
+    """Curves over their only axis, from the numbers that a page draws them from.
+
+    Several points are joined by a line. A single one is a dot, or a dot for each seed with their mean and interval.
+
+    Args:
+        drawn: the curves.
+        colours: of each curve, by its name; by default the best one stands out.
+        height: of the drawing, in inches.
+    """
+    axis = next(iter(drawn.curves[0].x))
+    points = [(curve, curve.x[axis]) for curve in drawn.curves]
+    own = colours or {curve.arm: COLOURS[curve.look == "best"] for curve in drawn.curves}
+
+    def draw(axes: Axes) -> None:
+        if drawn.band:
+            axes.axvspan(*drawn.band, color=COLOURS[1], alpha=0.12, linewidth=0)
+        for level in drawn.levels:
+            axes.axhline(level, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.6, zorder=1)
+        if drawn.joined:
+            means = [curve.mean[0] for curve, _ in points]
+            axes.plot([places[0] for _, places in points], means, color=INK, linewidth=0.8, alpha=0.4, zorder=1)
+        for curve, places in points:
+            if curve.values:
+                half_width = (curve.high[0] - curve.low[0]) / 2 if len(curve.values) > FEW else None
+                draw_estimate(axes, places[0], curve.values, own[curve.arm], Estimate(curve.mean[0], half_width))
+            else:
+                style = "--" if curve.look == "dashed" else "-" if len(places) > 1 else "o"
+                width, alpha = (1.4, 1.0) if curve.look == "best" else (1.0, 0.5)
+                axes.plot(places, curve.mean, style, color=own[curve.arm], alpha=alpha, linewidth=width, markersize=4.5)
+        if drawn.log:
+            axes.set_xscale("log")
+            log_axis(axes.xaxis)
+        elif all(place.is_integer() for _, places in points for place in places):
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+
+    return chart(draw, (5.2, height), str(drawn), f"{axis}{', log scale' if drawn.log else ''}", drawn.label)
 
 
 def svg(figure: Figure) -> str:

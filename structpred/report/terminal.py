@@ -1,5 +1,7 @@
 """A document on the terminal: tables drawn by rich; plain Markdown where the output is a file or a pipe."""
 
+from abc import ABC, abstractmethod
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -10,6 +12,18 @@ from structpred.report.document import Document, Section, Sentences, Table
 from structpred.text import plain
 
 _STYLES = {"": "", "good": "green", "bad": "red"}
+
+
+class Printable(ABC):
+    """What can be printed as a report."""
+
+    @abstractmethod
+    def document(self) -> Document:
+        """The whole report."""
+
+    def show(self, console: Console | None = None) -> None:
+        """Print the report: coloured tables on a terminal, Markdown into a file or a pipe."""
+        show(self.document(), console or Console())
 
 
 def show(document: Document, console: Console) -> None:

@@ -21,7 +21,7 @@ from structpred.results import Certainty, RunResult, stored
 from structpred.runs.folder import Files, Folder, damaged, decoded_outputs, named, read_arrays, read_data
 from structpred.runs.predictor import Predictor, with_kept
 from structpred.task import Sizes, Splits, loaded
-from structpred.text import Outcome, read_predictions
+from structpred.text import Outcome, counted, read_predictions
 from structpred.training.certainty import certainty_of
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Tokenizer
@@ -303,7 +303,7 @@ def trained_by(place: Path, processes: int, now: int, *, draws: bool) -> None:
         RunError: it does, and the numbers differ.
     """
     if draws and processes != now:
-        before, after = ("1 process" if n == 1 else f"{n} processes" for n in (processes, now))
+        before, after = (counted(n, "process", "processes") for n in (processes, now))
         raise RunError(
             f"{place} was trained by {before}, and its steps draw random numbers (as for dropout), so {after} would "
             "have ended with other weights; train with as many processes, move the folder away, or use another --root"

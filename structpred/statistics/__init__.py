@@ -20,6 +20,7 @@ from structpred.statistics.planning import (
     seeds_for_equivalence,
     seeds_needed,
 )
+from structpred.statistics.pooled import Noise
 
 __all__ = [
     "CLEAR",
@@ -31,6 +32,7 @@ __all__ = [
     "CrossedTest",
     "Estimate",
     "ExamplesTest",
+    "Noise",
     "PairedTest",
     "Rule",
     "Scores",

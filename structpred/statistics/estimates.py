@@ -32,6 +32,13 @@ class Estimate:
         """The text with the sign always shown, as differences need it."""
         return self._written("+")
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """The ends of the interval, or the range where there is none; None for a single value."""
+        if self.half_width is None:
+            return self.ends
+        return self.mean - self.half_width, self.mean + self.half_width
+
     def _written(self, sign: str) -> str:
         mean = fixed(self.mean, sign)
         if self.ends is not None:

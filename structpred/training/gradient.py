@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from structpred.blame import out_of_memory
-from structpred.training.data import Batch, EpochPlan
+from structpred.training.batching import Batch, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.rollouts import Rollout
 

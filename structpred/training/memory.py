@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from structpred.blame import out_of_memory
-from structpred.training.data import EpochPlan
+from structpred.training.batching import EpochPlan
 from structpred.training.settings import Optimiser
 from structpred.training.step import Stepper
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from structpred.errors import RunError
 from structpred.sequences import spelt
+from structpred.training.batching import EpochPlan
 from structpred.training.checkpoint import State
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.data import EncodedData
 
 
 class Average:

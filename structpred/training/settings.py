@@ -211,8 +211,8 @@ class Trainer(Config):
 
     The loss of a step is the sum of its examples' losses divided by the target tokens of the whole batch, however the
     batch is split into pieces and over processes. So all examples of a batch have the same weight. Between batches the
-    weight of an example varies with the batches' tokens, which `structpred.training.data.token_batches` keeps as even
-    as the budget allows.
+    weight of an example varies with the batches' tokens, which `structpred.training.batching.token_batches` keeps as
+    even as the budget allows.
 
     After each epoch the dev set is decoded greedily, and the weights with the best first metric are kept. If it ties,
     the task's later metrics decide in order; if all tie, the later epoch is kept.

@@ -18,8 +18,9 @@ from structpred.objective import Objective, updates_of
 from structpred.returned import described, refuse, waiting
 from structpred.seeds import stream
 from structpred.sequences import Sequences
+from structpred.training.batching import EpochPlan, Tensors
 from structpred.training.checkpoint import State
-from structpred.training.data import EncodedData, EpochPlan, Tensors
+from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext, without_hints
 from structpred.training.gradient import BatchLoss, Gradient
 from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless

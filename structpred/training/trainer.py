@@ -26,8 +26,9 @@ from structpred.returned import waiting
 from structpred.rewards import Context, bind
 from structpred.sequences import Source
 from structpred.tally import Tally, counting
+from structpred.training.batching import EpochPlan
 from structpred.training.checkpoint import State
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import predict, ranking, score_counts, scores
 from structpred.training.memory import Memory, activations, needed

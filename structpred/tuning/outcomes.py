@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
@@ -13,7 +12,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from structpred.config import components, encode
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
-from structpred.payoffs.base import Payoff
+from structpred.payoffs.base import Conventions, Payoff
 from structpred.report.files import readable
 from structpred.results import KeptMeasure, Measure
 from structpred.training.data import EncodedData
@@ -26,24 +25,6 @@ STATES = {state: state.name.lower() for state in TrialState}
 STATES |= {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed"}
 Importances = dict[str, dict[str, float]]
 """How much each parameter matters, by study; without studies where that cannot be told."""
-
-
-class Conventions(NamedTuple):
-    """A payoff's temperature in every convention; None where its law has none."""
-
-    literal: float
-    rescaled: float | None
-    edit_rate: float | None
-
-
-def conventions(experiment: Experiment | None, labels: int) -> Conventions | None:
-    """The temperature of an experiment's first payoff; None where it has no payoff."""
-    parts = () if experiment is None else components(experiment.objective)
-    payoff = next((part for part in parts if isinstance(part, Payoff)), None)
-    if payoff is None:
-        return None
-    converters = [getattr(payoff, name, None) for name in Conventions._fields]
-    return Conventions._make(None if convert is None else float(convert(labels)) for convert in converters)
 
 
 @dataclass(frozen=True)
@@ -117,6 +98,11 @@ class Result:
         """The trials that ran to their end, the best first; of equal ones the one in the first slot."""
         return tuple(sorted((each for each in self.outcomes if each.state == "finished"), key=self.rank))
 
+    @property
+    def ordered(self) -> tuple[Outcome, ...]:
+        """All trials, the finished ones first and the best of them first."""
+        return *self.finished, *(each for each in self.outcomes if each.state != "finished")
+
     def rank(self, outcome: Outcome) -> tuple[int, float]:
         """The order of finished trials: those under most seeds before all others, then the mean."""
         return -len(outcome.scores), -outcome.mean if self.metric.higher_is_better else outcome.mean
@@ -141,6 +127,11 @@ class Result:
         if self.best is None or self.best.experiment is None:
             raise ConfigError(f"no trial of {self.name!r} finished, so there is no best experiment")
         return replace(self.best.experiment, seed=self.search.seeds[0])
+
+    def temperature(self, outcome: Outcome | None) -> Conventions | None:
+        """The temperature of a trial's first payoff; None where there is no trial or no payoff."""
+        parts = () if outcome is None or outcome.experiment is None else components(outcome.experiment.objective)
+        return next((part.conventions(self.labels) for part in parts if isinstance(part, Payoff)), None)
 
     def count(self, state: str) -> int:
         """How many trials are in a state."""
@@ -167,7 +158,7 @@ class Result:
         }
 
     def _trial(self, outcome: Outcome) -> dict[str, object]:
-        temperature = conventions(outcome.experiment, self.labels)
+        temperature = self.temperature(outcome)
         return {
             **{name: value for name, value in vars(outcome).items() if name != "fresh"},
             "experiment": None if outcome.experiment is None else outcome.experiment.to_json(),
@@ -211,7 +202,6 @@ def _kept(node: dict[str, Any], search: Search) -> Outcome:
 
 
 def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float]) -> Outcome:
-    started, ended = trial.datetime_start or datetime.min, trial.datetime_complete or trial.datetime_start
     return Outcome(
         number=trial.number,
         parameters=trial.params,
@@ -221,7 +211,7 @@ def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float]) -> O
         fresh=_fresh(scores, study.search),
         epochs=trial.intermediate_values,
         reason=str(trial.user_attrs.get(REASON, DIED if trial.state == TrialState.FAIL else "")),
-        seconds=0.0 if ended is None else (ended - started).total_seconds(),
+        seconds=0.0 if trial.duration is None else trial.duration.total_seconds(),
     )
 
 

@@ -23,7 +23,7 @@ from structpred.runs import Folder, Run
 from structpred.task import loaded
 from structpred.tuning.outcomes import STATES
 from structpred.tuning.studies import SECONDS, Study, scores_of
-from structpred.tuning.summary import number, short
+from structpred.tuning.summary import told
 from structpred.tuning.trials import INTERRUPTED, REASON, RUN, SCORES, VOID, Ask, TrialQueue
 
 ENOUGH = 4
@@ -71,8 +71,7 @@ class RunningTrial:
     @property
     def name(self) -> str:
         """Study, number and parameters."""
-        values = ", ".join(f"{short(field)} {number(value)}" for field, value in self.trial.params.items())
-        return f"{self.trial.study.study_name} {self.trial.number}: {values}"
+        return f"{self.trial.study.study_name} {self.trial.number}: {told(self.trial.params)}"
 
     def look(self) -> None:
         """Report the epochs so far but the last one, and withdraw the run if the pruner says so."""

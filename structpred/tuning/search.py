@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
@@ -81,6 +81,7 @@ def pruner_for(search: Search, epochs: int) -> BasePruner:
 
 
 Numeric = FloatDistribution | IntDistribution
+Distribution = Numeric | CategoricalDistribution
 
 
 class RecordingTrial:
@@ -91,7 +92,7 @@ class RecordingTrial:
     """
 
     def __init__(self) -> None:
-        self.asked: dict[str, BaseDistribution] = {}
+        self.asked: dict[str, Distribution] = {}
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -107,7 +108,7 @@ class RecordingTrial:
         """The first choice."""
         return self._ask(name, lambda: CategoricalDistribution(choices))
 
-    def _ask(self, name: str, make: Callable[[], BaseDistribution]) -> Any:
+    def _ask(self, name: str, make: Callable[[], Distribution]) -> Any:
         try:
             made = make()
         except ValueError as error:
@@ -117,15 +118,15 @@ class RecordingTrial:
         return _middle(made)
 
 
-def _middle(distribution: BaseDistribution) -> Any:
-    if not isinstance(distribution, Numeric):
-        return _choices(distribution)[0]
+def _middle(distribution: Distribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
     low, high, step = distribution.low, distribution.high, distribution.step
     middle = math.exp((math.log(low) + math.log(high)) / 2) if distribution.log else (low + high) / 2
     return middle if step is None else low + round((middle - low) / step) * step
 
 
-def probed(space: Space) -> tuple[Experiment, dict[str, BaseDistribution]]:
+def probed(space: Space) -> tuple[Experiment, dict[str, Distribution]]:
     """The experiment in the middle of a space, and the distributions that it searches.
 
     Raises:
@@ -146,28 +147,22 @@ def probed(space: Space) -> tuple[Experiment, dict[str, BaseDistribution]]:
     return made, trial.asked
 
 
-def signature(space: Space) -> dict[str, str]:
-    """A text for each parameter, and one for everything that is not searched, as a run's identity sees it."""
-    experiment, asked = probed(space)
+def signature(experiment: Experiment, asked: Mapping[str, Distribution]) -> dict[str, str]:
+    """What tells two searches apart, of what `probed` finds: a text for each parameter, and one for all the rest."""
     texts = {f"parameter {name}": described(distribution) for name, distribution in asked.items()}
     return texts | {"experiment": canonical(encode(replace(experiment, seed=0), versions=True))}
 
 
-def described(distribution: BaseDistribution) -> str:
+def described(distribution: Distribution) -> str:
     """A distribution in words.
 
     >>> described(FloatDistribution(0.01, 0.5, log=True))
     'from 0.01 to 0.5 (log)'
     """
-    if not isinstance(distribution, Numeric):
-        return "one of " + ", ".join(map(repr, _choices(distribution)))
+    if isinstance(distribution, CategoricalDistribution):
+        return "one of " + ", ".join(map(repr, distribution.choices))
     step = "" if distribution.step in (None, 1) else f" in steps of {distribution.step:g}"
     return f"from {distribution.low:g} to {distribution.high:g}{step}{' (log)' if distribution.log else ''}"
-
-
-def _choices(distribution: BaseDistribution) -> list[Any]:
-    assert isinstance(distribution, CategoricalDistribution)
-    return list(distribution.choices)
 
 
 def grid(space: Space, points: int) -> tuple[dict[str, Any], ...]:
@@ -183,9 +178,9 @@ def grid(space: Space, points: int) -> tuple[dict[str, Any], ...]:
     return tuple(dict(zip(asked, each, strict=True)) for each in itertools.product(*values))
 
 
-def _values(distribution: BaseDistribution, points: int) -> list[Any]:
-    if not isinstance(distribution, Numeric):
-        return _choices(distribution)
+def _values(distribution: Distribution, points: int) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
     low, high, step = float(distribution.low), float(distribution.high), distribution.step
     spaced = np.geomspace(low, high, points) if distribution.log else np.linspace(low, high, points)
     # 0.1, not 0.09999999999999998, which would be another run; and the end itself, not a rounding beyond it

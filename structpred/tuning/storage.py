@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from structpred.errors import ConfigError, RunError
-from structpred.files import naming, os_error_message
+from structpred.files import file_to_write, naming, os_error_message
 
 PACKAGES = {"postgresql": "structpred[postgresql]", "mysql": "pymysql", "grpc": "structpred[grpc]"}
 """The package to install for a kind of URL."""
@@ -136,7 +136,7 @@ def _proxy(place: str) -> BaseStorage:
 def _database(place: str) -> BaseStorage:
     scheme, rest = place.split("://", 1)
     if (path := file_of(place)) is not None:
-        _refuse_foreign_database(place, path)
+        _refuse_foreign_database(path)
     for delay in (0.2, 0.4, 0.6, 0.8, None):
         try:
             return RDBStorage(f"{DRIVERS.get(scheme, scheme)}://{rest}")
@@ -150,17 +150,14 @@ def _database(place: str) -> BaseStorage:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _refuse_foreign_database(url: str, path: Path) -> None:
+def _refuse_foreign_database(path: Path) -> None:
     """Look at an SQLite file without writing: Optuna would add its tables to any database.
 
     Raises:
         ConfigError: the file is no database of studies, or stands in no folder.
         RunError: it cannot be read.
     """
-    if not path.parent.is_dir():
-        raise ConfigError(f"{url} must stand in a folder, but there is no {path.parent}; make it first")
-    if path.is_dir():
-        raise ConfigError(f"{url} must name a file, but {path} is a folder; name a file in it")
+    file_to_write(path)
     if not path.exists():
         return
     try:

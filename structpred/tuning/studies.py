@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,9 +16,11 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from structpred.config import leaves
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
+from structpred.results import direction
 from structpred.task import Splits, loaded
 from structpred.training.evaluation import check_metrics
 from structpred.tuning.search import Search, grid, probed, pruner_for, signature
@@ -67,10 +70,9 @@ class Study:
         experiment, distributions = probed(space)
         metric, splits = experiment.reported[0], loaded(experiment.task)
         check_metrics(experiment.metrics, splits, experiment.task)
-        direction = f"{'higher' if metric.higher_is_better else 'lower'} is better"
         own = metric.name in {each.name for each in experiment.task.metrics}  # as in studies of earlier versions
-        how = direction if own else f"{direction}, {metric.signature}"
-        mine = signature(space) | {
+        how = direction(metric) if own else f"{direction(metric)}, {metric.signature}"
+        mine = signature(experiment, distributions) | {
             "seeds": ", ".join(map(str, search.seeds)),
             "metric": f"{metric.name}, {how}",
             "data": splits.digest,
@@ -111,8 +113,7 @@ class Study:
 
     def trials(self) -> list[FrozenTrial]:
         """The trials that count, in the order of their slots."""
-        trials = self.main.trials()
-        return [trials[number] for _, number in sorted(owners(trials).items())]
+        return list(owners(self.main.trials()).values())
 
     def finalists(self) -> list[FrozenTrial]:
         """The best completed trials of different parameters, as many as are to be run under more seeds.
@@ -136,12 +137,10 @@ class Study:
 
     def importances(self) -> dict[str, float]:
         """How much each parameter matters; empty where that cannot be told."""
-        try:
-            with warnings.catch_warnings(action="ignore"):  # of trials too few to choose good ones from
-                importances = optuna.importance.get_param_importances(self.main.study)
-        except (ValueError, RuntimeError):
-            return {}
-        return importances if len(importances) > 1 else {}
+        with warnings.catch_warnings(action="ignore"), suppress(ValueError, RuntimeError):  # of too few trials
+            importances = optuna.importance.get_param_importances(self.main.study)
+            return importances if len(importances) > 1 else {}
+        return {}
 
 
 def scores_of(trial: FrozenTrial) -> dict[int, float]:
@@ -157,10 +156,8 @@ def value_of(trial: FrozenTrial) -> float:
 
 
 def _stored(storage: BaseStorage, name: str, metric: Metric, pruner: BasePruner) -> optuna.Study:
-    direction = StudyDirection.MAXIMIZE if metric.higher_is_better else StudyDirection.MINIMIZE
-    return optuna.create_study(
-        storage=storage, study_name=name, direction=direction, load_if_exists=True, pruner=pruner
-    )
+    to = StudyDirection.MAXIMIZE if metric.higher_is_better else StudyDirection.MINIMIZE
+    return optuna.create_study(storage=storage, study_name=name, direction=to, load_if_exists=True, pruner=pruner)
 
 
 def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
@@ -183,18 +180,10 @@ def _refuse_another_space(study: optuna.Study, mine: dict[str, str], formerly: S
         return
     if stored.get("metric") in formerly:
         stored = stored | {"metric": mine["metric"]}
-    one, other = (_fields({**each, "experiment": json.loads(each["experiment"])}) for each in (stored, mine))
+    one, other = (dict(leaves({**each, "experiment": json.loads(each["experiment"])})) for each in (stored, mine))
     for name in dict.fromkeys([*one, *other]):
         if one.get(name) != other.get(name):
             raise ConfigError(
                 f"the stored study {study.study_name!r} has {name} = {one.get(name, 'none')}, but this one has "
                 f"{other.get(name, 'none')}; give this search another study name, or search what the study does"
             )
-
-
-def _fields(node: Any, name: str = "") -> dict[str, str]:
-    """The leaves of a tree by their dotted names."""
-    if isinstance(node, dict):
-        inner = (_fields(node[key], f"{name}.{key}" if name else key) for key in node)
-        return {field: text for fields in inner for field, text in fields.items()}
-    return {name: node if isinstance(node, str) else json.dumps(node)}

@@ -1,16 +1,14 @@
 """Which trials the data can tell from the best one, and sentences that claim no more than that."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from scipy import special
-
 from structpred.report.document import joined
-from structpred.statistics import LEVEL, fixed
-from structpred.tuning.outcomes import Outcome, Result, conventions
+from structpred.statistics import LEVEL, Noise, fixed
+from structpred.text import counted
+from structpred.tuning.outcomes import Outcome, Result
 from structpred.tuning.search import Numeric, Search
 
 Verdict = Literal["interior", "tied", "few", "at the edge", "outermost", "cannot tell", "no noise known"]
@@ -18,27 +16,6 @@ NEAR = 0.1
 """A value is near an end of its range within this share of the range, on the range's own scale."""
 ENOUGH = 5
 """Different values that must have been tried before an end of the range is called too narrow."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How much the metric varies from seed to seed at the same parameters.
-
-    Attributes:
-        deviation: pooled standard deviation within trials.
-        freedom: its degrees of freedom.
-    """
-
-    deviation: float
-    freedom: int
-
-
-def noise(outcomes: Sequence[Outcome]) -> Noise | None:
-    """Pooled over the trials that ran under two seeds or more; None where there are none, or nothing varies."""
-    groups = [each.fresh for each in outcomes if len(each.fresh) > 1]
-    freedom = sum(len(group) - 1 for group in groups)
-    squares = sum(float(np.var(group)) * len(group) for group in groups)
-    return Noise(math.sqrt(squares / freedom), freedom) if squares > 0 else None
 
 
 @dataclass(frozen=True)
@@ -68,26 +45,17 @@ class Optimum:
     verdict: Verdict
 
 
-def threshold(best: Outcome, other: Outcome, seen: Noise, compared: int) -> float:
-    """How much worse than the best a trial must be to count as shown.
-
-    t(1 − 5 %/m; ν) · s · √(1/n + 1/n'), with s and ν of the noise within trials and m trials compared with the best
-    (Bonferroni), one-sided. If the seeds of the best did not choose it, the chance of any false claim is below 5 %.
-    """
-    quantile = float(special.stdtrit(seen.freedom, 1 - LEVEL / max(compared, 1)))
-    return quantile * seen.deviation * math.sqrt(1 / len(best.fresh) + 1 / len(other.fresh))
-
-
 def not_worse(result: Result) -> tuple[Outcome, ...]:
     """The trials that are not shown to be worse than the best, itself included; empty where no noise is known."""
-    seen, finished, best = noise(result.finished), result.finished, result.best
+    finished, best = result.finished, result.best
+    seen = Noise.of(each.fresh for each in finished)
     if seen is None or best is None:
         return ()
     sign, compared = -1 if result.metric.higher_is_better else 1, len(finished) - 1
     return tuple(
         each
         for each in finished
-        if each is best or sign * (each.mean - best.mean) <= threshold(best, each, seen, compared)
+        if each is best or sign * (each.mean - best.mean) <= seen.threshold(best.fresh, each.fresh, compared)
     )
 
 
@@ -158,11 +126,11 @@ def conclusion(result: Result) -> tuple[str, ...]:
 
 
 def _headline(result: Result, best: Outcome) -> str:
-    score = f"dev {result.metric.name} {fixed(best.mean)} over {_seeds(len(best.fresh))}"
+    score = f"dev {result.metric.name} {fixed(best.mean)} over {counted(len(best.fresh), 'seed')}"
     count, tied = len(result.finished), len(result.tied)
     if tied == 1:
-        return f"{result.name}: the best of {count} finished trials has {_values(best.parameters)}, with {score}."
-    named = [f"trial {each.number} ({_values(each.parameters)})" for each in result.tied[:NAMED]]
+        return f"{result.name}: the best of {count} finished trials has {told(best.parameters)}, with {score}."
+    named = [f"trial {each.number} ({told(each.parameters)})" for each in result.tied[:NAMED]]
     named += [f"{tied - NAMED} more"] if tied > NAMED else []
     return (
         f"{result.name}: {tied} of {count} finished trials tie for the best, with {score}: {joined(named)}. The first "
@@ -198,12 +166,14 @@ def _where(found: Optimum, result: Result) -> str:
 
 
 def _temperature(result: Result) -> tuple[str, ...]:
-    found = conventions(result.experiment, result.labels)
+    found = result.temperature(result.best)
     if found is None:
         return ()
-    told = [f"{name.replace('_', ' ')} {number(value)}" for name, value in found._asdict().items() if value is not None]
+    values = [
+        f"{name.replace('_', ' ')} {number(value)}" for name, value in found._asdict().items() if value is not None
+    ]
     which = "The best temperature" if len(result.tied) == 1 else "The temperature of the first of those that tie"
-    return (f"{which} is τ* = {', or '.join(told)}, over {result.labels} labels.",)
+    return (f"{which} is τ* = {', or '.join(values)}, over {result.labels} labels.",)
 
 
 def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
@@ -214,11 +184,10 @@ def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
 
 
 def _budget(search: Search) -> str:
-    more = f", then {search.more_seeds} more {'seed' if search.more_seeds == 1 else 'seeds'}"
-    more = f"{more} for the best {search.finalists}" if search.finalists else ""
+    more = f", then {counted(search.more_seeds, 'more seed')} for the best {search.finalists}"
     time = "" if search.timeout is None else f", within {search.timeout:,.0f} seconds"
-    trials = f"{search.trials} trials of {_seeds(len(search.seeds))} each{more}{time}"
-    return f"{trials}; sampler {search.sampler}, pruner {search.pruner}"
+    trials = f"{counted(search.trials, 'trial')} of {counted(len(search.seeds), 'seed')} each"
+    return f"{trials}{more if search.finalists else ''}{time}; sampler {search.sampler}, pruner {search.pruner}"
 
 
 def _spent(result: Result) -> str:
@@ -233,7 +202,7 @@ def _spent(result: Result) -> str:
 
 def notes(result: Result) -> tuple[str, ...]:
     """How to read the numbers."""
-    name, seen = result.metric.name, noise(result.finished)
+    name, seen = result.metric.name, Noise.of(each.fresh for each in result.finished)
     finalists = (
         "Trials that were run under more seeds are ranked by the mean over those seeds alone: the earlier seeds chose "
         "them and would flatter them."
@@ -262,9 +231,6 @@ def _decoding(result: Result) -> str:
     return searches.pop() if len(searches) == 1 else "each experiment's own decoding"
 
 
-def _values(parameters: Mapping[str, object]) -> str:
+def told(parameters: Mapping[str, object]) -> str:
+    """Parameters with their values, as a sentence lists them."""
     return joined([f"{short(name)} {number(value)}" for name, value in parameters.items()])
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"

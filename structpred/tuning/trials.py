@@ -66,8 +66,7 @@ class TrialQueue:
 
     def owned(self) -> list[FrozenTrial]:
         """The owners of the slots that have one, in the order of the slots."""
-        trials = self.trials()
-        return [trials[number] for slot, number in sorted(owners(trials).items()) if slot < len(self)]
+        return [trial for slot, trial in owners(self.trials()).items() if slot < len(self)]
 
     def over(self) -> bool:
         """True once the owner of every slot has ended."""
@@ -90,20 +89,17 @@ class TrialQueue:
         """The next trial, now running; None where every slot has an owner that runs or has ended."""
         while True:
             if not any(trial.state == TrialState.WAITING for trial in self.owned()):
-                taken = owners(self.trials())
-                free = next((slot for slot in range(len(self)) if slot not in taken), None)
-                if free is None:
+                free = set(range(len(self))) - owners(self.trials()).keys()
+                if not free:
                     return None
-                self._enqueue(free)
+                self._enqueue(min(free))
             waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
             self.study.sampler = sampler_for(self.search, waiting[0].user_attrs.get(SLOT, 0))  # the first one is next
             trial = self.study.ask()
-            slot = trial.user_attrs.get(SLOT, len(self))
-            if slot < len(self) and owners(self.trials()).get(slot) == trial.number:
+            if any(owner.number == trial.number for owner in self.owned()):
                 return trial
-            self.end(
-                trial, SURPLUS, attribute=VOID
-            )  # left by a larger search, which will fill the slot again, or not ours at all
+            # left by a larger search, which will fill the slot again, or not ours at all
+            self.end(trial, SURPLUS, attribute=VOID)
 
     def end(self, trial: optuna.Trial, why: str, state: TrialState = TrialState.FAIL, attribute: str = REASON) -> None:
         """End a running trial as failed or pruned, with the reason; as `VOID` it frees its slot for another trial."""
@@ -117,14 +113,14 @@ class TrialQueue:
         self.study.enqueue_trial(parameters, user_attrs={SLOT: slot, **(attributes or {})})
 
 
-def owners(trials: Sequence[FrozenTrial]) -> dict[int, int]:
-    """The number of the owner of each slot that has one."""
-    replaced, found = _replaced(trials), dict[int, int]()
+def owners(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
+    """The owner of each slot that has one, in the order of the slots."""
+    replaced, found = _replaced(trials), dict[int, FrozenTrial]()
     for trial in trials:
         slot = trial.user_attrs.get(SLOT)
         if slot is not None and not _void(trial) and trial.number not in replaced:
-            found.setdefault(slot, trial.number)
-    return found
+            found.setdefault(slot, trial)
+    return {slot: found[slot] for slot in sorted(found)}
 
 
 def given_up(trials: Sequence[FrozenTrial]) -> int:

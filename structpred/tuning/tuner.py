@@ -14,9 +14,10 @@ from structpred.engine import open_engine
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.provenance import environment
-from structpred.report import best, terminal
+from structpred.report import best
 from structpred.report.document import Document
 from structpred.report.files import FORMAT, write_files, written
+from structpred.report.terminal import Printable
 from structpred.text import refuse_unseen
 from structpred.training.data import Tokenizer, warn_of_unknown
 from structpred.training.trainer import signals
@@ -32,7 +33,7 @@ from structpred.tuning.trials import claimed
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Printable):
     """Studies that are over, or as far as they have come.
 
     Attributes:
@@ -68,10 +69,6 @@ class Tuning:
             ConfigError: an experiment cannot be made by this version of the code.
         """
         return cls(*outcomes.read(Path(file)), str(file))
-
-    def show(self, console: Console | None = None) -> None:
-        """Print the report: coloured tables on a terminal, Markdown into a file or a pipe."""
-        terminal.show(self.document(), console or Console())
 
     def write(self, folder: Path | str) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.md``, ``report.html``, and for each study its best experiment.

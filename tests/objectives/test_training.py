@@ -31,7 +31,8 @@ from structpred.runs import train
 from structpred.task import Splits, Task
 from structpred.tasks import LetterTagging, Pronunciation
 from structpred.training import Adam, Constant, Trainer
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.monitoring import ignore
 from structpred.training.trainer import Training
 

@@ -35,7 +35,8 @@ from structpred.rewards.base import scores_of
 from structpred.runs import Run, train
 from structpred.sequences import Sequences, spelt
 from structpred.training import Trainer, monitoring
-from structpred.training.data import EpochPlan, Tokenizer, TrainingData
+from structpred.training.batching import EpochPlan
+from structpred.training.data import Tokenizer, TrainingData
 from structpred.training.monitoring import PoorWeightsWarning, warn_of_poor_weights
 from tests.support.tiny import Copying, tiny_p
 

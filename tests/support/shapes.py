@@ -20,6 +20,7 @@ CHECKED = [
     "tasks.synthetic",
     "testing",
     "training.certainty",
+    "training.batching",
     "training.data",
 ]
 """Where signatures state shapes. A check takes several times as long as a short call, so mypy alone does the rest."""

@@ -10,7 +10,8 @@ from structpred.objective import Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood, Sampled
 from structpred.seeds import generator
 from structpred.sequences import Sequences
-from structpred.training.data import EpochPlan, Tokenizer, TrainingData, token_batches
+from structpred.training.batching import EpochPlan, token_batches
+from structpred.training.data import Tokenizer, TrainingData
 from tests.support.tiny import Copying
 
 EXAMPLES = Copying(train=50).load().train

@@ -47,7 +47,8 @@ from structpred.rewards.reading import asks_for_examples
 from structpred.runs import Run, train
 from structpred.sequences import Sequences, spelt
 from structpred.training import Adam, Trainer, checkpoint
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.monitoring import ignore
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
@@ -191,7 +192,7 @@ class DrawingByReward(Objective):
 
 
 def test_rewards_are_bound_where_draws_are_made_ahead_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("structpred.training.data.DRAW_BLOCK", 7)
+    monkeypatch.setattr("structpred.training.batching.DRAW_BLOCK", 7)
     trained(DrawingByReward(reward=function(watching)), steps=1)
     assert [source for _, _, source in SEEN] == [list(spelt(each.source)) for each in DATA.train for _ in range(2)]
     for i, (_, reference, _) in enumerate(SEEN):

@@ -38,7 +38,8 @@ from structpred.rewards import ConstantReward, Context, Hamming, Reward, Sentenc
 from structpred.runs import train
 from structpred.sequences import Sequences
 from structpred.training import Trainer, waits
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext
 from structpred.training.meters import NonfiniteGuard, Totals
 from structpred.training.step import Stepper

@@ -21,7 +21,8 @@ from structpred.payoffs import ReweightedPayoff, Temperature
 from structpred.rewards import SentenceChrf
 from structpred.runs import Run, train
 from structpred.training import Adam, Trainer, checkpoint
-from structpred.training.data import EncodedData, EpochPlan
+from structpred.training.batching import EpochPlan
+from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying

@@ -7,11 +7,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from optuna.distributions import FloatDistribution
-from scipy import stats
 
 from structpred.assignment import assigned
 from structpred.experiment import Experiment
@@ -22,9 +20,8 @@ from structpred.report.document import Curves, Dots, Figure
 from structpred.tuning import Outcome, Result
 from structpred.tuning import charts as charts_of_tuning
 from structpred.tuning.layout import document
-from structpred.tuning.outcomes import conventions
 from structpred.tuning.search import Search
-from structpred.tuning.summary import budget, conclusion, noise, not_worse, notes, optimum, position, threshold
+from structpred.tuning.summary import budget, conclusion, not_worse, notes, optimum, position
 from tests.support.studies import shown_of
 from tests.support.tuning import TEMPERED, TINY
 
@@ -55,15 +52,6 @@ def result(scores: Mapping[float, Sequence[float]], low: float = 0.001, high: fl
 
 
 CLEAR = {0.01: [20.0, 21.0], 0.02: [15.0, 16.0], 0.03: [15.5, 16.5], 0.05: [22.0, 23.0]}
-
-
-def test_noise_is_pooled_within_trials() -> None:
-    found = noise(result({0.1: [1.0, 3.0], 0.2: [5.0, 5.0, 8.0], 0.3: [4.0]}).outcomes)
-    assert found is not None
-    assert found.freedom == 3
-    assert found.deviation == pytest.approx(math.sqrt((2.0 + 6.0) / 3))
-    assert noise(result({0.1: [1.0], 0.2: [2.0]}).outcomes) is None
-    assert noise(result({0.1: [1.0, 1.0]}).outcomes) is None
 
 
 def test_where_trials_on_both_sides_are_worse_the_optimum_is_interior() -> None:
@@ -112,30 +100,6 @@ def test_what_the_data_cannot_tell_is_said(scores: dict[float, list[float]], ver
     assert said in " ".join(conclusion(result(scores)))
 
 
-def test_the_threshold_is_students_one_sided_and_corrected_for_all_trials() -> None:
-    one, other = outcome(0, 0.1, [1.0, 2.0, 3.0]), outcome(1, 0.2, [4.0])
-    seen = noise([one, other])
-    assert seen is not None
-    expected = stats.t(2).ppf(1 - 0.05 / 19) * 1.0 * math.sqrt(1 / 3 + 1)
-    assert threshold(one, other, seen, 19) == pytest.approx(expected)
-
-
-@pytest.mark.slow
-def test_where_nothing_differs_something_is_called_worse_in_one_study_of_twenty_at_most() -> None:
-    # The best here is chosen by the very scores that are compared, so that the rate may exceed 5 %; with fresh seeds,
-    # as finalists have, it must not. 400 studies: a rate of 5 % gives more than 33 (8.25 %) once in 300 times.
-    random = np.random.default_rng(5)
-    wrong = 0
-    for _ in range(400):
-        scores = {0.01 * (i + 1): random.normal(size=4 if i == 0 else 1).tolist() for i in range(12)}
-        study = result(scores)
-        seen = noise(study.finished)
-        assert seen is not None
-        fresh, *others = study.outcomes
-        wrong += any(each.mean - fresh.mean > threshold(fresh, each, seen, 11) for each in others)
-    assert wrong <= 33
-
-
 def test_pruned_and_failed_trials_are_compared_with_nothing() -> None:
     study = result(CLEAR)
     stopped = (outcome(9, 0.5, [1.0], "pruned"), outcome(10, 0.6, [], "failed"))
@@ -153,16 +117,19 @@ def test_an_equal_budget_is_stated() -> None:
 
 
 def test_a_temperature_is_told_in_every_convention_its_law_has() -> None:
-    found = conventions(TEMPERED, 40)
+    study = result({0.1: [1.0]})
+    found = study.temperature(study.best)
     assert found is not None
     assert found.edit_rate == pytest.approx(0.1)
     assert found.rescaled == pytest.approx(found.literal * (1 + math.log(40)))
     published = PublishedEditDistancePayoff(temperature=Temperature(rescaled=0.8))
-    law = conventions(replace(TEMPERED, objective=RML(payoff=published)), 40)
+    tempered = replace(TEMPERED, objective=RML(payoff=published))
+    law = study.temperature(replace(study.outcomes[0], experiment=tempered))
     assert law is not None
     assert law.rescaled == pytest.approx(0.8)
     assert law.edit_rate is None
-    assert conventions(TINY, 40) is None
+    assert study.temperature(replace(study.outcomes[0], experiment=TINY)) is None
+    assert study.temperature(None) is None
     assert EditDistancePayoff(temperature=Temperature(literal=found.literal)).edit_rate(40) == pytest.approx(0.1)
     assert HammingPayoff(temperature=Temperature(edit_rate=0.1)).edit_rate(40) == pytest.approx(0.1)
 
@@ -219,14 +186,12 @@ def test_table_and_plots_are_of_the_same_seeds(monkeypatch: pytest.MonkeyPatch) 
         drawn.append((list(x), list(y)))
         return plot(self, x, y, *arguments, **options)
 
-    lines: list[list[float]] = []
     monkeypatch.setattr(Axes, "plot", record)
-    monkeypatch.setattr(Axes, "step", lambda self, x, y, **options: lines.append(list(y)))
     for figure in [block for block in document((study,), {}).sections[3].blocks if isinstance(block, Figure)]:
         figure.draw()
     assert ([0.1, 0.1], [30.0, 32.0]) in drawn
-    assert ([1, 2, 3], [31.0, 23.0, 15.0]) in drawn
-    assert lines == [[31.0, 23.0, 23.0]], "the best so far is what the table puts first"
+    assert [each for each in drawn if each[0] in ([1], [2], [3])] == [([1], [31.0]), ([2], [23.0]), ([3], [15.0])]
+    assert ([1, 2, 2, 3, 3], [31.0, 31.0, 23.0, 23.0, 23.0]) in drawn, "the best so far is what the table puts first"
     assert not [y for _, y in drawn if 10.0 in y or 20.0 in y]
     rows = shown_of("s", study)
     assert "23.00 (22.00 to 24.00)" in rows

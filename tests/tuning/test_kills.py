@@ -84,7 +84,7 @@ def check_complete(trials: list[FrozenTrial], asked: int) -> None:
     assert len(complete) == asked
     assert len({trial.params["lr"] for trial in complete}) == asked
     assert sorted(trial.user_attrs["slot"] for trial in complete) == list(range(asked))
-    assert set(owners(trials).values()) == {trial.number for trial in complete}
+    assert {trial.number for trial in owners(trials).values()} == {trial.number for trial in complete}
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
 
 
@@ -115,7 +115,7 @@ def test_thirty_of_thirty_points_with_workers_and_drivers_killed(tmp_path: Path)
     assert {trial.number for trial in failed} == lost, "a run whose worker was killed resumes within its trial"
     for trial in failed:  # what was lost with a driver was run again with its parameters
         if trial.params:
-            assert trials[owners(trials)[trial.user_attrs["slot"]]].params == trial.params
+            assert owners(trials)[trial.user_attrs["slot"]].params == trial.params
     assert not any(map(alive, seen)), "a worker outlived its driver"
     assert len(list((tmp_path / "runs").glob("*/result.json"))) == MANY
     assert not list((tmp_path / "runs").glob(".driving-*"))

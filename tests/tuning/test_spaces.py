@@ -138,9 +138,9 @@ def test_a_grid_has_every_combination_with_both_ends() -> None:
 
 
 def test_the_signature_tells_spaces_apart() -> None:
-    assert signature(rate) == signature(rate)
+    assert signature(*probed(rate)) == signature(*probed(rate))
     wider = spaces.edit_rate(TEMPERED, high=0.5)
-    assert signature(wider) != signature(spaces.edit_rate(TEMPERED))
-    assert signature(wider) == signature(spaces.edit_rate(replace(TEMPERED, seed=9), high=0.5))
+    assert signature(*probed(wider)) != signature(*probed(spaces.edit_rate(TEMPERED)))
+    assert signature(*probed(wider)) == signature(*probed(spaces.edit_rate(replace(TEMPERED, seed=9), high=0.5)))
     assert described(FloatDistribution(0.0, 1.0, step=0.25)) == "from 0 to 1 in steps of 0.25"
     assert described(CategoricalDistribution((1, "a"))) == "one of 1, 'a'"

@@ -169,7 +169,7 @@ def test_what_cannot_be_read_or_made_is_said(tmp_path: Path, monkeypatch: pytest
         ("grpc://host:99999", "expected grpc://HOST:PORT"),
         ("grpc://host:port", "expected grpc://HOST:PORT"),
         ("sqlite:///no/such/folder/s.db", "there is no no/such/folder; make it first"),
-        ("sqlite:///.", "must name a file, but . is a folder"),
+        ("sqlite:///.", r"\. must be a file, but it is a folder; name a file in it"),
     ],
 )
 def test_a_wrong_url_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, said: str) -> None:

@@ -152,7 +152,7 @@ def test_a_trial_that_ended_well_after_it_was_given_up_stays(queue: TrialQueue) 
     queue.study.enqueue_trial({"x": x_of(trial)}, user_attrs={SLOT: 0, REPLACES: trial.number})
     queue.study.tell(trial, x_of(trial))
     queue.recover()
-    assert owners(queue.trials())[0] == trial.number
+    assert owners(queue.trials())[0].number == trial.number
     assert len(finish_all(queue)) == 4
     queue.study.tell(trial, 0.5, skip_if_finished=True)
     assert len(queue.study.get_trials(states=(TrialState.COMPLETE,))) == 4
@@ -162,7 +162,7 @@ def test_a_point_that_kills_its_drivers_fails_in_the_end(queue: TrialQueue) -> N
     for _ in range(TRIES):
         assert x_of(ask(queue)) >= 0
         queue.recover()
-    first = queue.trials()[owners(queue.trials())[0]]
+    first = owners(queue.trials())[0]
     assert first.state == TrialState.FAIL
     assert len(queue.trials()) == TRIES
     finish_all(queue)
@@ -193,7 +193,7 @@ def test_trials_of_earlier_versions_count_as_they_did(queue: TrialQueue) -> None
             point = x_of(trial)
         if void:
             queue.end(trial, void, attribute=VOID)
-    assert owners(queue.trials()) == {1: 1, 2: 3, 3: 4}
+    assert {slot: trial.number for slot, trial in owners(queue.trials()).items()} == {1: 1, 2: 3, 3: 4}
     queue.study.tell(1, 0.5)
     points = finish_all(queue)
     assert point in points
