@@ -11,7 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, NoReturn, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NoReturn,
+    Protocol,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from rich.console import Console
 
@@ -31,7 +42,13 @@ METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 @runtime_checkable
 class Command(Checkable, Protocol):
-    """A command with its arguments: a frozen dataclass whose docstring ends with examples."""
+    """A command with its arguments: a frozen dataclass whose docstring ends with examples.
+
+    Attributes:
+        resumes: True if the same command goes on where it was interrupted, False if it begins again.
+    """
+
+    resumes: ClassVar[bool]
 
     def run(self, console: Console) -> None:
         """Run the command; results go to the console."""

@@ -291,6 +291,22 @@ def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], m
     assert capsys.readouterr().err == "structpred: interrupted\n"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_states_itself_whether_it_resumes(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    words = {"evaluate": ["run"], "predict": ["run"], "report": ["runs"], "reproduce": ["record"], "show": ["run"]}
+    words |= {"diagnose": ["run"], "describe": ["rml"]}
+    monkeypatch.setattr(COMMANDS[name], "run", interrupted)
+    assert main([name, *words.get(name, [])]) == 130
+    resumes = "the same command resumes from here" in capsys.readouterr().err
+    assert vars(COMMANDS[name])["resumes"] is resumes, "stated by the command, not inherited"
+    assert resumes == (name in ("compare", "reproduce", "train", "tune")), "those that train"
+
+
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(COMMANDS["list"], "run", lambda self, console: warnings.warn("two\nlines", stacklevel=1))
     with warnings.catch_warnings():
