@@ -27,7 +27,6 @@ F1 below 60), and pronunciation is worse than at α = 0 by half a point at least
 weights the ratio falls as α rises, on pronunciation to less than a tenth of that at α = 0.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +41,7 @@ from rich.console import Console
 from torch import nn
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser
 from structpred.display import show_table
 from structpred.distributions.protocols import Entropy
 from structpred.experiment import Experiment
@@ -307,10 +307,10 @@ def picture(results: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Run what is missing, task by task, and write after each."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options = Parser("python -m structpred.experiments.dial", (__doc__ or "").partition("\n")[0])
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/dial"), help="where the report goes")
-    given = options.parse_args()
+    given = options.read()
     folder_to_write(given.report)
     torch.set_num_threads(1)
     console, tasks = Console(), {}

@@ -46,7 +46,6 @@ point or more. (5) The candidate hinge is no better than max-margin and takes mo
 rate from 0.005 to 0.04 can be told from the best; 0.32 is shown to be worse.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping
@@ -57,6 +56,7 @@ import torch
 from rich.console import Console
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser, few
 from structpred.comparison.across import Across
 from structpred.comparison.design import Design
 from structpred.comparison.plan import Plan
@@ -71,6 +71,7 @@ from structpred.experiments._objectives_page import write_page
 from structpred.experiments.five_objectives import CHAIN, SEQ2SEQ, TAGGER
 from structpred.files import folder_to_write
 from structpred.registry import nearest
+from structpred.report.files import refuse_others
 from structpred.task import Task
 from structpred.tasks import LetterTagging
 from structpred.tasks.morphology import Language
@@ -232,15 +233,15 @@ def rehearsed(piece: Piece, arms: Mapping[str, Arm], root: Path, workers: int, c
 
 def main() -> None:
     """Run a piece, say what it would take, or write the page."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options = Parser("python -m structpred.experiments.objectives_table", (__doc__ or "").partition("\n")[0])
     what = options.add_mutually_exclusive_group(required=True)
     what.add_argument("--piece", metavar="NAME", help=f"one of {', '.join(PIECES)}")
     what.add_argument("--page", action="store_true", help="all finished pieces on one page")
     options.add_argument("--dry-run", action="store_true", help="say what a piece would take, and stop")
-    options.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    options.add_argument("--workers", type=few, default=1, metavar="N", help="processes")
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/objectives_table"), help="where reports go")
-    given = options.parse_args()
+    given = options.read()
     folder_to_write(given.report)
     console = Console()
     if given.page:
@@ -250,6 +251,8 @@ def main() -> None:
         raise ConfigError(
             f"--piece takes a piece of the table, but got {given.piece!r}; {nearest(given.piece, [*PIECES])}"
         )
+    for report in ("tuning", "temperature", "comparison"):
+        refuse_others(given.report / given.piece / report)
     torch.set_num_threads(1)
     piece = PIECES[given.piece]
     arms = piece.arms()

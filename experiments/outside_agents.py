@@ -33,7 +33,6 @@ more than ten times likelihood's CPU-seconds; A2C closes less than PPO; RML with
 is better with each label's own reward than with the whole output's, and no better than likelihood in either form.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,6 +44,7 @@ import torch
 from rich.console import Console
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser, few
 from structpred.comparison.panels import Panel
 from structpred.display import show_table
 from structpred.experiments._agents import (
@@ -156,11 +156,11 @@ def picture(results: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Run what is missing, show and write."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    options.add_argument("--seeds", type=int, default=5, metavar="N", help="compare under seeds 0 to N - 1")
+    options = Parser("python -m structpred.experiments.outside_agents", (__doc__ or "").partition("\n")[0])
+    options.add_argument("--seeds", type=few, default=5, metavar="N", help="compare under seeds 0 to N - 1")
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/outside_agents"), help="where the report goes")
-    given = options.parse_args()
+    given = options.read()
     folder_to_write(given.report)
     torch.set_num_threads(1)
     console = Console()

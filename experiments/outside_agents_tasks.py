@@ -30,7 +30,6 @@ PPO still rose steeply on letters when its budget was spent, so that these were 
 five points, and REINFORCE and minimum risk stay below 20.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter, defaultdict
@@ -45,6 +44,7 @@ from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser
 from structpred.comparison.panels import Panel
 from structpred.display import show_table
 from structpred.distributions.protocols import Decoding
@@ -189,11 +189,11 @@ def picture(results: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Run what is missing, show and write."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options = Parser("python -m structpred.experiments.outside_agents_tasks", (__doc__ or "").partition("\n")[0])
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     where = Path("reports/outside_agents_tasks")
     options.add_argument("--report", type=Path, default=where, help="where the report goes")
-    given = options.parse_args()
+    given = options.read()
     folder_to_write(given.report)
     torch.set_num_threads(1)
     console = Console()

@@ -16,11 +16,11 @@ baseline, smoothed by 0.1 and chosen among 36 settings for each language, and th
 language, most of them ensembles.
 """
 
-import argparse
 import sys
 from dataclasses import replace
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser, few
 from structpred.comparison.across import Across, Published
 from structpred.comparison.report import Report
 from structpred.comparison.runner import compare
@@ -29,6 +29,7 @@ from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
 from structpred.payoffs import EditDistancePayoff, Temperature
+from structpred.report.files import refuse_others
 from structpred.tasks import Sigmorphon2020
 from structpred.tasks.morphology import Language
 from structpred.training import Adam, Trainer
@@ -78,12 +79,13 @@ def _rml(rescaled: float) -> RML:
 
 def main() -> None:
     """Compare in every language, all of them under one seed before the next."""
-    options = argparse.ArgumentParser(description="Compare in ten languages.")
-    options.add_argument("--seeds", type=int, default=2, metavar="N", help="seeds 0 to N - 1")
-    options.add_argument("--workers", type=int, default=None, help="processes; one a processor by default")
+    options = Parser("python -m structpred.experiments.sigmorphon_2020", "Compare in ten languages.")
+    options.add_argument("--seeds", type=few, default=2, metavar="N", help="seeds 0 to N - 1")
+    options.add_argument("--workers", type=few, default=None, help="processes; one a processor by default")
     options.add_argument("--root", default="runs", help="the folder of run folders")
     options.add_argument("--report", default="reports/sigmorphon_2020", help="where the report goes")
-    given = options.parse_args()
+    given = options.read()
+    refuse_others(given.report)
     for seeds in range(1, given.seeds + 1):
         reports: dict[str, Report] = {
             language: compare(experiments(language), seeds=range(seeds), root=given.root, workers=given.workers)

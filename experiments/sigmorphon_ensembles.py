@@ -21,7 +21,6 @@ phone errors; minimum Bayes risk makes fewer phone errors than the beam with sin
 word errors, and over samples more; with the ensemble it makes no difference beyond 0.2 points of phone errors.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -35,6 +34,7 @@ import torch
 from rich.console import Console
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser, few, one_of
 from structpred.display import show_table
 from structpred.distributions.protocols import Decoding
 from structpred.experiment import Experiment
@@ -253,13 +253,13 @@ def text(results: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and decode what is missing, show and write."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    options.add_argument("--languages", nargs="+", choices=get_args(Language), default=["hin", "fre", "ady"])
-    options.add_argument("--arms", nargs="+", choices=ARMS, default=["ML"])
-    options.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1, all in the ensemble")
+    options = Parser("python -m structpred.experiments.sigmorphon_ensembles", (__doc__ or "").partition("\n")[0])
+    options.add_argument("--languages", nargs="+", type=one_of(get_args(Language)), default=["hin", "fre", "ady"])
+    options.add_argument("--arms", nargs="+", type=one_of(ARMS), default=["ML"])
+    options.add_argument("--seeds", type=few, default=3, metavar="N", help="seeds 0 to N - 1, all in the ensemble")
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/sigmorphon_ensembles"), help="its folder")
-    given = options.parse_args(arguments)
+    given = options.read(arguments)
     folder_to_write(given.report)
     torch.set_num_threads(1)
     console = Console()

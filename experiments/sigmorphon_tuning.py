@@ -13,18 +13,20 @@ They are not untouched: the range of τ was chosen after 0.7 had won over 0.8 an
 and the languages so that finished runs could be used again, after test scores of τ = 0.7 and ε = 0.1 had been seen.
 """
 
-import argparse
 import sys
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser, few
 from structpred.comparison.across import Across
 from structpred.comparison.runner import compare
 from structpred.experiment import Experiment
 from structpred.experiments import sigmorphon_2020
+from structpred.report.files import refuse_others
 from structpred.tasks.morphology import Language
 from structpred.tuning import Space, Tuning, spaces, tune
 
 LANGUAGES: tuple[Language, ...] = ("ady", "bul", "gre", "hin", "ice")
+BASELINES = ("ML", "smoothing")
 POINTS = 4
 TUNED = ("smoothing", "RML")
 
@@ -51,13 +53,15 @@ def tuned(tuning: Tuning, language: Language) -> dict[str, Experiment]:
 
 def main() -> None:
     """Tune, then compare."""
-    options = argparse.ArgumentParser(description="Tune and compare in five languages.")
-    options.add_argument("--seeds", type=int, default=2, metavar="N", help="compare under seeds 0 to N - 1")
-    options.add_argument("--workers", type=int, default=1, help="processes")
+    options = Parser("python -m structpred.experiments.sigmorphon_tuning", "Tune and compare in five languages.")
+    options.add_argument("--seeds", type=few, default=2, metavar="N", help="compare under seeds 0 to N - 1")
+    options.add_argument("--workers", type=few, default=1, help="processes")
     options.add_argument("--storage", default=None, help="a journal file or a URL; beside the runs by default")
     options.add_argument("--root", default="runs", help="the folder of run folders")
     options.add_argument("--report", default="reports/sigmorphon_tuning", help="where the reports go")
-    given = options.parse_args()
+    given = options.read()
+    for report in ("tuning", *(f"against_{baseline}" for baseline in BASELINES)):
+        refuse_others(f"{given.report}/{report}")
     tuning = tune(
         tuned_spaces(),
         sampler="grid",
@@ -71,7 +75,7 @@ def main() -> None:
     )
     tuning.show()
     tuning.write(f"{given.report}/tuning")
-    for baseline in ("ML", "smoothing"):  # the runs are the same, and are found the second time
+    for baseline in BASELINES:  # the runs are the same, and are found the second time
         across = Across(
             {
                 language: compare(

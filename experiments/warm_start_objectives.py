@@ -26,7 +26,6 @@ better than their start; so is DPO. The constant reward does not improve on the 
 four times the CPU-seconds of ML.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,13 +36,13 @@ import torch
 from rich.console import Console
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser, few
 from structpred.comparison.from_runs import completed
 from structpred.comparison.inspection import Shown
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
 from structpred.experiment import Experiment
 from structpred.experiments.five_objectives import SEQ2SEQ, K
-from structpred.files import folder_to_write
 from structpred.objective import Objective
 from structpred.objectives import (
     CPO,
@@ -61,6 +60,7 @@ from structpred.objectives import (
     Samples,
 )
 from structpred.payoffs import EditDistancePayoff, Temperature
+from structpred.report.files import refuse_others
 from structpred.rewards import ConstantReward
 from structpred.runs import train
 from structpred.training import Adam, Trainer
@@ -207,12 +207,13 @@ def best_trials(dev: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[float
 
 def main() -> None:
     """Train the starts, tune, compare, and write the three reports."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    options.add_argument("--seeds", type=int, default=5, metavar="N", help="compare under seeds 0 to N - 1")
+    options = Parser("python -m structpred.experiments.warm_start_objectives", (__doc__ or "").partition("\n")[0])
+    options.add_argument("--seeds", type=few, default=5, metavar="N", help="compare under seeds 0 to N - 1")
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/warm_start_objectives"), help="where reports go")
-    given = options.parse_args()
-    folder_to_write(given.report)
+    given = options.read()
+    for report in ("tuning", "comparison", "start"):
+        refuse_others(given.report / report)
     torch.set_num_threads(1)
     console = Console(stderr=True)
     root, seeds = given.root, range(given.seeds)

@@ -45,29 +45,37 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def folder_to_write(path: Path) -> None:
-    """Refuse a path that cannot become a folder, before hours of training.
+def folder_to_write(path: Path, *, of_runs: bool = False) -> None:
+    """Refuse a path that cannot become a folder with new files, before hours of training.
+
+    Args:
+        path: the folder.
+        of_runs: it may be there and read-only, because it may hold finished runs, which are only read.
 
     Raises:
-        ConfigError: it or one of its parents is a file, or the folder cannot be made.
+        ConfigError: it or one of its parents is a file, or the folder cannot be made or written.
     """
     above = next((each for each in (path, *path.parents) if each.exists()), None)
     if above is not None and not above.is_dir():
         raise ConfigError(f"{path} must be a folder, but {above} is a file; name another place")
-    if above not in (None, path) and not os.access(above, os.W_OK | os.X_OK):
-        raise ConfigError(f"{path} must be a new folder, but {above} is read-only; name another place")
+    if above is None or os.access(above, os.W_OK | os.X_OK) or (of_runs and above == path):
+        return
+    expected, what = ("can be written", "it") if above == path else ("can be made", str(above))
+    raise ConfigError(f"{path} must be a folder that {expected}, but {what} is read-only; name another place")
 
 
 def file_to_write(path: Path) -> None:
     """Refuse a path that cannot become a file.
 
     Raises:
-        ConfigError: it is a folder, or its parent does not exist.
+        ConfigError: it is a folder, or its parent does not exist or cannot be written.
     """
     if path.is_dir():
         raise ConfigError(f"{path} must be a file, but it is a folder; name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"{path} must stand in a folder, but there is no {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path} must be a file that can be written, but {path.parent} is read-only; name another")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from structpred.errors import ConfigError
-from structpred.files import folder_to_write, replacing, write_atomically
+from structpred.files import file_to_write, folder_to_write, replacing, write_atomically
 
 
 def test_text_and_bytes_arrive_whole(tmp_path: Path) -> None:
@@ -61,6 +61,11 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
-    folder_to_write(tmp_path)  # what is there may hold finished runs, which are only read
-    with pytest.raises(ConfigError, match=r"must be a new folder, but .* is read-only; name another place"):
-        folder_to_write(tmp_path / "reports" / "new")
+    folder_to_write(tmp_path, of_runs=True)  # finished runs are only read
+    for of_runs in (False, True):
+        with pytest.raises(ConfigError, match=r"must be a folder that can be made, but .* is read-only; name another"):
+            folder_to_write(tmp_path / "reports" / "new", of_runs=of_runs)
+    with pytest.raises(ConfigError, match=r"must be a folder that can be written, but it is read-only; name another"):
+        folder_to_write(tmp_path)
+    with pytest.raises(ConfigError, match=r"out.txt must be a file that can be written, but .* is read-only"):
+        file_to_write(tmp_path / "out.txt")

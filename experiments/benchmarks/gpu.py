@@ -15,7 +15,6 @@ Each part prints its figures as one line of JSON as soon as it has them, and add
 ``--device cpu`` rehearses the parts in small sizes where there is no GPU.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -30,6 +29,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from structpred.cli.arguments import Parser, one_of
 from structpred.comparison.runner import compare
 from structpred.errors import ConfigError, Interrupted, RunError, StructpredError
 from structpred.experiment import Experiment
@@ -268,11 +268,11 @@ def _append(path: Path, text: str) -> None:
 
 def main() -> None:
     """Measure and report."""
-    options = argparse.ArgumentParser(description="Measure training on a GPU.")
+    options = Parser("python -m structpred.experiments.benchmarks.gpu", "Measure training on a GPU.")
     options.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; all by default")
     options.add_argument("--to", type=Path, help="a file to which each part adds its figures as one line of JSON")
-    options.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu rehearses in small sizes")
-    given = options.parse_args()
+    options.add_argument("--device", type=one_of(["cuda", "cpu"]), default="cuda", help="cpu rehearses in small sizes")
+    given = options.read()
     torch.set_num_threads(DEFAULT_THREADS)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS need not repeat itself
     parts = chosen(given.parts, PARTS if given.device == "cuda" else REHEARSED)

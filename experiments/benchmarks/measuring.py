@@ -1,6 +1,5 @@
 """How every benchmark is run, timed and reported: on one thread, with one line of JSON at the end."""
 
-import argparse
 import inspect
 import json
 import resource
@@ -11,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from structpred.cli.arguments import Parser, few
 from structpred.errors import AbsentError, StructpredError
 
 Figures = dict[str, float | int | str]
@@ -62,9 +63,10 @@ def report(figures: Mapping[str, float | int | str], title: str | None = "") -> 
 
 def training_threads(default: int = 2) -> int:
     """The number after ``--threads``, which is set; tiny numbers are flushed to zero, as is usual in training."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--threads", type=int, default=default)
-    torch.set_num_threads(threads := options.parse_args().threads)
+    name = Path(sys.argv[0]).stem
+    options = Parser(f"python -m structpred.experiments.benchmarks.{name}", "Measure training.")
+    options.add_argument("--threads", type=few, default=default)
+    torch.set_num_threads(threads := options.read().threads)
     torch.set_flush_denormal(True)
     return int(threads)
 

@@ -6,7 +6,6 @@ where a file is packed, its bytes; or a file becomes empty, a folder, or nothing
 each damage, so that one can be had again: ``--only NAME --first NUMBER --files 1``.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -21,11 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
+from structpred.cli.arguments import Parser
 from structpred.downloads import VARIABLE
-from structpred.errors import StructpredError
+from structpred.errors import ConfigError, StructpredError
 from structpred.experiments.benchmarks.damage import damage
 from structpred.experiments.benchmarks.measuring import Stopwatch, TooLong, limited, report, standalone
 from structpred.experiments.benchmarks.readers import Reader, readers
+from structpred.registry import nearest
 
 FILES, LIMIT = 2500, 10.0
 
@@ -107,12 +108,15 @@ def _found_in(folder: Path) -> Iterator[None]:
 
 def main() -> None:
     """Damage everything; the last line is one JSON object."""
-    options = argparse.ArgumentParser(description="Read damaged files.")
+    options = Parser("python -m structpred.experiments.benchmarks.mutated_files", "Read damaged files.")
     options.add_argument("--files", type=int, default=FILES, help="of each reader")
     options.add_argument("--first", type=int, default=0, help="number of the first")
     options.add_argument("--only", metavar="READER", help="one reader")
-    given = options.parse_args()
-    chosen = {name: reader for name, reader in readers().items() if given.only in (None, name)}
+    given = options.read()
+    known = readers()
+    if given.only not in (None, *known):
+        raise ConfigError(f"there is no reader {given.only!r}; {nearest(given.only, [*known])}")
+    chosen = {name: reader for name, reader in known.items() if given.only in (None, name)}
     outcomes: dict[str, Outcome] = {}
     watch = Stopwatch()
     with watch.running(), tempfile.TemporaryDirectory() as place:

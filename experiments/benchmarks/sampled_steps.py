@@ -7,16 +7,17 @@ CPU-seconds per example relative to maximum likelihood; an example has several s
 are, so that there is also the cost of a sampled symbol relative to a symbol of a reference, ends included.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from structpred.cli.arguments import Parser
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
 from structpred.experiments.benchmarks.measuring import Figures, Median, Stopwatch, standalone
 from structpred.experiments.benchmarks.objective_steps import BATCH_TOKENS, CANDIDATES, OBJECTIVES
 from structpred.experiments.benchmarks.rml_step import Arm, tokens_scored, turn
+from structpred.files import file_to_write
 from structpred.objectives import MaximumLikelihood
 from structpred.task import Splits
 
@@ -65,9 +66,11 @@ def ratio(spent: Sequence[Mapping[str, Stopwatch]], name: str) -> Median:
 def main() -> Figures:
     """Train, then time passes over the sentences after one that is thrown away."""
     torch.set_flush_denormal(True)
-    options = argparse.ArgumentParser()
+    options = Parser("python -m structpred.experiments.benchmarks.sampled_steps", (__doc__ or "").partition("\n")[0])
     options.add_argument("--start", type=Path, help="file of the warm start; trained and written where it is missing")
-    kept, splits = options.parse_args().start, captions()
+    kept, splits = options.read().start, captions()
+    if kept is not None:
+        file_to_write(kept)
     weights, data = warm_start(splits, kept), some(splits, SENTENCES)
     arms = {name: Arm(OBJECTIVES[name], data, MODEL, BATCH_TOKENS) for name in ("ml", *SAMPLING)}
     spent = []

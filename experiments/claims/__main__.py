@@ -8,7 +8,6 @@ Each can be stopped at any time and goes on::
 measured again; delete its ``results.json`` for that.
 """
 
-import argparse
 import contextlib
 import json
 import sys
@@ -21,6 +20,7 @@ import torch
 from rich.console import Console
 
 from structpred.cli import as_command
+from structpred.cli.arguments import Parser, one_of
 from structpred.errors import RunError
 from structpred.experiments.claims.base import Claim, Runs, paragraph
 from structpred.experiments.claims.cost import COST
@@ -76,13 +76,13 @@ def _earlier(file: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, claim by claim."""
-    options = argparse.ArgumentParser(
-        "python -m structpred.experiments.claims", description=(__doc__ or "").partition("\n")[0]
+    options = Parser("python -m structpred.experiments.claims", (__doc__ or "").partition("\n")[0])
+    options.add_argument(
+        "--only", type=one_of(CLAIMS), nargs="+", default=list(CLAIMS), help="these claims; all by default"
     )
-    options.add_argument("--only", choices=CLAIMS, nargs="+", default=list(CLAIMS), help="these claims; all by default")
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/claims"), help="where records and pictures go")
-    given = options.parse_args()
+    given = options.read()
     torch.set_num_threads(1)
     for name in given.only:
         Console().print(record_of(name, CLAIMS[name], given.root, given.report), markup=False, soft_wrap=True)

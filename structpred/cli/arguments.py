@@ -7,15 +7,26 @@ fields and hold their help. The field's type converts the value and sets its lim
 import argparse
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, NoReturn, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NoReturn,
+    Protocol,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from rich.console import Console
 
-from structpred.config import coerce, refuse
+from structpred.config import Few, coerce, refuse
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.registry import nearest
@@ -31,7 +42,13 @@ METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 @runtime_checkable
 class Command(Checkable, Protocol):
-    """A command with its arguments: a frozen dataclass whose docstring ends with examples."""
+    """A command with its arguments: a frozen dataclass whose docstring ends with examples.
+
+    Attributes:
+        resumes: True if the same command goes on where it was interrupted, False if it begins again.
+    """
+
+    resumes: ClassVar[bool]
 
     def run(self, console: Console) -> None:
         """Run the command; results go to the console."""
@@ -190,11 +207,60 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, True if self.nargs == 0 else values)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises mistakes instead of printing them."""
+class Parser(argparse.ArgumentParser):
+    """Raises mistakes as one sentence instead of printing them; for modules of experiments as well.
+
+    Args:
+        prog: how the program is called, such as ``python -m structpred.experiments.dial``.
+        about: what it does.
+        settings: more arguments of `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, prog: str, about: str, **settings: Any) -> None:
+        super().__init__(prog, description=about, allow_abbrev=False, exit_on_error=False, **settings)
 
     def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage.
+
+        Raises:
+            ConfigError: always.
+        """
         raise ConfigError(f"{message}; see {self.prog} --help")
+
+    def read(self, words: Sequence[str] | None = None) -> argparse.Namespace:
+        """The values of all arguments, given by position or by option; by default those of this process.
+
+        Raises:
+            ConfigError: an argument does not exist or cannot take its value.
+        """
+        try:
+            given, left = self.parse_known_intermixed_args(words)
+        except argparse.ArgumentError as error:
+            self.error(f"{error.argument_name}: {error.message}" if error.argument_name else error.message)
+        if left:
+            self.error(f"there is no {'option' if left[0].startswith('-') else 'place for'} {left[0]!r:.80}")
+        return given
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """The type of an argument of a `Parser` that is one of these names."""
+    known = list(names)
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"there is no {text!r}; {nearest(text, known)}")
+        return text
+
+    return read
+
+
+def few(text: str) -> int:
+    """The type of an argument of a `Parser` that counts seeds or processes."""
+    try:
+        number: int = coerce(_number("the value", int, text), Few, "the value")  # type: ignore[assignment]  # as Few says
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return number
 
 
 def arguments_of(cls: type[Command]) -> list[Argument]:
@@ -213,13 +279,7 @@ def parsed(name: str, cls: type[Command], words: Sequence[str]) -> Command:
     _check(name, words, {each.flag for each in arguments if each.flag})
     assigned, rest = _assignments(words, arguments) if any(each.field == "words" for each in arguments) else ([], words)
     parser = _parser(name, cls, arguments)
-    try:
-        given, left = parser.parse_known_intermixed_args(rest)
-    except argparse.ArgumentError as error:
-        parser.error(f"{error.argument_name}: {error.message}" if error.argument_name else error.message)
-    if left:
-        parser.error(f"there is no place for {left[0]!r:.80}")
-    values = vars(given)
+    values = vars(parser.read(rest))
     if assigned:
         values["words"] = [*values.get("words", ()), *assigned]
     return cls(**{each.field: each.value(values[each.field]) for each in arguments if each.field in values})
@@ -240,12 +300,8 @@ def description_of(cls: type[Command]) -> tuple[str, list[str]]:
 def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> argparse.ArgumentParser:
     arguments = list(arguments)
     alone = [f"{each.metavar}{' ...' if each.many and each.required else ''}" for each in arguments if not each.flag]
-    parser = _Parser(
-        prog=f"structpred {name}",
-        usage=" ".join([f"structpred {name} [OPTIONS]", *alone]),
-        description=description_of(cls)[0],
-        allow_abbrev=False,
-        exit_on_error=False,
+    parser = Parser(
+        f"structpred {name}", description_of(cls)[0], usage=" ".join([f"structpred {name} [OPTIONS]", *alone])
     )
     for each in arguments:
         each.add_to(parser)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from rich.console import Console
 
@@ -55,6 +55,8 @@ class Compare:
       structpred compare my_arms.py --until decided --max-seeds 20
       structpred compare --objectives maximum-likelihood rml task=tsv task.train=train.tsv task.dev=dev.tsv
     """
+
+    resumes: ClassVar[bool] = True
 
     words: tuple[str, ...] = words_field(
         "A module or .py file with experiments() or panels() (the main job by default), and assignments to every arm."
@@ -114,6 +116,8 @@ class Train:
       structpred train --start runs/3f0c… objective=rml optimiser.lr=0.0005
     """
 
+    resumes: ClassVar[bool] = True
+
     words: tuple[str, ...] = words_field(
         "Assignments: task=NAME, model=NAME, objective=NAME, and fields by dotted name; see `structpred describe NAME`."
     )
@@ -155,6 +159,8 @@ class Tune:
       structpred tune objective=label-smoothing objective.epsilon=0.01..0.4:log optimiser.lr=0.001..0.01:log
       structpred tune my_space.py --sampler grid --points 7 --storage postgresql://tuner@host/studies
     """
+
+    resumes: ClassVar[bool] = True
 
     words: tuple[str, ...] = words_field(
         "A module or .py file with space(trial) or spaces(), or assignments; FIELD=LOW..HIGH, FIELD=LOW..HIGH:log and "
@@ -215,6 +221,8 @@ class List:
       structpred list --grid
     """
 
+    resumes: ClassVar[bool] = False
+
     family: str | None = positional("Only this family; all by default.", metavar="[FAMILY]", default=None)
     grid: bool = option(
         False,
@@ -239,6 +247,8 @@ class Describe:
       structpred describe edit-distance
       structpred describe trainer
     """
+
+    resumes: ClassVar[bool] = False
 
     name: str = positional(
         "A name from `structpred list`, or that of a class or of settings such as trainer, in whatever case.",

@@ -46,8 +46,7 @@ def run(given: Compare, console: Console) -> None:
         raise ConfigError("--cluster has workers of its own, so --workers cannot be given with it; leave one out")
     panels = _panels(given)
     most = most_seeds(panels, given.until, given.max_seeds)
-    for path in (given.root, given.report):
-        folder_to_write(path)
+    folder_to_write(given.root, of_runs=True)
     refuse_others(given.report, CSV, *(() if "" in panels else (PICTURE,)))
     if given.dry_run:
         with _executor(given, panels) as executor:
@@ -240,7 +239,6 @@ def render(given: MakeReport, console: Console) -> None:
     first = given.given[0]
     alone = len(given.given) == 1 and (results_file(first).is_file() or not is_run(named(first).path))
     folder = given.to or (Path("reports", results_file(first).resolve().parent.name) if alone else Path("reports/runs"))
-    folder_to_write(folder)
     refuse_others(folder, *(() if alone else (CSV,)))
     if alone:
         if given.baseline is not None:
@@ -291,7 +289,7 @@ def repeat(given: Reproduce, console: Console) -> None:
     if isinstance(kept, Tuning):
         raise ConfigError(f"{file} must hold a comparison to be reproduced, but it holds a tuning; run that again")
     reports = {"": kept} if isinstance(kept, Report) else kept.reports
-    folder_to_write(given.root)
+    folder_to_write(given.root, of_runs=True)
     repeated = reproduce(
         reports, arms=given.arms, seeds=given.seeds, root=given.root, workers=given.workers, device=given.device
     )

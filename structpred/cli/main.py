@@ -17,8 +17,6 @@ from structpred.files import os_error_message
 from structpred.text import plain
 
 INTERRUPTED = 130
-RESUMING = ("compare", "reproduce", "train", "tune")
-"""Commands that go on where they were interrupted; the others begin again."""
 LONGEST = 2000
 """Maximum length of a message; longer ones contain data."""
 
@@ -30,16 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one line with file and line, and the traceback if the environment variable STRUCTPRED_TRACEBACK is set.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    return as_command(lambda: _run(given), resumes=not given or given[0] in RESUMING)
+    return as_command(lambda: _run(given), resumes=lambda: _resumes(given))
 
 
-def as_command(work: Callable[[], None], *, exits: bool = False, resumes: bool = True) -> int:
+def as_command(work: Callable[[], None], *, exits: bool = False, resumes: Callable[[], bool] = lambda: True) -> int:
     """Do some work as `main` runs a command; returns the exit status. For modules of experiments as well.
 
     Args:
         work: the work.
         exits: an exit within it is its own, such as that of argparse, and no mistake of a user's component.
-        resumes: once interrupted, it goes on from there when it is called again.
+        resumes: asked once the work is interrupted: does it go on from there when it is called again?
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -50,7 +48,7 @@ def as_command(work: Callable[[], None], *, exits: bool = False, resumes: bool =
             if sys.stdout is not None:  # None: closed before we started
                 sys.stdout.flush()  # here, so that a full disk or a closed pipe is still caught
     except (KeyboardInterrupt, Interrupted):
-        return _fail("interrupted" + ("; the same command resumes from here" if resumes else ""), INTERRUPTED)
+        return _fail("interrupted" + ("; the same command resumes from here" if resumes() else ""), INTERRUPTED)
     except BrokenPipeError:  # the reader has closed the pipe, as in `structpred list | head`
         _silence_stdout()
         return 0
@@ -78,6 +76,13 @@ def _run(arguments: Sequence[str]) -> None:
         for name in getattr(command, "imports", ()):  # so that the components of users' modules are known by name
             imported(name)
         command.run(Console(highlight=False, markup=False))
+
+
+def _resumes(arguments: Sequence[str]) -> bool:
+    """Whether the command that these arguments name goes on where it was interrupted."""
+    from structpred.cli.commands import COMMANDS
+
+    return bool(arguments) and arguments[0] in COMMANDS and COMMANDS[arguments[0]].resumes
 
 
 def _sentence(error: BaseException) -> str | None:

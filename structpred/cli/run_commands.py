@@ -5,7 +5,7 @@ As in `structpred.cli.commands`, the module that does the work is imported only 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from rich.console import Console
 
@@ -34,6 +34,8 @@ class Evaluate:
       structpred evaluate runs/3f0c… --with runs/81aa… --with runs/9e02…
       structpred evaluate runs/3f0c… task.test=other.tsv
     """
+
+    resumes: ClassVar[bool] = False
 
     path: Path = _run()
     words: tuple[str, ...] = words_field(
@@ -72,6 +74,8 @@ class Predict:
       structpred predict runs/3f0c… words.txt --with runs/81aa… --decoding reward=edit-distance
       echo newcomer | structpred predict runs/3f0c… --n-best 3
     """
+
+    resumes: ClassVar[bool] = False
 
     path: Path = _run()
     file: Path | None = positional("Inputs, one a line; the standard input by default.", metavar="[FILE]", default=None)
@@ -113,6 +117,8 @@ class MakeReport:
       structpred report experiments/records/five_objectives --figures pdf tex
     """
 
+    resumes: ClassVar[bool] = False
+
     given: tuple[Path, ...] = positional(
         "Finished runs, by their folders or the beginnings of their identities; or one results.json, or the folder "
         "that holds it.",
@@ -152,6 +158,8 @@ class Reproduce:
       structpred reproduce reports/comparison --seeds 0 --arms ML RML
     """
 
+    resumes: ClassVar[bool] = True
+
     given: Path = positional("The results.json of a comparison, or the folder that holds it.", metavar="RESULTS")
     arms: tuple[str, ...] | None = option(None, "Only these arms.", metavar="ARM")
     seeds: tuple[int, ...] | None = option(None, "Only these seeds.", metavar="SEED")
@@ -176,6 +184,8 @@ class Runs:
       structpred runs --objective rml --state finished --sort test.PER
       structpred runs --task tsv --format csv
     """
+
+    resumes: ClassVar[bool] = False
 
     root: Path = root_field()
     task: str | None = option(None, "Only runs of this task, by its name in structpred list.")
@@ -208,6 +218,8 @@ class Show:
       structpred show 3f0c
     """
 
+    resumes: ClassVar[bool] = False
+
     path: Path = _run()
 
     def run(self, console: Console) -> None:
@@ -228,6 +240,8 @@ class Diagnose:
       structpred diagnose runs/3f0c… --objectives rml reinforce --draws 100
       structpred diagnose runs/3f0c… --batch 32 --edit-rate 0.02 --to reports/gradients
     """
+
+    resumes: ClassVar[bool] = False
 
     path: Path = _run()
     objectives: tuple[str, ...] | None = option(
@@ -259,6 +273,8 @@ class Clean:
       structpred clean --older-than 30
       structpred clean --unfinished --yes
     """
+
+    resumes: ClassVar[bool] = False
 
     root: Path = root_field()
     older_than: float = option(0.0, "Only runs untouched for this many days.")

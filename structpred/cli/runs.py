@@ -40,7 +40,7 @@ from structpred.training.trainer import GREEDY
 
 def train_one(given: Train, console: Console) -> None:
     """Train and print the scores and the folder."""
-    folder_to_write(given.root)
+    folder_to_write(given.root, of_runs=True)
     torch.set_num_threads(given.threads)
     experiment = assignments.experiment(given.words, None if given.start is None else _continued(given, given.start))
     if given.devices * given.nodes > 1 and not in_first():

@@ -34,8 +34,7 @@ def run(given: Tune, console: Console) -> None:
     """Search, show and write."""
     for option, kind in OPTIONS.items():
         coerce(getattr(given, option), kind, f"--{option}")
-    for path in (given.root, given.report):
-        folder_to_write(path)
+    folder_to_write(given.root, of_runs=True)
     refuse_others(given.report)
     space = _space(given)
     best.refuse_others(given.report, best.stems(space if isinstance(space, dict) else [given.study]))

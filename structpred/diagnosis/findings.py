@@ -61,7 +61,7 @@ def _compared(rows: Sequence[Row]) -> list[str]:
     return [
         f"At the {rml.point}, a gradient of RML from {_draws(rml)} has {_ratio(rml)}, "
         f"and one of REINFORCE from {_draws(policy)} has {_ratio(policy)}; the cosines to the gradient of the expected "
-        f"reward are {shown(rml.quality.cosine)} and {shown(policy.quality.cosine)}."
+        f"reward are {_cosine(rml)} and {_cosine(policy)}."
     ]
 
 
@@ -71,6 +71,13 @@ def _ratio(row: Row) -> str:
     if math.isnan(snr.value):
         return "a signal-to-noise ratio that the draws leave open"
     return f"a signal-to-noise ratio of {shown(snr)}" if math.isfinite(snr.value) else "no noise in these draws"
+
+
+def _cosine(row: Row) -> str:
+    """The cosine; an estimate is not cut to where a cosine can be, which would hide how uncertain it is."""
+    cosine = row.quality.cosine
+    beyond = "" if cosine.exact or not abs(cosine.value) > 1 else ", beyond 1 by chance"
+    return f"{shown(cosine)}{beyond}"
 
 
 def _draws(row: Row) -> str:
@@ -102,7 +109,7 @@ def _table(rows: Sequence[Row]) -> Table:
             shown(row.quality.snr) if row.random else "no noise",
             shown(row.per_output) if row.random and row.outputs else "",
             shown(row.per_second) if row.random else "",
-            shown(row.quality.cosine),
+            _cosine(row),
             shown(row.quality.bias),
         )
         for row in rows

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from structpred.blame import blaming
 from structpred.config import components
 from structpred.diagnosis.divergence import Divergences, divergences
 from structpred.diagnosis.draws import Batch, Point, Wrt, gradients, has_scores
 from structpred.diagnosis.expected_reward import How, Truth, expected_reward_gradient
 from structpred.diagnosis.selection import EDIT_RATE, choices, usual_payoff, usual_reward
 from structpred.diagnosis.signal import Measured, Quality, quality
-from structpred.errors import ConfigError, RunError
+from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.objective import Objective
 from structpred.payoffs import Payoff
@@ -26,6 +27,7 @@ from structpred.seeds import generator, stream
 from structpred.sequences import Sequences
 from structpred.task import Example, Sizes, Splits, loaded
 from structpred.training.data import EncodedData, Tokenizer
+from structpred.training.trainer import users_modules
 
 OWN = "this run's objective"
 BEGAN, ENDED, FRESH = "first weights", "last weights", "fresh weights"
@@ -214,11 +216,16 @@ class _Material:
         reward, payoff = usual_reward(model), usual_payoff(model, chosen.edit_rate)
         found = choices(model, names=chosen.objectives, reward=reward, payoff=payoff)
         context = Context(self.experiment.task, self.codec.vocabularies.labels, self.splits.train)
-        able = {name: bind(each, context) for name, each in found.able.items()}
+        able, refused = {name: bind(each, context) for name, each in found.able.items()}, dict(found.refused)
+        users = frozenset(users_modules(self.experiment))
         if run is not None and chosen.objectives is None:
-            able = {OWN: bind(run.experiment.objective, context)} | able
+            try:
+                with blaming(users):
+                    able = {OWN: bind(run.experiment.objective, context)} | able
+            except StructpredError as error:
+                refused[OWN] = str(error)
         batch = self._batch(able)
-        work = _Work(batch, reward, chosen, able, dict(found.refused), watch, len(points))
+        work = _Work(batch, reward, chosen, able, refused, users, watch, len(points))
         rows: list[Row] = []
         truths: dict[str, How] = {}
         apart: dict[str, Divergences] = {}
@@ -260,13 +267,14 @@ class _Material:
 
 @dataclass(frozen=True)
 class _Work:
-    """All objectives at all points; objectives that turn out not to work are moved to ``refused``."""
+    """All objectives at all points; ``refused`` says why some have no rows, as where a user's reward fails."""
 
     batch: Batch
     reward: Reward
     settings: Settings
     able: dict[str, Objective]
     refused: dict[str, str]
+    users: frozenset[str]
     watch: Watch
     points: int
 
@@ -285,15 +293,16 @@ class _Work:
         for i, (name, objective) in enumerate(self.able.items()):
             self._tell(number, i + 1, name, point)
             try:
-                rows += [
-                    self._row(name, objective, point, wrt, truths[wrt])
-                    for wrt in wrts
-                    if wrt == "weights" or not objective.corrupts
-                ]
-            except (ConfigError, RunError) as error:
+                with blaming(self.users):
+                    rows += [
+                        self._row(name, objective, point, wrt, truths[wrt])
+                        for wrt in wrts
+                        if wrt == "weights" or not objective.corrupts
+                    ]
+            except StructpredError as error:
                 if self.settings.objectives is not None:
                     raise
-                self.refused[name] = str(error)
+                self.refused[name] = f"at the {point.name}, {error}"
         return rows, truths["weights"].how
 
     def _tell(self, number: int, done: int, name: str, point: Point) -> None:

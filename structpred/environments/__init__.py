@@ -2,7 +2,8 @@
 
 Importing this package registers ``structpred/Pronunciation-v0``, ``structpred/LetterTagging-v0``,
 ``structpred/SpellingVariants-v0`` and ``structpred/HiddenMarkov-v0``. Gymnasium imports it by itself where an id names
-it, as in ``gymnasium.make("structpred.environments:structpred/Pronunciation-v0")``. Neither imports PyTorch.
+it, as in ``gymnasium.make("structpred.environments:structpred/Pronunciation-v0")``; it has read no entry points of
+installed packages since version 1.0. Neither imports PyTorch.
 """
 
 import importlib

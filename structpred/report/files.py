@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from structpred.errors import ConfigError, RunError, StructpredError
-from structpred.files import write_atomically
+from structpred.files import folder_to_write, write_atomically
 from structpred.report import html, markdown
 from structpred.report.document import Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import WRITTEN, standalone
@@ -63,15 +63,16 @@ def write_files(
 
 
 def refuse_others(folder: Path | str, *pictures: str) -> None:
-    """Refuse a folder whose files of a report's names are not from a report: they would be lost.
+    """Refuse a folder that cannot be written, or whose files of a report's names are not from a report.
 
     Args:
         folder: where a report is to be written.
         pictures: names of other files that it is going to have, if any.
 
     Raises:
-        ConfigError: there is such a file; the message names it.
+        ConfigError: it cannot be written, or there is such a file, which would be lost; the message names it.
     """
+    folder_to_write(Path(folder))
     place, report = Path(folder), _report(Path(folder) / RESULTS)
     known = any(keys <= report.keys() for keys in _KEYS)
     ours = {*([RESULTS, MARKDOWN, HTML] if known else []), *([PICTURE] if report.keys() >= PANELS else [])}

@@ -1,6 +1,7 @@
 """Settings of training: the budget, optimisers and learning-rate schedules."""
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,10 @@ from structpred.protocols import Checkable
 from structpred.registry import optimisers, schedules
 from structpred.task import Task
 from structpred.training.parts import Group, Part, Parts, check_apart
+
+
+class WarmupWarning(UserWarning):
+    """Training ends before its warm-up does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,17 @@ class Schedule(Config):
             raise ConfigError(
                 f"{type(self).__name__}.warmup has no effect beside warmup_steps, but {self.warmup:g} and "
                 f"{self.warmup_steps} are given; leave one of them out"
+            )
+
+    def warn_of_long_warmup(self, steps: int) -> None:
+        """Warn if training of so many steps ends within a warm-up of ``warmup_steps``, at a rate that is still low."""
+        if self.warmup_steps is not None and self.warmup_steps > steps:
+            warnings.warn(
+                f"{type(self).__name__}.warmup_steps is {self.warmup_steps}, but training ends after about {steps} "
+                f"steps, at {steps / self.warmup_steps:.2g} of the optimiser's learning rate; lower warmup_steps, or "
+                "train for more steps",
+                WarmupWarning,
+                stacklevel=3,
             )
 
     def _by_steps(self, progress: float, steps: int, warmup: int) -> float:

@@ -195,6 +195,8 @@ class Training:
         saved = time.monotonic()
         while not self.finished():
             plan = self._plan()
+            if self.steps == 0 and self.ranks.first:
+                self.recipe.optimiser.schedule.warn_of_long_warmup(self._steps_in_all(plan))
             while self.position < len(plan) and not self._spent():
                 self._train(plan)
                 self.position += 1
@@ -277,6 +279,11 @@ class Training:
     def _steps_left(self) -> int:
         limit = self.recipe.trainer.max_steps
         return sys.maxsize if limit is None else limit - self.steps
+
+    def _steps_in_all(self, plan: EpochPlan) -> int:
+        """Steps of the whole training, if all epochs have as many batches as this one and nothing ends it early."""
+        steps = self.recipe.trainer.epochs * len(plan) * updates_of(self.recipe.objective)
+        return min(steps, self._steps_left())
 
     def _late(self) -> bool:
         limit = self.recipe.trainer.max_seconds

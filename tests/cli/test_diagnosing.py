@@ -3,24 +3,45 @@
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from torch import Tensor
 
 from structpred.cli import diagnosing, main
 from structpred.diagnosis import Measured, Settings, diagnose, picture
-from structpred.diagnosis.findings import summary
+from structpred.diagnosis.findings import as_json, document, summary
 from structpred.diagnosis.picture import path
-from structpred.diagnosis.runner import BEGAN, ENDED, FRESH, outputs_of
+from structpred.diagnosis.runner import BEGAN, ENDED, FRESH, OWN, outputs_of
 from structpred.errors import ConfigError
-from structpred.objectives import MaximumLikelihood
-from structpred.runs import Run
+from structpred.experiment import Experiment
+from structpred.models import LSTMTagger
+from structpred.objectives import REINFORCE, MaximumLikelihood
+from structpred.registry import rewards
+from structpred.report import markdown
+from structpred.rewards import Hamming
+from structpred.runs import Run, train
+from structpred.sequences import Sequences
+from structpred.training import Trainer
 from tests.support.commands import tree
+from tests.support.tiny import Copying
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 FEW = ("--batch", "2", "--draws", "3", "--objectives", "maximum-likelihood", "rml")
+
+
+@rewards.register("test-fails-later")
+@dataclass(frozen=True, kw_only=True)
+class FailsLater(Hamming):
+    """A reward that trains a run, and fails when the run is diagnosed."""
+
+    failing: ClassVar[bool] = False
+
+    def score(self, outputs: Sequences, references: Sequences) -> Tensor:
+        return {}["a file that is gone"] if self.failing else super().score(outputs, references)
 
 
 def test_a_run_is_diagnosed_and_stays_as_it_is(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +117,43 @@ def test_an_own_objective_without_a_number_of_samples_counts_none() -> None:
         draws_in_step = True
 
     assert outputs_of(Own()) == 0
+
+
+@pytest.mark.slow(seconds=4)
+def test_where_the_runs_own_reward_fails_the_other_rows_are_shown_and_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = Experiment(
+        task=Copying(),
+        model=LSTMTagger(embedding=4, hidden=4),
+        objective=REINFORCE(reward=FailsLater(), samples=2),
+        trainer=Trainer(epochs=1),
+    )
+    run, settings = train(experiment, root=tmp_path), Settings(batch=2, draws=2)
+    whole = diagnose(run, settings)
+    monkeypatch.setattr(FailsLater, "failing", True)
+    found = diagnose(run, settings)
+    kept = [(row.point, row.wrt, row.objective, row.quality.norm.value) for row in whole.rows if row.objective != OWN]
+    assert [(row.point, row.wrt, row.objective, row.quality.norm.value) for row in found.rows] == kept
+    assert {row.objective for row in whole.rows} - {row.objective for row in found.rows} == {OWN}
+    why = "FailsLater.score, line "
+    assert f"* {OWN}: at the {ENDED}, {why}" in markdown.render(document(found))
+    assert json.loads(as_json(found))["left_out"][OWN].endswith("failed with KeyError: 'a file that is gone'")
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (Measured(1.04, 0.1), "1.04 ± 0.1, beyond 1 by chance"),
+        (Measured(-1.04, 0.1), "-1.04 ± 0.1, beyond 1 by chance"),
+        (Measured(0.9, 0.2), "0.9 ± 0.2"),
+        (Measured(1.0), "1"),
+        (Measured(math.nan, math.nan), "open"),
+    ],
+    ids=lambda value: str(value).replace(" ", "_"),
+)
+def test_a_cosine_beyond_one_is_said_to_be_so_by_chance(trained: Path, measured: Measured, words: str) -> None:
+    found = diagnose(Run.load(trained).experiment, Settings(objectives=("maximum-likelihood",), batch=1, draws=2))
+    odd = tuple(replace(row, quality=replace(row.quality, cosine=measured)) for row in found.rows)
+    (cell,) = (row[5] for row in document(replace(found, rows=odd)).sections[1].blocks[0].rows)  # type: ignore[union-attr]
+    assert cell == words

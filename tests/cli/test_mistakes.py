@@ -222,7 +222,7 @@ MISTAKES = {
     "list objectve": "there is no family named 'objectve'; did you mean 'objective'?",
     "describe rml crf": "there is no place for 'crf'; see structpred describe --help",
     "clean --yes=no": "--yes: ignored explicit argument 'no'; see structpred clean --help",
-    "clean -y": "there is no place for '-y'; see structpred clean --help",
+    "clean -y": "there is no option '-y'; see structpred clean --help",
     "describe": "the following arguments are required: NAME; see structpred describe --help",
     "describe rlm": "nothing is named 'rlm'; did you mean 'rml'?",
     "clean --root nowhere": "nowhere: there is no such folder",
@@ -246,6 +246,41 @@ def test_a_mistake_is_one_line_status_2_and_nothing_left_behind(
     assert MISTAKES[words] in line
     assert said.out == ""
     assert {path for path in tree(tmp_path) | tree(trained) if "__pycache__" not in path} == before
+
+
+SHUT = "must be a folder that can be written, but it is read-only; name another place"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("compare --report shut", f"shut {SHUT}"),
+        ("tune objective=rml --over edit-rate --report shut", f"shut {SHUT}"),
+        ("report RUN --to shut", f"shut {SHUT}"),
+        ("diagnose RUN --to shut", f"shut {SHUT}"),
+        ("diagnose RUN --to shut/new", "shut/new must be a folder that can be made, but shut is read-only"),
+        ("reproduce RECORD --root shut/new", "shut/new must be a folder that can be made, but shut is read-only"),
+        ("predict RUN train.tsv --output shut/out.txt", "shut/out.txt must be a file that can be written, but shut is"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    words: str, message: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shut").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != Path("shut"))
+
+    def work(*arguments: object, **options: object) -> None:
+        pytest.fail("the work began")
+
+    for place in ("comparing.compare_panels", "comparing.of_runs", "comparing.reproduce", "tuning.tune"):
+        monkeypatch.setattr(f"structpred.cli.{place}", work)
+    monkeypatch.setattr("structpred.cli.diagnosing.diagnose", work)
+    monkeypatch.setattr("structpred.cli.runs.Predictor", work)
+    record = Path(__file__).parents[2] / "experiments/records/letter_tagging"
+    places = {"RUN": str(trained), "RECORD": str(record)}
+    assert main([places.get(word, word) for word in words.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"structpred: {message}")
 
 
 def test_a_mistake_that_only_the_data_show_leaves_no_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -289,6 +324,22 @@ def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(COMMANDS["list"], "run", interrupted)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == "structpred: interrupted\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_states_itself_whether_it_resumes(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    words = {"evaluate": ["run"], "predict": ["run"], "report": ["runs"], "reproduce": ["record"], "show": ["run"]}
+    words |= {"diagnose": ["run"], "describe": ["rml"]}
+    monkeypatch.setattr(COMMANDS[name], "run", interrupted)
+    assert main([name, *words.get(name, [])]) == 130
+    resumes = "the same command resumes from here" in capsys.readouterr().err
+    assert vars(COMMANDS[name])["resumes"] is resumes, "stated by the command, not inherited"
+    assert resumes == (name in ("compare", "reproduce", "train", "tune")), "those that train"
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

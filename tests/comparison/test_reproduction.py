@@ -38,11 +38,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def again(stored: Path, tmp_path: Path) -> Callable[..., int]:
     """The command, in a folder of its own, on a copy of the report that may have been changed."""
 
-    def run(*words: str, change: Callable[[dict[str, Any]], None] = lambda tree: None) -> int:
+    def run(*words: str, change: Callable[[dict[str, Any]], None] = lambda tree: None, workers: int = 1) -> int:
         tree = json.loads((stored / "results.json").read_text(encoding="utf-8"))
         change(tree)
         (tmp_path / "results.json").write_text(json.dumps(tree), encoding="utf-8")
-        return main(["reproduce", str(tmp_path), "--workers", "1", "--root", str(tmp_path / "runs"), *words])
+        root = str(tmp_path / "runs")
+        return main(["reproduce", str(tmp_path), "--workers", str(workers), "--root", root, *words])
 
     return run
 
@@ -54,6 +55,18 @@ def test_the_same_settings_give_the_same_scores(again: Callable[..., int], capsy
         "ML\t2 of 2",
         "smoothing\t2 of 2",
     ]
+
+
+@pytest.mark.slow(seconds=10)
+def test_two_workers_give_the_scores_that_one_gave(
+    again: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert again(workers=2) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:3] == ["ML\t2 of 2", "smoothing\t2 of 2"]
+    assert said[3].startswith("4 of 4 runs have the scores of ")
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "runs").glob("*/record.json")]
+    assert len(records) == 4
 
 
 def test_another_score_is_told_with_both_numbers(

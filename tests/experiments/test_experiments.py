@@ -5,15 +5,18 @@ import itertools
 import os
 import pkgutil
 import re
+import sys
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
 from structpred import experiments
+from structpred.cli import as_command
 from structpred.cli.comparing import load_panels
 from structpred.comparison.panels import Panel, planned
 from structpred.errors import Interrupted
@@ -65,6 +68,15 @@ FEW = [
     for name in QUESTIONS
     if not name.endswith(ELSEWHERE)
 ]
+
+
+FOLDER = Path(experiments.__file__).parent
+WITH_ARGUMENTS = [
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts)
+    for path in sorted(FOLDER.rglob("*.py"))
+    if re.search(r"^    options = Parser\($|^    options = Parser\(\"", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
+"""Modules that are called with arguments of their own."""
 
 
 @cache
@@ -170,3 +182,37 @@ def test_arms_of_the_main_job_learn_for_equally_many_epochs_and_share_their_star
     arms = five_objectives.panels()["pronunciation"].arms
     assert {arm.epochs for arm in arms.values()} == {16}
     assert [arm.start for arm in arms.values() if arm.start] == [five_objectives.START] * 4
+
+
+@pytest.mark.parametrize("name", WITH_ARGUMENTS)
+def test_a_mistake_in_the_arguments_of_a_module_is_one_sentence(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"{experiments.__name__}.{name}")
+    called = f"python -m {experiments.__name__}.{name.removesuffix('.__main__')}"
+    for words, message in (
+        (["--report"], "expected one argument"),
+        (["--seeds", "none"], "must be a whole number, but got 'none'"),
+        (["--workers", "0"], "must be at least 1 and at most 1000, but got 0"),
+        (["--only", "smothing"], "'smothing'; "),
+        (["--arms", "ML", "RLM"], "there is no 'RLM'; did you mean"),
+        (["--languages", "xyz"], "there is no 'xyz'; "),
+        (["--piece", "none"], "--piece takes a piece of the table, but got 'none'; "),
+        (["--device", "gpu"], "there is no 'gpu'; "),
+        (["--nothing", "3"], ""),
+    ):
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        assert as_command(module.main, exits=True) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("structpred: ")
+        option = words[0]
+        if f'"{option}"' in Path(str(module.__file__)).read_text(encoding="utf-8"):
+            assert message in line
+        else:
+            assert f"there is no option {option!r}; see {called} --help" in line or "is required" in line
+
+
+def test_no_module_prints_the_usage_in_place_of_a_sentence() -> None:
+    assert len(WITH_ARGUMENTS) >= 12
+    for path in FOLDER.rglob("*.py"):
+        assert "argparse" not in path.read_text(encoding="utf-8"), f"{path.name} should use structpred.cli's Parser"

@@ -11,6 +11,7 @@ import pytest
 
 from structpred.cli.comparing import load_panels
 from structpred.comparison.analysis import scores
+from structpred.comparison.panels import PanelsReport
 from structpred.comparison.report import Report
 from structpred.experiments import five_objectives
 from structpred.experiments.benchmarks.__main__ import benchmarks
@@ -114,6 +115,39 @@ def test_every_interval_that_is_told_is_in_a_report_that_is_linked(title: str) -
         kept += " ".join(from_the_start())
     told = INTERVAL.findall(text.replace("−", "-").replace("\n", " "))
     assert [each for each in told if each.replace("+", "") not in kept.replace("+", "")] == []
+
+
+def test_the_six_rows_of_the_read_me_are_rows_of_the_main_job() -> None:
+    read_me = (EXPERIMENTS.parent / "README.md").read_text(encoding="utf-8").replace("−", "-")
+    lines = (RECORDS / "five_objectives" / "report.md").read_text(encoding="utf-8").splitlines()
+    table = read_me.partition("| model, objective |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(table) == 6
+    for row in table:
+        _, score, difference, p, verdict, seconds = (cell.strip() for cell in row.strip("|").split("|"))
+        (line,) = (line for line in lines if f" {score.split(' ', 1)[1]} | " in line and f" {difference} | " in line)
+        _, _, _, _, kept_p, kept_verdict, _, cpu_seconds = (cell.strip() for cell in line.strip("|").split("|"))
+        assert (kept_verdict, cpu_seconds.partition(" ")[0]) == (verdict, seconds)
+        assert float(p) == round(float(kept_p), len(p.partition(".")[2]))
+
+
+@pytest.mark.parametrize(
+    ("panel", "baseline", "arm", "metric", "widest"),
+    [
+        ("tagging", "tagger ML", "tagger RML", "ACC", 0.5),
+        ("tagging", "tagger ML", "CRF RML", "ACC", 0.5),
+        ("pronunciation", "ML", "RML edit distance", "PER", 2.0),
+        ("pronunciation", "ML", "RML Hamming", "PER", 2.0),
+    ],
+)
+def test_the_main_job_tells_rml_from_likelihood_to_a_width_that_means_something(
+    panel: str, baseline: str, arm: str, metric: str, widest: float
+) -> None:
+    """The 95 % intervals of paired differences to the baseline of the panel, whatever their sign."""
+    report = PanelsReport.read(RECORDS / "five_objectives").reports[panel]
+    one, other = (scores(report.results[name], "test", metric) for name in (arm, baseline))
+    half_width = estimate(one - other).half_width
+    assert half_width is not None
+    assert half_width <= widest
 
 
 def from_the_start() -> list[str]:

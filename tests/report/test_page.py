@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from structpred.comparison.across import Across
 from structpred.comparison.design import Design
+from structpred.report.drawing import COLOURS
 from structpred.tuning import Tuning
 from tests.support.outputs import HOSTILE, inspection
 from tests.support.reports import METRICS, ML, NEAR, RML, a_report
@@ -199,6 +201,47 @@ def test_values_of_trials_are_read_as_those_of_arms_are(browser: Any, tmp_path: 
     assert slices.locator('path[fill="#c8641b"]').count() == 1, "the band"
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert serious(opened.page) == []
+    opened.close()
+
+
+@SIZES
+def test_arms_across_tasks_have_one_colour_each_and_are_hidden_in_tables_and_pictures(
+    browser: Any, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """Three tasks whose arms come in the same order; the profile is of all of them together."""
+    Across({task: a_report(METRICS[:1], ML=ML, smoothing=NEAR, RML=RML) for task in ("one", "two", "three")}).write(
+        tmp_path
+    )
+    opened = Opened(browser, tmp_path / "report.html", size)
+    page = opened.page
+    buttons = page.locator(".arms button")
+    assert buttons.all_inner_texts() == ["ML", "smoothing", "RML"]
+    colours = buttons.evaluate_all("all => all.map(each => each.style.getPropertyValue('--arm'))")
+    assert colours == list(COLOURS[:3])
+    profile = page.locator("figure", has_text="Performance profile")
+    dots = page.locator("figure[data-chart]").first
+
+    def seen() -> tuple[list[str], list[str], int, int]:
+        lines = profile.locator("svg polyline[stroke]").evaluate_all(
+            "all => all.map(each => each.getAttribute('stroke'))"
+        )
+        names = dots.locator("svg g").evaluate_all("all => all.map(g => g.ariaLabel.split(' (')[0].split(':')[0])")
+        heads = page.locator("th:visible").filter(has_text=re.compile("^smoothing$"))
+        rows = page.locator("tbody td:first-child:visible").filter(has_text=re.compile("^smoothing( − ML)?$"))
+        return lines, names, heads.count(), rows.count()
+
+    before = seen()
+    assert before[0] == list(COLOURS[:3]), "as their buttons"
+    assert sorted(before[1]) == ["ML", "RML", "smoothing"]
+    assert before[2] >= 1, "a column of the table of tasks"
+    assert before[3] >= 2
+    buttons.filter(has_text="smoothing").click()
+    assert seen()[0] == [COLOURS[0], COLOURS[2]], "the others keep theirs"
+    assert sorted(seen()[1]) == ["ML", "RML"]
+    assert seen()[2:] == (0, 0)
+    assert page.locator("tbody td:first-child:visible").filter(has_text=re.compile("^two$")).count() == 1
+    buttons.filter(has_text="smoothing").click()
+    assert seen() == before
     opened.close()
 
 

@@ -19,6 +19,7 @@ from structpred.training import Adam, Constant, Cosine, InverseSquareRoot, Linea
 from structpred.training.data import EncodedData
 from structpred.training.monitoring import ignore
 from structpred.training.parts import Parts, layers_above
+from structpred.training.settings import WarmupWarning
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
 from tests.training.test_nonfinite import SometimesInfinite
@@ -229,3 +230,24 @@ def test_two_warm_ups_are_refused_by_training_but_still_read() -> None:
         ConfigError, match=r"^Linear.warmup has no effect beside warmup_steps, but 0.2 and 8 are given; leave one of th"
     ):
         Training(both, PREPARED, device="cpu", observer=ignore)
+
+
+@pytest.mark.parametrize(("limit", "steps"), [(None, 16), (5, 5)], ids=["by epochs", "by max_steps"])
+def test_a_warm_up_that_training_never_finishes_gives_a_warning(limit: int | None, steps: int) -> None:
+    """Four epochs of four batches; the weights are those without the warning."""
+
+    def trained(warmup: int) -> Training:
+        experiment = replace(
+            TINY,
+            optimiser=Adam(lr=1e-2, schedule=Linear(warmup_steps=warmup)),
+            trainer=replace(TINY.trainer, max_steps=limit),
+        )
+        made = Training(experiment, PREPARED, device="cpu", observer=ignore)
+        made.run(save=lambda state: None, save_every=1e9, stopping=lambda: False)
+        return made
+
+    assert trained(steps).steps == steps, "a warm-up as long as training is silent"
+    with pytest.warns(
+        WarmupWarning, match=rf"^Linear.warmup_steps is {steps * 100}, .* about {steps} steps, at 0.01 of"
+    ):
+        trained(steps * 100)

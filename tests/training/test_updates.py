@@ -1,5 +1,6 @@
 """Several updates on one batch: the same samples and dropout, pieces, limits, costs, and resuming."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -222,3 +223,43 @@ def test_what_pieces_kept_is_joined_by_row_and_divided_again() -> None:
     for odd in ({"labels": one["labels"]}, one | {"lengths": torch.ones(2)}):
         with pytest.raises(ConfigError, match=r"Losses\.kept must have the same names and numbers of axes for every"):
             Rollout.of([one, odd], noise)
+
+
+class Streams:
+    """Random streams of devices that this machine has not: the state is how many numbers have been drawn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.drawn = {torch.device("cuda", 0): 5, torch.device("cuda", 1): 9}
+        monkeypatch.setattr("torch.cuda.get_rng_state", lambda device: torch.tensor(self.drawn[torch.device(device)]))
+        monkeypatch.setattr("torch.cuda.set_rng_state", self.set)
+
+    def set(self, state: Tensor, device: torch.device) -> None:
+        self.drawn[torch.device(device)] = int(state)
+
+    def draw(self, index: int) -> int:
+        self.drawn[torch.device("cuda", index)] += 1
+        return self.drawn[torch.device("cuda", index)]
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["to its end", "failing"])
+def test_the_stream_of_a_gpu_is_drawn_from_again_and_then_goes_on(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By fake streams; of two GPUs only the one that trains, and main memory's as well."""
+    streams = Streams(monkeypatch)
+    noise = Noise.now(torch.device("cuda", 1))
+    first = streams.draw(1), streams.draw(0), torch.rand(2)
+    streams.draw(1)
+    with contextlib.suppress(KeyError), noise.again():
+        assert streams.draw(1) == first[0]
+        assert torch.equal(torch.rand(2), first[2])
+        streams.draw(0)
+        if fails:
+            raise KeyError
+    assert streams.drawn == {torch.device("cuda", 0): 7, torch.device("cuda", 1): 11}
+    assert not torch.equal(torch.rand(2), first[2]), "that of main memory goes on too"
+
+
+def test_on_a_cpu_no_stream_of_a_gpu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda *given: pytest.fail("there is none"))
+    with Noise.now(torch.device("cpu")).again():
+        torch.rand(1)
