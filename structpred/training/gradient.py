@@ -91,20 +91,21 @@ class Gradient:
         steps: int,
         share: float,
     ) -> BatchLoss:
+        own, of_batch = tokens
         losses: list[Tensor] = []
         diagnostics: list[dict[str, Tensor]] = []
         keeps: list[dict[str, Tensor]] = []
         for part, before in zip(parts, kept, strict=True):
             with self.alone:
                 values, more, keep = self.step(*part.tensors(), steps, share, before)
-                self.fabric.backward(values.sum() / tokens[1])
+                self.fabric.backward(values.sum() / of_batch)
             losses.append(values.detach())
             diagnostics.append(more)
             keeps.append(keep)
         names = dict.fromkeys(name for each in diagnostics for name in each)
         joined = {name: _joined([each[name] for each in diagnostics if name in each]) for name in names}
         every = _joined(losses) if losses else torch.zeros(0, device=self.fabric.device)
-        return BatchLoss(every, joined, *tokens, keeps)
+        return BatchLoss(every, joined, own, of_batch, keeps)
 
     def _tokens(self, plan: EpochPlan, position: int, parts: Sequence[Batch]) -> tuple[int, int]:
         """Target tokens of this process's share of a batch, and of the whole batch."""
