@@ -1,5 +1,6 @@
 """Independent labels at every position: a softmax tagger, or a Hamming payoff as a table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -160,8 +161,9 @@ class Factorised:
             ConfigError: lengths or labels differ from those of this distribution.
         """
         refuse_others(scores, self.lengths, self.num_labels)
-        possible = ~self.scores.detach().isneginf() & self.mask().unsqueeze(-1)
-        return expected_under(self.marginals(), possible, scores)
+        return expected_under(
+            self.marginals(), lambda: ~self.scores.detach().isneginf() & self.mask().unsqueeze(-1), scores
+        )
 
     def log_overlap(self, scores: LocalScores, alpha: float) -> Float[Tensor, " batch"]:
         """Σ_t ln Σ_v p_t(v)^α exp((1 − α) u_t(v)), in nats.
@@ -184,7 +186,9 @@ class Factorised:
 
 
 def expected_under(
-    marginals: Float[Tensor, "batch time labels"], possible: Bool[Tensor, "batch time labels"], scores: LocalScores
+    marginals: Float[Tensor, "batch time labels"],
+    possible: Callable[[], Bool[Tensor, "batch time labels"]],
+    scores: LocalScores,
 ) -> Float[Tensor, " batch"]:
     """Σ_t ⟨q_t, u_t⟩ + Σ_t q_tᵀ T q_t+1 for independent positions, with 0 · (−inf) = 0.
 
@@ -193,14 +197,17 @@ def expected_under(
 
     Args:
         marginals: q_t(v), 0 beyond each length; may be padded to another length than the scores.
-        possible: where q_t(v) > 0, even if it underflows to 0; False beyond each length.
+        possible: tells where q_t(v) > 0, even if it underflows to 0; False beyond each length. It is asked only if the
+            scores may forbid something.
         scores: u and T.
     """
     time = min(marginals.shape[1], scores.unary.shape[1])
     q, unary = marginals[:, :time], scores.unary[:, :time]
-    if surely_finite(unary, scores.transitions):
-        return _plain_expectation(q, unary, scores.transitions)
-    can, forbidden = possible[:, :time], unary.isneginf()
+    if q.device.type == "cpu":
+        total = _plain_expectation(q, unary, scores.transitions)
+        if surely_finite(total):  # a forbidden score would make it infinite or, as 0 · (−inf), not a number
+            return total
+    can, forbidden = possible()[:, :time], unary.isneginf()
     refused, pairs = (can & forbidden).any(2).any(1), scores.transitions
     if scores.transitions is not None:
         forbidden_pairs = scores.transitions.isneginf()

@@ -23,6 +23,11 @@ def pad_or_trim(values: Float[Tensor, "batch given labels"], time: int) -> Float
     return pad(values, (0, 0, 0, max(0, time - values.shape[1])))[:, :time]
 
 
+def pairs_of(lengths: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """The number of neighbours in each output, in float64."""
+    return (lengths - 1).clamp_(min=0).double()
+
+
 def surely_finite(*tables: Tensor | None) -> bool:
     """True only if all numbers are finite, as their sums tell in one pass; False on a device, which would wait."""
     if torch.compiler.is_compiling():
@@ -69,6 +74,7 @@ class Packing:
         positions: the index ``example · time + step`` of each row in the padded layout.
         examples: the example of each row.
         previous: for each row from the second step on, the row one step earlier.
+        pairs: the number of neighbours in each example, in float64.
     """
 
     shape: tuple[int, int]
@@ -76,6 +82,7 @@ class Packing:
     positions: Int[Tensor, " rows"]
     examples: Int[Tensor, " rows"]
     previous: Int[Tensor, " later"]
+    pairs: Float[Tensor, " batch"]
 
     @classmethod
     def of(cls, lengths: Int[Tensor, " batch"], time: int) -> "Packing":
@@ -97,7 +104,7 @@ class Packing:
         examples, later = order.index_select(0, ranks), slice(int(ordered.count_nonzero()), None)
         previous = (counts.cumsum(0) - counts).index_select(0, steps[later] - 1) + ranks[later]
         there = (each.to(device, non_blocking=True) for each in (examples * time + steps, examples, previous))
-        return cls((batch, time), counts.tolist(), *there)
+        return cls((batch, time), counts.tolist(), *there, pairs_of(lengths))
 
     @property
     def firsts(self) -> int:

@@ -18,6 +18,7 @@ from structpred.distributions.layout import (
     inside,
     pad_or_trim,
     padded_labels,
+    pairs_of,
     surely_finite,
 )
 from structpred.distributions.log_space import IMPOSSIBLE, LogMessages, log_messages
@@ -226,9 +227,15 @@ class LinearChain:
         return torch.float64 if self.unary.dtype == torch.float64 else torch.float32
 
     @cached_property
+    def _extremes(self) -> tuple[float, float]:
+        """min T and max T."""
+        low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # one synchronisation
+        return low, high
+
+    @cached_property
     def _arithmetic(self) -> torch.dtype | None:
         """The least precision in which scaled messages are exact for these transitions; None where none is."""
-        low, high = torch.stack(self.transitions.detach().aminmax()).tolist()  # one synchronisation
+        low, high = self._extremes
         spread = high - low
         rough = torch.get_float32_matmul_precision() != "highest"
         allowed = [torch.float64] if rough or self.dtype == torch.float64 else [torch.float32, torch.float64]
@@ -259,9 +266,9 @@ class LinearChain:
         """
         dtype = self._arithmetic or torch.float64
         unary, transitions = self.unary.to(dtype), self.transitions.to(dtype)
-        peaks, top = unary.detach().amax(-1), transitions.detach().max().clamp(min=torch.finfo(dtype).min)
+        peaks, top = unary.detach().amax(-1), max(self._extremes[1], torch.finfo(dtype).min)
         counted = inside(self.lengths, unary.shape[1])
-        shift = torch.where(counted, peaks.double(), 0.0).sum(1) + top.double() * (self.lengths - 1).clamp(min=0)
+        shift = torch.where(counted, peaks.double(), 0.0).sum(1) + top * pairs_of(self.lengths)
         return LocalScores(unary - peaks.unsqueeze(-1), self.lengths, transitions - top), shift
 
     def _labels(self, outputs: Sequences) -> Int[Tensor, "batch candidates time"]:

@@ -208,16 +208,14 @@ def refuse_others(scores: LocalScores, lengths: Int[Tensor, " batch"], num_label
             f"an expectation needs distributions over the same labels, but one has {num_labels} and the other "
             f"{scores.unary.shape[-1]}; build both from the sizes of the same task"
         )
-    if not may_look(lengths.device):
+    if not may_look(lengths.device) or torch.equal(scores.lengths, lengths):
         return
-    unequal = (scores.lengths != lengths).nonzero().flatten().tolist()
-    if unequal:
-        first = unequal[0]
-        raise ConfigError(
-            f"an expectation needs distributions over the same lengths, but in example {first} one has "
-            f"{int(lengths[first])} positions and the other {int(scores.lengths[first])}; use a payoff that "
-            "keeps the length"
-        )
+    first = int((scores.lengths != lengths).nonzero()[0])
+    raise ConfigError(
+        f"an expectation needs distributions over the same lengths, but in example {first} one has "
+        f"{int(lengths[first])} positions and the other {int(scores.lengths[first])}; use a payoff that "
+        "keeps the length"
+    )
 
 
 @runtime_checkable

@@ -75,7 +75,8 @@ def forward(
     peaks = scores.amax(1, keepdim=True)
     weights = scores.sub_(peaks).exp_()
     exact = transitions.double()  # there are few of these, and an error in one repeats at every step and adds up
-    centre = (exact.max() + exact.min()) / 2
+    lowest, highest = exact.aminmax()
+    centre = (highest + lowest) / 2
     potentials = (exact - centre).exp().to(transitions.dtype)
     alpha, scales = torch.empty_like(weights), torch.empty_like(peaks)
     ones = weights.new_ones(weights.shape[1], 1)
@@ -88,7 +89,7 @@ def forward(
         torch.mm(now, ones, out=scale)  # a sum, but faster
         before = now.div_(scale)
     log_partition = packing.total((scales.double().log() + peaks).squeeze(1))
-    log_partition += centre * packing.total_later(torch.ones_like(packing.previous, dtype=torch.float64))
+    log_partition += centre * packing.pairs
     return Forward(weights, potentials, alpha, scales, log_partition)
 
 

@@ -88,11 +88,14 @@ class HammingDistribution:
 
     def marginals(self) -> Float[Tensor, "batch time labels"]:
         """1 − ε for the reference's label and ε / (V − 1) for each other; 0 beyond each length."""
+        return self._marginals(torch.float64)
+
+    def _marginals(self, dtype: torch.dtype) -> Float[Tensor, "batch time labels"]:
         share = self.change / max(self.num_labels - 1, 1)
         inside = self.references.mask()
         labels = torch.where(inside, self.references.labels, 0).unsqueeze(-1)
         shape = (*self.references.labels.shape, self.num_labels)
-        table = torch.full(shape, share, dtype=torch.float64, device=labels.device)
+        table = torch.full(shape, share, dtype=dtype, device=labels.device)
         table.scatter_(-1, labels, math.exp(-self.log_normaliser))
         return table * inside.unsqueeze(-1)
 
@@ -114,8 +117,7 @@ class HammingDistribution:
             ConfigError: lengths or labels differ from those of the references.
         """
         refuse_others(scores, self.references.lengths, self.num_labels)
-        marginals = self.marginals()
-        return expected_under(marginals.to(scores.unary.dtype), marginals > 0, scores)
+        return expected_under(self._marginals(scores.unary.dtype), lambda: self.marginals() > 0, scores)
 
     def expected_edits(self) -> Float[Tensor, " batch"]:
         """E[d] = m·ε."""

@@ -28,12 +28,14 @@ class BatchLoss:
         losses: the losses of its examples, detached, ``[batch]``.
         diagnostics: the objective's diagnostics, ``[batch]`` each.
         tokens: target tokens of its examples.
+        all_tokens: target tokens of the whole batch.
         kept: the objective's `Losses.kept` of each piece.
     """
 
     losses: Tensor
     diagnostics: dict[str, Tensor]
     tokens: int
+    all_tokens: int
     kept: Sequence[dict[str, Tensor]]
 
 
@@ -71,7 +73,7 @@ class Gradient:
             parts = plan.parts(position, pieces, self.ranks.rank, self.ranks.world)
             kept = [None] * len(parts) if rollout is None else rollout.split(len(parts))
             try:
-                return self._sum(parts, kept, plan.tokens(position), steps, share)
+                return self._sum(parts, kept, self._tokens(plan, position, parts), steps, share)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error) or len(parts) < pieces:
                     raise
@@ -85,27 +87,38 @@ class Gradient:
         self,
         parts: Sequence[Batch],
         kept: Sequence[dict[str, Tensor] | None],
-        tokens: int,
+        tokens: tuple[int, int],
         steps: int,
         share: float,
     ) -> BatchLoss:
+        own, of_batch = tokens
         losses: list[Tensor] = []
         diagnostics: list[dict[str, Tensor]] = []
         keeps: list[dict[str, Tensor]] = []
         for part, before in zip(parts, kept, strict=True):
             with self.alone:
                 values, more, keep = self.step(*part.tensors(), steps, share, before)
-                self.fabric.backward(values.sum() / tokens)
+                self.fabric.backward(values.sum() / of_batch)
             losses.append(values.detach())
             diagnostics.append(more)
             keeps.append(keep)
         names = dict.fromkeys(name for each in diagnostics for name in each)
-        joined = {name: torch.cat([each[name] for each in diagnostics if name in each]) for name in names}
-        none = torch.zeros(0, device=self.fabric.device)
-        return BatchLoss(torch.cat(losses) if losses else none, joined, sum(part.tokens for part in parts), keeps)
+        joined = {name: _joined([each[name] for each in diagnostics if name in each]) for name in names}
+        every = _joined(losses) if losses else torch.zeros(0, device=self.fabric.device)
+        return BatchLoss(every, joined, own, of_batch, keeps)
+
+    def _tokens(self, plan: EpochPlan, position: int, parts: Sequence[Batch]) -> tuple[int, int]:
+        """Target tokens of this process's share of a batch, and of the whole batch."""
+        own = sum(part.tokens for part in parts)
+        return own, own if self.ranks.world == 1 else plan.tokens(position)
 
     def _warn(self, error: BaseException) -> None:
         if not self.warned:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(f"a batch that does not fit into memory is processed in pieces ({why})", MemoryWarning, 2)
         self.warned = True
+
+
+def _joined(pieces: Sequence[Tensor]) -> Tensor:
+    """The values of all pieces, of which there is nearly always one."""
+    return pieces[0].contiguous() if len(pieces) == 1 else torch.cat(list(pieces))

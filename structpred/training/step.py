@@ -23,7 +23,7 @@ from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext, without_hints
 from structpred.training.gradient import BatchLoss, Gradient
-from structpred.training.meters import Average, NonfiniteGuard, give_back, step_unless
+from structpred.training.meters import Average, NonfiniteGuard, give_back, not_finite, step_unless, to_skip
 from structpred.training.parts import Parts
 from structpred.training.rollouts import Noise, Rollout
 from structpred.training.settings import Recipe
@@ -141,12 +141,13 @@ class StepResult:
 
     Attributes:
         scored: losses and diagnostics of this process's examples.
-        skip: 0-dim and on the device; True if the step was skipped because it was not finite.
+        skip: 0-dim and on the device; True if the step was skipped because it was not finite. None if it is known
+            that it was taken.
         rollout: what later updates on the same batch need; None if there are to be none.
     """
 
     scored: BatchLoss
-    skip: Tensor
+    skip: Tensor | None
     rollout: Rollout | None
 
 
@@ -237,8 +238,8 @@ class Stepper:
         if len(scored.losses) and all(each.grad is None for each in self.parameters[: self.of_model]):
             what, advice = f"{type(self.recipe.objective).__name__}.losses", "compute them from p"
             refuse(what, "losses with a gradient to the model's weights", "values that do not depend on them", advice)
-        doubtful = self.ranks.add_gradients(self.parameters, ~scored.losses.sum().isfinite())
-        skip = doubtful | ~self._clip().isfinite()
+        doubtful = self.ranks.add_gradients(self.parameters, not_finite(scored.losses.sum()))
+        skip = to_skip(doubtful | not_finite(self._clip()))
         step_unless(skip, self.optimizer)
         give_back(self.buffers, before, skip)
         if self.average is not None:

@@ -317,7 +317,7 @@ class Training:
             rollout = taken.rollout
             self.steps += 1
             self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
-        self.clock.tokens += plan.tokens(self.position)
+        self.clock.tokens += taken.scored.all_tokens
         if due:
             self._report(done)
             self._refuse_what_is_not_finite(plan)

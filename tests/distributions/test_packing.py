@@ -23,4 +23,4 @@ def test_unpacking_undoes_packing() -> None:
 
 def test_totals() -> None:
     assert PACKING.total(torch.ones(6)).tolist() == [1, 0, 3, 2]
-    assert PACKING.total_later(torch.ones(3)).tolist() == [0, 0, 2, 1]
+    assert PACKING.total_later(torch.ones(3)).tolist() == PACKING.pairs.tolist() == [0, 0, 2, 1]

@@ -55,7 +55,7 @@ TINY = Experiment(
 
 CALLERS = {  # which function of the project it is that waits, for each reason to
     "structpred/distributions/layout.py: of": waits.CHAIN,
-    "structpred/distributions/linear_chain.py: _arithmetic": waits.CHAIN,
+    "structpred/distributions/linear_chain.py: _extremes": waits.CHAIN,
     "structpred/distributions/linear_chain.py: expected_score": waits.CHAIN,
     "structpred/distributions/search.py: decode_loop": waits.SYMBOLS,
     "structpred/distributions/search.py: __init__": waits.SYMBOLS,
@@ -224,7 +224,7 @@ def test_a_chain_waits_twice_whatever_is_asked_of_it_and_once_for_an_expectation
         p.entropy()
     assert likelihood == [
         "structpred/distributions/layout.py: of",
-        "structpred/distributions/linear_chain.py: _arithmetic",
+        "structpred/distributions/linear_chain.py: _extremes",
     ]
     assert watch.waited[2:] == ["structpred/distributions/linear_chain.py: expected_score"]
 

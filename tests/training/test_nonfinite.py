@@ -24,7 +24,7 @@ from structpred.task import Sizes
 from structpred.training import Adam, Constant, Trainer, checkpoint
 from structpred.training.data import EncodedData
 from structpred.training.gradient import MemoryWarning
-from structpred.training.meters import Average, step_unless
+from structpred.training.meters import Average, NonfiniteGuard, Totals, not_finite, step_unless, to_skip
 from structpred.training.monitoring import JsonlLogger, of_epoch
 from structpred.training.trainer import Training
 from tests.support.tiny import Copying
@@ -133,6 +133,33 @@ def test_an_optimiser_that_is_not_fused_skips_as_well() -> None:
         parameter.grad = torch.ones(2)
         step_unless(torch.tensor(skip), optimizer)
         assert parameter.tolist() == ([1.0, 1.0] if skip else [0.0, 0.0])
+
+
+def test_a_step_that_is_known_to_be_taken_is_the_same_step() -> None:
+    results = []
+    for skip in (None, torch.tensor(False)):
+        parameter = nn.Parameter(torch.linspace(-1, 1, 7))
+        optimizer = Adam(lr=0.1).build([parameter])
+        for turn in (torch.tensor(True), skip, skip, torch.tensor(True), skip):
+            parameter.grad = parameter.detach().sin()
+            step_unless(turn, optimizer)
+        (state,) = optimizer.state.values()
+        assert int(state["step"]) == 3
+        totals, guard = Totals(), NonfiniteGuard(torch.device("cpu"))
+        for turn in (skip, torch.tensor(True), skip):
+            totals.add(torch.tensor([0.1, 0.7]), {"whole": torch.tensor([3, 4])}, 5, turn)
+            guard.count(turn, 6, torch.tensor(False))
+        counted = (totals.numbers(), [int(value) for value in guard.state().values()])
+        results.append((parameter.tolist(), state["exp_avg"].tolist(), state["exp_avg_sq"].tolist(), counted))
+    assert results[0] == results[1]
+    assert results[0][-1] == (Totals(pytest.approx(1.6), 10, {"whole": 14.0}, {"whole": 4}), [1, 0, 1, 6, 0])
+
+
+@pytest.mark.parametrize("value", [0.0, -3.4e38, 1e-45, math.inf, -math.inf, math.nan])
+def test_what_is_not_finite(value: float) -> None:
+    doubtful = not_finite(torch.tensor(value))
+    assert bool(doubtful) is not math.isfinite(value)
+    assert to_skip(doubtful) is (None if math.isfinite(value) else doubtful)
 
 
 @objectives.register("test-hungry")
