@@ -6,12 +6,12 @@ Run with ``STRUCTPRED_DATA`` set to a folder that holds ``conll2000/{train,test}
     structpred compare structpred.experiments.pretrained_chunking
 
 The arms, inputs, numbers and network of ``pretrained_tagging``, which dev chose there on Snips; as in ``chunking``, no
-part-of-speech tags are read. Nothing was tuned on CoNLL-2000, so all arms are tuned alike. With GloVe alone all arms
-train for eight epochs; with MiniLM for four, because on Snips F1 on dev hardly rose after the third, and these data are
-more than half as many again. F1 is conlleval's.
+part-of-speech tags are read. Nothing was tuned on CoNLL-2000, so all arms are tuned alike. All train for eight epochs:
+with four, as Snips suggests, likelihood with MiniLM had 93.5, 94.6, 94.9 and 95.2 on dev after each, which still rises,
+and 94.5 on test in one run under seed 0. F1 is conlleval's.
 
 Expected before any run: likelihood on the chain reaches 94.2 with GloVe and 95 with MiniLM, after 93.5 without
-vectors; all other arms are within half a point of it.
+vectors; all other arms are within half a point of it. After the run of four epochs the same is expected of eight.
 """
 
 from structpred.comparison.panels import Panel
@@ -21,5 +21,4 @@ from structpred.tasks import Conll2000
 
 def panels() -> dict[str, Panel]:
     """A comparison for each kind of input, by name."""
-    epochs = {"GloVe": 8, "MiniLM": 4}
-    return {name: panel(Conll2000(), inputs, epochs=epochs[name]) for name, inputs in INPUTS.items()}
+    return {name: panel(Conll2000(), inputs, epochs=8) for name, inputs in INPUTS.items()}
