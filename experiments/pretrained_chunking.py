@@ -5,12 +5,13 @@ Run with ``STRUCTPRED_DATA`` set to a folder that holds ``conll2000/{train,test}
 
     structpred compare structpred.experiments.pretrained_chunking
 
-The arms, inputs and numbers of ``pretrained_tagging``, which dev chose there on Snips, with a larger network; as in
-``chunking``, no part-of-speech tags are read. Nothing was tuned on CoNLL-2000, so all arms are tuned alike. F1 is
-conlleval's.
+The arms, inputs, numbers and network of ``pretrained_tagging``, which dev chose there on Snips; as in ``chunking``, no
+part-of-speech tags are read. Nothing was tuned on CoNLL-2000, so all arms are tuned alike. All train for eight epochs:
+with four, as Snips suggests, likelihood with MiniLM had 93.5, 94.6, 94.9 and 95.2 on dev after each, which still rises,
+and 94.5 on test in one run under seed 0. F1 is conlleval's.
 
 Expected before any run: likelihood on the chain reaches 94.2 with GloVe and 95 with MiniLM, after 93.5 without
-vectors; all other arms are within half a point of it.
+vectors; all other arms are within half a point of it. After the run of four epochs the same is expected of eight.
 """
 
 from structpred.comparison.panels import Panel
@@ -20,4 +21,4 @@ from structpred.tasks import Conll2000
 
 def panels() -> dict[str, Panel]:
     """A comparison for each kind of input, by name."""
-    return {name: panel(Conll2000(), inputs, hidden=300, epochs=8) for name, inputs in INPUTS.items()}
+    return {name: panel(Conll2000(), inputs, epochs=8) for name, inputs in INPUTS.items()}

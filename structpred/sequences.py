@@ -242,7 +242,8 @@ class FlatSequences:
         labels = self.labels[cells] if len(self.labels) else torch.zeros_like(cells)
         batch = Sequences(torch.where(inside, labels, 0), lengths, total=total, origin=self.origin, parts=parts)
         if isinstance(self.table, Tensor):
-            return replace(batch, vectors=torch.where(inside.unsqueeze(-1), self.table[batch.labels], 0.0))
+            vectors = self.table.index_select(0, batch.labels.flatten()).view(*cells.shape, self.table.shape[1])
+            return replace(batch, vectors=vectors.masked_fill_(~inside.unsqueeze(-1), 0.0))
         return batch if self.table is None else self._spelt(self.table, cells, batch)
 
     def _spelt(self, table: "FlatSequences", cells: Int[Tensor, "batch time"], batch: Sequences) -> Sequences:

@@ -75,8 +75,10 @@ class ConvolvedCharacters(nn.Module):
         labels = pad(spellings.labels, (0, int(spellings.labels.shape[1] == 0)))  # a window needs a place to stand
         mask = (torch.arange(labels.shape[1], device=labels.device) < spellings.lengths.unsqueeze(1)).unsqueeze(-1)
         characters = torch.where(mask, self.table(labels), 0.0)
-        before = (self.width - 1) // 2
-        windows = pad(characters, (0, 0, before, self.width - 1 - before)).unfold(1, self.width, 1).flatten(2)
+        before, time = (self.width - 1) // 2, labels.shape[1]
+        padded = pad(characters, (0, 0, before, self.width - 1 - before))
+        # not unfold: its gradient is slow
+        windows = torch.stack([padded[:, i : i + time] for i in range(self.width)], -1).flatten(2)
         best = torch.where(mask, self.filters(windows), -torch.inf).amax(1)
         return torch.where(mask.any(1), best, 0.0)
 

@@ -1,11 +1,14 @@
-"""An LSTM that leaves ended rows behind does what the fused call does."""
+"""Recurrent encoders do what the fused calls do."""
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from structpred.models import encoder
-from structpred.models.encoder import UniqueRows, stepped, unrolled
+from structpred.models.encoder import RecurrentEncoder, UniqueRows, stepped, unrolled
+from structpred.models.inputs import VectorReader
+from structpred.sequences import Sequences
 
 RAGGED = [[1], [0, 0], [3, 3, 3], [7, 1, 4, 4, 0, 2], [1, 2, 3, 4, 5, 6, 7]]
 
@@ -66,3 +69,24 @@ def test_rows_alike_are_computed_once() -> None:
     assert rows[alike.first].flatten().tolist() == [3.0, 1.0, 2.0], "one of each kind, by key"
     one = torch.ones(1, dtype=torch.float64)
     assert alike.linear(2 * rows, one.unsqueeze(0), one).flatten().tolist() == [3, 5, 3, 3, 7]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_both_directions_are_those_of_a_packed_bidirectional_lstm(layers: int) -> None:
+    ours = RecurrentEncoder(VectorReader(3), hidden=4, layers=layers, dropout=0.0).double()
+    theirs = nn.LSTM(3, 4, layers, batch_first=True, bidirectional=True, dtype=torch.float64)
+    for layer, pair in enumerate(zip(ours.forwards, ours.backwards, strict=True)):
+        for lstm, mark in zip(pair, ("", "_reverse"), strict=True):
+            for name, parameter in lstm.named_parameters():
+                getattr(theirs, name.replace("l0", f"l{layer}{mark}")).data.copy_(parameter)
+    lengths, leaf = torch.tensor([4, 1, 0, 7]), torch.randn(4, 7, 3, dtype=torch.float64, requires_grad=True)
+    inputs = Sequences(torch.zeros(4, 7, dtype=torch.long), lengths, vectors=leaf)
+    memory = ours(inputs).memory
+    kept = lengths.nonzero().squeeze(1)
+    packed = pack_padded_sequence(leaf[kept], lengths[kept], batch_first=True, enforce_sorted=False)
+    expected = pad_packed_sequence(theirs(packed)[0], batch_first=True)[0]
+    inside = torch.arange(7) < lengths[kept].unsqueeze(1)
+    torch.testing.assert_close(memory[kept][inside], expected[inside], rtol=0, atol=1e-12)
+    weights = torch.randn_like(expected) * inside.unsqueeze(-1)
+    mine, its = (torch.autograd.grad((out * weights).sum(), leaf)[0] for out in (memory[kept], expected))
+    torch.testing.assert_close(mine, its, rtol=0, atol=1e-12)
