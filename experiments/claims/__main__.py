@@ -28,11 +28,13 @@ from structpred.experiments.claims.divergences import DIVERGENCES
 from structpred.experiments.claims.outputs import MARGIN, PARTIAL, SPARSE
 from structpred.experiments.claims.sampler import SAMPLER
 from structpred.experiments.claims.smoothing import SMOOTHING, TEMPERATURE
+from structpred.experiments.claims.unigram import UNIGRAM
 from structpred.files import folder_to_write, write_atomically
 from structpred.provenance import environment
 
 CLAIMS: dict[str, Claim] = {
     "smoothing": SMOOTHING,
+    "unigram": UNIGRAM,
     "divergences": DIVERGENCES,
     "margin": MARGIN,
     "sampler": SAMPLER,
