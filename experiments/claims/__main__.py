@@ -24,6 +24,7 @@ from structpred.cli import as_command
 from structpred.errors import RunError
 from structpred.experiments.claims.base import Claim, Runs, paragraph
 from structpred.experiments.claims.cost import COST
+from structpred.experiments.claims.distilled import DISTILLED
 from structpred.experiments.claims.divergences import DIVERGENCES
 from structpred.experiments.claims.outputs import MARGIN, PARTIAL, SPARSE
 from structpred.experiments.claims.sampler import SAMPLER
@@ -37,6 +38,7 @@ CLAIMS: dict[str, Claim] = {
     "unigram": UNIGRAM,
     "divergences": DIVERGENCES,
     "margin": MARGIN,
+    "distilled": DISTILLED,
     "sampler": SAMPLER,
     "cost": COST,
     "sparse": SPARSE,
