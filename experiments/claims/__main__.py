@@ -22,6 +22,7 @@ from rich.console import Console
 
 from structpred.cli import as_command
 from structpred.errors import RunError
+from structpred.experiments.claims.augmentation import AUGMENTATION
 from structpred.experiments.claims.base import Claim, Runs, paragraph
 from structpred.experiments.claims.cost import COST
 from structpred.experiments.claims.distilled import DISTILLED
@@ -39,6 +40,7 @@ CLAIMS: dict[str, Claim] = {
     "divergences": DIVERGENCES,
     "margin": MARGIN,
     "distilled": DISTILLED,
+    "augmentation": AUGMENTATION,
     "sampler": SAMPLER,
     "cost": COST,
     "sparse": SPARSE,
