@@ -28,6 +28,7 @@ from structpred.experiments.claims.cost import COST
 from structpred.experiments.claims.distilled import DISTILLED
 from structpred.experiments.claims.divergences import DIVERGENCES
 from structpred.experiments.claims.outputs import MARGIN, PARTIAL, SPARSE
+from structpred.experiments.claims.rates import RATES_CLAIM
 from structpred.experiments.claims.sampler import SAMPLER
 from structpred.experiments.claims.smoothing import SMOOTHING, TEMPERATURE
 from structpred.experiments.claims.unigram import UNIGRAM
@@ -46,6 +47,7 @@ CLAIMS: dict[str, Claim] = {
     "sparse": SPARSE,
     "partial": PARTIAL,
     "temperature": TEMPERATURE,
+    "rates": RATES_CLAIM,
 }
 
 
