@@ -37,7 +37,8 @@ def worst_shift(
     largest = real.abs().amax((1, 2), keepdim=True) if real.shape[1] else real.new_ones(len(real), 1, 1)
     scaled = real / largest.clamp(min=torch.finfo(real.dtype).tiny)  # whose squares neither vanish nor overflow
     length = torch.linalg.vector_norm(scaled, dim=(1, 2), keepdim=True)
-    return epsilon * scaled / length.clamp(min=1.0)  # where the gradient is not zero, the length is at least 1
+    shift: Tensor = epsilon * scaled / length.clamp(min=1.0)  # the length is at least 1 where there is a gradient
+    return shift
 
 
 @objectives.register("adversarial")
