@@ -47,7 +47,7 @@ def shifted(epsilon: float, objective: Objective | None = None) -> Objective:
 def sized(size: int, objective: Objective) -> Experiment:
     """The tagger on so many words."""
     trainer = Trainer(epochs=SIZES[size], batch_tokens=TAGGER.trainer.batch_tokens)
-    return replace(TAGGER, task=LetterTagging(size=size, held_out=1000), objective=objective, trainer=trainer)
+    return replace(TAGGER, task=LetterTagging(size=size, held_out=500), objective=objective, trainer=trainer)
 
 
 TUNED: dict[str, tuple[tuple[float, ...], Callable[[float], Objective]]] = {
