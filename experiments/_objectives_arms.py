@@ -49,7 +49,7 @@ BEFORE = 5 / 8
 RATE, EDIT_RATE = "optimiser.lr", READY["edit-rate"].field
 
 LEFT_OUT = {
-    **dict.fromkeys(("anneal", "switch", "weighted-sum"), "is made of other objectives"),
+    **dict.fromkeys(("adversarial", "anneal", "switch", "weighted-sum"), "is made of other objectives"),
     "distillation": "needs a finished run as its teacher",
     "dpo": "is measured from a finished run; `warm_start_objectives` has it",
     "kl-to-run": "needs a finished run to stay close to",

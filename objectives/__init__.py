@@ -2,6 +2,7 @@
 
 from structpred.objective import Losses, Objective
 from structpred.objectives.actor_critic import Critic
+from structpred.objectives.adversarial import Adversarial
 from structpred.objectives.baselines import Baseline, Greedy, LeaveOneOut, NoBaseline, OptimalToken
 from structpred.objectives.candidate_hinge import CandidateHinge
 from structpred.objectives.candidate_pool import CandidatePool
@@ -36,6 +37,7 @@ __all__ = [
     "GRPO",
     "REINFORCE",
     "RML",
+    "Adversarial",
     "Anneal",
     "Baseline",
     "Beam",

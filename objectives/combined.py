@@ -75,6 +75,11 @@ class Combined(Objective):
         return all(part.exact for part in self.members().values())
 
     @property
+    def perturbs(self) -> bool:
+        """True if any part does."""
+        return any(part.perturbs for part in self.members().values())
+
+    @property
     def updates(self) -> int:
         """The largest number of any part."""
         return max(updates_of(part) for part in self.members().values())

@@ -155,7 +155,8 @@ def _way(cls: type[Objective], chosen: dict[str, tuple[Config, ...]], model: Mod
         unknown = f"{cls.__name__} needs a value for {needed}; its classmethod examples() can give one of each kind"
         return ("as its parts", "") if _made_of_objectives(cls) else ("", unknown)
     working, refusals = _working(cls, chosen, model)
-    ways = {"exact" if objective.exact else "sampled" for objective in working}
+    composed = _made_of_objectives(cls)
+    ways = {"as its parts" if composed else "exact" if objective.exact else "sampled" for objective in working}
     return " or ".join(sorted(ways)), "" if ways else refusals[0]
 
 

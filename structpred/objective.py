@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from structpred.config import Config, hints, required
 from structpred.errors import ConfigError
 from structpred.models.base import Model
+from structpred.models.embedded import EmbeddedInputs
 from structpred.registry import models, objectives, rewards
 from structpred.returned import checked, described, detached, refuse, shortened
 from structpred.rewards.base import Reward
@@ -50,6 +51,7 @@ class StepContext:
         generator: source of all randomness in the step.
         inputs: the inputs that p is conditioned on, for objectives with a network of their own.
         kept: what the first update on this batch returned in `Losses.kept`; None in that update.
+        embedded: the inputs as vectors, and p under others, where the objective `perturbs` them; else None.
     """
 
     step: int = 0
@@ -59,6 +61,7 @@ class StepContext:
     generator: torch.Generator | None = None
     inputs: Sequences | None = None
     kept: dict[str, Tensor] | None = None
+    embedded: EmbeddedInputs | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class Objective(Config):
         generator: torch.Generator | None = None,
         inputs: Sequences | None = None,
         kept: dict[str, Tensor] | None = None,
+        embedded: EmbeddedInputs | None = None,
     ) -> Losses:
         """`losses`, checked, with the fields of a `StepContext` as arguments.
 
@@ -138,7 +142,14 @@ class Objective(Config):
             ConfigError: `losses` does not return one loss per example, or a diagnostic is invalid.
         """
         context = StepContext(
-            step=step, share=share, draws=draws, state=state, generator=generator, inputs=inputs, kept=kept
+            step=step,
+            share=share,
+            draws=draws,
+            state=state,
+            generator=generator,
+            inputs=inputs,
+            kept=kept,
+            embedded=embedded,
         )
         return losses_of(self, p, targets, context)
 
@@ -214,6 +225,11 @@ class Objective(Config):
     def updates(self) -> int:
         """Updates of the weights on each batch, one after another; those after the first get its `Losses.kept`."""
         return 1
+
+    @property
+    def perturbs(self) -> bool:
+        """True if `losses` asks for p under shifted vectors of the inputs, `StepContext.embedded`."""
+        return False
 
     @property
     def asked(self) -> tuple[Config, ...]:

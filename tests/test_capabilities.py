@@ -64,6 +64,12 @@ def test_an_objective_that_cannot_be_made_without_values_says_so(shown: Grid) ->
         assert set(row(shown, name, "-").ways) == {"as its parts"}
 
 
+def test_an_objective_made_of_another_may_ask_more_of_the_model(shown: Grid) -> None:
+    ways = dict(zip(shown.models, row(shown, "adversarial", "-").ways, strict=True))
+    assert ways["crf"] == ways["transformer"] == "as its parts"
+    assert not ways["pretrained-seq2seq"]
+
+
 def test_there_is_one_row_for_each_objective_and_reward(shown: Grid) -> None:
     pairs = [(each.objective, each.reward) for each in shown.rows]
     assert len(pairs) == len(set(pairs))

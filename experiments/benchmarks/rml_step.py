@@ -39,7 +39,9 @@ class Arm:
         self.objective, self.data, self.budget = objective, data, budget
         generator = torch.Generator().manual_seed(0)
         state, symbols = objective.state(data.sizes), data.sizes.num_inputs
-        self.step = TrainingStep(model.build(data.sizes), objective, state, generator, symbols=symbols)
+        self.step = TrainingStep(
+            model.build(data.sizes), objective, state, generator, symbols=symbols, specification=model
+        )
         self.optimizer = Adam().build(self.step.parameters())
 
     def plan(self, epoch: int) -> EpochPlan:

@@ -22,24 +22,32 @@ from rich.console import Console
 from structpred.cli import as_command
 from structpred.cli.arguments import Parser, one_of
 from structpred.errors import RunError
+from structpred.experiments.claims.augmentation import AUGMENTATION
 from structpred.experiments.claims.base import Claim, Runs, paragraph
 from structpred.experiments.claims.cost import COST
+from structpred.experiments.claims.distilled import DISTILLED
 from structpred.experiments.claims.divergences import DIVERGENCES
 from structpred.experiments.claims.outputs import MARGIN, PARTIAL, SPARSE
+from structpred.experiments.claims.rates import RATES_CLAIM
 from structpred.experiments.claims.sampler import SAMPLER
 from structpred.experiments.claims.smoothing import SMOOTHING, TEMPERATURE
+from structpred.experiments.claims.unigram import UNIGRAM
 from structpred.files import folder_to_write, write_atomically
 from structpred.provenance import environment
 
 CLAIMS: dict[str, Claim] = {
     "smoothing": SMOOTHING,
+    "unigram": UNIGRAM,
     "divergences": DIVERGENCES,
     "margin": MARGIN,
+    "distilled": DISTILLED,
+    "augmentation": AUGMENTATION,
     "sampler": SAMPLER,
     "cost": COST,
     "sparse": SPARSE,
     "partial": PARTIAL,
     "temperature": TEMPERATURE,
+    "rates": RATES_CLAIM,
 }
 
 

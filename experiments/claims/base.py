@@ -17,7 +17,7 @@ from structpred.statistics.estimates import LEVEL, fixed
 
 Verdict = Literal["shown", "not shown", "refuted"]
 Results = dict[str, Any]
-"""What an experiment has measured, as JSON."""
+"""What an experiment has measured: values that JSON can hold, by name."""
 TIED = "\N{NO-BREAK SPACE}"
 """In place of a space at which no line may break; `textwrap` knows no other white space than ASCII's."""
 
@@ -52,7 +52,12 @@ class Runs:
 
 @dataclass(frozen=True)
 class Answer:
-    """A verdict by the criterion that was written down before, and the numbers behind it, in sentences."""
+    """The verdict by the criterion that was written down before the run.
+
+    Attributes:
+        verdict: the verdict.
+        told: the numbers behind it, in sentences.
+    """
 
     verdict: Verdict
     told: str
@@ -68,9 +73,9 @@ class Claim:
     """An experiment on one claim.
 
     Attributes:
-        measure: trains and computes.
-        answer: the verdict on what was measured.
-        picture: of it, as SVG.
+        measure: trains and computes; returns what the record keeps.
+        answer: from the record to the verdict.
+        picture: from the record to an SVG.
     """
 
     measure: Callable[[Runs], Results]

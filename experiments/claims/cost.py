@@ -28,7 +28,7 @@ BASES = {
 """The models of the main job on its tasks, and a Transformer of about the encoder-decoder's size."""
 LIKELIHOOD = "maximum-likelihood"
 REWARDS = ("hamming", "edit-distance")
-"""In the order in which they are preferred, where a model takes both."""
+"""The preferred one first, for models that take both."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def arm_of(objective: Objective, data: TrainingData, base: Experiment) -> Arm:
 
 
 def measure(runs: Runs) -> Results:
-    """Seconds by model and objective; nothing is kept of what is trained."""
+    """Seconds by model and objective; the trained weights are thrown away."""
     del runs
     return {model: seconds(base) for model, base in BASES.items()}
 

@@ -80,12 +80,12 @@ def from_starts(tau: float, method: Callable[[Objective, Tensor], Tensor]) -> di
 
 
 def by_curvature(objective: Objective, starts: Tensor) -> Tensor:
-    """From each start by L-BFGS, whose steps may be long."""
+    """Train from each start by L-BFGS, whose steps may be long."""
     return torch.stack([minimised(objective, ONE, start) for start in starts])
 
 
 def by_small_steps(objective: Objective, starts: Tensor) -> Tensor:
-    """From all starts by Adam, whose steps do not shrink with the gradient; with a cosine to end precisely."""
+    """Train from all starts at once by Adam, whose steps do not shrink with the gradient; a cosine ends it well."""
     scores = starts.clone().requires_grad_()
     method = torch.optim.Adam([scores], lr=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(method, STEPS)
@@ -99,7 +99,7 @@ def by_small_steps(objective: Objective, starts: Tensor) -> Tensor:
 
 
 def along(tau: float) -> dict[str, list[float]]:
-    """From q towards a wrong output: both KLs, the lengths of their gradients in the scores, and p of that output."""
+    """From q towards a wrong output: both KLs, how long their gradients in the scores are, and p of that output."""
     q = payoff(tau).distribution(ONE, LABELS)
     log_q, wrong = q.log_prob(EVERY)[0], torch.tensor([1, 0])
     found: dict[str, list[float]] = {
@@ -136,7 +136,7 @@ def compromises(tau: float) -> dict[str, dict[str, list[float]]]:
 
 
 def measure(runs: Runs) -> Results:
-    """All three parts at both temperatures; nothing is trained on data."""
+    """Measure all three parts at both temperatures; there are no data."""
     del runs
     return {
         f"{tau:g}": {
@@ -174,7 +174,7 @@ def answer(results: Results) -> Answer:
     ends = f"By L-BFGS all {runs} trainings end within {farthest:.1g} of q."
     if astray:
         ends = (
-            f"That is the letter of (1): by L-BFGS {astray} of {runs} trainings end up to {farthest:.1g} away from q, "
+            f"By the letter of (1): with L-BFGS {astray} of {runs} trainings end up to {farthest:.1g} away from q, "
             "on a plateau that a long step has led to. The criterion was wrong to leave the optimiser open. With "
             f"small steps, added after this was seen, all end within {farthest_of(results, 'small steps'):.1g} of q, "
             "so the optimum is shared."

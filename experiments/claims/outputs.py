@@ -1,4 +1,4 @@
-"""What trained models put out: a margin's bound on wrong letters, sparse rewards, and partial credit."""
+"""Three claims about what trained models predict: a margin's bound on errors, sparse rewards, and partial credit."""
 
 import json
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def bounds(network: nn.Module, data: TrainingData) -> tuple[list[float], list[fl
 
 
 def measure_margin(runs: Runs) -> Results:
-    """For each budget and split a pair of means a seed, and how many words break the bound."""
+    """Mean hinge and mean wrong letters of every seed, by split and budget, and how many words break the bound."""
     curves: dict[str, dict[str, list[Any]]] = {
         split: {"hinge": [], "wrong": [], "broken": []} for split in ("train", "dev")
     }
@@ -195,7 +195,7 @@ def answer_sparse(results: Results) -> Answer:
 
 
 def draw_sparse(results: Results) -> str:
-    """Symbol errors of every arm, and the share of examples that teach nothing."""
+    """Symbol errors of every arm, and the share of examples whose draws all have one reward."""
     arms = results["arms"]
     with plain_figure((8.6, 3.8), "claims sparse") as figure:
         left, right = figure.subplots(1, 2)
@@ -253,7 +253,7 @@ def wrong_per_wrong_word(scores: dict[str, float], labels: int, words: int) -> f
 
 
 def ratios(runs: Sequence[dict[str, Any]], task: Task) -> list[float]:
-    """A number a seed."""
+    """`wrong_per_wrong_word` of every seed."""
     labels, words = sizes(task)
     return [wrong_per_wrong_word(run["scores"]["test"], labels, words) for run in runs]
 

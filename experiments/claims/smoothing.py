@@ -78,7 +78,7 @@ def answer_smoothing(results: Results) -> Answer:
     exact, drawn = mean_gaps(results, "RML, exact"), mean_gaps(results, "RML, one draw")
     widest = max(map(abs, exact.values()))
     early = [rate for rate, gap in drawn.items() if float(rate) <= 0.2 and abs(gap) > 0.3]
-    expected = f"; they were expected within 0.3 up to 0.2, which fails at {' and '.join(early)}" if early else ""
+    expected = f"; up to ε = 0.2 within 0.3 points were expected, which fails at {' and '.join(early)}" if early else ""
     gaps = ", ".join(f"{gap:+.2f} at ε = {rate}" for rate, gap in drawn.items())
     return Answer(
         verdict(shown=widest <= 0.3, refuted=widest > 1),

@@ -108,11 +108,14 @@ class Model(Config):
     Attributes:
         distribution: the class of that distribution; objectives are checked against its verbs.
         attends: True where its decoder says what it attends to (`structpred.distributions.search.Attends`).
+        embedder: the dotted name of the network's module that reads inputs, called once for p, whose output is one
+            vector for every input position, ``[batch, time, size]``; empty where there is none.
     """
 
     family = models
     distribution: ClassVar[type[Distribution]]
     attends: ClassVar[bool] = False
+    embedder: ClassVar[str] = ""
 
     def encoder(self) -> Featurizer:
         """How inputs are read: as the field ``inputs`` says where the model has one, else as symbols."""

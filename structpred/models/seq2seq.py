@@ -41,6 +41,7 @@ class Seq2Seq(Model):
 
     distribution: ClassVar[type[Distribution]] = Autoregressive
     attends: ClassVar[bool] = True
+    embedder: ClassVar[str] = "encoder.reader"
 
     inputs: Featurizer = SymbolEmbedding()
     embedding: Count = 128

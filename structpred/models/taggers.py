@@ -31,6 +31,8 @@ class Tagger(Model):
         dropout: rate on the inputs' vectors and on every layer's output; masks are shared over time.
     """
 
+    embedder: ClassVar[str] = "scores.encoder.reader"
+
     inputs: Featurizer = SymbolEmbedding()
     embedding: Count = 128
     hidden: Annotated[int, Interval(least=2)] = 256

@@ -44,6 +44,7 @@ class Transformer(Model):
 
     distribution: ClassVar[type[Distribution]] = Autoregressive
     attends: ClassVar[bool] = True
+    embedder: ClassVar[str] = "reader"
 
     inputs: Featurizer = SymbolEmbedding()
     hidden: Annotated[int, Interval(least=2)] = 256

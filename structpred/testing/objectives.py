@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from structpred.errors import ConfigError
 from structpred.models import Model
+from structpred.models.embedded import EmbeddedInputs, embedded
 from structpred.objective import Losses, Objective, StepContext
 from structpred.sequences import Sequences
 from structpred.testing.spaces import (
@@ -51,8 +52,8 @@ def check_objective(
 
     Losses are ``[batch]``, finite, repeat themselves under the same generator and follow a permuted batch, early and
     late in training; padding changes nothing; diagnostics are detached; where nothing is drawn in the step the gradient
-    is that of finite differences (float64). With ``exactly`` and ``samples`` the gradient expected over all tuples of
-    so many outputs must equal that of ``exactly`` to 1e-9.
+    is that of finite differences (float64), a shift of the inputs' vectors being held constant. With ``exactly`` and
+    ``samples`` the gradient expected over all tuples of so many outputs must equal that of ``exactly`` to 1e-9.
 
     Args:
         objective: what to check.
@@ -161,6 +162,13 @@ class _Case:
         """What the objective draws ahead of the step."""
         return self.objective.draw(self.targets, LABELS, torch.Generator().manual_seed(2))
 
+    def read(self, inputs: Sequences, call: Callable[[Sequences], Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """p by a call of the network, or of something that calls it, and the vectors if the objective shifts them."""
+        if not self.objective.perturbs:
+            return (call or self.network)(inputs), {}
+        p, vectors = embedded(call or self.network, self.network.get_submodule(self.model.embedder), inputs)
+        return p, {"embedded": vectors}
+
     def losses(self, p: Any, targets: Sequences, inputs: Sequences, **given: Any) -> Losses:
         """The objective as the trainer calls it, everything random starting anew."""
         return _losses(self.objective, p, targets, inputs, state=_made(lambda: self.make(self.model)), **given)
@@ -168,9 +176,10 @@ class _Case:
 
 def _check_losses(case: _Case, step: int, share: float, where: str) -> None:
     when = {"step": step, "share": share}
-    p, where = case.network(case.inputs), f"{where}, step {step}"
-    found = case.losses(p, case.targets, case.inputs, **when)
-    again = case.losses(case.network(case.inputs), case.targets, case.inputs, **when)
+    (p, vectors), where = case.read(case.inputs), f"{where}, step {step}"
+    found = case.losses(p, case.targets, case.inputs, **when, **vectors)
+    p, vectors = case.read(case.inputs)
+    again = case.losses(p, case.targets, case.inputs, **when, **vectors)
     shape = tuple(found.values.shape)
     assert shape == (len(INPUTS),), f"{where}: expected one loss per example, [{len(INPUTS)}], but got shape {shape}"
     assert torch.isfinite(found.values).all(), f"{where}: losses must be finite, but got {found.values.tolist()}"
@@ -189,9 +198,10 @@ def _check_padding_and_order(case: _Case, where: str) -> None:
     before = source.get_state()
 
     def losses(rows: Tensor, references: Sequences, drawn: Sequences | None) -> Tensor:
-        p, inputs = _Fixed(case.network(case.inputs.select(rows)), rows), case.inputs.select(rows)
+        inputs = case.inputs.select(rows)
+        p, vectors = case.read(inputs, lambda inputs: _Fixed(case.network(inputs), rows))
         draws = None if drawn is None else drawn.select(rows)
-        return case.losses(p, references.select(rows), inputs, draws=draws, generator=source).values
+        return case.losses(p, references.select(rows), inputs, draws=draws, generator=source, **vectors).values
 
     straight = losses(every, case.targets, case.drawn)
     if not torch.equal(source.get_state(), before):
@@ -230,20 +240,34 @@ def _check_gradient(case: _Case, where: str) -> None:
     if not case.objective.exact and _draws_in_step(case):
         return
     names = [name for name, _ in case.network.named_parameters()]
+    held = list[Tensor]()
 
     def values(*parameters: Tensor) -> Tensor:
-        p = torch.func.functional_call(case.network, dict(zip(names, parameters, strict=True)), case.inputs)
-        return case.losses(p, case.targets, case.inputs, draws=case.drawn).values
+        given = dict(zip(names, parameters, strict=True))
+        p, vectors = case.read(case.inputs, lambda inputs: torch.func.functional_call(case.network, given, inputs))
+        vectors = {name: _held(each, held) for name, each in vectors.items()}
+        return case.losses(p, case.targets, case.inputs, draws=case.drawn, **vectors).values
 
     right = torch.autograd.gradcheck(values, tuple(case.network.parameters()), fast_mode=True, raise_exception=False)
     assert right, f"{where}: the gradient is not that of finite differences"
 
 
+def _held(vectors: EmbeddedInputs, shifts: list[Tensor]) -> EmbeddedInputs:
+    """The same, but every shift is the first one asked for, as an objective holds it constant."""
+
+    def shifted(shift: Tensor) -> Any:
+        if not shifts:
+            shifts.append(shift)
+        return vectors.shifted(shifts[0])
+
+    return replace(vectors, shifted=shifted)
+
+
 def _draws_in_step(case: _Case) -> bool:
     generator = torch.Generator().manual_seed(1)
     before = generator.get_state()
-    p = case.network(case.inputs)
-    case.losses(p, case.targets, case.inputs, draws=case.drawn, generator=generator)
+    p, vectors = case.read(case.inputs)
+    case.losses(p, case.targets, case.inputs, draws=case.drawn, generator=generator, **vectors)
     return not torch.equal(before, generator.get_state())
 
 

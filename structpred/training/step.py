@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from structpred.errors import ConfigError, RunError
 from structpred.models.base import Model, Recomputable
+from structpred.models.embedded import EmbeddedInputs, embedded
 from structpred.models.sources import LeftOut, load_kept, may_lack
 from structpred.objective import Objective, updates_of
 from structpred.returned import described, refuse, waiting
@@ -76,8 +77,9 @@ class TrainingStep(nn.Module):
                 cannot be minimised.
         """
         given = self.objective.corrupt(Sequences.from_tensors(*inputs), self.symbols, self.generator)
+        p, vectors = self._embedded(given) if self.objective.perturbs else (self._distribution(given), None)
         losses = self.objective(
-            self._distribution(given),
+            p,
             Sequences.from_tensors(*targets),
             step=step,
             share=share,
@@ -86,12 +88,18 @@ class TrainingStep(nn.Module):
             generator=self.generator,
             inputs=given,
             kept=kept,
+            embedded=vectors,
         )
         if torch.is_grad_enabled() and not losses.values.requires_grad:
             what = f"{type(self.objective).__name__}.losses"
             advice = "compute them from p without .detach(), .item() or torch.no_grad()"
             refuse(what, "losses with a gradient to the model's weights", "values without one", advice)
         return losses.values, losses.diagnostics, losses.kept
+
+    def _embedded(self, given: Sequences) -> tuple[object, EmbeddedInputs]:
+        """p, and the vectors that it was computed from."""
+        embedder = self.model.get_submodule("" if self.specification is None else self.specification.embedder)
+        return embedded(self._distribution, embedder, given, Noise.now(given.device).again)
 
     def _distribution(self, given: Sequences) -> object:
         """p, checked to be of the class that the model's specification declares."""

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,11 +13,22 @@ import torch
 
 from structpred.errors import RunError
 from structpred.experiments.claims import __main__ as claims
-from structpred.experiments.claims import cost, divergences, outputs, sampler, smoothing
+from structpred.experiments.claims import (
+    augmentation,
+    cost,
+    distilled,
+    divergences,
+    outputs,
+    rates,
+    sampler,
+    smoothing,
+    unigram,
+)
 from structpred.experiments.claims.base import Interval, Runs, paragraph
 from structpred.experiments.claims.outputs import bounds, exact_match
 from structpred.experiments.five_objectives import TAGGER
 from structpred.models import CRF, LSTMTagger
+from structpred.objectives import RML, Adversarial
 from structpred.payoffs import Temperature
 from structpred.payoffs.edit_distance import EditDistancePayoff
 from structpred.rewards import EditDistance
@@ -24,7 +36,7 @@ from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
 from structpred.task import Example, Splits
 from structpred.tasks import HiddenMarkov
-from structpred.testing.spaces import as_candidates, strings
+from structpred.testing.spaces import as_candidates, built, strings
 from structpred.training import Trainer
 from structpred.training.data import EncodedData
 
@@ -137,6 +149,66 @@ def test_exact_match_and_its_arms() -> None:
     assert {arm.epochs for arm in arms.values()} == {10}
 
 
+@pytest.mark.parametrize(("name", "low", "high"), [("tagger", 0, 1e-12), ("encoder-decoder", 0.01, 10)])
+def test_draws_by_frequency_are_unigram_smoothing_on_a_tagger_alone(name: str, low: float, high: float) -> None:
+    assert low <= unigram.gap(name) <= high
+
+
+def test_the_draws_trained_on_follow_the_law_that_is_enumerated() -> None:
+    """One of two positions is redrawn by frequency: the reference stays with the mean share of its two labels."""
+    many = unigram.replaced(20_000).draw(unigram.REFERENCES, unigram.LABELS, torch.Generator().manual_seed(0))
+    assert many is not None
+    assert torch.allclose(many.weights, torch.tensor(1 / 20_000).double())
+    unchanged = (many.labels == unigram.REFERENCES.labels.unsqueeze(1)).all(-1).double().mean(1)
+    assert unchanged.tolist() == pytest.approx([4 / 6, 2.5 / 6, 2.5 / 6], abs=0.015)
+
+
+def test_what_a_tagger_cannot_learn_of_a_chain_is_its_divergence_from_its_marginals() -> None:
+    network = built(CRF(embedding=2, hidden=4, dropout=0.0), 2, sharpness=0.1)
+    with torch.no_grad():
+        network.chain.transitions += torch.eye(2)  # neighbours are alike
+    inputs, every = Sequences.of([[0, 1]]), as_candidates(strings(2, 2, shortest=2))
+    p = network(inputs).log_prob(every)[0].exp().view(2, 2)
+    expected = (p * (p / (p.sum(1, keepdim=True) * p.sum(0, keepdim=True))).log()).sum()
+    found = distilled.beyond_a_tagger(lambda x, _: network(x), inputs, Sequences.of([[0, 0]]))
+    assert found.item() == pytest.approx(expected.item(), abs=1e-9)
+    assert expected > 1e-3, "else the test says nothing"
+
+
+def test_without_noise_on_targets_switch_out_has_the_references() -> None:
+    targets = Sequences.of([[0, 1, 2], [3]])
+    drawn = augmentation.switched(0.1).draw(targets, 5, torch.Generator().manual_seed(0))
+    assert drawn is not None
+    assert drawn.flatten().tolist() == targets.tolist()
+
+
+def test_the_number_of_each_kind_of_noise_is_the_best_on_dev() -> None:
+    class Scores:
+        def get(self, arm: Any, seed: int) -> Any:
+            assert seed not in augmentation.SEEDS, "of other runs than those that are compared"
+            result = SimpleNamespace(scores={"dev": {"ACC": best(arm.objective)}, "test": {}})
+            return SimpleNamespace(result=result)
+
+    def best(objective: Any) -> float:
+        if isinstance(objective, Adversarial):
+            return -abs(objective.epsilon - 1.0)
+        rate = objective.payoff if isinstance(objective, RML) else objective
+        temperature = rate.temperature if isinstance(objective, RML) else objective.source
+        return -abs(temperature.edit_rate - 0.02)
+
+    found = augmentation.tuned(Scores())  # type: ignore[arg-type]
+    assert found == {"RML": 0.02, "SwitchOut": 0.02, "adversarial": 1.0}
+    both = augmentation.arms(found)["RML + adversarial"]
+    assert both == Adversarial(objective=augmentation.rml(0.02), epsilon=1.0)
+
+
+def test_errors_become_what_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "scores", lambda *_: {"dev": [30.0], "test": [10.0]})
+    bases = [rates.TASKS[name].base for name in ("letters, CRF", "spelling variants, encoder-decoder")]
+    found = [rates.right(NOWHERE, base, base.objective) for base in bases]
+    assert found == [{"dev": [30.0], "test": [10.0]}, {"dev": [70.0], "test": [90.0]}]
+
+
 # ------------------------------------------------------------------------------------------------------ the verdicts
 
 
@@ -177,6 +249,58 @@ def test_partial_credit_by_intervals(rml: list[float], verdict: str) -> None:
     pairs = {name: {"RML": [1.0, 1.1, 1.0], "ML": [2.0, 2.0, 2.1]} for name in ("one", "other")}
     pairs["other"]["RML"] = rml
     assert outputs.answer_partial(pairs).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gap", "eight", "verdict"),
+    [(1e-12, 80.2, "shown"), (1e-12, 80.5, "not shown"), (1e-12, 82.0, "refuted"), (1e-3, 80.0, "refuted")],
+)
+def test_unigrams_by_gradients_and_accuracy(gap: float, eight: float, verdict: str) -> None:
+    scores = {name: [79.9, 80.0, 80.1] for name in unigram.arms(0.1)} | {"RML, 8 draws": [eight - 0.1, eight, eight]}
+    results = {"gaps": {"tagger": gap, "encoder-decoder": 0.3}, "epsilon": 0.1, "scores": scores}
+    assert unigram.answer(results).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"), [([0.9, 1.0, 1.1], "shown"), ([0.4, 0.5, 0.6], "not shown"), ([0.1, 0.2, 0.15], "refuted")]
+)
+def test_a_student_is_nearest_to_its_own_teacher(other: list[float], verdict: str) -> None:
+    names = distilled.NAMES
+    own = {
+        student: {t: [[0.4, 0.5, 0.58]] * 3 if t == student else [[0.9, 1.0, 1.1]] * 3 for t in names}
+        for student in names
+    }
+    own["q"]["chain"] = [other] * 3
+    results = {
+        "curves": {"train": own, "dev": own},
+        "floors": {"train": 0.1},
+        "accuracies": {name: [80.0] for name in names},
+    }
+    assert distilled.answer(results).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("alone", "both", "verdict"), [(81.0, 83.0, "shown"), (81.0, 82.0, "not shown"), (79.0, 83.0, "refuted")]
+)
+def test_noise_on_targets_by_the_fewest_words(alone: float, both: float, verdict: str) -> None:
+    chosen = {name: values[0] for name, (values, _) in augmentation.TUNED.items()}
+    means = dict.fromkeys(augmentation.arms(chosen), 80.0) | {
+        "RML": alone,
+        "adversarial": 82.0,
+        "RML + adversarial": both,
+    }
+    few = {name: [mean - 0.1, mean, mean + 0.1] for name, mean in means.items()}
+    few["likelihood"] = [80.0, 79.9, 80.1]
+    few["adversarial"] = [82.0, 81.9, 82.1]
+    scores = {str(size): few for size in augmentation.SIZES}
+    assert augmentation.answer({"chosen": chosen, "scores": scores}).verdict == verdict
+
+
+@pytest.mark.parametrize(("bests", "verdict"), [(3, "shown"), (2, "not shown"), (1, "refuted")])
+def test_three_of_four_tasks_decide(bests: int, verdict: str) -> None:
+    inside, cold = curve(t0=80.0, t0_1=81.0, t0_3=60.0), curve(t0=80.0, t0_1=79.0, t0_3=60.0)
+    results = {f"task {i}": {"RML": inside if i < bests else cold} for i in range(4)}
+    assert rates.answer(results).verdict == verdict
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from structpred.objectives import (
     GRPO,
     REINFORCE,
     RML,
+    Adversarial,
     Anneal,
     Beam,
     Best,
@@ -123,6 +124,21 @@ CASES: dict[str, tuple[Objective, tuple[str, ...]]] = {
     "switch": (Switch(first=MaximumLikelihood(), second=LabelSmoothing(), at=Point(step=1)), STEPPED),
     "anneal": (Anneal(first=LabelSmoothing(), second=RML(), start=Point(share=0), end=Point(share=1)), FREE),
     "MIXER": (Mixer(), FREE),
+    "adversarial": (Adversarial(objective=MaximumLikelihood()), EVERY),
+    "adversarial, of drawn outputs": (Adversarial(objective=REINFORCE(), epsilon=2.0, weight=0.5), EVERY),
+    "adversarial, exact RML": (
+        Adversarial(objective=RML(payoff=HammingPayoff(temperature=TAU), estimator=Exact())),
+        TAGGERS,
+    ),
+    "adversarial, in a sum": (
+        WeightedSum(
+            parts=(
+                Weighted(objective=Adversarial(objective=RML(payoff=HammingPayoff(temperature=TAU)))),
+                Weighted(objective=MaximumLikelihood()),
+            )
+        ),
+        EVERY,
+    ),
 }
 """Every objective in each of its ways, and the quick models of the kit that it serves."""
 
