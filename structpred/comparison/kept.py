@@ -1,4 +1,4 @@
-"""Arms as a ``results.json`` describes them, for readers who do not have the classes they are made of."""
+"""Arms as stored in a ``results.json``, for readers who do not have the classes of their components."""
 
 import json
 from dataclasses import dataclass
@@ -24,5 +24,5 @@ def tree_of(arm: Config) -> Json:
 
 
 def leaves_of(arm: Config) -> dict[str, str]:
-    """Value as text of every field of an arm, by dotted name; see `structpred.config.leaves`."""
+    """The value of every field of an arm, as text, by dotted name; see `structpred.config.leaves`."""
     return dict(leaves(tree_of(arm)))

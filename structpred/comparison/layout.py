@@ -1,4 +1,4 @@
-"""What stands in a report, and in which order; how it looks is the renderers' matter."""
+"""The content of a report and its order; the renderers decide how it looks."""
 
 import re
 from functools import partial
@@ -74,7 +74,7 @@ def _p_title(report: ComparisonResult) -> str:
 
 
 def _pairs_section(report: ComparisonResult) -> Section:
-    """Every two arms on the primary metric: a row minus a column, marked where a difference or equivalence is shown."""
+    """All pairs of arms on the primary metric: row minus column, marked where a difference or equivalence is shown."""
     metric, arms = report.metrics[0], list(report.arms)
     tests, ranks = report.tests(), mean_ranks(report.results, metric)
     cells = {(one, one): "" for one in arms}
@@ -94,7 +94,7 @@ def _pairs_section(report: ComparisonResult) -> Section:
 
 
 def _examples_section(report: ComparisonResult) -> Section:
-    """What the test examples say of the models of two arms."""
+    """The tests of pairs of arms over the test examples."""
     metric = report.metrics[0].name
     columns = [
         Column("arms", numeric=False),
@@ -123,7 +123,7 @@ def _examples_section(report: ComparisonResult) -> Section:
 
 
 def _crossed_section(report: ComparisonResult) -> Section:
-    """What seeds and test examples together say of two arms."""
+    """The tests of pairs of arms over seeds and test examples together."""
     metric, seeds = report.metrics[0].name, len(report.seeds)
     columns = [Column("arms", numeric=False), Column(f"difference in test {metric}"), Column("95 % interval")]
     columns += [Column("p"), Column("from seeds"), Column("from examples"), Column("from both")]
@@ -200,7 +200,7 @@ def _difference_plot(report: ComparisonResult, metric: Measure) -> Figure:
 
 
 def _differences_of(report: ComparisonResult, metric: Measure) -> tuple[dict[str, list[float]], dict[str, Estimate]]:
-    """By arm its differences from its baseline, seed by seed, and their mean."""
+    """For each arm, its differences from its baseline by seed, and their mean."""
     tested = {row.arm: (row.reference, row.contrast) for row in report.table(metric) if row.contrast is not None}
     of = {arm: scores(runs, "test", metric.name) for arm, runs in report.results.items()}
     values = {arm: (of[arm] - of[reference or ""]).tolist() for arm, (reference, _) in tested.items()}
@@ -208,7 +208,7 @@ def _differences_of(report: ComparisonResult, metric: Measure) -> tuple[dict[str
 
 
 def strip(name: str, report: ComparisonResult) -> plots.Strip:
-    """The differences on the primary metric, the best arm first, as one of several drawn together."""
+    """The differences on the primary metric, the best arm first, as one strip of a figure."""
     metric = report.metrics[0]
     reference = "baseline" if report.design.groups else report.baseline
     label = f"test {metric.name} − {reference} (percentage points)"
@@ -218,7 +218,7 @@ def strip(name: str, report: ComparisonResult) -> plots.Strip:
 
 
 def dots_caption(seeds: int) -> str:
-    """What dots, bars and lines of a drawing stand for."""
+    """The meaning of dots, bars and lines, for a caption."""
     if seeds == 1:
         return "One seed, no interval"
     return "One dot per seed; bar: mean" if seeds <= FEW else "One dot per seed; bar: mean; line: 95 % interval"
@@ -273,7 +273,7 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
 
 
 def _ensembles(report: ComparisonResult) -> tuple[str, ...]:
-    """What the column of ensembles shows."""
+    """A sentence on the column of ensembles."""
     if not report.ensembles:
         return ()
     kinds = averaged(report.arms)
