@@ -11,7 +11,7 @@ from structpred.provenance import environment
 from structpred.report.document import Column, Document, Dots, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
 from structpred.results import Measure, RunResult, direction
-from structpred.statistics import FEW, Estimate, fixed
+from structpred.statistics import FEW, CrossedTest, Estimate, ExamplesTest, fixed
 from structpred.text import counted
 
 _NAMED = 4  # arms that a title names; more are counted
@@ -96,21 +96,7 @@ def _pairs_section(report: ComparisonResult) -> Section:
 def _examples_section(report: ComparisonResult) -> Section:
     """The tests of pairs of arms over the test examples."""
     metric = report.metrics[0].name
-    columns = [
-        Column("arms", numeric=False),
-        Column(f"difference in test {metric}"),
-        Column("95 % interval"),
-        Column("p"),
-    ]
-    rows = tuple(
-        (
-            f"{arm} − {reference}",
-            fixed(test.difference, "+"),
-            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
-            f"{test.p:.4f}",
-        )
-        for (arm, reference), test in report.over_examples.items()
-    )
+    rows = tuple(_tested(pair, test) for pair, test in report.over_examples.items())
     first = next(iter(report.over_examples.values()))
     models = "one model per arm" if first.models == 1 else f"the {first.models} models of each arm, averaged"
     says = (
@@ -119,23 +105,19 @@ def _examples_section(report: ComparisonResult) -> Section:
         "neither is corrected for several pairs. Neither says anything about other seeds, so neither supports a claim "
         "about an objective.",
     )
-    return Section(f"Over the test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
+    return Section(f"Over the test examples, {metric}", (Table(_tested_columns(metric), rows), Sentences(says)))
 
 
 def _crossed_section(report: ComparisonResult) -> Section:
     """The tests of pairs of arms over seeds and test examples together."""
     metric, seeds = report.metrics[0].name, len(report.seeds)
-    columns = [Column("arms", numeric=False), Column(f"difference in test {metric}"), Column("95 % interval")]
-    columns += [Column("p"), Column("from seeds"), Column("from examples"), Column("from both")]
+    columns = (*_tested_columns(metric), Column("from seeds"), Column("from examples"), Column("from both"))
     rows = tuple(
         (
-            f"{arm} − {reference}",
-            fixed(test.difference, "+"),
-            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
-            f"{test.p:.4f}",
+            *_tested(pair, test),
             *(f"{100 * part / test.variance:.0f} %" for part in (test.of_seeds, test.of_examples, test.of_both)),
         )
-        for (arm, reference), test in report.crossed.items()
+        for pair, test in report.crossed.items()
     )
     says = (
         f"This holds for new seeds and new examples at once: a crossed model treats the {seeds} seeds and the test "
@@ -146,7 +128,17 @@ def _crossed_section(report: ComparisonResult) -> Section:
         "from examples, which more examples reduce; and from what is particular to an example under a seed, which "
         "either reduces.",
     )
-    return Section(f"Over seeds and test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
+    return Section(f"Over seeds and test examples, {metric}", (Table(columns, rows), Sentences(says)))
+
+
+def _tested_columns(metric: str) -> tuple[Column, ...]:
+    arms, difference = Column("arms", numeric=False), Column(f"difference in test {metric}")
+    return arms, difference, Column("95 % interval"), Column("p")
+
+
+def _tested(pair: tuple[str, str], test: ExamplesTest | CrossedTest) -> tuple[str, str, str, str]:
+    interval = f"{fixed(test.low, '+')} to {fixed(test.high, '+')}"
+    return " − ".join(pair), fixed(test.difference, "+"), interval, f"{test.p:.4f}"
 
 
 def _score_cells(report: ComparisonResult, metric: Measure, row: Row) -> tuple[str, ...]:
