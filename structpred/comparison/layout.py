@@ -217,18 +217,12 @@ def dots_caption(seeds: int) -> str:
 
 
 def _curves(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
-    histories = {
-        arm: [
-            [epoch.dev[metric.name] for epoch in run.history if metric.name in epoch.dev] for run in report.results[arm]
-        ]
-        for arm in report.arms
-    }
-    if not all(run for runs in histories.values() for run in runs):  # nothing to draw for an arm without history
+    drawn = charts.curves(report, metric)
+    if drawn is None:
         return ()
     band = "mean over seeds, band from the lowest to the highest seed; a curve ends with the shortest of its runs"
     caption = f"Dev {metric.name} after each epoch: {band if len(report.seeds) > 1 else 'one seed'}."
-    draw = partial(plots.learning_curves, histories, _looks(report), f"dev {metric.name} (%)")
-    return (Figure(draw, caption, chart=charts.curves(report, metric)),)
+    return (Figure(partial(plots.learning_curves, drawn, _looks(report)), caption, chart=drawn),)
 
 
 def _looks(report: ComparisonResult) -> dict[str, Look]:
