@@ -1,5 +1,6 @@
 """The results of a comparison: runs, tables and sentences, before anything is drawn or written."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,9 +11,8 @@ from structpred.comparison.analysis import Contrast, Row, rows, tests
 from structpred.comparison.design import Design, Pair
 from structpred.comparison.equivalents import equivalents
 from structpred.comparison.inspection import Inspection
-from structpred.comparison.kept import leaves_of
 from structpred.comparison.material import Material
-from structpred.config import Config
+from structpred.config import Config, Json, encode, leaves
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
 from structpred.results import Measure, RunResult
@@ -20,6 +20,28 @@ from structpred.statistics import CrossedTest, ExamplesTest
 
 START = "start."
 """Before the fields of the experiment that an arm starts from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptArm(Config):
+    """An arm as stored in a ``results.json``, for readers who lack a class of its components; it cannot be trained.
+
+    Attributes:
+        text: the JSON of the config's tree.
+    """
+
+    text: str
+
+
+def tree_of(arm: Config) -> Json:
+    """The JSON tree of an arm."""
+    tree: Json = json.loads(arm.text) if isinstance(arm, KeptArm) else encode(arm)
+    return tree
+
+
+def leaves_of(arm: Config) -> dict[str, str]:
+    """The value of every field of an arm, as text, by dotted name; see `structpred.config.leaves`."""
+    return dict(leaves(tree_of(arm)))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Any
 
 from structpred.comparison.analysis import Contrast
 from structpred.comparison.design import Design, Pair
-from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.findings import ComparisonResult, KeptArm, tree_of
 from structpred.comparison.inspection import Inspection
-from structpred.comparison.kept import KeptArm, tree_of
 from structpred.comparison.material import Material
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
