@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from structpred.comparison.analysis import Row, scores
-from structpred.comparison.findings import ComparisonResult
-from structpred.comparison.kept import leaves_of
+from structpred.comparison.findings import ComparisonResult, leaves_of
 from structpred.report.document import Curve, Curves, Figure
 from structpred.report.drawing import draw_curves, looks
 from structpred.results import Measure, direction

@@ -1,5 +1,6 @@
-"""What a comparison found: its runs, its tables and its sentences, before anything is drawn or written."""
+"""The results of a comparison: runs, tables and sentences, before anything is drawn or written."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,9 +11,8 @@ from structpred.comparison.analysis import Contrast, Row, rows, tests
 from structpred.comparison.design import Design, Pair
 from structpred.comparison.equivalents import equivalents
 from structpred.comparison.inspection import Inspection
-from structpred.comparison.kept import leaves_of
 from structpred.comparison.material import Material
-from structpred.config import Config
+from structpred.config import Config, Json, encode, leaves
 from structpred.errors import ConfigError, RunError
 from structpred.registry import nearest
 from structpred.results import Measure, RunResult
@@ -22,9 +22,31 @@ START = "start."
 """Before the fields of the experiment that an arm starts from."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptArm(Config):
+    """An arm as stored in a ``results.json``, for readers who lack a class of its components; it cannot be trained.
+
+    Attributes:
+        text: the JSON of the config's tree.
+    """
+
+    text: str
+
+
+def tree_of(arm: Config) -> Json:
+    """The JSON tree of an arm."""
+    tree: Json = json.loads(arm.text) if isinstance(arm, KeptArm) else encode(arm)
+    return tree
+
+
+def leaves_of(arm: Config) -> dict[str, str]:
+    """The value of every field of an arm, as text, by dotted name; see `structpred.config.leaves`."""
+    return dict(leaves(tree_of(arm)))
+
+
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What several arms, each run under the same seeds, show; `Report` shows and writes it.
+    """The results of several arms run under the same seeds; `Report` prints and writes them.
 
     Attributes:
         arms: the config of every arm by name; their own seeds are ignored.
@@ -33,16 +55,16 @@ class ComparisonResult:
         results: for every arm one result a seed, in the order of ``seeds``.
         metrics: how outputs were scored; the conclusion rests on the first.
         design: how it is decided.
-        over_examples: by a pair of arms what the test examples say of their models, on the first metric; empty where
-            it was not asked, as for a report made before it could be.
-        crossed: by a pair of arms what seeds and test examples together say, on the first metric; empty likewise, and
-            with one seed.
-        inspection: what the outputs show beyond the scores; None where they were not read, as for such a report.
+        over_examples: by pair of arms, the test over the test examples on the first metric; empty if it was not
+            made, as in older reports.
+        crossed: by pair of arms, the test over seeds and test examples together on the first metric; empty likewise,
+            and with one seed.
+        inspection: what the outputs show beyond the scores; None if they were not read, as in older reports.
         material: the data, the networks and what arms started from; None likewise.
-        ensembles: by arm, split and metric what the ensemble of its seeds scores; empty where it was not asked for.
+        ensembles: by arm, split and metric, the score of the ensemble of its seeds; empty unless requested.
 
     Raises:
-        ConfigError: no seed, a seed twice, no metric, a baseline that is no arm, or a design that does not fit.
+        ConfigError: no seed, a seed twice, no metric, a baseline that is not an arm, or a design that does not fit.
         RunError: results that do not match the arms, the seeds and the metrics.
     """
 
@@ -84,11 +106,11 @@ class ComparisonResult:
                         raise RunError(f"{arm}, seed {seed}: expected a finite {split} {metric.name}, but got {score}")
 
     def table(self, metric: Measure | None = None) -> tuple[Row, ...]:
-        """One row an arm, in their order, on one metric; the first by default."""
+        """One row per arm, in order, on one metric; the first metric by default."""
         return rows(self._in_order, self.baseline, metric or self.metrics[0], self.design)
 
     def tests(self, metric: Measure | None = None) -> dict[Pair, Contrast]:
-        """Every pair that was tested on one metric; the first by default."""
+        """The test of every pair on one metric; the first metric by default."""
         return tests(self._in_order, self.baseline, metric or self.metrics[0], self.design)
 
     @property
@@ -103,8 +125,8 @@ class ComparisonResult:
     def differences(self) -> dict[str, dict[str, str]]:
         """What differs between the arms: ``differences()[field][arm]``, as text.
 
-        A field that an arm's config does not have is the empty text there; seeds are left out. What arms start from
-        is told as far as it differs among them, or from what the arm itself does.
+        A field that an arm's config does not have is the empty text there; seeds are left out. Fields of what
+        arms start from are included where they differ among the arms, or from the arm itself.
         """
         values = {arm: leaves_of(config) for arm, config in self.arms.items()}
         fields = list(dict.fromkeys(field for arm in values.values() for field in arm if _told(field, values)))
@@ -123,7 +145,7 @@ class ComparisonResult:
 
 
 def _told(field: str, values: Mapping[str, Mapping[str, str]]) -> bool:
-    """Whether a reader needs a field; most of what an arm starts from is as in the arm itself."""
+    """Whether to show a field; most fields of an arm's start are the same as in the arm itself."""
     if field.rpartition(".")[2] == "seed":
         return False
     if not field.startswith(START):

@@ -1,4 +1,4 @@
-"""A report of finished runs, without training: arms are found, and named by what differs between them."""
+"""A report of finished runs, without training: runs are grouped into arms, named by what differs between them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,18 @@ LIKELIHOOD = "maximum-likelihood"
 
 
 def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown = "licensed") -> Report:
-    """The report of some finished runs; runs that differ in nothing but the seed are one arm.
+    """The report of some finished runs; runs that differ only in the seed are one arm.
 
-    It says as much as that of `compare`. Where the task's data cannot be read any more, or have changed since, errors
+    It holds the same as a report of `compare`. If the task's data can no longer be read, or have changed since, errors
     by kind and examples are left out, and the report says why.
 
     Args:
         runs: the runs, each once.
-        baseline: the name of an arm; the only one of maximum likelihood by default, else the first.
+        baseline: the name of an arm; by default the only maximum-likelihood arm, or else the first arm.
         examples: which test examples the report may show; see `structpred.comparison.runner.compare`.
 
     Raises:
-        ConfigError: the runs are of different tasks or budgets, or the baseline is no arm.
+        ConfigError: the runs are of different tasks or budgets, or the baseline is not an arm.
         RunError: a run is given twice, was trained on other data, or an arm lacks a seed that another has.
     """
     coerce(examples, Shown, "examples")
@@ -73,7 +73,7 @@ def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown
 
 
 def completed(report: Report, plan: Plan, examples: Shown) -> Report:
-    """A report with all that the folders of its finished runs say besides scores."""
+    """Add to a report what the folders of its runs hold besides scores."""
     over_examples, crossed = of_examples(plan)
     return replace(
         report,
@@ -85,7 +85,7 @@ def completed(report: Report, plan: Plan, examples: Shown) -> Report:
 
 
 def _data(run: Run) -> tuple[Splits, str | None]:
-    """The data that a run was trained on; without examples where they are not there, and why."""
+    """The data that a run was trained on; if they cannot be read, no examples, and the reason."""
     nothing = Splits(train=(), dev=(), test=(), digest=run.data)
     try:
         found = loaded(run.experiment.task)
@@ -97,7 +97,7 @@ def _data(run: Run) -> tuple[Splits, str | None]:
 
 
 def _without_data(report: Report, first: Run, why: str) -> Report:
-    """What is left: the numbers of examples that runs predicted, and why their outputs were not looked into."""
+    """What remains without the data: how many examples the runs predicted, and why outputs are not examined."""
     assert report.material is not None
     counts = {"dev": len(first.predictions("dev")), "test": len(first.predictions("test"))}
     return replace(
@@ -108,7 +108,7 @@ def _without_data(report: Report, first: Run, why: str) -> Report:
 
 
 def _plan(report: Report, runs: Sequence[tuple[str, Run]], splits: Splits) -> Plan:
-    """The plan that has led to some finished runs; an arm has no start there if one of its starts is gone."""
+    """The plan that led to some finished runs; an arm has no start in it if one of its starts has been removed."""
     given = {run.result.identity: run for _, run in runs}
     before = {run.folder: _before(run, given) for _, run in runs}
     lost = {name for name, run in runs if before[run.folder] is None}
@@ -132,7 +132,7 @@ def _planned(name: str, run: Run, before: Sequence[Run]) -> PlannedRun:
 
 
 def _before(run: Run, given: Mapping[str, Run]) -> list[Run] | None:
-    """What a run starts from, what that starts from, and so on; None where one of them is gone."""
+    """The run that a run starts from, the one that this starts from, and so on; None if one has been removed."""
     chain: list[Run] = []
     for _ in run.experiment.ancestors():
         folder = (chain or [run])[-1].folder

@@ -1,4 +1,4 @@
-"""What the arms put out for the test examples: errors by kinds of examples and symbols, and examples to look at."""
+"""The outputs of the arms for the test examples: errors by kind of example and by symbol, and examples to browse."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class BreakdownRow:
     Attributes:
         name: of the kind.
         count: how many there are in the test examples that were counted.
-        values: one an arm, the mean over seeds.
+        values: one per arm, the mean over seeds.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Breakdown:
     """A table of kinds.
 
     Attributes:
-        title: by what they are told apart.
+        title: how the kinds are defined.
         counted: what a row counts, such as ``"examples"``.
-        unit: what an arm's value is.
+        unit: of an arm's value.
         rows: the kinds.
-        chosen: of how many kinds these are the ones that differ most among arms; None where all are there, or the
-            most frequent.
+        chosen: the number of kinds of which these differ most among arms; None if the rows are all kinds, or the
+            most frequent ones.
     """
 
     title: str
@@ -78,7 +78,7 @@ class Inspection:
             otherwise as edit distance to the nearest reference.
         breakdowns: the tables.
         shown: examples with every arm's outputs, as `page` describes; empty where they may not be shown.
-        notice: under which terms they are shown, or why they are not.
+        notice: the terms under which they are shown, or why they are not.
     """
 
     counted: int
@@ -90,7 +90,7 @@ class Inspection:
 
     @classmethod
     def of_tree(cls, tree: Mapping[str, Any]) -> "Inspection":
-        """From what `dataclasses.asdict` made of one and JSON kept."""
+        """The inverse of `dataclasses.asdict`, after a round trip through JSON."""
         tables = tuple(
             Breakdown(**{**table, "rows": tuple(BreakdownRow(**row) for row in table["rows"])})
             for table in tree["breakdowns"]
@@ -103,11 +103,11 @@ class _Outcome:
     """An output against its nearest reference.
 
     Attributes:
-        edits: symbols to change, leave out and put in.
+        edits: substitutions, deletions and insertions.
         nearest: which reference.
-        kept: for each of its positions whether the output has it.
-        confused: pairs of a reference's symbol and what stands there.
-        first: position of the first symbol that differs, from 1; 0 where none does.
+        kept: for each of its positions, whether the output matches it.
+        confused: pairs of a symbol of the reference and the symbol put in its place.
+        first: position of the first difference, from 1; 0 if there is none.
     """
 
     edits: int
@@ -127,7 +127,7 @@ def inspect(
         outputs: by arm and seed.
         baseline: the arm that others are compared with.
         seeds: of the outputs.
-        notice: under which terms examples are shown, or why they are not.
+        notice: the terms under which examples are shown, or why they are not.
         show: whether they may be.
     """
     total = len(splits.test)
@@ -158,7 +158,7 @@ def inspect(
 
 
 def of_plan(plan: Plan, examples: Shown) -> Inspection | None:
-    """The inspection of a finished comparison; None where a run kept its outputs in a way that cannot be read.
+    """The inspection of a finished comparison; None if the stored outputs of a run cannot be read.
 
     Args:
         plan: the comparison, with all its runs finished.
@@ -185,7 +185,7 @@ def of_plan(plan: Plan, examples: Shown) -> Inspection | None:
 
 
 class _Found:
-    """The outcomes of all outputs, each distinct output of an example compared once."""
+    """The outcomes of all outputs; each distinct output of an example is compared only once."""
 
     def __init__(self, examples: Sequence[Example], outputs: Outputs, in_place: bool) -> None:
         self.seeds = len(next(iter(outputs.values())))
@@ -226,12 +226,12 @@ def _first(reference: Symbols, output: Symbols) -> int:
 
 
 def _spread(number: int, most: int) -> list[int]:
-    """As many indices as there may be, evenly spread."""
+    """Indices spread evenly, as many as are allowed."""
     return sorted({int(i) for i in np.linspace(0, number - 1, min(number, most))}) if number else []
 
 
 def _lengths(examples: Sequence[Example]) -> list[tuple[int, str]]:
-    """For each example which of at most five ranges of lengths its first reference is in."""
+    """For each example, the length range of its first reference, one of at most five."""
     lengths = np.array([len(example.references[0]) for example in examples])
     edges = sorted({int(edge) for edge in np.quantile(lengths, [0.2, 0.4, 0.6, 0.8])} | {int(lengths.max())})
     places = np.searchsorted(edges, lengths)
@@ -243,7 +243,7 @@ def _lengths(examples: Sequence[Example]) -> list[tuple[int, str]]:
 
 
 def _frequencies(examples: Sequence[Example], train: Sequence[Example]) -> list[tuple[int, str]] | None:
-    """For each example how often its rarest source symbol occurs in the training sources; None for recordings."""
+    """For each example, how often its rarest source symbol occurs in the training sources; None for recordings."""
     if any(isinstance(example.source, Recording) for example in examples):
         return None
     counts = Counter(symbol for example in train for symbol in spelt(example.source))
@@ -254,7 +254,7 @@ def _frequencies(examples: Sequence[Example], train: Sequence[Example]) -> list[
 
 
 def _new_words(examples: Sequence[Example]) -> list[tuple[int, str]] | None:
-    """For each example how many of its words the task says are new; None where it does not say."""
+    """For each example, how many of its words are new according to the task; None if the task does not say."""
     if not any(example.unknown for example in examples):
         return None
     names = ("no new word", "1 new word", "2 new words or more")
@@ -299,7 +299,7 @@ def _first_errors(found: _Found) -> Breakdown:
 def _right(
     found: _Found, keys: Sequence[Sequence[Sequence[str]]], span: int
 ) -> dict[str, tuple[int, dict[str, float]]]:
-    """By label, or by labels that follow one another, its count and in how many percent of cases an arm has it."""
+    """For each label, or pair of neighbouring labels, its count and the percentage that each arm gets right."""
     seen: dict[str, Counter[str]] = {arm: Counter() for arm in found.of}
     had: dict[str, Counter[str]] = {arm: Counter() for arm in found.of}
     for arm, outcomes in found.of.items():
@@ -334,7 +334,7 @@ def _pairs(examples: Sequence[Example], found: _Found, baseline: str) -> Breakdo
 
 
 def _confusions(found: _Found, baseline: str) -> Breakdown | None:
-    """What stands for another symbol, where arms differ most."""
+    """The confusions of symbols on which arms differ most."""
     counts: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for arm, outcomes in found.of.items():
         counts[arm].update(pair for example in outcomes for each in example for pair in each.confused)
@@ -362,7 +362,7 @@ def _most_different(
 def _page(
     test: Sequence[Example], outputs: Outputs, baseline: str, seeds: Sequence[int], in_place: bool
 ) -> dict[str, Any]:
-    """Examples for the page: each with its distinct outputs, and for every arm which one each seed gave."""
+    """Examples for the page, each with its distinct outputs and, per arm, which of them each seed gave."""
     chosen = _spread(len(test), MOST_SHOWN)
     examples = [_shown_example(i, test[i], outputs, in_place) for i in chosen]
     size = sum(_size(example) for example in examples)
@@ -399,12 +399,12 @@ def _size(example: Mapping[str, Any]) -> int:
 
 
 def _written(symbols: Symbols) -> str:
-    """Symbols with spaces between, cut where they are many."""
+    """Symbols joined by spaces, shortened if there are many."""
     text = " ".join(map(_shown, symbols[:LONGEST]))
     return text if len(symbols) <= LONGEST else f"{text} … ({len(symbols):,}␣symbols␣in␣all)"
 
 
 def _shown(symbol: str) -> str:
-    """A symbol without spaces, control characters spelt out, cut where it is long."""
+    """A symbol without spaces and with control characters escaped, shortened if it is long."""
     text = plain(symbol).replace(" ", "␣") or NONE
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,4 +1,4 @@
-"""What stands in a report, and in which order; how it looks is the renderers' matter."""
+"""The content of a report and its order; the renderers decide how it looks."""
 
 import re
 from functools import partial
@@ -11,7 +11,7 @@ from structpred.provenance import environment
 from structpred.report.document import Column, Document, Dots, Figure, Section, Sentences, Table, Tone, joined
 from structpred.report.drawing import Look, looks
 from structpred.results import Measure, RunResult, direction
-from structpred.statistics import FEW, Estimate, fixed
+from structpred.statistics import FEW, CrossedTest, Estimate, ExamplesTest, fixed
 from structpred.text import counted
 
 _NAMED = 4  # arms that a title names; more are counted
@@ -74,7 +74,7 @@ def _p_title(report: ComparisonResult) -> str:
 
 
 def _pairs_section(report: ComparisonResult) -> Section:
-    """Every two arms on the primary metric: a row minus a column, marked where a difference or equivalence is shown."""
+    """All pairs of arms on the primary metric: row minus column, marked where a difference or equivalence is shown."""
     metric, arms = report.metrics[0], list(report.arms)
     tests, ranks = report.tests(), mean_ranks(report.results, metric)
     cells = {(one, one): "" for one in arms}
@@ -94,23 +94,9 @@ def _pairs_section(report: ComparisonResult) -> Section:
 
 
 def _examples_section(report: ComparisonResult) -> Section:
-    """What the test examples say of the models of two arms."""
+    """The tests of pairs of arms over the test examples."""
     metric = report.metrics[0].name
-    columns = [
-        Column("arms", numeric=False),
-        Column(f"difference in test {metric}"),
-        Column("95 % interval"),
-        Column("p"),
-    ]
-    rows = tuple(
-        (
-            f"{arm} − {reference}",
-            fixed(test.difference, "+"),
-            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
-            f"{test.p:.4f}",
-        )
-        for (arm, reference), test in report.over_examples.items()
-    )
+    rows = tuple(_tested(pair, test) for pair, test in report.over_examples.items())
     first = next(iter(report.over_examples.values()))
     models = "one model per arm" if first.models == 1 else f"the {first.models} models of each arm, averaged"
     says = (
@@ -119,23 +105,19 @@ def _examples_section(report: ComparisonResult) -> Section:
         "neither is corrected for several pairs. Neither says anything about other seeds, so neither supports a claim "
         "about an objective.",
     )
-    return Section(f"Over the test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
+    return Section(f"Over the test examples, {metric}", (Table(_tested_columns(metric), rows), Sentences(says)))
 
 
 def _crossed_section(report: ComparisonResult) -> Section:
-    """What seeds and test examples together say of two arms."""
+    """The tests of pairs of arms over seeds and test examples together."""
     metric, seeds = report.metrics[0].name, len(report.seeds)
-    columns = [Column("arms", numeric=False), Column(f"difference in test {metric}"), Column("95 % interval")]
-    columns += [Column("p"), Column("from seeds"), Column("from examples"), Column("from both")]
+    columns = (*_tested_columns(metric), Column("from seeds"), Column("from examples"), Column("from both"))
     rows = tuple(
         (
-            f"{arm} − {reference}",
-            fixed(test.difference, "+"),
-            f"{fixed(test.low, '+')} to {fixed(test.high, '+')}",
-            f"{test.p:.4f}",
+            *_tested(pair, test),
             *(f"{100 * part / test.variance:.0f} %" for part in (test.of_seeds, test.of_examples, test.of_both)),
         )
-        for (arm, reference), test in report.crossed.items()
+        for pair, test in report.crossed.items()
     )
     says = (
         f"This holds for new seeds and new examples at once: a crossed model treats the {seeds} seeds and the test "
@@ -146,7 +128,17 @@ def _crossed_section(report: ComparisonResult) -> Section:
         "from examples, which more examples reduce; and from what is particular to an example under a seed, which "
         "either reduces.",
     )
-    return Section(f"Over seeds and test examples, {metric}", (Table(tuple(columns), rows), Sentences(says)))
+    return Section(f"Over seeds and test examples, {metric}", (Table(columns, rows), Sentences(says)))
+
+
+def _tested_columns(metric: str) -> tuple[Column, ...]:
+    arms, difference = Column("arms", numeric=False), Column(f"difference in test {metric}")
+    return arms, difference, Column("95 % interval"), Column("p")
+
+
+def _tested(pair: tuple[str, str], test: ExamplesTest | CrossedTest) -> tuple[str, str, str, str]:
+    interval = f"{fixed(test.low, '+')} to {fixed(test.high, '+')}"
+    return " − ".join(pair), fixed(test.difference, "+"), interval, f"{test.p:.4f}"
 
 
 def _score_cells(report: ComparisonResult, metric: Measure, row: Row) -> tuple[str, ...]:
@@ -200,7 +192,7 @@ def _difference_plot(report: ComparisonResult, metric: Measure) -> Figure:
 
 
 def _differences_of(report: ComparisonResult, metric: Measure) -> tuple[dict[str, list[float]], dict[str, Estimate]]:
-    """By arm its differences from its baseline, seed by seed, and their mean."""
+    """For each arm, its differences from its baseline by seed, and their mean."""
     tested = {row.arm: (row.reference, row.contrast) for row in report.table(metric) if row.contrast is not None}
     of = {arm: scores(runs, "test", metric.name) for arm, runs in report.results.items()}
     values = {arm: (of[arm] - of[reference or ""]).tolist() for arm, (reference, _) in tested.items()}
@@ -208,7 +200,7 @@ def _differences_of(report: ComparisonResult, metric: Measure) -> tuple[dict[str
 
 
 def strip(name: str, report: ComparisonResult) -> plots.Strip:
-    """The differences on the primary metric, the best arm first, as one of several drawn together."""
+    """The differences on the primary metric, the best arm first, as one strip of a figure."""
     metric = report.metrics[0]
     reference = "baseline" if report.design.groups else report.baseline
     label = f"test {metric.name} − {reference} (percentage points)"
@@ -218,25 +210,19 @@ def strip(name: str, report: ComparisonResult) -> plots.Strip:
 
 
 def dots_caption(seeds: int) -> str:
-    """What dots, bars and lines of a drawing stand for."""
+    """The meaning of dots, bars and lines, for a caption."""
     if seeds == 1:
         return "One seed, no interval"
     return "One dot per seed; bar: mean" if seeds <= FEW else "One dot per seed; bar: mean; line: 95 % interval"
 
 
 def _curves(report: ComparisonResult, metric: Measure) -> tuple[Figure, ...]:
-    histories = {
-        arm: [
-            [epoch.dev[metric.name] for epoch in run.history if metric.name in epoch.dev] for run in report.results[arm]
-        ]
-        for arm in report.arms
-    }
-    if not all(run for runs in histories.values() for run in runs):  # nothing to draw for an arm without history
+    drawn = charts.curves(report, metric)
+    if drawn is None:
         return ()
     band = "mean over seeds, band from the lowest to the highest seed; a curve ends with the shortest of its runs"
     caption = f"Dev {metric.name} after each epoch: {band if len(report.seeds) > 1 else 'one seed'}."
-    draw = partial(plots.learning_curves, histories, _looks(report), f"dev {metric.name} (%)")
-    return (Figure(draw, caption, chart=charts.curves(report, metric)),)
+    return (Figure(partial(plots.learning_curves, drawn, _looks(report)), caption, chart=drawn),)
 
 
 def _looks(report: ComparisonResult) -> dict[str, Look]:
@@ -273,7 +259,7 @@ def _notes(report: ComparisonResult) -> tuple[str, ...]:
 
 
 def _ensembles(report: ComparisonResult) -> tuple[str, ...]:
-    """What the column of ensembles shows."""
+    """A sentence on the column of ensembles."""
     if not report.ensembles:
         return ()
     kinds = averaged(report.arms)

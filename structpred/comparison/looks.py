@@ -1,4 +1,4 @@
-"""Whether results had been seen before seeds were added: an earlier report in the folder says so."""
+"""Whether results were seen before seeds were added, as an earlier report in the folder shows."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ class Look:
 
 
 def looks_in(folder: Path) -> tuple[Look, ...]:
-    """The comparisons whose report lies in a folder; none where there is no report."""
+    """The comparisons reported in a folder; empty if there is no report."""
     try:
         tree = results_in(folder / RESULTS)
         return tuple(_look(node) for node in tree.get("panels", {"": tree}).values() if "runs" in node)
@@ -48,7 +48,7 @@ def _look(node: dict[str, Any]) -> Look:
 def after_looks(found: Result, looks: tuple[Look, ...]) -> Result:
     """What was found, decided by the anytime-valid test if its seeds were added after one of these looks.
 
-    A comparison with the number of seeds of the earlier one is the earlier one again, and no further look.
+    A comparison with the same number of seeds as the earlier one is that comparison again, not a further look.
     """
     if not any(look.at(found) for look in looks):
         return found

@@ -1,4 +1,4 @@
-"""What a comparison was made on and what it took: data, sizes of networks, and what the arms started from."""
+"""What went into a comparison: the data, the sizes of the networks, and what the arms started from."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,13 @@ class StartCost:
 
 @dataclass(frozen=True)
 class Material:
-    """What the folders of the runs say of a comparison, besides its results.
+    """What the run folders hold about a comparison besides its results.
 
     Attributes:
         digest: SHA-256 of the data as read.
         examples: by split how many there are.
         parameters: by arm the number of weights of its network.
-        starts: by the name of an arm that starts from another run what that took, with all before it.
+        starts: by name of an arm that starts from another run, the cost of that run and of those before it.
         files: by name the SHA-256 of the files that the task has read; empty where that is not known.
     """
 
@@ -53,7 +53,7 @@ class Material:
 
     @classmethod
     def of_tree(cls, tree: Mapping[str, Any]) -> "Material":
-        """From what `dataclasses.asdict` made of one and JSON kept."""
+        """The inverse of `dataclasses.asdict`, after a round trip through JSON."""
         return cls(**{**tree, "starts": {arm: StartCost(**node) for arm, node in tree["starts"].items()}})
 
 
@@ -69,7 +69,7 @@ def of_plan(plan: Plan) -> Material:
 
 
 def _named(files: Mapping[str, str]) -> dict[str, str]:
-    """The files by as much of the end of their paths as tells them apart: where they lie concerns nobody else.
+    """The files by the shortest distinct ends of their paths, so that reports do not name private folders.
 
     >>> _named({"/data/one/train.tsv": "0a", "/data/two/train.tsv": "0b", "/data/two/test.tsv": "0c"})
     {'one/train.tsv': '0a', 'two/train.tsv': '0b', 'test.tsv': '0c'}
@@ -101,11 +101,11 @@ def _start_cost(plan: Plan, arm: str) -> StartCost:
 
 
 def mean_cost(runs: Sequence[RunResult], name: str, seeds: int) -> float | None:
-    """What these runs took together, by seed; None if one does not say.
+    """The total cost of these runs per seed; None if one of them has no such count.
 
     Args:
         runs: of all seeds.
-        name: of the cost, see `structpred.results.Epoch`.
+        name: the cost, see `structpred.results.Epoch`.
         seeds: how many there are.
     """
     costs = [cost for run in runs if (cost := run.cost(name)) is not None]

@@ -7,7 +7,7 @@ from structpred.text import counted
 
 
 def notes(report: ComparisonResult) -> tuple[str, ...]:
-    """What a reader has to know of the tests; that there were none, with one seed or one arm."""
+    """What a reader must know about the tests, or that there were none, as with one seed or one arm."""
     seeds, pairs = len(report.seeds), len(report.design.family(list(report.arms), report.baseline))
     if seeds == 1 or not pairs:
         return ("Nothing was tested: tests need two arms and two seeds.",)

@@ -1,4 +1,4 @@
-"""Several comparisons in one report, such as one of taggers and one of encoder-decoders: a panel each."""
+"""Several comparisons in one report, such as one of taggers and one of encoder-decoders; each is a panel."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,9 +86,9 @@ def _plan(name: str, panel: Panel, root: Path) -> Plan:
 
 @dataclass(frozen=True)
 class PanelsReport(Printable):
-    """The reports of several comparisons, shown and written as one.
+    """The reports of several comparisons, printed and written as one.
 
-    Nothing is tested across panels: each has tests, and a correction for the number of its arms, of its own.
+    Nothing is tested across panels: each panel has its own tests and its own correction for several arms.
 
     Attributes:
         reports: one a panel, by its name.

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
+from structpred.comparison.charts import EPOCH
 from structpred.report.document import Curves
 from structpred.report.drawing import (
     GRID,
@@ -141,42 +142,30 @@ def profiles(drawn: Curves, arms: Mapping[str, Look]) -> str:
         return svg(figure)
 
 
-def learning_curves(histories: Mapping[str, Sequence[Sequence[float]]], arms: Mapping[str, Look], label: str) -> str:
+def learning_curves(drawn: Curves, arms: Mapping[str, Look]) -> str:
     """Mean over seeds by epoch with a band from the lowest to the highest seed.
 
-    A curve ends with the shortest of its runs: beyond, the mean would be of fewer seeds and could jump for that alone.
-
     Args:
-        histories: for every arm and seed, the dev score after each epoch.
+        drawn: the curves, as of `structpred.comparison.charts.curves`.
         arms: colour and line style of each arm.
-        label: what the vertical axis measures, with its unit; the axis is logarithmic where scores span a factor of 5.
     """
-    curves = {arm: _aligned(runs) for arm, runs in histories.items()}
-    lines = max(wrapped(arm).count("\n") + 1 for arm in curves)
-    legend_rows = (len(curves) + 1) // 2
-    with drawing((5.2, 3.2 + 0.2 * lines * legend_rows), label) as (figure, axes):
-        for arm, scores in curves.items():
-            _draw_curve(axes, scores, arms[arm], wrapped(arm))
-        axes.set_xlabel("epoch")
+    lines = max(wrapped(curve.arm).count("\n") + 1 for curve in drawn.curves)
+    legend_rows = (len(drawn.curves) + 1) // 2
+    with drawing((5.2, 3.2 + 0.2 * lines * legend_rows), drawn.label) as (figure, axes):
+        for curve in drawn.curves:
+            epochs, look = curve.x[EPOCH], arms[curve.arm]
+            marker = "o" if len(epochs) == 1 else ""  # a line of one point would not be seen
+            name, style = wrapped(curve.arm), look.style
+            axes.plot(epochs, curve.mean, color=look.colour, linestyle=style, marker=marker, label=name)
+            axes.fill_between(epochs, curve.low, curve.high, color=look.colour, alpha=0.18, linewidth=0)
+        axes.set_xlabel(EPOCH)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        everything = np.concatenate([scores.ravel() for scores in curves.values()])
-        axes.set_ylabel(f"{plain(label)}{_set_scale(axes, everything)}")
+        everything = np.concatenate([[*curve.low, *curve.high] for curve in drawn.curves])
+        axes.set_ylabel(f"{plain(drawn.label)}{_set_scale(axes, everything)}")
         axes.grid(color=GRID, linewidth=0.6)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)
         axes.margins(x=0.02)
         return svg(figure)
-
-
-def _draw_curve(axes: Axes, scores: np.ndarray, look: Look, name: str) -> None:
-    epochs = np.arange(1, scores.shape[1] + 1)
-    marker = "o" if len(epochs) == 1 else ""  # a line of one point would not be seen
-    axes.plot(epochs, scores.mean(0), color=look.colour, linestyle=look.style, marker=marker, label=name)
-    axes.fill_between(epochs, scores.min(0), scores.max(0), color=look.colour, alpha=0.18, linewidth=0)
-
-
-def _aligned(runs: Sequence[Sequence[float]]) -> np.ndarray:
-    shortest = min(len(run) for run in runs)
-    return np.array([run[:shortest] for run in runs], dtype=float).reshape(len(runs), shortest)
 
 
 def _set_scale(axes: Axes, values: np.ndarray) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 from structpred.comparison.analysis import Contrast
 from structpred.comparison.design import Design, Pair
-from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.findings import ComparisonResult, KeptArm, tree_of
 from structpred.comparison.inspection import Inspection
-from structpred.comparison.kept import KeptArm, tree_of
 from structpred.comparison.material import Material
 from structpred.config import Config
 from structpred.errors import RunError, StructpredError
@@ -24,7 +23,7 @@ from structpred.statistics import CrossedTest, ExamplesTest
 
 
 def encode(report: ComparisonResult, document: Document | None = None) -> str:
-    """The text of ``results.json``; with a document, what that shows stands in it too."""
+    """The text of ``results.json``, including everything the document shows, if one is given."""
     return written({"format": FORMAT, **_tree(report)}, document)
 
 
@@ -63,7 +62,7 @@ def _metric(metric: Measure) -> dict[str, object]:
 
 
 def _tests(report: ComparisonResult, metric: Measure) -> dict[str, object]:
-    """By arm its test against its baseline."""
+    """The test of each arm against its baseline."""
     return {
         row.arm: _test(row.reference, row.contrast)
         for row in report.table(metric)
@@ -153,7 +152,7 @@ def _pair(node: dict[str, Any]) -> Pair:
 
 
 def _test_of(node: dict[str, Any]) -> dict[str, Any]:
-    """What a test of a pair says, without the pair."""
+    """The numbers of a test, without the names of the pair."""
     return {name: value for name, value in node.items() if name not in ("arm", "reference")}
 
 

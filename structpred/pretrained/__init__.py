@@ -1,6 +1,6 @@
-"""Models that others have trained, as input encoders and as models.
+"""Pretrained models, as input encoders and as models.
 
-All but static vectors needs the extra ``pretrained``, and asks for it only when it is used.
+Everything except static vectors needs the extra ``pretrained``, which is imported only when it is used.
 """
 
 from structpred.pretrained.encoder import PretrainedEncoder

@@ -1,4 +1,4 @@
-"""Features of a frozen network at words: computed once, and kept on disk by what they are computed from."""
+"""Features of words from a frozen network: computed once, and cached on disk under a digest of their inputs."""
 
 import os
 import warnings
@@ -91,7 +91,7 @@ def features(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
 
 @lru_cache
 def _warn_once(place: Path, reason: str) -> None:
-    """Warn of a folder once a process, and not for each part of the data."""
+    """Warn about a folder once per process, not once for each part of the data."""
     warnings.warn(f"features cannot be kept in {place} ({reason}); they are computed each time", CacheWarning, 3)
 
 

@@ -126,7 +126,7 @@ class ModelFolder:
             pickles: read ``pytorch_model.bin`` where there are no safetensors.
 
         Raises:
-            AbsentError: it is nowhere and cannot be downloaded.
+            AbsentError: it is not found and cannot be downloaded.
             DataError: it holds no config or no weights of the kind asked for, or needs code of its own.
             ConfigError: a revision is given for a folder.
         """
@@ -306,11 +306,11 @@ class ModelFolder:
             )
 
     def mark(self, network: nn.Module, new: Collection[nn.Parameter] = ()) -> None:
-        """Say that a network has its weights from here, so that a run does not keep those that it never trains.
+        """Record that a network's weights come from here, so that a run does not store those that it never trains.
 
         Args:
             network: what `network` returned, or a part of it.
-            new: parameters that are not from here.
+            new: parameters that do not come from here.
         """
         made = {id(each) for each in new}
         every = network.named_parameters(remove_duplicate=False)
@@ -323,7 +323,7 @@ class ModelFolder:
 
         Args:
             kind: a class of transformers with ``from_pretrained``, such as ``"AutoModelForSeq2SeqLM"``.
-            spare: prefixes of weights that nobody uses, so that the folder may lack them, such as ``"pooler."``.
+            spare: prefixes of unused weights, which the folder may lack, such as ``"pooler."``.
             options: further options of ``from_pretrained``.
 
         Raises:
@@ -377,7 +377,7 @@ _ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Transformers without progress bars, advice and warnings; what cannot go on raises an exception all the same."""
+    """Transformers without progress bars, advice and warnings; errors still raise exceptions."""
     log = optional("transformers.utils.logging")
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity(log.CRITICAL)
@@ -406,7 +406,7 @@ def _sha256(path: Path, *state: int) -> str:
 
 
 def _is_a_path(text: str) -> bool:
-    """True for what cannot be a name on the hub."""
+    """True if the text cannot be a name on the hub."""
     return text.startswith(PACKAGE) or re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", text) is None
 
 

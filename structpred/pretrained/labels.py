@@ -20,7 +20,7 @@ ROLES = ("bos", "eos", "pad", "unk", "sep", "cls", "mask", "decoder_start")
 
 @dataclass(frozen=True)
 class Pieces:
-    """What tokenizer and configs of a folder say of symbols.
+    """The symbols of a folder, according to its tokenizer and configs.
 
     Attributes:
         name: what messages call the folder.
@@ -124,7 +124,7 @@ def refuse_beyond(length: int, positions: int | None, name: str) -> None:
     """Refuse a source that is longer than a network can read.
 
     Raises:
-        DataError: it is.
+        DataError: it is longer.
     """
     if positions is not None and length > positions:
         raise DataError(

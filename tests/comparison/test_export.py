@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from structpred.comparison.design import Design
-from structpred.comparison.kept import KeptArm, leaves_of, tree_of
+from structpred.comparison.findings import KeptArm, leaves_of, tree_of
 from structpred.comparison.panels import PanelsReport
 from structpred.comparison.report import Report
 from structpred.config import encode, leaves
