@@ -55,7 +55,6 @@ def record_of(name: str, claim: Claim, root: Path, report: Path) -> str:
     """Measure what is missing and write record and picture; returns the answer as the page gives it."""
     folder = report / name
     file = folder / "results.json"
-    folder_to_write(folder)
     if file.exists():
         record = _earlier(file)
     else:
@@ -91,6 +90,8 @@ def main() -> None:
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/claims"), help="where records and pictures go")
     given = options.read()
+    for name in given.only:  # before any of them is measured
+        folder_to_write(given.report / name)
     torch.set_num_threads(1)
     for name in given.only:
         Console().print(record_of(name, CLAIMS[name], given.root, given.report), markup=False, soft_wrap=True)

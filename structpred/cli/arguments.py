@@ -297,7 +297,7 @@ def description_of(cls: type[Command]) -> tuple[str, list[str]]:
     return description.strip(), [line.rstrip() for line in examples.splitlines() if line.strip()]
 
 
-def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> argparse.ArgumentParser:
+def _parser(name: str, cls: type[Command], arguments: Iterable[Argument]) -> Parser:
     arguments = list(arguments)
     alone = [f"{each.metavar}{' ...' if each.many and each.required else ''}" for each in arguments if not each.flag]
     parser = Parser(

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from structpred.errors import RunError
+from structpred.errors import ConfigError, RunError
 from structpred.experiments.claims import __main__ as claims
 from structpred.experiments.claims import (
     augmentation,
@@ -385,3 +385,15 @@ def test_a_damaged_record_is_refused_in_a_line(tmp_path: Path, text: str) -> Non
     (tmp_path / "cost" / "results.json").write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match=r"cost.results\.json is not the record of a claim; move it away"):
         claims.record_of("cost", claims.CLAIMS["cost"], tmp_path / "runs", tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_claim_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut = tmp_path / "cost"
+    shut.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != shut)
+    monkeypatch.setattr(claims, "record_of", lambda *given: pytest.fail("measured"))
+    monkeypatch.setattr("sys.argv", ["claims", "--only", "margin", "cost", "--report", str(tmp_path)])
+    with pytest.raises(ConfigError, match=r"cost must be a folder that can be written, but it is read-only; name anot"):
+        claims.main()
