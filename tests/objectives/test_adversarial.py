@@ -19,6 +19,7 @@ from structpred.objectives.adversarial import worst_shift
 from structpred.pretrained.seq2seq import PretrainedSeq2Seq
 from structpred.sequences import FlatSequences, Sequences
 from structpred.testing.spaces import built, sizes_of, targets_for
+from structpred.training import Trainer
 from structpred.training.step import TrainingStep
 from tests.support.tiny import Copying
 
@@ -206,6 +207,15 @@ class Plain(LSTMTagger):
         (
             lambda: Adversarial(objective=MaximumLikelihood()).check_model(PretrainedSeq2Seq(path_or_name="folder")),
             r"PretrainedSeq2Seq does not name the module",
+        ),
+        (
+            lambda: Experiment(
+                task=Copying(),
+                model=Seq2Seq(),
+                objective=Adversarial(objective=MaximumLikelihood()),
+                trainer=Trainer(compile=True),
+            ),
+            r"^Adversarial needs gradients within a step, .*; set trainer\.compile to false$",
         ),
         (
             lambda: Adversarial(objective=MaximumLikelihood())(Linear()(INPUTS), Sequences.of([[0, 1], [1]])),
