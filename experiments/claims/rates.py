@@ -1,4 +1,4 @@
-"""RML's edit rate on three small tasks, two of them chains, beside the ε of smoothing on the same axis."""
+"""RML's edit rate on two small tasks, one of them with a chain, beside the ε of smoothing on the same axis."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from structpred.objective import Objective
 from structpred.objectives import RML, MaximumLikelihood, Sampled
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.report.drawing import looks, plain_figure, standalone, style, svg
-from structpred.tasks import HiddenMarkov, LetterTagging
+from structpred.tasks import LetterTagging
 
 RATES = (0.02, 0.05, 0.12, 0.3)
 
@@ -49,7 +49,6 @@ class Curves:
 
 TASKS = {
     "letters, CRF": Curves(replace(CHAIN, task=LetterTagging(size=500, held_out=500)), drawn=False),
-    "hidden Markov, CRF": Curves(replace(CHAIN, task=HiddenMarkov(alphabet=10, size=200)), drawn=False),
     "spelling variants, encoder-decoder": Curves(VARIANTS, drawn=True),
 }
 
@@ -88,7 +87,7 @@ def answer(results: Results) -> Answer:
         for name, ways in results.items()
     )
     return Answer(
-        verdict(shown=rml.count("shown") >= 2, refuted=rml.count("refuted") >= 2),
+        verdict(shown=rml.count("shown") == len(rml), refuted=rml.count("refuted") == len(rml)),
         f"{rml.count('shown')} of {len(rml)} tasks show it for RML, and {rml.count('refuted')} are best under "
         f"likelihood. {told}. First metric on test under likelihood and under RML at {RATES[-1]:g}: {ends}.",
     )
@@ -96,8 +95,8 @@ def answer(results: Results) -> Answer:
 
 def picture(results: Results) -> str:
     """Gain over likelihood against the rate, a task a panel."""
-    with plain_figure((9.3, 3.3), "claims rates") as figure:
-        for axes, (name, ways) in zip(figure.subplots(1, 3), results.items(), strict=True):
+    with plain_figure((6.8, 3.3), "claims rates") as figure:
+        for axes, (name, ways) in zip(figure.subplots(1, 2), results.items(), strict=True):
             style(axes)
             for way, look in looks(["RML", "smoothing"]).items():
                 if way not in ways:
