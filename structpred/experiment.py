@@ -55,9 +55,14 @@ class Experiment(Config):
     start: "Experiment | None" = None
 
     def check(self) -> None:
-        """Refuse an objective or a decoding that the model cannot serve, and metrics or a start that do not fit."""
+        """Refuse an objective or a decoding that cannot work here, and metrics or a start that do not fit."""
         _check_names(self.task, self.metrics)
         self.objective.check_model(self.model)
+        if self.trainer.compile and self.objective.perturbs:
+            raise ConfigError(
+                f"{type(self.objective).__name__} needs gradients within a step, which a compiled step cannot give; "
+                "set trainer.compile to false"
+            )
         check_decoding(self.decoding, self.model)
         if self.start is not None:
             if len(list(self.start.ancestors())) >= MOST_STARTS:

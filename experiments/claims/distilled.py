@@ -59,7 +59,11 @@ def doubled(network: nn.Module) -> nn.Module:
 
 def divergences(network: nn.Module, laws: dict[str, Law], data: TrainingData) -> dict[str, float]:
     """KL from each teacher to a student, in nats a label."""
-    return {name: per_label(data, lambda x, y, law=law: kl(law(x, y), network(x))) for name, law in laws.items()}
+
+    def apart(law: Law) -> float:
+        return per_label(data, lambda x, y: kl(law(x, y), network(x)))
+
+    return {name: apart(law) for name, law in laws.items()}
 
 
 def per_label(data: TrainingData, values: Callable[[Sequences, Sequences], torch.Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""RML's edit rate on four small tasks, chains and encoder-decoders, beside the ε of smoothing on the same axis."""
+"""RML's edit rate on two small tasks, one of them with a chain, beside the ε of smoothing on the same axis."""
 
 from dataclasses import dataclass, replace
 
@@ -8,14 +8,12 @@ from structpred.experiment import Experiment
 from structpred.experiments.claims.base import Answer, Claim, Results, Runs, verdict
 from structpred.experiments.claims.outputs import VARIANTS
 from structpred.experiments.claims.smoothing import rate_axes, scores, smoothed, verdict_on
-from structpred.experiments.five_objectives import CHAIN, SEQ2SEQ, rml_exact
-from structpred.models import Seq2Seq
+from structpred.experiments.five_objectives import CHAIN, rml_exact
 from structpred.objective import Objective
 from structpred.objectives import RML, MaximumLikelihood, Sampled
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.report.drawing import looks, plain_figure, standalone, style, svg
-from structpred.tasks import HiddenMarkov, LetterTagging, Pronunciation
-from structpred.training import Trainer
+from structpred.tasks import LetterTagging
 
 RATES = (0.02, 0.05, 0.12, 0.3)
 
@@ -50,18 +48,8 @@ class Curves:
 
 
 TASKS = {
-    "letters, CRF": Curves(replace(CHAIN, task=LetterTagging(size=500, held_out=1000)), drawn=False),
-    "hidden Markov, CRF": Curves(replace(CHAIN, task=HiddenMarkov(alphabet=10, size=200)), drawn=False),
+    "letters, CRF": Curves(replace(CHAIN, task=LetterTagging(size=500, held_out=500)), drawn=False),
     "spelling variants, encoder-decoder": Curves(VARIANTS, drawn=True),
-    "pronunciation, encoder-decoder": Curves(
-        replace(
-            SEQ2SEQ,
-            task=Pronunciation(size=500, held_out=500),
-            model=Seq2Seq(embedding=48, hidden=96),
-            trainer=Trainer(epochs=16, batch_tokens=384),
-        ),
-        drawn=True,
-    ),
 }
 
 
@@ -99,7 +87,7 @@ def answer(results: Results) -> Answer:
         for name, ways in results.items()
     )
     return Answer(
-        verdict(shown=rml.count("shown") >= 3, refuted=rml.count("refuted") >= 3),
+        verdict(shown=rml.count("shown") == len(rml), refuted=rml.count("refuted") == len(rml)),
         f"{rml.count('shown')} of {len(rml)} tasks show it for RML, and {rml.count('refuted')} are best under "
         f"likelihood. {told}. First metric on test under likelihood and under RML at {RATES[-1]:g}: {ends}.",
     )
@@ -107,8 +95,8 @@ def answer(results: Results) -> Answer:
 
 def picture(results: Results) -> str:
     """Gain over likelihood against the rate, a task a panel."""
-    with plain_figure((8.0, 5.6), "claims rates") as figure:
-        for axes, (name, ways) in zip(figure.subplots(2, 2).flat, results.items(), strict=True):
+    with plain_figure((6.8, 3.3), "claims rates") as figure:
+        for axes, (name, ways) in zip(figure.subplots(1, 2), results.items(), strict=True):
             style(axes)
             for way, look in looks(["RML", "smoothing"]).items():
                 if way not in ways:
@@ -122,8 +110,8 @@ def picture(results: Results) -> str:
             axes.axhline(0, color="#8268cf", linewidth=1, label="likelihood")
             rate_axes(axes, RATES, "edit rate, or ε of smoothing")
             axes.set_title(name, fontsize=9)
-            axes.set_ylabel("points above likelihood")
-            axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8)
+        figure.axes[0].set_ylabel("points above likelihood on test")
         return standalone(svg(figure))
 
 

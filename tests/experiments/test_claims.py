@@ -158,6 +158,7 @@ def test_the_draws_trained_on_follow_the_law_that_is_enumerated() -> None:
     """One of two positions is redrawn by frequency: the reference stays with the mean share of its two labels."""
     many = unigram.replaced(20_000).draw(unigram.REFERENCES, unigram.LABELS, torch.Generator().manual_seed(0))
     assert many is not None
+    assert many.weights is not None
     assert torch.allclose(many.weights, torch.tensor(1 / 20_000).double())
     unchanged = (many.labels == unigram.REFERENCES.labels.unsqueeze(1)).all(-1).double().mean(1)
     assert unchanged.tolist() == pytest.approx([4 / 6, 2.5 / 6, 2.5 / 6], abs=0.015)
@@ -166,7 +167,7 @@ def test_the_draws_trained_on_follow_the_law_that_is_enumerated() -> None:
 def test_what_a_tagger_cannot_learn_of_a_chain_is_its_divergence_from_its_marginals() -> None:
     network = built(CRF(embedding=2, hidden=4, dropout=0.0), 2, sharpness=0.1)
     with torch.no_grad():
-        network.chain.transitions += torch.eye(2)  # neighbours are alike
+        network.get_parameter("chain.transitions").add_(torch.eye(2))  # neighbours are alike
     inputs, every = Sequences.of([[0, 1]]), as_candidates(strings(2, 2, shortest=2))
     p = network(inputs).log_prob(every)[0].exp().view(2, 2)
     expected = (p * (p / (p.sum(1, keepdim=True) * p.sum(0, keepdim=True))).log()).sum()
@@ -192,9 +193,9 @@ def test_the_number_of_each_kind_of_noise_is_the_best_on_dev() -> None:
     def best(objective: Any) -> float:
         if isinstance(objective, Adversarial):
             return -abs(objective.epsilon - 1.0)
-        rate = objective.payoff if isinstance(objective, RML) else objective
-        temperature = rate.temperature if isinstance(objective, RML) else objective.source
-        return -abs(temperature.edit_rate - 0.02)
+        temperature = objective.payoff.temperature if isinstance(objective, RML) else objective.source
+        rate: float = temperature.edit_rate
+        return -abs(rate - 0.02)
 
     found = augmentation.tuned(Scores())  # type: ignore[arg-type]
     assert found == {"RML": 0.02, "SwitchOut": 0.02, "adversarial": 1.0}
@@ -296,10 +297,10 @@ def test_noise_on_targets_by_the_fewest_words(alone: float, both: float, verdict
     assert augmentation.answer({"chosen": chosen, "scores": scores}).verdict == verdict
 
 
-@pytest.mark.parametrize(("bests", "verdict"), [(3, "shown"), (2, "not shown"), (1, "refuted")])
-def test_three_of_four_tasks_decide(bests: int, verdict: str) -> None:
+@pytest.mark.parametrize(("bests", "verdict"), [(2, "shown"), (1, "not shown"), (0, "refuted")])
+def test_both_tasks_decide(bests: int, verdict: str) -> None:
     inside, cold = curve(t0=80.0, t0_1=81.0, t0_3=60.0), curve(t0=80.0, t0_1=79.0, t0_3=60.0)
-    results = {f"task {i}": {"RML": inside if i < bests else cold} for i in range(4)}
+    results = {f"task {i}": {"RML": inside if i < bests else cold} for i in range(2)}
     assert rates.answer(results).verdict == verdict
 
 
