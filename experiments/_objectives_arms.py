@@ -1,6 +1,6 @@
 """The arms of `objectives_table`: every elementary objective and what is tuned of it, and the pieces of the table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from structpred.assignment import assigned
@@ -41,7 +41,7 @@ from structpred.tuning.search import grid
 from structpred.tuning.spaces import READY, Value
 
 FACTORS = (0.25, 0.5, 1.0, 2.0)
-"""Learning rates that are tried, over the base rate; the two in the middle where there is a setting of its own."""
+"""Learning rates that are tried, over that of the base; the two in the middle where there is a setting of its own."""
 AFTER = 1 / 8
 """Of an arm that goes on from likelihood, over its rates from random weights."""
 BEFORE = 5 / 8
@@ -74,7 +74,7 @@ class Arm:
     warm: bool = False
 
     def space(self, base: Experiment) -> Over:
-        """What is searched, around the arm of likelihood."""
+        """What is searched, around the rate of an arm of likelihood."""
         began = replace(base, objective=self.objective)
         rates = rates_of(base, 1.0)
         if self.warm:
@@ -179,6 +179,15 @@ class Piece:
     def base(self) -> Experiment:
         """The one that is tuned on."""
         return next(iter(self.bases.values()))
+
+    def bases_of(self, arms: Iterable[str], likelihood: Experiment) -> dict[str, Experiment]:
+        """What each arm searches around: likelihood its base rate, every other arm the rate that likelihood has taken.
+
+        Args:
+            arms: their names.
+            likelihood: the arm of that name as tuned.
+        """
+        return {arm: self.base if arm == "ML" else replace(self.base, optimiser=likelihood.optimiser) for arm in arms}
 
     def arms(self) -> dict[str, Arm]:
         """All of them, likelihood first."""

@@ -106,7 +106,9 @@ class RunningTrial:
             self.handle = None
         elif not self.seeds:
             self._end(f"its dev metric is {value}")
-        elif hopeless(self._scores, [*map(scores_of, study.get_trials(deepcopy=False, states=complete))], metric):
+        elif self.study.search.pruner != "none" and hopeless(
+            self._scores, [*map(scores_of, study.get_trials(deepcopy=False, states=complete))], metric
+        ):
             self._end(f"hopeless after {count} of {count + len(self.seeds)} seeds", TrialState.PRUNED)
         else:
             self._submit()

@@ -33,7 +33,8 @@ class Search(Config):
         seeds: every trial is run under each of them, and the mean of the scores is optimised.
         sampler: ``"tpe"``, ``"random"`` or ``"grid"``.
         points: values of each range under ``"grid"``, both ends included.
-        pruner: ``"median"``, ``"hyperband"`` or ``"none"``; judges the dev metric after each epoch of the first seed.
+        pruner: ``"median"`` or ``"hyperband"``, which judge the dev metric after each epoch of the first seed, or
+            ``"none"``, under which every trial is trained to its end under all seeds.
         finalists: how many of the best trials are run under more seeds in the end.
         more_seeds: how many more seeds.
         draw: seed of the sampler.

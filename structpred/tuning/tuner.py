@@ -144,12 +144,12 @@ def tune(
         trials: how many in all, over all calls and restarts; 20 by default, or as many as a grid has points.
         timeout: no trial starts once trials have been running for this many seconds in all, pauses left out, by the
             clock of the process that drives the study.
-        seeds: each trial is run under all of them, and their mean is optimised. Later ones are left out once the
-            first ones are on average worse than half of the finished trials. The default differs from the seeds of a
-            comparison, which begin at 0.
+        seeds: each trial is run under all of them, and their mean is optimised. Unless ``pruner`` is ``"none"``, later
+            ones are left out once the first ones are on average worse than half of the finished trials. The default
+            differs from the seeds of a comparison, which begin at 0.
         sampler: ``"tpe"``, ``"random"`` or ``"grid"``.
         points: values of each range in a grid.
-        pruner: ``"median"``, ``"hyperband"`` or ``"none"``.
+        pruner: ``"median"``, ``"hyperband"`` or ``"none"``, which trains every trial to its end under all seeds.
         finalists: how many of the best trials are run under more seeds in the end.
         more_seeds: how many more seeds.
         draw: seed of the sampler.

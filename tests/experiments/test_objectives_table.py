@@ -80,8 +80,11 @@ def test_a_small_piece_of_two_tasks_is_tuned_compared_and_put_on_the_page(
     measured("tiny", tiny, arms, tmp_path / "runs", 1, folder / "tiny")
     found = Found.read(tiny, folder / "tiny")
     assert {name: len(study.finished) for name, study in found.tuning.studies.items()} == {"ML": 4, "RML": 4}
+    bases = tiny.bases_of(arms, found.tuning.studies["ML"].experiment)
+    assert bases["RML"].optimiser == found.tuning.studies["ML"].experiment.optimiser != tiny.base.optimiser
     for name, experiment in found.report.arms.items():
-        best = max(arms[name].trials(tiny.base), key=lambda trial: _dev(found.tuning, name, trial))
+        tried = arms[name].trials(bases[name])
+        best = max(tried, key=lambda trial: _dev(found.tuning, name, trial))
         assert isinstance(experiment, Experiment)
         assert _dev(found.tuning, name, replace(experiment, seed=0)) == _dev(found.tuning, name, best)
     assert found.report.seeds == (0, 1)
@@ -120,12 +123,13 @@ def test_a_recorded_piece_follows_the_rule_of_tuning(name: str) -> None:
     assert list(found.report.arms) == list(found.tuning.studies) == list(piece.arms())
     assert found.report.seeds == tuple(range(piece.seeds))
     assert found.temperature.studies["RML"].search.seeds == TEMPERATURE_SEEDS
+    bases = piece.bases_of(found.tuning.studies, found.tuning.studies["ML"].experiment)
     for arm, study in found.tuning.studies.items():
         assert study.search.seeds == (SEED,)
-        trials = {replace(trial, seed=0) for trial in piece.arms()[arm].trials(piece.base)}
+        trials = {replace(trial, seed=0) for trial in piece.arms()[arm].trials(bases[arm])}
         assert {replace(each.experiment, seed=0) for each in study.finished if each.experiment} == trials
         assert found.report.arms[arm] == study.experiment
-    rates = {each.parameters[EDIT_RATE] for each in found.temperature.studies["RML"].outcomes}
+    rates = {each.parameters[EDIT_RATE] for each in found.temperature.studies["RML"].finished}
     assert len(rates) == objectives_table.POINTS
 
 

@@ -31,13 +31,21 @@ def test_the_mean_over_seeds_is_optimised_and_hopeless_trials_skip_the_later_one
 ) -> None:
     ran = fake_runs(monkeypatch, lambda experiment: 1000 * experiment.optimiser.rate + experiment.seed)
     space = Over(TINY, (Range(field="optimiser.lr", low=0.01, high=0.08),))
-    tuning = quick(space, tmp_path, trials=None, sampler="grid", points=8, seeds=(3, 5))
+    tuning = quick(space, tmp_path, trials=None, sampler="grid", points=8, seeds=(3, 5), pruner="median")
     outcomes = tuning.studies["tuning"].outcomes
     assert [each.state for each in outcomes] == ["finished"] * 4 + ["pruned"] * 4
     assert outcomes[0].mean == pytest.approx(14)
     assert len(ran) == 4 * 2 + 4
     assert {each.reason for each in outcomes[4:]} == {"hopeless after 1 of 2 seeds"}
     assert [len(each.scores) for each in outcomes] == [2] * 4 + [1] * 4
+
+
+def test_without_a_pruner_every_trial_is_run_under_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = fake_runs(monkeypatch, lambda experiment: 1000 * experiment.optimiser.rate + experiment.seed)
+    space = Over(TINY, (Range(field="optimiser.lr", low=0.01, high=0.08),))
+    tuning = quick(space, tmp_path, trials=None, sampler="grid", points=8, seeds=(3, 5), pruner="none")
+    assert {each.state for each in tuning.studies["tuning"].outcomes} == {"finished"}
+    assert len(ran) == 8 * 2
 
 
 def test_what_is_hopeless() -> None:
