@@ -103,8 +103,8 @@ class Packing:
         ranks = places - steps * batch
         examples, later = order.index_select(0, ranks), slice(int(ordered.count_nonzero()), None)
         previous = (counts.cumsum(0) - counts).index_select(0, steps[later] - 1) + ranks[later]
-        there = (each.to(device, non_blocking=True) for each in (examples * time + steps, examples, previous))
-        return cls((batch, time), counts.tolist(), *there, pairs_of(lengths))
+        here = examples * time + steps, examples, previous, pairs_of(lengths)
+        return cls((batch, time), counts.tolist(), *(each.to(device, non_blocking=True) for each in here))
 
     @property
     def firsts(self) -> int:

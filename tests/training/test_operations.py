@@ -74,8 +74,8 @@ def operations(task: Task, model: Model, objective: Objective) -> Counter[str]:
     for position in range(2):
         training.position = position
         training._train(plan)
-    training.position = 2
-    with Operations() as counted:
+    training.position, counted = 2, Operations()
+    with counted:
         training._train(plan)
     return counted.counts
 
