@@ -143,13 +143,13 @@ def picture(results: Results) -> str:
                 elinewidth=0.7,
                 label=name,
             )
-        axes.axhline(0, color="#8268cf", linewidth=1, label="likelihood")
+        axes.axhline(0, color="grey", linewidth=1, label="likelihood")
         axes.set_xscale("log")
         axes.set_xticks(list(SIZES), [str(size) for size in SIZES])
         axes.set_xticks([], minor=True)
         axes.set_xlabel("words of training")
         axes.set_ylabel("accuracy on test above likelihood, points")
-        axes.legend(frameon=False, fontsize=8)
+        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
         return standalone(svg(figure))
 
 

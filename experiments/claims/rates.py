@@ -107,7 +107,7 @@ def picture(results: Results) -> str:
                 axes.plot(RATES, means, color=look.colour, linestyle=look.style, marker="o", markersize=4, label=way)
                 for rate, each in zip(RATES, gains, strict=True):
                     axes.plot([rate] * len(each), each, "o", color=look.colour, alpha=0.4, markersize=3)
-            axes.axhline(0, color="#8268cf", linewidth=1, label="likelihood")
+            axes.axhline(0, color="grey", linewidth=1, label="likelihood")
             rate_axes(axes, RATES, "edit rate, or ε of smoothing")
             axes.set_title(name, fontsize=9)
         axes.legend(frameon=False, fontsize=8)

@@ -194,8 +194,8 @@ def test_the_number_of_each_kind_of_noise_is_the_best_on_dev() -> None:
         if isinstance(objective, Adversarial):
             return -abs(objective.epsilon - 1.0)
         temperature = objective.payoff.temperature if isinstance(objective, RML) else objective.source
-        rate: float = temperature.edit_rate
-        return -abs(rate - 0.02)
+        rate: Any = temperature.edit_rate
+        return -abs(float(rate) - 0.02)
 
     found = augmentation.tuned(Scores())  # type: ignore[arg-type]
     assert found == {"RML": 0.02, "SwitchOut": 0.02, "adversarial": 1.0}
