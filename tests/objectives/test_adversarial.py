@@ -226,8 +226,8 @@ class Plain(LSTMTagger):
             r"^the embedder ReLU must be called once for p, but was called 0 times; name the module",
         ),
         (
-            lambda: embedder_of(Linear(), "tabel"),
-            r"`embedder` must be the dotted name of a module .*, but Linear has no module 'tabel'; name one of table$",
+            lambda: embedder_of(Linear(), "tables"),
+            r"`embedder` must be the dotted name of a module .*, but Linear has no module 'tables'; name one of table$",
         ),
         (lambda: embedder_of(Linear(), ""), r"but Linear has no module ''; name one of table$"),
     ],
