@@ -39,7 +39,7 @@ def embedder_of(network: nn.Module, name: str) -> nn.Module:
     Raises:
         ConfigError: the network has no module of that name.
     """
-    modules = dict(network.named_modules())
+    modules: dict[str, nn.Module] = dict(network.named_modules())
     if not name or name not in modules:
         names = ", ".join(each for each in modules if each)
         raise ConfigError(
