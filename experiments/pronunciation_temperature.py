@@ -3,8 +3,11 @@
 Run with ``python -m structpred.experiments.pronunciation_temperature``; the answer stands in ``records/``.
 """
 
+import sys
 from dataclasses import replace
 
+from structpred.cli import as_command
+from structpred.cli.arguments import Parser
 from structpred.comparison.runner import compare
 from structpred.experiment import Experiment
 from structpred.experiments.pronunciation import BASE
@@ -21,7 +24,13 @@ def experiments() -> dict[str, Experiment]:
     return {f"edit rate {rate}": replace(BASE, objective=RML(payoff=payoff)) for rate, payoff in payoffs.items()}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Compare, show and write."""
+    Parser("python -m structpred.experiments.pronunciation_temperature", (__doc__ or "").partition("\n")[0]).read()
     report = compare(experiments(), seeds=(SEED,))
     report.show()
     report.write("reports/pronunciation_temperature")
+
+
+if __name__ == "__main__":
+    sys.exit(as_command(main, exits=True))

@@ -7,8 +7,11 @@ that took no part, by ``structpred compare structpred.experiments.pronunciation_
 ``records/``.
 """
 
+import sys
 from dataclasses import replace
 
+from structpred.cli import as_command
+from structpred.cli.arguments import Parser
 from structpred.experiment import Experiment
 from structpred.experiments.pronunciation import BASE
 from structpred.objectives import RML
@@ -36,7 +39,13 @@ def experiments() -> dict[str, Experiment]:
     return {"ML": BASE, "tuned RML": arm(BEST)}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Search, show and write."""
+    Parser("python -m structpred.experiments.pronunciation_tuning", (__doc__ or "").partition("\n")[0]).read()
     tuning = tune(space, pruner="none", workers=2, name="pronunciation")
     tuning.show()
     tuning.write("reports/pronunciation_tuning")
+
+
+if __name__ == "__main__":
+    sys.exit(as_command(main, exits=True))

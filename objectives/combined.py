@@ -75,6 +75,11 @@ class Combined(Objective):
         return all(part.exact for part in self.members().values())
 
     @property
+    def draws_in_step(self) -> bool:
+        """True if any part that is not exact does."""
+        return any(part.draws_in_step and not part.exact for part in self.members().values())
+
+    @property
     def perturbs(self) -> bool:
         """True if any part does."""
         return any(part.perturbs for part in self.members().values())

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from structpred.comparison.runner import compare
-from structpred.experiments.benchmarks.measuring import Figures, seconds, standalone
+from structpred.experiments.benchmarks.measuring import Figures, seconds, standalone, without_options
 from structpred.experiments.benchmarks.remains import BASE, forked, judged, outlived, workers_of
 from structpred.objectives import RML
 
@@ -48,6 +48,7 @@ def kill(child: int, way: str, pause: float) -> None:
 
 def main() -> None:
     """Compare once undisturbed, once under fire, and compare all of it bit for bit."""
+    without_options()
     moments, ways = random.Random(0), itertools.cycle(WAYS)
     with tempfile.TemporaryDirectory() as place:
         quiet, disturbed = Path(place, "undisturbed"), Path(place, "killed")

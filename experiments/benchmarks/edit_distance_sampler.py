@@ -5,7 +5,7 @@ import random
 
 import torch
 
-from structpred.experiments.benchmarks.measuring import Figures, paired, standalone
+from structpred.experiments.benchmarks.measuring import Figures, paired, standalone, without_options
 from structpred.payoffs import EditDistancePayoff, PublishedEditDistancePayoff, Temperature
 from structpred.sequences import Sequences
 
@@ -48,6 +48,7 @@ def _edited(reference: list[int], substitutions: int, insertions: int, source: r
 
 def main() -> Figures:
     """Measure."""
+    without_options()
     generator, source = torch.Generator().manual_seed(0), random.Random(0)
     labels = torch.randint(LABELS, (BATCH, TIME), generator=generator)
     references, rows = Sequences(labels, torch.full((BATCH,), TIME)), labels.tolist()

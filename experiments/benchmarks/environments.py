@@ -16,7 +16,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from structpred.environments import SequencePredictionVectorEnv
-from structpred.experiments.benchmarks.measuring import Figures, Stopwatch, standalone
+from structpred.experiments.benchmarks.measuring import Figures, Stopwatch, standalone, without_options
 from structpred.metrics import Metric, SymbolErrorRate
 from structpred.rewards import EditDistance
 from structpred.task import Example, Splits, Task
@@ -112,6 +112,7 @@ def registering(turns: int = TURNS) -> float:
 
 def main() -> Figures:
     """Measure a small vocabulary, a large one, and the import."""
+    without_options()
     small, large = RandomStrings(), RandomStrings(labels=7856, longest=25)
     measured = speeds(environment(small), RecordEpisodeStatistics(environment(small)), environment(large))
     figures: Figures = {"episodes": EPISODES}

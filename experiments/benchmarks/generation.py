@@ -15,7 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from structpred.experiments.benchmarks.measuring import Figures, Median, MissingPeer, Stopwatch, standalone
+from structpred.experiments.benchmarks.measuring import (
+    Figures,
+    Median,
+    MissingPeer,
+    Stopwatch,
+    standalone,
+    without_options,
+)
 from structpred.models import Transformer
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -96,6 +103,7 @@ def theirs(sources: Tensor) -> Drawing:
 @torch.no_grad()
 def main() -> Figures:
     """Take turns after one that is thrown away, and compare how much was drawn."""
+    without_options()
     torch.manual_seed(0)
     sources = torch.randint(0, LABELS, (SENTENCES, SOURCE))
     sides = {"ours": ours(sources), "generate": theirs(sources)}

@@ -5,7 +5,7 @@ import random
 
 import torch
 
-from structpred.experiments.benchmarks.measuring import Figures, Medians, paired, standalone
+from structpred.experiments.benchmarks.measuring import Figures, Medians, paired, standalone, without_options
 from structpred.payoffs import HammingPayoff, Temperature
 from structpred.sequences import Sequences
 
@@ -48,6 +48,7 @@ def measure(batch: int, k: int) -> Medians:
 
 def main() -> Figures:
     """Measure."""
+    without_options()
     figures: Figures = {"labels": LABELS, "length": TIME, "rescaled": RESCALED}
     for batch, k in ((64, 10), (4096, 1)):
         medians = measure(batch, k)

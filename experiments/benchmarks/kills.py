@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from structpred.experiments.benchmarks.measuring import Figures, seconds, standalone
+from structpred.experiments.benchmarks.measuring import Figures, seconds, standalone, without_options
 from structpred.experiments.benchmarks.remains import BASE, forked, judged
 from structpred.objectives import RML
 from structpred.runs import Run, train
@@ -60,6 +60,7 @@ class Kills:
 
 def main() -> None:
     """Train once undisturbed, once under fire, and compare bit for bit."""
+    without_options()
     moments = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         quiet, disturbed = Path(place, "undisturbed"), Path(place, "killed")

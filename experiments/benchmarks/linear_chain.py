@@ -9,7 +9,7 @@ import torchcrf
 from torch import Tensor
 
 from structpred.distributions import LinearChain
-from structpred.experiments.benchmarks.measuring import Figures, paired, standalone
+from structpred.experiments.benchmarks.measuring import Figures, paired, standalone, without_options
 from structpred.sequences import Sequences
 
 SHAPES = ((64, 25, 50), (64, 100, 23), (64, 100, 50))
@@ -79,6 +79,7 @@ def error(found: Tensor, exact: Tensor) -> float:
 
 def main() -> Figures:
     """Measure."""
+    without_options()
     figures: Figures = {}
     for shape in SHAPES:
         problem, name = Problem.random(*shape), "x".join(map(str, shape))

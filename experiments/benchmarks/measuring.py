@@ -61,14 +61,22 @@ def report(figures: Mapping[str, float | int | str], title: str | None = "") -> 
     print(json.dumps(figures, ensure_ascii=False))  # the bare line that scripts read
 
 
+def without_options() -> None:
+    """Refuse arguments of this process, which would be ignored; ``--help`` shows that there are none."""
+    _options("Measure; there is nothing to choose.").read()
+
+
 def training_threads(default: int = 2) -> int:
     """The number after ``--threads``, which is set; tiny numbers are flushed to zero, as is usual in training."""
-    name = Path(sys.argv[0]).stem
-    options = Parser(f"python -m structpred.experiments.benchmarks.{name}", "Measure training.")
+    options = _options("Measure training.")
     options.add_argument("--threads", type=few, default=default)
     torch.set_num_threads(threads := options.read().threads)
     torch.set_flush_denormal(True)
     return int(threads)
+
+
+def _options(about: str) -> Parser:
+    return Parser(f"python -m structpred.experiments.benchmarks.{Path(sys.argv[0]).stem}", about)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ candidates an example has k outputs.
 """
 
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
-from structpred.experiments.benchmarks.measuring import Figures, Median, standalone
+from structpred.experiments.benchmarks.measuring import Figures, Median, standalone, without_options
 from structpred.experiments.benchmarks.rml_step import Arm, ratios, tokens_scored, turns
 from structpred.objective import Objective
 from structpred.objectives import REINFORCE, RML, LabelSmoothing, MaximumLikelihood, MinimumRisk, Sampled, Samples
@@ -31,6 +31,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 def main() -> Figures:
     """Time passes over the sentences after one that is thrown away."""
+    without_options()
     data = some(captions(), SENTENCES)
     arms = {name: Arm(objective, data, MODEL, BATCH_TOKENS) for name, objective in OBJECTIVES.items()}
     spent = turns(arms, TURNS)

@@ -29,7 +29,15 @@ import torch
 from structpred.cli.arguments import Argument, arguments_of
 from structpred.cli.commands import COMMANDS
 from structpred.cli.main import main as structpred
-from structpred.experiments.benchmarks.measuring import Figures, Stopwatch, children_cpu, limited, report, standalone
+from structpred.experiments.benchmarks.measuring import (
+    Figures,
+    Stopwatch,
+    children_cpu,
+    limited,
+    report,
+    standalone,
+    without_options,
+)
 from structpred.registry import FAMILIES
 
 COUNT, IN_PROCESSES, SEED = 1500, 24, 0
@@ -278,6 +286,7 @@ def attack(folder: Path) -> Figures:
 
 def main() -> None:
     """Make, run and judge command lines in a folder of their own."""
+    without_options()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "some", "where")  # so that .. stays inside the temporary folder

@@ -8,7 +8,7 @@ drawing and weighting counted in. Both arms draw from the same Hamming payoff an
 import torch
 
 from structpred.experiments.benchmarks.captions import MODEL, captions, some
-from structpred.experiments.benchmarks.measuring import Figures, Median, Stopwatch, standalone
+from structpred.experiments.benchmarks.measuring import Figures, Median, Stopwatch, standalone, without_options
 from structpred.experiments.benchmarks.rml_step import Arm, ratios, turns
 from structpred.objectives import RML, Sampled, SelfNormalised
 from structpred.payoffs import (
@@ -52,6 +52,7 @@ def drawn_and_weighted(base: BaseMeasure) -> tuple[float, float]:
 
 def main() -> Figures:
     """Measure."""
+    without_options()
     torch.set_flush_denormal(True)
     figures: Figures = {"labels": LABELS, "length": TIME, "k": CANDIDATES}
     for name, base in BASES.items():

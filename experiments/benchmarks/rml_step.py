@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from structpred.experiments.benchmarks.measuring import Figures, Median, Stopwatch, standalone
+from structpred.experiments.benchmarks.measuring import Figures, Median, Stopwatch, standalone, without_options
 from structpred.models import Model, Seq2Seq
 from structpred.objective import Objective
 from structpred.objectives import RML, LabelSmoothing, MaximumLikelihood
@@ -92,6 +92,7 @@ def turn(arms: Mapping[str, Arm], epoch: int) -> dict[str, Stopwatch]:
 
 def main() -> Figures:
     """Time whole epochs after one that is thrown away; a ratio is that of two arms in the same epoch."""
+    without_options()
     data = EncodedData.of(Pronunciation(size=2000, held_out=100).load(), SMALL).training
     arms = {name: Arm(objective, data) for name, objective in OBJECTIVES.items()}
     spent = turns(arms, TURNS)

@@ -7,7 +7,7 @@ Sacrebleu is given text that is ready, which leaves out the time of writing ids 
 import torch
 from sacrebleu.metrics.bleu import BLEU
 
-from structpred.experiments.benchmarks.measuring import Figures, paired, standalone
+from structpred.experiments.benchmarks.measuring import Figures, paired, standalone, without_options
 from structpred.rewards import SentenceBleu
 from structpred.sequences import Sequences
 
@@ -16,6 +16,7 @@ LABELS, TIME, SENTENCES = 10_000, 25, 640
 
 def main() -> Figures:
     """Measure."""
+    without_options()
     generator = torch.Generator().manual_seed(0)
     references = torch.randint(LABELS, (SENTENCES, TIME), generator=generator)
     changed = torch.rand(SENTENCES, TIME, generator=generator) < 0.5

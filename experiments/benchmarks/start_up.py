@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from structpred.cli.commands import COMMANDS
-from structpred.experiments.benchmarks.measuring import Figures, children_cpu, report, standalone
+from structpred.experiments.benchmarks.measuring import Figures, children_cpu, report, standalone, without_options
 
 TURNS = 9
 IMPORT, HELP = 0.3, 0.5
@@ -31,6 +31,7 @@ def median(arguments: Sequence[str]) -> float:
 
 def main() -> None:
     """Measure every command and compare with the aims."""
+    without_options()
     commands = {name: median(["-m", "structpred", name, "--help"]) for name in COMMANDS}
     slowest = max(commands, key=lambda name: commands[name])
     package = median(["-c", "import structpred"])

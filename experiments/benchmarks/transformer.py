@@ -81,8 +81,8 @@ def by_precision(prepared: EncodedData, plan: EpochPlan) -> list[Pair]:
 
 def main() -> Figures:
     """Time training and search."""
-    require_joeynmt()
     training_threads()
+    require_joeynmt()
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
     figures: Figures = {"inputs": sizes.num_inputs, "labels": sizes.num_labels}

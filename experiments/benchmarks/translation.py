@@ -215,8 +215,8 @@ def figures_of(name: str, pairs: list[Pair], work: list[int], unit: str) -> Figu
 
 def main() -> Figures:
     """Time training and search."""
-    require_joeynmt()
     training_threads()
+    require_joeynmt()
     prepared = EncodedData.of(captions(), MODEL)
     sizes = prepared.training.sizes
     figures: Figures = {"inputs": sizes.num_inputs, "labels": sizes.num_labels}

@@ -15,7 +15,7 @@ from optuna import load_study
 from optuna.trial import FrozenTrial, TrialState
 
 from structpred.experiment import Experiment
-from structpred.experiments.benchmarks.measuring import Figures, report, standalone
+from structpred.experiments.benchmarks.measuring import Figures, report, standalone, without_options
 from structpred.experiments.benchmarks.remains import outlived, workers_of
 from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
@@ -160,6 +160,7 @@ def main() -> None:
     if len(sys.argv) == 3:
         search(sys.argv[1], Path(sys.argv[2]))
         return
+    without_options()
     figures: Figures = {"trials": TRIALS}
     with tempfile.TemporaryDirectory() as place:
         for sampler in SAMPLERS:

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from structpred.experiments.benchmarks.measuring import Figures, standalone
+from structpred.experiments.benchmarks.measuring import Figures, standalone, without_options
 from structpred.statistics import LEVEL, Rule, critical
 
 COMPARISONS, MOST, SEED = 10_000, 20, 17
@@ -171,6 +171,7 @@ def figures(comparisons: int, seed: int = SEED) -> dict[str, float]:
 
 def main() -> Figures:
     """Simulate them."""
+    without_options()
     return {**figures(COMPARISONS)}
 
 

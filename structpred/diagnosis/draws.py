@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from structpred.distributions import Factorised, LinearChain
 from structpred.errors import ConfigError
+from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.objective import Objective
 from structpred.seeds import stream
 from structpred.sequences import Sequences
@@ -72,12 +73,15 @@ class Point:
         network: called on inputs it returns p; in evaluation mode, so that dropout adds no noise.
         step: optimiser steps taken before, for objectives that change over training.
         share: the fraction of training done before, likewise.
+        embedder: the name of the network's module that reads inputs (`structpred.models.Model.embedder`), for
+            objectives that shift its vectors.
     """
 
     name: str
     network: nn.Module
     step: int = 0
     share: float = 0.0
+    embedder: str = ""
 
 
 def gradients(
@@ -96,7 +100,7 @@ def gradients(
         draws: how many.
         seed: seeds all draws.
         wrt: `"scores"` needs a distribution that is made of a table of scores, as those of taggers and chains are, and
-            an objective that leaves inputs alone.
+            an objective that neither adds noise to inputs nor shifts their vectors.
 
     Raises:
         ConfigError: the distribution has no table of scores, or the gradients would not fit into memory.
@@ -107,7 +111,7 @@ def gradients(
         torch.manual_seed(stream(seed, "diagnosis", "state"))
         state = objective.state(batch.sizes)
     before = None if state is None else copy.deepcopy(state.state_dict())
-    shared = None if objective.corrupts else _Prepared.of(point.network, batch.inputs, wrt)
+    shared = None if objective.corrupts else _Prepared.of(point, batch.inputs, wrt, objective.perturbs)
     rows: list[Tensor] = []
     seconds = 0.0
     for _ in range(draws):
@@ -115,7 +119,7 @@ def gradients(
             state.load_state_dict(before)
         untouched, start = source.get_state(), time.process_time()
         given = objective.corrupt(batch.inputs, batch.sizes.num_inputs, source)
-        prepared = shared or _Prepared.of(point.network, given, wrt)
+        prepared = shared or _Prepared.of(point, given, wrt, objective.perturbs)
         _check_size(prepared.wanted, draws)
         drawn = objective.draw(batch.targets, prepared.p.num_labels, source)
         losses = objective(
@@ -127,6 +131,7 @@ def gradients(
             state=state,
             generator=source,
             inputs=given,
+            embedded=prepared.vectors,
         )
         found = _gradient(losses.values.sum() / batch.tokens, prepared.wanted)
         seconds += time.process_time() - start
@@ -141,7 +146,7 @@ def gradient_of(
     loss: Callable[[Any], Float[Tensor, " batch"]], point: Point, batch: Batch, wrt: Wrt
 ) -> Float[Tensor, " parameters"]:
     """The gradient of a function of p, summed over the batch and divided by `Batch.tokens`, flattened."""
-    prepared = _Prepared.of(point.network, batch.inputs, wrt)
+    prepared = _Prepared.of(point, batch.inputs, wrt)
     return _gradient(loss(prepared.p).sum() / batch.tokens, prepared.wanted)
 
 
@@ -152,20 +157,24 @@ def has_scores(p: object) -> bool:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A distribution and the tensors with respect to which gradients are taken."""
+    """A distribution, the tensors with respect to which gradients are taken, and the inputs' vectors if asked for."""
 
     p: Any
     wanted: list[Tensor]
     seconds: float
+    vectors: EmbeddedInputs | None
 
     @classmethod
-    def of(cls, network: nn.Module, inputs: Sequences, wrt: Wrt) -> "_Prepared":
-        start = time.process_time()
-        p = network(inputs)
+    def of(cls, point: Point, inputs: Sequences, wrt: Wrt, perturbs: bool = False) -> "_Prepared":
+        start, network, vectors = time.process_time(), point.network, None
+        if perturbs:
+            p, vectors = embedded(network, embedder_of(network, point.embedder), inputs)
+        else:
+            p = network(inputs)
         wanted: list[Tensor] = [each for each in network.parameters() if each.requires_grad]
         if wrt == "scores":
             p, wanted = _on_scores(p)
-        return cls(p, wanted, time.process_time() - start)
+        return cls(p, wanted, time.process_time() - start, vectors)
 
 
 def _on_scores(p: object) -> tuple[Any, list[Tensor]]:

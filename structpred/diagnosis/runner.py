@@ -166,7 +166,7 @@ def diagnose(
         prepared = EncodedData.of(splits, subject.model)
         sizes = prepared.training.sizes
         material = _Material(subject, splits, prepared.codec, sizes, chosen)
-        fresh = Point(FRESH, _fresh(subject, sizes))
+        fresh = Point(FRESH, _fresh(subject, sizes), embedder=subject.model.embedder)
         return material.diagnosis(f"{type(subject.model).__name__}, not trained", (fresh,), (), None, watch)
     run = subject if isinstance(subject, Run) else Run.load(subject)
     splits = loaded(run.experiment.task)
@@ -182,14 +182,14 @@ def diagnose(
 
 def _points_of(run: Run, splits: Splits) -> tuple[tuple[Point, ...], tuple[str, ...]]:
     """The first and the last weights; only the last if the run that training started from has been removed."""
-    ended = Point(ENDED, run.model, step=run.result.steps, share=1.0)
+    ended = Point(ENDED, run.model, step=run.result.steps, share=1.0, embedder=run.experiment.model.embedder)
     network, start = _fresh(run.experiment, run.sizes), run.experiment.start
     if start is not None:
         folder = Folder(run.folder.path.parent / start.identity(splits.digest)[:16])
         if not folder.finished:
             return (ended,), (f"The first weights are left out: they are of {folder.path}, which is not there.",)
         Run.load(folder.path).start(network)
-    return (Point(BEGAN, network), ended), ()
+    return (Point(BEGAN, network, embedder=run.experiment.model.embedder), ended), ()
 
 
 def _fresh(experiment: Experiment, sizes: Sizes) -> nn.Module:
@@ -297,7 +297,7 @@ class _Work:
                     rows += [
                         self._row(name, objective, point, wrt, truths[wrt])
                         for wrt in wrts
-                        if wrt == "weights" or not objective.corrupts
+                        if wrt == "weights" or not (objective.corrupts or objective.perturbs)
                     ]
             except StructpredError as error:
                 if self.settings.objectives is not None:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structpred.errors import ConfigError
-from structpred.returned import described, refuse
+from structpred.returned import described, refuse, shortened
 from structpred.sequences import Sequences
 
 Network = Callable[[Sequences], Any]
@@ -33,6 +33,22 @@ class EmbeddedInputs:
     shifted: Callable[[Tensor], Any]
 
 
+def embedder_of(network: nn.Module, name: str) -> nn.Module:
+    """The module that reads a network's inputs, by its dotted name; see `structpred.models.base.Model.embedder`.
+
+    Raises:
+        ConfigError: the network has no module of that name.
+    """
+    modules: dict[str, nn.Module] = dict(network.named_modules())
+    if not name or name not in modules:
+        names = ", ".join(each for each in modules if each)
+        raise ConfigError(
+            f"a model's class attribute `embedder` must be the dotted name of a module of its network, but "
+            f"{type(network).__name__} has no module {name!r}; name one of {shortened(names)}"
+        )
+    return modules[name]
+
+
 def embedded(
     network: Network,
     embedder: nn.Module,
@@ -53,8 +69,7 @@ def embedded(
     what, vectors = f"the embedder {type(embedder).__name__}", list[Tensor]()
 
     def seen(output: object) -> Tensor:
-        if not isinstance(output, Tensor) or output.ndim != 3:
-            refuse(what, "one vector at every input position, [batch, time, size]", described(output), "return those")
+        output = _checked(output, inputs, what)
         # vectors that no weight has made, such as the frames of speech, have no gradient of their own
         vectors.append(output if output.requires_grad else output.detach().requires_grad_())
         return vectors[-1]
@@ -71,6 +86,19 @@ def embedded(
             return network(inputs)
 
     return p, EmbeddedInputs(vectors[0], inputs.lengths, shifted)
+
+
+def _checked(output: object, inputs: Sequences, what: str) -> Tensor:
+    """The output of an embedder, if it is one vector of floating-point numbers at every input position."""
+    batch, longest = len(inputs.lengths), inputs.labels.shape[1]
+    expected = "one vector of floating-point numbers at every input position, [batch, time, size]"
+    if not isinstance(output, Tensor):
+        refuse(what, expected, described(output), "return those")
+    assert isinstance(output, Tensor)
+    if output.ndim != 3 or len(output) != batch or output.shape[1] < longest or not output.is_floating_point():
+        form = f"{output.dtype} of shape {tuple(output.shape)} for a batch of {batch}"
+        refuse(what, expected, form, "return those")
+    return output
 
 
 @contextmanager

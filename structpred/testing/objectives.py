@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from structpred.errors import ConfigError
 from structpred.models import Model
-from structpred.models.embedded import EmbeddedInputs, embedded
+from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.objective import Losses, Objective, StepContext
 from structpred.sequences import Sequences
 from structpred.testing.spaces import (
@@ -166,7 +166,7 @@ class _Case:
         """p by a call of the network, or of something that calls it, and the vectors if the objective shifts them."""
         if not self.objective.perturbs:
             return (call or self.network)(inputs), {}
-        p, vectors = embedded(call or self.network, self.network.get_submodule(self.model.embedder), inputs)
+        p, vectors = embedded(call or self.network, embedder_of(self.network, self.model.embedder), inputs)
         return p, {"embedded": vectors}
 
     def losses(self, p: Any, targets: Sequences, inputs: Sequences, **given: Any) -> Losses:

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from structpred.errors import ConfigError, RunError
 from structpred.models.base import Model, Recomputable
-from structpred.models.embedded import EmbeddedInputs, embedded
+from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.models.sources import LeftOut, load_kept, may_lack
 from structpred.objective import Objective, updates_of
 from structpred.returned import described, refuse, waiting
@@ -98,7 +98,7 @@ class TrainingStep(nn.Module):
 
     def _embedded(self, given: Sequences) -> tuple[object, EmbeddedInputs]:
         """p, and the vectors that it was computed from."""
-        embedder = self.model.get_submodule("" if self.specification is None else self.specification.embedder)
+        embedder = embedder_of(self.model, "" if self.specification is None else self.specification.embedder)
         return embedded(self._distribution, embedder, given, Noise.now(given.device).again)
 
     def _distribution(self, given: Sequences) -> object:

@@ -18,7 +18,7 @@ from structpred.diagnosis.runner import BEGAN, ENDED, FRESH, OWN, outputs_of
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import LSTMTagger
-from structpred.objectives import REINFORCE, MaximumLikelihood
+from structpred.objectives import REINFORCE, Adversarial, MaximumLikelihood
 from structpred.registry import rewards
 from structpred.report import markdown
 from structpred.rewards import Hamming
@@ -141,6 +141,18 @@ def test_where_the_runs_own_reward_fails_the_other_rows_are_shown_and_the_reason
     why = "FailsLater.score, line "
     assert f"* {OWN}: at the {ENDED}, {why}" in markdown.render(document(found))
     assert json.loads(as_json(found))["left_out"][OWN].endswith("failed with KeyError: 'a file that is gone'")
+
+
+@pytest.mark.slow(seconds=4)
+def test_a_run_whose_objective_shifts_vectors_has_rows_of_its_own_with_respect_to_the_weights(tmp_path: Path) -> None:
+    objective = Adversarial(objective=REINFORCE(reward=Hamming(), samples=2))
+    model = LSTMTagger(embedding=4, hidden=4)
+    experiment = Experiment(task=Copying(), model=model, objective=objective, trainer=Trainer(epochs=1))
+    settings = Settings(batch=2, draws=2)
+    found = diagnose(train(experiment, root=tmp_path), settings)
+    own = [(row.point, row.wrt, row.outputs) for row in found.rows if row.objective == OWN]
+    assert own == [(BEGAN, "weights", 2), (ENDED, "weights", 2)]
+    assert OWN not in found.refused
 
 
 @pytest.mark.parametrize(

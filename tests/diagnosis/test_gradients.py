@@ -5,6 +5,7 @@ thousand seeds, and a squared distance of 25 times its expectation less than onc
 """
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,10 +24,12 @@ from structpred.diagnosis import (
 )
 from structpred.diagnosis import expected_reward as module
 from structpred.diagnosis.draws import Wrt
+from structpred.diagnosis.runner import outputs_of
 from structpred.distributions import Autoregressive, Factorised, LinearChain
 from structpred.errors import ConfigError
 from structpred.models import CRF, Model, Seq2Seq
-from structpred.objectives import REINFORCE, RML, MaximumLikelihood, Sampled
+from structpred.models.embedded import embedded
+from structpred.objectives import REINFORCE, RML, Adversarial, MaximumLikelihood, Sampled, Weighted, WeightedSum
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.rewards import EditDistance, Hamming
 from structpred.sequences import Sequences
@@ -95,6 +98,24 @@ def test_reinforce_in_expectation_is_the_exact_expected_reward(wrt: Wrt) -> None
     assert (found.bias.value, found.snr.value) == (0, math.inf)
     assert REINFORCE(reward=EditDistance()).in_expectation() is None
     assert RML(payoff=EditDistancePayoff(temperature=Temperature(edit_rate=0.1))).in_expectation() is None
+
+
+def test_an_objective_that_shifts_vectors_is_given_them() -> None:
+    model = MODELS["crf"]
+    point, batch = place("crf")
+    objective = Adversarial(objective=MaximumLikelihood())
+    found = gradients(objective, replace(point, embedder=model.embedder), batch, draws=4)
+    p, vectors = embedded(point.network, point.network.get_submodule(model.embedder), INPUTS)
+    loss = objective(p, batch.targets, embedded=vectors).values.sum() / batch.tokens
+    expected = flat(torch.autograd.grad(loss, list(point.network.parameters())))
+    assert not found.random
+    torch.testing.assert_close(found.rows[0], expected, rtol=0, atol=1e-12)
+
+
+def test_outputs_of_the_parts_of_an_objective_are_counted() -> None:
+    drawing = WeightedSum(parts=(Weighted(objective=REINFORCE(samples=3)), Weighted(objective=MaximumLikelihood())))
+    assert outputs_of(drawing) == outputs_of(Adversarial(objective=REINFORCE(samples=3))) == 3
+    assert outputs_of(Adversarial(objective=MaximumLikelihood())) == 0
 
 
 def test_draws_and_enumeration_give_the_same_expected_reward(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,13 @@ WITH_ARGUMENTS = [
     if re.search(r"^    options = Parser\($|^    options = Parser\(\"", path.read_text(encoding="utf-8"), re.MULTILINE)
 ]
 """Modules that are called with arguments of their own."""
+WITHOUT_ARGUMENTS = [
+    name
+    for name in (".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in sorted(FOLDER.rglob("*.py")))
+    if name not in WITH_ARGUMENTS
+    and "if __name__ ==" in FOLDER.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+]
+"""Modules that do something when they are called, and take no arguments, or those of all benchmarks that train."""
 
 
 @cache
@@ -182,6 +189,21 @@ def test_arms_of_the_main_job_learn_for_equally_many_epochs_and_share_their_star
     arms = five_objectives.panels()["pronunciation"].arms
     assert {arm.epochs for arm in arms.values()} == {16}
     assert [arm.start for arm in arms.values() if arm.start] == [five_objectives.START] * 4
+
+
+@pytest.mark.parametrize("name", WITHOUT_ARGUMENTS)
+def test_arguments_that_would_be_ignored_are_refused_before_the_work(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"{experiments.__name__}.{name}")
+    monkeypatch.setattr(sys, "argv", [f"{name.rpartition('.')[2]}.py", "--nothing"])
+    if name == "benchmarks.__main__":
+        assert module.main(["--nothing"]) == 2
+    else:
+        assert as_command(module.main, exits=True) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    called = f"python -m {experiments.__name__}.{name}"
+    assert f"there is no option '--nothing'; see {called} --help" in line or "no benchmark is named" in line
 
 
 @pytest.mark.parametrize("name", WITH_ARGUMENTS)

@@ -12,7 +12,7 @@ from structpred.distributions import Factorised
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import CRF, FrameFeatures, LSTMTagger, Model, Seq2Seq, Transformer
-from structpred.models.embedded import embedded
+from structpred.models.embedded import embedded, embedder_of
 from structpred.objective import Losses, Objective
 from structpred.objectives import GRPO, RML, Adversarial, MaximumLikelihood, Weighted, WeightedSum
 from structpred.objectives.adversarial import worst_shift
@@ -225,6 +225,11 @@ class Plain(LSTMTagger):
             lambda: embedded(Linear(), nn.ReLU(), INPUTS),
             r"^the embedder ReLU must be called once for p, but was called 0 times; name the module",
         ),
+        (
+            lambda: embedder_of(Linear(), "tables"),
+            r"`embedder` must be the dotted name of a module .*, but Linear has no module 'tables'; name one of table$",
+        ),
+        (lambda: embedder_of(Linear(), ""), r"but Linear has no module ''; name one of table$"),
     ],
 )
 def test_what_cannot_work_is_refused(make: Callable[[], object], message: str) -> None:
@@ -235,9 +240,29 @@ def test_what_cannot_work_is_refused(make: Callable[[], object], message: str) -
 def test_an_embedder_that_returns_something_else_is_refused() -> None:
     network = built(CRF(embedding=3, hidden=4))
     with pytest.raises(
-        ConfigError, match=r"RecurrentEncoder must return one vector at every input position, .* returned a Encoded: "
+        ConfigError,
+        match=r"RecurrentEncoder must return one vector of .* at every input position, .* returned a Encoded: ",
     ):
         embedded(network, network.get_submodule("scores.encoder"), INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "form"),
+    [
+        (lambda output: output.transpose(0, 1)[:1], r"torch\.float64 of shape \(1, 2, 2\) for a batch of 2"),
+        (lambda output: output[:, :1], r"torch\.float64 of shape \(2, 1, 2\) for a batch of 2"),
+        (lambda output: output.flatten(1), r"torch\.float64 of shape \(2, 4\) for a batch of 2"),
+        (lambda output: output.long(), r"torch\.int64 of shape \(2, 2, 2\) for a batch of 2"),
+    ],
+)
+def test_vectors_that_are_not_of_the_inputs_positions_are_refused(
+    change: Callable[[torch.Tensor], torch.Tensor], form: str
+) -> None:
+    network = Linear()
+    network.table.register_forward_hook(lambda _module, _arguments, output: change(output))
+    message = rf"Embedding must return one vector of floating-point numbers .*, but returned {form}; "
+    with pytest.raises(ConfigError, match=message):
+        embedded(network, network.table, INPUTS)
 
 
 def test_it_comes_back_from_json() -> None:
