@@ -120,5 +120,8 @@ class Gradient:
 
 
 def _joined(pieces: Sequence[Tensor]) -> Tensor:
-    """The values of all pieces, of which there is nearly always one."""
-    return pieces[0].contiguous() if len(pieces) == 1 else torch.cat(list(pieces))
+    """The values of all pieces, of which there is nearly always one.
+
+    A batch of one is copied: its diagnostic may be a weight under another shape, which the step is about to change.
+    """
+    return pieces[0].contiguous() if len(pieces) == 1 and len(pieces[0]) > 1 else torch.cat(list(pieces))

@@ -23,7 +23,7 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Adam, Constant, Trainer, checkpoint
 from structpred.training.data import EncodedData
-from structpred.training.gradient import MemoryWarning
+from structpred.training.gradient import MemoryWarning, _joined
 from structpred.training.meters import Average, NonfiniteGuard, Totals, not_finite, step_unless, to_skip
 from structpred.training.monitoring import JsonlLogger, of_epoch
 from structpred.training.trainer import Training
@@ -201,6 +201,14 @@ def test_a_batch_in_pieces_gives_the_losses_of_the_whole(objective: Objective) -
         losses.append(torch.tensor(seen))
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-4)  # differences of sums, hence atol
     torch.testing.assert_close(losses[2], losses[0], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_diagnostic_that_is_a_weight_is_that_before_the_step(batch: int) -> None:
+    weight = nn.Parameter(torch.zeros(()))
+    joined = _joined([weight.detach().expand(batch)])
+    nn.init.ones_(weight)
+    assert joined.tolist() == [0.0] * batch
 
 
 def test_steps_end_training_wherever_they_do_and_the_schedule_ends_with_them(tmp_path: Path) -> None:
