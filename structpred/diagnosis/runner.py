@@ -17,6 +17,7 @@ from structpred.diagnosis.selection import EDIT_RATE, choices, usual_payoff, usu
 from structpred.diagnosis.signal import Measured, Quality, quality
 from structpred.errors import ConfigError, RunError, StructpredError
 from structpred.experiment import Experiment
+from structpred.foreign import modules_of
 from structpred.objective import Objective
 from structpred.payoffs import Payoff
 from structpred.rewards import Context, Reward, bind
@@ -217,7 +218,8 @@ class _Material:
         found = choices(model, names=chosen.objectives, reward=reward, payoff=payoff)
         context = Context(self.experiment.task, self.codec.vocabularies.labels, self.splits.train)
         able, refused = {name: bind(each, context) for name, each in found.able.items()}, dict(found.refused)
-        users = frozenset(users_modules(self.experiment))
+        shown = {type(part) for each in found.able.values() for part in components(each)}
+        users = frozenset(users_modules(self.experiment) | modules_of(shown))
         if run is not None and chosen.objectives is None:
             try:
                 with blaming(users):

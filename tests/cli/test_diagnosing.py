@@ -5,7 +5,7 @@ import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from torch import Tensor
@@ -18,8 +18,9 @@ from structpred.diagnosis.runner import BEGAN, ENDED, FRESH, OWN, outputs_of
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.models import LSTMTagger
+from structpred.objective import Losses, StepContext
 from structpred.objectives import REINFORCE, Adversarial, MaximumLikelihood
-from structpred.registry import rewards
+from structpred.registry import objectives, rewards
 from structpred.report import markdown
 from structpred.rewards import Hamming
 from structpred.runs import Run, train
@@ -119,6 +120,27 @@ def test_an_own_objective_without_a_number_of_samples_counts_none() -> None:
         draws_in_step = True
 
     assert outputs_of(Own()) == 0
+
+
+@objectives.register("test-fails-in-a-diagnosis")
+@dataclass(frozen=True, kw_only=True)
+class FailsInADiagnosis(MaximumLikelihood):
+    failing: ClassVar[bool] = False
+
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
+        if self.failing:
+            raise ZeroDivisionError("one too many")
+        return super().losses(p, targets, context)
+
+
+def test_a_registered_objective_that_fails_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FailsInADiagnosis, "failing", True)
+    experiment = Experiment(task=Copying(), model=LSTMTagger(embedding=4, hidden=4), objective=MaximumLikelihood())
+    found = diagnose(experiment, Settings(batch=2, draws=2))
+    assert "rml" in {row.objective.partition(" (")[0] for row in found.rows}
+    (why,) = (why for name, why in found.refused.items() if name.startswith("test-fails-in-a-diagnosis"))
+    assert "ZeroDivisionError: one too many" in why
+    assert "test_diagnosing.py" in why
 
 
 @pytest.mark.slow(seconds=4)
