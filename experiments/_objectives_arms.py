@@ -167,6 +167,7 @@ class Piece:
         cold: False if what learns from its own outputs alone is not trained from random weights.
         published: what others report: who, the score in percent, and on what terms.
         metric: of these scores.
+        around_likelihood: False for pieces made by the first rule of tuning: every arm around the base rate.
     """
 
     bases: Mapping[str, Experiment]
@@ -174,6 +175,7 @@ class Piece:
     cold: bool = True
     published: tuple[tuple[str, float, str], ...] = ()
     metric: str = ""
+    around_likelihood: bool = True
 
     @property
     def base(self) -> Experiment:
@@ -187,7 +189,8 @@ class Piece:
             arms: their names.
             likelihood: the arm of that name as tuned.
         """
-        return {arm: self.base if arm == "ML" else replace(self.base, optimiser=likelihood.optimiser) for arm in arms}
+        around = replace(self.base, optimiser=likelihood.optimiser) if self.around_likelihood else self.base
+        return {arm: self.base if arm == "ML" else around for arm in arms}
 
     def arms(self) -> dict[str, Arm]:
         """All of them, likelihood first."""

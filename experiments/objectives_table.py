@@ -33,9 +33,8 @@ settings are tuned on the first language and used for all three. All else was fi
 five a piece, three for UD-EWT and CoNLL-2000, two for SIGMORPHON 2020. All pairs of arms are tested, with Holm's
 correction over all of them; differences of less than half a point count as none.
 
-The first two pieces were made by an earlier rule, by which every arm searched around the base rate: likelihood alone
-took the highest of its four rates, which arms with a setting of their own could not try. They were made again by this
-one.
+The first two pieces, of letter tagging, were made by an earlier rule, by which every arm searched around the base rate.
+On the tagger likelihood took twice that rate, which arms with a setting of their own could not try; hence the change.
 
 A second study asks where RML's best temperature lies: seven edit rates, each twice the one before, from 0.005 to 0.32,
 at the learning rate that the tuning chose for RML, under seeds 100 to 102. Its answer does not enter the comparison,
@@ -94,8 +93,8 @@ LANGUAGES: tuple[Language, ...] = ("ice", "gre", "hin")
 WORDS = LetterTagging(size=1000, held_out=500)
 
 PIECES: dict[str, Piece] = {
-    "letter_tagging.tagger": Piece(bases={"": replace(TAGGER, task=WORDS)}),
-    "letter_tagging.crf": Piece(bases={"": replace(CHAIN, task=WORDS)}),
+    "letter_tagging.tagger": Piece(bases={"": replace(TAGGER, task=WORDS)}, around_likelihood=False),
+    "letter_tagging.crf": Piece(bases={"": replace(CHAIN, task=WORDS)}, around_likelihood=False),
     "ocr_letters.tagger": Piece(
         bases={"": ocr_letters.BASE},
         metric="ACC",
