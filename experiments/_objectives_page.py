@@ -114,9 +114,9 @@ def page(pieces: Mapping[str, Found], missing: Sequence[str] = ()) -> Document:
     open_ones = (f"Not run yet: {joined(list(missing))}.",) if missing else ()
     flattered = "The best arm here is the best of many on test, which flatters it. Published systems read other inputs."
     given_up = (
-        "Best on dev over three seeds, among seven edit rates. In the pieces of letter tagging, the oldest, a rate that was "
-        "worse than half of those before it under its first seeds was given up. Nothing is shown of it: the interval may "
-        "reach over it."
+        "Best on dev over three seeds, among seven edit rates. In the pieces of letter tagging, the oldest, a rate "
+        "that was worse than half of those before it under its first seeds was given up. Nothing is shown of it: the "
+        "interval may reach over it."
     )
     scores = {f"{name}, {found.report.metrics[0].name}": found for name, found in pieces.items()}
     return Document(
