@@ -26,7 +26,7 @@ class BatchLoss:
 
     Attributes:
         losses: the losses of its examples, detached, ``[batch]``.
-        diagnostics: the objective's diagnostics, ``[batch]`` each.
+        diagnostics: the objective's diagnostics, summed over its examples, 0-dim.
         tokens: target tokens of its examples.
         all_tokens: target tokens of the whole batch.
         kept: the objective's `Losses.kept` of each piece.
@@ -103,9 +103,10 @@ class Gradient:
             diagnostics.append(more)
             keeps.append(keep)
         names = dict.fromkeys(name for each in diagnostics for name in each)
-        joined = {name: _joined([each[name] for each in diagnostics if name in each]) for name in names}
+        # now: a diagnostic may be a view of a weight, which the step is about to change
+        sums = {name: _joined([each[name] for each in diagnostics if name in each]).sum() for name in names}
         every = _joined(losses) if losses else torch.zeros(0, device=self.fabric.device)
-        return BatchLoss(every, joined, own, of_batch, keeps)
+        return BatchLoss(every, sums, own, of_batch, keeps)
 
     def _tokens(self, plan: EpochPlan, position: int, parts: Sequence[Batch]) -> tuple[int, int]:
         """Target tokens of this process's share of a batch, and of the whole batch."""
@@ -120,8 +121,5 @@ class Gradient:
 
 
 def _joined(pieces: Sequence[Tensor]) -> Tensor:
-    """The values of all pieces, of which there is nearly always one.
-
-    A batch of one is copied: its diagnostic may be a weight under another shape, which the step is about to change.
-    """
-    return pieces[0].contiguous() if len(pieces) == 1 and len(pieces[0]) > 1 else torch.cat(list(pieces))
+    """The values of all pieces, of which there is nearly always one."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))

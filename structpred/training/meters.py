@@ -58,12 +58,19 @@ class Totals:
     counts: Any = None
 
     def add(self, losses: Tensor, diagnostics: dict[str, Tensor], tokens: int, skip: Tensor | None = None) -> None:
-        """Count one step, unless ``skip`` says that it was skipped; see `to_skip`."""
+        """Count one step, unless it was skipped.
+
+        Args:
+            losses: of its examples.
+            diagnostics: each summed over the examples, 0-dim.
+            tokens: target tokens of the examples.
+            skip: see `to_skip`.
+        """
         taken = 1 if skip is None else ~skip
         self.losses = self.losses + _unless(skip, losses.sum())
         self.tokens = self.tokens + tokens * taken
         sums, counts = self.sums or {}, self.counts or {}
-        here = {name: _unless(skip, values.sum()) for name, values in diagnostics.items()}
+        here = {name: _unless(skip, value) for name, value in diagnostics.items()}
         self.sums = sums | {name: sums.get(name, 0.0) + value for name, value in here.items()}
         self.counts = counts | {name: counts.get(name, 0) + len(losses) * taken for name in diagnostics}
 

@@ -287,9 +287,9 @@ def test_annealing_moves_the_weight_linearly() -> None:
 
 def test_means_of_diagnostics_are_over_the_examples_that_have_them() -> None:
     totals = Totals()
-    totals.add(torch.ones(2), {"first/loss": torch.tensor([1.0, 2.0])}, tokens=2)
-    totals.add(torch.ones(4), {"second/loss": torch.tensor([5.0, 5.0, 5.0, 7.0])}, tokens=4)
-    totals.add(torch.ones(1), {"second/loss": torch.tensor([3.0])}, tokens=1)
+    totals.add(torch.ones(2), {"first/loss": torch.tensor(3.0)}, tokens=2)
+    totals.add(torch.ones(4), {"second/loss": torch.tensor(22.0)}, tokens=4)
+    totals.add(torch.ones(1), {"second/loss": torch.tensor(3.0)}, tokens=1)
     assert totals.diagnostics() == {"first/loss": 1.5, "second/loss": 5.0}
 
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.training import Adam, Constant, Trainer, checkpoint
 from structpred.training.data import EncodedData
-from structpred.training.gradient import MemoryWarning, _joined
+from structpred.training.gradient import MemoryWarning
 from structpred.training.meters import Average, NonfiniteGuard, Totals, not_finite, step_unless, to_skip
 from structpred.training.monitoring import JsonlLogger, of_epoch
 from structpred.training.trainer import Training
@@ -147,7 +148,7 @@ def test_a_step_that_is_known_to_be_taken_is_the_same_step() -> None:
         assert int(state["step"]) == 3
         totals, guard = Totals(), NonfiniteGuard(torch.device("cpu"))
         for turn in (skip, torch.tensor(True), skip):
-            totals.add(torch.tensor([0.1, 0.7]), {"whole": torch.tensor([3, 4])}, 5, turn)
+            totals.add(torch.tensor([0.1, 0.7]), {"whole": torch.tensor(7)}, 5, turn)
             guard.count(turn, 6, torch.tensor(False))
         counted = (totals.numbers(), [int(value) for value in guard.state().values()])
         results.append((parameter.tolist(), state["exp_avg"].tolist(), state["exp_avg_sq"].tolist(), counted))
@@ -203,12 +204,33 @@ def test_a_batch_in_pieces_gives_the_losses_of_the_whole(objective: Objective) -
     torch.testing.assert_close(losses[2], losses[0], rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_a_diagnostic_that_is_a_weight_is_that_before_the_step(batch: int) -> None:
-    weight = nn.Parameter(torch.zeros(()))
-    joined = _joined([weight.detach().expand(batch)])
-    nn.init.ones_(weight)
-    assert joined.tolist() == [0.0] * batch
+class Offset(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(100))
+
+
+@objectives.register("test-telling-a-weight")
+@dataclass(frozen=True, kw_only=True)
+class TellingAWeight(MaximumLikelihood):
+    """Learns a number for each row of a batch, and tells these numbers by a view of its weights."""
+
+    def state(self, sizes: Sizes) -> nn.Module:
+        return Offset()
+
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
+        assert context.state is not None
+        own = context.state.weight[: len(targets)]
+        return Losses(super().losses(p, targets, context).values + own, {"own": own.detach()})
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 40])
+def test_a_diagnostic_that_is_a_view_of_a_weight_is_that_before_the_step(batch_tokens: int) -> None:
+    run = training(replace(with_trainer(batch_tokens=batch_tokens), objective=TellingAWeight()))
+    run._train(run._plan())
+    assert run.totals.numbers().diagnostics()["own"] == 0.0
+    run._train(run._plan())
+    assert run.totals.numbers().diagnostics()["own"] != 0.0
 
 
 def test_steps_end_training_wherever_they_do_and_the_schedule_ends_with_them(tmp_path: Path) -> None:
