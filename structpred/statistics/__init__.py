@@ -6,7 +6,7 @@ whether it would survive new examples too.
 """
 
 from structpred.statistics.anytime import Rule, Scores, critical, log_evidence
-from structpred.statistics.estimates import FEW, LEVEL, Estimate, estimate, fixed
+from structpred.statistics.estimates import FEW, LEVEL, Estimate, Noise, estimate, fixed
 from structpred.statistics.examples import CrossedTest, ExamplesTest, over_examples, over_seeds_and_examples
 from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
 from structpred.statistics.planning import (
@@ -20,7 +20,6 @@ from structpred.statistics.planning import (
     seeds_for_equivalence,
     seeds_needed,
 )
-from structpred.statistics.pooled import Noise
 
 __all__ = [
     "CLEAR",
