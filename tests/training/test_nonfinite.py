@@ -219,7 +219,7 @@ class TellingAWeight(MaximumLikelihood):
         return Offset()
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
-        assert context.state is not None
+        assert isinstance(context.state, Offset)
         own = context.state.weight[: len(targets)]
         return Losses(super().losses(p, targets, context).values + own, {"own": own.detach()})
 
