@@ -183,7 +183,7 @@ class Tune:
     sampler: Literal["tpe", "random", "grid"] = option("tpe", "Who proposes values.")
     points: int = option(10, "Values of each range in a grid.")
     pruner: Literal["median", "hyperband", "none"] = option(
-        "median", "Who stops trials early, by the dev metric after each epoch of the first seed; none: nobody does."
+        "median", "Who stops trials early, by the dev metric after each epoch of the first seed; none stops no trial."
     )
     draw: int = option(0, "Seed of the sampler.")
     study: str = option("tuning", "The study's name in the storage.", metavar="NAME")
