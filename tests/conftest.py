@@ -1,12 +1,14 @@
-"""The order of the tests, which of them `make quick` runs, and in which of them shapes are checked."""
+"""The order of the tests, which of them `make quick` runs, where shapes are checked, and what no test may leave on."""
 
 import gc
+import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import jaxtyping
 import pytest
+import torch
 
 from tests.support.shapes import check_shapes
 from tests.support.tiers import SHAPES, first_cases, quick, unrendered
@@ -61,3 +63,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[SHAPES] = frozenset(first_cases(session.items))
     gc.collect()
     gc.freeze()  # it would be walked again and again
+
+
+@pytest.fixture(autouse=True)
+def _subnormals() -> Iterator[None]:
+    """A test that leaves the flushing of subnormal numbers on fails, and not one that needs them an hour later."""
+    yield
+    if sys.float_info.min / 2 == 0:
+        torch.set_flush_denormal(False)
+        pytest.fail("subnormal numbers are flushed to zero from this test on: restore the setting of the process")

@@ -65,12 +65,12 @@ def ratio(spent: Sequence[Mapping[str, Stopwatch]], name: str) -> Median:
 
 def main() -> Figures:
     """Train, then time passes over the sentences after one that is thrown away."""
-    torch.set_flush_denormal(True)
     options = Parser("python -m structpred.experiments.benchmarks.sampled_steps", (__doc__ or "").partition("\n")[0])
     options.add_argument("--start", type=Path, help="file of the warm start; trained and written where it is missing")
     kept, splits = options.read().start, captions()
     if kept is not None:
         file_to_write(kept)
+    torch.set_flush_denormal(True)
     weights, data = warm_start(splits, kept), some(splits, SENTENCES)
     arms = {name: Arm(OBJECTIVES[name], data, MODEL, BATCH_TOKENS) for name in ("ml", *SAMPLING)}
     spent = []
