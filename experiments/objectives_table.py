@@ -242,14 +242,15 @@ def rehearsed(piece: Piece, arms: Mapping[str, Arm], root: Path, workers: int, c
 def main() -> None:
     """Run a piece, say what it would take, or write the page."""
     options = Parser("python -m structpred.experiments.objectives_table", (__doc__ or "").partition("\n")[0])
-    what = options.add_mutually_exclusive_group(required=True)
-    what.add_argument("--piece", metavar="NAME", help=f"one of {', '.join(PIECES)}")
-    what.add_argument("--page", action="store_true", help="all finished pieces on one page")
+    options.add_argument("--piece", metavar="NAME", help=f"one of {', '.join(PIECES)}")
+    options.add_argument("--page", action="store_true", help="all finished pieces on one page")
     options.add_argument("--dry-run", action="store_true", help="say what a piece would take, and stop")
     options.add_argument("--workers", type=few, default=1, metavar="N", help="processes")
     options.add_argument("--root", type=Path, default=Path("runs"), help="the folder of run folders")
     options.add_argument("--report", type=Path, default=Path("reports/objectives_table"), help="where reports go")
     given = options.read()
+    if (given.piece is None) is not given.page:
+        options.error("either --piece or --page is needed")
     folder_to_write(given.report)
     console = Console()
     if given.page:

@@ -82,7 +82,8 @@ def _resumes(arguments: Sequence[str]) -> bool:
     """Whether the command that these arguments name goes on where it was interrupted."""
     from structpred.cli.commands import COMMANDS
 
-    return bool(arguments) and arguments[0] in COMMANDS and COMMANDS[arguments[0]].resumes
+    named = bool(arguments) and arguments[0] in COMMANDS
+    return named and COMMANDS[arguments[0]].resumes and "--dry-run" not in arguments
 
 
 def _sentence(error: BaseException) -> str | None:

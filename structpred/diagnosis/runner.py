@@ -332,7 +332,8 @@ def outputs_of(objective: Objective) -> int:
     if objective.drawn or objective.exact or not objective.draws_in_step:
         return objective.drawn
     counts = [getattr(part, name, 0) for part in components(objective) for name in ("samples", "k")]
-    return max((each for each in counts if isinstance(each, int)), default=0)
+    passes = 2 if objective.perturbs else 1  # over the inputs as they are and shifted, with outputs of their own
+    return passes * max((each for each in counts if isinstance(each, int)), default=0)
 
 
 def _divergences(point: Point, batch: Batch, payoff: Payoff, seed: int) -> Divergences:

@@ -178,7 +178,7 @@ def test_a_run_whose_objective_shifts_vectors_has_rows_of_its_own_with_respect_t
     settings = Settings(batch=2, draws=2)
     found = diagnose(train(experiment, root=tmp_path), settings)
     own = [(row.point, row.wrt, row.outputs) for row in found.rows if row.objective == OWN]
-    assert own == [(BEGAN, "weights", 2), (ENDED, "weights", 2)]
+    assert own == [(BEGAN, "weights", 4), (ENDED, "weights", 4)], "two before the shift and two after it"
     assert OWN not in found.refused
 
 

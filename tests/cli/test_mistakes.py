@@ -326,6 +326,17 @@ def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str], m
     assert capsys.readouterr().err == "structpred: interrupted\n"
 
 
+def test_a_forecast_that_is_interrupted_begins_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(COMMANDS["compare"], "run", interrupted)
+    assert main(["compare", "--dry-run"]) == 130
+    assert capsys.readouterr().err == "structpred: interrupted\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_states_itself_whether_it_resumes(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
