@@ -24,7 +24,7 @@ from structpred.experiments.benchmarks.damage import zipped
 from structpred.models import LSTMTagger
 from structpred.pretrained import PretrainedEncoder, PretrainedSeq2Seq
 from structpred.pretrained.features import VARIABLE as FEATURES
-from structpred.pretrained.folder import optional, quiet
+from structpred.pretrained.library import optional, quiet
 from structpred.pretrained.tables import word_vectors
 from structpred.reading import each_line, read_bytes
 from structpred.task import Example, Task

@@ -14,7 +14,7 @@ from structpred.models import Transformer
 from structpred.objective import Objective
 from structpred.report.drawing import GRID, looks, plain_figure, standalone, style, svg
 from structpred.training.data import EncodedData, TrainingData
-from structpred.training.trainer import without_subnormals
+from structpred.training.process import without_subnormals
 
 EXAMPLES, TURNS = 48, 5
 BASES = {

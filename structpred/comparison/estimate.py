@@ -18,8 +18,9 @@ from structpred.task import Example, Splits
 from structpred.training.data import EncodedData
 from structpred.training.evaluation import DECODING_ROWS, score_counts, scores
 from structpred.training.monitoring import ignore
+from structpred.training.process import without_subnormals
 from structpred.training.settings import Trainer
-from structpred.training.trainer import GREEDY, Pace, Training, without_subnormals
+from structpred.training.trainer import GREEDY, Pace, Training
 
 STEPS, FEWEST = 12, 2
 """Steps that are timed, at most and at least."""

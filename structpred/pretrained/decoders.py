@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from structpred.distributions.search import State
 from structpred.errors import DataError
-from structpred.pretrained.folder import optional
+from structpred.pretrained.library import optional
 from structpred.sequences import Sequences
 
 

@@ -5,14 +5,10 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import re
-import sys
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,6 +16,8 @@ from torch import nn
 
 from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
 from structpred.models.sources import WeightSource
+from structpred.pretrained.hub import downloaded, is_a_name
+from structpred.pretrained.library import optional, quiet
 from structpred.reading import place_of
 from structpred.returned import shortened
 
@@ -46,42 +44,6 @@ TOKENIZER = (
 
 SETTINGS = (CONFIG, "generation_config.json", *TOKENIZER)
 """Whatever is read of a folder besides its weights."""
-
-
-AFTER_PADDING = ("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "xmod")
-"""Models beside those named after RoBERTa whose positions begin after that of the padding."""
-
-
-def positions(config: Any) -> int | None:
-    """How many positions a network of transformers has by its config, or by that of one part; None for any number."""
-    found: int | None = getattr(config, "max_position_embeddings", None)
-    if found is None or not ("roberta" in config.model_type or config.model_type in AFTER_PADDING):
-        return found
-    return found - int(config.pad_token_id) - 1
-
-
-def recompute(network: Any) -> None:
-    """Make a network of transformers compute the activations of its layers again in the backward pass."""
-    options = {"use_reentrant": False}
-    if hasattr(network, "activation_checkpointing_enable"):  # the name since transformers 5
-        network.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
-    else:
-        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
-
-
-def optional(name: str) -> Any:
-    """A module of a package that the extra ``pretrained`` brings.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"pretrained models need {name.partition('.')[0]}, which cannot be imported: pip install "
-            "structpred[pretrained]"
-        ) from error
 
 
 def file_named(name: str) -> Path:
@@ -143,12 +105,13 @@ class ModelFolder:
             raise DataError(
                 f"{path_or_name} must be the folder of a pretrained model, but it is a file; name its folder"
             )
-        elif _is_a_path(path_or_name):
+        elif path_or_name.startswith(PACKAGE) or not is_a_name(path_or_name):
             raise AbsentError(
                 f"{path_or_name} must be the folder of a pretrained model, but there is no such folder; check the path"
             )
         else:
-            path = _downloaded(path_or_name, revision, pickles)
+            pickled = ("pytorch_model*",) if pickles else ()
+            path = downloaded(path_or_name, revision, (*SETTINGS, "model*.safetensors*", *pickled))
         found = cls(path_or_name, path, pickles)
         found.check()
         return found
@@ -375,23 +338,6 @@ class ModelFolder:
 _ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Transformers without progress bars, advice and warnings; errors still raise exceptions."""
-    log = optional("transformers.utils.logging")
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity(log.CRITICAL)
-    log.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()
-
-
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal; computed once a process as long as the file is not written again."""
     state = path.stat()
@@ -403,37 +349,3 @@ def _sha256(path: Path, *state: int) -> str:
     del state
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _is_a_path(text: str) -> bool:
-    """True if the text cannot be a name on the hub."""
-    return text.startswith(PACKAGE) or re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", text) is None
-
-
-@cache
-def _downloaded(name: str, revision: str | None, pickles: bool) -> Path:
-    """The folder of a model in the hub's cache, downloaded unless it is there; never any code."""
-    hub = optional("huggingface_hub")
-    bars = optional("huggingface_hub.utils")
-    wanted = [*SETTINGS, "model*.safetensors*", *(["pytorch_model*"] if pickles else [])]
-    try:
-        with _bars_in_a_terminal(bars):
-            return Path(hub.snapshot_download(name, revision=revision, allow_patterns=wanted))
-    except (OSError, ValueError, RuntimeError) as error:  # those of the hub and of its connections are among them
-        branch = revision or "its main branch"
-        raise AbsentError(
-            f"{name} must be a folder here or a model on the hub, but there is no such folder and {branch} cannot be "
-            f"downloaded ({type(error).__name__}); give the path of a folder, or download it where there is a network"
-        ) from None
-
-
-@contextlib.contextmanager
-def _bars_in_a_terminal(bars: ModuleType) -> Iterator[None]:
-    hushed = not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
-    if hushed:
-        bars.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if hushed:
-            bars.enable_progress_bars()

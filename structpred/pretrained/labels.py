@@ -9,7 +9,8 @@ from torch import nn
 
 from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer
-from structpred.pretrained.folder import ModelFolder, positions, quiet
+from structpred.pretrained.folder import ModelFolder
+from structpred.pretrained.library import positions, quiet
 from structpred.sequences import FlatSequences
 from structpred.task import Sizes
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary

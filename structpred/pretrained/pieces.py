@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from structpred.errors import ConfigError, DataError
-from structpred.pretrained.folder import ModelFolder, positions, quiet, recompute
+from structpred.pretrained.folder import ModelFolder
+from structpred.pretrained.library import positions, quiet, recompute
 from structpred.sequences import FlatSequences, Sequences
 from structpred.vocabulary import Symbols
 

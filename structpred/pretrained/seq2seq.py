@@ -13,8 +13,9 @@ from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.pretrained.decoders import BoundCausal, BoundSeq2Seq, Reading, cache_argument, cache_of, parts_of
-from structpred.pretrained.folder import ModelFolder, optional, quiet, recompute
+from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.labels import Pieces, SourcePieces, ids_with, positions_of, refuse_beyond
+from structpred.pretrained.library import optional, quiet, recompute
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from structpred.errors import AbsentError, ConfigError, DataError
-from structpred.pretrained.folder import file_named, optional, sha256
+from structpred.pretrained.folder import file_named, sha256
+from structpred.pretrained.library import optional
 from structpred.reading import unpacked
 from structpred.returned import shortened
 

@@ -18,7 +18,7 @@ from structpred.task import Splits, loaded
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import check_metrics
 from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
-from structpred.training.trainer import signals, without_subnormals
+from structpred.training.process import signals, without_subnormals
 
 WAIT = 0.5
 """Seconds between checks whether another process still trains a run."""

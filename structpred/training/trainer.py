@@ -1,17 +1,12 @@
 """The training loop, the same for every objective."""
 
-import contextlib
 import copy
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from types import FrameType
 
-import torch
 from torch import Tensor, nn
 
 from structpred.blame import blaming
@@ -46,47 +41,6 @@ from structpred.training.monitoring import (
 from structpred.training.settings import Recipe
 from structpred.training.step import Stepper
 from structpred.vocabulary import Symbols
-
-
-@contextlib.contextmanager
-def without_subnormals() -> Iterator[None]:
-    """Flush subnormal numbers to zero within the block: early in training they cost up to a third of the time.
-
-    The earlier setting is restored, because other code in the process may rely on it.
-    """
-    smallest = torch.tensor(torch.finfo(torch.float64).tiny, dtype=torch.float64)
-    flushing = bool(smallest / 2 == 0)  # torch cannot be asked for it
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushing)
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a flag, so that a checkpoint is written; a second SIGINT stops at once.
-
-    A second SIGTERM is ignored: from Python 3.13 on, a process pool sends two to each worker when one has died.
-    """
-    received = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield received.is_set
-        return
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        del frame
-        if received.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.set()
-
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
 
 GREEDY = Decoding(beam=1)
 REHEARSED_SHARE = 0.5

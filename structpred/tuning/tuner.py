@@ -20,7 +20,7 @@ from structpred.report.files import FORMAT, write_files, written
 from structpred.report.terminal import Printable
 from structpred.text import refuse_unseen
 from structpred.training.data import Tokenizer, warn_of_unknown
-from structpred.training.trainer import signals
+from structpred.training.process import signals
 from structpred.tuning import layout, outcomes
 from structpred.tuning.outcomes import Importances, Result
 from structpred.tuning.runner import StudyRunner

