@@ -1,7 +1,9 @@
 """Acceptance probabilities for proposals of the canonical edit transducer, by sweeping the edit lattice."""
 
+import math
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from structpred.payoffs.transducer import EditWeights
@@ -12,25 +14,66 @@ CELLS = {"cpu": 2**14}
 
 CELLS_ELSEWHERE = 2**22
 
+ROUNDING = -53 * math.log(2)
+"""ln of the share of a sum that a float64 does not hold."""
+
 
 def acceptance(outputs: Sequences, references: Sequences, weights: EditWeights) -> Float[Tensor, " batch"]:
     """a^d(y,y*) / F(y), at most 1 up to rounding.
 
-    Samples of similar size share a chunk, so that little of the lattice is padding and memory is bounded.
+    Around long references only the cells (i, j) with |i − j| ≤ b are swept. A path that leaves this band has at least
+    2 (b + 1) − |n − m| edits, no more than C(n + m, e) 3^e paths have e of them, and F(y) ≥ a^d. Where these bounds do
+    not show that the band leaves out less than the last bit of F, the whole lattice is swept.
 
     Args:
         outputs: proposals, ``[batch, time]``.
         references: their references, ``[batch, time]``.
         weights: the operation weights of the transducer that proposed them.
     """
+    whole = max(outputs.labels.shape[1], references.labels.shape[1])
+    band = band_around(references, weights)
+    if 2 * band > references.labels.shape[1]:  # there is little to leave out
+        return swept(outputs, references, weights, whole)
+    probabilities = swept(outputs, references, weights, band)
+    rest = probabilities.isnan().nonzero().squeeze(1)
+    probabilities[rest] = swept(outputs.select(rest), references.select(rest), weights, whole)
+    return probabilities
+
+
+def swept(outputs: Sequences, references: Sequences, weights: EditWeights, band: int) -> Float[Tensor, " batch"]:
+    """By the cells with |i − j| ≤ ``band`` alone; NaN where these may be too few.
+
+    Samples of similar size share a chunk, so that little of the lattice is padding and memory is bounded.
+    """
     probabilities = torch.empty(len(outputs), dtype=torch.float64, device=outputs.device)
-    width = references.labels.shape[1] + 1
+    width = min(references.labels.shape[1], band) + 1
     size = max(1, CELLS.get(outputs.device.type, CELLS_ELSEWHERE) // width)
     order = outputs.lengths.argsort() if len(outputs) > size else torch.arange(len(outputs), device=outputs.device)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        probabilities[rows] = _Lattice(outputs.select(rows), references.select(rows), weights).acceptance()
+        probabilities[rows] = _Lattice(outputs.select(rows), references.select(rows), weights, band).acceptance()
     return probabilities
+
+
+def band_around(references: Sequences, weights: EditWeights) -> int:
+    """A b that is enough for most proposals: for two standard deviations of edits more than expected."""
+    longest = _longest(references)
+    expected = longest * (1 - 1 / (1 + weights.substitution + weights.inserting + weights.edit))
+    edits = math.ceil(expected + 2 * math.sqrt(expected))
+    left_out = _log_weight_from(2 * longest + edits, weights.log_edit) - edits * weights.log_edit
+    fewest = int((left_out > ROUNDING).sum())
+    return max(1, math.ceil((fewest + edits / 2) / 2) - 1)
+
+
+def _log_weight_from(symbols: int, log_edit: float) -> Float[Tensor, " edits"]:
+    """ln Σ_{i ≥ e} C(N, i) (3a)^i for e = 0 … N, no less than the weight of all paths of e edits or more.
+
+    N symbols, of output and reference together, leave room for N operations, and an edit is one of three.
+    """
+    edits = torch.arange(symbols + 1, dtype=torch.float64)
+    ways = math.lgamma(symbols + 1) - torch.lgamma(edits + 1) - torch.lgamma(symbols - edits + 1)
+    each = ways + edits * (math.log(3) + log_edit)
+    return each.flip(0).logcumsumexp(0).flip(0)
 
 
 class _Lattice:
@@ -42,7 +85,8 @@ class _Lattice:
     a^(D_before + cost − D_here).
     """
 
-    def __init__(self, outputs: Sequences, references: Sequences, weights: EditWeights) -> None:
+    def __init__(self, outputs: Sequences, references: Sequences, weights: EditWeights, band: int) -> None:
+        self.band = band
         self.output_lengths, self.reference_lengths = outputs.lengths, references.lengths
         self.rows, self.columns = _longest(outputs), _longest(references)
         labels = outputs.labels[:, : self.rows].T
@@ -57,10 +101,13 @@ class _Lattice:
         self.log_edit = weights.log_edit
         shape = (self.columns + 1, len(outputs))
         self.buffers = [_Diagonal(shape, self.log_edit, self.outputs.device) for _ in range(3)]
+        for buffer in self.buffers:
+            buffer.leave_out(slice(band + 1, None))
 
     def acceptance(self) -> Float[Tensor, " batch"]:
         sizes = self.output_lengths + self.reference_lengths
         result = torch.ones(len(sizes), dtype=torch.float64, device=sizes.device)
+        cost = torch.zeros_like(result)
         first_end = int(sizes.min()) if len(sizes) else 0
         self.buffers[0].start()
         for diagonal in range(1, self.rows + self.columns + 1):
@@ -68,14 +115,28 @@ class _Lattice:
             here.begin(diagonal)
             self._sweep(diagonal, before, previous, here)
             if diagonal >= first_end:
-                result = torch.where(sizes == diagonal, here.total(self.reference_lengths).reciprocal(), result)
-        return result
+                ended, columns = sizes == diagonal, self.reference_lengths.unsqueeze(0)
+                result = torch.where(ended, here.total.gather(0, columns).squeeze(0).reciprocal(), result)
+                cost = torch.where(ended, here.cost.gather(0, columns).squeeze(0), cost)
+        return torch.where(self._suffices(cost), result, torch.nan)
+
+    def _suffices(self, cost: Float[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Whether the band leaves out less than the last bit of F ≥ a^D, with ``cost`` = D ln a."""
+        if self.band >= max(self.rows, self.columns):
+            return torch.ones_like(cost, dtype=torch.bool)
+        aside = (self.output_lengths - self.reference_lengths).abs()
+        log_weight = _log_weight_from(self.rows + self.columns, self.log_edit).to(cost.device)
+        left_out = log_weight[(2 * (self.band + 1) - aside).clamp(0, len(log_weight) - 1)]
+        return (aside <= self.band) & (left_out - cost <= ROUNDING)
 
     def _sweep(self, diagonal: int, before: "_Diagonal", previous: "_Diagonal", here: "_Diagonal") -> None:
         """All inner cells of a diagonal."""
-        low, high = max(1, diagonal - self.rows), min(self.columns, diagonal - 1)
+        first, last = (diagonal - self.band + 1) // 2, (diagonal + self.band) // 2  # within the band
+        low, high = max(1, diagonal - self.rows, first), min(self.columns, diagonal - 1, last)
         if low > high:
             return
+        if low == first:  # columns beyond the last one have been outside from the start
+            here.leave_out(slice(first - 1, first))
         flipped = slice(self.rows - diagonal + low, self.rows - diagonal + high + 1)
         left, at, size = low - 1, low, high - low + 1
         differs = self.outputs[flipped] != self.references.narrow(0, left, size)
@@ -113,9 +174,10 @@ class _Diagonal:
     """
 
     def __init__(self, shape: tuple[int, int], log_edit: float, device: torch.device) -> None:
-        quantities = torch.zeros(7, *shape, dtype=torch.float64, device=device)
-        self.cost, self.more, self.kept, self.insertion, self.deletion = quantities[:5]
-        self.not_deleted, self.not_inserted = quantities[5:]
+        self.all = torch.zeros(7, *shape, dtype=torch.float64, device=device)
+        self.cost, self.more, self.kept, self.insertion, self.deletion, self.not_deleted, self.not_inserted = self.all
+        self.outside = self.all.new_zeros(7, 1, 1)
+        self.outside[:2] = -torch.inf
         self.log_edit = log_edit
         self.cost += log_edit * torch.arange(shape[0], dtype=torch.float64, device=device).unsqueeze(1)
         torch.add(self.cost, log_edit, out=self.more)
@@ -138,10 +200,15 @@ class _Diagonal:
         """Cell (0, 0)."""
         self._first(kept=1.0, insertion=0.0)
 
-    def total(self, columns: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """C + I + D of each sample at its own column."""
+    def leave_out(self, columns: slice) -> None:
+        """Make the cells of these columns ones that no path goes through."""
+        self.all[:, columns] = self.outside
+
+    @property
+    def total(self) -> Float[Tensor, "columns batch"]:
+        """C + I + D."""
         every: Tensor = self.not_deleted + self.deletion
-        return every.gather(0, columns.unsqueeze(0)).squeeze(0)
+        return every
 
 
 def _longest(sequences: Sequences) -> int:

@@ -14,7 +14,7 @@ from structpred.errors import ConfigError
 from structpred.payoffs import EditDistancePayoff, Payoff, Temperature
 from structpred.payoffs import rejection as rejection_module
 from structpred.payoffs.automaton import automaton, expected_edits, partition
-from structpred.payoffs.lattice import acceptance
+from structpred.payoffs.lattice import acceptance, band_around, swept
 from structpred.payoffs.transducer import EditWeights, completions, propose
 from structpred.sequences import Sequences
 
@@ -168,6 +168,51 @@ def test_long_outputs_and_low_temperatures_do_not_underflow() -> None:
     # in the first row every alignment but the best costs more: 60 substitutions, then 30 insertions
     found = acceptance(outputs, references, EditWeights(100, 0.004))
     torch.testing.assert_close(found, torch.ones(3, dtype=torch.float64))
+
+
+def edited(references: Sequences, labels: int, edits: float) -> Sequences:
+    """Near the references, with about so many edits; every tenth is a string of any length instead."""
+    weights = EditWeights(labels, EditDistancePayoff(temperature=Temperature(edit_rate=edits)).literal(labels))
+    rows = torch.arange(len(references))
+    near = propose(references, weights, completions(references, weights), rows, generator(5))
+    width = max(near.labels.shape[1], 90)
+    every, lengths = torch.randint(labels, (len(rows), width), generator=generator(6)), near.lengths.clone()
+    every[:, : near.labels.shape[1]] = near.labels
+    lengths[::10] = torch.randint(91, lengths[::10].shape, generator=generator(7))
+    return Sequences(every, lengths)
+
+
+@pytest.mark.parametrize(
+    ("labels", "edit"), [(7856, 7e-6), (100, 5e-4), (3, 0.01), (40, 1e-300)], ids=["words", "signs", "few", "cold"]
+)
+@pytest.mark.parametrize("edits", [0.02, 0.3])
+def test_what_lies_outside_a_band_is_left_out_only_where_it_is_no_more_than_rounding(
+    labels: int, edit: float, edits: float
+) -> None:
+    weights = EditWeights(labels, -1 / math.log(edit))
+    drawn = torch.randint(labels, (200, 60), generator=generator(1))
+    references = Sequences(drawn, torch.randint(61, (200,), generator=generator(2)))
+    outputs = edited(references, labels, edits)
+    whole = swept(outputs, references, weights, 90)
+    assert not whole.isnan().any()
+    torch.testing.assert_close(acceptance(outputs, references, weights), whole, rtol=2**-51, atol=0)
+    enough = [~swept(outputs, references, weights, band).isnan() for band in (1, 4, 9, 20)]
+    for band, some in zip((1, 4, 9, 20), enough, strict=True):
+        within = swept(outputs, references, weights, band)[some]
+        torch.testing.assert_close(within, whole[some], rtol=2**-51, atol=0)
+    shares = [float(some.double().mean()) for some in enough]
+    assert shares == sorted(shares), "a wider band is enough for more"
+    assert shares[-1] > 0.1, "and a wide one for many"
+    assert shares[0] < 0.95, "but a narrow one not for all"
+
+
+def test_most_proposals_need_no_more_than_the_band() -> None:
+    references, labels = random_references(7856, 2000, 25), 7856
+    weights = EditWeights(labels, EditDistancePayoff(temperature=Temperature(edit_rate=0.1)).literal(labels))
+    proposals = propose(references, weights, completions(references, weights), torch.arange(2000), generator(3))
+    band = band_around(references, weights)
+    assert band <= 8
+    assert swept(proposals, references, weights, band).isnan().double().mean() < 0.05
 
 
 def test_mean_edits_agree_with_the_automaton() -> None:
