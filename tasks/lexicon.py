@@ -19,7 +19,7 @@ from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.pairs import Tsv
 from structpred.tasks.published import SETS, Place, PublishedTask, warn_of_new_labels
-from structpred.tasks.reading import in_hashed_order, splits_of
+from structpred.tasks.reading import hashed, in_hashed_order, splits_of
 from structpred.vocabulary import Symbols
 
 PhoneSet = Literal[61, 48, 39]
@@ -119,7 +119,7 @@ class LexiconTask(Task):
             ConfigError: it has fewer words than asked for.
         """
         lexicon = _lexicon(self.query)
-        words = in_hashed_order(lexicon)
+        words = sorted(lexicon, key=hashed)
         left = len(words) - 2 * self.held_out
         if left < (self.size or 1):
             raise ConfigError(self._too_many(len(words), left))
@@ -141,12 +141,12 @@ class LexiconTask(Task):
             f"but got {self.size}; size=None takes them all"
         )
 
-    def _examples(self, words: list[Symbols], lexicon: dict[Symbols, list[str]]) -> list[Example]:
+    def _examples(self, words: list[str], lexicon: dict[str, list[str]]) -> list[Example]:
         examples = []
         for word in words:
             entries = lexicon[word] if self.stress else [entry.translate(_NO_STRESS) for entry in lexicon[word]]
             references = tuple(self.reference(entry) for entry in dict.fromkeys(entries))
-            examples.append(Example(word, references, where=f"gruut lexicon: {''.join(word)!r}"))
+            examples.append(Example(tuple(word), references, where=f"gruut lexicon: {word!r}"))
         return examples
 
     def parse(self, text: str) -> Symbols:
@@ -171,12 +171,12 @@ class LexiconTask(Task):
         return " ".join(output)
 
 
-def _lexicon(query: str) -> dict[Symbols, list[str]]:
+def _lexicon(query: str) -> dict[str, list[str]]:
     """The kept words with what the lexicon says of them."""
-    words: dict[Symbols, list[str]] = defaultdict(list)
+    words: dict[str, list[str]] = defaultdict(list)
     for word, entry in _rows(query):
         if LETTERS.issuperset(word):
-            words[tuple(word)].append(entry)
+            words[word].append(entry)
     return words
 
 

@@ -141,9 +141,14 @@ def in_hashed_order(sources: Iterable[AnySource]) -> list[AnySource]:
 
     def place(source: Source) -> tuple[bytes, Symbols]:
         symbols = spelt(source)
-        return hashlib.sha256("".join(symbols).encode()).digest(), symbols
+        return hashed("".join(symbols)), symbols
 
     return sorted(sources, key=place)
+
+
+def hashed(text: str) -> bytes:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 def sentence_of(text: str, longest: int) -> Symbols:
