@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.support.shapes import check_shapes
-from tests.support.tiers import SHAPES, first_cases, quick, unrendered
+from tests.support.tiers import SHAPES, quick, unrendered
 
 A_FEW = 3
 """Seconds that a test marked slow is taken to need if its mark says nothing else."""
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Check shapes in the first case of each sweep, and render figures for tests that are slow or look at them.
+    """Check shapes in the tests of the quick tier, and render figures for tests that are slow or look at them.
 
     The others repeat the same calls with other values. Fixtures of any scope count to the test that asks first.
     """
@@ -60,7 +60,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Choose where shapes are checked, and exempt all that was imported from garbage collection."""
-    session.config.stash[SHAPES] = frozenset(first_cases(session.items))
+    session.config.stash[SHAPES] = frozenset(quick(session.items))
     gc.collect()
     gc.freeze()  # it would be walked again and again
 
