@@ -217,7 +217,7 @@ if __name__ == "__main__":
     COMMANDS["compare"].run = lambda self, console: compare(arms, seeds=(0,), root=sys.argv[1], workers=2)
     raise SystemExit(main(["compare"]))
 """
-EPOCHS = 150
+EPOCHS = 60
 
 
 def start(root: Path, script: Path) -> subprocess.Popen[str]:
