@@ -224,6 +224,7 @@ def test_lists_and_texts_survive_as_assignments() -> None:
     assert assignments.experiment(list(words(tree))) == experiment
 
 
+@pytest.mark.slow
 def test_a_report_is_made_of_runs_by_their_prefixes(capsys: pytest.CaptureFixture[str], there: Path) -> None:
     finished = [run for run in listed(there / "runs") if run.state == "finished"]
     before = {path: path.stat().st_mtime_ns for path in (there / "runs").rglob("*")}
@@ -278,6 +279,7 @@ def test_a_report_of_runs_refuses_what_is_no_comparison(capsys: pytest.CaptureFi
     assert not (there / "reports").exists()
 
 
+@pytest.mark.slow
 def test_runs_of_other_data_or_budgets_are_told_apart(capsys: pytest.CaptureFixture[str], there: Path) -> None:
     ml = next(r.folder.path for r in listed(there / "runs") if (r.state, r.objective) == ("finished", OBJECTIVES[0]))
     assert main(["train", *FILES, *SMALL, "trainer.epochs=2", f"seed={Run.load(ml).experiment.seed}"]) == 2

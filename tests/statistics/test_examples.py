@@ -22,6 +22,7 @@ def rate(totals: Totals) -> float:
     return float(100 * totals[0] / totals[1])
 
 
+@pytest.mark.slow
 def test_randomisation_agrees_with_all_swaps() -> None:
     observed = rate(FIRST.sum(0)) - rate(SECOND.sum(0))
     every = []
@@ -34,6 +35,7 @@ def test_randomisation_agrees_with_all_swaps() -> None:
     assert found.p == pytest.approx(exact, abs=0.01)  # five standard errors and more
 
 
+@pytest.mark.slow
 def test_the_bootstrap_agrees_with_all_resamples() -> None:
     some, others = FIRST[:5], SECOND[:5]
     every = [rate(some[list(rows)].sum(0)) - rate(others[list(rows)].sum(0)) for rows in product(range(5), repeat=5)]

@@ -136,6 +136,7 @@ def warnings_of(objective: Objective, folder: Path) -> list[str]:
     return [str(each.message) for each in caught if issubclass(each.category, CollapseWarning)]
 
 
+@pytest.mark.slow
 def test_a_run_that_collapses_says_so_and_one_that_learns_does_not(tmp_path: Path) -> None:
     collapses = REINFORCE(reward=FunctionReward(function=f"{__name__}:shortness"), baseline=NoBaseline())
     (message,) = warnings_of(collapses, tmp_path)

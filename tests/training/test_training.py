@@ -167,6 +167,7 @@ def test_the_folder_holds_what_is_needed_to_redo_and_to_check(tmp_path: Path) ->
     assert run.result.scores["test"]["WER"] == pytest.approx(100 * wrong / (len(lines) - 1))
 
 
+@pytest.mark.slow
 def test_training_learns_to_copy(tmp_path: Path) -> None:
     experiment = replace(
         TINY, model=Seq2Seq(embedding=16, hidden=32, dropout=0.0), trainer=Trainer(epochs=30, batch_tokens=40)

@@ -45,6 +45,7 @@ def never() -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["journal", "sqlite", "database"])
 def test_a_second_driver_waits_says_so_once_and_has_its_turn(kind: str, tmp_path: Path) -> None:
     said, order = list[str](), list[str]()

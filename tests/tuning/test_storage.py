@@ -179,6 +179,7 @@ def test_a_wrong_url_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_said_when_it_is_opened_and_when_it_is_used(tmp_path: Path) -> None:
     file = tmp_path / "s.db"
     url = f"sqlite:///{file}?timeout=0.1"
