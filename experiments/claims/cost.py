@@ -16,7 +16,7 @@ from structpred.report.drawing import GRID, looks, plain_figure, standalone, sty
 from structpred.training.data import EncodedData, TrainingData
 from structpred.training.process import without_subnormals
 
-EXAMPLES, TURNS = 48, 5
+EXAMPLES, TURNS = 48, 25
 BASES = {
     "tagger": TAGGER,
     "CRF": CHAIN,
