@@ -1,6 +1,7 @@
 """The order of the tests, which of them `make quick` runs, where shapes are checked, and what no test may leave on."""
 
 import gc
+import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -10,8 +11,12 @@ import jaxtyping
 import pytest
 import torch
 
+from structpred.registry import FAMILIES
 from tests.support.shapes import check_shapes
 from tests.support.tiers import SHAPES, quick, unrendered
+
+BY_OTHERS = ("KMP", "PYTEST", "PYTORCH", "TORCH")
+"""How variables of the environment begin that pytest sets for each test, and libraries once they are imported."""
 
 A_FEW = 3
 """Seconds that a test marked slow is taken to need if its mark says nothing else."""
@@ -65,10 +70,33 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()  # it would be walked again and again
 
 
+def state_of_the_process() -> dict[str, object]:
+    """What a test can leave changed behind it, so that another one fails an hour later."""
+    return {
+        "the treatment of subnormal numbers": sys.float_info.min / 2 == 0,
+        "the number of threads": torch.get_num_threads(),
+        "the default type of tensors": torch.get_default_dtype(),
+        "whether gradients are computed": torch.is_grad_enabled(),
+        "whether algorithms are deterministic": torch.are_deterministic_algorithms_enabled(),
+        "the working directory": Path.cwd(),
+        **{name: value for name, value in os.environ.items() if not name.startswith(BY_OTHERS)},
+        **{f"the names of {registry.group}": set(registry) for registry in FAMILIES},
+    }
+
+
+@pytest.fixture
+def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test registers is forgotten after it."""
+    for registry in FAMILIES:
+        assert list(registry), "all members are there, and stay"
+        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+
+
 @pytest.fixture(autouse=True)
-def _subnormals() -> Iterator[None]:
-    """A test that leaves the flushing of subnormal numbers on fails, and not one that needs them an hour later."""
+def _nothing_left_changed() -> Iterator[None]:
+    before = state_of_the_process()
     yield
-    if sys.float_info.min / 2 == 0:
-        torch.set_flush_denormal(False)
-        pytest.fail("subnormal numbers are flushed to zero from this test on: restore the setting of the process")
+    after = state_of_the_process()
+    torch.set_flush_denormal(before["the treatment of subnormal numbers"] is True)
+    left = {name for name in before | after if before.get(name) != after.get(name)}
+    assert not left, "changed by this test and not restored"

@@ -164,6 +164,7 @@ def space(trial):
 """
 
 
+@pytest.mark.usefixtures("own_registries")
 def test_where_no_trial_finished_the_status_says_so_and_nothing_older_stays(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", *SMALL, "optimiser.lr=0.001..0.01", "--trials", "1", "--finalists", "0"]) == 0
     assert Path("reports/tuning/best_tuning.py").exists()

@@ -135,6 +135,7 @@ def test_budgets_that_cannot_be_are_refused(tmp_path: Path, options: dict[str, A
         quick(rate, tmp_path, **options)
 
 
+@pytest.mark.usefixtures("own_registries")
 def test_components_that_workers_cannot_import_and_no_space_are_refused(tmp_path: Path) -> None:
     @objectives.register("test-local-to-a-function")
     @dataclass(frozen=True, kw_only=True)
