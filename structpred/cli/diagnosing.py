@@ -25,8 +25,6 @@ PATIENCE = 2.0
 
 def run(given: Diagnose, console: Console) -> None:
     """Diagnose a run, print the tables, and write the numbers and the picture."""
-    if given.objectives == ():
-        raise ConfigError("--objectives needs at least one name, but got none; see structpred list objective")
     settings = Settings(
         objectives=given.objectives,
         batch=given.batch,

@@ -174,10 +174,10 @@ def tune(
     """
     coerce(workers, Few, "workers")
     coerce(lease, Annotated[float, Interval(above=0, most=1e6)], "lease")
+    coerce(points, Points | None, "points")
     if points is not None and sampler != "grid":
         raise ConfigError(f"points is for a grid, but the sampler is {sampler!r}; set sampler='grid' or leave it out")
     points = POINTS if points is None else points
-    coerce(points, Points, "points")
     spaces = {f"{name}/{each}": one for each, one in space.items()} if isinstance(space, Mapping) else {name: space}
     labels = list(space) if isinstance(space, Mapping) else [name]
     if not spaces:
