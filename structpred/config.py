@@ -292,6 +292,7 @@ class Interval:
 
 
 Positive = Annotated[float, Interval(above=0)]
+NotNegative = Annotated[float, Interval(least=0)]
 Fraction = Annotated[float, Interval(least=0, below=1)]
 Count = Annotated[int, Interval(least=1)]
 Few = Annotated[int, Interval(least=1, most=1000)]

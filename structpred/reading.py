@@ -22,6 +22,9 @@ LARGEST = 256 * 2**20
 PACKED_RATIO, PACKED_LEAST = 100, 2**20
 """A packed file may unpack to this multiple of its size, or to this many bytes: text does not pack better."""
 
+GZIP = b"\x1f\x8b"
+"""The first bytes of every gzip file."""
+
 Encoding = Literal["utf-8", "latin-1", "cp1252"]
 """Supported encodings. In all of them a line feed is the byte 10, so that lines can be counted."""
 
@@ -256,6 +259,8 @@ def _decoded(content: bytes, name: str, encoding: Encoding, first: int) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + first
         byte = error.start - content.rfind(b"\n", 0, error.start)
+        if content.startswith(GZIP):
+            raise DataError(f"{name} must be text, but it is compressed by gzip; call it {name}.gz") from None
         raise DataError(
             f"{name} line {line} must be {encoding.upper()}, but byte {byte} of the line is "
             f"0x{content[error.start]:02x} ({error.reason}); save the file as UTF-8"

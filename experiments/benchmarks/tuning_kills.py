@@ -43,7 +43,8 @@ def space(trial: Suggest) -> Experiment:
 
 def search(sampler: str, root: Path) -> None:
     """The study to be killed: two workers and no pruner."""
-    tune(space, trials=TRIALS, points=TRIALS, sampler=sampler, pruner="none", finalists=0, root=root, workers=2)
+    points = TRIALS if sampler == "grid" else None
+    tune(space, trials=TRIALS, points=points, sampler=sampler, pruner="none", finalists=0, root=root, workers=2)
 
 
 def begin(sampler: str, root: Path) -> "subprocess.Popen[bytes]":

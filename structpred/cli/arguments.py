@@ -193,7 +193,7 @@ def _number(name: str, kind: Any, text: str) -> int | float:
 
 
 class _Once(argparse.Action):
-    """Store the value, and refuse a second one."""
+    """Store the value, and refuse a second one, or none where there may be several."""
 
     def __call__(
         self,
@@ -204,6 +204,8 @@ class _Once(argparse.Action):
     ) -> None:
         if hasattr(namespace, self.dest):
             raise ConfigError(f"{option_string} of {parser.prog.split()[-1]} is given twice; leave one out")
+        if self.nargs == "*" and not values:
+            raise ConfigError(f"{option_string} needs at least one value, but got none; give one, or leave it out")
         setattr(namespace, self.dest, True if self.nargs == 0 else values)
 
 

@@ -23,6 +23,8 @@ from structpred.report.markdown import table as markdown_table
 def show_list(given: List, console: Console) -> None:
     """Print a table of names."""
     if given.grid or given.markdown:
+        if given.family is not None:
+            raise ConfigError(f"the grid is of objectives, models and rewards, so leave out {given.family!r} or --grid")
         return show_grid(console, grid(), markdown=given.markdown)
     families = {registry.family: registry for registry in FAMILIES}
     if given.family is not None and given.family not in families:

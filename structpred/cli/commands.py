@@ -181,7 +181,7 @@ class Tune:
     finalists: int = option(3, "This many of the best trials are run under more seeds in the end.")
     more_seeds: Few = option(3, "How many more.")
     sampler: Literal["tpe", "random", "grid"] = option("tpe", "Who proposes values.")
-    points: int = option(10, "Values of each range in a grid.")
+    points: int | None = option(None, "Values of each range in a grid; 10 by default.")
     pruner: Literal["median", "hyperband", "none"] = option(
         "median", "Who stops trials early, by the dev metric after each epoch of the first seed; none stops no trial."
     )

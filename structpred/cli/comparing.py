@@ -94,8 +94,6 @@ def _panels(given: Compare) -> dict[str, Panel]:
     if given.objectives is None:
         panels = load_panels(modules[0] if modules else MAIN_JOB)
         panels = {name: replace(panel, arms=assignments.arms(words, panel.arms)) for name, panel in panels.items()}
-    elif not given.objectives:
-        raise ConfigError("--objectives needs at least one name, but got none; see structpred list objective")
     else:
         arms = {name: assignments.experiment([f"objective={name}", *words]) for name in given.objectives}
         panels = {"": Panel(arms=arms)}

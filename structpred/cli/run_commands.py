@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from rich.console import Console
 
 from structpred.cli.arguments import imports_field, option, positional, root_field, words_field
-from structpred.config import Count, Few, Positive
+from structpred.config import Count, Few, NotNegative, Positive
 
 
 def _run() -> Any:
@@ -51,7 +51,7 @@ class Evaluate:
         flag="rerank-by",
         metavar="RUN",
     )
-    candidates: Count = option(32, "How many outputs --rerank-by chooses among.")
+    candidates: Count | None = option(None, "How many outputs --rerank-by chooses among; 32 by default.")
     imports: tuple[str, ...] = imports_field()
 
     def run(self, console: Console) -> None:
@@ -277,7 +277,7 @@ class Clean:
     resumes: ClassVar[bool] = False
 
     root: Path = root_field()
-    older_than: float = option(0.0, "Only runs untouched for this many days.")
+    older_than: NotNegative = option(0.0, "Only runs untouched for this many days.")
     unfinished: bool = option(False, "Only runs that were not finished.")
     yes: bool = option(False, "Do not ask.")
 

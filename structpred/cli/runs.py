@@ -99,6 +99,10 @@ def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:
     show_table(console, ("split", *names), rows)
 
 
+CANDIDATES = 32
+"""How many outputs --rerank-by chooses among by default."""
+
+
 def evaluate(given: Evaluate, console: Console) -> None:
     """Predict, score and print."""
     words = [*given.words, *([] if given.beam is None else [f"decoding.beam={given.beam}"])]
@@ -108,10 +112,13 @@ def evaluate(given: Evaluate, console: Console) -> None:
                 "only the task, the decoding and the metrics of a finished run may be assigned to, because nothing is "
                 f"trained, but got {word!r}; use task.…, decoding.… or metrics="
             )
-    run: Predictor = _predictor(given.path, given.others)
+    if given.candidates is not None and given.rerank is None:
+        raise ConfigError("--candidates says how many outputs --rerank-by chooses among, so give both or neither")
+    first = _predictor(given.path, given.others)
+    run: Predictor = first
     wanted = with_kept(assignments.experiment(words, run.experiment), run.kept)
     if given.rerank is not None:
-        run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates)
+        run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates or CANDIDATES)
     examples = getattr(loaded(wanted.task), given.split)
     check_metrics(wanted.metrics, Splits((), (), examples, ""), wanted.task)
     warn_of_unknown(Splits((), (), examples, ""), run.codec)
@@ -119,15 +126,15 @@ def evaluate(given: Evaluate, console: Console) -> None:
     show_scores({given.split: {metric.name: found.scores[metric.name] for metric in wanted.reported}}, console)
     for metric in wanted.reported:
         console.print(metric.signature, soft_wrap=True)
-    if isinstance(run, Ensemble) and len(run.runs) > 1:
-        console.print(f"Ensemble of {len(run.runs)} runs: the mean of {run.averages}", soft_wrap=True)
+    if isinstance(first, Ensemble) and len(first.runs) > 1:
+        console.print(f"Ensemble of {len(first.runs)} runs: the mean of {first.averages}", soft_wrap=True)
     search, ratio = run.search(wanted.decoding), found.shape["length_ratio"]
     console.print(
         f"Search: {search}; outputs are {ratio:.3f} times as long as references, ends counted", soft_wrap=True
     )
     if wanted.decoding != GREEDY and not issubclass(wanted.model.distribution, Argmax):
         greedy = _searched(run, examples, wanted, GREEDY)
-        warn_of_search(search, wanted.reported[0], found, greedy)
+        warn_of_search(search, wanted.decoding, wanted.reported[0], found, greedy)
 
 
 def _predictor(path: Path, others: Sequence[Path]) -> Run | Ensemble:
@@ -159,6 +166,8 @@ def write_predictions(given: Predict) -> None:
         raise ConfigError("--n-best searches with a beam as wide as the list, so give it or --beam, not both")
     if given.output:
         file_to_write(given.output)
+        if given.file and given.file.is_file() and given.output.exists() and given.output.samefile(given.file):
+            raise ConfigError(f"--output must be another file than the inputs, {given.file}, which would be lost")
     elif sys.stdout is None:
         raise ConfigError("predictions go to the standard output, but that is closed; name a file by --output")
     run = _predictor(given.path, given.others)
@@ -228,8 +237,17 @@ def _rows(given: Predict, run: Predictor, inputs: list[Input], decoding: Decodin
 def _decoding(given: Predict, experiment: Experiment) -> Decoding:
     words = [f"decoding.{word}" for word in given.decoding]
     words += [] if given.beam is None else [f"decoding.beam={given.beam}"]
+    for word in given.decoding if given.n_best is not None else ():
+        if not word.startswith(BOUNDS):
+            raise ConfigError(
+                f"--n-best lists the most probable outputs, so {word!r} has no effect on it, nor has any field of the "
+                f"decoding but {' and '.join(BOUNDS)}; leave one out"
+            )
     return assignments.experiment(words, experiment).decoding
 
+
+BOUNDS = ("least_length_ratio", "most_length_ratio")
+"""The fields of a decoding that n-best lists heed."""
 
 BUSY = "a process is training it"
 

@@ -26,7 +26,7 @@ from structpred.tuning.tuner import FIRST_SEED, tune
 MAIN_JOB = "structpred.experiments.pronunciation_tuning"
 CHOICES = "one-of:"
 Many = Annotated[int, Interval(least=0, most=1_000_000)]
-OPTIONS: dict[str, Any] = {"trials": Trials | None, "finalists": Many, "points": Points}
+OPTIONS: dict[str, Any] = {"trials": Trials | None, "finalists": Many, "points": Points | None}
 """Limits of numeric options."""
 
 

@@ -92,7 +92,14 @@ class Ratio(Metric):
     of_nothing: ClassVar[float] = 0.0
 
     def score(self, totals: Totals) -> float:
-        """The ratio, in percent."""
+        """The ratio, in percent.
+
+        Raises:
+            ConfigError: `counts` returns other than two numbers.
+        """
+        if len(totals) != 2:
+            way_out = "write a method score for others"
+            refuse(f"{type(self).__name__}.counts", "a numerator and a denominator", f"{len(totals)} numbers", way_out)
         numerator, denominator = totals
         if not (numerator or denominator):
             return self.of_nothing

@@ -60,11 +60,12 @@ def existing(name: str, what: str) -> Path:
     """The file that a text names.
 
     Raises:
-        AbsentError: there is no such file.
+        AbsentError: there is no such file, or it is a folder.
     """
     place = file_named(name)
     if not place.is_file():
-        raise AbsentError(f"{name} must be {what}, but there is no such file; check the path")
+        fault = "it is a folder; name a file in it" if place.is_dir() else "there is no such file; check the path"
+        raise AbsentError(f"{name} must be {what}, but {fault}")
     return place
 
 

@@ -223,7 +223,7 @@ class RunWriter:
             return
         found = Searched(scores(self.experiment.scored, counts), self.shapes["dev"])
         greedy = Searched(chosen.dev, chosen.shape)
-        warn_of_search(self.experiment.search, self.experiment.task.metrics[0], found, greedy)
+        warn_of_search(self.experiment.search, decoding, self.experiment.task.metrics[0], found, greedy)
 
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
         task = self.experiment.task

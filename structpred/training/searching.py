@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from structpred.distributions.protocols import Decoding
 from structpred.metrics import Metric
 from structpred.task import Example
 from structpred.training.monitoring import LEAST_REFERENCES, shape_of
@@ -38,19 +39,24 @@ class Searched:
         return cls(scores, shape_of(outputs, examples))
 
 
-def warn_of_search(search: str, metric: Metric, found: Searched, greedy: Searched) -> None:
+def warn_of_search(search: str, decoding: Decoding, metric: Metric, found: Searched, greedy: Searched) -> None:
     """Warn if a search does much worse than greedy search, which costs less; see `much_worse`.
 
     Args:
         search: the search as a message, such as ``"a beam of 5"``.
+        decoding: its settings, which decide what to advise.
         metric: what decides which is worse.
         found: what the search found.
         greedy: what greedy search found for the same examples by the same weights.
     """
     if (what := much_worse(metric, found, greedy)) is not None:
+        if decoding.reward is None:  # beside a reward, the beam and the penalties have no effect
+            advice, word = "set decoding.length_penalty, such as 1, or decoding.beam=1", "decoding.length_penalty=1"
+        else:
+            advice, word = "choose among other candidates, or without decoding.reward", "decoding.reward=null"
         warnings.warn(
-            f"{search} does worse than greedy search: {what}; set decoding.length_penalty, such as 1, or "
-            "decoding.beam=1, which takes no training: structpred evaluate RUN decoding.length_penalty=1",
+            f"{search} does worse than greedy search: {what}; {advice}, which takes no training: "
+            f"structpred evaluate RUN {word}",
             SearchWarning,
             stacklevel=2,
         )
@@ -59,9 +65,9 @@ def warn_of_search(search: str, metric: Metric, found: Searched, greedy: Searche
 def much_worse(metric: Metric, found: Searched, greedy: Searched) -> str | None:
     """What is much worse about the outputs of a search, as a message; None if nothing is.
 
-    Outputs are much shorter if all together, ends counted, are below `SHORTER` of the length of greedy ones. They are
-    much worse if the metric is worse by more than `WORSE_BY` points and by more than `WORSE_PART` of greedy search's
-    score. Fewer than 20 distinct references show neither.
+    Outputs are much shorter if all together, ends counted, are below `SHORTER` of the length of greedy ones, and their
+    ratio to the references is further from 1. They are much worse if the metric is worse by more than `WORSE_BY` points
+    and by more than `WORSE_PART` of greedy search's score. Fewer than 20 distinct references show neither.
     """
     if greedy.shape.get("distinct_references", 0) < LEAST_REFERENCES:
         return None
@@ -71,6 +77,6 @@ def much_worse(metric: Metric, found: Searched, greedy: Searched) -> str | None:
     if loss > WORSE_BY and loss > WORSE_PART * abs(other):
         said.append(f"{metric.name} is {one:.2f} and not {other:.2f}")
     lengths = found.shape["length_ratio"], greedy.shape["length_ratio"]
-    if lengths[0] < SHORTER * lengths[1]:
+    if lengths[0] < SHORTER * lengths[1] and lengths[0] * lengths[1] < 1:  # greedy outputs may be too long
         said.append(f"outputs are {lengths[0]:.2f} and not {lengths[1]:.2f} times as long as the references")
     return " and ".join(said) or None

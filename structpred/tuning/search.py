@@ -21,6 +21,8 @@ MOST_TRIALS = 100_000
 """Every look at a study reads all of its trials."""
 Trials = Annotated[int, Interval(least=1, most=MOST_TRIALS)]
 Points = Annotated[int, Interval(least=2, most=1000)]
+POINTS = 10
+"""Values of each range of a grid by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Search(Config):
     timeout: Positive | None = None
     seeds: tuple[int, ...] = (100,)
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    points: Points = 10
+    points: Points = POINTS
     pruner: Literal["median", "hyperband", "none"] = "median"
     finalists: Annotated[int, Interval(least=0, most=1000)] = 3
     more_seeds: Few = 3

@@ -24,7 +24,7 @@ from structpred.training.process import signals
 from structpred.tuning import layout, outcomes
 from structpred.tuning.outcomes import Importances, Result
 from structpred.tuning.runner import StudyRunner
-from structpred.tuning.search import Points, Search, grid
+from structpred.tuning.search import POINTS, Points, Search, grid
 from structpred.tuning.spaces import Space
 from structpred.tuning.storage import opened
 from structpred.tuning.studies import MORE_SEEDS, Study
@@ -118,7 +118,7 @@ def tune(
     timeout: float | None = None,
     seeds: Sequence[int] = (FIRST_SEED,),
     sampler: str = "tpe",
-    points: int = 10,
+    points: int | None = None,
     pruner: str = "median",
     finalists: int = 3,
     more_seeds: int = 3,
@@ -148,7 +148,7 @@ def tune(
             ones are left out once the first ones are on average worse than half of the finished trials. The default
             differs from the seeds of a comparison, which begin at 0.
         sampler: ``"tpe"``, ``"random"`` or ``"grid"``.
-        points: values of each range in a grid.
+        points: values of each range in a grid; 10 by default.
         pruner: ``"median"``, ``"hyperband"`` or ``"none"``, which trains every trial to its end under all seeds.
         finalists: how many of the best trials are run under more seeds in the end.
         more_seeds: how many more seeds.
@@ -174,7 +174,10 @@ def tune(
     """
     coerce(workers, Few, "workers")
     coerce(lease, Annotated[float, Interval(above=0, most=1e6)], "lease")
-    coerce(points, Points, "points")
+    coerce(points, Points | None, "points")
+    if points is not None and sampler != "grid":
+        raise ConfigError(f"points is for a grid, but the sampler is {sampler!r}; set sampler='grid' or leave it out")
+    points = POINTS if points is None else points
     spaces = {f"{name}/{each}": one for each, one in space.items()} if isinstance(space, Mapping) else {name: space}
     labels = list(space) if isinstance(space, Mapping) else [name]
     if not spaces:

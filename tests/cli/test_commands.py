@@ -217,7 +217,8 @@ def test_evaluate_with_settings_of_the_search(
     search = "a beam of 3, length penalty 1, at least 1.5 times as long as the input"
     assert lines[-1] == f"Search: {search}; outputs are {ratio:.3f} times as long as references, ends counted"
     monkeypatch.setattr(searching, "LEAST_REFERENCES", 1)
-    monkeypatch.setattr(searching, "SHORTER", 100.0)
+    monkeypatch.setattr(searching, "WORSE_BY", -1e9)
+    monkeypatch.setattr(searching, "WORSE_PART", -1e9)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert main(["evaluate", str(trained), "decoding.most_length_ratio=0.1"]) == 0
@@ -242,6 +243,10 @@ def test_evaluate_and_predict_with_other_runs(
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == said["alone"][0][1]
     assert lines[-1].startswith("Search: the first of 5 outputs in the order of another run; outputs are")
+    assert main(["evaluate", str(trained), "--with", str(trained), "--rerank-by", str(trained)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "Ensemble of 2 runs: the mean of the probabilities of each next symbol"
+    assert lines[-1].startswith("Search: the first of 32 outputs in the order of another run; outputs are")
     assert main(["predict", str(trained), "in.txt", "--decoding", "reward=edit-distance"]) == 0
     wanted = Run.load(trained).predict(["ab", "cab"], decoding=Decoding(reward=EditDistance()))
     assert capsys.readouterr().out.splitlines() == wanted

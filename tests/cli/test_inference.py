@@ -46,6 +46,18 @@ def test_predict_stops_at_the_first_bad_line_where_it_is_strict(
     assert not (tmp_path / "out.txt").exists()
 
 
+def test_predict_never_writes_over_its_inputs(
+    trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").write_text("ab\n", encoding="utf-8")
+    (tmp_path / "symbolic.txt").symlink_to("in.txt")
+    (tmp_path / "hard.txt").hardlink_to(tmp_path / "in.txt")
+    for output in ("in.txt", "./in.txt", "symbolic.txt", "hard.txt"):
+        assert main(["predict", str(trained), "in.txt", "--output", output]) == 2
+        assert "must be another file than the inputs, in.txt, which would be lost" in capsys.readouterr().err
+    assert (tmp_path / "in.txt").read_text(encoding="utf-8") == "ab\n"
+
+
 def test_predict_where_no_line_can_be_read(trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("\n", encoding="utf-8")
     assert main(["predict", str(trained), "in.txt"]) == 2

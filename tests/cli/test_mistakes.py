@@ -1,5 +1,6 @@
 """One line for each mistake, and for what goes wrong around a command."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ BAD_FILES = {
     "target.tsv": b"ab\tA\nb\t\n",
     "long.tsv": b"a" * 5000 + b"\tA\n",
     "few.tsv": b"a\tA\nb\tB\n",
+    "packed.tsv": gzip.compress(b"ab\tA B\n"),
     "empty.txt": b"",
     "bytes.txt": b"ab\n\xff\n",
     "gap.txt": b"ab\n\nab\n",
@@ -114,7 +116,7 @@ MISTAKES = {
     f"compare {PRONUNCIATION} objective=rml": "'ML' and 'smoothing' are the same experiment",
     "compare trainer.epochs=5": "panel 'pronunciation': the arms of a comparison share their trainer, but 'ML' and ",
     "compare trainer.epochs=0": "trainer.epochs must be at least 1, but got 0",
-    "compare --objectives": "--objectives needs at least one name, but got none",
+    "compare --objectives": "--objectives needs at least one value, but got none",
     "compare --objectives rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
     "compare one two": "expected one module of arms, or --objectives, but got one and two",
     "compare arms --objectives rml": "expected one module of arms, or --objectives, but got arms and rml",
@@ -161,6 +163,16 @@ MISTAKES = {
     "evaluate RUN decoding.rule=hamming": "Decoding(rule='hamming') needs `marginals`, which the Autoregressive",
     "evaluate RUN --with nowhere": "nowhere: expected the folder of a run, but there is no experiment.json in it",
     "evaluate RUN --candidates 0": "--candidates must be at least 1, but got 0",
+    "evaluate RUN --candidates 4": "--candidates says how many outputs --rerank-by chooses among, so give both or",
+    "list objective --grid": "the grid is of objectives, models and rewards, so leave out 'objective' or --grid",
+    "list reward --markdown": "the grid is of objectives, models and rewards, so leave out 'reward' or --grid",
+    "clean --older-than -1": "--older-than must be at least 0, but got -1",
+    "diagnose RUN --objectives": "--objectives needs at least one value, but got none",
+    "reproduce other.json --seeds --arms ML": "--seeds needs at least one value, but got none; give one, or",
+    "report RUN --figures": "--figures needs at least one value, but got none",
+    "tune optimiser.lr=0.1..0.2 --over": "--over needs at least one value, but got none",
+    "tune --over learning-rate --points 3": "points is for a grid, but the sampler is 'tpe'; set sampler='grid' or",
+    "train task=tsv task.train=packed.tsv": "packed.tsv must be text, but it is compressed by gzip; call it packed",
     "predict RUN train.tsv --decoding width=4": "decoding.width: Decoding has no field 'width'",
     "evaluate RUN metrics=f1": "the metric F1 does not fit the task Tsv (chunks are read from the tags O, B-… and",
     "evaluate RUN metrics=prr": "there is no metric named 'prr'; did you mean 'per'?",
@@ -180,6 +192,9 @@ MISTAKES = {
     "predict RUN tab.txt --strict": "tab.txt line 1: the input must be a source alone",
     "predict RUN gap.txt --output out.txt --strict": "gap.txt line 2: the input must hold at least one symbol",
     "predict RUN train.tsv --n-best 0": "--n-best must be at least 1, but got 0",
+    "predict RUN train.tsv --n-best 2 --decoding reward=bleu": "--n-best lists the most probable outputs, so 'reward=b",
+    "predict RUN train.tsv --n-best 2 --decoding length_penalty=1": "so 'length_penalty=1' has no effect on it",
+    "predict RUN train.tsv --output train.tsv": "--output must be another file than the inputs, train.tsv, which would",
     "predict RUN train.tsv --n-best 2 --beam 3": "give it or --beam, not both",
     "predict RUN train.tsv --output nowhere/out.txt": "nowhere/out.txt must stand in a folder, but there is no nowhere",
     "predict RUN train.tsv --output .": ". must be a file, but it is a folder",

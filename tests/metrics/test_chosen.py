@@ -48,6 +48,14 @@ class Crashing(LengthError):
         return 1 / sum(one != other for one, other in zip(prediction, references[0], strict=False)), 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfThree(LengthError):
+    """Counts three numbers and inherits a score of two."""
+
+    def counts(self, prediction: Symbols, references: tuple[Symbols, ...]) -> Any:
+        return 1.0, 2.0, 3.0
+
+
 @tasks.register("test-spelt-alike")
 @dataclass(frozen=True, kw_only=True)
 class UniqueRows(Copying):
@@ -231,6 +239,10 @@ UNFIT: dict[str, tuple[Metric, str]] = {
     "code": (
         Crashing(),
         r"the metric LEN does not fit .* \(Crashing\.counts, line \d+ of .*, failed with Zero",
+    ),
+    "three numbers": (
+        OfThree(),
+        r"does not fit .* \(OfThree\.counts must return a numerator and a denominator, but returned 3 numbers; write",
     ),
 }
 

@@ -116,6 +116,11 @@ def test_a_word_has_its_vector_in_every_form_of_file(form: str, tmp_path: Path) 
     assert not exact.build(SIZES, 9)(read(exact))[0, 1].any(), "Fish is not fish"
 
 
+def test_a_folder_in_place_of_a_file_is_called_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(AbsentError, match=r"must be a file of word vectors, but it is a folder; name a file in it"):
+        tables.word_vectors(str(tmp_path), None)
+
+
 def test_a_file_of_none_of_the_words_is_warned_of(tmp_path: Path) -> None:
     encoder = text("v.txt", "a 1 2\n")(tmp_path)
     many = [tuple(str(number) for number in range(50))]

@@ -25,6 +25,9 @@ def searched(score: float, ratio: float, references: float = 20) -> Searched:
         (searched(27.1, 0.91), searched(30.0, 1.0), None),  # within a tenth of both
         (searched(2.1, 1.0), searched(3.0, 1.0), None),  # within a point
         (searched(40.0, 2.0), searched(30.0, 1.0), None),
+        (searched(40.0, 1.2), searched(30.0, 3.0), None),  # shorter, but greedy outputs are too long
+        (searched(40.0, 0.5), searched(30.0, 3.0), None),
+        (searched(30.0, 0.3), searched(30.0, 3.0), "outputs are 0.30 and not 3.00 times"),
         (searched(0.0, 0.0, references=19), searched(30.0, 1.0, references=19), None),
     ],
 )
@@ -40,10 +43,12 @@ def test_errors_are_worse_where_they_are_more() -> None:
 
 def test_the_warning_says_what_to_do() -> None:
     with pytest.warns(SearchWarning, match=r"^a beam of 5 does worse than greedy search: BLEU is .*length_penalty=1$"):
-        warn_of_search("a beam of 5", Bleu(), searched(0.0, 1.0), searched(3.5, 1.0))
+        warn_of_search("a beam of 5", Decoding(), Bleu(), searched(0.0, 1.0), searched(3.5, 1.0))
+    with pytest.warns(SearchWarning, match=r"without decoding\.reward, which .* RUN decoding\.reward=null$"):
+        warn_of_search("samples", Decoding(reward=EditDistance()), Bleu(), searched(0.0, 1.0), searched(3.5, 1.0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_search("a beam of 5", Bleu(), searched(3.5, 1.0), searched(3.5, 1.0))
+        warn_of_search("a beam of 5", Decoding(), Bleu(), searched(3.5, 1.0), searched(3.5, 1.0))
     assert searching.SHORTER == 1 - searching.WORSE_PART == 0.9
 
 
