@@ -103,7 +103,7 @@ class SequencePrediction(gymnasium.Env[Observation, np.int64]):
         """
         if self.episodes.over[0]:
             raise ResetNeeded("there is no running episode to step: call reset() first, and again after each episode")
-        if not self.action_space.contains(action):
+        if isinstance(action, bool) or not self.action_space.contains(action):
             raise InvalidAction(invalid(action, self.rules))
         rewards, terminated, truncated = self.episodes.step(np.array([action], np.int64), np.ones(1, bool))
         observation, info = self._seen()
@@ -161,8 +161,10 @@ def check_names(options: Mapping[str, Any], known: list[str]) -> None:
     """Refuse an option that would do nothing.
 
     Raises:
-        ConfigError: there is no option of this name.
+        ConfigError: there is no option of this name, or they have no names.
     """
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"reset's options must be a dict of values by name, but got {options!r}")
     for name in options:
         if name not in known:
             raise ConfigError(f"reset has no option {name!r}; {nearest(str(name), known)}")

@@ -1,7 +1,7 @@
 """What a reward is, how objectives ask one, and what each symbol of an output adds to it."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from structpred.config import Config, Json
+from structpred.foreign import is_foreign
 from structpred.protocols import Checkable
 from structpred.registry import rewards
 from structpred.returned import checked, detached
@@ -106,7 +107,7 @@ def scores_of(
     """
     if not part:
         asked_rewards(outputs.lengths.numel())
-    found = reward.score(outputs, references)
+    found = reward.score(_lent(outputs, reward), _lent(references, reward))
     return _checked(reward, "score", found, tuple(outputs.lengths.shape), "[batch, candidates]", outputs)
 
 
@@ -121,7 +122,8 @@ def costs_of(
     if not part:
         asked_rewards(len(references))
     shape = (*references.labels.shape, labels)
-    return _checked(reward, "costs", reward.costs(references, labels), shape, "[batch, time, labels]", references)
+    found = reward.costs(_lent(references, reward), labels)
+    return _checked(reward, "costs", found, shape, "[batch, time, labels]", references)
 
 
 def increments_of(
@@ -134,9 +136,16 @@ def increments_of(
     """
     if not part:
         asked_rewards(outputs.lengths.numel())
-    found = reward.increments(outputs, references)
+    found = reward.increments(_lent(outputs, reward), _lent(references, reward))
     shape = (*outputs.lengths.shape, outputs.labels.shape[-1] + 1)
     return _checked(reward, "increments", found, shape, "[batch, candidates, time + 1]", outputs)
+
+
+def _lent(sequences: Sequences, reward: object) -> Sequences:
+    """The sequences, and for a reward from outside the package a copy: it may write into that, and changes nothing."""
+    if not is_foreign(type(reward)):
+        return sequences
+    return replace(sequences, labels=sequences.labels.clone(), lengths=sequences.lengths.clone())
 
 
 def _checked(reward: object, method: str, found: object, shape: tuple[int, ...], axes: str, given: Sequences) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import jaxtyping
 import numpy as np
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded, UnsupportedMode
@@ -145,7 +146,7 @@ def test_nothing_but_text_is_rendered(kind: Any) -> None:
         kind(Readings(), EditDistance(), render_mode="human")
 
 
-@pytest.mark.parametrize("action", [3, -1, 1.0, None, "0", np.array([0]), [0]])
+@pytest.mark.parametrize("action", [3, -1, 1.0, True, None, "0", np.array([0]), [0]])
 def test_an_action_that_does_not_exist_is_refused_and_changes_nothing(action: Any) -> None:
     one = env()
     one.reset(seed=0)
@@ -234,6 +235,13 @@ def test_unknown_options_and_wrong_numbers_of_seeds_are_refused() -> None:
             each.reset(options={"exmaple": 1})
     with pytest.raises(ConfigError, match="reset needs one seed, or 2 of them, but got 3"):
         envs.reset(seed=[1, 2, 3])
+
+
+def test_options_that_are_no_dict_are_refused() -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # which would refuse them first; set again before each test
+    for each in (env(), SequencePredictionVectorEnv(Readings(), EditDistance(), num_envs=2)):
+        with pytest.raises(ConfigError, match="reset's options must be a dict of values by name, but got 3"):
+            each.reset(options=3)  # type: ignore[arg-type]
 
 
 def test_a_reward_that_is_not_finite_is_refused() -> None:

@@ -5,9 +5,11 @@ import sys
 import editdistance
 import pytest
 import torch
+from torch import Tensor
 
 from structpred.errors import ConfigError
 from structpred.rewards import EditDistance, FunctionReward, Hamming, Reward
+from structpred.rewards.base import costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
 
 
@@ -79,6 +81,36 @@ def test_hamming_agrees_with_counting() -> None:
 def test_hamming_refuses_unequal_lengths() -> None:
     with pytest.raises(ConfigError, match="in example 1 an output of length 2 meets a reference of length 1"):
         Hamming().score(candidates([[1], [1, 2]], 2), Sequences.of([[1], [1]]))
+
+
+class Scribbling(Hamming):
+    """Somebody's reward that uses its arguments as scratch paper."""
+
+    def score(self, outputs: Sequences, references: Sequences) -> Tensor:
+        return self._spoilt(super().score(outputs, references), outputs, references)
+
+    def costs(self, references: Sequences, labels: int) -> Tensor:
+        return self._spoilt(super().costs(references, labels), references)
+
+    def increments(self, outputs: Sequences, references: Sequences) -> Tensor:
+        return self._spoilt(super().increments(outputs, references), outputs, references)
+
+    @staticmethod
+    def _spoilt(found: Tensor, *sequences: Sequences) -> Tensor:
+        for each in sequences:
+            each.labels.zero_()
+            each.lengths.zero_()
+        return found
+
+
+def test_a_reward_of_ones_own_that_writes_into_what_it_is_given_changes_nothing() -> None:
+    outputs, references = candidates([[1, 2], [3, 2]], 1), Sequences.of([[1, 2]])
+    for reward in (Hamming(), Scribbling()):
+        assert scores_of(reward, outputs, references).tolist() == [[0, -1]]
+        assert costs_of(reward, references, 3).tolist() == [[[1, 0, 1], [1, 1, 0]]]
+        assert increments_of(reward, outputs, references).sum(2).tolist() == [[0, -1]]
+    assert (outputs.labels.tolist(), outputs.lengths.tolist()) == ([[[1, 2], [3, 2]]], [[2, 2]])
+    assert (references.labels.tolist(), references.lengths.tolist()) == ([[1, 2]], [2])
 
 
 def test_hamming_costs_add_up_to_the_reward() -> None:
