@@ -5,10 +5,13 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import re
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,7 +19,6 @@ from torch import nn
 
 from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
 from structpred.models.sources import WeightSource
-from structpred.pretrained.hub import downloaded, is_a_name
 from structpred.pretrained.library import optional, quiet
 from structpred.reading import place_of
 from structpred.returned import shortened
@@ -105,13 +107,13 @@ class ModelFolder:
             raise DataError(
                 f"{path_or_name} must be the folder of a pretrained model, but it is a file; name its folder"
             )
-        elif path_or_name.startswith(PACKAGE) or not is_a_name(path_or_name):
+        elif path_or_name.startswith(PACKAGE) or not _is_a_name(path_or_name):
             raise AbsentError(
                 f"{path_or_name} must be the folder of a pretrained model, but there is no such folder; check the path"
             )
         else:
             pickled = ("pytorch_model*",) if pickles else ()
-            path = downloaded(path_or_name, revision, (*SETTINGS, "model*.safetensors*", *pickled))
+            path = _downloaded(path_or_name, revision, (*SETTINGS, "model*.safetensors*", *pickled))
         found = cls(path_or_name, path, pickles)
         found.check()
         return found
@@ -349,3 +351,45 @@ def _sha256(path: Path, *state: int) -> str:
     del state
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_a_name(text: str) -> bool:
+    """True if a model on the hub may be called so, as ``bert-base-cased`` or ``google/flan-t5-small``."""
+    return re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", text) is not None
+
+
+@cache
+def _downloaded(name: str, revision: str | None, files: tuple[str, ...]) -> Path:
+    """The folder of a model in the hub's cache, downloaded unless it is there.
+
+    Args:
+        name: of the model on the hub.
+        revision: branch, tag or commit; None takes the main branch.
+        files: patterns of the files to download, which leave out any code.
+
+    Raises:
+        AbsentError: it cannot be downloaded.
+    """
+    hub = optional("huggingface_hub")
+    bars = optional("huggingface_hub.utils")
+    try:
+        with _bars_in_a_terminal(bars):
+            return Path(hub.snapshot_download(name, revision=revision, allow_patterns=[*files]))
+    except (OSError, ValueError, RuntimeError) as error:  # those of the hub and of its connections are among them
+        branch = revision or "its main branch"
+        raise AbsentError(
+            f"{name} must be a folder here or a model on the hub, but there is no such folder and {branch} cannot be "
+            f"downloaded ({type(error).__name__}); give the path of a folder, or download it where there is a network"
+        ) from None
+
+
+@contextlib.contextmanager
+def _bars_in_a_terminal(bars: ModuleType) -> Iterator[None]:
+    hushed = not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
+    if hushed:
+        bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hushed:
+            bars.enable_progress_bars()
