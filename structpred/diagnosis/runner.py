@@ -331,9 +331,12 @@ def outputs_of(objective: Objective) -> int:
     """Outputs of an example that one gradient draws or searches for, from the payoff or from the model; 0 for none."""
     if objective.drawn or objective.exact or not objective.draws_in_step:
         return objective.drawn
-    counts = [getattr(part, name, 0) for part in components(objective) for name in ("samples", "k")]
-    passes = 2 if objective.perturbs else 1  # over the inputs as they are and shifted, with outputs of their own
-    return passes * max((each for each in counts if isinstance(each, int)), default=0)
+    parts = [part for part in components(objective) if part is not objective]
+    inner = [part for part in parts if isinstance(part, Objective)]
+    counts = [getattr(part, name, 0) for part in (objective, *parts) for name in ("samples", "k")]
+    most = max([each for each in counts if isinstance(each, int)] + [outputs_of(part) for part in inner], default=0)
+    shifts = objective.perturbs and not any(part.perturbs for part in inner)  # it draws for the shifted inputs as well
+    return 2 * most if shifts else most
 
 
 def _divergences(point: Point, batch: Batch, payoff: Payoff, seed: int) -> Divergences:

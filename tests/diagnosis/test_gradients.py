@@ -116,6 +116,13 @@ def test_outputs_of_the_parts_of_an_objective_are_counted() -> None:
     drawing = WeightedSum(parts=(Weighted(objective=REINFORCE(samples=3)), Weighted(objective=MaximumLikelihood())))
     assert outputs_of(drawing) == 3
     assert outputs_of(Adversarial(objective=REINFORCE(samples=3))) == 6, "drawn anew for the shifted inputs"
+    shifted, plain = (
+        Weighted(objective=Adversarial(objective=MaximumLikelihood())),
+        Weighted(objective=REINFORCE(samples=3)),
+    )
+    assert outputs_of(WeightedSum(parts=(shifted, plain))) == 3, "what is shifted draws nothing"
+    shifted = Weighted(objective=Adversarial(objective=REINFORCE(samples=2)))
+    assert outputs_of(WeightedSum(parts=(shifted, plain))) == 4
     assert outputs_of(Adversarial(objective=MaximumLikelihood())) == 0
 
 
