@@ -75,8 +75,8 @@ class Policy:
         Where no label is left to choose, at the end of a tagged source, all actions are alike.
 
         Raises:
-            ConfigError: this is no observation of `SequencePrediction`, or a source holds an unknown symbol and the
-                network reads symbols by what they are made of.
+            ConfigError: this is no observation of `SequencePrediction`, it shows symbols that the policy's task does
+                not have, or a source holds an unknown symbol and the network reads symbols by what they are made of.
         """
         if not (isinstance(observation, Mapping) and observation.keys() >= NEEDED):
             raise ConfigError(
@@ -84,6 +84,7 @@ class Policy:
                 f"but got {type(observation).__name__}; leave wrappers that change observations out"
             )
         seen = {name: np.atleast_2d(np.asarray(value)) for name, value in observation.items()}
+        self._check_ids(seen)
         lengths = seen["source_length"].reshape(-1), seen["prefix_length"].reshape(-1)
         p = self._distribution(seen["source"], lengths[0])
         labels = torch.from_numpy(np.where(seen["prefix_mask"].astype(bool), seen["prefix"], 0))
@@ -91,6 +92,21 @@ class Policy:
         if not p.fixed_length:
             return _next_of_free_length(p, prefixes)
         return _next_of_fixed_length(p, prefixes, torch.from_numpy(lengths[0]))
+
+    def _check_ids(self, seen: Mapping[str, np.ndarray]) -> None:
+        """Refuse what another task's environment shows, as far as its ids give it away."""
+        kinds = {
+            "source": (len(self.vocabularies.inputs) + 1, "input symbols, one of them for all that are unknown"),
+            "prefix": (len(self.vocabularies.labels), "labels"),
+        }
+        for name, (count, kind) in kinds.items():
+            ids, lengths = seen[name], seen[f"{name}_length"].reshape(-1)
+            largest = ids[np.arange(ids.shape[1]) < lengths[:, None]].max(initial=0)
+            if largest >= count:
+                raise ConfigError(
+                    f"an observation shows {name} symbol {largest}, but the policy's task has {count} {kind}; act in "
+                    "an environment of the task of the run, and give it to Policy if it has other data"
+                )
 
     def _distribution(self, sources: Int[np.ndarray, "n time"], lengths: Int[np.ndarray, " n"]) -> Any:
         """p(· | source) of every observation."""

@@ -171,6 +171,20 @@ def test_a_policy_of_another_task_or_another_length_is_refused_in_words(root: Pa
     assert Policy(tagger, SequencePrediction(other, Hamming())).vocabularies == Policy(tagger).vocabularies
 
 
+@pytest.mark.parametrize(("entry", "count"), [("source", 3), ("prefix", 2)])
+def test_an_observation_of_other_symbols_is_refused(entry: str, count: int, root: Path) -> None:
+    env = environment_of("crf", Hamming())
+    policy = Policy(run_of("crf", root), env)
+    env.reset(seed=0)
+    observation, *_ = env.step(0)
+    observation[entry][1:] = 99  # behind the only label of the prefix: padding, whatever it holds
+    if entry == "prefix":
+        policy(observation)
+    observation[entry][0] = 7
+    with pytest.raises(ConfigError, match=rf"an observation shows {entry} symbol \d+, but .* has {count} "):
+        policy(observation)
+
+
 def test_an_unknown_symbol_is_read_as_unknown_or_refused_by_who_reads_spellings(root: Path) -> None:
     run = run_of("lstm-tagger", root)
     env = environment_of("lstm-tagger", Hamming())
