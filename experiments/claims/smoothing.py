@@ -46,10 +46,10 @@ def published(tau: float) -> Objective:
     return RML(payoff=HammingPayoff(temperature=Temperature(rescaled=tau)), estimator=Exact())
 
 
-def scores(runs: Runs, base: Experiment, objective: Objective) -> dict[str, list[float]]:
+def scores(runs: Runs, base: Experiment, objective: Objective, seeds: Sequence[int] = SEEDS) -> dict[str, list[float]]:
     """The first metric on dev and test, a value a seed."""
     metric = base.reported[0].name
-    finished = [runs.get(replace(base, objective=objective), seed).result.scores for seed in SEEDS]
+    finished = [runs.get(replace(base, objective=objective), seed).result.scores for seed in seeds]
     return {split: [each[split][metric] for each in finished] for split in ("dev", "test")}
 
 
