@@ -172,6 +172,7 @@ MISTAKES = {
     "report RUN --figures": "--figures needs at least one value, but got none",
     "tune optimiser.lr=0.1..0.2 --over": "--over needs at least one value, but got none",
     "tune --over learning-rate --points 3": "points is for a grid, but the sampler is 'tpe'; set sampler='grid' or",
+    "tune --over learning-rate --sampler random --points 3": "points is for a grid, but the sampler is 'random'; set",
     "train task=tsv task.train=packed.tsv": "packed.tsv must be text, but it is compressed by gzip; call it packed",
     "predict RUN train.tsv --decoding width=4": "decoding.width: Decoding has no field 'width'",
     "evaluate RUN metrics=f1": "the metric F1 does not fit the task Tsv (chunks are read from the tags O, B-… and",
