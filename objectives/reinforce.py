@@ -1,6 +1,7 @@
 """REINFORCE: the gradient of the expected reward, estimated from the model's own outputs."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -134,12 +135,7 @@ class REINFORCE(Objective):
 
     @torch.no_grad()
     def _group(self, p: Distribution, samples: Sequences, log_probs: Returns, targets: Sequences) -> Group:
-        def returns_of(outputs: Sequences) -> Float[Tensor, "batch others given"]:
-            if self.credit == "token" and isinstance(self.reward, Incremental):
-                return still_to_come(increments_of(self.reward, outputs, targets))
-            return scores_of(self.reward, outputs, targets).unsqueeze(-1)
-
-        earned = returns_of(samples).to(log_probs.dtype)
+        earned = self._returns(samples, targets).to(log_probs.dtype)
         steps = log_probs.shape[-1]
         mask = torch.ones_like(log_probs, dtype=torch.bool)
         return Group(
@@ -149,8 +145,14 @@ class REINFORCE(Objective):
             rewards=earned[..., 0],
             returns=pad_or_trim(earned, steps) - self.entropy * still_to_come(log_probs),
             mask=steps_of(samples, p.fixed_length, steps) if self.credit == "token" else mask,
-            returns_of=returns_of,
+            returns_of=partial(self._returns, targets=targets),
         )
+
+    def _returns(self, outputs: Sequences, targets: Sequences) -> Float[Tensor, "batch others given"]:
+        """The return of each symbol if the reward tells it symbol by symbol and is credited so, else of the output."""
+        if self.credit == "token" and isinstance(self.reward, Incremental):
+            return still_to_come(increments_of(self.reward, outputs, targets))
+        return scores_of(self.reward, outputs, targets).unsqueeze(-1)
 
 
 def steps_of(outputs: Sequences, fixed_length: bool, steps: int) -> Bool[Tensor, "batch candidates steps"]:

@@ -160,12 +160,9 @@ class FunctionReward(Reading):
         own: Callable[[Seen], object] = str if self.on == "text" else list
         if example is None:
             return lambda output, right: self._number(function(own(output), own(right)))
-
-        def call(output: Seen, right: Seen) -> float:
-            given = {name: _given(name, example) for name in wanted}
-            return self._number(function(own(output), own(right), **given))
-
-        return call
+        return lambda output, right: self._number(
+            function(own(output), own(right), **{name: _given(name, example) for name in wanted})
+        )
 
     def _value(self, call: Callable[[Seen, Seen], float], output: Seen, right: Seen, index: int | None) -> float:
         """A value, remembered by what the function sees; of the example its index tells."""

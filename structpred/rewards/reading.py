@@ -199,10 +199,10 @@ class TextReward(Reading):
         )
 
     def _remembered(self, output: str, references: tuple[str, ...]) -> float:
-        def compute() -> float:
-            return number(self.value(output, references), f"{type(self).__name__}.value")
+        return self._memory.value((output, references), lambda: self._computed(output, references))
 
-        return self._memory.value((output, references), compute)
+    def _computed(self, output: str, references: tuple[str, ...]) -> float:
+        return number(self.value(output, references), f"{type(self).__name__}.value")
 
     @cached_property
     def _memory(self) -> Memory:

@@ -39,18 +39,19 @@ def one():
 def main():
     spawn = {"context": "spawn"}
     made = {"default": gymnasium.make_vec(ID, num_envs=2, size=20)}
-    for mode, settings in (("sync", None), ("vector_entry_point", None), ("async", spawn)):
-        made[mode] = gymnasium.make_vec(ID, num_envs=2, size=20, vectorization_mode=mode, vector_kwargs=settings)
-    made["own workers"] = gymnasium.vector.AsyncVectorEnv([one, one], **spawn)
+    for mode, count, settings in (("sync", 2, None), ("vector_entry_point", 2, None), ("async", 1, spawn)):
+        made[mode] = gymnasium.make_vec(ID, num_envs=count, size=20, vectorization_mode=mode, vector_kwargs=settings)
+    made["own workers"] = gymnasium.vector.AsyncVectorEnv([one], **spawn)
     observed = {}
     for name, envs in made.items():
         observations = [envs.reset(seed=3)[0]["source"]]
-        observations += [envs.step(np.array([1, 0]))[0]["prefix"] for _ in range(3)]
+        observations += [envs.step(np.array([1, 0][: envs.num_envs]))[0]["prefix"] for _ in range(3)]
         observed[name] = observations
         print(name, type(envs).__name__)
         envs.close()
     for name, observations in observed.items():
-        assert all(np.array_equal(*pair) for pair in zip(observations, observed["default"])), name
+        for found, wanted in zip(observations, observed["default"]):
+            assert np.array_equal(found, wanted[: len(found)]), name
 
 
 if __name__ == "__main__":
@@ -89,7 +90,7 @@ def test_an_id_that_names_the_package_needs_no_import(tmp_path: Path) -> None:
 
 @pytest.mark.slow(seconds=20)
 def test_every_way_to_vectorise_such_an_id_needs_no_import_and_shows_the_same_episodes(tmp_path: Path) -> None:
-    """Also in worker processes, which are started afresh and so have imported nothing of ours."""
+    """Also in worker processes, which are started afresh and so have imported nothing of ours; they take seconds to."""
     script = tmp_path / "vectorised.py"
     script.write_text(EVERY_MODE, encoding="utf-8")
     assert python(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')", tmp_path).splitlines() == [
