@@ -193,8 +193,6 @@ def _budget(search: Search) -> str:
 def _spent(result: Result) -> str:
     counts = {state: result.count(state) for state in ("finished", "pruned", "failed")}
     ended = joined([f"{count} {state}" for state, count in counts.items() if count])
-    if counts["pruned"] and result.search.pruner == "none":
-        ended += ", where an earlier search of the study had a pruner"
     left = max(result.total, len(result.outcomes)) - sum(counts.values())
     unfinished = f"; {left} not run to their end" if left else ""
     put_back = f"; {result.given_up} put back after a worker had died or been stopped" if result.given_up else ""

@@ -107,8 +107,6 @@ def test_pruned_and_failed_trials_are_compared_with_nothing() -> None:
     assert not_worse(more) == not_worse(study)
     assert more.best == study.best
     assert "4 finished, 1 pruned and 1 failed." in budget((more,))[1]
-    unpruned = Result(**{**vars(more), "search": replace(more.search, pruner="none")})
-    assert "1 failed, where an earlier search of the study had a pruner." in budget((unpruned,))[1]
 
 
 def test_an_equal_budget_is_stated() -> None:
