@@ -15,7 +15,7 @@ from structpred.registry import FAMILIES
 from tests.support.shapes import check_shapes
 from tests.support.tiers import SHAPES, quick, unrendered
 
-BY_OTHERS = ("KMP", "PYTEST", "PYTORCH", "TORCH")
+BY_OTHERS = ("KMP", "PYGAME", "PYTEST", "PYTORCH", "TORCH")
 """How variables of the environment begin that pytest sets for each test, and libraries once they are imported."""
 
 A_FEW = 3
@@ -52,12 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Check shapes in the tests of the quick tier, and render figures for tests that are slow or look at them.
+    """Check shapes in the tests of the quick tier, and render figures for tests that look at them.
 
     The others repeat the same calls with other values. Fixtures of any scope count to the test that asks first.
     """
     jaxtyping.config.update("jaxtyping_disable", item not in item.config.stash[SHAPES])
-    if item.get_closest_marker("slow") or item.get_closest_marker("figures"):
+    if item.get_closest_marker("figures"):
         return (yield)
     with unrendered():
         return (yield)
@@ -90,6 +90,18 @@ def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry in FAMILIES:
         assert list(registry), "all members are there, and stay"
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+
+
+@pytest.fixture(autouse=True)
+def _lexicon_read_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Except by tests of tasks."""
+    from structpred.tasks.lexicon import LexiconTask  # not before shapes are checked
+    from tests.support.lexicon import load_once
+
+    with pytest.MonkeyPatch.context() as patched:
+        if "tasks" not in request.path.parts:
+            patched.setattr(LexiconTask, "load", load_once)
+        yield
 
 
 @pytest.fixture(autouse=True)

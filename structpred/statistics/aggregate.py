@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 Table = Float[np.ndarray, "tasks seeds"]
 Tables = Float[np.ndarray, "*resamples tasks seeds"]
@@ -52,6 +51,8 @@ def interquartile_mean(table: Tables) -> Values:
     >>> float(interquartile_mean(np.array([[1.0, 2.0, 3.0, 100.0], [0.0, 2.0, 3.0, 4.0]])))
     2.5
     """
+    from scipy import stats  # takes a second to import, and few reports need it
+
     return np.asarray(stats.trim_mean(table.reshape(*table.shape[:-2], -1), 0.25, axis=-1))
 
 

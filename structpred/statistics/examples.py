@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 Counts = Float[np.ndarray, "examples statistics"]
 Totals = Float[np.ndarray, " statistics"]
@@ -206,8 +206,8 @@ def crossed(table: Float[np.ndarray, "seeds examples"]) -> CrossedTest | None:
     error = math.sqrt(of_seeds + of_examples + of_both)
     if error <= 1e-9 * max(1.0, abs(mean)):  # rounding
         return None
-    reach = float(stats.t.ppf(0.975, seeds - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, seeds - 1))
+    reach = float(special.stdtrit(seeds - 1, 0.975)) * error
+    p = 2 * float(special.stdtr(seeds - 1, -abs(mean) / error))
     return CrossedTest(mean, mean - reach, mean + reach, p, of_seeds, of_examples, of_both)
 
 

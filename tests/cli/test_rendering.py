@@ -12,7 +12,6 @@ from structpred.cli import main
 from structpred.cli.comparing import kept_in
 from structpred.report import markdown
 from structpred.report.document import Figure
-from tests.support.tiers import unrendered
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 RECORDS = Path(__file__).resolve().parents[2] / "experiments" / "records"
@@ -34,14 +33,24 @@ def told(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if str(name) in QUICK else [pytest.mark.slow]) for name in FOLDERS], ids=str
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[
+                *([] if str(name) in QUICK else [pytest.mark.slow]),
+                *([pytest.mark.figures] if str(name) in DRAWN else []),
+            ],
+        )
+        for name in FOLDERS
+    ],
+    ids=str,
 )
 def test_every_record_is_rendered_from_its_results_alone(name: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(
         RECORDS / name, "kept", ignore=lambda folder, files: {file for file in files if file != "results.json"}
     )
-    with contextlib.nullcontext() if str(name) in DRAWN else unrendered():
-        assert main(["report", "kept"]) == 0
+    assert main(["report", "kept"]) == 0
     files = [
         Path("reports/kept") / file for file in ("results.json", "report.csv", "report.md", "report.html", "report.svg")
     ]

@@ -11,8 +11,9 @@ from scipy import stats
 from structpred.comparison import analysis, record
 from structpred.comparison.design import Design
 from structpred.comparison.report import Report
+from structpred.metrics import Accuracy, Metric, SymbolErrorRate
 from structpred.report import markdown
-from tests.support.reports import METRICS, ML, NEAR, RML, a_report
+from tests.support.reports import METRICS, ML, NEAR, RML, a_report, a_run
 
 DATA = {"ML": ML, "smoothing": NEAR, "RML": RML}
 
@@ -100,3 +101,16 @@ def test_groups_have_baselines_of_their_own_in_one_family() -> None:
     assert report.conclusion()[0] == (
         "On test PER, at the 5 % level, chain is worse than CRF; smoothing is within ±0.5 of ML."
     )
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_ranks_are_scipys_with_ties(higher_is_better: bool) -> None:
+    table = np.random.default_rng(0).integers(4, size=(5, 6)).astype(float)  # 5 arms, 6 seeds, few values
+    metric: Metric = Accuracy() if higher_is_better else SymbolErrorRate()
+    run = a_run(0.0)
+    results = {
+        f"arm {i}": tuple(replace(run, scores={"test": {metric.name: score}}) for score in row.tolist())
+        for i, row in enumerate(table)
+    }
+    expected = stats.rankdata(-table if higher_is_better else table, axis=0).mean(axis=1)
+    assert list(analysis.mean_ranks(results, metric).values()) == pytest.approx(expected.tolist(), rel=1e-15)

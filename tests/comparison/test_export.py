@@ -155,6 +155,7 @@ def test_rows_of_latex_have_as_many_cells_as_columns(case: str, request: pytest.
     assert len(body) == 1 + len(request.getfixturevalue(case).arms)
 
 
+@pytest.mark.figures
 @pytest.mark.slow(seconds=4)
 def test_figures_are_written_as_they_are_asked_for(report: Report, tmp_path: Path) -> None:
     paths = report.write(tmp_path, figures=("pdf", "svg", "tex"))

@@ -169,6 +169,7 @@ def test_the_report_has_a_headline_and_every_section_of_every_panel(report: Pane
         assert re.findall(r"^### (.*)", part, re.MULTILINE) == below
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_the_picture_is_a_file_of_its_own_and_in_the_page(report: PanelsReport, tmp_path: Path) -> None:
     files = report.write(tmp_path)

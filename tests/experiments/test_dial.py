@@ -185,6 +185,7 @@ def test_the_record_is_of_the_settings_of_the_module(record: dict[str, Any]) -> 
     assert all(point.entropy >= 0 and point.first.variance > 0 for point in every_point(record))
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_report_and_picture_are_those_of_the_record(record: dict[str, Any]) -> None:
     assert (RECORD / "report.md").read_text(encoding="utf-8") == text(record)

@@ -88,6 +88,7 @@ def test_agents_learn_to_spell_as_well_as_can_be(record: dict[str, Any]) -> None
             assert run["scores"]["test"] == pytest.approx(part["marks"]["test"]["best possible"], abs=0.5)
 
 
+@pytest.mark.figures
 @pytest.mark.slow
 def test_report_and_picture_are_those_of_the_record(record: dict[str, Any]) -> None:
     assert (RECORDS / "outside_agents_tasks" / "report.md").read_text(encoding="utf-8") == text(record)

@@ -1,4 +1,4 @@
-"""Which tests `make quick` runs, in which shapes are checked, and what tests leave out that are not slow."""
+"""Which tests `make quick` runs, in which shapes are checked, and what tests leave out that look at no figures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
