@@ -73,7 +73,7 @@ def sizes_of(labels: int) -> Sizes:
 def built(model: Model, labels: int = 2, *, seed: int = 0, sharpness: float = 3.0) -> nn.Module:
     """A network in float64, its weights scaled up so that its probabilities are far from uniform."""
     with torch.random.fork_rng(), double_precision():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         network = model.build(sizes_of(labels))
     with torch.no_grad():
         for parameter in network.parameters():
