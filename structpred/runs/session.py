@@ -18,7 +18,7 @@ from structpred.task import Splits, loaded
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import check_metrics
 from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
-from structpred.training.process import signals, without_subnormals
+from structpred.training.process import signals, turn, without_subnormals
 
 WAIT = 0.5
 """Seconds between checks whether another process still trains a run."""
@@ -41,7 +41,7 @@ def train(
 
     A finished run is loaded instead of trained again. An interrupted run resumes from its last checkpoint and ends with
     the same weights as without the interruption. If the experiment starts from another run, that run is loaded from the
-    same root, or trained there first.
+    same root, or trained there first. Threads of one process take turns, because PyTorch's random state is global.
 
     Args:
         experiment: what to train.
@@ -119,7 +119,7 @@ class _Session:
     ) -> bool:
         """Train the run; False if another process has finished it in the meantime."""
         ranks = self.conditions.ranks
-        with run_lock(folder) if ranks.first else contextlib.nullcontext():
+        with turn, run_lock(folder) if ranks.first else contextlib.nullcontext():
             finished, under_way = ranks.from_first((folder.finished, folder.checkpoint.exists()))
             if not finished:
                 given = self.conditions.stopping
