@@ -36,7 +36,7 @@ def field_types(cls: type, root: type) -> dict[str, Any]:
                 if not _constant(hint):
                     _refuse(cls, f"has a field {name!r} unknown to its constructor", f"put {_DECORATOR} above it")
         resolved |= own
-    for field in fields(cls):  # type: ignore[arg-type]  # every config is a dataclass
+    for field in fields(cls):
         where = f"{cls.__name__}.{field.name}"
         if not field.init:
             raise ConfigError(f"{where} must be given to the constructor, but is a field with init=False; remove that")
@@ -47,7 +47,7 @@ def field_types(cls: type, root: type) -> dict[str, Any]:
                 f"{where} has type {resolved[field.name]}, which a Config cannot hold; make it bool, int, float, str, "
                 "Literal, another Config, a tuple of one of these, as in tuple[int, ...], or one of these beside None"
             )
-    return {field.name: resolved[field.name] for field in fields(cls)}  # type: ignore[arg-type]
+    return {field.name: resolved[field.name] for field in fields(cls)}
 
 
 def check_class(cls: type, root: type) -> None:

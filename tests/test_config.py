@@ -336,10 +336,11 @@ class Solid(Config):
     ],
 )
 def test_a_class_without_what_its_base_asks_for_is_refused(members: dict[str, Any], words: str) -> None:
-    own = dataclass(frozen=True, kw_only=True)(type("Own", (Solid,), {"__module__": __name__, **members}))
+    own: Any = dataclass(frozen=True, kw_only=True)(type("Own", (Solid,), {"__module__": __name__, **members}))
     with pytest.raises(ConfigError, match=words):
         own()
-    assert dataclass(frozen=True)(type("Own", (Solid,), {"__module__": __name__, "volume": len, "kind": "a"}))()
+    whole: Any = type("Own", (Solid,), {"__module__": __name__, "volume": len, "kind": "a"})
+    assert dataclass(frozen=True)(whole)()
 
 
 def test_an_object_of_a_class_that_was_defined_again_says_so() -> None:

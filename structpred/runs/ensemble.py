@@ -61,9 +61,11 @@ class Ensemble(Predictor):
     experiment: Experiment = field(repr=False, compare=False)
 
     def __init__(self, runs: Sequence[Run | str | Path]) -> None:
-        if isinstance(runs, str | Path | Run) or not runs:
+        several = not isinstance(runs, str | bytes | Path | Run) and isinstance(runs, Iterable)
+        given = tuple(runs) if several else ()
+        if not given:
             raise ConfigError(f"an ensemble needs a list of at least one run, but got {runs!r}; write Ensemble([…])")
-        members = tuple(run if isinstance(run, Run) else Run.load(run) for run in runs)
+        members = tuple(run if isinstance(run, Run) else Run.load(run) for run in given)
         for other in members[1:]:
             check_alike(members[0], other, purpose="the runs of an ensemble", kind=_distribution)
         first, distribution = members[0], members[0].experiment.model.distribution

@@ -1,6 +1,7 @@
 """From an experiment to a finished run. After an interruption at any moment, the same call resumes."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from structpred.config import coerce, refuse
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
 from structpred.runs.folder import Folder
@@ -59,11 +61,18 @@ def train(
 
     Raises:
         DataError: the task's data cannot be read.
-        ConfigError: a chosen metric does not fit the task.
+        ConfigError: a chosen metric does not fit the task, or an argument is something else.
         Busy: another process is training this run.
         RunError: training cannot go on, or the finished run cannot be trusted; see `Run.found`.
         Interrupted: a signal or ``stopping`` ended training early.
     """
+    given: object
+    for name, given, kind in (("experiment", experiment, Experiment), ("splits", splits, Splits | None)):
+        if not isinstance(given, kind):
+            refuse(f"the {name} to train", f"an object of {getattr(kind, '__name__', kind)}", given)
+    if not isinstance(root, str | os.PathLike):
+        refuse("root", "the folder of run folders, text or a Path", root)
+    coerce(checkpoint_every, float, "checkpoint_every")
     ranks = DistributedContext(device, devices, nodes)
     conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
     check_metrics(experiment.metrics, conditions.splits, experiment.task)

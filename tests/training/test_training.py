@@ -147,7 +147,8 @@ def test_the_global_random_state_is_left_alone(tmp_path: Path) -> None:
 
 def test_runs_in_threads_take_turns(tmp_path: Path) -> None:
     """Dropout and initial weights come from PyTorch's one random state, which two runs at once would share."""
-    began, seen = threading.Event(), []
+    began = threading.Event()
+    seen: list[bool] = []
     other = threading.Thread(
         target=lambda: train(replace(TINY, seed=1), root=tmp_path, observer=lambda progress: began.set())
     )
