@@ -1,6 +1,6 @@
 """Several finished runs as one: their distributions are averaged."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +60,7 @@ class Ensemble(Predictor):
     runs: tuple[Run, ...]
     experiment: Experiment = field(repr=False, compare=False)
 
-    def __init__(self, runs: Sequence[Run | str | Path]) -> None:
+    def __init__(self, runs: Iterable[Run | str | Path]) -> None:
         several = not isinstance(runs, str | bytes | Path | Run) and isinstance(runs, Iterable)
         given = tuple(runs) if several else ()
         if not given:

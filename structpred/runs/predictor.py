@@ -50,7 +50,7 @@ class Predictor(ABC):
 
     def predict(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         decoding: Decoding | None = None,
         keep_unknown: bool = False,
@@ -73,12 +73,12 @@ class Predictor(ABC):
         return [rendered(self.experiment.task, output) for output in outputs]
 
     def n_best(
-        self, texts: Sequence[str], k: int, *, keep_unknown: bool = False, where: Sequence[str] | None = None
+        self, texts: Iterable[str], k: int, *, keep_unknown: bool = False, where: Sequence[str] | None = None
     ) -> list[tuple[Hypothesis, ...]]:
         """The ``k`` best outputs of each input with log-probabilities in nats, the best first; see `predict`."""
         return self.hypotheses(self._parse(texts, keep_unknown, where), k)
 
-    def decode(self, sources: Sequence[Source], decoding: Decoding | None = None) -> list[Symbols]:
+    def decode(self, sources: Iterable[Source], decoding: Decoding | None = None) -> list[Symbols]:
         """The output for each source, as symbols.
 
         Args:
@@ -107,7 +107,7 @@ class Predictor(ABC):
         return replace(self.experiment, decoding=decoding).search
 
     def hypotheses(
-        self, sources: Sequence[Source], k: int, decoding: Decoding | None = None
+        self, sources: Iterable[Source], k: int, decoding: Decoding | None = None
     ) -> list[tuple[Hypothesis, ...]]:
         """The ``k`` most probable outputs of each source, of lengths that the decoding allows.
 
@@ -146,7 +146,7 @@ class Predictor(ABC):
         return source
 
     def evaluate(
-        self, examples: Sequence[Example], *, decoding: Decoding | None = None, metrics: Sequence[Metric] = ()
+        self, examples: Iterable[Example], *, decoding: Decoding | None = None, metrics: Sequence[Metric | str] = ()
     ) -> dict[str, float]:
         """Predict and score other examples, in percent, by the given metrics or those of the experiment.
 
@@ -157,12 +157,12 @@ class Predictor(ABC):
             each if isinstance(each, Example) else refuse(f"example {number}", "an Example", each)
             for number, each in enumerate(_several(examples, "examples"), start=1)
         ]
-        metrics: tuple[Metric, ...] = coerce(metrics, tuple[Metric, ...], "metrics")  # type: ignore[no-redef]
+        given: tuple[Metric, ...] = coerce(metrics, tuple[Metric, ...], "metrics")  # type: ignore[assignment]
         outputs = self.decode([example.source for example in examples], decoding)
-        chosen = metrics or self.experiment.reported
+        chosen = given or self.experiment.reported
         return scores(chosen, score_counts(chosen, examples, outputs))
 
-    def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
+    def _parse(self, texts: Iterable[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
         texts = _several(texts, "texts")
         for number, text in enumerate(texts, start=1):
             if not isinstance(text, str):

@@ -173,5 +173,5 @@ def test_no_examples_and_no_candidates_are_no_special_case(name: str, batch: int
     if not batch:
         assert p.greedy().lengths.shape == p.decode(Decoding()).lengths.shape == (0,)
         assert p.n_best(3).log_probs.shape == (0, 3)
-    with pytest.raises(ConfigError, match="^a beam search returns at least one output an example, but is asked for 0"):
+    with pytest.raises(ConfigError, match=r"^a beam search returns at least one output an example, but is asked for 0"):
         p.n_best(0)

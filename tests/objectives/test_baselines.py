@@ -141,7 +141,7 @@ class Own(Baseline):
     made: ClassVar[dict[str, Any]] = {}
 
     def values(self, group: Group, state: nn.Module | None) -> Returns:
-        value: Any = self.made.get("values", lambda given: torch.zeros_like(given.returns))(group)
+        value: Tensor = self.made.get("values", lambda given: torch.zeros_like(given.returns))(group)
         return value
 
     def loss(self, group: Group, values: Returns, state: nn.Module | None) -> Tensor | None:
