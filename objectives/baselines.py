@@ -5,7 +5,7 @@ To stay unbiased, a baseline may depend on the input, the reference and the *oth
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from structpred.distributions.protocols import Decode, Decoding, StepScores
+from structpred.foreign import is_foreign
 from structpred.objective import ObjectivePart
 from structpred.registry import baselines
+from structpred.returned import checked, described, refuse
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 
@@ -91,6 +93,64 @@ class Baseline(ObjectivePart):
         """Diagnostics of the baseline."""
         del group, values
         return {}
+
+
+def values_of(baseline: Baseline, group: Group, state: nn.Module | None) -> Returns:
+    """`Baseline.values`, checked: one of another shape would be broadcast, and every sample get the wrong one.
+
+    A baseline from outside the package is given copies, which it may write into.
+
+    Raises:
+        ConfigError: it is no tensor of floating-point numbers whose axes are those of the returns, or 1 but for batch.
+    """
+    what = f"{type(baseline).__name__}.values"
+    found: object = baseline.values(_lent(group, baseline), state)
+    shape = group.returns.shape
+    fitting = isinstance(found, Tensor) and found.ndim == len(shape) and found.shape[0] == shape[0]
+    if isinstance(found, Tensor) and not (
+        fitting and all(size in (1, wanted) for size, wanted in zip(found.shape, shape, strict=True))
+    ):
+        expected = f"a tensor [batch, candidates, steps] of shape {tuple(shape)}"
+        advice = "only candidates and steps may have size 1"
+        refuse(what, expected, f"one of shape {tuple(found.shape)}", advice)
+    shape = found.shape if isinstance(found, Tensor) else shape
+    return checked(found, shape, what=what, axes="[batch, candidates, steps]", like=group.returns.device, finite=False)
+
+
+def loss_of(
+    baseline: Baseline, group: Group, values: Returns, state: nn.Module | None
+) -> Float[Tensor, " batch"] | None:
+    """`Baseline.loss`, checked.
+
+    Raises:
+        ConfigError: it is neither None nor one number for each example.
+    """
+    found: object = baseline.loss(_lent(group, baseline), values, state)
+    if found is None:
+        return None
+    what, like = f"{type(baseline).__name__}.loss", group.returns.device
+    return checked(found, group.rewards.shape[:1], what=what, axes="[batch]", like=like, finite=False)
+
+
+def diagnostics_of(baseline: Baseline, group: Group, values: Returns) -> dict[str, Tensor]:
+    """`Baseline.diagnostics`; what is in it is checked with the objective's own.
+
+    Raises:
+        ConfigError: it is no dictionary.
+    """
+    found: object = baseline.diagnostics(_lent(group, baseline), values)
+    if not isinstance(found, dict):
+        what, advice = f"{type(baseline).__name__}.diagnostics", "give each diagnostic a name"
+        refuse(what, "a dictionary", described(found), advice)
+    assert isinstance(found, dict)
+    return found
+
+
+def _lent(group: Group, baseline: Baseline) -> Group:
+    """The group, and for a baseline from outside the package one whose numbers it may write into."""
+    if not is_foreign(type(baseline)):
+        return group
+    return replace(group, rewards=group.rewards.clone(), returns=group.returns.clone(), mask=group.mask.clone())
 
 
 @baselines.register("none")

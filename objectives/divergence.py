@@ -27,6 +27,7 @@ from structpred.objectives.expected_reward import ExpectedReward
 from structpred.objectives.reinforce import REINFORCE
 from structpred.objectives.reward_augmented import RML, check_lengths
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, Temperature
+from structpred.payoffs.base import distribution_of
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -172,7 +173,7 @@ class Divergence(Objective):
         """Samples from q around the targets; None where α is 1."""
         if self.alpha == 1:
             return None
-        return self.estimator.draw(self.payoff.distribution(targets, num_labels), generator)
+        return self.estimator.draw(distribution_of(self.payoff, targets, num_labels), generator)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The divergence of each example.
@@ -184,7 +185,7 @@ class Divergence(Objective):
             return losses_of(RML(payoff=self.payoff, estimator=self.estimator), p, targets, context)
         if self.alpha == 1:
             return losses_of(self._expected_reward(tau), p, targets, context)
-        q = self.payoff.distribution(targets, p.num_labels)
+        q = distribution_of(self.payoff, targets, p.num_labels)
         factor = -math.exp(self.alpha * math.log(tau)) / (self.alpha * (1 - self.alpha))
         if isinstance(self.estimator, Exact):
             return Losses(factor * p.log_overlap(q.local_log_prob(), self.alpha))

@@ -9,7 +9,7 @@ from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
-from structpred.rewards.base import Decomposable, costs_of, scores_of
+from structpred.rewards.base import costs_of, scores_of
 from structpred.sequences import Sequences
 
 INSTEAD = "REINFORCE or MinimumRisk, which sample and take any reward"
@@ -52,7 +52,6 @@ class ExpectedReward(Objective):
     def losses(self, p: Closed, targets: Sequences, context: StepContext) -> Losses:
         """−E_p[r] − τ H(p) of each example; diagnostics: the expected reward, and the entropy in nats."""
         del context
-        assert isinstance(self.reward, Decomposable), "refused at construction"
         costs = costs_of(self.reward, targets, p.num_labels)
         best = scores_of(self.reward, targets.candidates(), targets).squeeze(1)
         expected = best - p.expected_score(LocalScores(costs, targets.lengths))

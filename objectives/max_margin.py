@@ -12,7 +12,7 @@ from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
-from structpred.rewards.base import Decomposable, costs_of, scores_of
+from structpred.rewards.base import costs_of, scores_of
 from structpred.sequences import Sequences
 
 INSTEAD = "CandidateHinge (which searches a candidate set for the worst output)"
@@ -46,7 +46,6 @@ def costs(reward: Reward, scale: float, targets: Sequences, num_labels: int) -> 
     >>> costs(Hamming(), 2.0, Sequences.of([[0, 1]]), 2).tolist()
     [[[0.0, 2.0], [2.0, 0.0]]]
     """
-    assert isinstance(reward, Decomposable), "refused at construction"
     return costs_of(reward, targets, num_labels).double() * scale
 
 

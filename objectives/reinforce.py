@@ -12,7 +12,16 @@ from structpred.config import Count, Interval
 from structpred.distributions.protocols import Distribution, LogProb, Sample, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
-from structpred.objectives.baselines import Baseline, Group, LeaveOneOut, Returns, pad_or_trim
+from structpred.objectives.baselines import (
+    Baseline,
+    Group,
+    LeaveOneOut,
+    Returns,
+    diagnostics_of,
+    loss_of,
+    pad_or_trim,
+    values_of,
+)
 from structpred.objectives.candidates import collapse_diagnostics
 from structpred.objectives.expected_reward import ExpectedReward
 from structpred.registry import objectives, rewards
@@ -116,17 +125,17 @@ class REINFORCE(Objective):
         samples: Sequences = p.sample(self.samples, context.generator)
         log_probs = self._log_probs(p, samples)
         group = self._group(p, samples, log_probs.detach(), targets)
-        values = self.baseline.values(group, context.state)
+        values = values_of(self.baseline, group, context.state)
         baseline = values.detach()
         loss = surrogate(log_probs, group.returns - baseline)
-        regression = self.baseline.loss(group, values, context.state)
+        regression = loss_of(self.baseline, group, values, context.state)
         loss = loss if regression is None else loss + regression
         loss = loss - loss.detach() - group.returns[..., 0].mean(1)
         self.baseline.learn(group, context.state)
         if self.ml_weight:
             loss = loss - self.ml_weight * p.log_prob(targets.candidates()).squeeze(1)
         found = collapse_diagnostics(samples, group.rewards, targets) | {"entropy": -log_probs.detach().sum(-1).mean(1)}
-        return Losses(loss, found | self.baseline.diagnostics(group, baseline))
+        return Losses(loss, found | diagnostics_of(self.baseline, group, baseline))
 
     def _log_probs(self, p: Any, outputs: Sequences) -> Returns:
         """log p of each symbol, or of the whole output as a single step; at least one step."""

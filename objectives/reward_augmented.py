@@ -12,6 +12,7 @@ from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.estimators import Estimator, Exact, Sampled, SelfNormalised
 from structpred.objectives.label_smoothing import LabelSmoothing
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, ReweightedPayoff, Temperature
+from structpred.payoffs.base import distribution_of
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -108,11 +109,11 @@ class RML(Objective):
 
     def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
         """The estimator's samples from q around the targets."""
-        return self.estimator.draw(self.payoff.distribution(targets, num_labels), generator)
+        return self.estimator.draw(distribution_of(self.payoff, targets, num_labels), generator)
 
     def losses(self, p: Distribution, targets: Sequences, context: StepContext) -> Losses:
         """E_q[−log p(y|x)] of each example, with the estimator's diagnostics of its samples."""
-        q = self.payoff.distribution(targets, p.num_labels)
+        q = distribution_of(self.payoff, targets, p.num_labels)
         draws = context.draws if context.draws is not None else self.estimator.draw(q, context.generator)
         diagnostics = {} if draws is None else self.estimator.diagnostics(draws, targets)
         return Losses(self.estimator.cross_entropy(q, p, draws), diagnostics)

@@ -1,12 +1,13 @@
 """Turn an exception in a user's code into one sentence with file and line; the exception stays its cause."""
 
 import contextlib
+import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 
 from structpred.errors import CodeError, StructpredError
 from structpred.registry import foreign_classes
@@ -23,30 +24,71 @@ _NO_MEMORY = (
     "Storage size calculation overflowed",
 )
 """Beginnings of PyTorch's out-of-memory messages without an exception class of their own."""
+_CALL = re.compile(r"(?P<function>[\w.<>]+)\(\) (takes|missing|got an unexpected|got multiple)\b")
+"""The beginning of Python's message about a call that does not fit a function's parameters."""
 _GENERATED = ("<frozen ", "<string>", "<__array_function__", "<attrs ")
 
 
-@contextlib.contextmanager
-def blaming(modules: Collection[str]) -> Iterator[None]:
+class blaming(contextlib.AbstractContextManager[None]):
     """Within the block, turn exceptions from a user's code into a `CodeError`.
 
-    Any `StructpredError`, lack of memory, and errors that involve no line of these modules pass through unchanged.
+    Any `StructpredError`, lack of memory, Ctrl-C and errors that involve no line of these modules pass through
+    unchanged. So does not a method whose parameters are others than it is called with: the call is not in these
+    modules, but the mistake is. (No generator makes this context, because a generator cannot replace ``StopIteration``
+    by another exception that has it for a cause.)
 
     Args:
         modules: the modules that define the user's components.
 
     Raises:
-        CodeError: an exception or ``SystemExit`` passed through a line of these modules; it is the cause.
+        CodeError: an exception, ``SystemExit`` included, passed through a line of these modules; it is the cause.
     """
-    try:
-        yield
-    except StructpredError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = None if out_of_memory(error) else _sentence(error, modules)
-        if said is None:
-            raise
-        raise CodeError(said) from error
+
+    def __init__(self, modules: Collection[str]) -> None:
+        self.modules = modules
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Replace the exception, if there is one to replace."""
+        if error is None or isinstance(error, StructpredError) or _interrupts(error) or out_of_memory(error):
+            return
+        said = _sentence(error, self.modules) or _misfit(error, self.modules)
+        if said is not None:
+            raise CodeError(said) from error
+
+
+def _interrupts(error: BaseException) -> bool:
+    """True for Ctrl-C, also within a group of exceptions."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _misfit(error: BaseException, modules: Collection[str]) -> str | None:
+    """The sentence for a call that does not fit the parameters of a function of these modules; None for others.
+
+    Python raises this error in the line of the call, which is ours, so that only its text names the function.
+    """
+    found = _CALL.match(str(error)) if isinstance(error, TypeError) else None
+    if found is None or not any(_defines(name, found["function"]) for name in modules):
+        return None
+    return (
+        f"{found['function']} cannot be called as it is: {' '.join(str(error).split())}; give it the parameters that "
+        "the method of its base class has"
+    )
+
+
+def _defines(module: str, function: str) -> bool:
+    """Whether a module, or a registered class of it, has a function of this qualified name."""
+    owner, _, name = function.rpartition(".")
+    classes = [cls for cls in foreign_classes() if cls.__module__ == module and cls.__qualname__ == owner]
+    if any(name in vars(cls) for cls in classes):
+        return True
+    found: object = sys.modules.get(module)
+    for part in function.split("."):
+        found = getattr(found, part, None)
+    return getattr(found, "__module__", None) == module
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -5,7 +5,6 @@ A field's type is one of: ``bool``, ``int``, ``float``, ``str``, ``Literal``, an
 """
 
 import hashlib
-import inspect
 import json
 import math
 import numbers
@@ -16,6 +15,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from structpred import foreign
+from structpred.declared import check_class, field_types
 from structpred.errors import ConfigError
 from structpred.registry import Registry, nearest
 
@@ -52,7 +52,14 @@ class Config:
         super().__init_subclass__(**options)
         foreign.remember(cls)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, *passed: object) -> None:
+        if passed:
+            raise ConfigError(
+                f"the class {type(self).__name__} has an InitVar, which could not be stored; make it a field"
+            )
+        if type(self) not in _CHECKED:
+            check_class(type(self), Config)
+            _CHECKED.add(type(self))
         for name, hint in hints(type(self)).items():
             value = coerce(getattr(self, name), hint, f"{type(self).__name__}.{name}")
             object.__setattr__(self, name, value)
@@ -112,16 +119,19 @@ class Config:
 
 
 def hints(cls: type[Config]) -> dict[str, Any]:
-    """The resolved type of each field, in order."""
+    """The resolved type of each field, in order.
+
+    Raises:
+        ConfigError: the class is none of a config; see `structpred.declared`.
+    """
     if cls not in _HINTS:
-        resolved: dict[str, Any] = {}  # typing.get_type_hints would stop at __no_type_check__
-        for base in reversed(cls.__mro__):
-            resolved |= inspect.get_annotations(base, eval_str=True)
-        _HINTS[cls] = {field.name: resolved[field.name] for field in fields(cls)}
+        _HINTS[cls] = field_types(cls, Config)
     return _HINTS[cls]
 
 
 _HINTS: dict[type, dict[str, Any]] = {}
+_CHECKED: set[type] = set()
+"""The classes that have what their bases ask for."""
 
 
 def config_classes(hint: Any) -> list[type[Config]]:
@@ -187,6 +197,10 @@ def registered_name(config: Config) -> str:
     assert config.family is not None
     cls = type(config)
     name = config.family.name_of(cls)
+    if name is None and any(_same_place(cls, known) for known in config.family.classes()):
+        raise ConfigError(
+            f"{cls.__module__}:{cls.__qualname__} was defined again after {shown(config)} was made; make that again"
+        )
     if name is None:
         raise ConfigError(
             f"{cls.__module__}:{cls.__qualname__} has no name, so a saved run could not find it again; "
@@ -195,13 +209,19 @@ def registered_name(config: Config) -> str:
     return name
 
 
+def _same_place(one: type, other: type) -> bool:
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
 def _encode_value(value: object, versions: bool, past: Mapping[type, int] | None, code: bool) -> Json:
     if isinstance(value, Config):
         return encode(value, versions=versions, past=past, code=code)
     if isinstance(value, tuple):
         return [_encode_value(item, versions, past, code) for item in value]
-    assert value is None or isinstance(value, bool | int | float | str)
-    return value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    expected = "None, a number, a text, a tuple or a Config (a __post_init__ of your own calls super().__post_init__())"
+    raise ConfigError(f"a config holds {expected}, but got {shown(value)}; correct its class")
 
 
 def decode(node: Json, hint: Any, where: str) -> object:
@@ -304,7 +324,7 @@ def coerce(value: object, hint: Any, where: str) -> object:
 
     Raises:
         ConfigError: it is of another kind or outside its limits; the message names ``where``.
-        TypeError: a config cannot hold this type.
+        TypeError: nothing is converted to this type.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -312,14 +332,14 @@ def coerce(value: object, hint: Any, where: str) -> object:
     if origin is Literal:
         return _choice(value, arguments, where)
     if origin is tuple:
-        return _tuple(value, arguments[0], where)
+        return _tuple(value, arguments, where)
     if origin in (Union, types.UnionType):
         return _optional(value, arguments, where)
     if hint in _COERCE:
         return _COERCE[hint](value, where)
     if is_dataclass(hint) and isinstance(hint, type):
         return _instance(value, hint, where)
-    raise TypeError(f"{where} has type {hint}, which a Config cannot hold; see structpred.config")
+    raise TypeError(f"{where} has type {hint}, to which nothing is converted")
 
 
 def _instance(value: object, hint: Any, where: str) -> object:
@@ -384,31 +404,35 @@ def _str(value: object, where: str) -> str:
         return str(refuse(where, "a text", value))
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         refuse(where, "a text that UTF-8 can write", value)  # the run's identity is computed from UTF-8
-    return str(text)
+    return str.__str__(text)  # str() of a member of an Enum that is a str as well is the member's name
 
 
 _COERCE: dict[object, Callable[[object, str], object]] = {bool: _bool, int: _int, float: _float, str: _str}
 
 
 def _limited(value: object, limits: tuple[object, ...], where: str) -> object:
-    assert isinstance(value, int | float)
     for limit in limits:
-        if isinstance(limit, Interval) and value not in limit:
+        if isinstance(limit, Interval) and (not isinstance(value, int | float) or value not in limit):
             refuse(where, str(limit), value)
     return value
 
 
 def _choice(value: object, choices: tuple[object, ...], where: str) -> object:
-    if value not in choices:
+    plain = isinstance(value, numbers.Real | str | None)  # arrays equal nothing, or each of their numbers something
+    equal = [choice for choice in choices if plain and choice == value]
+    if not equal:
         hint = nearest(str(value), [str(choice) for choice in choices])
-        raise ConfigError(f"{where} must be one of {', '.join(map(repr, choices))}, but got {value!r}; {hint}")
-    return choices[choices.index(value)]  # not the value itself: 1.0 equals 1 but is written differently
+        raise ConfigError(f"{where} must be one of {', '.join(map(repr, choices))}, but got {shown(value)}; {hint}")
+    # a choice and not the value itself: 1.0 equals 1 but is written differently, and True equals 1 as well
+    return next((choice for choice in equal if type(choice) is type(value)), equal[0])
 
 
-def _tuple(value: object, item: Any, where: str) -> tuple[object, ...]:
+def _tuple(value: object, items: tuple[Any, ...], where: str) -> tuple[object, ...]:
     if not isinstance(value, list | tuple | range):
         return tuple(refuse(where, "a tuple", value))
-    return tuple(coerce(each, item, f"{where}[{i}]") for i, each in enumerate(value))
+    if Ellipsis not in items and len(value) != len(items):
+        refuse(where, f"a tuple of {len(items)}", value)
+    return tuple(coerce(each, items[0], f"{where}[{i}]") for i, each in enumerate(value))
 
 
 def _optional(value: object, alternatives: tuple[Any, ...], where: str) -> object:

@@ -155,7 +155,9 @@ def check_decoding(decoding: Decoding, model: Model) -> None:
 
 
 def _check_names(task: Task, chosen: tuple[Metric, ...]) -> None:
-    """Refuse two metrics of the same name, which reports and run folders could not tell apart."""
+    """Refuse a task without metrics, and two of the same name, which reports and run folders could not tell apart."""
+    if not task.metrics:
+        raise ConfigError(f"{type(task).__name__}.metrics must name at least one metric, but names none; add one")
     for number, metric in enumerate(chosen):
         twin = next((each for each in (*task.metrics, *chosen[:number]) if each.name == metric.name), None)
         if metric in chosen[:number]:

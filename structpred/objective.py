@@ -159,18 +159,13 @@ class Objective(Config):
         Raises:
             ConfigError: the class does not define `requires`.
         """
-        name, stated = type(self).__name__, getattr(self, "requires", None)
-        if not isinstance(stated, tuple):
-            raise ConfigError(
-                f"{name} must name the verbs of p that it uses as a class attribute, as in requires = (LogProb,) from "
-                "structpred.distributions.protocols, which took the place of the method needs(); add it"
-            )
-        own = [Requirement(protocol, name, self.instead) for protocol in stated]
+        name = type(self).__name__
+        own = [Requirement(protocol, name, self.instead) for protocol in _verbs(self)]
         parts = [part for part in self._fields() if isinstance(part, ObjectivePart)]
         return tuple(own) + tuple(
             Requirement(protocol, f"{name} with {type(part).__name__}()", part.instead)
             for part in parts
-            for protocol in part.requires
+            for protocol in _verbs(part)
         )
 
     def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Sequences | None:
@@ -265,6 +260,16 @@ class Objective(Config):
         return [getattr(self, name) for name in hints(type(self))]
 
 
+def _verbs(part: object) -> tuple[type, ...]:
+    stated = getattr(part, "requires", None)
+    if not isinstance(stated, tuple) or not all(isinstance(verb, type) for verb in stated):
+        raise ConfigError(
+            f"{type(part).__name__} must name the verbs of p that it uses as a class attribute, as in requires = "
+            "(LogProb,) from structpred.distributions.protocols, which took the place of the method needs(); add it"
+        )
+    return stated
+
+
 def losses_of(objective: Objective, p: object, targets: Sequences, context: StepContext) -> Losses:
     """`Objective.losses`, checked; composed objectives call their parts through this function.
 
@@ -344,7 +349,8 @@ def check_reward(reward: Reward, model: Model, purpose: str) -> None:
 
 def _refusal(requirement: Requirement, model: Model) -> str:
     verb = next(name for name in vars(requirement.protocol) if not name.startswith("_"))
-    able = [name for name in models if issubclass(models[name].distribution, requirement.protocol)]  # type: ignore[attr-defined]
+    classes = {name: getattr(models[name], "distribution", object) for name in models}  # one of a user's may lack it
+    able = [name for name, cls in classes.items() if issubclass(cls, requirement.protocol)]
     ways = [requirement.instead] if requirement.instead else []
     ways += [f"a model that offers it: {', '.join(able)}"] if able else []
     return (

@@ -18,6 +18,10 @@ from structpred.foreign import is_foreign
 Class = TypeVar("Class", bound=type)
 
 
+NAME = re.compile(r"\w[\w.-]*")
+"""Names of components: without what separates names, fields and values on the command line."""
+
+
 def nearest(word: str, names: list[str]) -> str:
     """The end of a message about an unknown name: the nearest known name, or all of them.
 
@@ -71,10 +75,17 @@ class Registry:
         """Class decorator: ``@objectives.register("rml")``.
 
         Raises:
-            ConfigError: another class has this name; the message says where both come from.
+            ConfigError: the name is none that a command or a saved run can hold, what is registered is no class of the
+                family, or another class has this name; the message says where both come from.
         """
+        if not isinstance(name, str) or NAME.fullmatch(name) is None:
+            raise ConfigError(
+                f"the name of {_article(self.family)} must be one word of letters, digits, hyphens, underscores or "
+                f'dots, but got {name!r}; write @….register("a-name")'
+            )
 
         def add(cls: Class) -> Class:
+            self._check_family(name, cls)
             known = self._classes.get(name)
             if known is not None and _origin(known) != _origin(cls):
                 raise ConfigError(
@@ -85,6 +96,16 @@ class Registry:
             return cls
 
         return add
+
+    def _check_family(self, name: str, cls: object) -> None:
+        family = getattr(cls, "family", self)
+        if not isinstance(cls, type) or family is not self:
+            kind = "a class" if not isinstance(family, Registry) or family is self else _article(family.family)
+            found = f"{_origin(cls)}, which is {kind}" if isinstance(cls, type) else repr(cls)
+            raise ConfigError(
+                f"the {self.family} {name!r} must be a class derived from that of every {self.family}, but got "
+                f"{found}; register it in its own family"
+            )
 
     def __getitem__(self, name: str) -> type:
         self._load()
@@ -134,6 +155,10 @@ class Registry:
                 continue
             if isinstance(member, type):
                 self.register(entry.name)(member)
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _origin(cls: type) -> str:

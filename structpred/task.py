@@ -182,6 +182,48 @@ def loaded(task: Task) -> Splits:
     return replace(found, files={**{str(path): digest for path, digest in files.items()}, **found.files})
 
 
+def parsed(task: Task, text: str) -> Source:
+    """`Task.parse`, checked; a list of symbols becomes a tuple.
+
+    Raises:
+        DataError: the text is no input of this task.
+        ConfigError: the task makes something else of it than symbols or a recording.
+        CodeError: the task is not the package's own and raised an exception.
+    """
+    with blaming(modules_of([type(task)])):
+        found: object = task.parse(text)
+    source = tuple(found) if isinstance(found, list) else found
+    if not isinstance(source, Recording) and not _symbols(source):
+        refuse(f"{type(task).__name__}.parse", "symbols, a tuple of str", described(found), "correct it")
+    return source  # type: ignore[return-value]  # it is one of the two
+
+
+def rendered(task: Task, output: Symbols) -> str:
+    """`Task.render`, checked.
+
+    Raises:
+        ConfigError: the task makes no text of it.
+        CodeError: the task is not the package's own and raised an exception.
+    """
+    with blaming(modules_of([type(task)])):
+        found: object = task.render(output)
+    return _text(f"{type(task).__name__}.render", found)
+
+
+def shown(task: Task, source: Source) -> str:
+    """`Task.show`, checked; it raises what `rendered` does."""
+    with blaming(modules_of([type(task)])):
+        found: object = task.show(source)
+    return _text(f"{type(task).__name__}.show", found)
+
+
+def _text(what: str, found: object) -> str:
+    if not isinstance(found, str):
+        refuse(what, "text", described(found), "join the symbols")
+    assert isinstance(found, str)
+    return found
+
+
 def _whole(example: Example) -> bool:
     spelt_out = isinstance(example.source, Recording) or _symbols(example.source)
     return spelt_out and bool(example.references) and all(map(_symbols, example.references))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from structpred.blame import blaming
 from structpred.errors import CodeError, ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric, WordErrorRate
@@ -44,6 +45,19 @@ def line() -> int:
     return next(number for number, text in enumerate(lines, start=1) if text.endswith("  # here"))
 
 
+class Own(BaseException):
+    """Neither an Exception nor an end of the program."""
+
+
+ENDS: dict[str, BaseException] = {
+    "stop": StopIteration("over"),
+    "generator": GeneratorExit("over"),
+    "own": Own("over"),
+    "group": BaseExceptionGroup("over", [Own("one")]),
+}
+"""By a name, what passes through a context made of a generator, or through ``except Exception``, as if by design."""
+
+
 @rewards.register("test-failing-reward")
 @dataclass(frozen=True, kw_only=True)
 class FailingReward(EditDistance):
@@ -55,6 +69,8 @@ class FailingReward(EditDistance):
             sys.exit("enough")
         if self.where == "ours":
             raise ConfigError("a sentence of its own")
+        if self.where in ENDS:
+            raise ENDS[self.where]
         if self.where == "torch":
             torch.ones(2) + torch.ones(3)
         return super().score(outputs, references)
@@ -176,6 +192,32 @@ def candidates(rows: list[list[int]]) -> Any:
 def test_errors_of_other_kinds(where: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(CodeError, match=words):
         train(replace(TINY, objective=MinimumRisk(reward=FailingReward(where=where))), root=tmp_path)
+
+
+@pytest.mark.parametrize("where", ENDS)
+def test_whatever_is_raised_is_blamed_on_the_code_that_raised_it(where: str, tmp_path: Path) -> None:
+    words = rf"^FailingReward\.score, line \d+ of .*, failed with {type(ENDS[where]).__name__}: over"
+    with pytest.raises(CodeError, match=words):
+        train(replace(TINY, objective=MinimumRisk(reward=FailingReward(where=where))), root=tmp_path)
+
+
+def test_ctrl_c_in_a_users_code_stays_what_it_is() -> None:
+    for end in (KeyboardInterrupt(), BaseExceptionGroup("both", [KeyboardInterrupt(), ValueError()])):
+        with pytest.raises(type(end)), blaming({__name__}):
+            raise end
+
+
+@objectives.register("test-without-context")
+@dataclass(frozen=True, kw_only=True)
+class WithoutContext(MaximumLikelihood):
+    def losses(self, p: Any, targets: Any) -> Losses:  # type: ignore[override]  # the mistake
+        raise AssertionError("never called")
+
+
+def test_a_method_with_other_parameters_is_named(tmp_path: Path) -> None:
+    words = r"^WithoutContext\.losses cannot be called as it is: WithoutContext\.losses\(\) takes 3 positional .* base"
+    with pytest.raises(CodeError, match=words):
+        train(replace(TINY, objective=WithoutContext()), root=tmp_path)
 
 
 def test_a_sentence_stays_as_it_is(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 import hashlib
 import json
-from dataclasses import FrozenInstanceError, dataclass, replace
+from abc import abstractmethod
+from dataclasses import FrozenInstanceError, InitVar, dataclass, field, replace
+from enum import Enum
 from fractions import Fraction as Ratio
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -222,8 +224,131 @@ def test_a_field_of_a_type_that_no_config_can_hold_is_the_programmers_mistake() 
     class Bag(Config):
         items: dict[str, int]
 
-    with pytest.raises(TypeError, match=r"Bag\.items has type dict\[str, int\], which a Config cannot hold"):
+    with pytest.raises(ConfigError, match=r"Bag\.items has type dict\[str, int\], which a Config cannot hold"):
         Bag(items={})
+
+
+class Way(str, Enum):  # noqa: UP042 - whose str() is not its value
+    THERE = "there and back"
+
+
+def test_a_text_that_is_a_member_of_an_enum_is_its_value() -> None:
+    assert (
+        Drawing(shape=Circle(), title=Way.THERE).to_json() == Drawing(shape=Circle(), title=Way.THERE.value).to_json()
+    )
+
+
+def made(name: str = "Own", base: type = Shape, /, **fields: tuple[Any, Any]) -> Any:
+    """A class with these fields, each a type and a default."""
+    names = {name: default for name, (_, default) in fields.items()}
+    types = {name: kind for name, (kind, _) in fields.items()}
+    own = type(name, (base,), {"__module__": __name__, "__annotations__": types, **names})
+    return dataclass(frozen=True, kw_only=True)(own)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (int | float, 1), (int | str | None, 1), (int | str, 1), (tuple, (1,)), (tuple[int, str], (1, "a")), (Ratio, 1),
+        (list[int], None), (Any, 1), (object, 1), (None, None), ("Nowhere", 1), (Path, Path()),
+    ],
+)  # fmt: skip
+def test_a_field_that_no_config_can_hold_is_named(kind: Any, value: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^Own\.x has type .*, which a Config cannot hold; make it|^the class Own has an"
+    ):
+        made(x=(kind, None))(x=value)
+
+
+def test_tuples_of_a_length_and_annotations_without_limits() -> None:
+    pair = made(x=(tuple[int, int], (1, 2)), note=(Annotated[str, "of no effect"], "a"))
+    assert pair(x=[3, 4], note="b").x == (3, 4)
+    with pytest.raises(ConfigError, match=r"^Own\.x must be a tuple of 2, but got \(1, 2, 3\)"):
+        pair(x=(1, 2, 3))
+    with pytest.raises(ConfigError, match=r"^Own\.x must be above 0, but got 'a'"):
+        made(x=(Annotated[str, Interval(above=0)], "a"))()
+
+
+def test_a_choice_keeps_its_type_and_an_array_is_none() -> None:
+    switch = made(x=(Literal["a", 1, True], "a"))
+    assert switch(x=True).x is True
+    assert switch(x=1).x == 1
+    assert switch(x=1.0).x is not True
+    for wrong in (np.array([1, 2]), [1]):
+        with pytest.raises(ConfigError, match=r"^Own\.x must be one of 'a', 1, True, but got "):
+            switch(x=wrong)
+
+
+@pytest.mark.parametrize("name", ["type", "sources", "check", "code"])
+def test_a_field_with_the_name_of_what_every_config_has_is_refused(name: str) -> None:
+    """Two objects that differ in a field ``sources`` alone would have the same identity."""
+    with pytest.raises(ConfigError, match=rf"^Own\.{name} has the name of what every config has"):
+        made(**{name: (str, "a")})()
+
+
+def test_a_class_that_is_no_whole_dataclass_is_refused() -> None:
+    class Bare(Shape):
+        weight: float = 1.0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Half(Shape):
+        weight: float = field(init=False, default=1.0)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Passing(Shape):
+        weight: InitVar[float] = 1.0
+
+    @shapes.register("idle")
+    @dataclass(frozen=True, kw_only=True)
+    class Idle(Shape):
+        weight: Any = None
+
+        def __post_init__(self) -> None:  # the mistake: the fields are never looked at
+            pass
+
+    for wrong, words in (
+        (Bare, r"^the class Bare has a field 'weight' unknown to its constructor; put @dataclass\(frozen=True, kw_on"),
+        (Half, r"^Half\.weight must be given to the constructor, but is a field with init=False"),
+        (Passing, r"^the class Passing has an InitVar, which could not be stored; make it a field"),
+        (lambda: Idle(weight=[1]).to_json(), r"^Idle\.weight has type typing\.Any"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            wrong()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solid(Config):
+    kind: ClassVar[str]
+    convex: ClassVar[bool] = True
+
+    @abstractmethod
+    def volume(self) -> float:
+        """In litres."""
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"kind": "a"}, "^the class Own lacks 'volume', which every Solid has; write it"),
+        ({"volume": len}, r"^the class Own lacks the constant 'kind', which every Solid has; add kind = …"),
+        ({"volume": len, "kind": 3}, r"^the class Own has kind = 3, where every Solid has a text; correct it"),
+        ({"volume": len, "kind": "a", "convex": "no"}, r"^the class Own has convex = 'no', where every Solid has True"),
+    ],
+)
+def test_a_class_without_what_its_base_asks_for_is_refused(members: dict[str, Any], words: str) -> None:
+    own: Any = dataclass(frozen=True, kw_only=True)(type("Own", (Solid,), {"__module__": __name__, **members}))
+    with pytest.raises(ConfigError, match=words):
+        own()
+    whole: Any = type("Own", (Solid,), {"__module__": __name__, "volume": len, "kind": "a"})
+    assert dataclass(frozen=True)(whole)()
+
+
+def test_an_object_of_a_class_that_was_defined_again_says_so() -> None:
+    """As when a cell of a notebook is run again."""
+    before = shapes.register("again")(made("Again"))()
+    shapes.register("again")(made("Again"))
+    with pytest.raises(ConfigError, match=r"Again was defined again after Again\(\) was made; make that again"):
+        before.to_json()
 
 
 def test_objects_are_immutable_and_hashable_all_the_way_down() -> None:

@@ -3,11 +3,13 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from structpred import registry
 from structpred.errors import ConfigError
+from structpred.objectives import MaximumLikelihood
 from structpred.registry import FAMILIES, Registry, nearest
 
 GROUP = "structpred.errors"  # any module that registers nothing serves as a home
@@ -166,3 +168,19 @@ def test_an_objective_of_another_package_is_no_estimator(install: Install) -> No
     objectives, estimators = (Registry(each.family, each.group, GROUP) for each in (ours, theirs))
     assert "far" in objectives
     assert "far" not in estimators
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a,b", "a=b", "[a]", "a\n", None, 3, int])
+def test_a_name_that_no_command_could_give_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^the name of a thing must be one word .*, but got .*; write @…"):
+        Registry("thing", GROUP).register(name)
+
+
+def test_only_a_class_of_the_family_can_be_registered() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^the reward 'mine' must be a class .*Likelihood, which is an objective; reg"
+    ):
+        registry.rewards.register("mine")(MaximumLikelihood)
+    with pytest.raises(ConfigError, match=r"^the reward 'mine' must be a class derived .* but got <function"):
+        registry.rewards.register("mine")(lambda: None)  # type: ignore[type-var]  # the mistake
+    assert "mine" not in registry.rewards

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from numbers import Real
 from typing import Literal
 
+from structpred.config import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.registry import nearest
 from structpred.results import Measure, renamed
@@ -51,6 +53,16 @@ class Design:
         others = [arm for arm in arms if arm != baseline]
         return (*first, *((later, earlier) for earlier, later in combinations(others, 2)))
 
+    def _check_kinds(self) -> None:
+        coerce(self.rule, Rule, "Design.rule")
+        coerce(self.pairs, Literal["baseline", "all"], "Design.pairs")
+        for what, given in (("margins", self.margins), ("groups", self.groups)):
+            if not isinstance(given, Mapping):
+                refuse(f"Design.{what}", "a dictionary", given)
+        for name, arms in self.groups.items():
+            if not isinstance(arms, tuple | list):
+                refuse(f"Design.groups[{name!r}]", "the names of arms in a tuple", arms)
+
     def checked(self, arms: Sequence[str], baseline: str, metrics: Sequence[Measure]) -> "Design":
         """The design with the present names of metrics, once it is sure that it fits a comparison.
 
@@ -58,12 +70,13 @@ class Design:
             ConfigError: a margin of an unknown metric or not above 0, a group of unknown arms, an arm in two groups, or
                 groups together with all pairs.
         """
+        self._check_kinds()
         names, margins = [metric.name for metric in metrics], renamed(self.margins, metrics)
         for metric, margin in margins.items():
             if metric not in names:
                 raise ConfigError(f"a margin is of one of the metrics, but got {metric!r}; {nearest(metric, names)}")
-            if not 0 < margin < float("inf"):
-                raise ConfigError(f"the margin of {metric} must be a number above 0, but got {margin}; correct it")
+            if not isinstance(margin, Real) or not 0 < margin < float("inf"):
+                raise ConfigError(f"the margin of {metric} must be a number above 0, but got {margin!r}; correct it")
         if self.groups and self.pairs == "all":
             raise ConfigError("all pairs are compared without groups; leave out either")
         members = [arm for group in self.groups.values() for arm in group]

@@ -114,6 +114,8 @@ class Plan:
         """
         seeds = _listed(seeds)
         _check(arms, seeds, baseline)
+        if not isinstance(design, Design):
+            refuse("design", "a Design", design)
         first = next(iter(arms))
         design = design.checked(list(arms), baseline or first, arms[first].reported)
         splits = loaded(arms[first].task)

@@ -18,7 +18,7 @@ from structpred.comparison.inspection import Shown
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
-from structpred.config import Count, coerce
+from structpred.config import Count, coerce, refuse
 from structpred.display import Overview, duration, scores
 from structpred.engine import Engine, Handle, open_engine
 from structpred.errors import ConfigError, RunError
@@ -27,6 +27,7 @@ from structpred.forecast import Cost, Forecast
 from structpred.results import RunResult
 from structpred.runs import tidy
 from structpred.training.data import Tokenizer, warn_of_unknown
+from structpred.training.distributed import Device
 
 MAX_SEEDS = 20
 Until = Literal["decided"] | None
@@ -80,7 +81,7 @@ def compare(
     """
     panels = {"": Panel(arms=arms, seeds=seeds, baseline=baseline, design=design)}
     where = _Where(workers, device, executor, console, examples, ensembles)
-    return _compared(panels, Path(root), until, max_seeds, where)[""]
+    return _compared(panels, root, until, max_seeds, where)[""]
 
 
 def compare_panels(
@@ -116,7 +117,7 @@ def compare_panels(
         RunError: some runs failed (all others are finished and kept), or a finished run fails its checks.
     """
     where = _Where(workers, device, executor, console, examples, ensembles)
-    return PanelsReport(_compared(panels, Path(root), until, max_seeds, where))
+    return PanelsReport(_compared(panels, root, until, max_seeds, where))
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,15 @@ class _Where:
 
 
 def _compared(
-    panels: Mapping[str, Panel], root: Path, until: Until, max_seeds: int | None, where: _Where
+    panels: Mapping[str, Panel], folder: str | Path, until: Until, max_seeds: int | None, where: _Where
 ) -> dict[str, Report]:
+    if not isinstance(folder, str | os.PathLike):
+        refuse("root", "the folder of run folders, text or a Path", folder)
+    root = Path(folder)
     coerce(where.workers, Count | None, "workers")
+    coerce(where.device, Device, "device")
+    if not isinstance(where.console, Console | None):
+        refuse("console", "a rich.console.Console", where.console)
     coerce(until, Until, "until")
     coerce(where.examples, Shown, "examples")
     most = most_seeds(panels, until, max_seeds)

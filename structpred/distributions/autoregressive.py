@@ -96,6 +96,8 @@ class Autoregressive:
             )
         passed_decoder(outputs.lengths.numel())
         targets, mask = self._targets(outputs)
+        if not mask.numel():  # a network need not know what to do with nothing
+            return torch.zeros(mask.shape, device=mask.device)
         positions = _positions(mask, outputs)
         logits = at_least_float(self.decoder.logits(history, positions))
         losses = functional.cross_entropy(logits, targets.flatten().index_select(0, positions), reduction="none")
@@ -109,6 +111,8 @@ class Autoregressive:
         """Log-probabilities of every next symbol, given each output's own history."""
         passed_decoder(outputs.lengths.numel())
         targets, mask = self._targets(outputs)
+        if not mask.numel():
+            return Steps(torch.zeros(*mask.shape, self.num_labels + 1, device=mask.device), targets, mask)
         positions = _positions(mask, outputs)
         log_probs = at_least_float(self.decoder.logits(outputs, positions)).log_softmax(-1)
         table = log_probs.new_zeros(mask.numel(), log_probs.shape[-1]).index_copy(0, positions, log_probs)

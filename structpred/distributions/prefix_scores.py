@@ -45,6 +45,7 @@ class PrefixDecoder:
         if labels < 1:
             raise ConfigError(f"Autoregressive.from_logits needs at least one label, but got {labels}")
         limits = torch.as_tensor(limits)
+        limits = limits if limits.numel() else limits.long()  # of an empty list
         if limits.dim() != 1 or limits.dtype != torch.long:
             raise ConfigError(
                 "Autoregressive.from_logits needs limits, the maximum length of each example's outputs as whole "

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from structpred.distributions.next_symbol import inverse_cdf, likeliest
 from structpred.distributions.protocols import Ranked
+from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.sequences import Sequences
 
@@ -76,6 +77,9 @@ def decode_loop(decoder: Decoder, k: int, choose: Callable[[Tensor], Tensor]) ->
         choose: picks symbols ``[batch, k]`` from scores ``[batch, k, symbols]``.
     """
     limits = decoder.limits.unsqueeze(1)
+    if not len(limits) * k:
+        none = limits.new_zeros(len(limits), k)
+        return Sequences(none.unsqueeze(-1)[..., :0], none, none > 0)
     state = decoder.start(1)
     lengths = limits.repeat(1, k) + 1
     previous = torch.full_like(limits, decoder.num_labels)
@@ -194,6 +198,10 @@ def beam_search(
     Returns:
         ``width`` outputs per example, best first, with log-probabilities (not divided by length).
     """
+    if width < 1:
+        raise ConfigError(
+            f"a beam search returns at least one output an example, but is asked for {width}; ask for more"
+        )
     beam = _Beam(decoder, width, length_penalty, shortest)
     while beam.examples.numel():
         beam.extend()

@@ -1,7 +1,6 @@
 """The work of a worker on any machine: train a run or call a function for as long as its permit exists."""
 
 import multiprocessing
-import threading
 import time
 import traceback
 import warnings
@@ -20,10 +19,9 @@ from structpred.files import os_error_message, write_atomically
 from structpred.runs import Folder, train, when_free
 from structpred.task import Splits, Task, loaded
 from structpred.training.monitoring import Progress
+from structpred.training.process import turn
 
 T = TypeVar("T")
-_turn = threading.Lock()
-"""Held while a run is trained: runs in threads take turns, because PyTorch's random state is global."""
 _orphaned: Callable[[], bool] = lambda: False  # noqa: E731 - replaced by `begin` in our own processes
 _last_read: list[tuple[Path, Task, Splits, float]] = []
 """The data of the last call, by driver and task: most runs of a driver share their task."""
@@ -82,7 +80,7 @@ def train_run(request: Request) -> Outcome:
     """Train a run, or wait for another process that trains it; every failure becomes a message."""
     stopping = _stopping(request.permit)
     observer = ProgressFile(request.folder)
-    with _turn:
+    with turn:
         if stopping():  # while waiting for its turn
             return Outcome(stopped=True)
         try:
@@ -123,7 +121,7 @@ def call(function: Callable[..., T], permit: Path, task: Task, *arguments: objec
     Raises:
         RunError: it failed or was stopped.
     """
-    with _turn:
+    with turn:
         try:
             return function(*_read(task, permit), _stopping(permit), *arguments)
         except (Exception, SystemExit) as error:

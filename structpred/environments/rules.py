@@ -18,7 +18,7 @@ from structpred.registry import nearest
 from structpred.rewards import Context, Reward, bind
 from structpred.rewards.base import Incremental
 from structpred.sequences import Recording, spelt
-from structpred.task import Example, Splits, Task, loaded
+from structpred.task import Example, Splits, Task, loaded, rendered, shown
 from structpred.vocabulary import Vocabularies, Vocabulary
 
 
@@ -295,9 +295,9 @@ class Rules:
     def render(self, example: int, prefix: list[int], score: float, *, over: bool) -> str:
         """An episode as text."""
         labels = self.encoded.vocabularies.labels
-        shown = self.split.examples[example]
-        lines = [("source", self.task.show(shown.source)), ("output", self.task.render(labels.decode(prefix)))]
-        lines += [("reference", self.task.render(reference)) for reference in shown.references]
+        of = self.split.examples[example]
+        lines = [("source", shown(self.task, of.source)), ("output", rendered(self.task, labels.decode(prefix)))]
+        lines += [("reference", rendered(self.task, reference)) for reference in of.references]
         lines += [("reward", f"{score:g}" + ("" if over else " so far"))]
         return "\n".join(f"{name:<9} {text}" for name, text in lines)
 

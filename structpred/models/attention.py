@@ -104,7 +104,7 @@ def attended(
     parts = [queries, *pairs.chunk(2, -1)]
     if slow := queries.device.type == "cpu" and queries.dtype == torch.bfloat16:
         parts = [part.float() for part in parts]  # PyTorch 2.13 takes 7 times as long for the gradient in bf16
-    q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in parts)
+    q, k, v = (part.view(*part.shape[:2], heads, part.shape[-1] // heads).transpose(1, 2) for part in parts)
     with (
         torch.autocast(queries.device.type, enabled=False) if slow else contextlib.nullcontext(),
         sdpa_kernel(KERNELS) if queries.is_cuda else contextlib.nullcontext(),

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from structpred.config import Config, Positive
 from structpred.registry import payoffs
+from structpred.returned import described, refuse
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -40,6 +41,20 @@ class Conventions(NamedTuple):
     literal: float
     rescaled: float | None
     edit_rate: float | None
+
+
+def distribution_of(payoff: "Payoff", targets: Sequences, num_labels: int) -> Any:
+    """`Payoff.distribution`, checked.
+
+    Raises:
+        ConfigError: it is of another class than the payoff's, whose verbs objectives were checked against.
+    """
+    found: object = payoff.distribution(targets, num_labels)
+    if not isinstance(found, payoff.distribution_class):
+        what, expected = f"{type(payoff).__name__}.distribution", f"a {payoff.distribution_class.__name__}"
+        came = described(None) if found is None else f"a {type(found).__name__}"
+        refuse(what, expected, came, "correct it, or the payoff's `distribution_class`")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from structpred.config import Config, Json
 from structpred.foreign import is_foreign
 from structpred.protocols import Checkable
 from structpred.registry import rewards
-from structpred.returned import checked, detached
+from structpred.returned import checked, detached, refuse
 from structpred.sequences import Sequences
 from structpred.tally import asked_rewards
 
@@ -112,13 +112,16 @@ def scores_of(
 
 
 def costs_of(
-    reward: Decomposable, references: Sequences, labels: int, *, part: bool = False
+    reward: Reward | Decomposable, references: Sequences, labels: int, *, part: bool = False
 ) -> Float[Tensor, "batch time labels"]:
     """`Decomposable.costs`, checked, and counted in training as one output an example; ``part`` as of `scores_of`.
 
     Raises:
-        ConfigError: it is not one finite number for each label at each position.
+        ConfigError: there is no such method, or it is not one finite number for each label at each position.
     """
+    if not isinstance(reward, Decomposable):
+        name, expected = type(reward).__name__, "the terms of its sum by a method costs(references, labels)"
+        refuse(f"{name}, which says decomposes = True,", expected, "nothing", "write it, or leave decomposes out")
     if not part:
         asked_rewards(len(references))
     shape = (*references.labels.shape, labels)

@@ -15,10 +15,10 @@ from structpred.blame import blaming
 from structpred.config import Config, components, hints
 from structpred.errors import ConfigError
 from structpred.foreign import modules_of
-from structpred.returned import described, number, refuse
+from structpred.returned import number
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
-from structpred.task import Example, Task, loaded
+from structpred.task import Example, Task, loaded, rendered
 from structpred.vocabulary import Symbols, Vocabulary
 
 
@@ -73,11 +73,7 @@ class Context:
         Raises:
             ConfigError: an id is not that of a label of these data, or the task renders no text.
         """
-        found: object = self.task.render(self.symbols(ids))
-        if not isinstance(found, str):
-            refuse(f"{type(self.task).__name__}.render", "text", described(found), "join the symbols")
-        assert isinstance(found, str)
-        return found
+        return rendered(self.task, self.symbols(ids))
 
 
 class Memory:

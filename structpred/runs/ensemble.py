@@ -1,6 +1,6 @@
 """Several finished runs as one: their distributions are averaged."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,10 +60,12 @@ class Ensemble(Predictor):
     runs: tuple[Run, ...]
     experiment: Experiment = field(repr=False, compare=False)
 
-    def __init__(self, runs: Sequence[Run | str | Path]) -> None:
-        if isinstance(runs, str | Path | Run) or not runs:
+    def __init__(self, runs: Iterable[Run | str | Path]) -> None:
+        several = not isinstance(runs, str | bytes | Path | Run) and isinstance(runs, Iterable)
+        given = tuple(runs) if several else ()
+        if not given:
             raise ConfigError(f"an ensemble needs a list of at least one run, but got {runs!r}; write Ensemble([…])")
-        members = tuple(run if isinstance(run, Run) else Run.load(run) for run in runs)
+        members = tuple(run if isinstance(run, Run) else Run.load(run) for run in given)
         for other in members[1:]:
             check_alike(members[0], other, purpose="the runs of an ensemble", kind=_distribution)
         first, distribution = members[0], members[0].experiment.model.distribution

@@ -93,6 +93,14 @@ class Folder:
         return self.result.exists()
 
 
+def _gone(folder: Path) -> RunError:
+    where = "" if folder.is_absolute() else f", in the working directory {Path.cwd()}"
+    return RunError(
+        f"expected the run folder {folder}{where}, but there is none; if the working directory has changed, change it "
+        "back, or name the run, or its root, by the whole path"
+    )
+
+
 def files_of(folder: Folder) -> list[Path]:
     """All files that a run may write into its folder, but for older checkpoints and those of loggers."""
     own = [folder.path / each.name for each in vars(Folder).values() if isinstance(each, _File)]
@@ -163,6 +171,8 @@ class Files:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
+            if not self.folder.is_dir():
+                raise _gone(self.folder) from None
             raise damaged(path, "is missing") from None
         except OSError as error:
             raise damaged(path, f"cannot be read ({_short(error)})") from None

@@ -1,19 +1,20 @@
 """What predicts for new inputs: a finished run, or several of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
-from structpred.config import shown
+from structpred.config import Count, coerce, refuse, shown
 from structpred.distributions.protocols import Decoding
 from structpred.errors import AbsentError, ConfigError, DataError
 from structpred.experiment import Experiment, check_decoding
 from structpred.metrics import Metric
 from structpred.rewards import Context, bind
-from structpred.sequences import Source, spelt
-from structpred.task import Example
+from structpred.sequences import Recording, Source, spelt
+from structpred.task import Example, parsed, rendered
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
 from structpred.vocabulary import Symbols
@@ -49,7 +50,7 @@ class Predictor(ABC):
 
     def predict(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         decoding: Decoding | None = None,
         keep_unknown: bool = False,
@@ -65,18 +66,19 @@ class Predictor(ABC):
 
         Raises:
             DataError: an input is empty or holds a symbol that training never saw; the message says where.
+            ConfigError: the arguments are something else, or the model cannot serve the settings.
         """
         sources = self._parse(texts, keep_unknown, where)
         outputs = self.decode(sources, decoding)
-        return [self.experiment.task.render(output) for output in outputs]
+        return [rendered(self.experiment.task, output) for output in outputs]
 
     def n_best(
-        self, texts: Sequence[str], k: int, *, keep_unknown: bool = False, where: Sequence[str] | None = None
+        self, texts: Iterable[str], k: int, *, keep_unknown: bool = False, where: Sequence[str] | None = None
     ) -> list[tuple[Hypothesis, ...]]:
         """The ``k`` best outputs of each input with log-probabilities in nats, the best first; see `predict`."""
         return self.hypotheses(self._parse(texts, keep_unknown, where), k)
 
-    def decode(self, sources: Sequence[Source], decoding: Decoding | None = None) -> list[Symbols]:
+    def decode(self, sources: Iterable[Source], decoding: Decoding | None = None) -> list[Symbols]:
         """The output for each source, as symbols.
 
         Args:
@@ -86,7 +88,8 @@ class Predictor(ABC):
         Raises:
             ConfigError: the model cannot serve these settings.
         """
-        chosen = self.experiment.decoding if decoding is None else decoding
+        sources = [_source(source, number) for number, source in enumerate(_several(sources, "sources"), start=1)]
+        chosen = _decoding(decoding) or self.experiment.decoding
         self.check_decoding(chosen)
         context = Context(self.experiment.task, self.codec.vocabularies.labels, ())
         return predict(self.model, self.codec, sources, bind(chosen, context))
@@ -104,10 +107,16 @@ class Predictor(ABC):
         return replace(self.experiment, decoding=decoding).search
 
     def hypotheses(
-        self, sources: Sequence[Source], k: int, decoding: Decoding | None = None
+        self, sources: Iterable[Source], k: int, decoding: Decoding | None = None
     ) -> list[tuple[Hypothesis, ...]]:
-        """The ``k`` most probable outputs of each source, of lengths that the decoding allows."""
-        return n_best(self.model, self.codec, sources, k, decoding or self.experiment.decoding)
+        """The ``k`` most probable outputs of each source, of lengths that the decoding allows.
+
+        Raises:
+            ConfigError: the arguments are something else.
+        """
+        sources = [_source(source, number) for number, source in enumerate(_several(sources, "sources"), start=1)]
+        many: int = coerce(k, Count, "k")  # type: ignore[assignment]  # `coerce` makes it so
+        return n_best(self.model, self.codec, sources, many, _decoding(decoding) or self.experiment.decoding)
 
     def read(self, text: str, *, keep_unknown: bool = False, where: str = "the input") -> Source:
         """Parse a line of text into a source for the model; see `predict`.
@@ -118,7 +127,7 @@ class Predictor(ABC):
         """
         encoder = self.codec.encoder
         try:
-            source = self.experiment.task.parse(text)
+            source = parsed(self.experiment.task, text)
             if not encoder.symbolic:
                 self.codec.read([source])
         except AbsentError:  # what the model reads is gone, whatever the input
@@ -137,18 +146,53 @@ class Predictor(ABC):
         return source
 
     def evaluate(
-        self, examples: Sequence[Example], *, decoding: Decoding | None = None, metrics: Sequence[Metric] = ()
+        self, examples: Iterable[Example], *, decoding: Decoding | None = None, metrics: Sequence[Metric | str] = ()
     ) -> dict[str, float]:
-        """Predict and score other examples, in percent, by the given metrics or those of the experiment."""
+        """Predict and score other examples, in percent, by the given metrics or those of the experiment.
+
+        Raises:
+            ConfigError: the arguments are something else, or the model cannot serve the settings.
+        """
+        examples = [
+            each if isinstance(each, Example) else refuse(f"example {number}", "an Example", each)
+            for number, each in enumerate(_several(examples, "examples"), start=1)
+        ]
+        given: tuple[Metric, ...] = coerce(metrics, tuple[Metric, ...], "metrics")  # type: ignore[assignment]
         outputs = self.decode([example.source for example in examples], decoding)
-        chosen = metrics or self.experiment.reported
+        chosen = given or self.experiment.reported
         return scores(chosen, score_counts(chosen, examples, outputs))
 
-    def _parse(self, texts: Sequence[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
+    def _parse(self, texts: Iterable[str], keep_unknown: bool, where: Sequence[str] | None) -> list[Source]:
+        texts = _several(texts, "texts")
+        for number, text in enumerate(texts, start=1):
+            if not isinstance(text, str):
+                refuse(f"input {number}", "text, one line of the task's files", text)
+        if where is not None and len(where) != len(texts):
+            raise ConfigError(f"where must name a place for each of {len(texts)} inputs, but names {len(where)}")
         places = where or [f"input {number}" for number in range(1, len(texts) + 1)]
         return [
             self.read(text, keep_unknown=keep_unknown, where=place) for text, place in zip(texts, places, strict=True)
         ]
+
+
+def _several(found: Any, name: str) -> list[Any]:
+    """Things of any iterable as a list; a single text, which is iterable as well, is none."""
+    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
+        refuse(name, "several of them, such as a list", found)
+    return list(found)
+
+
+def _source(found: object, number: int) -> Source:
+    if isinstance(found, Recording):
+        return found
+    if isinstance(found, list | tuple) and all(isinstance(symbol, str) for symbol in found):
+        return tuple(found)
+    refuse(f"source {number}", "a tuple of symbols or a Recording, as `read` makes it of text", found)
+    raise AssertionError
+
+
+def _decoding(found: object) -> Decoding | None:
+    return coerce(found, Decoding | None, "decoding")  # type: ignore[return-value]  # `coerce` makes it one
 
 
 def with_kept(experiment: Experiment, read: Callable[[str], bytes]) -> Experiment:

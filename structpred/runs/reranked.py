@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from structpred.config import Count, coerce
+from structpred.config import Count, coerce, refuse
 from structpred.distributions.protocols import Decoding, Ranked, WithinLengths
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -105,6 +105,11 @@ class Reranked(Predictor):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "candidates", coerce(self.candidates, Count, "Reranked.candidates"))
+        for name, given in (("run", self.run), ("by", self.by)):
+            if not isinstance(given, Predictor):
+                refuse(f"Reranked.{name}", "a finished run, as Run.load reads it, or an Ensemble", given)
+        if isinstance(self.by, Reranked):
+            raise ConfigError("Reranked.by must be a run or an Ensemble, but is reranked itself; its order is no score")
         check_alike(self.run, self.by, purpose="a run and the one that reranks it", kind=_length)
         object.__setattr__(self, "experiment", self.run.experiment)
 

@@ -1,6 +1,7 @@
 """A finished run: loaded and checked, its predictions, its scores, and its model for new inputs."""
 
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from structpred.config import Config, canonical, coerce, components
+from structpred.config import Config, canonical, coerce, components, refuse
 from structpred.errors import ConfigError, DataError, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.foreign import is_foreign, modules_of
@@ -64,8 +65,10 @@ class Run(Predictor):
         Raises:
             RunError: the folder holds no run, or an unfinished or damaged one, or files of another run; or several
                 runs share the prefix.
-            ConfigError: the experiment uses a component that is not installed here.
+            ConfigError: the experiment uses a component that is not installed here, or the path is none.
         """
+        if not isinstance(path, str | os.PathLike):
+            refuse("the folder of a run", "text or a Path", path)
         folder = named(Path(path))
         if not folder.path.is_dir() or not (folder.experiment.exists() or folder.record.exists()):
             raise RunError(f"{path}: expected the folder of a run, but there is no experiment.json in it")

@@ -1,6 +1,7 @@
 """From an experiment to a finished run. After an interruption at any moment, the same call resumes."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from structpred.config import coerce, refuse
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
 from structpred.runs.folder import Folder
@@ -18,7 +20,7 @@ from structpred.task import Splits, loaded
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import check_metrics
 from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
-from structpred.training.process import signals, without_subnormals
+from structpred.training.process import signals, turn, without_subnormals
 
 WAIT = 0.5
 """Seconds between checks whether another process still trains a run."""
@@ -41,7 +43,7 @@ def train(
 
     A finished run is loaded instead of trained again. An interrupted run resumes from its last checkpoint and ends with
     the same weights as without the interruption. If the experiment starts from another run, that run is loaded from the
-    same root, or trained there first.
+    same root, or trained there first. Threads of one process take turns, because PyTorch's random state is global.
 
     Args:
         experiment: what to train.
@@ -59,11 +61,18 @@ def train(
 
     Raises:
         DataError: the task's data cannot be read.
-        ConfigError: a chosen metric does not fit the task.
+        ConfigError: a chosen metric does not fit the task, or an argument is something else.
         Busy: another process is training this run.
         RunError: training cannot go on, or the finished run cannot be trusted; see `Run.found`.
         Interrupted: a signal or ``stopping`` ended training early.
     """
+    given: object
+    for name, given, kind in (("experiment", experiment, Experiment), ("splits", splits, Splits | None)):
+        if not isinstance(given, kind):
+            refuse(f"the {name} to train", f"an object of {getattr(kind, '__name__', kind)}", given)
+    if not isinstance(root, str | os.PathLike):
+        refuse("root", "the folder of run folders, text or a Path", root)
+    coerce(checkpoint_every, float, "checkpoint_every")
     ranks = DistributedContext(device, devices, nodes)
     conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
     check_metrics(experiment.metrics, conditions.splits, experiment.task)
@@ -119,7 +128,7 @@ class _Session:
     ) -> bool:
         """Train the run; False if another process has finished it in the meantime."""
         ranks = self.conditions.ranks
-        with run_lock(folder) if ranks.first else contextlib.nullcontext():
+        with turn, run_lock(folder) if ranks.first else contextlib.nullcontext():
             finished, under_way = ranks.from_first((folder.finished, folder.checkpoint.exists()))
             if not finished:
                 given = self.conditions.stopping

@@ -22,7 +22,7 @@ from structpred.results import Certainty, RunResult
 from structpred.runs.folder import Folder, decoded_outputs, encoded, sha256, write_data, written
 from structpred.runs.predictor import with_kept
 from structpred.runs.run import Run, not_finite, trained_by
-from structpred.task import Example, Splits, Task
+from structpred.task import Example, Splits, Task, rendered, shown
 from structpred.text import Outcome, predictions_table
 from structpred.training import checkpoint
 from structpred.training.certainty import certainty_of
@@ -228,7 +228,7 @@ class RunWriter:
     def _table(self, examples: tuple[Example, ...], outputs: list[Symbols]) -> str:
         task = self.experiment.task
         return predictions_table(
-            Outcome(task.show(example.source), task.render(output), references_of(example, task))
+            Outcome(shown(task, example.source), rendered(task, output), references_of(example, task))
             for example, output in zip(examples, outputs, strict=True)
         )
 
@@ -277,7 +277,7 @@ def references_of(example: Example, task: Task) -> tuple[str, ...]:
     """An example's references as text: as they were written, where the symbols are pieces of words."""
     if example.wording is not None:
         return tuple(map(" ".join, example.wording.references))
-    return tuple(map(task.render, example.references))
+    return tuple(rendered(task, reference) for reference in example.references)
 
 
 def _bytes_of(weights: dict[str, torch.Tensor]) -> bytes:

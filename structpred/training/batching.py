@@ -189,7 +189,7 @@ def draw_ahead(
         if wants_examples:
             targets = replace(targets, examples=rows)
         drawn = objective.draw(targets, data.sizes.num_labels, source)
-        _check_drawn(objective, drawn, len(rows))
+        _check_drawn(objective, drawn, len(rows), data.sizes.num_labels)
         if drawn is None:
             return None
         blocks.append(FlatSequences.packed(drawn.flatten()))
@@ -197,8 +197,11 @@ def draw_ahead(
     return Draws(FlatSequences.joined(blocks), torch.cat(weights) if weights else None, objective.drawn)
 
 
-def _check_drawn(objective: Objective, found: object, examples: int) -> None:
-    """Refuse draws whose number differs from the objective's, which would be assigned to other examples."""
+def _check_drawn(objective: Objective, found: object, examples: int, labels: int) -> None:
+    """Refuse draws whose number differs from the objective's, which would be assigned to other examples.
+
+    So are ids that are no labels, on which a device fails without saying why.
+    """
     what, wanted = f"{type(objective).__name__}.draw", (examples, objective.drawn)
     advice = "its property `drawn` must say how many there are, 0 for None"
     if found is None and not objective.drawn:
@@ -208,5 +211,9 @@ def _check_drawn(objective: Objective, found: object, examples: int) -> None:
     if tuple(found.lengths.shape) != wanted:
         shape = tuple(found.lengths.shape)
         refuse(what, f"Sequences [batch, candidates, time] of {wanted} outputs", f"{shape} of them", advice)
+    ids = found.labels[found.mask()]
+    if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < labels):
+        strange = int(ids.min()) if int(ids.min()) < 0 else int(ids.max())
+        refuse(what, f"outputs of the labels 0 to {labels - 1}", f"the label {strange}", "draw others")
     if found.weights is not None:
         checked(found.weights, wanted, what=f"{what}, weights,", axes="[batch, candidates]", like=found.device)

@@ -15,6 +15,7 @@ from structpred.errors import RunError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
 TURN = 10
@@ -31,11 +32,12 @@ class DistributedContext:
         nodes: the number of machines.
 
     Raises:
-        ConfigError: fewer than one device or machine.
+        ConfigError: fewer than one device or machine, or a device of another name.
         RunError: the device is not available.
     """
 
     def __init__(self, device: str = "auto", devices: int = 1, nodes: int = 1) -> None:
+        coerce(device, Device, "device")
         coerce(devices, Count, "devices")
         coerce(nodes, Count, "nodes")
         self.device, self.devices, self.nodes = device, devices, nodes

@@ -135,7 +135,7 @@ def by_length(
     users = modules_of(type(each) for each in model.modules()) | set(users)
     order = inputs.lengths.argsort(stable=True)
     results: dict[int, Item] = {}
-    for chosen in torch.split(order, rows):
+    for chosen in torch.split(order, rows) if len(order) else ():  # nothing would be one batch of no inputs
         with blaming(users):
             batch = inputs.gather(chosen).to(device)
             outputs = decoded(model(batch), batch, chosen)

@@ -10,7 +10,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from structpred.blame import out_of_memory
+from structpred.blame import out_of_memory, users_line
+from structpred.errors import CodeError
 from structpred.training.batching import Batch, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.rollouts import Rollout
@@ -50,10 +51,13 @@ class Gradient:
         step: the `TrainingStep` as wrapped by Fabric.
         ranks: the processes that train.
         pieces: the initial number of pieces.
+        of_users: whether there are components from outside the package, which may be why a gradient fails.
     """
 
-    def __init__(self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int) -> None:
-        self.fabric, self.step, self.ranks, self.pieces = fabric, step, ranks, pieces
+    def __init__(
+        self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int, *, of_users: bool = False
+    ) -> None:
+        self.fabric, self.step, self.ranks, self.pieces, self.of_users = fabric, step, ranks, pieces, of_users
         self.warned = False
 
     @property
@@ -98,7 +102,7 @@ class Gradient:
         for part, before in zip(parts, kept, strict=True):
             with self.alone:
                 values, more, keep = self.step(*part.tensors(), steps, share, before)
-                self.fabric.backward(values.sum() / of_batch)
+                self._backward(values.sum() / of_batch)
             losses.append(values.detach())
             diagnostics.append(more)
             keeps.append(keep)
@@ -107,6 +111,23 @@ class Gradient:
         sums = {name: _joined([each[name] for each in diagnostics if name in each]).sum() for name in names}
         every = _joined(losses) if losses else torch.zeros(0, device=self.fabric.device)
         return BatchLoss(every, sums, own, of_batch, keeps)
+
+    def _backward(self, loss: Tensor) -> None:
+        """The gradient of the loss.
+
+        Raises:
+            CodeError: PyTorch cannot compute it, there is no line of a user's to blame, but a component of a user's.
+        """
+        try:
+            self.fabric.backward(loss)
+        except RuntimeError as error:
+            if out_of_memory(error) or not self.of_users or users_line(error) is not None:
+                raise
+            said = " ".join(str(error).split()).partition(". ")[0]
+            raise CodeError(
+                f"the gradient of the losses cannot be computed ({said}); a component of your own may have changed a "
+                "tensor in place, called backward, or turned gradients off: let it do none of these"
+            ) from error
 
     def _tokens(self, plan: EpochPlan, position: int, parts: Sequence[Batch]) -> tuple[int, int]:
         """Target tokens of this process's share of a batch, and of the whole batch."""

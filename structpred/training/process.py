@@ -1,4 +1,4 @@
-"""What training changes of its process, and gives back: signals and the treatment of subnormal numbers."""
+"""What training changes of its process, and gives back: signals, the treatment of subnormal numbers, and its turn."""
 
 import contextlib
 import signal
@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import torch
+
+turn = threading.RLock()
+"""Held while a run is trained: runs in threads of a process take turns, because PyTorch's random state is global."""
 
 
 @contextlib.contextmanager

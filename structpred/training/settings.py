@@ -1,11 +1,13 @@
 """Settings of training: the budget, optimisers and learning-rate schedules."""
 
+import inspect
 import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from numbers import Real
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -17,6 +19,7 @@ from structpred.models.base import Model
 from structpred.objective import Objective
 from structpred.protocols import Checkable
 from structpred.registry import optimisers, schedules
+from structpred.returned import described, refuse
 from structpred.task import Task
 from structpred.training.parts import Group, Part, Parts, check_apart
 
@@ -131,6 +134,14 @@ class InverseSquareRoot(Schedule):
         return math.sqrt(self.warmup / progress) if progress else 1.0
 
 
+def _number(what: str, found: object) -> float:
+    value = found.item() if isinstance(found, torch.Tensor) and found.numel() == 1 else found
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= number < math.inf:
+        refuse(what, "a finite number of at least 0", described(found), "return a float")
+    return number
+
+
 @dataclass(frozen=True, kw_only=True)
 class Optimiser(Config):
     """An optimiser specification.
@@ -165,13 +176,14 @@ class Optimiser(Config):
         """The optimiser of these parameters, in groups where `parts` or `decay_vectors` ask for some.
 
         Raises:
-            ConfigError: a weight decay is given, but the optimiser has none, or the schedule has two warm-ups.
+            ConfigError: a weight decay is given, but the optimiser has none, or the schedule has two warm-ups; or what
+                `build` returns is no optimiser of these parameters.
         """
         self.schedule.refuse_idle()
         if not self.parts and self.decay_vectors:
-            return self.build(parameters)
+            return self._built(parameters, parameters)
         groups = parts.groups(parameters, self.rate, decay_vectors=self.decay_vectors)
-        optimizer = self.build(groups)
+        optimizer = self._built(groups, parameters)
         if "weight_decay" not in optimizer.defaults and any("weight_decay" in group for group in groups):
             raise ConfigError(
                 f"{type(self).__name__} has no weight decay, so neither its parts nor decay_vectors can set it; leave "
@@ -179,11 +191,33 @@ class Optimiser(Config):
             )
         return optimizer
 
+    def _built(self, given: Any, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """`build`, checked."""
+        found: object = self.build(given)
+        what = f"{type(self).__name__}.build"
+        if not isinstance(found, torch.optim.Optimizer):
+            refuse(what, "a torch.optim.Optimizer", described(found), "return the optimiser itself")
+        assert isinstance(found, torch.optim.Optimizer)
+        own = {id(each) for group in found.param_groups for each in group["params"]}
+        if own.isdisjoint(map(id, parameters)):
+            refuse(what, "an optimiser of the given parameters", "one of none of them", "give them to it")
+        closure = inspect.signature(found.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            advice = "use one that takes one gradient a step"
+            refuse(what, "an optimiser whose step needs no closure", type(found).__name__, advice)
+        return found
+
     def set_rates(self, optimizer: torch.optim.Optimizer, share: float, steps: int) -> None:
-        """Set the learning rate of every group for the step after ``steps`` others."""
-        factor = self.schedule.factor(share, steps)
+        """Set the learning rate of every group for the step after ``steps`` others.
+
+        Raises:
+            ConfigError: the rate, or the factor of the schedule, is no finite number of at least 0.
+        """
+        what = f"{type(self.schedule).__name__}, at {share:g} of training, as a factor,"
+        factor = _number(what, self.schedule.factor(share, steps))
+        rate = _number(f"{type(self).__name__}.rate", self.rate)
         for group in optimizer.param_groups:
-            group["lr"] = group.get("rate", self.rate) * factor
+            group["lr"] = group.get("rate", rate) * factor
 
 
 @optimisers.register("adam")

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from structpred.config import components
 from structpred.errors import ConfigError, RunError
+from structpred.foreign import is_foreign
 from structpred.models.base import Model, Recomputable
 from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.models.sources import LeftOut, load_kept, may_lack
@@ -58,6 +60,7 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model, self.objective, self.state, self.generator = model, objective, state, generator
         self.symbols, self.specification = symbols, specification
+        self.of_users = any(is_foreign(type(each)) for each in components(objective))
 
     def forward(
         self,
@@ -76,7 +79,7 @@ class TrainingStep(nn.Module):
             ConfigError: the network does not return a distribution of its model's class, or the objective's losses
                 cannot be minimised.
         """
-        given = self.objective.corrupt(Sequences.from_tensors(*inputs), self.symbols, self.generator)
+        given = self._corrupted(Sequences.from_tensors(*inputs))
         p, vectors = self._embedded(given) if self.objective.perturbs else (self._distribution(given), None)
         losses = self.objective(
             p,
@@ -95,6 +98,24 @@ class TrainingStep(nn.Module):
             advice = "compute them from p without .detach(), .item() or torch.no_grad()"
             refuse(what, "losses with a gradient to the model's weights", "values without one", advice)
         return losses.values, losses.diagnostics, losses.kept
+
+    def _corrupted(self, inputs: Sequences) -> Sequences:
+        """The inputs, with the objective's noise; that of one from outside the package is checked."""
+        found: object = self.objective.corrupt(inputs, self.symbols, self.generator)
+        if found is inputs or not self.of_users:
+            return found  # type: ignore[return-value]  # our own objectives return it
+        what, advice = f"{type(self.objective).__name__}.corrupt", "change labels only"
+        if not isinstance(found, Sequences):
+            refuse(what, "the inputs with noise, Sequences", described(found), advice)
+        assert isinstance(found, Sequences)
+        if found.lengths.shape != inputs.lengths.shape:
+            expected, came = (f"of {len(each)} examples" for each in (inputs, found))
+            refuse(what, f"inputs {expected}", f"inputs {came}", advice)
+        if found.content == "symbols" and found.device.type == "cpu":
+            strange = found.labels[found.mask() & ((found.labels < 0) | (found.labels > self.symbols))]
+            if len(strange):
+                refuse(what, f"symbols 0 to {self.symbols}", f"the symbol {int(strange[0])}", "draw others")
+        return found
 
     def _embedded(self, given: Sequences) -> tuple[object, EmbeddedInputs]:
         """p, and the vectors that it was computed from."""
@@ -128,6 +149,9 @@ def compiled(step: nn.Module, device: torch.device) -> nn.Module:
 def _module(what: str, found: object) -> nn.Module:
     if not isinstance(found, nn.Module):
         refuse(what, "a torch.nn.Module", described(found), "return the module itself")
+    for name, each in found.named_parameters():
+        if isinstance(each, nn.UninitializedParameter):
+            refuse(what, "a module whose parameters have sizes", f"one with {name} of none", "use no lazy layers")
     return found
 
 
@@ -195,7 +219,10 @@ class Stepper:
         with without_hints():
             self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.built(self.parameters, self.parts))
         torch.manual_seed(self._stream("dropout"))
-        self.gradient = Gradient(self.fabric, self.step, ranks, recipe.trainer.accumulate)
+        users = any(is_foreign(type(each)) for each in (*components(recipe.model), *self.modules.modules()))
+        self.gradient = Gradient(
+            self.fabric, self.step, ranks, recipe.trainer.accumulate, of_users=users or self.modules.of_users
+        )
         self.left_out = LeftOut.of(self.model)
         self.average = (
             None if recipe.trainer.average is None else Average(self.model, recipe.trainer.average, self._same())

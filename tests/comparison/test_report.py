@@ -9,6 +9,7 @@ import zlib
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -264,6 +265,10 @@ def test_a_report_says_which_test_carries_the_verdict(tmp_path: Path) -> None:
     assert "anytime p (Holm)" in after
 
 
+ANY: Any = Design()
+"""So that mypy lets the mistakes pass."""
+
+
 @pytest.mark.parametrize(
     ("design", "message"),
     [
@@ -274,6 +279,12 @@ def test_a_report_says_which_test_carries_the_verdict(tmp_path: Path) -> None:
         (Design(groups={"smoothing": ("ML",)}), "'ML' has several, or is one itself"),
         (Design(groups={"ML": ("RML",), "smoothing": ("RML",)}), "'RML' has several"),
         (Design(pairs="all", groups={"ML": ("RML",)}), "all pairs are compared without groups"),
+        (replace(ANY, margins={"PER": "1"}), "the margin of PER must be a number above 0, but got '1'"),
+        (replace(ANY, margins=0.3), "Design.margins must be a dictionary, but got 0.3"),
+        (replace(ANY, groups=["ML"]), "Design.groups must be a dictionary, but got ['ML']"),
+        (replace(ANY, groups={"ML": "RML"}), "Design.groups['ML'] must be the names of arms in a tuple, but got 'RML'"),
+        (replace(ANY, rule="any time"), "Design.rule must be one of 'fixed', 'anytime', but got 'any time'"),
+        (replace(ANY, pairs="every"), "Design.pairs must be one of 'baseline', 'all', but got 'every'"),
     ],
 )
 def test_a_design_that_does_not_fit_is_refused(report: Report, design: Design, message: str) -> None:

@@ -14,7 +14,7 @@ from structpred.models import Model
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 from structpred.testing import check_model
-from tests.support.tiny import as_candidates, strings, tiny_p
+from tests.support.tiny import DECODERS, as_candidates, strings, tiny_decoder, tiny_p
 
 V, LIMITS = 2, torch.tensor([3, 1, 2])
 
@@ -159,3 +159,19 @@ def test_what_a_function_must_return_is_said(returned: Any, message: str) -> Non
 def test_what_it_cannot_be_made_of_is_refused(labels: int, limits: Tensor | list[int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Autoregressive.from_logits(lambda prefixes, _: prefixes, labels, limits)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+@pytest.mark.parametrize("name", [*DECODERS, "function"])
+def test_no_examples_and_no_candidates_are_no_special_case(name: str, batch: int) -> None:
+    inputs = Sequences(torch.zeros(batch, 2, dtype=torch.long), torch.full((batch,), 2))
+    p = Autoregressive.from_logits(Remembering(), V, [1] * batch) if name == "function" else tiny_decoder(name)(inputs)
+    for k in (0, 3) if not batch else (0,):
+        drawn = p.sample(k)
+        assert drawn.labels.shape[:2] == p.log_prob(drawn).shape == (batch, k)
+        assert p.steps(drawn).log_probs.shape[-1] == p.num_labels + 1
+    if not batch:
+        assert p.greedy().lengths.shape == p.decode(Decoding()).lengths.shape == (0,)
+        assert p.n_best(3).log_probs.shape == (0, 3)
+    with pytest.raises(ConfigError, match=r"^a beam search returns at least one output an example, but is asked for 0"):
+        p.n_best(0)

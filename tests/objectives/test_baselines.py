@@ -1,18 +1,19 @@
 """Baselines of REINFORCE: what each one is, what it learns, and that the best one has the least variance."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from structpred.distributions import Factorised
 from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
 from structpred.objectives import REINFORCE, Greedy, Learned, LeaveOneOut, OptimalToken, RunningMean
-from structpred.objectives.baselines import Group
+from structpred.objectives.baselines import Baseline, Group, Returns
 from structpred.objectives.critics import Fit
-from structpred.rewards import EditDistance, Reward
+from structpred.rewards import EditDistance, Hamming, Reward
 from structpred.sequences import Sequences
 from structpred.testing.spaces import Dictated, sizes_of
 from structpred.training.step import TrainingStep
@@ -131,3 +132,65 @@ def test_with_two_samples_the_optimal_baseline_of_a_whole_output_is_the_other_on
         objective = REINFORCE(samples=2, baseline=baseline)
         values.append(gradient(objective(network(INPUTS), targets, generator=generator).values.sum(), network))
     torch.testing.assert_close(*values, rtol=0, atol=1e-12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Baseline):
+    """A user's baseline, made of functions, which may be wrong."""
+
+    made: ClassVar[dict[str, Any]] = {}
+
+    def values(self, group: Group, state: nn.Module | None) -> Returns:
+        value: Tensor = self.made.get("values", lambda given: torch.zeros_like(given.returns))(group)
+        return value
+
+    def loss(self, group: Group, values: Returns, state: nn.Module | None) -> Tensor | None:
+        found: Tensor | None = self.made.get("loss", lambda given: None)(group)
+        return found
+
+    def diagnostics(self, group: Group, values: Returns) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = self.made.get("diagnostics", lambda given: {})(group)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("method", "function", "words"),
+    [
+        (
+            "values",
+            lambda given: given.rewards[:, 0],
+            r"Own\.values must return .* \(2, 3, 1\), .* shape \(2,\)",
+        ),
+        ("values", lambda given: given.rewards, r"must return a tensor .*, but returned one of shape \(2, 3\)"),
+        ("values", lambda given: given.returns[:1], r"one of shape \(1, 3, 1\); only candidates and steps may"),
+        ("values", lambda given: None, r"Own\.values must return a tensor .*, but returned None"),
+        ("values", lambda given: 0.5, "but returned a float: 0.5"),
+        ("values", lambda given: given.returns.long(), r"but returned one of torch\.int64"),
+        (
+            "loss",
+            lambda given: given.rewards.sum(),
+            r"Own\.loss must return a tensor .* \(2,\), .* \(\)",
+        ),
+        ("loss", lambda given: 0.5, r"Own\.loss must return a tensor"),
+        ("diagnostics", lambda given: 3, r"Own\.diagnostics must return a dictionary, but returned a int: 3"),
+    ],
+)
+def test_what_a_baseline_returns_is_checked_and_never_broadcast(
+    method: str, function: Any, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Own, "made", {method: function})
+    p = Factorised(torch.zeros(2, 2, 2).log_softmax(-1), torch.tensor([2, 1]))
+    objective = REINFORCE(reward=Hamming(), baseline=Own(), samples=3)
+    with pytest.raises(ConfigError, match=words):
+        objective(p, Sequences.of([[0, 1], [1]]), generator=torch.Generator())
+
+
+def test_a_baseline_may_write_into_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = Factorised(torch.zeros(2, 2, 2, requires_grad=True).log_softmax(-1), torch.tensor([2, 1]))
+    found = []
+    for values in (lambda given: given.returns.zero_(), lambda given: torch.zeros_like(given.returns)):
+        monkeypatch.setattr(Own, "made", {"values": values})
+        objective = REINFORCE(reward=Hamming(), baseline=Own(), samples=3)
+        found.append(objective(p, Sequences.of([[0, 1], [1]]), generator=torch.Generator().manual_seed(0)).values)
+    assert torch.equal(*found)
+    assert found[0].any()

@@ -88,7 +88,7 @@ class Silent(Objective):
         return Losses(-p.log_prob(targets.candidates()).squeeze(1))
 
 
-@pytest.mark.parametrize("requires", [None, LogProb, "log_prob"])
+@pytest.mark.parametrize("requires", [None, LogProb, "log_prob", ("log_prob",)])
 def test_an_objective_that_does_not_say_what_it_requires_is_told_how(
     requires: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

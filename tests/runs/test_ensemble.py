@@ -1,24 +1,28 @@
 """Several runs as one, and a run whose outputs another one puts in order."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from structpred import runs as runs_module
 from structpred.distributions.protocols import Decoding
-from structpred.errors import ConfigError
+from structpred.errors import CodeError, ConfigError, RunError
 from structpred.experiment import Experiment
+from structpred.metrics import SymbolErrorRate
 from structpred.models import CRF, Model, Seq2Seq
 from structpred.objectives import Distillation, MaximumLikelihood
 from structpred.objectives.distillation import Teacher
+from structpred.registry import tasks
 from structpred.rewards import EditDistance, SentenceBleu
 from structpred.runs import Ensemble, Reranked, Run, train
 from structpred.sequences import Sequences
 from structpred.training import Trainer
 from structpred.training.data import Tokenizer
-from structpred.vocabulary import Vocabulary
+from structpred.vocabulary import Symbols, Vocabulary
 from tests.support.tiny import Copying
 
 TEXTS = ["ab", "bba", "a"]
@@ -149,3 +153,143 @@ def test_other_symbols_are_refused(runs: dict[str, list[Run]]) -> None:
     second.__dict__["codec"] = Tokenizer(swapped, second.codec.encoder)
     with pytest.raises(ConfigError, match="must have the same symbols, but"):
         Ensemble([first, second])
+
+
+WRONG_ARGUMENTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "a text": (lambda run: run.predict("ab"), r"^texts must be several of them, such as a list, but got 'ab'"),
+    "bytes": (lambda run: run.predict([b"ab"]), r"^input 1 must be text, one line of the task's files, but got b'ab'"),
+    "symbols": (lambda run: run.predict([("a", "b")]), r"^input 1 must be text, "),
+    "nothing": (lambda run: run.predict(None), r"^texts must be several of them"),
+    "places": (lambda run: run.predict(TEXTS, where=["one"]), r"^where must name a place for each of 3 inputs"),
+    "decoding": (lambda run: run.predict(TEXTS, decoding="beam=3"), r"^decoding must be a Decoding, but got 'beam=3'"),
+    "a text as a source": (lambda run: run.decode(["ab"]), r"^source 1 must be a tuple of symbols or a Recording"),
+    "numbers": (lambda run: run.decode([(1, 2)]), r"^source 1 must be a tuple of symbols or a Recording"),
+    "no output": (lambda run: run.n_best(TEXTS, 0), "^k must be at least 1, but got 0"),
+    "half an output": (lambda run: run.n_best(TEXTS, 1.5), r"^k must be a whole number, but got 1\.5"),
+    "yes": (lambda run: run.n_best(TEXTS, True), r"^k must be a whole number, but got True"),
+    "texts as examples": (lambda run: run.evaluate(TEXTS), r"^example 1 must be an Example, but got 'ab'"),
+    "a metric": (lambda run: run.evaluate([], metrics=SymbolErrorRate()), r"^metrics must be a tuple, but got Symbol"),
+    "an odd metric": (lambda run: run.evaluate([], metrics=["perr"]), r"^there is no metric named 'perr'; did you"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ARGUMENTS)
+def test_arguments_that_are_something_else_are_refused(case: str, runs: dict[str, list[Run]]) -> None:
+    one, other = runs["chain"]
+    call, words = WRONG_ARGUMENTS[case]
+    for predictor in (one, Ensemble([one, other]), Reranked(one, by=other)):
+        with pytest.raises(ConfigError, match=words):
+            call(predictor)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_iterables_and_nothing_will_do(kind: str, runs: dict[str, list[Run]]) -> None:
+    one, other = runs[kind]
+    test = one.experiment.task.load().test
+    for predictor in (one, Ensemble(run for run in (one, other)), Reranked(one, by=other)):
+        assert predictor.predict(text for text in TEXTS) == predictor.predict(TEXTS)
+        assert predictor.evaluate(iter(test), metrics=["per"]) == predictor.evaluate(test, metrics=[SymbolErrorRate()])
+        assert not predictor.predict([])
+        assert not predictor.n_best([], 2)
+        assert not predictor.decode([])
+
+
+ANY: Any = runs_module
+"""So that mypy lets the mistakes pass."""
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda one: ANY.Ensemble(3), r"^an ensemble needs a list of at least one run, but got 3"),
+        (lambda one: ANY.Ensemble([None]), r"^the folder of a run must be text or a Path, but got None"),
+        (lambda one: ANY.Ensemble([Ensemble([one])]), r"^the folder of a run must be text or a Path, but got Ensemble"),
+        (lambda one: ANY.Reranked(one, by=None), r"^Reranked\.by must be a finished run, .*, but got None"),
+        (lambda one: ANY.Reranked("runs", by=one), r"^Reranked\.run must be a finished run, .*, but got 'runs'"),
+        (
+            lambda one: ANY.Reranked(one, by=ANY.Reranked(one, by=one)),
+            r"^Reranked\.by must be a run or an Ensemble, but is rer",
+        ),
+        (lambda one: ANY.train("x"), r"^the experiment to train must be an object of Experiment, but got 'x'"),
+        (lambda one: ANY.train(one.experiment, root=None), r"^root must be the folder of run folders"),
+        (
+            lambda one: ANY.train(one.experiment, device="gpu"),
+            r"^device must be one of 'auto', 'cpu', 'cuda', but got 'gpu'",
+        ),
+        (
+            lambda one: ANY.train(one.experiment, splits=3),
+            r"^the splits to train must be an object of .*Splits.*, but got 3",
+        ),
+        (lambda one: ANY.train(one.experiment, checkpoint_every="x"), r"^checkpoint_every must be a finite number"),
+    ],
+)
+def test_what_is_no_run_or_experiment_is_refused(
+    make: Callable[[Any], object], words: str, runs: dict[str, list[Run]]
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make(runs["chain"][0])
+
+
+def test_a_run_that_was_named_from_another_working_directory_says_so(
+    runs: dict[str, list[Run]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = runs["chain"][0].folder.path
+    monkeypatch.chdir(folder.parent)
+    run = Run.load(folder.name)
+    monkeypatch.chdir(tmp_path)
+    words = rf"^expected the run folder {folder.name}, in the working directory {tmp_path}, but there is none; if the"
+    with pytest.raises(RunError, match=words):
+        run.predict(TEXTS)
+
+
+@tasks.register("test-odd-texts")
+@dataclass(frozen=True, kw_only=True)
+class OddTexts(Copying):
+    """What it makes of texts is not what it should be."""
+
+    odd: ClassVar[dict[str, Any]] = {}
+
+    def parse(self, text: str) -> Symbols:
+        made: Symbols = self.odd.get("parse", super().parse)(text)
+        return made
+
+    def render(self, output: Symbols) -> str:
+        made: str = self.odd.get("render", super().render)(output)
+        return made
+
+
+@pytest.mark.parametrize(
+    ("method", "made", "error", "words"),
+    [
+        (
+            "parse",
+            lambda text: None,
+            ConfigError,
+            r"^OddTexts\.parse must return symbols, a tuple of str, but returned None",
+        ),
+        ("parse", lambda text: text, ConfigError, r"^OddTexts\.parse must return symbols, .* returned a str: 'ab'"),
+        ("parse", lambda text: 1 // 0, CodeError, r"^OddTexts\.parse, line \d+ of .*, failed with ZeroDivisionError"),
+        ("render", lambda output: None, ConfigError, r"^OddTexts\.render must return text, but returned None"),
+        (
+            "render",
+            lambda output: 1 // 0,
+            CodeError,
+            r"^OddTexts\.render, line \d+ of .*, failed with ZeroDiv",
+        ),
+    ],
+)
+def test_what_a_task_makes_of_texts_is_checked(
+    method: str,
+    made: Any,
+    error: type[Exception],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    runs: dict[str, list[Run]],
+) -> None:
+    run = runs["chain"][0]
+    own = replace(run, experiment=replace(run.experiment, task=OddTexts(train=8, longest=3)))
+    monkeypatch.setattr(OddTexts, "odd", {method: made})
+    with pytest.raises(error, match=words):
+        own.predict(["ab"])
+    monkeypatch.setattr(OddTexts, "odd", {"parse": list})
+    assert own.predict(["ab"]) == run.predict(["ab"]), "a list of symbols will do"

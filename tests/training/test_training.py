@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -142,6 +143,26 @@ def test_the_global_random_state_is_left_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     train(TINY, root=tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_runs_in_threads_take_turns(tmp_path: Path) -> None:
+    """Dropout and initial weights come from PyTorch's one random state, which two runs at once would share."""
+    began = threading.Event()
+    seen: list[bool] = []
+    other = threading.Thread(
+        target=lambda: train(replace(TINY, seed=1), root=tmp_path, observer=lambda progress: began.set())
+    )
+
+    def stopping() -> bool:
+        if not seen:
+            other.start()
+        seen.append(began.wait(0.5 if not seen else 0.0))
+        return False
+
+    train(replace(TINY, trainer=Trainer(epochs=1, batch_tokens=40)), root=tmp_path, stopping=stopping)
+    other.join()
+    assert began.is_set()
+    assert not any(seen), "the second run began within the first"
 
 
 @pytest.mark.parametrize("flushing", [False, True])
