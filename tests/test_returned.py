@@ -397,7 +397,7 @@ SWAPPED: dict[str, Any] = {}
 """What a component of a user's returns in place of what it should, by the name of the method."""
 
 
-@objectives.register("test-noisy")
+@objectives.register("test-noisy-inputs")
 @dataclass(frozen=True, kw_only=True)
 class Noisy(MaximumLikelihood):
     """Adds noise of its own to inputs, draws outputs, and may break its gradient."""
