@@ -326,6 +326,7 @@ def test_an_interval_is_students() -> None:
 
 
 @pytest.mark.slow(seconds=2)
+@pytest.mark.figures
 def test_a_claim_is_measured_once_and_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(
         TAGGER,
