@@ -205,8 +205,8 @@ def test_the_number_of_each_kind_of_noise_is_the_best_on_dev() -> None:
 
 def test_errors_become_what_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rates, "scores", lambda *_: {"dev": [30.0], "test": [10.0]})
-    bases = [rates.TASKS[name].base for name in ("letters, CRF", "spelling variants, encoder-decoder")]
-    found = [rates.right(NOWHERE, base, base.objective) for base in bases]
+    tasks = [rates.TASKS[name] for name in ("letters, CRF", "spelling variants, encoder-decoder")]
+    found = [rates.right(NOWHERE, task, task.base.objective) for task in tasks]
     assert found == [{"dev": [30.0], "test": [10.0]}, {"dev": [70.0], "test": [90.0]}]
 
 
