@@ -33,9 +33,9 @@ class blaming(contextlib.AbstractContextManager[None]):
     """Within the block, turn exceptions from a user's code into a `CodeError`.
 
     Any `StructpredError`, lack of memory, Ctrl-C and errors that involve no line of these modules pass through
-    unchanged. So does not a method whose parameters are others than it is called with: the call is not in these
-    modules, but the mistake is. (No generator makes this context, because a generator cannot replace ``StopIteration``
-    by another exception that has it for a cause.)
+    unchanged. A call that does not fit the parameters of a method of these modules is blamed as well, although the
+    line of the call is ours. (This context is no generator, because `contextlib` lets a ``StopIteration`` pass if the
+    exception that replaces it has it for a cause.)
 
     Args:
         modules: the modules that define the user's components.
