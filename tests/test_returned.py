@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from structpred.distributions.protocols import LogProb
-from structpred.errors import CodeError, ConfigError
-from structpred.experiment import Experiment
-from structpred.models import CRF, LSTMTagger, Model, Seq2Seq
+from structpred.errors import ConfigError
+from structpred.models import LSTMTagger, Model
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import (
     REINFORCE,
-    RML,
     CandidateHinge,
     ExpectedReward,
     MaximumLikelihood,
@@ -31,29 +29,19 @@ from structpred.objectives import (
     Weighted,
     WeightedSum,
 )
-from structpred.payoffs import HammingPayoff, Temperature
-from structpred.registry import models, objectives, optimisers, payoffs, rewards, schedules
+from structpred.registry import models, objectives, rewards
 from structpred.returned import waiting
 from structpred.rewards import Hamming, Reward
 from structpred.rewards.base import costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
 from structpred.task import Sizes
-from structpred.training import Adam, Constant, Trainer
 from structpred.training.data import EncodedData
 from structpred.training.meters import NonfiniteGuard
 from structpred.training.monitoring import DiagnosticWarning
-from structpred.training.settings import Schedule
 from structpred.training.trainer import Training
 from tests.support.device import DEVICE, Watch, move
-from tests.support.tiny import Copying
+from tests.support.steps import CHAIN, TAGGER, TINY, one_step
 
-TINY = Experiment(
-    task=Copying(),
-    model=Seq2Seq(embedding=8, hidden=8, dropout=0.0),
-    objective=MaximumLikelihood(),
-    optimiser=Adam(lr=1e-2, schedule=Constant()),
-    trainer=Trainer(epochs=1, batch_tokens=40),
-)
 DATA = TINY.task.load()
 HERE = Path(__file__).name
 OUTPUTS = Sequences(torch.ones(3, 2, 4, dtype=torch.long), torch.full((3, 2), 4))
@@ -127,7 +115,6 @@ class Free(Reward):
         return -outputs.lengths.float()[:, :1]
 
 
-TAGGER, CHAIN = (model(embedding=8, hidden=8, dropout=0.0) for model in (LSTMTagger, CRF))
 ASKING: list[tuple[Model, Objective, str]] = [
     *((TAGGER, make(reward=Changed(change="row")), "score") for make in (REINFORCE, MinimumRisk, CandidateHinge)),
     (TAGGER, ExpectedReward(reward=Changed(change="row")), "score"),
@@ -138,13 +125,6 @@ ASKING: list[tuple[Model, Objective, str]] = [
     (CHAIN, MaxMargin(reward=Changed(change="row")), "score"),
     (CHAIN, SoftmaxMargin(reward=Changed(method="costs")), "costs"),
 ]
-
-
-def one_step(experiment: Experiment) -> Training:
-    run = Training(experiment, EncodedData.of(experiment.task.load(), experiment.model), device="cpu")
-    for _ in range(2):  # at first a mixture asks no reward
-        run._train(run._plan())
-    return run
 
 
 @pytest.mark.parametrize(("model", "objective", "method"), ASKING)
@@ -391,130 +371,3 @@ def test_waiting_ends_with_its_block() -> None:
             scores_of(NotOnes(), outputs, targets)
         scores_of(NotOnes(), outputs, targets)
         assert watch.waited == []
-
-
-SWAPPED: dict[str, Any] = {}
-"""What a component of a user's returns in place of what it should, by the name of the method."""
-
-
-@objectives.register("test-noisy-inputs")
-@dataclass(frozen=True, kw_only=True)
-class Noisy(MaximumLikelihood):
-    """Adds noise of its own to inputs, draws outputs, and may break its gradient."""
-
-    def corrupt(self, inputs: Sequences, symbols: int, generator: torch.Generator | None) -> Any:
-        return SWAPPED.get("corrupt", lambda given, known: given)(inputs, symbols)
-
-    @property
-    def drawn(self) -> int:
-        return 1
-
-    def draw(self, targets: Sequences, num_labels: int, generator: torch.Generator) -> Any:
-        return SWAPPED.get("draw", lambda given, known: given.candidates())(targets, num_labels)
-
-    def losses(self, p: LogProb, targets: Sequences, context: StepContext) -> Losses:
-        found = super().losses(p, targets, context)
-        SWAPPED.get("losses", lambda given: None)(found.values)
-        return found
-
-
-@optimisers.register("test-own-optimiser")
-@dataclass(frozen=True, kw_only=True)
-class OwnOptimiser(Adam):
-    @property
-    def rate(self) -> Any:
-        return SWAPPED.get("rate", 0.1)
-
-    def build(self, parameters: Any) -> Any:
-        return SWAPPED.get("build", lambda given: torch.optim.SGD(given, lr=0.1))(parameters)
-
-
-@schedules.register("test-own-schedule")
-@dataclass(frozen=True, kw_only=True)
-class OwnSchedule(Schedule):
-    def after_warmup(self, progress: float) -> Any:
-        return SWAPPED.get("factor", 1.0)
-
-
-@models.register("test-lazy")
-@dataclass(frozen=True, kw_only=True)
-class Lazy(LSTMTagger):
-    def build(self, sizes: Sizes) -> nn.Module:
-        network = super().build(sizes)
-        network.extra = nn.LazyLinear(2)
-        return network
-
-
-@rewards.register("test-no-costs")
-@dataclass(frozen=True, kw_only=True)
-class NoCosts(Free):
-    decomposes: ClassVar[bool] = True
-    same_length: ClassVar[bool] = True
-
-
-@payoffs.register("test-other-payoff")
-@dataclass(frozen=True, kw_only=True)
-class OtherPayoff(HammingPayoff):
-    def distribution(self, targets: Sequences, num_labels: int) -> Any:
-        return SWAPPED.get("distribution")
-
-
-NOISY = replace(TINY, model=TAGGER, objective=Noisy())
-OPTIMISED = replace(TINY, model=TAGGER, optimiser=OwnOptimiser(schedule=OwnSchedule()))
-COSTLESS = [replace(TINY, model=TAGGER, objective=kind(reward=NoCosts())) for kind in (MaxMargin, ExpectedReward)]
-OTHER = RML(payoff=OtherPayoff(temperature=Temperature(edit_rate=0.1)))
-WRONG: list[tuple[Experiment, str, Any, str]] = [
-    (NOISY, "corrupt", lambda given, known: None, r"Noisy\.corrupt must return the inputs with noise, .* None"),
-    (NOISY, "corrupt", lambda given, known: given.labels, r"Noisy\.corrupt must return .*, but returned a Tensor"),
-    (NOISY, "corrupt", lambda given, known: given.select(slice(1)), r"examples, but returned inputs of 1 examples"),
-    (
-        NOISY,
-        "corrupt",
-        lambda given, known: replace(given, labels=given.labels + known + 1),
-        r"symbols 0 to \d, but returned the symbol \d; draw",
-    ),
-    (
-        NOISY,
-        "draw",
-        lambda given, known: replace(given.candidates(), labels=given.labels.unsqueeze(1) + known),
-        r"Noisy\.draw must return outputs of the labels 0 to \d, but returned the label \d; draw others",
-    ),
-    (NOISY, "draw", lambda given, known: replace(given.candidates(), labels=given.labels.unsqueeze(1) - 9), "label -9"),
-    (
-        NOISY,
-        "losses",
-        lambda given: given.sum().backward(),
-        r"^the gradient of the losses cannot be computed \(Trying to backward .*\); a component of your own may have",
-    ),
-    (OPTIMISED, "rate", None, r"OwnOptimiser\.rate must return a finite number of at least 0, but returned None"),
-    (OPTIMISED, "rate", -1.0, "but returned a float: -1.0; return a float"),
-    (OPTIMISED, "factor", math.nan, r"OwnSchedule, at 0 of training, as a factor, must .* returned a float: nan"),
-    (OPTIMISED, "factor", "1", r"but returned a str: '1'"),
-    (OPTIMISED, "build", lambda given: None, r"OwnOptimiser\.build must return a torch\.optim\.Optimizer, .* None"),
-    (OPTIMISED, "build", torch.optim.LBFGS, "whose step needs no closure, but returned LBFGS"),
-    (
-        OPTIMISED,
-        "build",
-        lambda given: torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1),
-        "an optimiser of the given parameters, but returned one of none of them",
-    ),
-    (replace(TINY, model=Lazy()), "", None, r"Lazy\.build must return .*, but returned one with extra\."),
-    (COSTLESS[0], "", None, r"^NoCosts, which says decomposes = True, must return the terms .*write it, or leave"),
-    (COSTLESS[1], "", None, r"^NoCosts, which says decomposes = True, must return the terms"),
-    (replace(NOISY, objective=OTHER), "", None, r"^OtherPayoff\.distribution must return a \w+, but returned None"),
-]
-
-
-@pytest.mark.parametrize("number", range(len(WRONG)))
-def test_what_else_a_component_returns_is_checked(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment, method, value, words = WRONG[number]
-    if method:
-        monkeypatch.setitem(SWAPPED, method, value)
-    with pytest.raises((ConfigError, CodeError), match=words):
-        one_step(experiment)
-
-
-@pytest.mark.parametrize("experiment", [NOISY, OPTIMISED])
-def test_the_right_values_pass(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SWAPPED, "factor", torch.tensor(0.5))
-    assert one_step(experiment).steps == 2
