@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 from structpred import foreign
 from structpred.declared import check_class, field_types
 from structpred.errors import ConfigError
-from structpred.registry import Registry, nearest
+from structpred.registry import Registry, article, nearest
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -362,11 +362,6 @@ def shown(value: object) -> str:
     except ValueError:  # Python refuses to write integers of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def article(noun: str) -> str:
-    """The noun with its article."""
-    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"
 
 
 def _bool(value: object, where: str) -> bool:

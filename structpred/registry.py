@@ -22,6 +22,15 @@ NAME = re.compile(r"\w[\w.-]*")
 """Names of components: without what separates names, fields and values on the command line."""
 
 
+def article(noun: str) -> str:
+    """A noun with its indefinite article.
+
+    >>> article("objective"), article("Task")
+    ('an objective', 'a Task')
+    """
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+
+
 def nearest(word: str, names: list[str]) -> str:
     """The end of a message about an unknown name: the nearest known name, or all of them.
 
@@ -80,7 +89,7 @@ class Registry:
         """
         if not isinstance(name, str) or NAME.fullmatch(name) is None:
             raise ConfigError(
-                f"the name of {_article(self.family)} must be one word of letters, digits, hyphens, underscores or "
+                f"the name of {article(self.family)} must be one word of letters, digits, hyphens, underscores or "
                 f'dots, but got {name!r}; write @….register("a-name")'
             )
 
@@ -100,7 +109,7 @@ class Registry:
     def _check_family(self, name: str, cls: object) -> None:
         family = getattr(cls, "family", self)
         if not isinstance(cls, type) or family is not self:
-            kind = "a class" if not isinstance(family, Registry) or family is self else _article(family.family)
+            kind = "a class" if not isinstance(family, Registry) or family is self else article(family.family)
             found = f"{_origin(cls)}, which is {kind}" if isinstance(cls, type) else repr(cls)
             raise ConfigError(
                 f"the {self.family} {name!r} must be a class derived from that of every {self.family}, but got "
@@ -155,10 +164,6 @@ class Registry:
                 continue
             if isinstance(member, type):
                 self.register(entry.name)(member)
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _origin(cls: type) -> str:

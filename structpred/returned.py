@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from structpred.errors import ConfigError
+from structpred.registry import article
 
 LARGEST = torch.finfo(torch.float32).max
 """The largest number in single precision."""
@@ -117,7 +118,7 @@ def described(found: object) -> str:
     """
     if found is None:
         return "None"
-    return f"a {type(found).__name__}: {shortened(repr(found))}"
+    return f"{article(type(found).__name__)}: {shortened(repr(found))}"
 
 
 def shortened(text: str, most: int = 80) -> str:

@@ -261,7 +261,7 @@ class DrawingLess(MaximumLikelihood):
         (DrawingLess(), r"DrawingLess\.draw must return .* of \(40, 1\) outputs, but returned \(20, 1\) of them"),
         (DrawingLess(say=2), r"of \(40, 2\) outputs, but returned \(40, 1\) of them; its property `drawn` must say"),
         (DrawingLess(forget=True), r"of \(40, 1\) outputs, but returned None"),
-        (DrawingLess(say=3), r"DrawingLess\.state must return a torch\.nn\.Module, but returned a int: 3"),
+        (DrawingLess(say=3), r"DrawingLess\.state must return a torch\.nn\.Module, but returned an int: 3"),
     ],
 )
 def test_draws_and_states_are_checked(objective: Objective, words: str) -> None:

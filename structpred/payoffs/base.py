@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from structpred.config import Config, Positive
-from structpred.registry import payoffs
+from structpred.registry import article, payoffs
 from structpred.returned import described, refuse
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
@@ -51,8 +51,8 @@ def distribution_of(payoff: "Payoff", targets: Sequences, num_labels: int) -> An
     """
     found: object = payoff.distribution(targets, num_labels)
     if not isinstance(found, payoff.distribution_class):
-        what, expected = f"{type(payoff).__name__}.distribution", f"a {payoff.distribution_class.__name__}"
-        came = described(None) if found is None else f"a {type(found).__name__}"
+        what, expected = f"{type(payoff).__name__}.distribution", article(payoff.distribution_class.__name__)
+        came = described(None) if found is None else article(type(found).__name__)
         refuse(what, expected, came, "correct it, or the payoff's `distribution_class`")
     return found
 

@@ -241,7 +241,7 @@ def test_an_embedder_that_returns_something_else_is_refused() -> None:
     network = built(CRF(embedding=3, hidden=4))
     with pytest.raises(
         ConfigError,
-        match=r"RecurrentEncoder must return one vector of .* at every input position, .* returned a Encoded: ",
+        match=r"RecurrentEncoder must return one vector of .* at every input position, .* returned an Encoded: ",
     ):
         embedded(network, network.get_submodule("scores.encoder"), INPUTS)
 

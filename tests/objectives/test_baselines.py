@@ -172,7 +172,7 @@ class Own(Baseline):
             r"Own\.loss must return a tensor .* \(2,\), .* \(\)",
         ),
         ("loss", lambda given: 0.5, r"Own\.loss must return a tensor"),
-        ("diagnostics", lambda given: 3, r"Own\.diagnostics must return a dictionary, but returned a int: 3"),
+        ("diagnostics", lambda given: 3, r"Own\.diagnostics must return a dictionary, but returned an int: 3"),
     ],
 )
 def test_what_a_baseline_returns_is_checked_and_never_broadcast(

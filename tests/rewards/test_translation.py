@@ -158,7 +158,7 @@ def test_labels_of_other_data_and_a_task_that_renders_no_text_are_refused() -> N
     with pytest.raises(ConfigError, match="bound to data with the labels 0 to 1, but is asked about the label 2"):
         bind(SentenceChrf(), Context(Words(), labels, ())).score(ids.candidates(), ids)
     one = Sequences.of([[1]])
-    with pytest.raises(ConfigError, match=r"^Numbers\.render must return text, but returned a int: 1; join"):
+    with pytest.raises(ConfigError, match=r"^Numbers\.render must return text, but returned an int: 1; join"):
         bind(SentenceChrf(), Context(Numbers(), labels, ())).score(one.candidates(), one)
     with pytest.raises(CodeError, match=r"Failing\.render, line \d+ of .*test_translation\.py, failed with ZeroDiv"):
         bind(SentenceChrf(), Context(Failing(), labels, ())).score(Sequences.of([[]]).candidates(), one)
