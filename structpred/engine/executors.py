@@ -141,7 +141,7 @@ _LONGEST_FOLDER = 70
 
 
 def _start_method() -> ForkServerContext | SpawnContext:
-    """On Linux, fork workers from one small process that has imported PyTorch, which takes seconds; else spawn them.
+    """On Linux, fork workers from one small process that has imported what takes seconds; else spawn them.
 
     That process has done nothing but imports, so no lock or thread of the driver is copied. The system libraries of
     macOS are not safe to fork.
@@ -149,7 +149,7 @@ def _start_method() -> ForkServerContext | SpawnContext:
     if sys.platform != "linux" or len(tempfile.gettempdir()) > _LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "structpred.objectives", "structpred.tasks"])
+    context.set_forkserver_preload([__name__, "lightning_fabric", "structpred.objectives", "structpred.tasks"])
     return context
 
 

@@ -17,8 +17,9 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import scipy  # its part optimize takes half a second to import, which it does where it is first used
 from jaxtyping import Float
-from scipy import optimize, special
+from scipy import special
 
 Scores = Float[np.ndarray, " seeds"]
 Rule = Literal["fixed", "anytime"]
@@ -83,5 +84,5 @@ def _critical(seeds: int, level: float) -> float:
 
     if short_of(_FARTHEST) < 0:
         return math.inf
-    root = optimize.brentq(short_of, _FARTHEST, 0.0, xtol=1e-10)
+    root = scipy.optimize.brentq(short_of, _FARTHEST, 0.0, xtol=1e-10)
     return math.sqrt((seeds - 1) * math.expm1(-root))

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, special
+import scipy  # its part optimize takes half a second to import, which it does where it is first used
+from scipy import special
 
 from structpred.statistics.anytime import Rule, critical
 from structpred.statistics.estimates import LEVEL
@@ -124,4 +125,4 @@ def _enough(seeds: int, level: float, rule: Rule) -> float:
     most = 10 * critical(seeds, level, rule)  # at 0 the power is the level or less; here it is near 1
     if math.isinf(most):
         return math.inf
-    return float(optimize.brentq(lambda given: power(given, seeds, level=level, rule=rule) - POWER, 0.0, most))
+    return float(scipy.optimize.brentq(lambda given: power(given, seeds, level=level, rule=rule) - POWER, 0.0, most))

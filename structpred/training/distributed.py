@@ -4,14 +4,16 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, distributed, nn
 
 from structpred.config import Count, coerce
 from structpred.errors import RunError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,7 +53,7 @@ class DistributedContext:
         """True in the process that writes and reports."""
         return self.rank == 0
 
-    def fabric(self, precision: Precision) -> Fabric:
+    def fabric(self, precision: Precision) -> "Fabric":
         """Lightning Fabric for this device.
 
         Raises:
@@ -59,6 +61,8 @@ class DistributedContext:
         """
         if self.device == "cuda" and not torch.cuda.is_available():
             raise RunError("expected a CUDA device, but PyTorch finds none; use the device 'cpu' or 'auto'")
+        from lightning_fabric import Fabric  # takes as long to import as PyTorch, and only training needs it
+
         several = self.devices * self.nodes > 1
         with without_hints():
             fabric = Fabric(

@@ -4,10 +4,9 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from structpred.blame import out_of_memory, users_line
@@ -15,6 +14,9 @@ from structpred.errors import CodeError
 from structpred.training.batching import Batch, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.rollouts import Rollout
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class MemoryWarning(RuntimeWarning):
@@ -55,7 +57,7 @@ class Gradient:
     """
 
     def __init__(
-        self, fabric: Fabric, step: Any, ranks: DistributedContext, pieces: int, *, of_users: bool = False
+        self, fabric: "Fabric", step: Any, ranks: DistributedContext, pieces: int, *, of_users: bool = False
     ) -> None:
         self.fabric, self.step, self.ranks, self.pieces, self.of_users = fabric, step, ranks, pieces, of_users
         self.warned = False

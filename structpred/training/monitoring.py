@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from structpred.errors import ConfigError
 from structpred.files import naming, write_atomically
@@ -19,6 +17,9 @@ from structpred.results import Epoch
 from structpred.task import Example
 from structpred.training.meters import Clock, Every, NonfiniteGuard, Totals
 from structpred.vocabulary import Symbols
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ class TensorBoard:
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers at a step."""
         if self._inner is None:
+            from lightning_fabric.loggers.tensorboard import TensorBoardLogger  # as slow to import as PyTorch
+
             self._inner = TensorBoardLogger(self.folder, name="tensorboard", version="", purge_step=step)
         self._inner.log_metrics(dict(metrics), step)
 
