@@ -76,8 +76,20 @@ def checked(
         refuse(what, expected, f"one of layout {found.layout}", "convert it by .to_dense()")
     if found.device != like:
         refuse(what, f"{expected} on {like}", f"one on {found.device}", "compute it where its arguments are")
-    if finite and (like.type == "cpu" or _WAITS.get()):
+    if finite and _may_read(like):
         _check_finite(found, what)
+    return found
+
+
+def not_negative(found: Tensor, counted: Tensor, what: str, advice: str) -> Tensor:
+    """Check that a tensor has no number below 0 where ``counted`` is True, and return it.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    if _may_read(found.device) and bool((below := (found < 0) & counted).any()):
+        place = below.nonzero()[0].tolist()
+        refuse(what, "no negative numbers", f"{float(found[tuple(place)]):g} at {place}", advice)
     return found
 
 
@@ -125,6 +137,10 @@ def shortened(text: str, most: int = 80) -> str:
     """The text on one line, cut where it is longer than ``most`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _may_read(device: torch.device) -> bool:
+    return device.type == "cpu" or bool(_WAITS.get())
 
 
 def _check_finite(found: Tensor, what: str) -> None:

@@ -106,6 +106,28 @@ def test_a_reward_that_returns_something_else_is_refused(
     assert ask(Changed(method="none")).shape == shape
 
 
+@rewards.register("test-spiteful")
+@dataclass(frozen=True, kw_only=True)
+class Spiteful(Hamming):
+    """Hamming, but one label costs less than the reference's own, at one position."""
+
+    place: tuple[int, int, int]
+
+    def costs(self, references: Sequences, labels: int) -> Tensor:
+        found = super().costs(references, labels)
+        found[self.place] = -0.5
+        return found
+
+
+def test_a_cost_below_zero_is_refused_unless_it_is_of_padding() -> None:
+    references = Sequences(TARGETS.labels, torch.tensor([4, 3, 4]))
+    with pytest.raises(
+        ConfigError, match=r"^Spiteful\.costs must return no negative numbers, but .* -0\.5 at \[1, 2, 4\]"
+    ):
+        costs_of(Spiteful(place=(1, 2, 4)), references, 5)
+    assert costs_of(Spiteful(place=(1, 3, 4)), references, 5).shape == (3, 4, 5)
+
+
 @rewards.register("test-free")
 @dataclass(frozen=True, kw_only=True)
 class Free(Reward):

@@ -12,7 +12,7 @@ from structpred.config import Config, Json
 from structpred.foreign import is_foreign
 from structpred.protocols import Checkable
 from structpred.registry import rewards
-from structpred.returned import checked, detached, refuse
+from structpred.returned import checked, detached, not_negative, refuse
 from structpred.sequences import Sequences
 from structpred.tally import asked_rewards
 
@@ -117,7 +117,8 @@ def costs_of(
     """`Decomposable.costs`, checked, and counted in training as one output an example; ``part`` as of `scores_of`.
 
     Raises:
-        ConfigError: there is no such method, or it is not one finite number for each label at each position.
+        ConfigError: there is no such method, or it is not one finite number, 0 or more, for each label at each
+            position.
     """
     if not isinstance(reward, Decomposable):
         name, expected = type(reward).__name__, "the terms of its sum by a method costs(references, labels)"
@@ -125,8 +126,11 @@ def costs_of(
     if not part:
         asked_rewards(len(references))
     shape = (*references.labels.shape, labels)
-    found = reward.costs(_lent(references, reward), labels)
-    return _checked(reward, "costs", found, shape, "[batch, time, labels]", references)
+    found = _checked(
+        reward, "costs", reward.costs(_lent(references, reward), labels), shape, "[batch, time, labels]", references
+    )
+    advice = "a cost is what a label falls short by, so the reference's own must be the highest reward"
+    return not_negative(found, references.mask().unsqueeze(-1), f"{type(reward).__name__}.costs", advice)
 
 
 def increments_of(
