@@ -9,10 +9,27 @@ import runpy
 import signal
 import sys
 import tempfile
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from subprocess import CompletedProcess
 
-PRELOADED = ["structpred.cli.runs", "structpred.tuning", "structpred.objectives", "structpred.tasks"]
+PRELOADED = [
+    "lightning_fabric",
+    "structpred.cli.runs",
+    "structpred.tuning",
+    "structpred.objectives",
+    "structpred.tasks",
+]
+
+
+def forks(*modules: str) -> ForkServerContext:
+    """Start processes by forks of one that has imported what takes seconds, and these modules.
+
+    The modules count where this starts that one process; later they are imported by each fork.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, *modules])
+    return context
 
 
 def python(words: list[str], folder: Path, *, patience: float = 300) -> "CompletedProcess[str]":
@@ -23,8 +40,7 @@ def python(words: list[str], folder: Path, *, patience: float = 300) -> "Complet
         folder: the working folder, from which modules can be imported.
         patience: seconds that it may take.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *PRELOADED])
+    context = forks(__name__)
     with tempfile.TemporaryDirectory() as said:
         output, errors = Path(said) / "output", Path(said) / "errors"
         process = context.Process(target=_run, args=(words, folder, output, errors))

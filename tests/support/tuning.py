@@ -1,7 +1,6 @@
 """A study that takes seconds, and a process that runs it by worker processes."""
 
 import math
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.training import Adam
 from structpred.tuning import Suggest
-from tests.support.forked import hear_ctrl_c
+from tests.support.forked import forks, hear_ctrl_c
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -88,11 +87,9 @@ def start(folder: Path, storage: str, trials: int, space: Callable[[Suggest], Ex
 
     It is forked from a process that has imported everything, which a new interpreter would take seconds for.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "structpred.tuning.tuner"])
     errors = folder / f"errors-{len(list(folder.glob('errors-*')))}"
     errors.touch()
-    process = context.Process(target=_drive, args=(errors, storage, folder / "runs", trials, space))
+    process = forks(__name__).Process(target=_drive, args=(errors, storage, folder / "runs", trials, space))
     process.start()
     return Driver(process, errors)
 

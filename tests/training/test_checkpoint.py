@@ -20,6 +20,7 @@ from structpred.objectives import MaximumLikelihood
 from structpred.runs import Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.checkpoint import DamagedCheckpointWarning
+from tests.support.forked import forks
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -159,8 +160,7 @@ def killed(root: Path, wait: float, *, in_a_write: bool) -> bool:
 
     A server that has no threads forks it: a fork of this process could wait for ever for a lock of one of its threads.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["structpred.runs.session"])
+    context = forks()
     before, begun = set(root.glob(HALF_WRITTEN)), context.Event()
     child = context.Process(target=train_longer, args=(root, begun))
     child.start()

@@ -2,7 +2,6 @@
 
 import json
 import math
-import multiprocessing
 import os
 import signal
 import threading
@@ -32,7 +31,7 @@ from structpred.training.data import EncodedData
 from structpred.training.distributed import cpu_has_bf16
 from structpred.training.monitoring import Progress, ignore
 from structpred.training.trainer import Training
-from tests.support.forked import hear_ctrl_c
+from tests.support.forked import forks, hear_ctrl_c
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -390,9 +389,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Ten
 def test_a_run_that_is_killed_goes_on_to_the_same_weights(
     number: signal.Signals, undisturbed: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["structpred.runs.session"])
-    process = context.Process(target=train_longer, args=(tmp_path,))
+    process = forks().Process(target=train_longer, args=(tmp_path,))
     process.start()
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("*/checkpoint.pt")) and time.monotonic() < deadline:
