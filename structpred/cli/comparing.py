@@ -249,12 +249,13 @@ def render(given: MakeReport, console: Console) -> None:
             )
         file = results_file(first)
         kept, text = kept_in(file), file.read_text(encoding="utf-8")
-        others = kept.extras(kept.document(), given.figures or ()) if isinstance(kept, Report | PanelsReport) else {}
+        document = kept.document()
+        others = kept.extras(document, given.figures or ()) if isinstance(kept, Report | PanelsReport) else {}
         if given.figures and not others:
             raise ConfigError(
                 f"{file}: --figures is of comparisons, but this report is of something else; leave it out"
             )
-        written = write_files(folder, kept.document(), text, others)
+        written = write_files(folder, document, text, others)
     else:
         runs = [Run.load(path) for path in given.given]
         report = of_runs(runs, given.baseline, examples=given.examples or "licensed").after_looks(folder)

@@ -1,7 +1,7 @@
 """The numbers behind a comparison's figures, from which the page draws interactive ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -153,8 +153,7 @@ def before_training(report: ComparisonResult, arm: str) -> Before:
         begun = report.material.starts[arm]
         counts = (begun.reward_calls, begun.decoder_passes)
         return Before(epochs, begun.steps, begun.seconds, begun.cpu_seconds, *counts)
-    arms = [(name, replace(each, seed=0)) for name, each in report.arms.items() if isinstance(each, Experiment)]
-    names = [name for each in ancestors for name, other in arms if other == replace(each, seed=0)]
+    names = [name for start in ancestors for name, each in report.arms.items() if _same_but_for_the_seed(start, each)]
     if len(names) < len(ancestors):
         return Before(epochs, None, None, None)
     every = [report.results[name] for name in names]
@@ -165,3 +164,12 @@ def before_training(report: ComparisonResult, arm: str) -> Before:
         sum(float(np.mean([run.cpu_seconds for run in runs])) for runs in every),
         *(mean_cost([run for runs in every for run in runs], cost, len(report.seeds)) for cost in COUNTED),
     )
+
+
+def _same_but_for_the_seed(one: Experiment | None, other: Config | None) -> bool:
+    """Whether they are equal under one seed, without making and checking an experiment for each pair of arms."""
+    if not isinstance(one, Experiment) or not isinstance(other, Experiment):
+        return one is other
+    names = [each.name for each in fields(one) if each.name not in ("seed", "start")]
+    equal = all(getattr(one, name) == getattr(other, name) for name in names)
+    return equal and _same_but_for_the_seed(one.start, other.start)
