@@ -19,7 +19,7 @@ from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.models.sources import LeftOut, load_kept, may_lack
 from structpred.objective import Objective, updates_of
 from structpred.returned import described, refuse, waiting
-from structpred.seeds import stream
+from structpred.seeds import seed_pytorch, stream
 from structpred.sequences import Sequences
 from structpred.training.batching import EpochPlan, Tensors
 from structpred.training.checkpoint import State
@@ -208,7 +208,7 @@ class Stepper:
         self.fabric = ranks.fabric(recipe.trainer.precision)
         self.generator = torch.Generator(self.fabric.device)
         self.generator.manual_seed(self._stream("objective"))
-        torch.manual_seed(stream(recipe.seed, "initialisation"))
+        seed_pytorch(stream(recipe.seed, "initialisation"), self.fabric.device)
         self.modules = self._modules(prepared)
         self.model = self.modules.model
         self.parts = Parts(self.model, recipe.optimiser.parts, recipe.trainer.epochs)
@@ -218,7 +218,7 @@ class Stepper:
         step = compiled(self.modules, self.fabric.device) if recipe.trainer.compile else self.modules
         with without_hints():
             self.step, self.optimizer = self.fabric.setup(step, recipe.optimiser.built(self.parameters, self.parts))
-        torch.manual_seed(self._stream("dropout"))
+        seed_pytorch(self._stream("dropout"), self.fabric.device)
         users = any(is_foreign(type(each)) for each in (*components(recipe.model), *self.modules.modules()))
         self.gradient = Gradient(
             self.fabric, self.step, ranks, recipe.trainer.accumulate, of_users=users or self.modules.of_users
