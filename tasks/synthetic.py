@@ -19,7 +19,10 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.reading import sentence_of, splits_of
 from structpred.vocabulary import Symbols
 
-Alphabet = Annotated[int, Interval(least=2, most=26 + 26**2)]
+LETTERS = (*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2)))
+"""The letters, then pairs of letters."""
+
+Alphabet = Annotated[int, Interval(least=2, most=len(LETTERS))]
 Probability = Annotated[float, Interval(above=0, below=1)]
 
 
@@ -57,8 +60,7 @@ class Synthetic(Task):
     @property
     def letters(self) -> Symbols:
         """The input symbols."""
-        pairs = ("".join(pair) for pair in product(ascii_lowercase, repeat=2))
-        return (*ascii_lowercase, *pairs)[: self.alphabet]
+        return LETTERS[: self.alphabet]
 
     @abstractmethod
     def draw(self, length: int, generator: random.Random) -> tuple[Symbols, Symbols]:
