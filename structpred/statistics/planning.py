@@ -56,7 +56,7 @@ def equivalence_power(
     return float(np.mean(np.maximum(special.ndtr(above) - special.ndtr(below), 0.0)))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=MOST_SEEDS)
 def _relative_deviations(seeds: int) -> np.ndarray:
     """Evenly spaced quantiles of estimated over true standard deviation, √(χ²/(n−1)); enough for four decimals."""
     chances = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
