@@ -1,7 +1,8 @@
 """How long does Python take to import structpred, and each command to print its help? Aims: 0.3 and 0.5 CPU-seconds.
 
 CPU-seconds of whole processes, as the system counts them, so that what else the machine does counts less; the median of
-nine. A process that imports nothing is measured too, as is one that imports PyTorch. The last line is one JSON object.
+nine. Measured beside them are processes that import nothing, PyTorch, and what reading runs, comparing and training
+take. The last line is one JSON object.
 """
 
 import statistics
@@ -15,6 +16,10 @@ from structpred.experiments.benchmarks.measuring import Figures, children_cpu, r
 TURNS = 9
 IMPORT, HELP = 0.3, 0.5
 """CPU-seconds that importing the package and a command's help may take."""
+
+READING = "import structpred.runs, structpred.objectives, structpred.tasks"
+TRAINING = "from structpred.training.distributed import DistributedContext; DistributedContext().fabric('fp32')"
+"""Lightning Fabric is imported where it is first used, and brings PyTorch's compiler along."""
 
 
 def cpu_seconds(arguments: Sequence[str]) -> float:
@@ -43,6 +48,9 @@ def main() -> None:
         "help_of_the_slowest_command": commands[slowest],
         "slowest_command": slowest,
         "import_torch": median(["-c", "import torch"]),
+        "ready_to_read_runs": median(["-c", READING]),
+        "ready_to_compare": median(["-c", f"{READING}, structpred.comparison.runner"]),
+        "ready_to_train": median(["-c", f"{READING}; {TRAINING}"]),
     }
     report(figures, __doc__)
     assert package < IMPORT
