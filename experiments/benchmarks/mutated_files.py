@@ -68,19 +68,20 @@ class Outcome:
 def survived(name: str, reader: Reader, place: Path, numbers: range) -> Outcome:
     """Damage files in a folder and read them, once for each number."""
     outcome, folder = Outcome(), place / name
-    for path, content in reader.files.items():
+    files = reader.files() if callable(reader.files) else reader.files
+    for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     with _found_in(folder):
         reader.read(folder)  # whole it must be read
         for number in numbers:
             chance = random.Random(f"{name} {number}")
-            path = chance.choice(sorted(reader.files))
-            damage(folder / path, reader.files[path], chance)
+            path = chance.choice(sorted(files))
+            damage(folder / path, files[path], chance)
             outcome.add(number, lambda: reader.read(folder))
             if (folder / path).is_dir():
                 (folder / path).rmdir()
-            (folder / path).write_bytes(reader.files[path])
+            (folder / path).write_bytes(files[path])
     shutil.rmtree(folder)
     return outcome
 

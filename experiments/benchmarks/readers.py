@@ -41,11 +41,11 @@ class Reader:
     """Files of one form, and what reads them.
 
     Attributes:
-        files: their content by name.
+        files: their content by name, or what makes it.
         read: reads them, given their folder.
     """
 
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes] | Callable[[], Mapping[str, bytes]]
     read: Callable[[Path], object]
 
 
@@ -233,16 +233,6 @@ def _vectors() -> dict[str, Reader]:
 
 def _pretrained(kind: str) -> Reader:
     """A tiny network of transformers and its tokenizer, used as an encoder or as a model of sequences."""
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    core = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast: Any = transformers.PreTrainedTokenizerFast
-    config = getattr(transformers, f"{kind}Config")(
-        vocab_size=len(PIECES), pad_token_id=0, decoder_start_token_id=0, eos_token_id=2, **SIZES[kind]
-    )
-    network = getattr(transformers, "BertModel" if kind == "Bert" else f"{kind}ForConditionalGeneration")(config)
     examples = [Example(("a", "b"), (("a", "b"),), ""), Example(("a",), (("b",),), "")]
     splits = splits_of(train=examples, dev=examples, test=examples)
 
@@ -253,10 +243,25 @@ def _pretrained(kind: str) -> Reader:
             data = EncodedData.of(splits, model)
             return model.build(data.training.sizes)
 
+    return Reader(partial(_network, kind), read)
+
+
+def _network(kind: str) -> dict[str, bytes]:
+    """The files of such a network; importing transformers takes seconds."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    core = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast: Any = transformers.PreTrainedTokenizerFast
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=len(PIECES), pad_token_id=0, decoder_start_token_id=0, eos_token_id=2, **SIZES[kind]
+    )
+    network = getattr(transformers, "BertModel" if kind == "Bert" else f"{kind}ForConditionalGeneration")(config)
     with tempfile.TemporaryDirectory() as place, quiet():
         network.save_pretrained(place)
         fast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]", eos_token="[END]").save_pretrained(place)
-        return Reader({path.name: path.read_bytes() for path in Path(place).iterdir()}, read)
+        return {path.name: path.read_bytes() for path in Path(place).iterdir()}
 
 
 def _speech() -> Iterator[tuple[str, bytes]]:
