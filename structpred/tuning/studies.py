@@ -25,7 +25,7 @@ from structpred.task import Splits, loaded
 from structpred.training.evaluation import check_metrics
 from structpred.tuning.search import Search, grid, probed, pruner_for, signature
 from structpred.tuning.spaces import Space
-from structpred.tuning.trials import SCORES, TrialQueue, owners
+from structpred.tuning.trials import SCORES, TrialQueue, owners, placed
 
 SIGNATURE, SECONDS = "structpred", "seconds"
 """Attributes of a study: what it searches, and the seconds during which a trial was running."""
@@ -80,17 +80,17 @@ class Study:
         formerly = [f"{name}, {how}" for name in metric.former]
         study = _stored(storage, name, metric, pruner_for(search, experiment.trainer.epochs))
         _refuse_another_space(study, mine, formerly)
-        main = TrialQueue(study, search, _fixed(space, search))
+        main = TrialQueue(study, search, _fixed(space, search, study))
         return cls(name, space, search, main, storage, metric, experiment, distributions, splits)
 
     @cached_property
     def more(self) -> TrialQueue:
         """The finalists under more seeds; to be asked for only once the main trials are over."""
         study = _stored(self.storage, f"{self.name}{MORE_SEEDS}", self.metric, NopPruner())
-        fixed = [
+        points = [
             {"trial": trial.number, "seed": seed} for seed in self.search.later_seeds for trial in self.finalists()
         ]
-        return TrialQueue(study, self.search, fixed)
+        return TrialQueue(study, self.search, placed(points, study.get_trials(deepcopy=False)))
 
     def queues(self) -> list[TrialQueue]:
         """Its trials, and once these are over its finalists under more seeds."""
@@ -128,11 +128,12 @@ class Study:
         return list(different.values())[: self.search.finalists]
 
     def scores(self) -> dict[int, dict[int, float]]:
-        """The dev metric of each trial by number and seed, more seeds included."""
+        """The dev metric of each trial by number and seed, more seeds included as far as the search asks for them."""
         by_trial = {trial.number: scores_of(trial) for trial in self.trials()}
         for extra in self.more.trials() if len(self.queues()) > 1 else ():
-            if extra.state == TrialState.COMPLETE and extra.params["trial"] in by_trial:
-                by_trial[extra.params["trial"]][extra.params["seed"]] = value_of(extra)
+            number, seed = extra.params.get("trial"), extra.params.get("seed")
+            if extra.state == TrialState.COMPLETE and number in by_trial and seed in self.search.later_seeds:
+                by_trial[number][seed] = value_of(extra)
         return by_trial
 
     def importances(self) -> dict[str, float]:
@@ -160,14 +161,28 @@ def _stored(storage: BaseStorage, name: str, metric: Metric, pruner: BasePruner)
     return optuna.create_study(storage=storage, study_name=name, direction=to, load_if_exists=True, pruner=pruner)
 
 
-def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
+def _fixed(space: Space, search: Search, study: optuna.Study) -> dict[int, Mapping[str, Any]]:
+    """The parameters of each slot.
+
+    Raises:
+        ConfigError: a grid with more points than trials, or in a study that has run points of its own.
+    """
     if search.sampler != "grid":
-        return [{} for _ in range(search.trials)]
+        return {slot: {} for slot in range(search.trials)}
     points = grid(space, search.points)
     if len(points) > search.trials:
         count, trials = len(points), f"there are to be {search.trials} trials"
         raise ConfigError(f"the grid has {count} points, but {trials}; raise trials to {count} or lower points")
-    return list(points)
+    trials = study.get_trials(deepcopy=False)
+    slots = placed(points, trials)
+    others = [trial for slot, trial in owners(trials).items() if slot not in slots and trial.params]
+    if others:
+        raise ConfigError(
+            f"the stored study {study.study_name!r} has trials that are no points of this grid of {len(points)}, such "
+            f"as trial {others[0].number} with {others[0].params}; give the grid another study name, or tune with the "
+            "sampler and the points of the study"
+        )
+    return slots
 
 
 def _refuse_another_space(study: optuna.Study, mine: dict[str, str], formerly: Sequence[str]) -> None:
