@@ -10,22 +10,30 @@ from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from structpred.config import leaves
+from structpred.config import digest, leaves
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
 from structpred.results import direction
 from structpred.task import Splits, loaded
 from structpred.training.evaluation import check_metrics
-from structpred.tuning.search import Search, grid, probed, pruner_for, signature
+from structpred.tuning.search import (
+    Distribution,
+    Search,
+    apart_from_seed,
+    grid,
+    made,
+    probed,
+    pruner_for,
+    signature,
+)
 from structpred.tuning.spaces import Space
-from structpred.tuning.trials import SCORES, TrialQueue, owners, placed
+from structpred.tuning.trials import MADE, SCORES, TrialQueue, owners, placed
 
 SIGNATURE, SECONDS = "structpred", "seconds"
 """Attributes of a study: what it searches, and the seconds during which a trial was running."""
@@ -56,7 +64,7 @@ class Study:
     storage: BaseStorage
     metric: Metric
     experiment: Experiment
-    distributions: Mapping[str, BaseDistribution]
+    distributions: Mapping[str, Distribution]
     splits: Splits
 
     @classmethod
@@ -65,7 +73,7 @@ class Study:
 
         Raises:
             ConfigError: the space cannot be searched, its metrics do not fit the task, or the stored study searches
-                another one or by another metric.
+                another one, by another metric, or trained something else.
         """
         experiment, distributions = probed(space)
         metric, splits = experiment.reported[0], loaded(experiment.task)
@@ -81,7 +89,10 @@ class Study:
         study = _stored(storage, name, metric, pruner_for(search, experiment.trainer.epochs))
         _refuse_another_space(study, mine, formerly)
         main = TrialQueue(study, search, _fixed(space, search, study))
-        return cls(name, space, search, main, storage, metric, experiment, distributions, splits)
+        opened = cls(name, space, search, main, storage, metric, experiment, distributions, splits)
+        for trial in opened.trials():
+            opened.experiment_of(trial)
+        return opened
 
     @cached_property
     def more(self) -> TrialQueue:
@@ -114,6 +125,33 @@ class Study:
     def trials(self) -> list[FrozenTrial]:
         """The trials that count, in the order of their slots."""
         return list(owners(self.main.trials()).values())
+
+    def parameters(self) -> dict[str, Distribution]:
+        """The distributions of all parameters: those of the space's middle, then those that only some trials have."""
+        known = dict(self.distributions)
+        for trial in self.trials():
+            for name, distribution in trial.distributions.items():
+                known.setdefault(name, distribution)  # type: ignore[arg-type]  # one of the three that trials offer
+        return known
+
+    def experiment_of(self, trial: FrozenTrial) -> Experiment | None:
+        """The experiment of a trial; None where the space failed before it made one.
+
+        Raises:
+            ConfigError: the space makes something else of the trial's parameters than was trained.
+        """
+        trained = trial.user_attrs.get(MADE)
+        try:
+            experiment = made(self.space, FixedTrial(trial.params)) if trial.params else None
+        except (Exception, SystemExit):  # noqa: BLE001 - the space is a user's code, and failed in the trial as well
+            experiment = None
+        if trained is not None and (experiment is None or digest(apart_from_seed(experiment)) != trained):
+            raise ConfigError(
+                f"the space makes another experiment of {trial.params} than trial {trial.number} of the study "
+                f"{self.name!r} has trained; give this search another study name, or restore the space, and let it "
+                "draw no random numbers of its own"
+            )
+        return experiment
 
     def finalists(self) -> list[FrozenTrial]:
         """The best completed trials of different parameters, as many as are to be run under more seeds.
@@ -173,9 +211,9 @@ def _fixed(space: Space, search: Search, study: optuna.Study) -> dict[int, Mappi
     if len(points) > search.trials:
         count, trials = len(points), f"there are to be {search.trials} trials"
         raise ConfigError(f"the grid has {count} points, but {trials}; raise trials to {count} or lower points")
-    trials = study.get_trials(deepcopy=False)
-    slots = placed(points, trials)
-    others = [trial for slot, trial in owners(trials).items() if slot not in slots and trial.params]
+    stored = study.get_trials(deepcopy=False)
+    slots = placed(points, stored)
+    others = [trial for slot, trial in owners(stored).items() if slot not in slots and trial.params]
     if others:
         raise ConfigError(
             f"the stored study {study.study_name!r} has trials that are no points of this grid of {len(points)}, such "

@@ -34,9 +34,12 @@ from structpred.errors import Interrupted
 from structpred.tuning.search import Search, sampler_for
 from structpred.tuning.storage import file_of
 
-SLOT, POINT, REPLACES, VOID, REASON, SCORES, RUN = "slot", "point", "replaces", "void", "reason", "scores", "run"
-"""Attributes of a trial: its slot, the parameters that it was given, the number of the trial it replaces, why it does
-not count, why it failed or was pruned, the dev metric by seed, and the folder of its latest run."""
+SLOT, POINT, MADE, RUN = "slot", "point", "experiment", "run"
+"""Attributes of a trial: its slot, the parameters that it was given, the digest of the experiment that the space made
+of its parameters, and the folder of its latest run."""
+REPLACES, VOID, REASON, SCORES = "replaces", "void", "reason", "scores"
+"""More of them: the number of the trial it replaces, why it does not count, why it failed or was pruned, and the dev
+metric by seed."""
 LOST, INTERRUPTED, SURPLUS = "its worker died", "interrupted", "another trial has its place"
 """Values of ``void``; `LOST` only in studies of earlier versions."""
 DIED = f"{TRIES} commands died while they ran it, perhaps for want of memory"

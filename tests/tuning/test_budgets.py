@@ -120,7 +120,7 @@ def test_a_grid_is_refused_where_other_points_were_run(
     fake_runs(monkeypatch, lambda each: 100 * each.optimiser.rate)
     space = Over(TINY, (Range(field="optimiser.lr", low=0.01, high=0.05),))
     quick(space, tmp_path, **options)
-    with pytest.raises(ConfigError, match="has trials that are no points of this grid of 3, such as trial [01] with"):
+    with pytest.raises(ConfigError, match=r"has trials that are no points of this grid of 3, such as trial [01] with"):
         quick(space, tmp_path, trials=None, sampler="grid", points=3)
 
 
