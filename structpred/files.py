@@ -64,6 +64,18 @@ def folder_to_write(path: Path, *, of_runs: bool = False) -> None:
     raise ConfigError(f"{path} must be a folder that {expected}, but {what} is read-only; name another place")
 
 
+def root_of_runs(root: object) -> Path:
+    """The folder of run folders, as a path.
+
+    Raises:
+        ConfigError: it is neither text nor a path, or cannot become a folder.
+    """
+    if not isinstance(root, str | os.PathLike):
+        raise ConfigError(f"root must be the folder of run folders, text or a Path, but got {root!r:.80}")
+    folder_to_write(Path(root), of_runs=True)
+    return Path(root)
+
+
 def file_to_write(path: Path) -> None:
     """Refuse a path that cannot become a file.
 

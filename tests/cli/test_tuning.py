@@ -110,7 +110,7 @@ def test_a_file_with_a_space_and_assignments_to_it(name: str, returned: str, nam
         (["optimiser.lr=0.1..0.2", "--workers", "9" * 9], "--workers must be at least 1 and at most 1000, but got 999"),
         (["optimiser.lr=0.1..0.2", "--lease", "1e30"], "lease must be above 0 and at most 1e+06, but got 1e+30"),
         (["optimiser.lr=0.1..0.2", "--more-seeds", "9" * 9], "--more-seeds must be at least 1 and at most 1000"),
-        (["optimiser.lr=0.1..1e999"], "optimiser.lr must be a finite number, but got inf"),
+        (["optimiser.lr=0.1..1e999"], "asks for optimiser.lr from 0.1 to inf; both ends must be finite"),
         (["optimiser.lr=0.1..0.2", "optimiser.lr=0.1"], "optimiser.lr is both assigned and searched"),
         (["model.hidden=one-of:4,x"], "model.hidden must be a whole number, but got 'x'"),
         (["model.hidden=one-of:4,4"], "model.hidden: expected each choice once, but got [4, 4]"),

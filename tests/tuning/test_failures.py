@@ -174,6 +174,10 @@ def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
     [
         ({"trials": 0}, "trials must be at least 1 and at most 100000, but got 0"),
         ({"seeds": ()}, "at least one seed"),
+        ({"seeds": 3}, "seeds must be several whole numbers"),
+        ({"executor": 3}, "executor must be a concurrent.futures.Executor, but got 3"),
+        ({"console": 3}, "console must be a rich.console.Console, but got 3"),
+        ({"device": "gpu"}, "device must be one of 'auto', 'cpu', 'cuda'"),
         ({"seeds": (1, 1)}, "each once, but got .1, 1."),
         ({"timeout": -1.0}, "timeout must be above 0"),
         ({"sampler": "grit"}, "did you mean 'grid'"),
