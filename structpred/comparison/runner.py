@@ -15,7 +15,7 @@ from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
 from structpred.comparison.from_runs import completed
 from structpred.comparison.inspection import Shown
-from structpred.comparison.panels import Panel, PanelsReport, planned
+from structpred.comparison.panels import Panel, PanelsReport, checked, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
 from structpred.config import Count, coerce
@@ -146,6 +146,7 @@ def _compared(
     panels: Mapping[str, Panel], folder: str | Path, until: Until, max_seeds: int | None, where: _Where
 ) -> dict[str, Report]:
     root = root_of_runs(folder)
+    panels = checked(panels)
     coerce(where.workers, Count | None, "workers")
     check_machinery(where.device, where.executor, where.console)
     coerce(until, Until, "until")
