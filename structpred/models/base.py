@@ -9,10 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from structpred.blame import blaming
 from structpred.config import Config, Count
 from structpred.distributions.protocols import Distribution
+from structpred.foreign import is_foreign, modules_of
 from structpred.protocols import Checkable
 from structpred.registry import inputs, models
+from structpred.returned import described, refuse
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
@@ -52,6 +55,62 @@ class Featurizer(Config):
             sizes: the sizes of the training data.
             features: the size the model would like; an encoder that has its own size may ignore it.
         """
+
+
+def read_by(encoder: Featurizer, sources: Sequence[Any], vocabularies: Vocabularies) -> FlatSequences:
+    """What an input encoder reads, checked.
+
+    Raises:
+        ConfigError: a class of your own returns something else than one sequence for each source.
+        CodeError: it raised an exception.
+    """
+    what = f"{type(encoder).__name__}.read"
+    with blaming(modules_of([type(encoder)])):
+        found: object = encoder.read(sources, vocabularies)
+    if not isinstance(found, FlatSequences):
+        refuse(what, "FlatSequences", described(found), "return FlatSequences.of(ids of each source)")
+    if len(found) != len(sources):
+        refuse(what, f"a sequence for each of {len(sources)} sources", f"{len(found)}", "leave none out")
+    return found
+
+
+def built(encoder: Featurizer, sizes: Sizes, features: int) -> nn.Module:
+    """The network of an input encoder; one of your own is checked here, and what it returns whenever it is called.
+
+    Raises:
+        ConfigError: it is no module with a ``size``.
+        CodeError: it raised an exception.
+    """
+    what = f"{type(encoder).__name__}.build"
+    with blaming(modules_of([type(encoder)])):
+        network: object = encoder.build(sizes, features)
+    if not isinstance(network, nn.Module):
+        refuse(what, "a torch.nn.Module", described(network), "return the network that reads inputs")
+    size = getattr(network, "size", None)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        advice = "set it to the size of the vectors"
+        refuse(what, "a module whose attribute size is a whole number", f"one with size {size!r:.40}", advice)
+    if is_foreign(type(encoder)):
+        network.register_forward_hook(_Vectors(f"the module of {what}"))
+    return network
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """Refuses what is not one vector of the module's size at every input position; a hook that can be pickled."""
+
+    what: str
+
+    def __call__(self, network: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
+        inputs, own = arguments[0], next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
+        wanted = (*inputs.labels.shape, network.size)
+        if not isinstance(output, Tensor):
+            refuse(self.what, "a tensor [batch, time, size]", described(output), "return vectors")
+        if tuple(output.shape) != wanted:
+            advice = "nothing is broadcast, so return a vector of that size at every position"
+            refuse(self.what, f"a tensor [batch, time, size] of shape {wanted}", f"{tuple(output.shape)}", advice)
+        if not output.is_floating_point() or (output.dtype == torch.float64 != own):
+            refuse(self.what, "floating-point numbers like its weights'", f"numbers of {output.dtype}", "convert them")
 
 
 @inputs.register("symbols")
