@@ -78,3 +78,17 @@ def test_a_root_of_runs_is_a_folder_or_can_become_one(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"must be a folder, but .*file is a file"):
         root_of_runs(tmp_path / "file")
+
+
+def test_nothing_is_written_into_the_folder_of_a_run(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "0123"
+    run.mkdir(parents=True)
+    (run / "experiment.json").touch()
+    file_to_write(run / "out.txt")  # not yet a run: users have files of that name as well
+    (run / "record.json").touch()
+    (tmp_path / "link").symlink_to(run)
+    for write in (file_to_write, folder_to_write):
+        for place in (run / "out", run / "deeper" / "out", tmp_path / "link" / "out"):
+            with pytest.raises(ConfigError, match=r"must be outside the folders of runs, but .*0123 is one"):
+                write(place)
+    folder_to_write(run.parent)
