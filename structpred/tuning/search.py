@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Annotated, Any, Literal
 
@@ -147,22 +147,25 @@ class CheckedTrial:
             )
 
 
+@dataclass(frozen=True)
 class Midpoints:
-    """A fake trial that answers with midpoints, or the first of several choices."""
+    """A fake trial that answers with midpoints, or the first of several choices, where no other value is given."""
+
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """The middle of the range, on its own scale."""
-        return float(_middle(FloatDistribution(low, high, log=log, step=step)))
+        return float(self.given.get(name, _middle(FloatDistribution(low, high, log=log, step=step))))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """The middle of the range, on its own scale."""
-        return int(_middle(IntDistribution(low, high, log=log, step=step)))
+        return int(self.given.get(name, _middle(IntDistribution(low, high, log=log, step=step))))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """The first choice."""
-        return choices[0]
+        return self.given.get(name, choices[0])
 
 
 def made(space: Space, trial: Suggest) -> Experiment:
@@ -204,6 +207,21 @@ def probed(space: Space) -> tuple[Experiment, dict[str, Distribution]]:
     if not trial.asked:
         raise ConfigError("the space asks its trial for nothing, so there is nothing to tune; call trial.suggest_float")
     return experiment, trial.asked
+
+
+def idle(space: Space, other: Space) -> list[str]:
+    """The parameters that change the experiments of one space, but none of another one that asks for the same."""
+    _, asked = probed(space)
+    names = []
+    for name, distribution in asked.items():
+        ends = _values(distribution, 2)
+        try:
+            one, another = ({apart_from_seed(each(Midpoints({name: end}))) for end in ends} for each in (space, other))
+        except (Exception, SystemExit):  # noqa: BLE001 - a user's code, whose trials will say it
+            continue
+        if len(one) > len(another) == 1:
+            names.append(name)
+    return names
 
 
 def signature(experiment: Experiment, asked: Mapping[str, Distribution]) -> dict[str, str]:

@@ -134,6 +134,17 @@ def test_mistakes_are_said_in_one_line(words: list[str], said: str, capsys: pyte
     assert said in line
 
 
+def test_an_assignment_to_what_a_space_searches_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    returned = "replace(BASE, optimiser=replace(BASE.optimiser, lr=trial.suggest_float('rate', 0.001, 0.1)))"
+    Path("overwritten.py").write_text(
+        SPACE.format(words=SMALL, name="space(trial)", returned=returned), encoding="utf-8"
+    )
+    assert main(["tune", "overwritten.py", "optimiser.lr=0.3", "trainer.epochs=2"]) == 2
+    said = "the space searches rate, which optimiser.lr=0.3 and trainer.epochs=2 would overwrite in every trial"
+    assert said in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
 def test_a_space_that_is_not_the_stored_one_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", *SMALL, "optimiser.lr=0.001..0.01", *QUICK[:2], "--finalists", "0"]) == 0
     assert main(["tune", *SMALL, "optimiser.lr=0.001..0.02", *QUICK[:2], "--finalists", "0"]) == 2
