@@ -1,7 +1,7 @@
 """Models, and how they read their inputs: by default one learned vector for every symbol."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -75,40 +75,51 @@ def read_by(encoder: Featurizer, sources: Sequence[Any], vocabularies: Vocabular
 
 
 def built(encoder: Featurizer, sizes: Sizes, features: int) -> nn.Module:
-    """The network of an input encoder; one of your own is checked here, and what it returns whenever it is called.
+    """The network of an input encoder, ``[batch, time, size]``; see `vectors_of`."""
+    return vectors_of(encoder, lambda: encoder.build(sizes, features), "[batch, time, size]")
+
+
+def vectors_of(part: Config, build: Callable[[], object], axes: str) -> nn.Module:
+    """A network that returns vectors of its own ``size``; a user's is checked here, and whenever it is called.
+
+    Args:
+        part: the component whose network it is.
+        build: makes the network.
+        axes: those of its output; ``time`` among them where there is a vector for each position.
 
     Raises:
         ConfigError: it is no module with a ``size``.
         CodeError: it raised an exception.
     """
-    what = f"{type(encoder).__name__}.build"
-    with blaming(modules_of([type(encoder)])):
-        network: object = encoder.build(sizes, features)
+    what = f"{type(part).__name__}.build"
+    with blaming(modules_of([type(part)])):
+        network = build()
     if not isinstance(network, nn.Module):
-        refuse(what, "a torch.nn.Module", described(network), "return the network that reads inputs")
+        refuse(what, "a torch.nn.Module", described(network), f"return a network from inputs to {axes}")
     size = getattr(network, "size", None)
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         advice = "set it to the size of the vectors"
         refuse(what, "a module whose attribute size is a whole number", f"one with size {size!r:.40}", advice)
-    if is_foreign(type(encoder)):
-        network.register_forward_hook(_Vectors(f"the module of {what}"))
+    if is_foreign(type(part)):
+        network.register_forward_hook(_Vectors(f"the module of {what}", axes))
     return network
 
 
 @dataclass(frozen=True)
 class _Vectors:
-    """Refuses what is not one vector of the module's size at every input position; a hook that can be pickled."""
+    """Refuses what is not one vector of the module's size for every input; a hook that can be pickled."""
 
     what: str
+    axes: str
 
     def __call__(self, network: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
         inputs, own = arguments[0], next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
-        wanted = (*inputs.labels.shape, network.size)
+        wanted = (*(inputs.labels if "time" in self.axes else inputs.lengths).shape, network.size)
         if not isinstance(output, Tensor):
-            refuse(self.what, "a tensor [batch, time, size]", described(output), "return vectors")
+            refuse(self.what, f"a tensor {self.axes}", described(output), "return vectors")
         if tuple(output.shape) != wanted:
-            advice = "nothing is broadcast, so return a vector of that size at every position"
-            refuse(self.what, f"a tensor [batch, time, size] of shape {wanted}", f"{tuple(output.shape)}", advice)
+            advice = "nothing is broadcast, so return a vector of that size for each"
+            refuse(self.what, f"a tensor {self.axes} of shape {wanted}", f"{tuple(output.shape)}", advice)
         if not output.is_floating_point() or (output.dtype == torch.float64 != own):
             refuse(self.what, "floating-point numbers like its weights'", f"numbers of {output.dtype}", "convert them")
 

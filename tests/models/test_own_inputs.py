@@ -13,8 +13,9 @@ from structpred.errors import CodeError, ConfigError, DataError
 from structpred.experiment import Experiment
 from structpred.models import Beside, LSTMTagger, SymbolEmbedding
 from structpred.models.base import Featurizer
+from structpred.models.inputs import CharacterCNN, WordEmbedding
 from structpred.objectives import MaximumLikelihood
-from structpred.registry import inputs
+from structpred.registry import inputs, spellings
 from structpred.runs import Run, train
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
@@ -48,6 +49,15 @@ class Changed(nn.Module):
 
     def forward(self, symbols: Sequences) -> Any:
         return Odd.seen_as[0](self.table(symbols))
+
+
+@spellings.register("test-odd")
+@dataclass(frozen=True, kw_only=True)
+class OddSpelling(CharacterCNN):
+    """A convolution, changed where it is built or called."""
+
+    def build(self, characters: int) -> Any:
+        return Odd.built_as[0](Changed(super().build(characters)))
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +106,24 @@ def test_an_exception_is_one_sentence(where: list[Any], tmp_path: Path) -> None:
         CodeError, match=r"(Odd|Changed)\.(read|build|forward), line \d+ of .*test_own_inputs\.py, failed with KeyError"
     ):
         train_with(Odd(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "change", "said"),
+    [
+        (Odd.built_as, lambda network: None, r"OddSpelling\.build must return a torch\.nn\.Module, but returned None"),
+        (
+            Odd.seen_as,
+            lambda vectors: vectors[:1],
+            r"a tensor \[words, size\] of shape \(\d+, 30\), but returned \(1, 30\)",
+        ),
+        (Odd.seen_as, lambda vectors: vectors[:, :1], r"of shape \(\d+, 30\), but returned \(\d+, 1\); nothing is"),
+    ],
+)
+def test_so_is_what_a_spelling_gives(where: list[Any], change: Callable[[Any], Any], said: str, tmp_path: Path) -> None:
+    where[:] = [change]
+    with pytest.raises(ConfigError, match=said):
+        train_with(WordEmbedding(characters=OddSpelling()), tmp_path)
 
 
 def test_a_tagger_needs_a_position_for_every_label_and_parts_the_same_positions(tmp_path: Path) -> None:
