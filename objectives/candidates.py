@@ -16,7 +16,7 @@ from structpred.foreign import is_foreign
 from structpred.objective import ObjectivePart
 from structpred.protocols import Checkable
 from structpred.registry import candidate_sets
-from structpred.returned import described, refuse
+from structpred.returned import check_lengths, described, refuse
 from structpred.sequences import Sequences
 
 
@@ -104,10 +104,7 @@ def _check(found: object, what: str, targets: Sequences, num_labels: int, *, emp
         refuse(f"{what}, mask,", "True and False", f"numbers of {mask.dtype}", "convert it by .bool()")
     if outputs.device.type != "cpu":  # a device would have to synchronise
         return
-    lengths, longest = outputs.lengths, outputs.labels.shape[2]
-    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= longest:
-        ends = f"{int(lengths.min())} to {int(lengths.max())}"
-        refuse(f"{what}, lengths,", f"numbers from 0 to {longest}", ends, "correct them")
+    check_lengths(outputs.lengths, outputs.labels.shape[2], what)
     real = outputs.labels[outputs.mask()]
     if len(real) and not 0 <= int(real.min()) <= int(real.max()) < num_labels:
         ends = f"{int(real.min())} to {int(real.max())}"

@@ -131,7 +131,7 @@ def all_of(outputs: Sequences) -> torch.Tensor:
         (lambda out: Candidates(out, ~all_of(out)), "a candidate for every example, but returned none for example 0"),
         (
             lambda out: Candidates(Sequences(out.labels, out.lengths + 90), all_of(out)),
-            r"lengths, must return numbers from 0 to \d+, but returned 9\d to 9\d",
+            r"lengths, must return numbers from 0 to \d+, the size of the time axis, but returned 9\d to 9\d",
         ),
         (
             lambda out: Candidates(Sequences(out.labels - 7, out.lengths + 1 - out.lengths), all_of(out)),
