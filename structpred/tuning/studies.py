@@ -140,7 +140,8 @@ class Study:
         Raises:
             ConfigError: the space makes something else of the trial's parameters than was trained.
         """
-        trained = trial.user_attrs.get(MADE)
+        # a database reads a trial's state before its parameters and attributes, so those of a running one may not fit
+        trained = trial.user_attrs.get(MADE) if trial.state.is_finished() else None
         try:
             experiment = made(self.space, FixedTrial(trial.params)) if trial.params else None
         except (Exception, SystemExit):  # noqa: BLE001 - the space is a user's code, and failed in the trial as well
