@@ -12,9 +12,11 @@ from torch.nn.functional import pad
 from structpred.config import Count, Interval
 from structpred.distributions import protocols
 from structpred.distributions.protocols import Ranked, Sample
+from structpred.foreign import is_foreign
 from structpred.objective import ObjectivePart
 from structpred.protocols import Checkable
 from structpred.registry import candidate_sets
+from structpred.returned import check_lengths, described, refuse
 from structpred.sequences import Sequences
 
 
@@ -61,14 +63,56 @@ class CandidateSet(ObjectivePart):
             p: offers the verbs that the set requires.
             targets: the references, ``[batch, time]``.
             generator: source of randomness.
+
+        Raises:
+            ConfigError: a class of your own finds something else than candidates of these examples, or none.
         """
         found = self.find(p, generator)
+        if is_foreign(type(self)):
+            _check(found, f"{type(self).__name__}.find", targets, p.num_labels, empty=self.reference == "added")
         outputs, mask = found.outputs, found.mask
         if self.reference == "added":
             outputs, mask = join(targets.candidates(), outputs), pad(mask, (1, 0), value=True)
         if self.duplicates == "merged":
             mask = mask & ~repeated(outputs, mask)
         return Candidates(outputs, mask)
+
+
+def _check(found: object, what: str, targets: Sequences, num_labels: int, *, empty: bool) -> None:
+    """Refuse what is no candidates of some examples; numbers are looked at in main memory only.
+
+    Args:
+        found: the returned value.
+        what: the class and its method, for messages.
+        targets: the references, ``[batch, time]``.
+        num_labels: V.
+        empty: whether an example may have no candidate.
+    """
+    if not isinstance(found, Candidates):
+        refuse(what, "Candidates", described(found), "return Candidates(outputs, mask)")
+    outputs, mask = found.outputs, found.mask
+    if not isinstance(outputs, Sequences) or outputs.labels.ndim != 3 or outputs.labels.is_floating_point():
+        given = f"one of shape {tuple(outputs.labels.shape)}" if isinstance(outputs, Sequences) else described(outputs)
+        refuse(f"{what}, outputs,", "Sequences of whole numbers [batch, candidates, time]", given, "make it these")
+    wanted = (len(targets), outputs.labels.shape[1])
+    for name, each in (("lengths", outputs.lengths), ("mask", mask)):
+        if not isinstance(each, Tensor) or tuple(each.shape) != wanted:
+            shape = tuple(each.shape) if isinstance(each, Tensor) else described(each)
+            advice = "nothing is broadcast, so return one for each candidate of each example"
+            refuse(f"{what}, {name},", f"a tensor [batch, candidates] of shape {wanted}", f"{shape}", advice)
+    if mask.dtype != torch.bool:
+        refuse(f"{what}, mask,", "True and False", f"numbers of {mask.dtype}", "convert it by .bool()")
+    if outputs.device.type != "cpu":  # a device would have to synchronise
+        return
+    check_lengths(outputs.lengths, outputs.labels.shape[2], what)
+    real = outputs.labels[outputs.mask()]
+    if len(real) and not 0 <= int(real.min()) <= int(real.max()) < num_labels:
+        ends = f"{int(real.min())} to {int(real.max())}"
+        refuse(f"{what}, outputs,", f"labels from 0 to {num_labels - 1}", ends, "find only these")
+    if not empty and not bool(mask.any(1).all()):
+        without = int((~mask.any(1)).nonzero()[0])
+        advice = 'find at least one for each, or set reference="added"'
+        refuse(what, "a candidate for every example", f"none for example {without} of the batch", advice)
 
 
 @candidate_sets.register("samples")

@@ -13,6 +13,7 @@ from structpred.metrics import Metric
 from structpred.models.base import Model
 from structpred.objective import Objective, check_reward
 from structpred.task import Task
+from structpred.text import refuse_unseen
 from structpred.training.settings import Adam, Optimiser, Trainer
 
 MOST_STARTS = 20
@@ -155,9 +156,11 @@ def check_decoding(decoding: Decoding, model: Model) -> None:
 
 
 def _check_names(task: Task, chosen: tuple[Metric, ...]) -> None:
-    """Refuse a task without metrics, and two of the same name, which reports and run folders could not tell apart."""
+    """Refuse a task without metrics, and names of metrics that reports and run folders could not tell apart or show."""
     if not task.metrics:
         raise ConfigError(f"{type(task).__name__}.metrics must name at least one metric, but names none; add one")
+    for metric in (*task.metrics, *chosen):
+        refuse_unseen(getattr(metric, "name", None), f"{type(metric).__name__}.name")
     for number, metric in enumerate(chosen):
         twin = next((each for each in (*task.metrics, *chosen[:number]) if each.name == metric.name), None)
         if metric in chosen[:number]:

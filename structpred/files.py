@@ -45,6 +45,10 @@ def write_atomically(path: Path, content: str | bytes) -> Path:
     return path
 
 
+RUN_FILES = ("experiment.json", "record.json")
+"""Files that every run folder has from its beginning; see `structpred.runs.folder.Folder`."""
+
+
 def folder_to_write(path: Path, *, of_runs: bool = False) -> None:
     """Refuse a path that cannot become a folder with new files, before hours of training.
 
@@ -53,8 +57,10 @@ def folder_to_write(path: Path, *, of_runs: bool = False) -> None:
         of_runs: it may be there and read-only, because it may hold finished runs, which are only read.
 
     Raises:
-        ConfigError: it or one of its parents is a file, or the folder cannot be made or written.
+        ConfigError: it or one of its parents is a file, the folder cannot be made or written, or it is inside a run's.
     """
+    if not of_runs:
+        _refuse_inside_a_run(path)
     above = next((each for each in (path, *path.parents) if each.exists()), None)
     if above is not None and not above.is_dir():
         raise ConfigError(f"{path} must be a folder, but {above} is a file; name another place")
@@ -64,18 +70,39 @@ def folder_to_write(path: Path, *, of_runs: bool = False) -> None:
     raise ConfigError(f"{path} must be a folder that {expected}, but {what} is read-only; name another place")
 
 
+def root_of_runs(root: object) -> Path:
+    """The folder of run folders, as a path.
+
+    Raises:
+        ConfigError: it is neither text nor a path, or cannot become a folder.
+    """
+    if not isinstance(root, str | os.PathLike):
+        raise ConfigError(f"root must be the folder of run folders, text or a Path, but got {root!r:.80}")
+    folder_to_write(Path(root), of_runs=True)
+    return Path(root)
+
+
 def file_to_write(path: Path) -> None:
     """Refuse a path that cannot become a file.
 
     Raises:
-        ConfigError: it is a folder, or its parent does not exist or cannot be written.
+        ConfigError: it is a folder, its parent does not exist or cannot be written, or it is inside a run's folder.
     """
+    _refuse_inside_a_run(path)
     if path.is_dir():
         raise ConfigError(f"{path} must be a file, but it is a folder; name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"{path} must stand in a folder, but there is no {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"{path} must be a file that can be written, but {path.parent} is read-only; name another")
+
+
+def _refuse_inside_a_run(path: Path) -> None:
+    """What a user writes there would be removed with the run, or be taken for one of its files."""
+    place = path.resolve()
+    for home in (place, *place.parents):
+        if all((home / name).is_file() for name in RUN_FILES):
+            raise ConfigError(f"{path} must be outside the folders of runs, but {home} is one; name another place")
 
 
 @contextlib.contextmanager

@@ -81,6 +81,19 @@ def checked(
     return found
 
 
+def check_lengths(lengths: Tensor, longest: int, what: str) -> None:
+    """Check that lengths are within the outputs they are of; in main memory, as a device would have to synchronise.
+
+    Raises:
+        ConfigError: one is negative or beyond the time axis, and would reach into other outputs.
+    """
+    if lengths.device.type == "cpu" and lengths.numel():
+        low, high = int(lengths.min()), int(lengths.max())
+        if not 0 <= low <= high <= longest:
+            expected = f"numbers from 0 to {longest}, the size of the time axis"
+            refuse(f"{what}, lengths,", expected, f"{low} to {high}", "correct them")
+
+
 def not_negative(found: Tensor, counted: Tensor, what: str, advice: str) -> Tensor:
     """Check that a tensor has no number below 0 where ``counted`` is True, and return it.
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from structpred.errors import ConfigError
-from structpred.files import file_to_write, folder_to_write, replacing, write_atomically
+from structpred.files import file_to_write, folder_to_write, replacing, root_of_runs, write_atomically
 
 
 def test_text_and_bytes_arrive_whole(tmp_path: Path) -> None:
@@ -69,3 +69,26 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_work(
         folder_to_write(tmp_path)
     with pytest.raises(ConfigError, match=r"out.txt must be a file that can be written, but .* is read-only"):
         file_to_write(tmp_path / "out.txt")
+
+
+def test_a_root_of_runs_is_a_folder_or_can_become_one(tmp_path: Path) -> None:
+    assert root_of_runs(str(tmp_path / "new" / "runs")) == tmp_path / "new" / "runs"
+    with pytest.raises(ConfigError, match=r"^root must be the folder of run folders, text or a Path, but got 3$"):
+        root_of_runs(3)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"must be a folder, but .*file is a file"):
+        root_of_runs(tmp_path / "file")
+
+
+def test_nothing_is_written_into_the_folder_of_a_run(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "0123"
+    run.mkdir(parents=True)
+    (run / "experiment.json").touch()
+    file_to_write(run / "out.txt")  # not yet a run: users have files of that name as well
+    (run / "record.json").touch()
+    (tmp_path / "link").symlink_to(run)
+    for write in (file_to_write, folder_to_write):
+        for place in (run / "out", run / "deeper" / "out", tmp_path / "link" / "out"):
+            with pytest.raises(ConfigError, match=r"must be outside the folders of runs, but .*0123 is one"):
+                write(place)
+    folder_to_write(run.parent)

@@ -103,6 +103,12 @@ WRONG: list[tuple[Experiment, str, Any, str]] = [
     (
         NOISY,
         "corrupt",
+        lambda given, known: replace(given, lengths=given.lengths + 9),
+        r"Noisy\.corrupt, lengths, must",
+    ),
+    (
+        NOISY,
+        "corrupt",
         lambda given, known: replace(given, labels=given.labels + known + 1),
         r"symbols 0 to \d, but returned the symbol \d; draw",
     ),
@@ -113,6 +119,12 @@ WRONG: list[tuple[Experiment, str, Any, str]] = [
         r"Noisy\.draw must return outputs of the labels 0 to \d, but returned the label \d; draw others",
     ),
     (NOISY, "draw", lambda given, known: replace(given.candidates(), labels=given.labels.unsqueeze(1) - 9), "label -9"),
+    (
+        NOISY,
+        "draw",
+        lambda given, known: replace(given.candidates(), lengths=given.lengths.unsqueeze(1) + 9),
+        r"Noisy\.draw, lengths, must return numbers from 0 to \d, the size of the time axis, but returned \d+ to \d+",
+    ),
     (
         NOISY,
         "losses",

@@ -51,10 +51,10 @@ def check_folder(folder: Path, run_folder: Path) -> None:
     Raises:
         ConfigError: it is a file, inside the run's folder, or holds something other than an earlier diagnosis.
     """
-    folder_to_write(folder)
     place, home = folder.resolve(), run_folder.resolve()
     if place == home or home in place.parents:
         raise ConfigError(f"--to must be outside the run's folder, {run_folder}, but got {folder}; name another place")
+    folder_to_write(folder)
     if not folder.is_dir():
         return
     others = sorted(each.name for each in folder.iterdir() if each.name not in (JSON, SVG, PNG))

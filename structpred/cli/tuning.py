@@ -16,9 +16,10 @@ from structpred.experiment import Experiment
 from structpred.files import folder_to_write
 from structpred.imports import called, imported, sources_of
 from structpred.report import best
+from structpred.report.document import joined
 from structpred.report.files import refuse_others
 from structpred.tuning import Tuning
-from structpred.tuning.search import Points, Trials, probed
+from structpred.tuning.search import Points, Trials, idle, probed
 from structpred.tuning.spaces import Over, Range, Space, Suggest, Value, ready
 from structpred.tuning.summary import conclusion
 from structpred.tuning.tuner import FIRST_SEED, tune
@@ -160,5 +161,15 @@ def _with(spaces: Space | dict[str, Space], words: Sequence[str]) -> Space | dic
     if not words:
         return spaces
     if isinstance(spaces, dict):
-        return {name: Assigned(space, tuple(words)) for name, space in spaces.items()}
-    return Assigned(spaces, tuple(words))
+        return {name: _assigned(space, tuple(words)) for name, space in spaces.items()}
+    return _assigned(spaces, tuple(words))
+
+
+def _assigned(space: Space, words: tuple[str, ...]) -> Assigned:
+    made = Assigned(space, words)
+    if searched_too := idle(space, made):
+        raise ConfigError(
+            f"the space searches {searched_too[0]}, which {joined(list(words))} would overwrite in every trial; leave "
+            "one of them out"
+        )
+    return made

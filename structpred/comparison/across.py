@@ -1,11 +1,13 @@
 """The same arms on several tasks: a table for each task, and the macro-average."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, partial
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from structpred.comparison import charts, layout, plots
 from structpred.comparison.analysis import Contrast, contrasts, scores
 from structpred.comparison.record import encode, findings
 from structpred.comparison.report import Report
-from structpred.config import Config, digest
+from structpred.config import Config, digest, refuse
 from structpred.errors import ConfigError
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import looks
@@ -22,6 +24,7 @@ from structpred.report.terminal import Printable
 from structpred.results import Measure, RunResult, renamed, stored
 from structpred.statistics import FEW, estimate, fixed
 from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean
+from structpred.text import refuse_unseen
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -45,9 +48,16 @@ class Across(Printable):
     reports: Mapping[str, Report]
     published: Published = field(default_factory=dict)
 
+    # Users make these, and what is wrong is said in words, so run-time checks in tests leave them alone.
+    __no_type_check__: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
+        if not isinstance(self.reports, Mapping) or not all(isinstance(e, Report) for e in self.reports.values()):
+            refuse("the reports of Across", "Reports by the names of tasks, as in {'letters': report}", self.reports)
         if not self.reports:
             raise ConfigError("an average over tasks needs a report of at least one task, but got none")
+        for name in self.reports:
+            refuse_unseen(name, "the name of a task")
         first, *others = self.reports
         for other in others:
             if _shape(self.reports[first]) != _shape(self.reports[other]):
@@ -58,8 +68,11 @@ class Across(Printable):
         self._check_published()
 
     def _check_published(self) -> None:
+        _check_numbers(self.published)
         names, measures = _shape(next(iter(self.reports.values())))[-1], next(iter(self.reports.values())).metrics
         for who, metrics in self.published.items():
+            if who in next(iter(self.reports.values())).arms:
+                raise ConfigError(f"published scores are of other systems, but {who!r} is an arm; rename it")
             for metric, known in renamed(metrics, measures).items():
                 if metric not in names:
                     raise ConfigError(
@@ -225,6 +238,18 @@ class Across(Printable):
 
 
 _AGGREGATES = {"score": "-", "difference": "+", "improvement": "-"}
+
+
+def _check_numbers(published: object) -> None:
+    """Refuse what is not ``published[who][metric][task]``, a number."""
+    what, expected = "published scores", "numbers by system, metric and task: {'theirs': {'ACC': {'letters': 97.1}}}"
+    level = [published]
+    for _ in range(3):
+        if not all(isinstance(each, Mapping) for each in level):
+            refuse(what, expected, published)
+        level = [value for each in level if isinstance(each, Mapping) for value in each.values()]
+    if not all(isinstance(each, Real) and math.isfinite(each) for each in level):
+        refuse(what, expected, published)
 
 
 def _interval(number: Aggregate | None, sign: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from structpred.comparison import charts, export, layout, plots, record
 from structpred.comparison.design import Design
 from structpred.comparison.export import Format
-from structpred.comparison.plan import Plan
+from structpred.comparison.plan import Plan, listed
 from structpred.comparison.report import Report
 from structpred.config import Config
 from structpred.errors import ConfigError
@@ -42,11 +42,11 @@ class Panel:
     design: Design = Design()
 
 
-def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
-    """The plan of each panel; see `Plan.of`.
+def checked(panels: Mapping[str, Panel]) -> dict[str, Panel]:
+    """The panels by name, with their seeds as tuples.
 
     Raises:
-        ConfigError: there are no panels, or one of them cannot be compared; the message names it.
+        ConfigError: there are none, or something else, or seeds are something else.
     """
     if not isinstance(panels, Mapping) or not all(isinstance(each, Panel) for each in panels.values()):
         raise ConfigError(
@@ -54,6 +54,22 @@ def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
         )
     if not panels:
         raise ConfigError("a comparison needs at least one panel, but got none")
+    made = {}
+    for name, panel in panels.items():
+        try:
+            made[name] = replace(panel, seeds=listed(panel.seeds))
+        except ConfigError as error:
+            raise ConfigError(f"panel {name!r}: {error}" if name else str(error)) from error
+    return made
+
+
+def planned(panels: Mapping[str, Panel], root: Path) -> dict[str, Plan]:
+    """The plan of each panel; see `Plan.of`.
+
+    Raises:
+        ConfigError: there are no panels, or one of them cannot be compared; the message names it.
+    """
+    panels = checked(panels)
     if list(panels) == [""]:
         return {"": _plan("", panels[""], root)}
     plans = {}

@@ -112,7 +112,7 @@ class Plan:
                 tasks or budgets, a baseline that is no arm, or a design that does not fit.
             DataError: the task's data cannot be read.
         """
-        seeds = _listed(seeds)
+        seeds = listed(seeds)
         _check(arms, seeds, baseline)
         if not isinstance(design, Design):
             refuse("design", "a Design", design)
@@ -216,7 +216,7 @@ def _check_kinds(arms: Mapping[str, Experiment], baseline: str | None) -> None:
         refuse("the baseline", "the name of an arm", baseline)
 
 
-def _listed(seeds: object) -> tuple[int, ...]:
+def listed(seeds: object) -> tuple[int, ...]:
     """Seeds as whole numbers.
 
     Raises:

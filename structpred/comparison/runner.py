@@ -15,19 +15,19 @@ from structpred.comparison.design import DEFAULT, Design
 from structpred.comparison.estimate import jobs, known, rehearse
 from structpred.comparison.from_runs import completed
 from structpred.comparison.inspection import Shown
-from structpred.comparison.panels import Panel, PanelsReport, planned
+from structpred.comparison.panels import Panel, PanelsReport, checked, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
-from structpred.config import Count, coerce, refuse
+from structpred.config import Count, coerce
 from structpred.display import Overview, duration, scores
-from structpred.engine import Engine, Handle, open_engine
+from structpred.engine import Engine, Handle, check_machinery, open_engine
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
+from structpred.files import root_of_runs
 from structpred.forecast import Cost, Forecast
 from structpred.results import RunResult
 from structpred.runs import tidy
 from structpred.training.data import Tokenizer, warn_of_unknown
-from structpred.training.distributed import Device
 
 MAX_SEEDS = 20
 Until = Literal["decided"] | None
@@ -145,13 +145,10 @@ class _Where:
 def _compared(
     panels: Mapping[str, Panel], folder: str | Path, until: Until, max_seeds: int | None, where: _Where
 ) -> dict[str, Report]:
-    if not isinstance(folder, str | os.PathLike):
-        refuse("root", "the folder of run folders, text or a Path", folder)
-    root = Path(folder)
+    root = root_of_runs(folder)
+    panels = checked(panels)
     coerce(where.workers, Count | None, "workers")
-    coerce(where.device, Device, "device")
-    if not isinstance(where.console, Console | None):
-        refuse("console", "a rich.console.Console", where.console)
+    check_machinery(where.device, where.executor, where.console)
     coerce(until, Until, "until")
     coerce(where.examples, Shown, "examples")
     most = most_seeds(panels, until, max_seeds)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from structpred.blame import error_message
-from structpred.config import components
+from structpred.config import coerce, components, refuse
 from structpred.engine.coordination import Permits, permits, read_progress
 from structpred.engine.executors import WorkerDied, WorkerLost, ignore_sigint_in_children, local_executor
 from structpred.engine.worker import Outcome, Request, call, train_run
@@ -20,10 +22,24 @@ from structpred.files import os_error_message
 from structpred.imports import check_importable
 from structpred.runs import Folder
 from structpred.task import Task
+from structpred.training.distributed import Device
 from structpred.training.monitoring import Progress
 
 TRIES = 5
 """A run fails once this many workers in a row have died during it without training an epoch further."""
+
+
+def check_machinery(device: object, executor: object, console: object) -> None:
+    """Refuse what no run could be trained on or shown by, before anything is read.
+
+    Raises:
+        ConfigError: no such kind of device, no `concurrent.futures.Executor`, or no `rich.console.Console`.
+    """
+    coerce(device, Device, "device")
+    if not isinstance(executor, Executor | None):
+        refuse("executor", "a concurrent.futures.Executor", executor)
+    if not isinstance(console, Console | None):
+        refuse("console", "a rich.console.Console", console)
 
 
 @dataclass(eq=False)

@@ -1,7 +1,7 @@
 """Models, and how they read their inputs: by default one learned vector for every symbol."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -9,10 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from structpred.blame import blaming
 from structpred.config import Config, Count
 from structpred.distributions.protocols import Distribution
+from structpred.foreign import is_foreign, modules_of
 from structpred.protocols import Checkable
 from structpred.registry import inputs, models
+from structpred.returned import described, refuse
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
@@ -52,6 +55,73 @@ class Featurizer(Config):
             sizes: the sizes of the training data.
             features: the size the model would like; an encoder that has its own size may ignore it.
         """
+
+
+def read_by(encoder: Featurizer, sources: Sequence[Any], vocabularies: Vocabularies) -> FlatSequences:
+    """What an input encoder reads, checked.
+
+    Raises:
+        ConfigError: a class of your own returns something else than one sequence for each source.
+        CodeError: it raised an exception.
+    """
+    what = f"{type(encoder).__name__}.read"
+    with blaming(modules_of([type(encoder)])):
+        found: object = encoder.read(sources, vocabularies)
+    if not isinstance(found, FlatSequences):
+        refuse(what, "FlatSequences", described(found), "return FlatSequences.of(ids of each source)")
+    if len(found) != len(sources):
+        refuse(what, f"a sequence for each of {len(sources)} sources", f"{len(found)}", "leave none out")
+    return found
+
+
+def built(encoder: Featurizer, sizes: Sizes, features: int) -> nn.Module:
+    """The network of an input encoder, ``[batch, time, size]``; see `vectors_of`."""
+    return vectors_of(encoder, lambda: encoder.build(sizes, features), "[batch, time, size]")
+
+
+def vectors_of(part: Config, build: Callable[[], object], axes: str) -> nn.Module:
+    """A network that returns vectors of its own ``size``; a user's is checked here, and whenever it is called.
+
+    Args:
+        part: the component whose network it is.
+        build: makes the network.
+        axes: those of its output; ``time`` among them where there is a vector for each position.
+
+    Raises:
+        ConfigError: it is no module with a ``size``.
+        CodeError: it raised an exception.
+    """
+    what = f"{type(part).__name__}.build"
+    with blaming(modules_of([type(part)])):
+        network = build()
+    if not isinstance(network, nn.Module):
+        refuse(what, "a torch.nn.Module", described(network), f"return a network from inputs to {axes}")
+    size = getattr(network, "size", None)
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        advice = "set it to the size of the vectors"
+        refuse(what, "a module whose attribute size is a whole number", f"one with size {size!r:.40}", advice)
+    if is_foreign(type(part)):
+        network.register_forward_hook(_Vectors(f"the module of {what}", axes))
+    return network
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """Refuses what is not one vector of the module's size for every input; a hook that can be pickled."""
+
+    what: str
+    axes: str
+
+    def __call__(self, network: nn.Module, arguments: tuple[Any, ...], output: object) -> None:
+        inputs, own = arguments[0], next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
+        wanted = (*(inputs.labels if "time" in self.axes else inputs.lengths).shape, network.size)
+        if not isinstance(output, Tensor):
+            refuse(self.what, f"a tensor {self.axes}", described(output), "return vectors")
+        if tuple(output.shape) != wanted:
+            advice = "nothing is broadcast, so return a vector of that size for each"
+            refuse(self.what, f"a tensor {self.axes} of shape {wanted}", f"{tuple(output.shape)}", advice)
+        if not output.is_floating_point() or (output.dtype == torch.float64 != own):
+            refuse(self.what, "floating-point numbers like its weights'", f"numbers of {output.dtype}", "convert them")
 
 
 @inputs.register("symbols")

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structpred.errors import ConfigError
-from structpred.models.base import Featurizer
+from structpred.models.base import Featurizer, built, read_by
 from structpred.registry import inputs
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
@@ -46,11 +46,18 @@ class Beside(Featurizer):
 
     def read(self, sources: Sequence[Symbols], vocabularies: Vocabularies) -> FlatSequences:
         """What every part reads."""
-        return FlatSequences.beside([part.read(sources, vocabularies) for part in self.parts])
+        read = [read_by(part, sources, vocabularies) for part in self.parts]
+        for part, each in zip(self.parts, read, strict=True):
+            if not torch.equal(each.lengths, read[0].lengths):
+                raise ConfigError(
+                    f"Beside.parts must read the same positions, but {type(self.parts[0]).__name__} and "
+                    f"{type(part).__name__} read inputs of other lengths; use one of them alone"
+                )
+        return FlatSequences.beside(read)
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """The networks of all parts."""
-        return Concatenated([part.build(sizes, features) for part in self.parts])
+        return Concatenated([built(part, sizes, features) for part in self.parts])
 
 
 class Concatenated(nn.Module):

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from structpred.config import Config, Count, Fraction, Interval
 from structpred.errors import DataError
-from structpred.models.base import Featurizer, SymbolTable
+from structpred.models.base import Featurizer, SymbolTable, vectors_of
 from structpred.registry import inputs, spellings
 from structpred.sequences import FlatSequences, Recording, Sequences
 from structpred.task import Sizes
@@ -39,6 +39,11 @@ class Spelling(Config):
         Args:
             characters: number of known characters; the id of that number stands for an unknown one.
         """
+
+
+def spelt_by(spelling: Spelling | None, characters: int) -> nn.Module | None:
+    """The network of a spelling, ``[words, size]``, checked as `vectors_of` does; None where there is none."""
+    return None if spelling is None else vectors_of(spelling, lambda: spelling.build(characters), "[words, size]")
 
 
 @spellings.register("cnn")
@@ -109,7 +114,7 @@ class WordEmbedding(Featurizer):
 
     def build(self, sizes: Sizes, features: int) -> nn.Module:
         """The tables and the network of characters."""
-        characters = None if self.characters is None else self.characters.build(sizes.characters)
+        characters = spelt_by(self.characters, sizes.characters)
         return WordTable(SymbolTable(sizes.num_inputs, self.size or features), characters, dropout=self.word_dropout)
 
 

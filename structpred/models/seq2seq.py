@@ -14,7 +14,7 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
 from structpred.errors import ConfigError
-from structpred.models.base import Featurizer, Model, SymbolEmbedding
+from structpred.models.base import Featurizer, Model, SymbolEmbedding, built
 from structpred.models.encoder import RecurrentEncoder, UniqueRows, locked_dropout, stepped, unrolled
 from structpred.registry import models
 from structpred.sequences import Sequences
@@ -71,7 +71,7 @@ class Seq2SeqModule(nn.Module):
         self.model, self.num_labels = model, sizes.num_labels
         hidden, read_out = model.hidden, model.embedding if model.tied else model.hidden
         self.encoder = RecurrentEncoder(
-            model.inputs.build(sizes, model.embedding),
+            built(model.inputs, sizes, model.embedding),
             hidden=hidden // 2,
             layers=model.encoder_layers,
             dropout=model.dropout,

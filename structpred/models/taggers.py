@@ -12,7 +12,7 @@ from structpred.distributions.factorised import Factorised
 from structpred.distributions.linear_chain import LinearChain
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError
-from structpred.models.base import Featurizer, Model, SymbolEmbedding
+from structpred.models.base import Featurizer, Model, SymbolEmbedding, built
 from structpred.models.encoder import RecurrentEncoder
 from structpred.registry import models
 from structpred.sequences import Sequences
@@ -76,7 +76,7 @@ class LabelScores(nn.Module):
 
     def __init__(self, tagger: Tagger, sizes: Sizes) -> None:
         super().__init__()
-        reader = tagger.inputs.build(sizes, tagger.embedding)
+        reader = built(tagger.inputs, sizes, tagger.embedding)
         self.encoder = RecurrentEncoder(
             reader, hidden=tagger.hidden // 2, layers=tagger.layers, dropout=tagger.dropout, end_mark=True
         )

@@ -15,7 +15,7 @@ from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
 from structpred.errors import ConfigError
 from structpred.models.attention import DecoderLayer, EncoderLayer, Positions, linear, sinusoids
-from structpred.models.base import Featurizer, Model, SymbolEmbedding
+from structpred.models.base import Featurizer, Model, SymbolEmbedding, built
 from structpred.models.encoder import locked_dropout, with_end
 from structpred.models.seq2seq import LinearReadOut
 from structpred.registry import models
@@ -77,7 +77,7 @@ class TransformerModule(nn.Module):
         super().__init__()
         self.model, self.num_labels, self.recompute = model, sizes.num_labels, False
         hidden, shape = model.hidden, (model.hidden, model.heads, model.feedforward)
-        self.reader = model.inputs.build(sizes, hidden)
+        self.reader = built(model.inputs, sizes, hidden)
         # Whatever the size and scale of what the reader gives, positions are neither drowned nor drown it.
         size: int = self.reader.size  # type: ignore[assignment]  # nn.Module types every attribute as Tensor or Module
         self.scaled = nn.Sequential(nn.Linear(size, hidden), nn.LayerNorm(hidden))

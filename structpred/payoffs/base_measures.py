@@ -15,7 +15,7 @@ from structpred.errors import ConfigError
 from structpred.payoffs.base import Payoff, Temperature
 from structpred.payoffs.hamming import HammingPayoff
 from structpred.registry import base_measures
-from structpred.returned import checked, described, refuse
+from structpred.returned import check_lengths, checked, described, refuse
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 
@@ -92,6 +92,7 @@ def proposals_of(
     what_ratio = f"{what}, log_ratio,"
     checked(found.log_ratio, wanted, what=what_ratio, axes="[batch, candidates]", like=references.device)
     if outputs.device.type == "cpu":  # a device would have to synchronise
+        check_lengths(outputs.lengths, outputs.labels.shape[-1], what)
         real = outputs.labels[outputs.mask()]
         if len(real) and not 0 <= int(real.min()) <= int(real.max()) < num_labels:
             refuse(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from structpred.config import digest
 from structpred.errors import DataError
 from structpred.models.base import Featurizer
-from structpred.models.inputs import CharacterCNN, Spelling
+from structpred.models.inputs import CharacterCNN, Spelling, spelt_by
 from structpred.pretrained.folder import sha256
 from structpred.pretrained.tables import existing, word_vectors
 from structpred.registry import inputs
@@ -103,7 +103,7 @@ class Vectors(Featurizer):
         changes = nn.Embedding(sizes.num_inputs + 1, size, padding_idx=sizes.num_inputs) if self.tune else None
         if changes is not None:
             nn.init.zeros_(changes.weight)
-        characters = None if self.characters is None else self.characters.build(sizes.characters)
+        characters = spelt_by(self.characters, sizes.characters)
         return VectorTable(size, changes, characters)
 
 

@@ -1,7 +1,6 @@
 """From an experiment to a finished run. After an interruption at any moment, the same call resumes."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import torch
 from structpred.config import coerce, refuse
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
+from structpred.files import root_of_runs
 from structpred.runs.folder import Folder
 from structpred.runs.lock import run_lock, tidy
 from structpred.runs.run import Run
@@ -70,13 +70,12 @@ def train(
     for name, given, kind in (("experiment", experiment, Experiment), ("splits", splits, Splits | None)):
         if not isinstance(given, kind):
             refuse(f"the {name} to train", f"an object of {getattr(kind, '__name__', kind)}", given)
-    if not isinstance(root, str | os.PathLike):
-        refuse("root", "the folder of run folders, text or a Path", root)
+    folder = root_of_runs(root)
     coerce(checkpoint_every, float, "checkpoint_every")
     ranks = DistributedContext(device, devices, nodes)
     conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
     check_metrics(experiment.metrics, conditions.splits, experiment.task)
-    return _Session(Path(root), conditions).run(experiment, observer, tuple(loggers))
+    return _Session(folder, conditions).run(experiment, observer, tuple(loggers))
 
 
 def when_free(training: Callable[[], Run], *, waiting: Callable[[], None], stopping: Callable[[], bool]) -> Run:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structpred.objective import Objective
-from structpred.returned import checked, described, refuse
+from structpred.returned import check_lengths, checked, described, refuse
 from structpred.rewards.reading import asks_for_examples
 from structpred.seeds import generator
 from structpred.sequences import FlatSequences, Sequences
@@ -211,6 +211,7 @@ def _check_drawn(objective: Objective, found: object, examples: int, labels: int
     if tuple(found.lengths.shape) != wanted:
         shape = tuple(found.lengths.shape)
         refuse(what, f"Sequences [batch, candidates, time] of {wanted} outputs", f"{shape} of them", advice)
+    check_lengths(found.lengths, found.labels.shape[-1], what)
     ids = found.labels[found.mask()]
     if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < labels):
         strange = int(ids.min()) if int(ids.min()) < 0 else int(ids.max())

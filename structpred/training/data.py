@@ -12,7 +12,7 @@ from torch import Tensor
 
 from structpred.config import digest
 from structpred.errors import DataError
-from structpred.models.base import Featurizer, Model
+from structpred.models.base import Featurizer, Model, read_by
 from structpred.sequences import FlatSequences, Recording, Source, spelt
 from structpred.task import Example, Sizes, Splits
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
@@ -60,7 +60,7 @@ class Tokenizer:
         Raises:
             DataError: the encoder reads another kind of source.
         """
-        return self.encoder.read(_fitting(sources, self.encoder), self.vocabularies)
+        return read_by(self.encoder, _fitting(sources, self.encoder), self.vocabularies)
 
     def write(self, labels: Sequence[int]) -> Symbols:
         """Decode an output to symbols."""
@@ -187,7 +187,10 @@ class EncodedData:
         codec = Tokenizer.of(splits.train, model.encoder(), model.labels())
         if codec.encoder.strict:
             _refuse_unreadable((*splits.train, *splits.dev, *splits.test), codec)
-        return cls(splits, codec, TrainingData.of(splits.train, codec))
+        training = TrainingData.of(splits.train, codec)
+        if model.distribution.fixed_length:
+            _refuse_other_positions(splits.train, training, model)
+        return cls(splits, codec, training)
 
 
 def _refuse_unreadable(examples: Sequence[Example], codec: Tokenizer) -> None:
@@ -212,6 +215,19 @@ def _refuse_other_lengths(splits: Splits, model: Model) -> None:
                     f"{len(example.source)} symbols have {len(reference)} labels; use a model of free length such as "
                     "Seq2Seq, or a tagging task"
                 )
+
+
+def _refuse_other_positions(examples: Sequence[Example], training: TrainingData, model: Model) -> None:
+    """Refuse an encoder that reads more or fewer positions than there are labels."""
+    labels = training.references.lengths[training.first]
+    if torch.equal(training.inputs.lengths, labels):
+        return
+    first = int((training.inputs.lengths != labels).nonzero()[0])
+    raise DataError(
+        f"{examples[first].where}: {type(model).__name__} predicts one label per input position, but "
+        f"{type(model.encoder()).__name__} reads {int(training.inputs.lengths[first])} positions where there are "
+        f"{int(labels[first])} labels; let it read each symbol, or use a model of free length such as Seq2Seq"
+    )
 
 
 def warn_of_unknown(splits: Splits, codec: Tokenizer) -> None:

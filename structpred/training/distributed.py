@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from structpred.blame import out_of_memory
 from structpred.config import Count, coerce
 from structpred.errors import RunError
 
@@ -91,7 +92,8 @@ class DistributedContext:
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        distributed.all_gather_object(values, value)
+        with _together():
+            distributed.all_gather_object(values, value)
         return values
 
     def from_first(self, value: Item) -> Item:
@@ -116,13 +118,32 @@ class DistributedContext:
         there[-1] = doubtful
         gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), there])
-        distributed.all_reduce(flat)
+        with _together():
+            distributed.all_reduce(flat)
         *sums, there = torch.split(flat, [*(each.numel() for each in parameters), len(there)])
         if not all(mine):
             mine = (there[:-1] > 0).tolist()
         for parameter, total, used in zip(parameters, sums, mine, strict=True):
             parameter.grad = total.view_as(parameter) if used else None
         return there[-1].bool()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Say that another process has ended, which PyTorch tells as a broken connection.
+
+    Raises:
+        RunError: it has; `torch.distributed` raises a plain RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        raise RunError(
+            "another process of this run has ended or cannot be reached; see what it said. The same command resumes "
+            "from the last checkpoint"
+        ) from error
 
 
 def in_first() -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -165,11 +166,16 @@ def scores(metrics: Sequence[Metric], counts: dict[str, Counts]) -> dict[str, fl
     return {metric.name: score(metric, counts[metric.name]) for metric in metrics}
 
 
+SCORED_TWICE = 100
+"""Examples of which `check_metrics` sees whether a metric always gives the same."""
+
+
 def check_metrics(metrics: Sequence[Metric], splits: Splits, task: Task) -> None:
     """Refuse metrics that cannot score a task, by scoring its references as if they were predictions.
 
     Raises:
-        ConfigError: one fails, needs unknown words that the task does not mark, or gives no finite number.
+        ConfigError: one fails, needs unknown words that the task does not mark, gives no finite number, or other ones
+            for the same outputs.
     """
     examples = (*splits.dev, *splits.test)
     right = [example.references[0] for example in examples]
@@ -179,7 +185,14 @@ def check_metrics(metrics: Sequence[Metric], splits: Splits, task: Task) -> None
         if isinstance(metric, OfUnknown) and not any(any(example.unknown) for example in examples):
             raise ConfigError(f"{misfit}, which marks no word of dev or test as new; {way_out}")
         try:
-            scores([metric], score_counts([metric], examples, right))
+            first = score_counts([metric], examples, right)[metric.name]
+            scores([metric], {metric.name: first})
+            again = score_counts([metric], examples[:SCORED_TWICE], right[:SCORED_TWICE])[metric.name]
+            if not np.array_equal(first[:SCORED_TWICE], again):
+                raise ConfigError(
+                    f"{type(metric).__name__}.counts returned other numbers for the same outputs when it was called "
+                    "again; let it draw nothing at random and keep nothing between calls"
+                )
         except StructpredError as error:
             raise ConfigError(f"{misfit} ({error}); {way_out}") from error
 

@@ -18,7 +18,7 @@ from structpred.models.base import Model, Recomputable
 from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.models.sources import LeftOut, load_kept, may_lack
 from structpred.objective import Objective, updates_of
-from structpred.returned import described, refuse, waiting
+from structpred.returned import check_lengths, described, refuse, waiting
 from structpred.seeds import seed_pytorch, stream
 from structpred.sequences import Sequences
 from structpred.training.batching import EpochPlan, Tensors
@@ -111,6 +111,7 @@ class TrainingStep(nn.Module):
         if found.lengths.shape != inputs.lengths.shape:
             expected, came = (f"of {len(each)} examples" for each in (inputs, found))
             refuse(what, f"inputs {expected}", f"inputs {came}", advice)
+        check_lengths(found.lengths, found.labels.shape[-1], what)
         if found.content == "symbols" and found.device.type == "cpu":
             strange = found.labels[found.mask() & ((found.labels < 0) | (found.labels > self.symbols))]
             if len(strange):

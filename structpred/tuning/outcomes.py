@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
-from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from structpred.config import components, encode
 from structpred.errors import ConfigError
@@ -90,7 +90,7 @@ class Result:
         scores = study.scores()
         outcomes = tuple(_outcome(study, trial, scores[trial.number]) for trial in study.trials())
         labels = EncodedData.of(study.splits, study.experiment.model).training.sizes.num_labels
-        name, metric, search, space, main = study.name, study.metric, study.search, study.distributions, study.main
+        name, metric, search, space, main = study.name, study.metric, study.search, study.parameters(), study.main
         return cls(name, metric, search, space, outcomes, given_up(main.trials()), labels, len(main))
 
     @property
@@ -205,7 +205,7 @@ def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float]) -> O
     return Outcome(
         number=trial.number,
         parameters=trial.params,
-        experiment=_experiment(study, trial),
+        experiment=study.experiment_of(trial),
         state=STATES[trial.state],
         scores=scores,
         fresh=_fresh(scores, study.search),
@@ -218,10 +218,3 @@ def _outcome(study: Study, trial: FrozenTrial, scores: Mapping[int, float]) -> O
 def _fresh(scores: Mapping[int, float], search: Search) -> tuple[float, ...]:
     later = search.later_seeds
     return tuple(score for seed, score in scores.items() if seed in later) or tuple(scores.values())
-
-
-def _experiment(study: Study, trial: FrozenTrial) -> Experiment | None:
-    try:
-        return study.space(FixedTrial(trial.params)) if trial.params else None
-    except (ConfigError, ValueError):
-        return None

@@ -8,23 +8,26 @@ from dataclasses import replace
 from statistics import fmean, median
 
 import optuna
-from optuna.exceptions import OptunaError, UpdateFinishedTrialError
+from optuna.exceptions import OptunaError, TrialPruned, UpdateFinishedTrialError
 from optuna.trial import FixedTrial, TrialState
 from rich.console import Console
 
+from structpred.config import digest
 from structpred.display import Overview, duration
 from structpred.engine import Engine, Handle
 from structpred.engine.coordination import read_epochs
 from structpred.engine.worker import Outcome, failed
-from structpred.errors import Interrupted, RunError
+from structpred.errors import ConfigError, Interrupted, RunError
 from structpred.metrics import Metric
 from structpred.results import RunResult
 from structpred.runs import Folder, Run
 from structpred.task import loaded
+from structpred.text import counted
 from structpred.tuning.outcomes import STATES
+from structpred.tuning.search import CheckedTrial, apart_from_seed, made
 from structpred.tuning.studies import SECONDS, Study, scores_of
 from structpred.tuning.summary import told
-from structpred.tuning.trials import INTERRUPTED, REASON, RUN, SCORES, VOID, Ask, TrialQueue
+from structpred.tuning.trials import INTERRUPTED, MADE, REASON, RUN, SCORES, VOID, Ask, TrialQueue
 
 ENOUGH = 4
 """Finished trials that it takes to call another one hopeless."""
@@ -57,15 +60,19 @@ class RunningTrial:
         """Make the experiment and submit its first run; an exception of the space fails the trial."""
         try:
             if self.queue is self.study.main:
-                self.experiment, self.seeds = self.study.space(self.trial), list(self.study.search.seeds)
+                asked = CheckedTrial(self.trial, self.study.parameters())
+                self.experiment, self.seeds = made(self.study.space, asked), list(self.study.search.seeds)
+                self.trial.set_user_attr(MADE, digest(apart_from_seed(self.experiment)))
             else:  # the parameters are the number of the main trial and one more seed
                 main = self.study.main.trials()[self.trial.suggest_int("trial", 0, 2**31)]
-                self.experiment = self.study.space(FixedTrial(main.params))
+                self.experiment = made(self.study.space, FixedTrial(main.params))
                 self.seeds = [self.trial.suggest_int("seed", 0, 2**31)]
             self._submit()
+        except TrialPruned as error:  # a space may judge a point without training
+            self._end(failed(error, Folder(self.engine.root / "tracebacks")).failure)
         except (OptunaError, OSError):  # the machine's trouble, not the trial's
             raise
-        except Exception as error:  # noqa: BLE001 - the space is a user's code: the reason is kept
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the space is a user's code: the reason is kept
             self._end(failed(error, Folder(self.engine.root / "tracebacks")).failure)
 
     @property
@@ -115,9 +122,14 @@ class RunningTrial:
 
     def _submit(self) -> None:
         experiment = replace(self.experiment, seed=self.seeds[0])
-        same = experiment.task == self.study.experiment.task
-        data = self.study.splits.digest if same else loaded(experiment.task).digest
-        folder = Folder(self.engine.root / experiment.identity(data)[:16])
+        task, first = experiment.task, self.study.experiment.task
+        splits = self.study.splits if task == first else loaded(task)
+        if type(task) is not type(first) or len(splits.dev) != len(self.study.splits.dev):
+            raise ConfigError(
+                f"{type(task).__name__} with {counted(len(splits.dev), 'example')} in dev cannot be compared with the "
+                f"study's {type(first).__name__} with {len(self.study.splits.dev)}; keep the dev data in all trials"
+            )
+        folder = Folder(self.engine.root / experiment.identity(splits.digest)[:16])
         self.trial.set_user_attr(RUN, folder.path.name)
         self._report(read_epochs(folder, self.study.metric), prune=False)  # judged when they were trained
         self.handle = self.engine.submit(experiment, folder)

@@ -3,7 +3,8 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,11 +12,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
+from structpred.blame import error_message
 from structpred.config import Config, Few, Interval, Positive, canonical, encode
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, StructpredError
 from structpred.experiment import Experiment
 from structpred.seeds import stream
-from structpred.tuning.spaces import Space
+from structpred.text import refuse_unseen
+from structpred.tuning.spaces import Space, Suggest
 
 MOST_TRIALS = 100_000
 """Every look at a study reads all of its trials."""
@@ -87,38 +90,94 @@ Numeric = FloatDistribution | IntDistribution
 Distribution = Numeric | CategoricalDistribution
 
 
-class RecordingTrial:
-    """A fake trial that records the search space and answers with midpoints, or the first of several choices.
+class CheckedTrial:
+    """A trial that a space may only ask for what a study can keep and report: each name with one range throughout.
 
-    Attributes:
-        asked: the distribution of each parameter, in the order of asking.
+    Args:
+        trial: answers.
+        asked: the distribution of each parameter that trials of the study have asked for; those of this one are added.
     """
 
-    def __init__(self) -> None:
-        self.asked: dict[str, Distribution] = {}
+    def __init__(self, trial: Suggest, asked: dict[str, Distribution]) -> None:
+        self.trial, self.asked = trial, asked
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number between two others."""
+        if not math.isfinite(low) or not math.isfinite(high):
+            raise ConfigError(f"the space asks for {name} from {low} to {high}; both ends must be finite")
+        self._check(name, lambda: FloatDistribution(low, high, log=log, step=step))
+        return self.trial.suggest_float(name, low, high, step=step, log=log)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number between two others."""
+        for end in (low, high, step):
+            if not isinstance(end, Integral):
+                raise ConfigError(
+                    f"the space asks for {name}, a whole number, by {end!r:.80}, which is none; call suggest_float"
+                )
+        self._check(name, lambda: IntDistribution(low, high, log=log, step=step))
+        return self.trial.suggest_int(name, low, high, step=step, log=log)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of several values."""
+        for choice in choices:
+            if choice is not None and not isinstance(choice, bool | int | float | str):
+                raise ConfigError(
+                    f"the space asks for {name} with the choice {choice!r:.80}, which a study cannot keep; offer "
+                    "texts, numbers, True, False or None, and make the object from what comes back"
+                )
+        if len(set(choices)) < len(choices):
+            raise ConfigError(f"the space asks for {name}: expected each choice once, but got {list(choices)}")
+        self._check(name, lambda: CategoricalDistribution(choices))
+        return self.trial.suggest_categorical(name, choices)
+
+    def _check(self, name: str, make: Callable[[], Distribution]) -> None:
+        refuse_unseen(name, "the name of a parameter")
+        try:
+            made = make()
+        except ValueError as error:
+            raise ConfigError(f"the space asks for {name}, which cannot be: {error}") from None
+        known = self.asked.setdefault(name, made)
+        if known != made:
+            raise ConfigError(
+                f"the space asks for {name} twice, with different ranges, {described(known)} and {described(made)}; "
+                "give each its own name"
+            )
+
+
+@dataclass(frozen=True)
+class Midpoints:
+    """A fake trial that answers with midpoints, or the first of several choices, where no other value is given."""
+
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """The middle of the range, on its own scale."""
-        return float(self._ask(name, lambda: FloatDistribution(low, high, log=log, step=step)))
+        return float(self.given.get(name, _middle(FloatDistribution(low, high, log=log, step=step))))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """The middle of the range, on its own scale."""
-        return int(self._ask(name, lambda: IntDistribution(low, high, log=log, step=step)))
+        return int(self.given.get(name, _middle(IntDistribution(low, high, log=log, step=step))))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """The first choice."""
-        return self._ask(name, lambda: CategoricalDistribution(choices))
+        return self.given.get(name, choices[0])
 
-    def _ask(self, name: str, make: Callable[[], Distribution]) -> Any:
-        try:
-            made = make()
-        except ValueError as error:
-            raise ConfigError(f"the space asks for {name}, which cannot be: {error}") from None
-        if self.asked.setdefault(name, made) != made:
-            raise ConfigError(f"the space asks for {name} twice, with different ranges; give each its own name")
-        return _middle(made)
+
+def made(space: Space, trial: Suggest) -> Experiment:
+    """The experiment of a space for a trial.
+
+    Raises:
+        ConfigError: the space returns something else.
+    """
+    experiment = space(trial)
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"a space must return an Experiment, but got {experiment!r:.80}")
+    return experiment
 
 
 def _middle(distribution: Distribution) -> Any:
@@ -135,25 +194,45 @@ def probed(space: Space) -> tuple[Experiment, dict[str, Distribution]]:
     Raises:
         ConfigError: the space asks for nothing, returns no experiment, or fails.
     """
-    trial = RecordingTrial()
+    trial = CheckedTrial(Midpoints(), {})
     try:
-        made = space(trial)
-    except (AttributeError, TypeError) as error:
+        experiment = made(space, trial)
+    except StructpredError:
+        raise
+    except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"the space failed with {type(error).__name__}: {error}; it takes a trial, asks suggest_float, suggest_int "
-            "or suggest_categorical of it and returns an Experiment"
+            f"the space failed with {error_message(error)}; it takes a trial, asks suggest_float, suggest_int or "
+            "suggest_categorical of it and returns an Experiment"
         ) from error
-    if not isinstance(made, Experiment):
-        raise ConfigError(f"a space must return an Experiment, but got {made!r:.80}")
     if not trial.asked:
         raise ConfigError("the space asks its trial for nothing, so there is nothing to tune; call trial.suggest_float")
-    return made, trial.asked
+    return experiment, trial.asked
+
+
+def idle(space: Space, other: Space) -> list[str]:
+    """The parameters that change the experiments of one space, but none of another one that asks for the same."""
+    _, asked = probed(space)
+    names = []
+    for name, distribution in asked.items():
+        ends = _values(distribution, 2)
+        try:
+            one, another = ({apart_from_seed(each(Midpoints({name: end}))) for end in ends} for each in (space, other))
+        except (Exception, SystemExit):  # noqa: BLE001 - a user's code, whose trials will say it
+            continue
+        if len(one) > len(another) == 1:
+            names.append(name)
+    return names
 
 
 def signature(experiment: Experiment, asked: Mapping[str, Distribution]) -> dict[str, str]:
     """What tells two searches apart, of what `probed` finds: a text for each parameter, and one for all the rest."""
     texts = {f"parameter {name}": described(distribution) for name, distribution in asked.items()}
-    return texts | {"experiment": canonical(encode(replace(experiment, seed=0), versions=True))}
+    return texts | {"experiment": apart_from_seed(experiment)}
+
+
+def apart_from_seed(experiment: Experiment) -> str:
+    """All that an experiment is but its seed, with versions and digests of code, as text."""
+    return canonical(encode(replace(experiment, seed=0), versions=True))
 
 
 def described(distribution: Distribution) -> str:

@@ -10,22 +10,30 @@ from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from structpred.config import leaves
+from structpred.config import digest, leaves
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
 from structpred.results import direction
 from structpred.task import Splits, loaded
 from structpred.training.evaluation import check_metrics
-from structpred.tuning.search import Search, grid, probed, pruner_for, signature
+from structpred.tuning.search import (
+    Distribution,
+    Search,
+    apart_from_seed,
+    grid,
+    made,
+    probed,
+    pruner_for,
+    signature,
+)
 from structpred.tuning.spaces import Space
-from structpred.tuning.trials import SCORES, TrialQueue, owners
+from structpred.tuning.trials import MADE, SCORES, TrialQueue, owners, placed
 
 SIGNATURE, SECONDS = "structpred", "seconds"
 """Attributes of a study: what it searches, and the seconds during which a trial was running."""
@@ -56,7 +64,7 @@ class Study:
     storage: BaseStorage
     metric: Metric
     experiment: Experiment
-    distributions: Mapping[str, BaseDistribution]
+    distributions: Mapping[str, Distribution]
     splits: Splits
 
     @classmethod
@@ -65,7 +73,7 @@ class Study:
 
         Raises:
             ConfigError: the space cannot be searched, its metrics do not fit the task, or the stored study searches
-                another one or by another metric.
+                another one, by another metric, or trained something else.
         """
         experiment, distributions = probed(space)
         metric, splits = experiment.reported[0], loaded(experiment.task)
@@ -80,17 +88,20 @@ class Study:
         formerly = [f"{name}, {how}" for name in metric.former]
         study = _stored(storage, name, metric, pruner_for(search, experiment.trainer.epochs))
         _refuse_another_space(study, mine, formerly)
-        main = TrialQueue(study, search, _fixed(space, search))
-        return cls(name, space, search, main, storage, metric, experiment, distributions, splits)
+        main = TrialQueue(study, search, _fixed(space, search, study))
+        opened = cls(name, space, search, main, storage, metric, experiment, distributions, splits)
+        for trial in opened.trials():
+            opened.experiment_of(trial)
+        return opened
 
     @cached_property
     def more(self) -> TrialQueue:
         """The finalists under more seeds; to be asked for only once the main trials are over."""
         study = _stored(self.storage, f"{self.name}{MORE_SEEDS}", self.metric, NopPruner())
-        fixed = [
+        points = [
             {"trial": trial.number, "seed": seed} for seed in self.search.later_seeds for trial in self.finalists()
         ]
-        return TrialQueue(study, self.search, fixed)
+        return TrialQueue(study, self.search, placed(points, study.get_trials(deepcopy=False)))
 
     def queues(self) -> list[TrialQueue]:
         """Its trials, and once these are over its finalists under more seeds."""
@@ -115,6 +126,34 @@ class Study:
         """The trials that count, in the order of their slots."""
         return list(owners(self.main.trials()).values())
 
+    def parameters(self) -> dict[str, Distribution]:
+        """The distributions of all parameters: those of the space's middle, then those that only some trials have."""
+        known = dict(self.distributions)
+        for trial in self.trials():
+            for name, distribution in trial.distributions.items():
+                known.setdefault(name, distribution)  # type: ignore[arg-type]  # one of the three that trials offer
+        return known
+
+    def experiment_of(self, trial: FrozenTrial) -> Experiment | None:
+        """The experiment of a trial; None where the space failed before it made one.
+
+        Raises:
+            ConfigError: the space makes something else of the trial's parameters than was trained.
+        """
+        # a database reads a trial's state before its parameters and attributes, so those of a running one may not fit
+        trained = trial.user_attrs.get(MADE) if trial.state.is_finished() else None
+        try:
+            experiment = made(self.space, FixedTrial(trial.params)) if trial.params else None
+        except (Exception, SystemExit):  # noqa: BLE001 - the space is a user's code, and failed in the trial as well
+            experiment = None
+        if trained is not None and (experiment is None or digest(apart_from_seed(experiment)) != trained):
+            raise ConfigError(
+                f"the space makes another experiment of {trial.params} than trial {trial.number} of the study "
+                f"{self.name!r} has trained; give this search another study name, or restore the space, and let it "
+                "draw no random numbers of its own"
+            )
+        return experiment
+
     def finalists(self) -> list[FrozenTrial]:
         """The best completed trials of different parameters, as many as are to be run under more seeds.
 
@@ -128,11 +167,12 @@ class Study:
         return list(different.values())[: self.search.finalists]
 
     def scores(self) -> dict[int, dict[int, float]]:
-        """The dev metric of each trial by number and seed, more seeds included."""
+        """The dev metric of each trial by number and seed, more seeds included as far as the search asks for them."""
         by_trial = {trial.number: scores_of(trial) for trial in self.trials()}
         for extra in self.more.trials() if len(self.queues()) > 1 else ():
-            if extra.state == TrialState.COMPLETE and extra.params["trial"] in by_trial:
-                by_trial[extra.params["trial"]][extra.params["seed"]] = value_of(extra)
+            number, seed = extra.params.get("trial"), extra.params.get("seed")
+            if extra.state == TrialState.COMPLETE and number in by_trial and seed in self.search.later_seeds:
+                by_trial[number][seed] = value_of(extra)
         return by_trial
 
     def importances(self) -> dict[str, float]:
@@ -160,14 +200,28 @@ def _stored(storage: BaseStorage, name: str, metric: Metric, pruner: BasePruner)
     return optuna.create_study(storage=storage, study_name=name, direction=to, load_if_exists=True, pruner=pruner)
 
 
-def _fixed(space: Space, search: Search) -> list[dict[str, Any]]:
+def _fixed(space: Space, search: Search, study: optuna.Study) -> dict[int, Mapping[str, Any]]:
+    """The parameters of each slot.
+
+    Raises:
+        ConfigError: a grid with more points than trials, or in a study that has run points of its own.
+    """
     if search.sampler != "grid":
-        return [{} for _ in range(search.trials)]
+        return {slot: {} for slot in range(search.trials)}
     points = grid(space, search.points)
     if len(points) > search.trials:
         count, trials = len(points), f"there are to be {search.trials} trials"
         raise ConfigError(f"the grid has {count} points, but {trials}; raise trials to {count} or lower points")
-    return list(points)
+    stored = study.get_trials(deepcopy=False)
+    slots = placed(points, stored)
+    others = [trial for slot, trial in owners(stored).items() if slot not in slots and trial.params]
+    if others:
+        raise ConfigError(
+            f"the stored study {study.study_name!r} has trials that are no points of this grid of {len(points)}, such "
+            f"as trial {others[0].number} with {others[0].params}; give the grid another study name, or tune with the "
+            "sampler and the points of the study"
+        )
+    return slots
 
 
 def _refuse_another_space(study: optuna.Study, mine: dict[str, str], formerly: Sequence[str]) -> None:

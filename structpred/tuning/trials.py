@@ -34,9 +34,12 @@ from structpred.errors import Interrupted
 from structpred.tuning.search import Search, sampler_for
 from structpred.tuning.storage import file_of
 
-SLOT, REPLACES, VOID, REASON, SCORES, RUN = "slot", "replaces", "void", "reason", "scores", "run"
-"""Attributes of a trial: its slot, the number of the trial it replaces, why it does not count, why it failed or was
-pruned, the dev metric by seed, and the folder of its latest run."""
+SLOT, POINT, MADE, RUN = "slot", "point", "experiment", "run"
+"""Attributes of a trial: its slot, the parameters that it was given, the digest of the experiment that the space made
+of its parameters, and the folder of its latest run."""
+REPLACES, VOID, REASON, SCORES = "replaces", "void", "reason", "scores"
+"""More of them: the number of the trial it replaces, why it does not count, why it failed or was pruned, and the dev
+metric by seed."""
 LOST, INTERRUPTED, SURPLUS = "its worker died", "interrupted", "another trial has its place"
 """Values of ``void``; `LOST` only in studies of earlier versions."""
 DIED = f"{TRIES} commands died while they ran it, perhaps for want of memory"
@@ -55,7 +58,7 @@ class TrialQueue:
 
     study: optuna.Study
     search: Search
-    fixed: Sequence[Mapping[str, Any]]
+    fixed: Mapping[int, Mapping[str, Any]]
 
     def __len__(self) -> int:
         return len(self.fixed)
@@ -66,7 +69,7 @@ class TrialQueue:
 
     def owned(self) -> list[FrozenTrial]:
         """The owners of the slots that have one, in the order of the slots."""
-        return [trial for slot, trial in owners(self.trials()).items() if slot < len(self)]
+        return [trial for slot, trial in owners(self.trials()).items() if slot in self.fixed]
 
     def over(self) -> bool:
         """True once the owner of every slot has ended."""
@@ -89,7 +92,7 @@ class TrialQueue:
         """The next trial, now running; None where every slot has an owner that runs or has ended."""
         while True:
             if not any(trial.state == TrialState.WAITING for trial in self.owned()):
-                free = set(range(len(self))) - owners(self.trials()).keys()
+                free = self.fixed.keys() - owners(self.trials()).keys()
                 if not free:
                     return None
                 self._enqueue(min(free))
@@ -108,9 +111,35 @@ class TrialQueue:
 
     def _enqueue(self, slot: int, attributes: Mapping[str, Any] | None = None) -> None:
         """Queue a trial for a slot, with the parameters of the last one that had it, if any."""
+        point = dict(self.fixed.get(slot, {}))
         lost = [trial.params for trial in self.trials() if trial.user_attrs.get(SLOT) == slot and trial.params]
-        parameters = lost[-1] if lost else dict(self.fixed[slot] if slot < len(self) else {})
-        self.study.enqueue_trial(parameters, user_attrs={SLOT: slot, **(attributes or {})})
+        parameters = lost[-1] if lost and _agrees(lost[-1], point) else point
+        given = {POINT: point} if point else {}
+        self.study.enqueue_trial(parameters, user_attrs={SLOT: slot, **given, **(attributes or {})})
+
+
+def placed(points: Sequence[Mapping[str, Any]], trials: Sequence[FrozenTrial]) -> dict[int, Mapping[str, Any]]:
+    """A slot for each of some points: the one that has run it already, else one that no trial owns.
+
+    Points change from command to command: a grid gets finer, and with more trials others become finalists.
+
+    Args:
+        points: parameters, each mapping once.
+        trials: those of the study.
+    """
+    owned, left, slots = owners(trials), list(points), dict[int, Mapping[str, Any]]()
+    for slot, trial in owned.items():
+        ran = trial.user_attrs.get(POINT) or trial.params
+        if (same := next((point for point in left if ran and _agrees(ran, point)), None)) is not None:
+            slots[slot] = same
+            left.remove(same)
+    free = (slot for slot in itertools.count() if slot not in owned)
+    return dict(sorted((slots | dict(zip(free, left, strict=False))).items()))
+
+
+def _agrees(parameters: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
+    """Whether parameters are those of a point, as far as the trial has asked for them."""
+    return all(parameters[name] == value for name, value in point.items() if name in parameters)
 
 
 def owners(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:

@@ -1,6 +1,6 @@
 """Search for the best experiment of a space, on one machine or on many, and report what was found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -9,10 +9,11 @@ from typing import Annotated
 
 from rich.console import Console
 
-from structpred.config import Few, Interval, coerce
-from structpred.engine import open_engine
+from structpred.config import Few, Interval, coerce, refuse
+from structpred.engine import check_machinery, open_engine
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
+from structpred.files import root_of_runs
 from structpred.provenance import environment
 from structpred.report import best
 from structpred.report.document import Document
@@ -106,6 +107,12 @@ class Tuning(Printable):
         return written({**record, "environment": asdict(environment())}, document)
 
 
+def _check_name(label: str) -> None:
+    refuse_unseen(label, "the name of a study")
+    if label.endswith(MORE_SEEDS):
+        raise ConfigError(f"the name of a study may not end with {MORE_SEEDS!r}, but got {label!r}")
+
+
 TRIALS = 20
 FIRST_SEED = 100
 """Comparisons begin at 0, so that what was tuned is compared under seeds that took no part."""
@@ -172,6 +179,10 @@ def tune(
         RunError: the storage cannot be used, or the machine failed.
         Interrupted: SIGINT or SIGTERM ended it early; runs under way have written a checkpoint.
     """
+    root = root_of_runs(root)
+    check_machinery(device, executor, console)
+    if not isinstance(seeds, Iterable):
+        refuse("seeds", "several whole numbers, such as range(100, 103)", seeds)
     coerce(workers, Few, "workers")
     coerce(lease, Annotated[float, Interval(above=0, most=1e6)], "lease")
     coerce(points, Points | None, "points")
@@ -183,9 +194,7 @@ def tune(
     if not spaces:
         raise ConfigError("tune needs at least one space, but got none")
     for label in (name, *labels):
-        refuse_unseen(label, "the name of a study")
-        if label.endswith(MORE_SEEDS):
-            raise ConfigError(f"the name of a study may not end with {MORE_SEEDS!r}, but got {label!r}")
+        _check_name(label)
     if trials is None:
         trials = max(len(grid(each, points)) for each in spaces.values()) if sampler == "grid" else TRIALS
     search = Search(
@@ -199,7 +208,7 @@ def tune(
         more_seeds=more_seeds,
         draw=draw,
     )
-    place, console = str(Path(root, "tuning.journal") if storage is None else storage), console or Console(stderr=True)
+    place, console = str(root / "tuning.journal" if storage is None else storage), console or Console(stderr=True)
 
     def opened_studies() -> list[Study]:
         return [Study.open(each, space, search, kept) for each, space in spaces.items()]
@@ -214,7 +223,7 @@ def tune(
                     encoder = study.experiment.model.encoder()
                     warn_of_unknown(study.splits, Tokenizer.of(study.splits.train, encoder))
                 experiments = [study.experiment for study in studies]
-                with open_engine(experiments, Path(root), device, workers, executor) as engine:
+                with open_engine(experiments, root, device, workers, executor) as engine:
                     StudyRunner(studies, engine, console, stopping, lost).run(workers)
         results = {label: Result.of(study) for label, study in zip(labels, studies, strict=True)}
         return Tuning(results, {study.name: study.importances() for study in studies}, place)

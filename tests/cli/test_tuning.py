@@ -110,7 +110,7 @@ def test_a_file_with_a_space_and_assignments_to_it(name: str, returned: str, nam
         (["optimiser.lr=0.1..0.2", "--workers", "9" * 9], "--workers must be at least 1 and at most 1000, but got 999"),
         (["optimiser.lr=0.1..0.2", "--lease", "1e30"], "lease must be above 0 and at most 1e+06, but got 1e+30"),
         (["optimiser.lr=0.1..0.2", "--more-seeds", "9" * 9], "--more-seeds must be at least 1 and at most 1000"),
-        (["optimiser.lr=0.1..1e999"], "optimiser.lr must be a finite number, but got inf"),
+        (["optimiser.lr=0.1..1e999"], "asks for optimiser.lr from 0.1 to inf; both ends must be finite"),
         (["optimiser.lr=0.1..0.2", "optimiser.lr=0.1"], "optimiser.lr is both assigned and searched"),
         (["model.hidden=one-of:4,x"], "model.hidden must be a whole number, but got 'x'"),
         (["model.hidden=one-of:4,4"], "model.hidden: expected each choice once, but got [4, 4]"),
@@ -132,6 +132,17 @@ def test_mistakes_are_said_in_one_line(words: list[str], said: str, capsys: pyte
     assert main(["tune", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_an_assignment_to_what_a_space_searches_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    returned = "replace(BASE, optimiser=replace(BASE.optimiser, lr=trial.suggest_float('rate', 0.001, 0.1)))"
+    Path("overwritten.py").write_text(
+        SPACE.format(words=SMALL, name="space(trial)", returned=returned), encoding="utf-8"
+    )
+    assert main(["tune", "overwritten.py", "optimiser.lr=0.3", "trainer.epochs=2"]) == 2
+    said = "the space searches rate, which optimiser.lr=0.3 and trainer.epochs=2 would overwrite in every trial"
+    assert said in capsys.readouterr().err
+    assert not Path("runs").exists()
 
 
 def test_a_space_that_is_not_the_stored_one_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +129,21 @@ def _beats(across: Across) -> list[float]:
 
 def test_one_seed_has_no_aggregates() -> None:
     assert Across({"one": a_report(METRICS, ML=ML[:1], RML=RML[:1])}).aggregates(PER) == {}
+
+
+@pytest.mark.parametrize(
+    ("reports", "published", "said"),
+    [
+        ([of(0.0)], {}, "the reports of Across must be Reports by the names of tasks"),
+        ({"one": 3}, {}, "the reports of Across must be Reports by the names of tasks"),
+        ({"a\nb": of(0.0)}, {}, "the name of a task must be one line of text"),
+        ({"one": of(0.0)}, 3, "published scores must be numbers by system, metric and task"),
+        ({"one": of(0.0)}, {"theirs": {"PER": 3}}, "published scores must be numbers by system, metric and task"),
+        ({"one": of(0.0)}, {"theirs": {"PER": {"one": "3"}}}, "published scores must be numbers by system, metric"),
+        ({"one": of(0.0)}, {"theirs": {"PER": {"one": float("nan")}}}, "published scores must be numbers by system"),
+        ({"one": of(0.0)}, {"ML": {"PER": {"one": 3.0}}}, "published scores are of other systems, but 'ML' is an arm"),
+    ],
+)
+def test_what_is_no_report_and_no_score_is_refused(reports: Any, published: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Across(reports, published)

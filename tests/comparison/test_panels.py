@@ -113,6 +113,14 @@ def test_what_cannot_be_compared_is_refused_by_the_panels_name(panels: Any, mess
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("more", [{"until": "decided"}, {"ensembles": True}])
+def test_seeds_and_panels_are_looked_at_first(more: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a comparison needs panels by their names"):
+        compare_panels([Panel(arms={"ML": TINY})], root=tmp_path, **more)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^seeds must be several whole numbers"):
+        compare({"ML": TINY}, seeds=3, root=tmp_path, **more)  # type: ignore[arg-type]
+
+
 OTHERS = "a comparison needs panels by their names, as in {'tagging': Panel(arms=...)}, but got others"
 WRONG = {  # by the Python that makes them
     "[Panel(arms=ARMS)]": OTHERS,

@@ -1,6 +1,7 @@
 """Metrics that are chosen: by name, outside the identity, from what finished runs keep."""
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -202,6 +203,12 @@ def test_they_are_given_by_name_or_made(given: Any) -> None:
     assert PLAIN.reported == PLAIN.scored == (SymbolErrorRate(), WordErrorRate())
 
 
+class Nameless(SymbolErrorRate):
+    """A name that no report could show."""
+
+    name = "P\nER"
+
+
 class Otherwise(SymbolErrorRate):
     """Another number under the same name."""
 
@@ -222,12 +229,26 @@ class Otherwise(SymbolErrorRate):
             (Otherwise(),),
             r"but PER is already the name of SymbolErrorRate\(\), and reports know metrics by",
         ),
+        ((Nameless(),), r"Nameless\.name must be one line of text without control characters, but got 'P\\nER'"),
         ((Bleu(), Bleu(lowercase=True)), "but BLEU is already the name of Bleu"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused_in_a_sentence(given: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         replace(PLAIN, metrics=given)
+
+
+@metrics.register("test-drawing")
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Ratio):
+    """Not the same twice."""
+
+    name = "DRAWN"
+    higher_is_better = True
+    signature = "DRAWN"
+
+    def counts(self, prediction: Symbols, references: tuple[Symbols, ...]) -> tuple[float, float]:
+        return random.random(), 1.0
 
 
 UNFIT: dict[str, tuple[Metric, str]] = {
@@ -240,6 +261,7 @@ UNFIT: dict[str, tuple[Metric, str]] = {
         Crashing(),
         r"the metric LEN does not fit .* \(Crashing\.counts, line \d+ of .*, failed with Zero",
     ),
+    "random": (Drawing(), r"does not fit .* \(Drawing\.counts returned other numbers for the same outputs"),
     "three numbers": (
         OfThree(),
         r"does not fit .* \(OfThree\.counts must return a numerator and a denominator, but returned 3 numbers; write",

@@ -1,5 +1,9 @@
 """Candidate sets: what is in them, once or as often as found, with or without the reference."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import pytest
 import torch
 
@@ -102,3 +106,51 @@ def test_wrong_choices_are_refused() -> None:
         Samples(k=0)
     with pytest.raises(ConfigError, match=r"Samples\.duplicates must be one of 'merged', 'kept'"):
         Samples(duplicates="drop")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(CandidateSet):
+    """Samples, changed by a function."""
+
+    change: ClassVar[list[Callable[[Sequences], Any]]] = []
+
+    def find(self, p: Any, generator: torch.Generator | None) -> Any:
+        return self.change[0](p.sample(3, generator))
+
+
+def all_of(outputs: Sequences) -> torch.Tensor:
+    return torch.ones(2, 3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda out: None, r"Odd\.find must return Candidates, but returned None"),
+        (lambda out: Candidates(out, all_of(out)[:, :1]), r"mask, .* of shape \(2, 3\), but returned \(2, 1\)"),
+        (lambda out: Candidates(out, all_of(out).float()), "mask, must return True and False, but"),
+        (lambda out: Candidates(out, ~all_of(out)), "a candidate for every example, but returned none for example 0"),
+        (
+            lambda out: Candidates(Sequences(out.labels, out.lengths + 90), all_of(out)),
+            r"lengths, must return numbers from 0 to \d+, the size of the time axis, but returned 9\d to 9\d",
+        ),
+        (
+            lambda out: Candidates(Sequences(out.labels - 7, out.lengths + 1 - out.lengths), all_of(out)),
+            "outputs, must return labels from 0 to 1, but returned -7 to -[67]",
+        ),
+        (
+            lambda out: Candidates(Sequences(out.labels[:, 0], out.lengths[:, 0]), all_of(out)),
+            r"outputs, must return Sequences of whole numbers \[batch, candidates, time\], but returned one of shape",
+        ),
+    ],
+)
+def test_what_a_set_of_ones_own_finds_is_checked(change: Callable[[Sequences], Any], said: str) -> None:
+    Odd.change[:] = [change]
+    with pytest.raises(ConfigError, match=said):
+        Odd(reference="left out").draw(tiny_p(2), TARGETS, source())
+
+
+def test_a_set_of_ones_own_may_find_none_where_the_reference_is_added() -> None:
+    Odd.change[:] = [lambda out: Candidates(out, ~all_of(out))]
+    found = Odd().draw(tiny_p(2), TARGETS, source())
+    assert members(found, 0) == [[0, 1]]
+    assert members(found, 1) == [[]]

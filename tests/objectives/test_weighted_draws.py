@@ -327,6 +327,10 @@ OTHERS = Sequences(OUTPUTS.labels, torch.ones_like(OUTPUTS.lengths))
             Proposals(replace(OUTPUTS, labels=OUTPUTS.labels + 1), torch.zeros(2, 2)),
             "labels from 0 to 1, but returned 2",
         ),
+        (
+            Proposals(replace(OUTPUTS, lengths=OUTPUTS.lengths + 1), torch.zeros(2, 2)),
+            r"propose, lengths, must return numbers from 0 to 3, the size of the time axis, but returned 2 to 4",
+        ),
         (Proposals(OTHERS, torch.zeros(2, 2)), "outputs as long as their references, but returned others"),
     ],
 )

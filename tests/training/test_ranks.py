@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from logging.handlers import BufferingHandler
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_info
 
-from structpred.errors import ConfigError
+from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
 from structpred.objectives import RML, SelfNormalised
@@ -86,6 +87,24 @@ def test_one_process_has_nobody_to_ask() -> None:
     assert alone.spread(lambda items: [item * 2 for item in items], [1, 2, 3]) == [2, 4, 6]
     with pytest.raises(ConfigError, match="devices must be at least 1, but got 0"):
         DistributedContext("cpu", devices=0)
+
+
+CALLS: dict[str, Callable[[DistributedContext], object]] = {
+    "all_gather_object": lambda ranks: ranks.gather(1),
+    "all_reduce": lambda ranks: ranks.add_gradients([torch.nn.Parameter(torch.zeros(1))], torch.tensor(False)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_process_says_that_another_has_ended(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*arguments: object) -> None:
+        raise RuntimeError("Connection closed by peer [127.0.0.1]:16799")
+
+    two = DistributedContext("cpu")
+    two.world = 2
+    monkeypatch.setattr(f"torch.distributed.{call}", closed)
+    with pytest.raises(RunError, match=r"^another process of this run has ended"):
+        CALLS[call](two)
 
 
 @pytest.mark.slow(seconds=20)

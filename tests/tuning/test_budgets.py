@@ -13,7 +13,7 @@ from rich.console import Console
 
 from structpred import Experiment, Trainer
 from structpred.engine import open_engine, worker
-from structpred.errors import Busy, Interrupted
+from structpred.errors import Busy, ConfigError, Interrupted
 from structpred.metrics import SymbolErrorRate
 from structpred.runs import Folder, session, train
 from structpred.tuning import Over, Range, Space, runner, spaces, studies
@@ -69,6 +69,59 @@ def test_finalists_run_under_more_seeds_which_choose_the_best(tmp_path: Path, mo
     assert len(result.best.fresh) == 3
     assert result.best.mean == pytest.approx(-2 + 2 / 3)
     assert len(trials_of(tmp_path, "tuning, more seeds")) == 6
+
+
+def test_finalists_of_a_larger_search_run_under_the_same_more_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_runs(monkeypatch, lambda each: 100 * each.optimiser.rate)
+    space = Over(TINY, (Range(field="optimiser.lr", low=0.01, high=0.05),))
+    few = quick(space, tmp_path, trials=3, finalists=2, more_seeds=1).studies["tuning"]
+    result = quick(space, tmp_path, trials=12, finalists=2, more_seeds=1).studies["tuning"]
+    best = sorted(result.outcomes, key=lambda each: each.scores[100])  # an error rate
+    assert result.best == best[0] != few.best  # else the test shows nothing
+    assert all(len(each.scores) == 2 for each in best[:2])
+    assert len(trials_of(tmp_path, "tuning, more seeds")) == len(
+        {each.number for each in (*few.finished[:2], *best[:2])}
+    )
+
+
+@pytest.mark.parametrize("later", [(2, 2), (3, 1), (1, 3)])
+def test_other_numbers_of_finalists_or_seeds_give_what_a_fresh_study_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: tuple[int, int]
+) -> None:
+    fake_runs(monkeypatch, lambda each: 100 * each.optimiser.rate * (1 if each.seed == 100 else -1) + each.seed)
+    space = Over(TINY, (Range(field="optimiser.lr", low=0.01, high=0.05),))
+    finalists, more_seeds = later
+    quick(space, tmp_path / "again", finalists=1, more_seeds=2)
+    again, fresh = (
+        quick(space, tmp_path / where, finalists=finalists, more_seeds=more_seeds).studies["tuning"]
+        for where in ("again", "fresh")
+    )
+    assert [each.scores for each in again.outcomes] == [each.scores for each in fresh.outcomes]
+    assert again.best is not None
+    assert fresh.best is not None
+    assert again.best.parameters == fresh.best.parameters
+
+
+def test_a_finer_grid_runs_the_points_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_runs(monkeypatch, lambda each: 100 * each.optimiser.rate)
+    space = Over(TINY, (Range(field="optimiser.lr", low=0.01, high=0.05),))
+    for points in (3, 5):
+        result = quick(space, tmp_path, trials=None, sampler="grid", points=points).studies["tuning"]
+    rates = [each.parameters["optimiser.lr"] for each in result.outcomes]
+    assert rates == [0.01, 0.03, 0.05, 0.02, 0.04]
+
+
+@pytest.mark.parametrize("options", [{"trials": 3}, {"trials": None, "sampler": "grid", "points": 4}])
+def test_a_grid_is_refused_where_other_points_were_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    fake_runs(monkeypatch, lambda each: 100 * each.optimiser.rate)
+    space = Over(TINY, (Range(field="optimiser.lr", low=0.01, high=0.05),))
+    quick(space, tmp_path, **options)
+    with pytest.raises(ConfigError, match=r"has trials that are no points of this grid of 3, such as trial [01] with"):
+        quick(space, tmp_path, trials=None, sampler="grid", points=3)
 
 
 @dataclass

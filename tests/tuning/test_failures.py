@@ -1,5 +1,6 @@
 """Failing trials, and what is refused in words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,15 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
+from structpred import Experiment
 from structpred.engine import worker
 from structpred.engine.driver import TRIES
 from structpred.errors import ConfigError, RunError
 from structpred.objectives import MaximumLikelihood
 from structpred.registry import objectives
-from structpred.tuning import Over, Range, Space, spaces
+from structpred.tasks import LetterTagging
+from structpred.training import Adam
+from structpred.tuning import Over, Range, Space, Suggest, spaces
 from structpred.tuning.outcomes import Result
 from structpred.tuning.search import Search
 from structpred.tuning.storage import opened
@@ -41,6 +45,56 @@ def test_failing_trials_are_recorded_with_their_reason_and_stop_nothing(tmp_path
     report = shown(tuning)
     assert "1 finished and 3 failed" in report
     assert "out of memory" in report
+
+
+def changeable(trial: Suggest) -> Experiment:
+    """A space whose middle is fine; what else it does is in `BRANCH`."""
+    at = trial.suggest_float("at", 0.0, 1.0)
+    return replace(TINY, optimiser=Adam(lr=0.03)) if at == 0.5 else BRANCH[0](trial)
+
+
+def raises(error: BaseException) -> Any:
+    raise error
+
+
+BRANCH: list[Callable[[Suggest], Any]] = []
+
+
+@pytest.mark.parametrize(
+    ("branch", "said"),
+    [
+        (lambda trial: raises(KeyError("surprise")), "KeyError in line"),
+        (lambda trial: raises(optuna.TrialPruned("no use")), "no use"),
+        (lambda trial: raises(SystemExit(4)), "SystemExit in line"),
+        (lambda trial: TINY.model, "must return an Experiment, but got Seq2Seq"),
+        (
+            lambda trial: trial.suggest_float("at", 0.0, 2.0),
+            "asks for at twice, with different ranges, from 0 to 1 and",
+        ),
+        (lambda trial: trial.suggest_categorical("x", [TINY]), "which a study cannot keep"),
+        (
+            lambda trial: replace(TINY, task=LetterTagging(size=20, held_out=10)),
+            "LetterTagging with 10 examples in dev cannot be compared",
+        ),
+    ],
+)
+def test_a_space_that_fails_away_from_its_middle_fails_the_trial(
+    branch: Callable[[Suggest], Any], said: str, tmp_path: Path
+) -> None:
+    BRANCH[:] = [branch]
+    (outcome,) = quick(changeable, tmp_path, trials=1).studies["tuning"].outcomes
+    assert outcome.state == "failed"
+    assert said in outcome.reason
+
+
+def test_a_space_that_has_changed_away_from_its_middle_is_refused(tmp_path: Path) -> None:
+    BRANCH[:] = [lambda trial: replace(TINY, optimiser=Adam(lr=trial.suggest_float("lr", 0.01, 0.02)))]
+    result = quick(changeable, tmp_path, trials=1).studies["tuning"]
+    assert result.distributions.keys() == {"at", "lr"}
+    assert result == quick(changeable, tmp_path, trials=1).studies["tuning"]
+    BRANCH[:] = [lambda trial: replace(TINY, optimiser=Adam(lr=2 * trial.suggest_float("lr", 0.01, 0.02)))]
+    with pytest.raises(ConfigError, match=r"another experiment of .* than trial 0 of the study 'tuning' has trained"):
+        quick(changeable, tmp_path, trials=1)
 
 
 @pytest.mark.filterwarnings("ignore::structpred.training.gradient.MemoryWarning")
@@ -120,6 +174,10 @@ def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
     [
         ({"trials": 0}, "trials must be at least 1 and at most 100000, but got 0"),
         ({"seeds": ()}, "at least one seed"),
+        ({"seeds": 3}, "seeds must be several whole numbers"),
+        ({"executor": 3}, "executor must be a concurrent.futures.Executor, but got 3"),
+        ({"console": 3}, "console must be a rich.console.Console, but got 3"),
+        ({"device": "gpu"}, "device must be one of 'auto', 'cpu', 'cuda'"),
         ({"seeds": (1, 1)}, "each once, but got .1, 1."),
         ({"timeout": -1.0}, "timeout must be above 0"),
         ({"sampler": "grit"}, "did you mean 'grid'"),

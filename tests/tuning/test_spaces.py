@@ -1,5 +1,6 @@
 """What a space searches, and what is said about one that cannot be searched."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -104,16 +105,40 @@ def backwards(trial: Suggest) -> Experiment:
     return TINY
 
 
+def fails(trial: Suggest) -> Experiment:
+    raise KeyError(trial.suggest_float("x", 0.0, 1.0))
+
+
 @pytest.mark.parametrize(
     ("space", "said"),
     [
+        (fails, r"failed with KeyError in line \d+ of .*test_spaces.py: 0.5"),
+        (lambda trial: trial.suggest_categorical("x", [MaximumLikelihood()]), r"choice MaximumLikelihood\(\), which"),
+        (lambda trial: trial.suggest_categorical("x", [1, True]), "expected each choice once"),
+        (lambda trial: trial.suggest_int("x", 2.5, 4), "asks for x, a whole number, by 2.5"),
+        (lambda trial: trial.suggest_float("x", 0, math.inf), "both ends must be finite"),
+        (lambda trial: trial.suggest_float("", 0, 1), "the name of a parameter must be one line"),
+        (lambda trial: trial.suggest_float(3, 0, 1), "the name of a parameter must be one line"),
         (asks_nothing, "nothing to tune"),
         (returns_nothing, "must return an Experiment, but got None"),
         (asks_twice, "asks for x twice"),
         (backwards, "asks for x, which cannot be"),
         (lambda trial: trial.suggest_uniform("x", 0, 1), "failed with AttributeError"),
     ],
-    ids=["nothing asked", "nothing returned", "twice", "backwards", "no such method"],
+    ids=[
+        "raises",
+        "object",
+        "equal choices",
+        "half",
+        "infinite",
+        "no name",
+        "number",
+        "nothing asked",
+        "nothing returned",
+        "twice",
+        "backwards",
+        "no such method",
+    ],
 )
 def test_a_space_that_cannot_be_searched_is_refused_in_words(space: spaces.Space, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

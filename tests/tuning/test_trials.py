@@ -34,7 +34,7 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TrialQueue
 
 def make(storage: BaseStorage, count: int) -> TrialQueue:
     study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
-    return TrialQueue(study, Search(sampler="random"), [{}] * count)
+    return TrialQueue(study, Search(sampler="random"), {slot: {} for slot in range(count)})
 
 
 def ask(queue: TrialQueue) -> optuna.Trial:
@@ -73,7 +73,7 @@ def test_several_trials_may_be_under_way(queue: TrialQueue) -> None:
 
 def test_more_slots_later_are_filled_and_fewer_are_not_run(queue: TrialQueue) -> None:
     finish_all(queue)
-    more = TrialQueue(queue.study, queue.search, [{}] * 6)
+    more = TrialQueue(queue.study, queue.search, {slot: {} for slot in range(6)})
     assert not more.over()
     trial = ask(more)
     more.study.tell(trial, x_of(trial))
@@ -170,7 +170,7 @@ def test_a_point_that_kills_its_drivers_fails_in_the_end(queue: TrialQueue) -> N
 
 
 def test_a_point_that_gets_further_each_time_may_be_killed_as_often_as_somebody_likes(queue: TrialQueue) -> None:
-    only = TrialQueue(queue.study, queue.search, [{}])
+    only = TrialQueue(queue.study, queue.search, {0: {}})
     for number in range(2 * TRIES):
         trial = ask(only)
         x_of(trial)
