@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from structpred.errors import ConfigError
-from structpred.files import file_to_write, folder_to_write, replacing, root_of_runs, write_atomically
+from structpred.files import RUN_FILES, file_to_write, folder_to_write, replacing, root_of_runs, write_atomically
+from structpred.runs.folder import Folder, files_of
 
 
 def test_text_and_bytes_arrive_whole(tmp_path: Path) -> None:
@@ -81,6 +82,7 @@ def test_a_root_of_runs_is_a_folder_or_can_become_one(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_into_the_folder_of_a_run(tmp_path: Path) -> None:
+    assert set(RUN_FILES) <= {path.name for path in files_of(Folder(Path()))}
     run = tmp_path / "runs" / "0123"
     run.mkdir(parents=True)
     (run / "experiment.json").touch()

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import scipy  # its part optimize takes half a second to import, which it does where it is first used
+import scipy  # scipy.optimize takes half a second to import, and is imported where it is first used
 from jaxtyping import Float
 from scipy import special
 

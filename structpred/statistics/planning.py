@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-import scipy  # its part optimize takes half a second to import, which it does where it is first used
+import scipy  # scipy.optimize takes half a second to import, and is imported where it is first used
 from scipy import special
 
 from structpred.statistics.anytime import Rule, critical
