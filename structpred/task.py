@@ -88,6 +88,8 @@ class Sizes:
         label_counts: occurrences of each label in the training references.
         references: number of training references; each has one end.
         characters: number of distinct characters that input symbols are spelt with.
+        columns: of input symbols that have several columns, how many distinct symbols each column has, and how many
+            distinct characters they are spelt with.
         symbols: digest of all vocabularies, so that a trained network can be refused where symbols differ.
         label_symbols: digest of the labels alone, for whoever takes over outputs and no inputs.
     """
@@ -99,6 +101,7 @@ class Sizes:
     characters: int = 0
     symbols: str = ""
     label_symbols: str = ""
+    columns: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from structpred.errors import DataError
 
 Symbols = tuple[str, ...]
+
+COLUMN_MARK = "\uffe8"
+"""What stands between the columns of an input symbol that has several, such as a word and its part of speech: ￨, as in
+OpenNMT."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +87,16 @@ class Vocabularies:
         """From the training examples; input symbols seen fewer than ``min_count`` times stay unknown."""
         characters = Vocabulary.of({symbol: tuple(symbol) for source in sources for symbol in source}.values())
         return cls(Vocabulary.of(sources, min_count=min_count), Vocabulary.of(references), characters)
+
+    @cached_property
+    def columns(self) -> "tuple[Vocabularies, ...]":
+        """Those of each column of the input symbols, if all have equally many and more than one; else none.
+
+        >>> known = Vocabularies.of([("a￨DT", "dog￨NN", "cat￨NN")], [("B", "I", "I")])
+        >>> [column.inputs.symbols for column in known.columns]
+        [('a', 'cat', 'dog'), ('DT', 'NN')]
+        """
+        rows = [tuple(symbol.split(COLUMN_MARK)) for symbol in self.inputs.symbols]
+        if len({len(row) for row in rows}) != 1 or len(rows[0]) == 1:
+            return ()
+        return tuple(replace(self.of([column], ()), labels=self.labels) for column in zip(*rows, strict=True))

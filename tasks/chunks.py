@@ -23,23 +23,25 @@ _DEFAULT = "$STRUCTPRED_DATA/conll2000"
 class Conll2000(PublishedTask):
     """Words to phrase tags: 8,936 and 2,012 sentences of the Wall Street Journal (Tjong Kim Sang and Buchholz 2000).
 
-    The last tenth of the training sentences is dev. Words only: the part-of-speech column is not read. The files are
-    the shared task's, as NLTK distributes them.
+    The last tenth of the training sentences is dev. The files are the shared task's, as NLTK distributes them.
 
     Attributes:
+        part_of_speech: input symbols hold the tags of the second column too, which Brill's tagger gave: ``walks￨VBZ``;
+            see `structpred.models.Column`. Else they are words only.
         folder: your own folder with ``train.txt.gz`` and ``test.txt.gz``; variables are expanded when it
             is read. At the default they may also be downloaded.
     """
 
+    identity_optional: ClassVar[tuple[str, ...]] = ("part_of_speech",)
     metrics: ClassVar[tuple[Metric, ...]] = (ChunkF1(), Accuracy(), ConllevalF1())
-
     origin: ClassVar[DataSet] = SETS["conll2000"]
 
+    part_of_speech: bool = False
     folder: str = _DEFAULT
 
     def reader(self, place: Place) -> Conll:
-        """Words and tags; "#" is a word here, for the pound sign."""
-        return Conll(**self.parts(place), comments=False)
+        """Words, with their parts of speech where they are asked for, and tags; "#" is the pound sign, a word here."""
+        return Conll(**self.parts(place), comments=False, beside=(1,) if self.part_of_speech else ())
 
     def place(self, name: str) -> str:
         """The path of a file, in the folder that is named or where `DataSet` finds it.

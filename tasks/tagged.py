@@ -19,7 +19,7 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.published import warn_of_new_labels, warn_of_shared
 from structpred.tasks.reading import sentence_of, splits_of, tags_of
 from structpred.tasks.schemes import Scheme, from_iob2, is_tag, to_iob2
-from structpred.vocabulary import Symbols
+from structpred.vocabulary import COLUMN_MARK, Symbols
 
 Row = tuple[str, ...]
 """What stands in the columns of a line; nothing in a blank one."""
@@ -275,6 +275,8 @@ class Conll(TaggedSentences):
     Attributes:
         dev: a path, or None to hold out the last tenth of the training sentences.
         word, label: the columns of a word and of its tag, from 0, or from −1 at the end backwards.
+        beside: further columns, such as parts of speech, that input symbols hold behind the word: ``walks￨VBZ``. The
+            encoder `structpred.models.Column` reads one of them.
         scheme: how the files write chunks; see `to_iob2`.
         comments: pass over comments: lines that begin with # in front of a sentence and have more or fewer columns
             than the others. False where there are none.
@@ -283,11 +285,12 @@ class Conll(TaggedSentences):
         encoding: how the files' bytes stand for characters.
     """
 
-    identity_optional: ClassVar[tuple[str, ...]] = ("encoding", "hash_lines")
+    identity_optional: ClassVar[tuple[str, ...]] = ("beside", "encoding", "hash_lines")
 
     dev: str | None = None
     word: int = 0
     label: int = -1
+    beside: tuple[int, ...] = ()
     scheme: Scheme = "iob2"
     comments: bool = True
     encoding: Encoding = "utf-8"
@@ -303,7 +306,7 @@ class Conll(TaggedSentences):
         if file.doubtful and self.hash_lines is None:
             _warn_of_doubtful(file)
         examples = []
-        for words, labels, lines in zip(file.column(self.word), self._labels(file), file.sentences, strict=True):
+        for words, labels, lines in zip(self._inputs(file), self._labels(file), file.sentences, strict=True):
             if len(words) > self.longest:
                 raise DataError(
                     f"{file.where(lines[0])}: a sentence must have at most {self.longest} words, but here begins one "
@@ -311,6 +314,22 @@ class Conll(TaggedSentences):
                 )
             examples.append(Example(words, (labels,), file.where(lines[0])))
         return examples
+
+    def parse(self, text: str) -> Symbols:
+        """Words separated by spaces, each with its further columns behind ￨ where there are some.
+
+        Raises:
+            DataError: as `TaggedSentences.parse` does, or a word has more or fewer columns.
+        """
+        words = super().parse(text)
+        width = 1 + len(self.beside)
+        for word in words if self.beside else ():
+            if (found := word.count(COLUMN_MARK) + 1) != width:
+                raise DataError(
+                    f"every word must have {width} columns with {COLUMN_MARK!r} between them, but {word!r:.80} has "
+                    f"{found}; write the columns that Conll.beside names behind each word"
+                )
+        return words
 
     def written(self, path: str, outputs: Sequence[Symbols]) -> bytes:
         """A file with other tags: those that differ are written in the file's scheme, all else stays as it is.
@@ -344,6 +363,21 @@ class Conll(TaggedSentences):
             return self.hash_lines == "comments"
         within = -len(row) <= self.label < len(row)
         return within and not is_tag(row[self.label], self.scheme)
+
+    def _inputs(self, file: Columns) -> list[Symbols]:
+        """Words, joined with the columns beside them."""
+        if not self.beside:
+            return file.column(self.word)
+        columns = [file.column(index) for index in (self.word, *self.beside)]
+        joined = [list(zip(*rows, strict=True)) for rows in zip(*columns, strict=True)]
+        for lines, rows in zip(file.sentences, joined, strict=True):
+            for line, row in zip(lines, rows, strict=True):
+                if any(COLUMN_MARK in value for value in row):
+                    raise DataError(
+                        f"{file.where(line)} must not hold {COLUMN_MARK!r}, which stands between the columns of an "
+                        "input; write another character, or leave out Conll.beside"
+                    )
+        return [tuple(map(COLUMN_MARK.join, rows)) for rows in joined]
 
     def _labels(self, file: Columns) -> list[Symbols]:
         def place(lines: tuple[int, ...], position: int) -> str:

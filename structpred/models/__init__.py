@@ -2,6 +2,7 @@
 
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
 from structpred.models.beside import Beside
+from structpred.models.column import Column
 from structpred.models.inputs import BitImages, CharacterCNN, FrameFeatures, Spelling, WordEmbedding
 from structpred.models.seq2seq import Seq2Seq
 from structpred.models.taggers import CRF, LSTMTagger
@@ -12,6 +13,7 @@ __all__ = [
     "Beside",
     "BitImages",
     "CharacterCNN",
+    "Column",
     "Featurizer",
     "FrameFeatures",
     "LSTMTagger",

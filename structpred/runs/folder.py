@@ -254,7 +254,9 @@ def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
     try:
         names = {_SIZES.get(field.name, field.name): field.name for field in fields(Sizes)}
         kept = {names[name]: value for name, value in node["sizes"].items()}
-        sizes = Sizes(**kept | {"label_counts": tuple(kept["label_counts"])})
+        kept["label_counts"] = tuple(kept["label_counts"])
+        kept["columns"] = tuple((symbols, characters) for symbols, characters in kept.get("columns", ()))
+        sizes = Sizes(**kept)
         sides = [Vocabulary(tuple(node.get(field.name, ()))) for field in fields(Vocabularies)]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise damaged(folder.data, "must hold vocabularies and sizes, but holds something else") from None

@@ -164,6 +164,7 @@ def sizes_of(vocabularies: Vocabularies, references: FlatSequences) -> Sizes:
         characters=len(vocabularies.characters),
         symbols=digest([list(side.symbols) for side in sides]),
         label_symbols=digest(list(vocabularies.labels.symbols)),
+        columns=tuple((len(column.inputs), len(column.characters)) for column in vocabularies.columns),
     )
 
 

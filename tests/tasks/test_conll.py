@@ -132,9 +132,10 @@ def test_where_columns_cannot_tell_tags_do_and_a_warning_says_so(tmp_path: Path)
         replace(task, hash_lines="words").load()
 
 
-def test_the_new_field_leaves_the_identity_of_older_runs() -> None:
+def test_new_fields_leave_the_identity_of_older_runs() -> None:
+    assert "part_of_speech" not in cast("dict[str, object]", encode(Conll2000(), versions=True))
     old = encode(Conll(train="a", test="b"), versions=True)
-    assert "hash_lines" not in cast("dict[str, object]", old)
+    assert not {"hash_lines", "beside"} & set(cast("dict[str, object]", old))
     assert "hash_lines" in cast(
         "dict[str, object]", encode(Conll(train="a", test="b", hash_lines="words"), versions=True)
     )
@@ -253,6 +254,42 @@ def test_damage_is_refused_where_it_stands(
     assert str(error.value).startswith(expected)
 
 
+def test_further_columns_stand_behind_the_word(tmp_path: Path) -> None:
+    task = task_for(tmp_path / "a.txt", PLAIN, beside=(1,))
+    assert [example.source for example in task.examples(task.test)] == [("The￨DT", "cat￨NN", "sat￨VB"), ("It￨PRP",)]
+    assert [example.references for example in task.examples(task.test)] == [(tags,) for tags in TAGS]
+    assert task.written(task.train, [("O", "O", "O"), TAGS[1]]) == PLAIN.replace(b"B-NP\n", b"O\n", 1).replace(
+        b"I-NP", b"O"
+    )
+    assert task.parse("a￨DT  cat￨NN") == ("a￨DT", "cat￨NN")
+    swapped = replace(task, word=-2, beside=(0, 0))
+    assert swapped.examples(task.test)[1].source == ("PRP￨It￨It",)
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "expected"),
+    [
+        (b"a X O\n", {"beside": (3,)}, "a.txt must have a column 3, but it has 3, counted from 0; name another column"),
+        (b"a\tX\tO\nb\t\tO\n", {"beside": (1,)}, "a.txt line 2 must hold something in column 1, but it is empty"),
+        ("a X O\nb Y￨ O\n".encode(), {"beside": (1,)}, "a.txt line 2 must not hold '￨', which stands between"),
+        ("a X O\n￨ Y O\n".encode(), {"beside": (1,)}, "a.txt line 2 must not hold '￨', which stands between"),
+    ],
+)
+def test_columns_that_cannot_stand_behind_the_word_are_refused(
+    tmp_path: Path, content: bytes, fields: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        task_for(tmp_path / "a.txt", content, **fields).load()
+    assert str(error.value).startswith(expected)
+    assert task_for(tmp_path / "b.txt", "￨ Y O\n".encode()).examples(str(tmp_path / "b.txt"))[0].source == ("￨",)
+
+
+@pytest.mark.parametrize("text", ["a", "a￨DT￨x", "a￨DT cat"])
+def test_text_has_the_columns_that_files_have(text: str) -> None:
+    with pytest.raises(DataError, match="every word must have 2 columns with '￨' between them, but"):
+        Conll(train="a", test="a", beside=(1,)).parse(text)
+
+
 @pytest.mark.parametrize("outputs", [[], TAGS[:1], [("O",), ("O",)], [*TAGS, ("O",)]])
 def test_writing_takes_a_tag_for_every_word(tmp_path: Path, outputs: list[Symbols]) -> None:
     task = task_for(tmp_path / "a.txt", PLAIN)
@@ -297,4 +334,12 @@ def test_the_shared_task_has_its_published_sizes_and_goes_out_as_it_came_in() ->
         path.read_bytes()
     )
     assert Conll2000().parse("a cat") == ("a", "cat")
+    tagged = Conll2000(part_of_speech=True).load()
+    assert spelt(tagged.test[0].source)[:3] == ("Rockwell￨NNP", "International￨NNP", "Corp.￨NNP")
+    for plain, joined in zip(splits.dev + splits.test, tagged.dev + tagged.test, strict=True):
+        assert tuple(symbol.split("￨")[0] for symbol in spelt(joined.source)) == plain.source
+        assert joined.references == plain.references
+    assert (
+        len({symbol.split("￨")[1] for example in tagged.train + tagged.dev for symbol in spelt(example.source)}) == 44
+    )
     assert Conll2000().render(("O", "B-NP")) == "O B-NP"
