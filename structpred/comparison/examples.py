@@ -1,6 +1,6 @@
 """Tests over the test examples, from the per-example statistics that every run keeps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -11,10 +11,15 @@ from structpred.errors import ConfigError
 from structpred.metrics import Counts, score
 from structpred.results import stored
 from structpred.runs.folder import read_arrays
-from structpred.statistics import CrossedTest, ExamplesTest, over_examples, over_seeds_and_examples
+from structpred.statistics import (
+    CrossedTest,
+    ExamplesTest,
+    over_examples_of_pairs,
+    over_seeds_and_examples_of_pairs,
+)
 
 Found = TypeVar("Found")
-Test = Callable[[Sequence[Counts], Sequence[Counts], Callable[[np.ndarray], float]], Found]
+Tests = Callable[[Mapping[str, Sequence[Counts]], Sequence[Pair], Callable[[np.ndarray], float]], dict[Pair, Found]]
 
 
 def of_examples(plan: Plan) -> tuple[dict[Pair, ExamplesTest], dict[Pair, CrossedTest]]:
@@ -24,8 +29,9 @@ def of_examples(plan: Plan) -> tuple[dict[Pair, ExamplesTest], dict[Pair, Crosse
     number of some of the examples alone: what over seeds is tested needs neither.
     """
     counts = _counts(plan)
-    both = _tests(plan, counts, over_seeds_and_examples)
-    return _tests(plan, counts, over_examples), {pair: test for pair, test in both.items() if test is not None}
+    both = _tests(plan, counts, over_seeds_and_examples_of_pairs)
+    alone = _tests(plan, counts, over_examples_of_pairs)
+    return alone, {pair: test for pair, test in both.items() if test is not None}
 
 
 def _counts(plan: Plan) -> dict[str, list[Counts]] | None:
@@ -40,7 +46,7 @@ def _counts(plan: Plan) -> dict[str, list[Counts]] | None:
     return counts
 
 
-def _tests(plan: Plan, counts: dict[str, list[Counts]] | None, test: Test[Found]) -> dict[Pair, Found]:
+def _tests(plan: Plan, counts: dict[str, list[Counts]] | None, tests: Tests[Found]) -> dict[Pair, Found]:
     metric = next(iter(plan.arms.values())).reported[0]
     if counts is None:
         return {}
@@ -48,8 +54,7 @@ def _tests(plan: Plan, counts: dict[str, list[Counts]] | None, test: Test[Found]
     def scored(totals: np.ndarray) -> float:
         return score(metric, totals[np.newaxis])
 
-    pairs = plan.design.family(list(plan.arms), plan.baseline)
     try:
-        return {(one, other): test(counts[one], counts[other], scored) for one, other in pairs}
+        return tests(counts, plan.design.family(list(plan.arms), plan.baseline), scored)
     except ConfigError:
         return {}

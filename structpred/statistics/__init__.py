@@ -7,7 +7,14 @@ whether it would survive new examples too.
 
 from structpred.statistics.anytime import Rule, Scores, critical, log_evidence
 from structpred.statistics.estimates import FEW, LEVEL, Estimate, Noise, estimate, fixed
-from structpred.statistics.examples import CrossedTest, ExamplesTest, over_examples, over_seeds_and_examples
+from structpred.statistics.examples import (
+    CrossedTest,
+    ExamplesTest,
+    over_examples,
+    over_examples_of_pairs,
+    over_seeds_and_examples,
+    over_seeds_and_examples_of_pairs,
+)
 from structpred.statistics.paired import MARGIN, PairedTest, holm, paired_test
 from structpred.statistics.planning import (
     CLEAR,
@@ -44,7 +51,9 @@ __all__ = [
     "holm",
     "log_evidence",
     "over_examples",
+    "over_examples_of_pairs",
     "over_seeds_and_examples",
+    "over_seeds_and_examples_of_pairs",
     "paired_test",
     "power",
     "seeds_for_equivalence",

@@ -4,8 +4,9 @@ The first hold for new examples, not for new seeds; in the crossed model both ar
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from scipy import special
 
 Counts = Float[np.ndarray, "examples statistics"]
 Totals = Float[np.ndarray, " statistics"]
+Arm = TypeVar("Arm", bound=Hashable)
 
 TRIALS = 1000
 MOST_GROUPS = 1000
@@ -65,41 +67,49 @@ def over_examples(
     Raises:
         ValueError: the arms differ in the number of models, or models in their examples.
     """
-    table = stacked(ones, others)
-    examples = table.shape[2]
+    return over_examples_of_pairs({0: ones, 1: others}, [(0, 1)], score, trials=trials, seed=seed)[0, 1]
 
-    def difference(totals: Float[np.ndarray, "2 models statistics"]) -> float:
-        first, second = ([score(each) for each in arm] for arm in totals)
-        return float(np.mean(first) - np.mean(second))
 
-    observed = difference(table.sum(2))
+def over_examples_of_pairs(
+    arms: Mapping[Arm, Sequence[Counts]],
+    pairs: Sequence[tuple[Arm, Arm]],
+    score: Callable[[Totals], float],
+    *,
+    trials: int = TRIALS,
+    seed: int = 0,
+) -> dict[tuple[Arm, Arm], ExamplesTest]:
+    """`over_examples` of every pair: the trials are drawn once for all, and each arm is scored once in a bootstrap."""
+    tables = {pair: stacked(*(arms[arm] for arm in pair)) for pair in pairs}
+    if not tables:
+        return {}
+    examples = next(iter(tables.values())).shape[2]
+
+    def mean(models: Float[np.ndarray, "models statistics"]) -> float:
+        return float(np.mean([score(each) for each in models]))
+
+    whole = {pair: table.sum(2) for pair, table in tables.items()}
     generator = np.random.default_rng(seed)
-    swapped = np.array(
-        [
-            difference(table.sum(2) + np.stack([moved, -moved]))
-            for swaps in _chunks(trials, lambda some: generator.random((some, examples)) < 0.5)
-            for moved in np.tensordot(swaps, table[1] - table[0], ([1], [1]))
-        ]
-    )
+    swapped: dict[tuple[Arm, Arm], list[float]] = {pair: [] for pair in tables}
+    for swaps in _chunks(trials, lambda some: generator.random((some, examples)) < 0.5):
+        for pair, table in tables.items():
+            first, second = whole[pair]
+            for moved in np.tensordot(swaps, table[1] - table[0], ([1], [1])):
+                swapped[pair].append(mean(first + moved) - mean(second - moved))
     uniform = np.full(examples, 1 / examples)
-    drawn = np.array(
-        [
-            difference(totals)
-            for weights in _chunks(trials, lambda some: generator.multinomial(examples, uniform, some))
-            for totals in np.tensordot(weights, table, ([1], [2]))
-        ]
-    )
-    tolerance = 1e-9 * max(1.0, abs(observed))  # sums in another order differ by rounding
-    extreme = int((np.abs(swapped) >= abs(observed) - tolerance).sum())
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return ExamplesTest(
-        difference=observed,
-        low=float(low),
-        high=float(high),
-        p=(1 + extreme) / (1 + trials),
-        examples=examples,
-        models=len(ones),
-    )
+    drawn: dict[Arm, list[float]] = {arm: [] for pair in pairs for arm in pair}
+    for weights in _chunks(trials, lambda some: generator.multinomial(examples, uniform, some)):
+        for arm, scores in drawn.items():
+            scores.extend(map(mean, np.tensordot(weights, np.stack(arms[arm]), ([1], [1]))))
+    found = {}
+    for pair in tables:
+        one, other = pair
+        observed = mean(whole[pair][0]) - mean(whole[pair][1])
+        tolerance = 1e-9 * max(1.0, abs(observed))  # sums in another order differ by rounding
+        extreme = int((np.abs(swapped[pair]) >= abs(observed) - tolerance).sum())
+        low, high = np.quantile(np.subtract(drawn[one], drawn[other]), (0.025, 0.975))
+        p = (1 + extreme) / (1 + trials)
+        found[pair] = ExamplesTest(observed, float(low), float(high), p, examples=examples, models=len(arms[one]))
+    return found
 
 
 def stacked(ones: Sequence[Counts], others: Sequence[Counts]) -> Float[np.ndarray, "2 models examples statistics"]:
@@ -183,14 +193,32 @@ def over_seeds_and_examples(
         Clark, *The language-as-fixed-effect fallacy*, Journal of Verbal Learning and Verbal Behavior 12, 1973, on why
         both have to count as samples.
     """
-    table = _grouped(stacked(ones, others), groups)  # [arm, seed, example, statistic]
-    _, seeds, examples, _ = table.shape
-    if seeds < 2 or examples < 2:
-        return None
-    totals = table.sum(2)
-    whole = _differences(totals[:, :, np.newaxis], score)
-    without = _differences(totals[:, :, np.newaxis] - table, score)
-    return crossed(whole + (examples - 1) * (without.mean(1, keepdims=True) - without))
+    return over_seeds_and_examples_of_pairs({0: ones, 1: others}, [(0, 1)], score, groups=groups)[0, 1]
+
+
+def over_seeds_and_examples_of_pairs(
+    arms: Mapping[Arm, Sequence[Counts]],
+    pairs: Sequence[tuple[Arm, Arm]],
+    score: Callable[[Totals], float],
+    *,
+    groups: int = MOST_GROUPS,
+) -> dict[tuple[Arm, Arm], CrossedTest | None]:
+    """`over_seeds_and_examples` of every pair, with each arm scored once."""
+    scores: dict[Arm, Float[np.ndarray, "seeds examples"]] = {}
+    found: dict[tuple[Arm, Arm], CrossedTest | None] = {}
+    for one, other in pairs:
+        tables = stacked(arms[one], arms[other])
+        _, seeds, examples, _ = tables.shape
+        if seeds < 2 or examples < 2:
+            found[one, other] = None
+            continue
+        for arm, table in zip((one, other), tables, strict=True):
+            if arm not in scores:
+                scores[arm] = _with_and_without(_grouped(table, groups), score)
+        differences = scores[one] - scores[other]
+        whole, without = differences[:, :1], differences[:, 1:]
+        found[one, other] = crossed(whole + (without.shape[1] - 1) * (without.mean(1, keepdims=True) - without))
+    return found
 
 
 def crossed(table: Float[np.ndarray, "seeds examples"]) -> CrossedTest | None:
@@ -211,17 +239,19 @@ def crossed(table: Float[np.ndarray, "seeds examples"]) -> CrossedTest | None:
     return CrossedTest(mean, mean - reach, mean + reach, p, of_seeds, of_examples, of_both)
 
 
-def _grouped(table: np.ndarray, most: int) -> np.ndarray:
+def _grouped(table: Float[np.ndarray, "models examples statistics"], most: int) -> np.ndarray:
     """Sums over random groups of examples, where there are more of them than groups."""
-    examples = table.shape[2]
+    examples = table.shape[1]
     if examples <= most:
         return table
     order = np.random.default_rng(0).permutation(examples)
-    return np.add.reduceat(table[:, :, order], np.linspace(0, examples, most, endpoint=False, dtype=int), axis=2)
+    return np.add.reduceat(table[:, order], np.linspace(0, examples, most, endpoint=False, dtype=int), axis=1)
 
 
-def _differences(totals: np.ndarray, score: Callable[[Totals], float]) -> Float[np.ndarray, "seeds examples"]:
-    """One arm's scores minus the other's, for each seed and each choice of examples."""
-    first, second = (np.array([[score(each) for each in row] for row in arm]) for arm in totals)
-    difference: np.ndarray = first - second
-    return difference
+def _with_and_without(
+    table: Float[np.ndarray, "seeds examples statistics"], score: Callable[[Totals], float]
+) -> Float[np.ndarray, "seeds sets"]:
+    """Under each seed the score of all examples, then that without the first, without the second, and so on."""
+    totals = table.sum(1, keepdims=True)
+    sets = np.concatenate([totals, totals - table], 1)
+    return np.array([[score(each) for each in row] for row in sets])

@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize, stats
 
 from structpred.metrics import Bleu, SymbolErrorRate, counts
-from structpred.statistics import over_seeds_and_examples
+from structpred.statistics import over_seeds_and_examples, over_seeds_and_examples_of_pairs
 from structpred.statistics.examples import crossed
 
 
@@ -82,6 +82,28 @@ def test_a_mean_over_examples_has_its_own_differences() -> None:
     assert found is not None
     assert expected is not None
     assert asdict(found) == pytest.approx(asdict(expected))
+
+
+def test_many_pairs_have_the_results_of_each_and_score_an_arm_once() -> None:
+    generator, metric = np.random.default_rng(8), SymbolErrorRate()
+    length = np.full(9, 5.0)
+    arms = {
+        arm: [np.stack([generator.binomial(5, 0.2, 9), length], 1) for _ in range(seeds)]
+        for arm, seeds in (("a", 3), ("b", 3), ("c", 3), ("alone", 1), ("too", 1))
+    }
+    pairs, calls = [("a", "b"), ("a", "c"), ("c", "b"), ("alone", "too")], list[np.ndarray]()
+
+    def counted(totals: np.ndarray) -> float:
+        calls.append(totals)
+        return metric.score(totals)
+
+    found = over_seeds_and_examples_of_pairs(arms, pairs, counted)
+    assert found == {
+        (one, other): over_seeds_and_examples(arms[one], arms[other], metric.score) for one, other in pairs
+    }
+    assert found["alone", "too"] is None
+    assert None not in [found[pair] for pair in pairs[:3]]
+    assert len(calls) == 3 * 3 * (1 + 9)  # arms with several seeds, seeds, all examples and without each
 
 
 def test_examples_count_as_often_for_bleu_as_the_bootstrap_says() -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest
 
 from structpred.metrics import Bleu, SymbolErrorRate, counts
-from structpred.statistics import over_examples
+from structpred.statistics import over_examples, over_examples_of_pairs
 from structpred.statistics.examples import Counts, Totals
 
 LENGTHS = np.array([4.0, 7.0, 3.0, 6.0, 5.0, 9.0])
@@ -51,6 +51,22 @@ def test_models_of_an_arm_are_averaged_and_swapped_together() -> None:
     assert found.difference == pytest.approx(mean[0] - mean[1])
     assert (found.models, found.examples) == (2, 6)
     assert over_examples(others, ones, rate).difference == pytest.approx(-found.difference)
+
+
+def test_many_pairs_have_the_results_of_each_and_score_an_arm_once_in_a_bootstrap() -> None:
+    arms = {"a": [FIRST], "b": [SECOND], "c": [FIRST + np.array([1.0, 2.0])], "d": [SECOND + np.array([0.0, 1.0])]}
+    pairs, calls = list(combinations(arms, 2)), list[Totals]()
+
+    def counted(totals: Totals) -> float:
+        calls.append(totals)
+        return rate(totals)
+
+    found = over_examples_of_pairs(arms, pairs, counted, trials=50)
+    assert list(found) == pairs
+    assert found == {(one, other): over_examples(arms[one], arms[other], rate, trials=50) for one, other in pairs}
+    observed_and_swapped = len(pairs) * 2 * (1 + 50)
+    assert len(calls) == observed_and_swapped + len(arms) * 50
+    assert over_examples_of_pairs(arms, [], rate) == {}
 
 
 def test_equal_models_have_p_one() -> None:
