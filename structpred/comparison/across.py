@@ -41,8 +41,8 @@ class Across(Printable):
         published: published scores of other systems, in percent: ``published[who][metric][task]``.
 
     Raises:
-        ConfigError: no reports, or they differ in arms, seeds, baseline or metrics; or published scores lack a task or
-            are of a metric that the reports do not have.
+        ConfigError: no reports, or they differ in arms, seeds, baseline or metrics, or two have the same runs; or
+            published scores lack a task or are of a metric that the reports do not have.
     """
 
     reports: Mapping[str, Report]
@@ -65,7 +65,19 @@ class Across(Printable):
                     f"the reports of {first} and {other} must have the same arms, seeds, baseline and metrics, but "
                     f"have {_shape(self.reports[first])} and {_shape(self.reports[other])}; compare them anew"
                 )
+        self._check_runs()
         self._check_published()
+
+    def _check_runs(self) -> None:
+        seen: dict[tuple[str, ...], str] = {}
+        for name, report in self.reports.items():
+            runs = tuple(result.identity for arm in sorted(report.arms) for result in report.results[arm])
+            if runs in seen:
+                raise ConfigError(
+                    f"every task needs a report of its own, but {seen[runs]} and {name} have the same runs, which "
+                    "would count twice; leave one out"
+                )
+            seen[runs] = name
 
     def _check_published(self) -> None:
         _check_numbers(self.published)

@@ -82,6 +82,8 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         Across({"one": of(0.0)}, {"paper": {"WRE": {"one": 1.0}}})
     with pytest.raises(ConfigError, match=r"paper has no WER of \['one'\]"):
         Across({"one": of(0.0)}, {"paper": {"WER": {"two": 1.0}}})
+    with pytest.raises(ConfigError, match="one and three have the same runs, which would count twice; leave one out"):
+        Across({"one": of(0.0), "two": of(0.5), "three": of(0.0)})
 
 
 def test_settings_of_one_task_alone_are_said_to_be_so(across: Across) -> None:

@@ -210,9 +210,9 @@ def test_arms_across_tasks_have_one_colour_each_and_are_hidden_in_tables_and_pic
     browser: Any, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     """Three tasks whose arms come in the same order; the profile is of all of them together."""
-    Across({task: a_report(METRICS[:1], ML=ML, smoothing=NEAR, RML=RML) for task in ("one", "two", "three")}).write(
-        tmp_path
-    )
+    tasks = {"one": RML, "two": ML, "three": NEAR}
+    reports = {task: a_report(METRICS[:1], ML=ML, smoothing=NEAR, RML=scores) for task, scores in tasks.items()}
+    Across(reports).write(tmp_path)
     opened = Opened(browser, tmp_path / "report.html", size)
     page = opened.page
     buttons = page.locator(".arms button")
