@@ -13,12 +13,12 @@ from structpred.blame import blaming
 from structpred.config import components
 from structpred.distributions.decoding import bounded, decode
 from structpred.distributions.protocols import Decoding
-from structpred.errors import ConfigError, StructpredError
+from structpred.errors import ConfigError, DataError, StructpredError
 from structpred.foreign import modules_of
 from structpred.metrics import Counts, Metric, OfUnknown, counts, score
 from structpred.rewards.reading import asks_for_examples
 from structpred.seeds import stream
-from structpred.sequences import FlatSequences, Sequences, Source
+from structpred.sequences import FlatSequences, Sequences, Source, spelt
 from structpred.task import Example, Splits, Task
 from structpred.training.data import Tokenizer
 from structpred.vocabulary import Symbols
@@ -56,12 +56,13 @@ def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decod
 
     Raises:
         ConfigError: the model cannot serve the settings, or the reward asks for an example.
+        DataError: an input encoder of one's own reads an input as more or fewer positions than there are labels.
     """
     refuse_asking(decoding)
     streams: dict[torch.device, torch.Generator] = {}
 
     def decoded(p: Any, inputs: Sequences, rows: Tensor) -> list[Symbols]:
-        del rows
+        _refuse_other_positions(p, codec, [sources[i] for i in rows.tolist()], inputs)
         device = inputs.device
         if device not in streams:
             streams[device] = torch.Generator(device).manual_seed(stream(0, "decoding"))
@@ -98,7 +99,7 @@ def n_best(
     """
 
     def rank(p: Any, inputs: Sequences, rows: Tensor) -> list[tuple[Hypothesis, ...]]:
-        del rows
+        _refuse_other_positions(p, codec, [sources[i] for i in rows.tolist()], inputs)
         ranked = bounded(p, decoding or Decoding(), inputs.lengths).n_best(k)
         outputs = iter(ranked.outputs.flatten().tolist())
         return [
@@ -108,6 +109,18 @@ def n_best(
 
     lists = by_length(model, codec.read(sources), rank)
     return [tuple(each for each in hypotheses if each.log_prob > -float("inf")) for hypotheses in lists]
+
+
+def _refuse_other_positions(p: Any, codec: Tokenizer, sources: Sequence[Source], inputs: Sequences) -> None:
+    """Refuse positions that are no labels, where the input decides how many labels there are; as for training data."""
+    if not getattr(p, "fixed_length", False):
+        return
+    for source, found in zip(sources, inputs.lengths.tolist(), strict=True):
+        if found != len(source):
+            raise DataError(
+                f"the input {' '.join(spelt(source))[:40]!r} must be read as {len(source)} positions, one a label, but "
+                f"{type(codec.encoder).__name__} reads {found}; let it read each symbol, or use a model of free length"
+            )
 
 
 @torch.no_grad()

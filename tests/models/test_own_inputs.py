@@ -134,6 +134,22 @@ def test_a_tagger_needs_a_position_for_every_label_and_parts_the_same_positions(
         train_with(Beside(parts=(SymbolEmbedding(), Odd())), tmp_path)
 
 
+def test_so_do_the_inputs_of_dev_and_of_predictions(tmp_path: Path) -> None:
+    Odd.read_as[:] = [lambda read: read if len(read) >= 20 else FlatSequences.of([[0]] * len(read))]
+    with pytest.raises(
+        DataError, match=r"must be read as \d positions, one a label, but Odd reads 1; let it read each"
+    ):
+        train_with(Odd(), tmp_path)
+    Odd.read_as[:] = [lambda read: read]
+    run = train_with(Odd(), tmp_path)
+    Odd.read_as[:] = [lambda read: FlatSequences.of([[0]] * len(read))]
+    for call in (lambda: run.predict(["abc"]), lambda: run.n_best(["abc"], 2)):
+        with pytest.raises(
+            DataError, match=r"the input 'a b c' must be read as 3 positions, one a label, but Odd reads 1"
+        ):
+            call()
+
+
 @pytest.mark.filterwarnings("ignore::structpred.training.data.UnknownSymbolWarning")
 def test_one_that_is_right_trains_and_is_read_back(tmp_path: Path) -> None:
     run = train_with(Odd(), tmp_path)
