@@ -22,7 +22,7 @@ class Column(Featurizer):
 
     The columns of a symbol are joined by ￨ (U+FFE8), and all symbols have equally many. Several columns are read side
     by side: ``Beside(parts=(Column(index=0, part=WordEmbedding()), Column(index=1, part=SymbolEmbedding())))``. These
-    are the input features of Sennrich and Haddow 2016, arXiv 1606.02892, equation 6.
+    are the input features of Sennrich and Haddow 2016, arXiv 1606.02892, whose vectors are concatenated too.
 
     Attributes:
         index: which column, from 0.
