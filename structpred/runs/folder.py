@@ -42,7 +42,7 @@ class _File:
 
 @dataclass(frozen=True)
 class Folder:
-    """The files of one run.
+    """The files of one run; it goes wherever a path goes, as in ``Run.load(run.folder)``.
 
     Attributes:
         path: the folder.
@@ -78,6 +78,9 @@ class Folder:
     """SHA-256 of every file that a finished run is read from, in the format of ``sha256sum``."""
     result = _File("result.json")
     """The scores; written last, so its presence means that the run is finished."""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     def predictions(self, split: str) -> Path:
         """The outputs predicted for a split, with sources and references."""

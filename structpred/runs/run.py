@@ -51,7 +51,7 @@ class Run(Predictor):
     result: RunResult
 
     @classmethod
-    def load(cls, path: str | Path) -> "Run":
+    def load(cls, path: str | os.PathLike[str]) -> "Run":
         """Load a finished run from its folder and check it.
 
         Every file that is read is compared with its checksum. A run older than checksums is accepted if its identity

@@ -135,7 +135,7 @@ def test_a_run_reads_columns_from_a_file_and_from_text(tmp_path: Path) -> None:
     )
     assert Experiment.from_json(experiment.to_json()) == experiment
     run = train(experiment, root=str(tmp_path / "runs"))
-    again = Run.load(run.folder.path)
+    again = Run.load(run.folder)
     assert again.predict(["b￨NN", "a￨VB", "c￨VB"]) == ["B-X", "O", "O"]  # the tag decides, not the word
     with pytest.raises(DataError, match=re.escape("every word must have 2 columns with '￨' between them, but 'b' has")):
         again.predict(["b"])

@@ -153,7 +153,7 @@ def test_so_do_the_inputs_of_dev_and_of_predictions(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::structpred.training.data.UnknownSymbolWarning")
 def test_one_that_is_right_trains_and_is_read_back(tmp_path: Path) -> None:
     run = train_with(Odd(), tmp_path)
-    again = Run.load(run.folder.path)
+    again = Run.load(run.folder)
     assert again.predict(["abc"]) == run.predict(["abc"])
     same = replace(run.experiment, model=replace(run.experiment.model, inputs=SymbolEmbedding()))  # type: ignore[call-arg]
     torch.testing.assert_close(again.model.state_dict(), run.model.state_dict())
