@@ -78,53 +78,60 @@ def over_examples_of_pairs(
     trials: int = TRIALS,
     seed: int = 0,
 ) -> dict[tuple[Arm, Arm], ExamplesTest]:
-    """`over_examples` of every pair: the trials are drawn once for all, and each arm is scored once in a bootstrap."""
-    tables = {pair: stacked(*(arms[arm] for arm in pair)) for pair in pairs}
+    """`over_examples` of every pair of arms, all on the same examples.
+
+    The trials are drawn once for all pairs, and in a bootstrap each arm is scored once.
+    """
+    tables = stacked(arms, pairs)
     if not tables:
         return {}
-    examples = next(iter(tables.values())).shape[2]
+    examples = next(iter(tables.values())).shape[1]
 
     def mean(models: Float[np.ndarray, "models statistics"]) -> float:
         return float(np.mean([score(each) for each in models]))
 
-    whole = {pair: table.sum(2) for pair, table in tables.items()}
+    whole = {arm: table.sum(1) for arm, table in tables.items()}
     generator = np.random.default_rng(seed)
-    swapped: dict[tuple[Arm, Arm], list[float]] = {pair: [] for pair in tables}
+    swapped: dict[tuple[Arm, Arm], list[float]] = {pair: [] for pair in pairs}
     for swaps in _chunks(trials, lambda some: generator.random((some, examples)) < 0.5):
-        for pair, table in tables.items():
-            first, second = whole[pair]
-            for moved in np.tensordot(swaps, table[1] - table[0], ([1], [1])):
-                swapped[pair].append(mean(first + moved) - mean(second - moved))
+        for (one, other), differences in swapped.items():
+            for moved in np.tensordot(swaps, tables[other] - tables[one], ([1], [1])):
+                differences.append(mean(whole[one] + moved) - mean(whole[other] - moved))
     uniform = np.full(examples, 1 / examples)
-    drawn: dict[Arm, list[float]] = {arm: [] for pair in pairs for arm in pair}
+    drawn: dict[Arm, list[float]] = {arm: [] for arm in tables}
     for weights in _chunks(trials, lambda some: generator.multinomial(examples, uniform, some)):
         for arm, scores in drawn.items():
-            scores.extend(map(mean, np.tensordot(weights, np.stack(arms[arm]), ([1], [1]))))
+            scores.extend(map(mean, np.tensordot(weights, tables[arm], ([1], [1]))))
     found = {}
-    for pair in tables:
-        one, other = pair
-        observed = mean(whole[pair][0]) - mean(whole[pair][1])
+    for (one, other), differences in swapped.items():
+        observed = mean(whole[one]) - mean(whole[other])
         tolerance = 1e-9 * max(1.0, abs(observed))  # sums in another order differ by rounding
-        extreme = int((np.abs(swapped[pair]) >= abs(observed) - tolerance).sum())
+        extreme = int((np.abs(differences) >= abs(observed) - tolerance).sum())
         low, high = np.quantile(np.subtract(drawn[one], drawn[other]), (0.025, 0.975))
         p = (1 + extreme) / (1 + trials)
-        found[pair] = ExamplesTest(observed, float(low), float(high), p, examples=examples, models=len(arms[one]))
+        found[one, other] = ExamplesTest(observed, float(low), float(high), p, examples, models=len(arms[one]))
     return found
 
 
-def stacked(ones: Sequence[Counts], others: Sequence[Counts]) -> Float[np.ndarray, "2 models examples statistics"]:
-    """The statistics of two arms' models.
+def stacked(
+    arms: Mapping[Arm, Sequence[Counts]], pairs: Sequence[tuple[Arm, Arm]]
+) -> dict[Arm, Float[np.ndarray, "models examples statistics"]]:
+    """The statistics of every arm's models in one table, for the arms of some pairs.
 
     Raises:
-        ValueError: the arms differ in the number of models, or models in their examples.
+        ValueError: two arms differ in the number of models, or models in their examples.
     """
-    shapes = {counts.shape for counts in (*ones, *others)}
-    if len(ones) != len(others) or len(shapes) != 1:
-        raise ValueError(
-            "expected as many models of each arm, on the same examples, but got statistics of shape "
-            f"{[counts.shape for counts in ones]} and {[counts.shape for counts in others]}"
-        )
-    return np.stack([np.stack(ones), np.stack(others)])
+    tables: dict[Arm, np.ndarray] = {}
+    for ones, others in ((arms[one], arms[other]) for one, other in pairs):
+        shapes = {counts.shape for counts in (*ones, *others)}
+        if len(ones) != len(others) or len(shapes) != 1:
+            raise ValueError(
+                "expected as many models of each arm, on the same examples, but got statistics of shape "
+                f"{[counts.shape for counts in ones]} and {[counts.shape for counts in others]}"
+            )
+    for arm in dict.fromkeys(arm for pair in pairs for arm in pair):
+        tables[arm] = np.stack(arms[arm])
+    return tables
 
 
 def _chunks(trials: int, draw: Callable[[int], np.ndarray]) -> Iterator[np.ndarray]:
@@ -203,22 +210,19 @@ def over_seeds_and_examples_of_pairs(
     *,
     groups: int = MOST_GROUPS,
 ) -> dict[tuple[Arm, Arm], CrossedTest | None]:
-    """`over_seeds_and_examples` of every pair, with each arm scored once."""
-    scores: dict[Arm, Float[np.ndarray, "seeds examples"]] = {}
-    found: dict[tuple[Arm, Arm], CrossedTest | None] = {}
-    for one, other in pairs:
-        tables = stacked(arms[one], arms[other])
-        _, seeds, examples, _ = tables.shape
-        if seeds < 2 or examples < 2:
-            found[one, other] = None
-            continue
-        for arm, table in zip((one, other), tables, strict=True):
-            if arm not in scores:
-                scores[arm] = _with_and_without(_grouped(table, groups), score)
-        differences = scores[one] - scores[other]
-        whole, without = differences[:, :1], differences[:, 1:]
-        found[one, other] = crossed(whole + (without.shape[1] - 1) * (without.mean(1, keepdims=True) - without))
-    return found
+    """`over_seeds_and_examples` of every pair of arms, all on the same examples; each arm is scored once."""
+    tables = stacked(arms, pairs)
+    scores = {arm: _with_and_without(_grouped(table, groups), score) for arm, table in tables.items()}
+    return {(one, other): _crossed(scores[one] - scores[other]) for one, other in pairs}
+
+
+def _crossed(differences: Float[np.ndarray, "seeds sets"]) -> CrossedTest | None:
+    """The test of differences of all examples, of those without the first, and so on."""
+    whole, without = differences[:, :1], differences[:, 1:]
+    seeds, examples = without.shape
+    if seeds < 2 or examples < 2:
+        return None
+    return crossed(whole + (examples - 1) * (without.mean(1, keepdims=True) - without))
 
 
 def crossed(table: Float[np.ndarray, "seeds examples"]) -> CrossedTest | None:
@@ -251,7 +255,13 @@ def _grouped(table: Float[np.ndarray, "models examples statistics"], most: int) 
 def _with_and_without(
     table: Float[np.ndarray, "seeds examples statistics"], score: Callable[[Totals], float]
 ) -> Float[np.ndarray, "seeds sets"]:
-    """Under each seed the score of all examples, then that without the first, without the second, and so on."""
+    """Under each seed the score of all examples, then that without the first, without the second, and so on.
+
+    With one seed or one example, for which there is no test, nothing is scored.
+    """
+    seeds, examples, _ = table.shape
+    if seeds < 2 or examples < 2:
+        return np.zeros((seeds, 1 + examples))
     totals = table.sum(1, keepdims=True)
     sets = np.concatenate([totals, totals - table], 1)
     return np.array([[score(each) for each in row] for row in sets])
