@@ -42,7 +42,13 @@ pytestmark = [
 NAMES = [module.name for module in pkgutil.walk_packages(experiments.__path__, f"{experiments.__name__}.")]
 MANY = 30
 """Arms of a module that tries values, which would train the same objectives again and again."""
-SAME_ARMS = (".pretrained_chunking", ".pretrained_part_of_speech", ".pretrained_tagging_tuning", ".word_vectors")
+SAME_ARMS = (
+    ".pretrained_chunking",
+    ".pretrained_chunking_tags",
+    ".pretrained_part_of_speech",
+    ".pretrained_tagging_tuning",
+    ".word_vectors",
+)
 """Modules with the arms of `pretrained_tagging` on other data, or with other values of their numbers."""
 WITHOUT_ARMS = (".benchmarks", ".claims", "._")
 """Packages that ask in other ways, and the beginning of modules that are parts of another."""
@@ -51,6 +57,7 @@ SLOW = (
     ".five_objectives",
     ".five_objectives_tuning",
     ".pretrained_chunking",
+    ".pretrained_chunking_tags",
     ".pretrained_part_of_speech",
     ".pretrained_tagging",
     ".pretrained_tagging_tuning",
