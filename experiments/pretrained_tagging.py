@@ -79,9 +79,7 @@ RATES, WARM_RATES = (7.5e-4, 1.5e-3, 3e-3, 6e-3), (2.5e-4, 5e-4, 1e-3, 2e-3)
 EPSILONS, EDIT_RATES, SCALES = (0.025, 0.05, 0.1, 0.2), (0.005, 0.01, 0.02, 0.04), (0.5, 1.0, 2.0, 4.0)
 
 
-def arms(
-    task: Task, inputs: Featurizer, *, epochs: int = 5, hidden: int = 256, lr: float = 6e-3, batch_tokens: int = 384
-) -> dict[str, Tuned]:
+def arms(task: Task, inputs: Featurizer, *, epochs: int = 5, hidden: int = 256, lr: float = 6e-3) -> dict[str, Tuned]:
     """The five arms over the same inputs.
 
     Args:
@@ -90,14 +88,13 @@ def arms(
         epochs: in all.
         hidden: size of the LSTM.
         lr: the learning rate of arms whose number is another, and of likelihood before expected reward.
-        batch_tokens: words in a batch.
     """
     chain = Experiment(
         task=task,
         model=CRF(inputs=inputs, hidden=hidden, dropout=0.5),
         objective=MaximumLikelihood(),
         optimiser=Adam(lr=lr),
-        trainer=Trainer(epochs=epochs, batch_tokens=batch_tokens, average=0.998),
+        trainer=Trainer(epochs=epochs, batch_tokens=384, average=0.998),
     )
     tagger = replace(chain, model=LSTMTagger(inputs=inputs, hidden=hidden, dropout=0.5))
     start = replace(chain, trainer=replace(chain.trainer, epochs=epochs - LAST))
