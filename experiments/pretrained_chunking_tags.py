@@ -5,10 +5,10 @@ Run with ``STRUCTPRED_DATA`` set to a folder that holds ``conll2000/{train,test}
 
     structpred compare structpred.experiments.pretrained_chunking_tags
 
-The arms, inputs, numbers and network of ``pretrained_tagging``, which dev chose there on Snips, and a learned vector for
-the part of speech that the shared task provides, as in most published systems; ``pretrained_chunking`` reads words
+The arms, inputs, numbers and network of ``pretrained_tagging``, which dev chose there on Snips, and a learned vector
+for the part of speech that the shared task provides, as in most published systems; ``pretrained_chunking`` reads words
 alone. Nothing was tuned on CoNLL-2000, so all arms are tuned alike. Two runs of likelihood under seed 100 read tags
-before the runs of record: 95.7 on dev and 94.8 on test in a run of eight epochs, as in ``pretrained_chunking``, and 96.0
+before the runs of record: 95.7 on dev and 94.8 on test in a run of eight epochs, as in ``pretrained_chunking``; 96.0
 and 95.0 in one of ten, which dev chooses. F1 is conlleval's.
 
 Expected before the runs of record, after the 94.7 from words alone: likelihood reaches 94.8 on test, and all other arms
