@@ -26,7 +26,7 @@ One rule chooses the number of every arm, as in ``five_objectives``: four values
 each under seed 100, which is not compared; the best F1 on dev decides. The number is what the objective has to be given
 (smoothing's ε, RML's edit rate, the margin's scale) and the learning rate where it is given nothing. These runs
 (``pretrained_tagging_tuning``) read no features of MiniLM and take four epochs by half the LSTM, to save time; here, in
-``word_vectors``, ``pretrained_chunking`` and ``pretrained_part_of_speech`` the values that they chose are used. Every
+``word_vectors``, ``pretrained_chunking`` (also with tags) and ``pretrained_part_of_speech`` their values are used. Every
 choice is the first or the last of its four values; nothing beyond was tried. Arms with a number of their own were tuned
 at a learning rate of 0.003, and take that of likelihood, 0.006, where they are compared.
 
