@@ -80,7 +80,8 @@ class Column(Featurizer):
 
     def _check_index(self, count: int) -> None:
         if self.index >= count:
+            found = f"have {count} columns" if count else "do not have several columns, all of them equally many"
             raise ConfigError(
-                f"Column.index is {self.index}, but the input symbols of the training data have {max(count, 1)} "
-                f"columns, counted from 0; several are joined by {COLUMN_MARK!r}, as Conll does with `beside`"
+                f"Column.index is {self.index}, counted from 0, but the input symbols of the training data {found}; "
+                f"columns are joined by {COLUMN_MARK!r}, as Conll does with `beside`"
             )

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from structpred.config import digest
+from structpred.config import components, digest
 from structpred.errors import DataError
 from structpred.models.base import Featurizer, Model, read_by
 from structpred.sequences import FlatSequences, Recording, Source, spelt
@@ -186,7 +186,7 @@ class EncodedData:
         if model.distribution.fixed_length:
             _refuse_other_lengths(splits, model)
         codec = Tokenizer.of(splits.train, model.encoder(), model.labels())
-        if codec.encoder.strict:
+        if any(part.strict for part in components(codec.encoder) if isinstance(part, Featurizer)):
             _refuse_unreadable((*splits.train, *splits.dev, *splits.test), codec)
         training = TrainingData.of(splits.train, codec)
         if model.distribution.fixed_length:

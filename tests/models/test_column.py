@@ -16,10 +16,10 @@ from structpred.models.base import Featurizer
 from structpred.objectives import MaximumLikelihood
 from structpred.runs import Run, train
 from structpred.sequences import FlatSequences
-from structpred.task import Sizes
+from structpred.task import Example, Sizes, Splits
 from structpred.tasks import Conll
 from structpred.training import Adam, Trainer
-from structpred.training.data import sizes_of
+from structpred.training.data import EncodedData, sizes_of
 from structpred.vocabulary import Symbols, Vocabularies
 
 PLAIN: list[Symbols] = [("ab", "a", "ab"), (), ("b",)]
@@ -94,17 +94,17 @@ def test_a_column_counts_its_own_symbols_and_characters() -> None:
         (
             lambda: Column(index=2, part=WORDS).read(JOINED, KNOWN),
             ConfigError,
-            "Column.index is 2, but the input symbols of the training data have 2 columns, counted from 0",
+            "Column.index is 2, counted from 0, but the input symbols of the training data have 2 columns; columns are",
         ),
         (
             lambda: Column(index=0, part=WORDS).read(PLAIN, Vocabularies.of(PLAIN, [])),
             ConfigError,
-            "Column.index is 0, but the input symbols of the training data have 1 column",
+            "but the input symbols of the training data do not have several columns, all of them equally many",
         ),
         (
             lambda: Column(index=0, part=WORDS).build(sizes_in(Vocabularies.of(PLAIN, [("L", "M")])), 5),
             ConfigError,
-            "Column.index is 0, but the input symbols of the training data have 1 column",
+            "but the input symbols of the training data do not have several columns, all of them equally many",
         ),
         (
             lambda: Column(index=0, part=WORDS).read([("a￨X", "a")], KNOWN),
@@ -140,5 +140,17 @@ def test_a_run_reads_columns_from_a_file_and_from_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=re.escape("every word must have 2 columns with '￨' between them, but 'b' has")):
         again.predict(["b"])
     alone = replace(experiment, task=replace(task, beside=()))
-    with pytest.raises(ConfigError, match=re.escape("the input symbols of the training data have 1 column")):
+    with pytest.raises(ConfigError, match="training data do not have several columns, all of them equally many"):
         train(alone, root=str(tmp_path / "runs"))
+
+
+def test_dev_symbols_without_columns_are_refused_before_training() -> None:
+    splits = Splits(
+        (Example(JOINED[0], (("L", "M", "L"),), where="train"),),
+        (Example(PLAIN[0], (("L", "M", "L"),), where="dev line 1"),),
+        (),
+        digest="columns",
+    )
+    model = CRF(inputs=Beside(parts=(Column(index=0, part=WORDS),)))
+    with pytest.raises(DataError, match="dev line 1: the input symbol 'ab' must have 2 columns"):
+        EncodedData.of(splits, model)
