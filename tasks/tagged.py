@@ -324,10 +324,11 @@ class Conll(TaggedSentences):
         words = super().parse(text)
         width = 1 + len(self.beside)
         for word in words if self.beside else ():
-            if (found := word.count(COLUMN_MARK) + 1) != width:
+            columns = word.split(COLUMN_MARK)
+            if len(columns) != width or "" in columns:
                 raise DataError(
-                    f"every word must have {width} columns with {COLUMN_MARK!r} between them, but {word!r:.80} has "
-                    f"{found}; write the columns that Conll.beside names behind each word"
+                    f"every word must have {width} columns with {COLUMN_MARK!r} between them, none of them empty, but "
+                    f"one is {word!r:.80}; write the columns that Conll.beside names behind each word"
                 )
         return words
 
@@ -369,6 +370,11 @@ class Conll(TaggedSentences):
         if not self.beside:
             return file.column(self.word)
         columns = [file.column(index) for index in (self.word, *self.beside)]
+        if self.label % file.width in {index % file.width for index in self.beside}:
+            raise DataError(
+                f"Conll.beside must name columns of the input, but {self.beside} has that of the labels of "
+                f"{file.name}, which the model would read; leave it out"
+            )
         joined = [list(zip(*rows, strict=True)) for rows in zip(*columns, strict=True)]
         for lines, rows in zip(file.sentences, joined, strict=True):
             for line, row in zip(lines, rows, strict=True):

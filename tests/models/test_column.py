@@ -137,7 +137,9 @@ def test_a_run_reads_columns_from_a_file_and_from_text(tmp_path: Path) -> None:
     run = train(experiment, root=str(tmp_path / "runs"))
     again = Run.load(run.folder)
     assert again.predict(["b￨NN", "a￨VB", "c￨VB"]) == ["B-X", "O", "O"]  # the tag decides, not the word
-    with pytest.raises(DataError, match=re.escape("every word must have 2 columns with '￨' between them, but 'b' has")):
+    with pytest.raises(
+        DataError, match=re.escape("every word must have 2 columns with '￨' between them, none of them")
+    ):
         again.predict(["b"])
     alone = replace(experiment, task=replace(task, beside=()))
     with pytest.raises(ConfigError, match="training data do not have several columns, all of them equally many"):

@@ -271,6 +271,16 @@ def test_further_columns_stand_behind_the_word(tmp_path: Path) -> None:
     [
         (b"a X O\n", {"beside": (3,)}, "a.txt must have a column 3, but it has 3, counted from 0; name another column"),
         (b"a\tX\tO\nb\t\tO\n", {"beside": (1,)}, "a.txt line 2 must hold something in column 1, but it is empty"),
+        (
+            b"a X O\n",
+            {"beside": (1, 2)},
+            "Conll.beside must name columns of the input, but (1, 2) has that of the labels",
+        ),
+        (
+            b"a X O\n",
+            {"beside": (-1,)},
+            "Conll.beside must name columns of the input, but (-1,) has that of the labels",
+        ),
         ("a X O\nb Y￨ O\n".encode(), {"beside": (1,)}, "a.txt line 2 must not hold '￨', which stands between"),
         ("a X O\n￨ Y O\n".encode(), {"beside": (1,)}, "a.txt line 2 must not hold '￨', which stands between"),
     ],
@@ -284,9 +294,11 @@ def test_columns_that_cannot_stand_behind_the_word_are_refused(
     assert task_for(tmp_path / "b.txt", "￨ Y O\n".encode()).examples(str(tmp_path / "b.txt"))[0].source == ("￨",)
 
 
-@pytest.mark.parametrize("text", ["a", "a￨DT￨x", "a￨DT cat"])
+@pytest.mark.parametrize("text", ["a", "a￨DT￨x", "a￨DT cat", "￨DT", "a￨"])
 def test_text_has_the_columns_that_files_have(text: str) -> None:
-    with pytest.raises(DataError, match="every word must have 2 columns with '￨' between them, but"):
+    with pytest.raises(
+        DataError, match="every word must have 2 columns with '￨' between them, none of them empty, but"
+    ):
         Conll(train="a", test="a", beside=(1,)).parse(text)
 
 
