@@ -34,6 +34,7 @@ from structpred.cli.arguments import Parser, few, one_of
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import compare
 from structpred.distributions.protocols import Decoding
+from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.experiments.five_objectives import K
 from structpred.experiments.translation_transformer import ADAM, BASE, TRANSFORMER
@@ -142,6 +143,25 @@ def by_penalty(run: Run, dev: Iterable[Example], device: str, kept: dict[str, di
     return {penalty: scores[f"{penalty:g}"] for penalty in PENALTIES}
 
 
+def read_kept(place: Path) -> dict[str, dict[str, float]]:
+    """What `by_penalty` found before; nothing where there is no file.
+
+    Raises:
+        ConfigError: the file holds something else.
+    """
+    if not place.exists():
+        return {}
+    try:
+        kept: dict[str, dict[str, float]] = json.loads(place.read_text(encoding="utf-8"))
+        if all(isinstance(score, float) for scores in kept.values() for score in scores.values()):
+            return kept
+    except (AttributeError, ValueError):
+        pass
+    raise ConfigError(
+        f"{place} must hold BLEU by run and length penalty, but holds something else; remove it, and it is made again"
+    )
+
+
 def main() -> None:
     """Train the starts, tune, compare, and write the two reports and the scores by length penalty."""
     options = Parser("python -m structpred.experiments.translation_objectives", (__doc__ or "").partition("\n")[0])
@@ -160,7 +180,7 @@ def main() -> None:
     rates = best_rates({name: results[0].scores["dev"]["BLEU"] for name, results in tuning.results.items()})
     plan = Plan.of({name: arm(name, rate) for name, rate in rates.items()}, (TUNING_SEED,), None, given.root)
     place = given.report / "tuning" / "penalties.json"
-    kept = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    kept = read_kept(place)
     dev = loaded(START.task).dev
     chosen = {}
     for run in plan.runs:

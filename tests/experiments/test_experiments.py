@@ -140,7 +140,7 @@ def test_every_arm_trains_two_steps_and_predicts(name: str) -> None:
             f"its {len(arms)} arms are those of another module, on other data or with other values of one number each"
         )
     for arm, made in arms:
-        # so few examples are one batch of an epoch
+        # an epoch of so few examples may be one step, and two are taken
         experiment = replace(made, trainer=replace(made.trainer, epochs=max(2, made.trainer.epochs)))
         prepared = EncodedData.of(tiny_slice(experiment.task), experiment.model)
         with torch.random.fork_rng():

@@ -12,6 +12,7 @@ import pytest
 from torch import nn
 
 from structpred.distributions.protocols import Decoding
+from structpred.errors import ConfigError
 from structpred.experiments import translation_objectives
 from structpred.experiments.translation_objectives import (
     OBJECTIVES,
@@ -24,6 +25,7 @@ from structpred.experiments.translation_objectives import (
     by_penalty,
     experiments,
     main,
+    read_kept,
     tried,
 )
 from structpred.models import Transformer
@@ -79,6 +81,19 @@ def test_a_search_is_made_once_for_each_penalty_that_training_did_not_have() -> 
         penalty: 10 * penalty for penalty in PENALTIES
     }
     assert again.searched == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": {"1": "30"}}'])
+def test_a_damaged_file_of_scores_is_not_believed(tmp_path: Path, text: str) -> None:
+    place = tmp_path / "penalties.json"
+    assert read_kept(place) == {}
+    place.write_text('{"a": {"1": 30.0}}', encoding="utf-8")
+    assert read_kept(place) == {"a": {"1": 30.0}}
+    place.write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"penalties\.json must hold BLEU by run and length penalty, but holds something"
+    ):
+        read_kept(place)
 
 
 @pytest.mark.slow
