@@ -204,9 +204,10 @@ class Across(Printable):
 
     def _claims(self, metric: Measure) -> tuple[str, ...]:
         """What the results say about tasks in general."""
-        baseline, tasks = self.average.baseline, len(self.reports)
+        tasks = len(self.reports)
+        references = self.average.design.references(list(self.average.arms), self.average.baseline)
         return tuple(
-            f"{arm} minus {baseline} over the {tasks} tasks: {each.difference.signed}"
+            f"{arm} minus {references[arm]} over the {tasks} tasks: {each.difference.signed}"
             + ("." if each.corrected_p is None else f", p = {each.corrected_p:.4f} (paired t test over tasks, Holm).")
             for arm, each in self.over_tasks(metric).items()
         )

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from structpred.comparison.across import Across
+from structpred.comparison.design import Design
 from structpred.comparison.report import Report
 from structpred.errors import ConfigError
 from structpred.report import markdown
@@ -45,6 +46,19 @@ def test_over_tasks_the_task_is_the_unit(across: Across) -> None:
     found = across.over_tasks(PER)["RML"]
     assert found.difference.mean == pytest.approx(np.mean(differences))
     assert found.p == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def test_every_arm_is_compared_over_tasks_with_the_baseline_of_its_group() -> None:
+    def grouped(shift: float) -> Report:
+        arms = {name: [each + by + shift for each in ML] for name, by in (("ML", 0.0), ("other", -1.0), ("own", -3.0))}
+        return replace(a_report(METRICS, **arms), design=Design(groups={"other": ("own",)}))
+
+    across = Across({"one": grouped(0.0), "two": grouped(0.5)})
+    assert {arm: round(each.difference.mean, 6) for arm, each in across.over_tasks(PER).items()} == {"own": -2.0}
+    claims = [line for line in markdown.render(across.document()).splitlines() if "over the 2 tasks" in line]
+    assert "own minus other over the 2 tasks: -2.00" in claims[0]
+    assert all("own minus other" in line for line in claims)
+    assert len(claims) == len(METRICS)
 
 
 def test_every_task_stands_beside_what_was_published(across: Across, tmp_path: Path) -> None:
