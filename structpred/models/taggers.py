@@ -1,4 +1,4 @@
-"""Taggers of fixed length over a bidirectional LSTM: one that labels every position by itself, and a chain."""
+"""Taggers of fixed length, over a bidirectional LSTM or none: one that labels every position by itself, and a chain."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -13,7 +13,7 @@ from structpred.distributions.linear_chain import LinearChain
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError
 from structpred.models.base import Featurizer, Model, SymbolEmbedding, built
-from structpred.models.encoder import RecurrentEncoder
+from structpred.models.encoder import RecurrentEncoder, locked_dropout
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -21,13 +21,14 @@ from structpred.task import Sizes
 
 @dataclass(frozen=True, kw_only=True)
 class Tagger(Model):
-    """What models have in common that score every label at every input position by a bidirectional LSTM.
+    """What models have in common that score every label at every input position, by default by a bidirectional LSTM.
 
     Attributes:
         inputs: what the model sees at every position.
         embedding: size of the vectors that ``inputs`` is asked for.
         hidden: size of the two directions together; even.
-        layers: number of bidirectional layers.
+        layers: number of bidirectional layers; with 0, the scores at a position are a linear layer of its own vector,
+            and know of no other position.
         dropout: rate on the inputs' vectors and on every layer's output; masks are shared over time.
     """
 
@@ -36,11 +37,16 @@ class Tagger(Model):
     inputs: Featurizer = SymbolEmbedding()
     embedding: Count = 128
     hidden: Annotated[int, Interval(least=2)] = 256
-    layers: Count = 1
+    layers: Annotated[int, Interval(least=0)] = 1
     dropout: Fraction = 0.3
 
     def check(self) -> None:
-        """Refuse an odd state size, which two directions cannot share."""
+        """Refuse an odd state size, which two directions cannot share, and one that nothing would have."""
+        if not self.layers and self.hidden != type(self).hidden:
+            raise ConfigError(
+                f"{type(self).__name__}.hidden is the size of recurrent layers, but layers is 0; leave hidden out, or "
+                "set the size of the inputs' vectors"
+            )
         if self.hidden % 2:
             raise ConfigError(
                 f"{type(self).__name__}.hidden must be even (each direction gets half of it), but got {self.hidden}"
@@ -77,21 +83,49 @@ class LabelScores(nn.Module):
     def __init__(self, tagger: Tagger, sizes: Sizes) -> None:
         super().__init__()
         reader = built(tagger.inputs, sizes, tagger.embedding)
-        self.encoder = RecurrentEncoder(
-            reader, hidden=tagger.hidden // 2, layers=tagger.layers, dropout=tagger.dropout, end_mark=True
-        )
-        self.output = nn.Linear(tagger.hidden, sizes.num_labels)
+        self.encoder: nn.Module
+        if tagger.layers:
+            half = tagger.hidden // 2
+            self.encoder = RecurrentEncoder(
+                reader, hidden=half, layers=tagger.layers, dropout=tagger.dropout, end_mark=True
+            )
+            size = tagger.hidden
+        else:
+            self.encoder = _Alone(reader, tagger.dropout)
+            size = self.encoder.size
+        self.output = nn.Linear(size, sizes.num_labels)
 
     def forward(self, inputs: Sequences) -> Float[Tensor, "batch time labels"]:
-        """Scores at the inputs' positions; that of the end mark, which makes an empty input an input too, is cut."""
-        scores: Tensor = self.output(self.encoder(inputs).memory[:, :-1])
+        """Scores at the inputs' positions."""
+        states = self.encoder(inputs)
+        if not isinstance(states, Tensor):
+            states = states.memory[:, :-1]  # the end mark, which makes an empty input an input too, has no label
+        scores: Tensor = self.output(states)
         return scores
+
+
+class _Alone(nn.Module):
+    """The input encoder's vector at each position, under the dropout that a recurrent encoder's would have."""
+
+    def __init__(self, reader: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.reader, self.dropout = reader, dropout
+        self.size: int = reader.size  # type: ignore[assignment]  # nn.Module types every attribute as Tensor or Module
+
+    def forward(self, inputs: Sequences) -> Float[Tensor, "batch time features"]:
+        """The vectors."""
+        features: Tensor = self.reader(inputs)
+        return features * locked_dropout(self, features, self.dropout)
 
 
 @models.register("crf")
 @dataclass(frozen=True, kw_only=True)
 class CRF(Tagger):
     """A bidirectional LSTM under a linear chain (Huang, Xu and Yu 2015, arXiv 1508.01991).
+
+    With ``layers=0`` it is a chain over the vector of each position: over pixels as they are, ``BitImages()``, the
+    linear CRF of Lafferty, McCallum and Pereira 2001; over a hidden layer, ``BitImages(hidden=1000)``, the conditional
+    neural field of Peng, Bo and Xu 2009, with rectified linear units.
 
     The score of an output is the sum of its labels' scores, of a learned score for each pair of neighbours and of
     one for its first and its last label.

@@ -255,6 +255,44 @@ class Adam(Optimiser):
         )
 
 
+@optimisers.register("sgd")
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimiser):
+    """Stochastic gradient descent with momentum (Polyak 1964): m ← μ m + g + λ w, then w ← w − lr · m.
+
+    Attributes:
+        lr: learning rate.
+        momentum: μ; 0 is plain gradient descent.
+        nesterov: step along g + λ w + μ m in place of m (Nesterov 1983, as in Sutskever et al. 2013).
+        weight_decay: λ, an L2 penalty; it goes through the momentum, unlike Adam's.
+
+    Raises:
+        ConfigError: ``nesterov`` without momentum.
+    """
+
+    lr: Positive = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: Fraction = 0.0
+
+    def check(self) -> None:
+        """Refuse parts that overlap, and a setting without effect."""
+        super().check()
+        if self.nesterov and not self.momentum:
+            raise ConfigError("SGD.nesterov has no effect without momentum; set SGD.momentum, such as 0.9")
+
+    @property
+    def rate(self) -> float:
+        """``lr``."""
+        return self.lr
+
+    def build(self, parameters: Iterable[nn.Parameter] | Iterable[Group]) -> torch.optim.Optimizer:
+        """``torch.optim.SGD``, not fused: that one begins with any momentum where its first step is skipped."""
+        return torch.optim.SGD(
+            parameters, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trainer(Config):
     """The training budget, the same for every objective.

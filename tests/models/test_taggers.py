@@ -1,6 +1,7 @@
 """The two taggers against enumeration, and the CRF against pytorch-crf on its own parameters."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,6 +88,35 @@ def test_a_distribution_keeps_its_dropout_masks_and_another_has_others(kind: typ
     assert not torch.allclose(first.log_prob(outputs), second.log_prob(outputs))
 
 
+@pytest.mark.parametrize("kind", TAGGERS)
+def test_without_layers_a_score_is_linear_in_the_vector_at_its_own_position(kind: type[Tagger]) -> None:
+    module = tiny_tagger(kind, 3, layers=0, hidden=256).eval()
+    inputs, others = Sequences.of([[0, 1, 2], [2], []]), Sequences.of([[2, 1, 0], [2], []])
+    scores: Any = module.scores
+    found = scores(inputs)
+    expected = scores.encoder.reader(inputs) @ scores.output.weight.T + scores.output.bias
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert torch.equal(found[0, 1], scores(others)[0, 1])
+    assert not torch.allclose(found[0, 0], scores(others)[0, 0])
+    outputs = strings(3, 3)
+    together = module(inputs).log_prob(as_candidates(outputs, batch=3))
+    torch.testing.assert_close(together.exp().sum(1), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-12)
+    for i, each in enumerate([[0, 1, 2], [2], []]):
+        alone = module(Sequences.of([each])).log_prob(as_candidates(outputs))
+        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-12)
+    assert module(Sequences.of([[], []])).decode(Decoding()).tolist() == [[], []]
+
+
+@pytest.mark.parametrize("kind", TAGGERS)
+def test_without_layers_there_is_dropout_all_the_same(kind: type[Tagger]) -> None:
+    module = tiny_tagger(kind, 3, layers=0, hidden=256, dropout=0.5).train()
+    outputs = as_candidates(strings(3, 2, shortest=2))
+    torch.manual_seed(1)
+    first, second = (module(Sequences.of([[0, 1]])) for _ in range(2))
+    assert torch.equal(first.log_prob(outputs), first.log_prob(outputs))
+    assert not torch.allclose(first.log_prob(outputs), second.log_prob(outputs))
+
+
 # ---------------------------------------------------------------------------------------------------- pytorch-crf
 
 
@@ -121,6 +151,14 @@ def test_the_best_output_is_that_of_pytorch_crf() -> None:
 def test_an_odd_state_is_refused(kind: type[Tagger]) -> None:
     with pytest.raises(ConfigError, match=rf"{kind.__name__}\.hidden must be even"):
         kind(hidden=255)
+
+
+@pytest.mark.parametrize("kind", TAGGERS)
+def test_a_size_without_layers_is_refused(kind: type[Tagger]) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^{kind.__name__}\.hidden is the size of recurrent layers, but layers is 0"
+    ):
+        kind(hidden=64, layers=0)
 
 
 @pytest.mark.parametrize("kind", TAGGERS)
