@@ -7,9 +7,9 @@ goes on::
 
 On these words, with nine folds to learn from and one to test by, van der Maaten, Welling and Saul (2011, AISTATS,
 figure 2) report letter errors of 9.3 % (L-BFGS) and 9.1 % (gradient descent) for a conditional random field with 1,000
-hidden units under likelihood, 5.5 % for the perceptron and 4.1 % under a large margin. No other study has an objective
-that gains so much. The network here is as near to theirs as ours come: a chain over a layer of 1,000 rectified linear
-units, which see the pixels of their own letter and no others.
+hidden units under likelihood, 5.5 % for the perceptron and 4.1 % under a large margin. The network here is as near to
+theirs as ours come: a chain over a layer of 1,000 rectified linear units, which see the pixels of their own letter and
+no others.
 
 Eight objectives are crossed with two optimisers, Adam and stochastic gradient descent with momentum (SGD), and with
 dropout of the hidden units, none or half of them: likelihood (ML), RML, divergence, the expected reward, max-margin and
@@ -22,9 +22,10 @@ One rule for every arm: the best of four learning rates, each twice the one befo
 under seed 0. Each arm is compared with likelihood trained in the same way, over the ten folds; a second comparison has
 all pairs of likelihood and max-margin under the four ways of training. Differences below half a point count as none.
 
-Seen before the hypothesis was written: eight runs under seed 100, on the dev words of fold 0. Under likelihood, errors
-were 5.1 % with SGD and 6.0 % with Adam, with dropout 4.8 and 5.3; under max-margin with dropout 6.0 with SGD and 4.6
-with Adam. Rates four times too low or too high had 10 % and 19 %.
+Seen before the hypothesis was written: nine runs under seed 100, on the dev words of fold 0. Under likelihood, errors
+were 5.1 % with SGD at a rate of 1 and 6.0 % with Adam at 0.004, with dropout 4.8 and 5.3; under max-margin with dropout
+6.0 with SGD and 4.6 with Adam. Under likelihood without dropout, Adam at a fourth of its rate had 9.7, and SGD at four
+times its own 18.6; max-margin with Adam at a fourth had 6.8.
 
 Expected: (1) in all four ways of training, likelihood has less than 7 % letter errors on test, so that most of the
 published gain is not the objective's; (2) max-margin is better than likelihood by 0.3 to 1.0 points with Adam, and not
