@@ -266,19 +266,25 @@ class _WholeRecords(JournalFileSymlinkLock):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+        super().__init__(str(path.absolute()))  # the lock is a link to it, and only one that leads there can grow old
         self._journal = path
 
     def acquire(self) -> bool:
         """Take the lock, then cut."""
         acquired = super().acquire()
-        self._cut()
+        try:
+            self._cut()
+        except BaseException:  # Ctrl-C: who has not got the lock does not release it
+            super().release()
+            raise
         return acquired
 
     def release(self) -> None:
         """Cut, then release the lock."""
-        self._cut()
-        super().release()
+        try:
+            self._cut()
+        finally:
+            super().release()
 
     def _cut(self) -> None:
         with suppress(OSError), self._journal.open("rb+") as stream:  # a file that cannot be written is said by Optuna

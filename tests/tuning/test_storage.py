@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from structpred.errors import ConfigError, RunError, StructpredError
-from structpred.tuning.storage import file_of, open_storage, opened
+from structpred.tuning.storage import _WholeRecords, file_of, open_storage, opened
 from tests.support.studies import quick
 from tests.support.tuning import rate
 
@@ -212,3 +212,35 @@ def _write_while_another_does(url: str, file: Path) -> None:
 )
 def test_the_file_of_a_storage_is_what_a_driver_locks(place: str, expected: str | None) -> None:
     assert file_of(place) == (None if expected is None else Path(expected))
+
+
+def test_a_lock_whose_owner_died_is_broken_wherever_the_journal_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    journal = Path("runs", "tuning.journal")
+    journal.write_text(RECORD, encoding="utf-8")
+    assert _WholeRecords(journal).acquire(), "and its owner dies"
+    lock = _WholeRecords(journal)
+    lock.grace_period = 1
+    assert lock.acquire()
+    lock.release()
+    assert [each.name for each in journal.parent.iterdir()] == ["tuning.journal"]
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["while it is taken", "while it is released"])
+def test_ctrl_c_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool) -> None:
+    journal = tmp_path / "tuning.journal"
+    journal.write_text(RECORD, encoding="utf-8")
+    lock = _WholeRecords(journal)
+    if held:
+        lock.acquire()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lock, "_cut", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lock.release() if held else lock.acquire()
+    assert [each.name for each in tmp_path.iterdir()] == ["tuning.journal"]
