@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -45,15 +45,47 @@ def local_executor(count: int) -> AbstractContextManager[Executor]:
 def in_this_process() -> Iterator[Executor]:
     """A thread of this process, for components that other processes cannot import, such as those of a notebook."""
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+    pool = _Thread()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # this process has given them already
         try:
             yield pool
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.end()
             torch.set_num_threads(threads)
             worker.forget_data()
+
+
+class _Thread(ThreadPoolExecutor):
+    """One thread, single-threaded within, that is waited for by its calls.
+
+    Ctrl-C cannot end a thread, and Python aborts where one is left behind; a join that is interrupted takes it for
+    ended (Python 3.11, `threading.Thread.join`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, initializer=torch.set_num_threads, initargs=(1,))
+        self._calls: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Submit a call."""
+        self._calls = [call for call in self._calls if not call.done()]
+        self._calls.append(call := super().submit(fn, *args, **kwargs))
+        return call
+
+    def end(self) -> None:
+        """Wait for the call under way, which ends by itself once it is told to stop; cancel the others.
+
+        One more Ctrl-C is held back meanwhile. Another one leaves the thread behind, lest a step that never ends be
+        waited for.
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        try:
+            wait(self._calls)
+        except KeyboardInterrupt:
+            wait(self._calls)
+            raise
+        self.shutdown(wait=True)
 
 
 class ProcessExecutor(Executor):

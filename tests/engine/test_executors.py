@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,3 +123,39 @@ def test_one_worker_is_a_thread_of_this_process() -> None:
         assert isinstance(executor, ThreadPoolExecutor)
         assert executor.submit(os.getpid).result() == os.getpid()
         assert executor.submit(threading.get_ident).result() != threading.get_ident()
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
+def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind() -> None:
+    presses, slept = threading.Event(), []
+
+    def work(seconds: float) -> None:
+        time.sleep(seconds)
+        slept.append(seconds)
+
+    def press(count: int) -> None:
+        for _ in range(count):
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
+        presses.set()
+
+    def trained(calls: list[Future[None]], count: int) -> None:
+        with local_executor(1) as executor:
+            calls.append(executor.submit(work, 0.6))
+            threading.Thread(target=press, args=(count,)).start()
+            raise RuntimeError  # as training that was told to stop by the first
+
+    for count, before in ((1, [0.6]), (2, [])):
+        slept.clear()
+        presses.clear()
+        threads = threading.active_count()
+        calls: list[Future[None]] = []
+        with pytest.raises(KeyboardInterrupt):
+            trained(calls, count)
+        assert slept == before
+        calls[0].result(timeout=10)
+        assert presses.wait(10)
+        deadline = time.monotonic() + 10
+        while threading.active_count() > threads and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert threading.active_count() == threads
