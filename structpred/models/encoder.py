@@ -27,12 +27,12 @@ class Encoded:
     Attributes:
         memory: one vector per input position, the end mark included.
         mask: True at real positions.
-        summary: the last state of each direction, side by side.
+        summary: the last state of each direction, side by side; without recurrent layers there is none, of size 0.
     """
 
     memory: Float[Tensor, "batch time features"]
     mask: Bool[Tensor, "batch time"]
-    summary: Float[Tensor, "batch features"]
+    summary: Float[Tensor, "batch states"]
 
 
 class RecurrentEncoder(nn.Module):
@@ -44,7 +44,7 @@ class RecurrentEncoder(nn.Module):
     Args:
         reader: from a batch of inputs to ``[batch, time, reader.size]``.
         hidden: size of each direction's state.
-        layers: number of bidirectional layers.
+        layers: number of bidirectional layers; with 0 the memory is the reader's vectors.
         dropout: rate of the masks on the reader's vectors and on every layer's output.
         end_mark: append a learned vector to every input, so that an empty input is an input too.
     """
@@ -54,7 +54,8 @@ class RecurrentEncoder(nn.Module):
         self.reader, self.dropout = reader, dropout
         size: int = reader.size  # type: ignore[assignment]  # nn.Module types every attribute as Tensor or Module
         self.end = nn.Parameter(torch.randn(size) * size**-0.5) if end_mark else None
-        sizes = [size] + [2 * hidden] * (layers - 1)
+        self.size = 2 * hidden if layers else size
+        sizes = ([size] + [2 * hidden] * (layers - 1))[:layers]
         self.forwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
         self.backwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
 

@@ -13,7 +13,7 @@ from structpred.distributions.linear_chain import LinearChain
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError
 from structpred.models.base import Featurizer, Model, SymbolEmbedding, built
-from structpred.models.encoder import RecurrentEncoder, locked_dropout
+from structpred.models.encoder import RecurrentEncoder
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -27,8 +27,8 @@ class Tagger(Model):
         inputs: what the model sees at every position.
         embedding: size of the vectors that ``inputs`` is asked for.
         hidden: size of the two directions together; even.
-        layers: number of bidirectional layers; with 0, the scores at a position are a linear layer of its own vector,
-            and know of no other position.
+        layers: number of bidirectional layers; with 0, the scores at a position are linear in the vector of that
+            position and depend on no other.
         dropout: rate on the inputs' vectors and on every layer's output; masks are shared over time.
     """
 
@@ -41,7 +41,7 @@ class Tagger(Model):
     dropout: Fraction = 0.3
 
     def check(self) -> None:
-        """Refuse an odd state size, which two directions cannot share, and one that nothing would have."""
+        """Refuse an odd state size, which two directions cannot share, and one that no layer would have."""
         if not self.layers and self.hidden != type(self).hidden:
             raise ConfigError(
                 f"{type(self).__name__}.hidden is the size of recurrent layers, but layers is 0; leave hidden out, or "
@@ -83,39 +83,20 @@ class LabelScores(nn.Module):
     def __init__(self, tagger: Tagger, sizes: Sizes) -> None:
         super().__init__()
         reader = built(tagger.inputs, sizes, tagger.embedding)
-        self.encoder: nn.Module
-        if tagger.layers:
-            half = tagger.hidden // 2
-            self.encoder = RecurrentEncoder(
-                reader, hidden=half, layers=tagger.layers, dropout=tagger.dropout, end_mark=True
-            )
-            size = tagger.hidden
-        else:
-            self.encoder = _Alone(reader, tagger.dropout)
-            size = self.encoder.size
-        self.output = nn.Linear(size, sizes.num_labels)
+        self.encoder = RecurrentEncoder(
+            reader,
+            hidden=tagger.hidden // 2,
+            layers=tagger.layers,
+            dropout=tagger.dropout,
+            end_mark=tagger.layers > 0,  # so that an empty input is an input to the LSTM too
+        )
+        self.output = nn.Linear(self.encoder.size, sizes.num_labels)
 
     def forward(self, inputs: Sequences) -> Float[Tensor, "batch time labels"]:
-        """Scores at the inputs' positions."""
-        states = self.encoder(inputs)
-        if not isinstance(states, Tensor):
-            states = states.memory[:, :-1]  # the end mark, which makes an empty input an input too, has no label
-        scores: Tensor = self.output(states)
+        """Scores at the inputs' positions, of which the end mark is none."""
+        memory = self.encoder(inputs).memory
+        scores: Tensor = self.output(memory if self.encoder.end is None else memory[:, :-1])
         return scores
-
-
-class _Alone(nn.Module):
-    """The input encoder's vector at each position, under the dropout that a recurrent encoder's would have."""
-
-    def __init__(self, reader: nn.Module, dropout: float) -> None:
-        super().__init__()
-        self.reader, self.dropout = reader, dropout
-        self.size: int = reader.size  # type: ignore[assignment]  # nn.Module types every attribute as Tensor or Module
-
-    def forward(self, inputs: Sequences) -> Float[Tensor, "batch time features"]:
-        """The vectors."""
-        features: Tensor = self.reader(inputs)
-        return features * locked_dropout(self, features, self.dropout)
 
 
 @models.register("crf")
