@@ -36,10 +36,9 @@ expected reward; (5) dropout lowers the errors of every objective.
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from structpred.cli import as_command
 from structpred.cli.arguments import Parser, few
@@ -65,12 +64,11 @@ from structpred.payoffs import HammingPayoff, Temperature
 from structpred.report.files import refuse_others
 from structpred.rewards import Hamming
 from structpred.tasks import Letters
-from structpred.training import SGD, Adam, Trainer
+from structpred.training import SGD, Adam, Optimiser, Trainer
 from structpred.tuning import Over, Range, tune
 
 FOLDS = 10
 TUNING_SEED, SEED = 100, 0
-TUNED = "optimiser.lr"
 
 PAYOFF = HammingPayoff(temperature=Temperature(edit_rate=0.04))
 
@@ -85,40 +83,57 @@ OBJECTIVES: dict[str, Objective] = {
     "candidate hinge": CandidateHinge(reward=Hamming(), candidates=NBest(k=5)),
 }
 
-RATES = {"Adam": (2e-3, 4e-3, 8e-3, 1.6e-2), "SGD": (0.25, 0.5, 1.0, 2.0)}
-"""Learning rates that are tried."""
 
-WAYS: dict[str, tuple[Adam | SGD, float]] = {
-    f"{name}{' with dropout' if dropout else ''}": (optimiser(lr=RATES[name][0]), dropout)
-    for name, optimiser in (("Adam", Adam), ("SGD", SGD))
-    for dropout in (0.0, 0.5)
+@dataclass(frozen=True)
+class Way:
+    """A way of training.
+
+    Attributes:
+        optimiser: with the first of its learning rates.
+        rates: all that are tried.
+        dropout: of the hidden units.
+    """
+
+    optimiser: Optimiser
+    rates: tuple[float, ...]
+    dropout: float = 0.0
+
+
+ADAM = Way(Adam(lr=2e-3), (2e-3, 4e-3, 8e-3, 1.6e-2))
+DESCENT = Way(SGD(lr=0.25), (0.25, 0.5, 1.0, 2.0))
+WAYS = {
+    "Adam": ADAM,
+    "Adam with dropout": replace(ADAM, dropout=0.5),
+    "SGD": DESCENT,
+    "SGD with dropout": replace(DESCENT, dropout=0.5),
 }
-"""An optimiser and a rate of dropout, by name."""
 
 BASELINE = "ML by Adam"
 
 
-def experiments() -> dict[str, Experiment]:
-    """Every arm on fold 0, with the first of its learning rates."""
-    return {
-        f"{name} by {way}": Experiment(
-            task=Letters(protocol="large", fold=0),
-            model=CRF(inputs=BitImages(hidden=1000), layers=0, dropout=dropout),
-            objective=objective,
-            optimiser=optimiser,
-            trainer=Trainer(epochs=20, batch_tokens=512),
-        )
-        for way, (optimiser, dropout) in WAYS.items()
-        for name, objective in OBJECTIVES.items()
-    }
+def arm(objective: Objective, way: Way) -> Experiment:
+    """An objective on fold 0, with the first learning rate."""
+    return Experiment(
+        task=Letters(protocol="large", fold=0),
+        model=CRF(inputs=BitImages(hidden=1000), layers=0, dropout=way.dropout),
+        objective=objective,
+        optimiser=way.optimiser,
+        trainer=Trainer(epochs=20, batch_tokens=512),
+    )
 
 
 def searched() -> dict[str, Over]:
     """What is tuned of every arm."""
     return {
-        arm: Over(experiment, (Range(field=TUNED, choices=RATES[type(experiment.optimiser).__name__]),))
-        for arm, experiment in experiments().items()
+        f"{name} by {how}": Over(arm(objective, way), (Range(field="optimiser.lr", choices=way.rates),))
+        for how, way in WAYS.items()
+        for name, objective in OBJECTIVES.items()
     }
+
+
+def experiments() -> dict[str, Experiment]:
+    """Every arm on fold 0, with the first of its learning rates."""
+    return {name: space.base for name, space in searched().items()}
 
 
 def groups() -> dict[str, tuple[str, ...]]:
@@ -127,17 +142,20 @@ def groups() -> dict[str, tuple[str, ...]]:
     return {reference: arms for reference, arms in by_way.items() if reference != BASELINE}
 
 
-def over_folds(arms: Mapping[str, Experiment], folds: Sequence[int], design: Design, **place: Any) -> Across:
+def over_folds(
+    arms: Mapping[str, Experiment], design: Design, *, folds: Sequence[int], root: Path, workers: int
+) -> Across:
     """The comparison of some arms on every fold, and their averages."""
     reports = {
         f"fold {fold}": compare(
-            {arm: replace(each, task=Letters(protocol="large", fold=fold)) for arm, each in arms.items()},
+            {name: replace(each, task=Letters(protocol="large", fold=fold)) for name, each in arms.items()},
             seeds=(SEED,),
             baseline=BASELINE,
             design=design,
+            root=root,
+            workers=workers,
             device="cpu",
             examples="none",
-            **place,
         )
         for fold in folds
     }
@@ -166,12 +184,12 @@ def main() -> None:
         device="cpu",
     )
     tuning.write(given.report / "tuning")
-    arms = {arm: study.experiment for arm, study in tuning.studies.items()}
+    arms = {name: study.experiment for name, study in tuning.studies.items()}
     on_folds = partial(over_folds, folds=range(given.folds), root=given.root, workers=given.workers)
-    objectives = on_folds(arms, design=Design(groups=groups()))
+    objectives = on_folds(arms, Design(groups=groups()))
     objectives.write(given.report / "objectives")
     chosen = [f"{name} by {way}" for name in ("ML", "max-margin") for way in WAYS]
-    ways = on_folds({arm: arms[arm] for arm in chosen}, design=Design(pairs="all"))
+    ways = on_folds({name: arms[name] for name in chosen}, Design(pairs="all"))
     ways.write(given.report / "ways")
     objectives.show()
 
