@@ -45,22 +45,24 @@ def local_executor(count: int) -> AbstractContextManager[Executor]:
 def in_this_process() -> Iterator[Executor]:
     """A thread of this process, for components that other processes cannot import, such as those of a notebook."""
     threads = torch.get_num_threads()
-    pool = _Thread()
+    pool = _OneThread()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # this process has given them already
         try:
             yield pool
         finally:
-            pool.end()
-            torch.set_num_threads(threads)
-            worker.forget_data()
+            try:
+                pool.end()
+            finally:
+                torch.set_num_threads(threads)
+                worker.forget_data()
 
 
-class _Thread(ThreadPoolExecutor):
-    """One thread, single-threaded within, that is waited for by its calls.
+class _OneThread(ThreadPoolExecutor):
+    """One thread, which uses one processor, and an end that survives Ctrl-C.
 
-    Ctrl-C cannot end a thread, and Python aborts where one is left behind; a join that is interrupted takes it for
-    ended (Python 3.11, `threading.Thread.join`).
+    Ctrl-C cannot stop a thread, and Python may abort if one still runs PyTorch when it exits. In Python 3.11 a join
+    that Ctrl-C interrupts marks the thread as finished, so `end` waits for its calls before it joins.
     """
 
     def __init__(self) -> None:
@@ -74,10 +76,10 @@ class _Thread(ThreadPoolExecutor):
         return call
 
     def end(self) -> None:
-        """Wait for the call under way, which ends by itself once it is told to stop; cancel the others.
+        """Cancel the calls that have not begun, and wait for the one that has.
 
-        One more Ctrl-C is held back meanwhile. Another one leaves the thread behind, lest a step that never ends be
-        waited for.
+        Training ends after its step once it is told to stop. A Ctrl-C during the wait is raised when that is over; a
+        second one is raised at once and leaves the thread running, in case the step never ends.
         """
         self.shutdown(wait=False, cancel_futures=True)
         try:

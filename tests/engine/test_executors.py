@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 from structpred.engine.executors import ProcessExecutor, WorkerLost, local_executor
 from structpred.errors import RunError
@@ -145,6 +146,7 @@ def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind() -> 
             threading.Thread(target=press, args=(count,)).start()
             raise RuntimeError  # as training that was told to stop by the first
 
+    set_before = torch.get_num_threads()
     for count, before in ((1, [0.6]), (2, [])):
         slept.clear()
         presses.clear()
@@ -153,6 +155,7 @@ def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind() -> 
         with pytest.raises(KeyboardInterrupt):
             trained(calls, count)
         assert slept == before
+        assert torch.get_num_threads() == set_before
         calls[0].result(timeout=10)
         assert presses.wait(10)
         deadline = time.monotonic() + 10
