@@ -287,7 +287,7 @@ class SGD(Optimiser):
         return self.lr
 
     def build(self, parameters: Iterable[nn.Parameter] | Iterable[Group]) -> torch.optim.Optimizer:
-        """``torch.optim.SGD``, not fused: that one begins with any momentum where its first step is skipped."""
+        """``torch.optim.SGD``, not fused: the fused one has uninitialised momentum after a skipped first step."""
         return torch.optim.SGD(
             parameters, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
         )

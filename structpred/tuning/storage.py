@@ -266,7 +266,8 @@ class _WholeRecords(JournalFileSymlinkLock):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path.absolute()))  # the lock is a link to it, and only one that leads there can grow old
+        # The lock is a link to this path. Optuna takes its age from the file behind it, which a relative link misses.
+        super().__init__(str(path.absolute()))
         self._journal = path
 
     def acquire(self) -> bool:
@@ -274,7 +275,7 @@ class _WholeRecords(JournalFileSymlinkLock):
         acquired = super().acquire()
         try:
             self._cut()
-        except BaseException:  # Ctrl-C: who has not got the lock does not release it
+        except BaseException:  # such as Ctrl-C: the caller does not know that it has the lock
             super().release()
             raise
         return acquired
