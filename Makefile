@@ -56,7 +56,7 @@ types: $(VENV)/.dev
 	$(RUN) mypy
 
 docs: $(VENV)/.dev
-	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict $(ARGS)
 
 check: lint types docs test
 

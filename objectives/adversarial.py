@@ -29,8 +29,9 @@ def worst_shift(
         lengths: how many positions are real.
         epsilon: ε, the length of the shift.
 
-    >>> worst_shift(torch.tensor([[[3.0], [4.0], [9.0]]]), torch.tensor([2]), 0.5).flatten().tolist()
-    [0.30000001192092896, 0.4000000059604645, 0.0]
+    Examples:
+        >>> worst_shift(torch.tensor([[[3.0], [4.0], [9.0]]]), torch.tensor([2]), 0.5).flatten().tolist()
+        [0.30000001192092896, 0.4000000059604645, 0.0]
     """
     inside = torch.arange(gradient.shape[1], device=gradient.device) < lengths.unsqueeze(1)
     real = torch.where(inside.unsqueeze(-1), gradient, 0.0)

@@ -30,8 +30,9 @@ def margins(
         rewards: r, in nats.
         gold: the index of ŷ among the candidates.
 
-    >>> margins(torch.tensor([[-1.0, -2.0, -0.5]]), torch.tensor([[0.0, -1.0, -3.0]]), torch.tensor([0])).tolist()
-    [[0.0, 0.0, 3.5]]
+    Examples:
+        >>> margins(torch.tensor([[-1.0, -2.0, -0.5]]), torch.tensor([[0.0, -1.0, -3.0]]), torch.tensor([0])).tolist()
+        [[0.0, 0.0, 3.5]]
     """
     augmented = scores - rewards
     return augmented - augmented.gather(1, gold.unsqueeze(1))
@@ -47,9 +48,10 @@ def violation(
         mask: True at candidates that belong to the set.
         violations: which of the three to compute.
 
-    >>> apart = torch.tensor([[0.0, -2.0, 3.5]])
-    >>> [violation(apart, apart == apart, each).item() for each in ("worst", "sum")]
-    [3.5, 3.5]
+    Examples:
+        >>> apart = torch.tensor([[0.0, -2.0, 3.5]])
+        >>> [violation(apart, apart == apart, each).item() for each in ("worst", "sum")]
+        [3.5, 3.5]
     """
     inside = margins.masked_fill(~mask, -torch.inf)
     if violations == "worst":

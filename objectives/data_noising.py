@@ -29,9 +29,10 @@ def noised(
         weights: a weight of at least 0 per label; they need not sum to one.
         generator: source of randomness.
 
-    >>> clean = Sequences.of([[0, 1, 2]]).candidates()
-    >>> noised(clean, 1.0, torch.tensor([0.0, 0.0, 1.0]), None).labels.tolist()
-    [[[2, 2, 2]]]
+    Examples:
+        >>> clean = Sequences.of([[0, 1, 2]]).candidates()
+        >>> noised(clean, 1.0, torch.tensor([0.0, 0.0, 1.0]), None).labels.tolist()
+        [[[2, 2, 2]]]
     """
     inside = outputs.mask()
     coins = torch.rand(inside.shape, generator=generator, device=outputs.device)

@@ -41,12 +41,13 @@ def per_position(teacher: Steps, student: Steps, temperature: float = 1.0) -> Pe
         student: log p_t(v) along the same outputs.
         temperature: T.
 
-    >>> def coin(of_first: float) -> Steps:
-    ...     log_probs = torch.tensor([[[[of_first, 1 - of_first]]]]).log()
-    ...     return Steps(log_probs, torch.tensor([[[0]]]), torch.tensor([[[True]]]))
-    >>> found = per_position(coin(0.5), coin(0.8))
-    >>> round(found.cross_entropy.item(), 4), round(found.divergence.item(), 4)
-    (0.9163, 0.2231)
+    Examples:
+        >>> def coin(of_first: float) -> Steps:
+        ...     log_probs = torch.tensor([[[[of_first, 1 - of_first]]]]).log()
+        ...     return Steps(log_probs, torch.tensor([[[0]]]), torch.tensor([[[True]]]))
+        >>> found = per_position(coin(0.5), coin(0.8))
+        >>> round(found.cross_entropy.item(), 4), round(found.divergence.item(), 4)
+        (0.9163, 0.2231)
     """
     log_q = (teacher.log_probs.detach() / temperature).log_softmax(-1)
     log_p = (student.log_probs / temperature).log_softmax(-1)

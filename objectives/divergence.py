@@ -47,9 +47,10 @@ def overlap_of_draws(
         copies: how often each was drawn; those with 0 count for nothing.
         alpha: α.
 
-    >>> overlap, effective = overlap_of_draws(torch.tensor([[0.5, 1.5]]).log(), torch.tensor([[2, 2]]), 1.0)
-    >>> round(overlap.exp().item(), 4), round(effective.item(), 4)
-    (1.0, 3.2)
+    Examples:
+        >>> overlap, effective = overlap_of_draws(torch.tensor([[0.5, 1.5]]).log(), torch.tensor([[2, 2]]), 1.0)
+        >>> round(overlap.exp().item(), 4), round(effective.item(), 4)
+        (1.0, 3.2)
     """
     times = copies.to(log_ratios.dtype)
     powers = torch.where(times > 0, alpha * log_ratios + times.clamp(min=1).log(), -torch.inf)

@@ -135,10 +135,11 @@ def distinct(draws: Sequences, weights: Tensor) -> tuple[Sequences, Tensor]:
     Returns:
         The samples, and the sum of the weights of equal samples at the first of them; 0 at the others.
 
-    >>> draws = Sequences(torch.tensor([[[4, 2], [4, 0], [4, 2]]]), torch.tensor([[2, 1, 2]]))
-    >>> outputs, copies = distinct(draws, torch.tensor([[1, 1, 1]]))
-    >>> outputs.lengths.tolist(), copies.tolist()
-    ([[2, 1, 0]], [[2, 1, 0]])
+    Examples:
+        >>> draws = Sequences(torch.tensor([[[4, 2], [4, 0], [4, 2]]]), torch.tensor([[2, 1, 2]]))
+        >>> outputs, copies = distinct(draws, torch.tensor([[1, 1, 1]]))
+        >>> outputs.lengths.tolist(), copies.tolist()
+        ([[2, 1, 0]], [[2, 1, 0]])
     """
     equal = equal_pairs(draws)
     first = ~equal.tril(-1).any(-1)

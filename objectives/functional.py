@@ -4,9 +4,10 @@ Each function is defined next to the objective that uses it, with its formula an
 of a distribution instead: likelihood is ``-p.log_prob(outputs)``, and cross-entropies and divergences in closed form
 are `structpred.distributions.protocols.cross_entropy` and `structpred.distributions.protocols.kl`.
 
->>> import torch
->>> surrogate(torch.tensor([[[-1.0], [-2.0]]]), torch.tensor([[[0.5], [-0.5]]]))
-tensor([-0.2500])
+Examples:
+    >>> import torch
+    >>> surrogate(torch.tensor([[[-1.0], [-2.0]]]), torch.tensor([[[0.5], [-0.5]]]))
+    tensor([-0.2500])
 """
 
 from structpred.objectives.candidate_hinge import margins, violation

@@ -29,9 +29,10 @@ def relative(
 ) -> Float[Tensor, "batch candidates"]:
     """r_i − r̄, over the group's standard deviation or not; exactly 0 where all rewards tie.
 
-    >>> import torch
-    >>> [round(each, 3) for each in relative(torch.tensor([[1.0, 3.0]]), "deviation")[0].tolist()]
-    [-0.707, 0.707]
+    Examples:
+        >>> import torch
+        >>> [round(each, 3) for each in relative(torch.tensor([[1.0, 3.0]]), "deviation")[0].tolist()]
+        [-0.707, 0.707]
     """
     apart = rewards - rewards[:, :1]  # from the first, so that rounding cannot break a tie
     centred = apart - apart.mean(1, keepdim=True)
@@ -52,10 +53,11 @@ def clipped(
         advantages: A.
         clip: ε.
 
-    >>> import torch
-    >>> value, flat = clipped(torch.tensor([[[1.5, 0.9]]]).log(), torch.tensor([[2.0]]), 0.2)
-    >>> [round(each, 3) for each in value[0, 0].tolist()], flat[0, 0].tolist()
-    ([2.4, 1.8], [True, False])
+    Examples:
+        >>> import torch
+        >>> value, flat = clipped(torch.tensor([[[1.5, 0.9]]]).log(), torch.tensor([[2.0]]), 0.2)
+        >>> [round(each, 3) for each in value[0, 0].tolist()], flat[0, 0].tolist()
+        ([2.4, 1.8], [True, False])
     """
     lowest, given = 1 - clip if clip < 1 else 0.0, advantages.unsqueeze(-1)
     above = (given >= 0) & (log_ratios > math.log1p(clip))

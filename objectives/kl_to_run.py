@@ -25,8 +25,9 @@ def leave_one_out(log_ratios: Float[Tensor, "batch candidates"]) -> Float[Tensor
 
     ∇KL = E_p[(log p − log q − b) ∇log p], with b the mean over the other samples.
 
-    >>> leave_one_out(torch.tensor([[1.0, 3.0]])).tolist()
-    [2.0]
+    Examples:
+        >>> leave_one_out(torch.tensor([[1.0, 3.0]])).tolist()
+        [2.0]
     """
     given = log_ratios.detach()
     others = (given.sum(1, keepdim=True) - given) / (given.shape[1] - 1)

@@ -38,10 +38,11 @@ def smoothed_cross_entropy(
         mass: ``"all"`` uses u as it is, including the target; ``"others"`` renormalises u without the target.
         positive: True if u is known to be positive everywhere, which saves a pass over all symbols.
 
-    >>> steps = Steps(torch.tensor([[[[0.8, 0.2]]]]).log(), torch.tensor([[[0]]]), torch.tensor([[[True]]]))
-    >>> even = torch.tensor([0.5, 0.5])
-    >>> [round(smoothed_cross_entropy(steps, 0.5, even, mass).item(), 4) for mass in ("all", "others")]
-    [0.5697, 0.9163]
+    Examples:
+        >>> steps = Steps(torch.tensor([[[[0.8, 0.2]]]]).log(), torch.tensor([[[0]]]), torch.tensor([[[True]]]))
+        >>> even = torch.tensor([0.5, 0.5])
+        >>> [round(smoothed_cross_entropy(steps, 0.5, even, mass).item(), 4) for mass in ("all", "others")]
+        [0.5697, 0.9163]
     """
     to_target: Weight = 1 - epsilon
     spread: Weight = epsilon

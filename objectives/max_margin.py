@@ -31,11 +31,12 @@ class CostAugmented(Distribution, LossAugmented, Searched, Protocol):
 def margin(p: Score, output: Sequences, targets: Sequences) -> Float[Tensor, " batch"]:
     """score(y) − score(y*), in nats, with gradient φ(y) − φ(y*) to the features' weights; the normaliser cancels.
 
-    >>> import torch
-    >>> from structpred.distributions import Factorised
-    >>> p = Factorised(torch.tensor([[[0.8, 0.2]]]).log(), torch.tensor([1]))
-    >>> round(margin(p, Sequences.of([[1]]), Sequences.of([[0]])).item(), 4)  # ln 0.2 - ln 0.8
-    -1.3863
+    Examples:
+        >>> import torch
+        >>> from structpred.distributions import Factorised
+        >>> p = Factorised(torch.tensor([[[0.8, 0.2]]]).log(), torch.tensor([1]))
+        >>> round(margin(p, Sequences.of([[1]]), Sequences.of([[0]])).item(), 4)  # ln 0.2 - ln 0.8
+        -1.3863
     """
     return (p.score(output.candidates()) - p.score(targets.candidates())).squeeze(1)
 
@@ -43,8 +44,9 @@ def margin(p: Score, output: Sequences, targets: Sequences) -> Float[Tensor, " b
 def costs(reward: Reward, scale: float, targets: Sequences, num_labels: int) -> Float[Tensor, "batch time labels"]:
     """The cost of each label at each position, in nats: Δ(y, y*) = Σ_t cost_t(y_t), which is 0 for the reference.
 
-    >>> costs(Hamming(), 2.0, Sequences.of([[0, 1]]), 2).tolist()
-    [[[0.0, 2.0], [2.0, 0.0]]]
+    Examples:
+        >>> costs(Hamming(), 2.0, Sequences.of([[0, 1]]), 2).tolist()
+        [[[0.0, 2.0], [2.0, 0.0]]]
     """
     return costs_of(reward, targets, num_labels).double() * scale
 

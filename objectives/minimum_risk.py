@@ -22,9 +22,10 @@ def renormalised(
 ) -> Float[Tensor, "batch candidates"]:
     """Q_i ∝ p_i^α over the set: a softmax of α log p, computed in log space; 0 outside the mask.
 
-    >>> kept = torch.tensor([[True, True, False]])
-    >>> [round(share, 4) for share in renormalised(torch.tensor([[0.2, 0.6, 0.2]]).log(), kept, 1.0)[0].tolist()]
-    [0.25, 0.75, 0.0]
+    Examples:
+        >>> kept = torch.tensor([[True, True, False]])
+        >>> [round(share, 4) for share in renormalised(torch.tensor([[0.2, 0.6, 0.2]]).log(), kept, 1.0)[0].tolist()]
+        [0.25, 0.75, 0.0]
     """
     return torch.where(mask, sharpness * log_probs, -torch.inf).softmax(-1)
 

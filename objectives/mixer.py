@@ -26,8 +26,9 @@ def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " 
         lengths: m, the number of labels in each reference.
         share: s, the fraction of steps that the model takes freely.
 
-    >>> forced_steps(torch.tensor([3, 0]), 0.5).tolist()
-    [2, 1]
+    Examples:
+        >>> forced_steps(torch.tensor([3, 0]), 0.5).tolist()
+        [2, 1]
     """
     return lengths + 1 - ((lengths + 1) * share).long()
 
@@ -35,8 +36,9 @@ def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " 
 def advantages(rewards: Float[Tensor, "batch candidates"]) -> Float[Tensor, "batch candidates"]:
     """r_i − mean_{j≠i} r_j: a leave-one-out baseline, which is unbiased.
 
-    >>> advantages(torch.tensor([[1.0, 0.0, 2.0]])).tolist()
-    [[0.0, -1.5, 1.5]]
+    Examples:
+        >>> advantages(torch.tensor([[1.0, 0.0, 2.0]])).tolist()
+        [[0.0, -1.5, 1.5]]
     """
     apart = rewards - rewards[:, :1]  # so that equal rewards have none despite rounding
     return apart - (apart.sum(1, keepdim=True) - apart) / (apart.shape[1] - 1)

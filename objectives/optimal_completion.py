@@ -31,8 +31,9 @@ def excess_edits(
         references: y*, ``[batch, time]``.
         num_labels: V; the end is the last of the V + 1 symbols.
 
-    >>> excess_edits(Sequences.of([[0]]).candidates(), Sequences.of([[0, 1]]), 2).tolist()
-    [[[[0, 1, 2], [1, 0, 1]]]]
+    Examples:
+        >>> excess_edits(Sequences.of([[0]]).candidates(), Sequences.of([[0, 1]]), 2).tolist()
+        [[[[0, 1, 2], [1, 0, 1]]]]
     """
     distances = prefix_distances(outputs, references)
     columns = torch.arange(distances.shape[-1], device=distances.device)
@@ -51,8 +52,9 @@ def optimal_policy(
 ) -> Float[Tensor, "batch candidates steps symbols"]:
     """π(v) ∝ exp(−excess(v)/τ); at τ = 0 uniform over the symbols without excess, at least one of which always exists.
 
-    >>> optimal_policy(torch.tensor([[[[0.0, 1.0, 0.0]]]]), 0.0).tolist()
-    [[[[0.5, 0.0, 0.5]]]]
+    Examples:
+        >>> optimal_policy(torch.tensor([[[[0.0, 1.0, 0.0]]]]), 0.0).tolist()
+        [[[[0.5, 0.0, 0.5]]]]
     """
     if temperature:
         return (-excess / temperature).softmax(-1)
@@ -65,9 +67,10 @@ def policy_divergence(policy: Float[Tensor, "batch candidates steps symbols"], s
 
     The cross-entropy −Σ_t Σ_v π_t(v) log p_t(v) equals this plus Σ_t H(π_t), which has no gradient.
 
-    >>> steps = Steps(torch.tensor([[[[0.5, 0.5]]]]).log(), torch.tensor([[[0]]]), torch.tensor([[[True]]]))
-    >>> round(policy_divergence(torch.tensor([[[[1.0, 0.0]]]]), steps).item(), 4)  # ln 2
-    0.6931
+    Examples:
+        >>> steps = Steps(torch.tensor([[[[0.5, 0.5]]]]).log(), torch.tensor([[[0]]]), torch.tensor([[[True]]]))
+        >>> round(policy_divergence(torch.tensor([[[[1.0, 0.0]]]]), steps).item(), 4)  # ln 2
+        0.6931
     """
     log_ratio = torch.where(policy > 0, policy.log() - steps.log_probs, 0.0)
     return torch.where(steps.mask, (policy * log_ratio).sum(-1), 0.0).sum(-1).mean(1)

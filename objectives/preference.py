@@ -57,8 +57,9 @@ def chosen(outputs: Sequences, places: Tensor) -> Sequences:
 def preference(margin: Float[Tensor, " batch"], differ: Bool[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """−log σ(margin), the Bradley–Terry loss, in nats; 0 where there is no preference.
 
-    >>> preference(torch.tensor([0.0, 5.0]), torch.tensor([True, False])).tolist()
-    [0.6931471824645996, 0.0]
+    Examples:
+        >>> preference(torch.tensor([0.0, 5.0]), torch.tensor([True, False])).tolist()
+        [0.6931471824645996, 0.0]
     """
     return torch.where(differ, -logsigmoid(margin), 0.0)
 

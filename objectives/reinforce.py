@@ -38,8 +38,9 @@ def surrogate(log_probs: Returns, advantages: Returns) -> Float[Tensor, " batch"
         log_probs: log p of the samples, with gradient; 0 at steps that a sample does not have.
         advantages: returns minus a baseline, without gradient.
 
-    >>> surrogate(torch.tensor([[[-1.0], [-2.0]]]), torch.tensor([[[0.5], [-0.5]]])).tolist()
-    [-0.25]
+    Examples:
+        >>> surrogate(torch.tensor([[[-1.0], [-2.0]]]), torch.tensor([[[0.5], [-0.5]]])).tolist()
+        [-0.25]
     """
     return -(advantages * log_probs).sum(-1).mean(1)
 
@@ -47,8 +48,9 @@ def surrogate(log_probs: Returns, advantages: Returns) -> Float[Tensor, " batch"
 def still_to_come(increments: Float[Tensor, "batch candidates steps"]) -> Returns:
     """R_t = Σ_s≥t r_s, the reward to go: a symbol gets no credit for rewards before it.
 
-    >>> still_to_come(torch.tensor([[[1.0, 0.0, 2.0]]])).tolist()
-    [[[3.0, 2.0, 2.0]]]
+    Examples:
+        >>> still_to_come(torch.tensor([[[1.0, 0.0, 2.0]]])).tolist()
+        [[[3.0, 2.0, 2.0]]]
     """
     return increments.flip(-1).cumsum(-1).flip(-1)
 

@@ -27,9 +27,10 @@ def switched(inputs: Sequences, temperature: Temperature, symbols: int, generato
         symbols: number of known symbols.
         generator: source of randomness.
 
-    >>> cold = Temperature(literal=1e-3)
-    >>> switched(Sequences.of([[0, 1, 9]]), cold, 3, None).labels.tolist()
-    [[0, 1, 9]]
+    Examples:
+        >>> cold = Temperature(literal=1e-3)
+        >>> switched(Sequences.of([[0, 1, 9]]), cold, 3, None).labels.tolist()
+        [[0, 1, 9]]
     """
     drawn = HammingPayoff(temperature=temperature).distribution(inputs, symbols).sample(1, generator).labels.squeeze(1)
     return Sequences(torch.where(inputs.labels < symbols, drawn, inputs.labels), inputs.lengths)

@@ -22,8 +22,9 @@ _DOTS = "▁▂▃▄▅▆▇█"
 def duration(seconds: float) -> str:
     """Seconds in readable units.
 
-    >>> duration(42), duration(600), duration(5400)
-    ('42 s', '10 min', '1 h 30 min')
+    Examples:
+        >>> duration(42), duration(600), duration(5400)
+        ('42 s', '10 min', '1 h 30 min')
     """
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -34,8 +35,9 @@ def duration(seconds: float) -> str:
 def scores(dev: dict[str, float]) -> str:
     """Metrics on one line.
 
-    >>> scores({"PER": 2.345, "WER": 9.1})
-    'PER 2.35  WER 9.10'
+    Examples:
+        >>> scores({"PER": 2.345, "WER": 9.1})
+        'PER 2.35  WER 9.10'
     """
     return "  ".join(f"{name} {value:.2f}" for name, value in dev.items())
 
@@ -43,8 +45,9 @@ def scores(dev: dict[str, float]) -> str:
 def sparkline(values: list[float]) -> str:
     """A line of block characters from low to high.
 
-    >>> sparkline([3.0, 2.0, 1.0])
-    '█▄▁'
+    Examples:
+        >>> sparkline([3.0, 2.0, 1.0])
+        '█▄▁'
     """
     low, high = min(values, default=0.0), max(values, default=0.0)
     scale = (len(_DOTS) - 1) / (high - low) if high > low else 0.0

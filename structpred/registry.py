@@ -25,8 +25,9 @@ NAME = re.compile(r"\w[\w.-]*")
 def article(noun: str) -> str:
     """A noun with its indefinite article.
 
-    >>> article("objective"), article("Task")
-    ('an objective', 'a Task')
+    Examples:
+        >>> article("objective"), article("Task")
+        ('an objective', 'a Task')
     """
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
@@ -36,8 +37,9 @@ def nearest(word: str, names: list[str]) -> str:
 
     A name in another spelling comes first, then names that the word abbreviates, then the one with the fewest typos.
 
-    >>> nearest("ml", ["maximum-likelihood", "rml"]), nearest("RML", ["maximum-likelihood", "rml"])
-    ("did you mean 'maximum-likelihood'?", "did you mean 'rml'?")
+    Examples:
+        >>> nearest("ml", ["maximum-likelihood", "rml"]), nearest("RML", ["maximum-likelihood", "rml"])
+        ("did you mean 'maximum-likelihood'?", "did you mean 'rml'?")
     """
     same = [name for name in names if _plain(name) == _plain(word)][:1]
     close = same or _abbreviated(word, names) or difflib.get_close_matches(word, names, n=1)

@@ -51,9 +51,10 @@ def direction(measure: Measure) -> str:
 def stored(measure: Measure, by_name: Mapping[str, Value], prefix: str = "") -> Value | None:
     """What is stored for a metric, under its name or else a former one; None if nothing is.
 
-    >>> from structpred.metrics import SER
-    >>> stored(SER(), {"dev/PER": 2.5, "dev/WER": 9.0}, "dev/")
-    2.5
+    Examples:
+        >>> from structpred.metrics import SER
+        >>> stored(SER(), {"dev/PER": 2.5, "dev/WER": 9.0}, "dev/")
+        2.5
     """
     places = (f"{prefix}{name}" for name in (measure.name, *measure.former))
     return next((by_name[place] for place in places if place in by_name), None)
@@ -65,9 +66,10 @@ def renamed(by_name: Mapping[str, Value], measures: Iterable[Measure]) -> dict[s
     A former name stays where it is the name of another metric: of one of these, or because the present name is stored
     too.
 
-    >>> from structpred.metrics import SER
-    >>> renamed({"PER": 2.5, "WER": 9.0}, [SER()])
-    {'SER': 2.5, 'WER': 9.0}
+    Examples:
+        >>> from structpred.metrics import SER
+        >>> renamed({"PER": 2.5, "WER": 9.0}, [SER()])
+        {'SER': 2.5, 'WER': 9.0}
     """
     names = {each.name: each.former for each in measures}
     present = {former: name for name, formers in names.items() if name not in by_name for former in formers}

@@ -138,8 +138,9 @@ def detached(found: Tensor, what: str) -> Tensor:
 def described(found: object) -> str:
     """A value that is no tensor, for messages.
 
-    >>> described(None), described([0.5])
-    ('None', 'a list: [0.5]')
+    Examples:
+        >>> described(None), described([0.5])
+        ('None', 'a list: [0.5]')
     """
     if found is None:
         return "None"

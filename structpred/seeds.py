@@ -8,8 +8,9 @@ import torch
 def stream(seed: int, *names: object) -> int:
     """A 63-bit seed derived from ``seed`` and the names of its use.
 
-    >>> stream(0, "order", 1) == stream(0, "draws", 1)
-    False
+    Examples:
+        >>> stream(0, "order", 1) == stream(0, "draws", 1)
+        False
     """
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
@@ -25,10 +26,11 @@ def seed_pytorch(value: int, device: torch.device) -> None:
 
     `torch.manual_seed` seeds all devices, and takes milliseconds: it writes its callers down for each unused one.
 
-    >>> seed_pytorch(7, torch.device("cpu"))
-    >>> drawn = torch.rand(3)
-    >>> torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(7)))
-    True
+    Examples:
+        >>> seed_pytorch(7, torch.device("cpu"))
+        >>> drawn = torch.rand(3)
+        >>> torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(7)))
+        True
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(value)

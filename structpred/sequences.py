@@ -65,8 +65,9 @@ class Sequences:
     def of(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
         """``[batch, time]`` from lists of ids.
 
-        >>> Sequences.of([[3, 1], [2]]).labels.tolist()
-        [[3, 1], [2, 0]]
+        Examples:
+            >>> Sequences.of([[3, 1], [2]]).labels.tolist()
+            [[3, 1], [2, 0]]
         """
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         longest = max((len(row) for row in rows), default=0)
@@ -318,8 +319,9 @@ Source = Symbols | Recording
 def spelt(source: Source) -> Symbols:
     """A source as symbols, for tables and messages; a recording is its name.
 
-    >>> spelt(("a", "b")), spelt(Recording("utterance 1", np.zeros((2, 3))))
-    (('a', 'b'), ('utterance 1',))
+    Examples:
+        >>> spelt(("a", "b")), spelt(Recording("utterance 1", np.zeros((2, 3))))
+        (('a', 'b'), ('utterance 1',))
     """
     return (source.name,) if isinstance(source, Recording) else source
 

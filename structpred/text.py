@@ -18,8 +18,9 @@ _SPACE = re.compile(r"[ \t]*[\r\n\t]\s*")
 def plain(text: str) -> str:
     r"""The text on one line, with invisible characters escaped.
 
-    >>> plain("two\nlines"), plain("red \x1b[31m")
-    ('two lines', 'red \\x1b[31m')
+    Examples:
+        >>> plain("two\nlines"), plain("red \x1b[31m")
+        ('two lines', 'red \\x1b[31m')
     """
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), _SPACE.sub(" ", text))
 
@@ -37,8 +38,9 @@ def refuse_unseen(name: object, what: str) -> None:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """A number and its noun, ``plural`` where that is not the noun with an s.
 
-    >>> counted(1, "seed"), counted(12, "seed"), counted(2, "process", "processes")
-    ('1 seed', '12 seeds', '2 processes')
+    Examples:
+        >>> counted(1, "seed"), counted(12, "seed"), counted(2, "process", "processes")
+        ('1 seed', '12 seeds', '2 processes')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {plural or f'{noun}s'}"
 
@@ -46,8 +48,9 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def file_stems(names: list[str]) -> dict[str, str]:
     """A distinct file-name stem for each name, even on file systems that ignore case.
 
-    >>> file_stems(["Learning rate", "learning-rate", "日本", "?"])
-    {'Learning rate': 'learning_rate', 'learning-rate': 'learning_rate_2', '日本': '日本', '?': 'experiment'}
+    Examples:
+        >>> file_stems(["Learning rate", "learning-rate", "日本", "?"])
+        {'Learning rate': 'learning_rate', 'learning-rate': 'learning_rate_2', '日本': '日本', '?': 'experiment'}
     """
     stems: dict[str, str] = {}
     for name in names:
@@ -80,8 +83,9 @@ def escaped(text: str) -> str:
     that controls or ends a line ``\u`` and its four digits. A bar between spaces, which separates references, becomes
     ``\|``. Everything else stays unchanged.
 
-    >>> print(escaped("a | b|c\td"))
-    a \| b|c\td
+    Examples:
+        >>> print(escaped("a | b|c\td"))
+        a \| b|c\td
     """
     return _SPECIAL.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
 
@@ -89,8 +93,9 @@ def escaped(text: str) -> str:
 def unescaped(cell: str) -> str:
     r"""The inverse of `escaped`.
 
-    >>> unescaped(escaped("a | b\t\\t")) == "a | b\t\\t"
-    True
+    Examples:
+        >>> unescaped(escaped("a | b\t\\t")) == "a | b\t\\t"
+        True
 
     Raises:
         DataError: a backslash does not begin one of its escapes.

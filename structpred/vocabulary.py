@@ -28,8 +28,9 @@ class Vocabulary:
     def of(cls, sequences: Iterable[Symbols], *, min_count: int = 1) -> "Vocabulary":
         """The symbols that occur at least ``min_count`` times, in sorted order.
 
-        >>> Vocabulary.of([("b", "a"), ("b",)]).symbols
-        ('a', 'b')
+        Examples:
+            >>> Vocabulary.of([("b", "a"), ("b",)]).symbols
+            ('a', 'b')
         """
         counts = Counter(symbol for sequence in sequences for symbol in sequence)
         return cls(tuple(sorted(symbol for symbol, count in counts.items() if count >= min_count)))
@@ -92,9 +93,10 @@ class Vocabularies:
     def columns(self) -> "tuple[Vocabularies, ...]":
         """Those of each column of the input symbols, if all have equally many and more than one; else none.
 
-        >>> known = Vocabularies.of([("a￨DT", "dog￨NN", "cat￨NN")], [("B", "I", "I")])
-        >>> [column.inputs.symbols for column in known.columns]
-        [('a', 'cat', 'dog'), ('DT', 'NN')]
+        Examples:
+            >>> known = Vocabularies.of([("a￨DT", "dog￨NN", "cat￨NN")], [("B", "I", "I")])
+            >>> [column.inputs.symbols for column in known.columns]
+            [('a', 'cat', 'dog'), ('DT', 'NN')]
         """
         rows = [tuple(symbol.split(COLUMN_MARK)) for symbol in self.inputs.symbols]
         if len({len(row) for row in rows}) != 1 or len(rows[0]) == 1:

@@ -166,8 +166,9 @@ class LetterTagging(LexiconTask):
 def letter_labels(alignment: str) -> Symbols:
     """One label a letter.
 
-    >>> letter_labels("t}t h|e}ə"), letter_labels("f}f o}ɑ x}k|s e}_ s|h}ʃ")
-    (('t', 'ə', '+'), ('f', 'ɑ', 'k|s', '_', 'ʃ', '+'))
+    Examples:
+        >>> letter_labels("t}t h|e}ə"), letter_labels("f}f o}ɑ x}k|s e}_ s|h}ʃ")
+        (('t', 'ə', '+'), ('f', 'ɑ', 'k|s', '_', 'ʃ', '+'))
     """
     labels: list[str] = []
     for pair in alignment.split():

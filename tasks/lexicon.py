@@ -50,8 +50,9 @@ def folded(phones: Sequence[str], to: PhoneSet) -> Symbols:
     Lee and Hon 1989: Speaker-independent phone recognition using hidden Markov models, table II, as Kaldi's recipe for
     TIMIT has it. Neighbours that become the same phone stay two.
 
-    >>> folded(("h#", "q", "ao", "bcl", "b", "h#"), 48), folded(("sil", "ao", "vcl", "b", "sil"), 39)
-    (('sil', 'ao', 'vcl', 'b', 'sil'), ('sil', 'aa', 'sil', 'b', 'sil'))
+    Examples:
+        >>> folded(("h#", "q", "ao", "bcl", "b", "h#"), 48), folded(("sil", "ao", "vcl", "b", "sil"), 39)
+        (('sil', 'ao', 'vcl', 'b', 'sil'), ('sil', 'aa', 'sil', 'b', 'sil'))
     """
     if to == 61:
         return tuple(phones)

@@ -25,9 +25,10 @@ def splits_of(*, train: Sequence[Example], dev: Sequence[Example], test: Sequenc
 def with_unknown(splits: Splits) -> Splits:
     """The same splits; dev and test say at each position whether its word is missing from the training sources.
 
-    >>> one = Example(("a", "b"), (("X", "Y"),), where="here")
-    >>> with_unknown(splits_of(train=[Example(("b",), (("Y",),), where="here")], dev=[one], test=[])).dev[0].unknown
-    (True, False)
+    Examples:
+        >>> one = Example(("a", "b"), (("X", "Y"),), where="here")
+        >>> with_unknown(splits_of(train=[Example(("b",), (("Y",),), where="here")], dev=[one], test=[])).dev[0].unknown
+        (True, False)
     """
     known = {word for example in splits.train for word in spelt(example.source)}
     dev, test = (
@@ -69,9 +70,10 @@ def digest_of(*splits: Sequence[Example]) -> str:
 
     Where the examples were read does not count: a file may move or be named otherwise.
 
-    >>> same = [Example(("a",), (("b",),), where="here")], [Example(("a",), (("b",),), where="there")]
-    >>> digest_of(same[0]) == digest_of(same[1])
-    True
+    Examples:
+        >>> same = [Example(("a",), (("b",),), where="here")], [Example(("a",), (("b",),), where="there")]
+        >>> digest_of(same[0]) == digest_of(same[1])
+        True
     """
     hashed = hashlib.sha256(b"[")
     for i, split in enumerate(splits):  # piece by piece: the text of all together may be larger than the data

@@ -24,8 +24,9 @@ def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbo
     In IOB1 a chunk begins with I, or with B where it follows one of its kind directly; B is taken
     for a beginning anywhere. In IOBES a chunk ends with E, and S is one of a single word.
 
-    >>> to_iob2(("I-NP", "I-NP", "B-NP", "O"), "iob1", "word {}".format)
-    ('B-NP', 'I-NP', 'B-NP', 'O')
+    Examples:
+        >>> to_iob2(("I-NP", "I-NP", "B-NP", "O"), "iob1", "word {}".format)
+        ('B-NP', 'I-NP', 'B-NP', 'O')
 
     Args:
         tags: as the file writes them.
@@ -58,8 +59,9 @@ def to_iob2(tags: Symbols, scheme: Scheme, where: Callable[[int], str]) -> Symbo
 def from_iob2(tags: Symbols, scheme: Scheme) -> Symbols:
     """IOB2 tags in another scheme; an I that continues no chunk begins one there.
 
-    >>> from_iob2(("B-NP", "I-NP", "B-NP", "O"), "iobes")
-    ('B-NP', 'E-NP', 'S-NP', 'O')
+    Examples:
+        >>> from_iob2(("B-NP", "I-NP", "B-NP", "O"), "iobes")
+        ('B-NP', 'E-NP', 'S-NP', 'O')
     """
     if scheme == "iob2":
         return tags

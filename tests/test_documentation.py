@@ -126,6 +126,25 @@ def test_links_within_the_repository_lead_to_what_git_holds(document: Path) -> N
     assert [link for link in inside if link.endswith(".html")] == [], "HTML of reports is not in git"
 
 
+def anchors(document: Path) -> set[str]:
+    """What a link may name of a document: the headings whose anchors are the same on GitHub and on the site."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    words = [re.sub(r"[^\w -]", "", heading.lower()) for heading in headings]
+    return {word.replace(" ", "-") for word in words if "--" not in word.replace(" ", "-")}
+
+
+@pytest.mark.parametrize("document", READ, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_to_headings_lead_to_one(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s#:]*)#([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    for path, anchor in links:
+        assert anchor in anchors(document.parent / path if path else document), f"{path}#{anchor}"
+
+
+def test_headings_have_the_anchors_that_links_name() -> None:
+    assert {"payoffs", "edit-distance-payoff-drawn-exactly-payoff-edit-distance"} <= anchors(PAPERS)
+
+
 def test_every_page_of_the_site_is_in_its_navigation_once() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     pages = re.findall(r"^ +- ([\w/]+\.md)$", navigation, flags=re.MULTILINE)

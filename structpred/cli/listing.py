@@ -218,8 +218,9 @@ def _number(value: float | None) -> str:
 def words(tree: Mapping[str, Json], place: str = "") -> Iterator[str]:
     """An experiment's JSON as assignments that make it again; its start and its metrics are left out.
 
-    >>> list(words({"objective": {"type": "rml", "payoff": {"type": "hamming"}}, "seed": 3}))
-    ['objective=rml', 'objective.payoff=hamming', 'seed=3']
+    Examples:
+        >>> list(words({"objective": {"type": "rml", "payoff": {"type": "hamming"}}, "seed": 3}))
+        ['objective=rml', 'objective.payoff=hamming', 'seed=3']
     """
     for name, value in tree.items():
         field = f"{place}{name}"

@@ -118,8 +118,9 @@ def load_spaces(name: str) -> Space | dict[str, Space]:
 def searched(word: str) -> Range | None:
     """The range in a word; None for an assignment of a value.
 
-    >>> searched("optimiser.lr=0.001..0.01:log")
-    Range(field='optimiser.lr', low=0.001, high=0.01, log=True, choices=())
+    Examples:
+        >>> searched("optimiser.lr=0.001..0.01:log")
+        Range(field='optimiser.lr', low=0.001, high=0.01, log=True, choices=())
     """
     field, equals, text = word.partition("=")
     if not equals:

@@ -71,8 +71,9 @@ def of_plan(plan: Plan) -> Material:
 def _named(files: Mapping[str, str]) -> dict[str, str]:
     """The files by the shortest distinct ends of their paths, so that reports do not name private folders.
 
-    >>> _named({"/data/one/train.tsv": "0a", "/data/two/train.tsv": "0b", "/data/two/test.tsv": "0c"})
-    {'one/train.tsv': '0a', 'two/train.tsv': '0b', 'test.tsv': '0c'}
+    Examples:
+        >>> _named({"/data/one/train.tsv": "0a", "/data/two/train.tsv": "0b", "/data/two/test.tsv": "0c"})
+        {'one/train.tsv': '0a', 'two/train.tsv': '0b', 'test.tsv': '0c'}
     """
     parts = {path: PurePath(path).parts for path in files}
     found = {}

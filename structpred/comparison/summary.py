@@ -153,8 +153,9 @@ def _more_seeds(contrast: Contrast, seeds: int) -> str:
 def probability_text(p: float | None) -> str:
     """A p value with four decimals; no test says so.
 
-    >>> probability_text(0.03125), probability_text(1e-9), probability_text(None)
-    ('p = 0.0312', 'p < 0.0001', 'no test')
+    Examples:
+        >>> probability_text(0.03125), probability_text(1e-9), probability_text(None)
+        ('p = 0.0312', 'p < 0.0001', 'no test')
     """
     if p is None:
         return "no test"

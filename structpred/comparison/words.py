@@ -64,8 +64,9 @@ def _value(name: str, value: object, whole: bool) -> list[str]:
 def _spaced(name: str) -> str:
     """A class's name as words, with abbreviations as they are.
 
-    >>> _spaced("LabelSmoothing"), _spaced("REINFORCE"), _spaced("LSTMTagger")
-    ('label smoothing', 'REINFORCE', 'LSTM tagger')
+    Examples:
+        >>> _spaced("LabelSmoothing"), _spaced("REINFORCE"), _spaced("LSTMTagger")
+        ('label smoothing', 'REINFORCE', 'LSTM tagger')
     """
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z\d]+|\d+", name)
     return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)

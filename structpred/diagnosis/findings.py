@@ -127,13 +127,15 @@ def _divergences(found: Diagnosis) -> Table:
 def shown(measured: Measured) -> str:
     """A number, with its standard error where it has one.
 
-    >>> shown(Measured(0.01234, 0.0021)), shown(Measured(4.07142)), shown(Measured(float("nan")))
-    ('0.0123 ± 0.0021', '4.07', 'open')
+    Examples:
+        >>> shown(Measured(0.01234, 0.0021)), shown(Measured(4.07142)), shown(Measured(float("nan")))
+        ('0.0123 ± 0.0021', '4.07', 'open')
 
     Two draws give a number without an error:
 
-    >>> shown(Measured(0.5, float("nan")))
-    '0.5 ± ?'
+    Examples:
+        >>> shown(Measured(0.5, float("nan")))
+        '0.5 ± ?'
     """
     if math.isnan(measured.value):
         return "open"

@@ -35,8 +35,9 @@ class Signal:
 
         The mean of n independent gradients has n times this ratio.
 
-        >>> Signal(strength=2.0, noise=4.0).snr
-        0.5
+        Examples:
+            >>> Signal(strength=2.0, noise=4.0).snr
+            0.5
         """
         if self.noise > 0:
             return self.strength / self.noise

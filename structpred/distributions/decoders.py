@@ -18,8 +18,9 @@ from structpred.sequences import Sequences
 def log_mean(scores: Sequence[Float[Tensor, "*rows symbols"]]) -> Float[Tensor, "*rows symbols"]:
     """ln of the mean of the softmax of each: the arithmetic mean of probabilities, in nats.
 
-    >>> log_mean([torch.tensor([0.5, 0.5]).log(), torch.tensor([1.0, 3.0]).log()]).exp()
-    tensor([0.3750, 0.6250])
+    Examples:
+        >>> log_mean([torch.tensor([0.5, 0.5]).log(), torch.tensor([1.0, 3.0]).log()]).exp()
+        tensor([0.3750, 0.6250])
     """
     log_probs = torch.stack([at_least_float(each).log_softmax(-1) for each in scores])
     return log_probs.logsumexp(0) - math.log(len(scores))

@@ -62,8 +62,9 @@ def in_words(decoding: Decoding, *, exact: bool) -> str:
         decoding: the settings.
         exact: the model finds the most probable output exactly, without a search.
 
-    >>> in_words(Decoding(length_penalty=1.0, most_length_ratio=2.0), exact=False)
-    'a beam of 5, length penalty 1, at most 2 times as long as the input'
+    Examples:
+        >>> in_words(Decoding(length_penalty=1.0, most_length_ratio=2.0), exact=False)
+        'a beam of 5, length penalty 1, at most 2 times as long as the input'
     """
     if decoding.reward is not None:
         name = registered_name(decoding.reward)
@@ -88,9 +89,10 @@ def in_words(decoding: Decoding, *, exact: bool) -> str:
 def idle(decoding: Decoding, distribution: type) -> dict[str, str]:
     """Which settings have no effect on the outputs of a class of distributions: by field, why.
 
-    >>> from structpred.distributions import Factorised
-    >>> idle(Decoding(), Factorised)["beam"]
-    'the most probable output is found exactly, without a beam'
+    Examples:
+        >>> from structpred.distributions import Factorised
+        >>> idle(Decoding(), Factorised)["beam"]
+        'the most probable output is found exactly, without a beam'
     """
     ranking = ("length_penalty", "coverage_penalty")
     if decoding.rule == "hamming" or (isinstance(decoding.reward, Hamming) and issubclass(distribution, Marginals)):

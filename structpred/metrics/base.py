@@ -109,9 +109,10 @@ class Ratio(Metric):
 def score(metric: Metric, counts: Counts) -> float:
     """The number that a metric makes of its counts.
 
-    >>> from structpred.metrics import WordErrorRate
-    >>> score(WordErrorRate(), np.array([[1.0, 1.0], [0.0, 1.0]]))
-    50.0
+    Examples:
+        >>> from structpred.metrics import WordErrorRate
+        >>> score(WordErrorRate(), np.array([[1.0, 1.0], [0.0, 1.0]]))
+        50.0
 
     Raises:
         ConfigError: it makes no finite number of them.

@@ -131,8 +131,9 @@ class ConllevalF1(Ratio):
 def chunks(tags: Symbols) -> set[tuple[str, int, int]]:
     """Kind, start and end (exclusive) of every chunk, by seqeval's strict reading of IOB2.
 
-    >>> sorted(chunks(("B-NP", "I-NP", "O", "I-VP", "B-VP")))
-    [('NP', 0, 2), ('VP', 4, 5)]
+    Examples:
+        >>> sorted(chunks(("B-NP", "I-NP", "O", "I-VP", "B-VP")))
+        [('NP', 0, 2), ('VP', 4, 5)]
 
     Raises:
         DataError: a tag is not O, or B or I with a kind.
@@ -149,8 +150,9 @@ def conlleval_chunks(tags: Symbols) -> set[tuple[str, int, int]]:
     A chunk begins at B or S, and at an I or E that does not continue a chunk of its kind; it ends with E or S, and
     before any tag that does not continue it.
 
-    >>> sorted(conlleval_chunks(("B-NP", "I-NP", "O", "I-VP", "B-VP")))
-    [('NP', 0, 2), ('VP', 3, 4), ('VP', 4, 5)]
+    Examples:
+        >>> sorted(conlleval_chunks(("B-NP", "I-NP", "O", "I-VP", "B-VP")))
+        [('NP', 0, 2), ('VP', 3, 4), ('VP', 4, 5)]
 
     Raises:
         DataError: a tag is not O, or B, I, E or S with a kind.

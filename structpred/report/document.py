@@ -229,7 +229,8 @@ class Document:
 def joined(names: Sequence[str], last: str = "and") -> str:
     """Names as a sentence lists them.
 
-    >>> joined(["ML", "RML", "smoothing"])
-    'ML, RML and smoothing'
+    Examples:
+        >>> joined(["ML", "RML", "smoothing"])
+        'ML, RML and smoothing'
     """
     return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))

@@ -42,8 +42,9 @@ _LATIN = re.compile(r"[\x00-\u017f–—‘’“”„…•†‡€]*")
 def escaped(text: str) -> str:
     r"""The text on one line, with everything that TeX reads specially written out.
 
-    >>> print(escaped("50 % of ML_2 & [RML]"))
-    50 \% of ML\_2 \& {[}RML{]}
+    Examples:
+        >>> print(escaped("50 % of ML_2 & [RML]"))
+        50 \% of ML\_2 \& {[}RML{]}
     """
     return _SPECIAL.sub(lambda found: _WRITTEN[found[0]], plain(text)).replace("--", "-{}-").replace("--", "-{}-")
 

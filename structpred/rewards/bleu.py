@@ -222,8 +222,9 @@ def _one_by_one(references: Sequences) -> Iterator[Sequences]:
 def ngrams(lengths: Int[Tensor, "*n"], order: int) -> Int[Tensor, "*n"]:
     """How many n-grams of orders 1 to ``order`` sequences of these lengths have.
 
-    >>> ngrams(torch.tensor([0, 1, 3, 9]), 2).tolist()
-    [0, 1, 5, 17]
+    Examples:
+        >>> ngrams(torch.tensor([0, 1, 3, 9]), 2).tolist()
+        [0, 1, 5, 17]
     """
     below = torch.arange(order, device=lengths.device)
     return (lengths.unsqueeze(-1) - below).clamp_min(0).sum(-1)

@@ -269,8 +269,9 @@ def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
 def encoded(outputs: Sequence[Symbols], labels: Vocabulary) -> dict[str, np.ndarray]:
     """Outputs as label ids, concatenated, and their lengths; `decoded_outputs` is the inverse.
 
-    >>> encoded([("b", "a"), ()], Vocabulary(("a", "b")))
-    {'labels': array([1, 0], dtype=int32), 'lengths': array([2, 0], dtype=int32)}
+    Examples:
+        >>> encoded([("b", "a"), ()], Vocabulary(("a", "b")))
+        {'labels': array([1, 0], dtype=int32), 'lengths': array([2, 0], dtype=int32)}
     """
     flat = [label for output in outputs for label in labels.encode(output)]
     return {"labels": np.array(flat, np.int32), "lengths": np.array([len(output) for output in outputs], np.int32)}
@@ -279,8 +280,9 @@ def encoded(outputs: Sequence[Symbols], labels: Vocabulary) -> dict[str, np.ndar
 def decoded_outputs(ids: np.ndarray, lengths: np.ndarray, labels: Vocabulary) -> list[Symbols]:
     """The inverse of `encoded`.
 
-    >>> decoded_outputs(np.array([1, 0]), np.array([2, 0]), Vocabulary(("a", "b")))
-    [('b', 'a'), ()]
+    Examples:
+        >>> decoded_outputs(np.array([1, 0]), np.array([2, 0]), Vocabulary(("a", "b")))
+        [('b', 'a'), ()]
     """
     return [labels.decode(row.tolist()) for row in np.split(ids, lengths.cumsum()[:-1])] if len(lengths) else []
 

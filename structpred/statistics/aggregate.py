@@ -48,8 +48,9 @@ class Aggregate:
 def interquartile_mean(table: Tables) -> Values:
     """The mean of the middle half of all runs: less moved by outliers than the mean, by more runs than the median.
 
-    >>> float(interquartile_mean(np.array([[1.0, 2.0, 3.0, 100.0], [0.0, 2.0, 3.0, 4.0]])))
-    2.5
+    Examples:
+        >>> float(interquartile_mean(np.array([[1.0, 2.0, 3.0, 100.0], [0.0, 2.0, 3.0, 4.0]])))
+        2.5
     """
     from scipy import stats  # takes a second to import, and few reports need it
 

@@ -53,8 +53,9 @@ class Estimate:
 def fixed(value: float, sign: str = "-") -> str:
     """Two decimals, without the minus of a negative zero.
 
-    >>> fixed(-0.001), fixed(1.005), fixed(2.0, sign="+")
-    ('0.00', '1.00', '+2.00')
+    Examples:
+        >>> fixed(-0.001), fixed(1.005), fixed(2.0, sign="+")
+        ('0.00', '1.00', '+2.00')
     """
     return f"{round(value, 2) + 0.0:{sign}.2f}" if round(value, 2) else "0.00"
 

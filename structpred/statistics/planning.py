@@ -66,8 +66,9 @@ def _relative_deviations(seeds: int) -> np.ndarray:
 def fewest_seeds(level: float, rule: Rule) -> int:
     """The fewest seeds at which the test can reject for a mean difference of `CLEAR` standard deviations.
 
-    >>> fewest_seeds(0.05, "fixed"), fewest_seeds(0.05, "anytime"), fewest_seeds(0.05 / 10, "anytime")
-    (2, 4, 5)
+    Examples:
+        >>> fewest_seeds(0.05, "fixed"), fewest_seeds(0.05, "anytime"), fewest_seeds(0.05 / 10, "anytime")
+        (2, 4, 5)
     """
     return next(n for n in range(2, MOST_SEEDS) if critical(n, level, rule) <= CLEAR * math.sqrt(n))
 

@@ -22,8 +22,9 @@ INPUTS = 3
 def strings(labels: int, longest: int, shortest: int = 0) -> list[list[int]]:
     """Every string of labels between two lengths.
 
-    >>> strings(2, 1)
-    [[], [0], [1]]
+    Examples:
+        >>> strings(2, 1)
+        [[], [0], [1]]
     """
     lengths = range(shortest, longest + 1)
     return [list(each) for length in lengths for each in itertools.product(range(labels), repeat=length)]

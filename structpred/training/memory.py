@@ -57,8 +57,9 @@ class Memory:
 def in_units(number: int) -> str:
     """Bytes in readable decimal units, rounded up.
 
-    >>> in_units(20), in_units(1_234_000), in_units(4_600_000_001)
-    ('1 kB', '1.3 MB', '4.7 GB')
+    Examples:
+        >>> in_units(20), in_units(1_234_000), in_units(4_600_000_001)
+        ('1 kB', '1.3 MB', '4.7 GB')
     """
     for unit, size in (("GB", 10**9), ("MB", 10**6)):
         if number >= size:

@@ -238,8 +238,9 @@ def apart_from_seed(experiment: Experiment) -> str:
 def described(distribution: Distribution) -> str:
     """A distribution in words.
 
-    >>> described(FloatDistribution(0.01, 0.5, log=True))
-    'from 0.01 to 0.5 (log)'
+    Examples:
+        >>> described(FloatDistribution(0.01, 0.5, log=True))
+        'from 0.01 to 0.5 (log)'
     """
     if isinstance(distribution, CategoricalDistribution):
         return "one of " + ", ".join(map(repr, distribution.choices))

@@ -100,8 +100,9 @@ NAMED = 5
 def number(value: object) -> str:
     """A parameter's value for people.
 
-    >>> number(0.0412345), number(128), number("rml")
-    ('0.0412', '128', 'rml')
+    Examples:
+        >>> number(0.0412345), number(128), number("rml")
+        ('0.0412', '128', 'rml')
     """
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
@@ -109,8 +110,9 @@ def number(value: object) -> str:
 def short(field: str) -> str:
     """A field's own name.
 
-    >>> short("objective.payoff.temperature.edit_rate")
-    'edit_rate'
+    Examples:
+        >>> short("objective.payoff.temperature.edit_rate")
+        'edit_rate'
     """
     return field.rpartition(".")[2]
 
