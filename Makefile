@@ -18,7 +18,7 @@ export PIP_NO_INPUT := 1
 
 help:
 	@echo "make compare   train and compare the objectives of the main job; prints the table and writes the report"
-	@echo "make reproduce RECORD=letter_tagging   trains a record's runs again and compares the scores"
+	@echo "make reproduce RECORD=pronunciation   trains a record's runs again and compares the scores"
 	@echo "make test      every test, the slow ones too"
 	@echo "make quick     those not slow, of each sweep the first case; under two minutes on one core"
 	@echo "make lint      formatting, lint and spelling"

@@ -1,7 +1,7 @@
 """Between RML and reinforcement learning, what changes with α: the score, the entropy of p, or the gradient's noise?
 
 Run as a module, with ``STRUCTPRED_DATA`` set to a folder that holds ``letters/letter.data.gz`` and
-``conll2000/{train,test}.txt.gz``. It can be stopped at any time and goes on::
+``conll2000/{train,test}.txt.gz``. It can be stopped at any time and resumes::
 
     python -m structpred.experiments.dial
 

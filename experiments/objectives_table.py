@@ -1,6 +1,6 @@
 """Which objective should one use? Every elementary one on every model that takes it, with equal tuning, task by task.
 
-The table comes in pieces, a task with a model each. A piece can be stopped at any time and goes on, and stands for
+The table comes in pieces, a task with a model each. A piece can be stopped at any time and resumes, and stands for
 itself once it is finished; ``--page`` puts all finished ones on one page, and ``--dry-run`` says what a piece would
 take::
 

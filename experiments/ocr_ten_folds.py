@@ -1,7 +1,7 @@
 """Handwritten words, ten folds: is a margin better than likelihood, or was likelihood badly trained?
 
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``letters/letter.data.gz``. It can be stopped at any time and
-goes on::
+resumes::
 
     python -m structpred.experiments.ocr_ten_folds --workers 2
 

@@ -1,6 +1,6 @@
 """Do agents of another library learn to tag as well as our objectives do, and what does each of them cost?
 
-Needs the extra ``rl``; data are drawn, so nothing is downloaded. It can be stopped at any time and goes on, and more
+Needs the extra ``rl``; data are drawn, so nothing is downloaded. It can be stopped at any time and resumes, and more
 seeds add to what is there::
 
     python -m structpred.experiments.outside_agents

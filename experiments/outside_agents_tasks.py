@@ -1,6 +1,6 @@
 """Do agents of another library learn to spell and to sound out letters as well as our objectives do, and at what cost?
 
-Needs the extra ``rl``; nothing is downloaded. It can be stopped at any time and goes on::
+Needs the extra ``rl``; nothing is downloaded. It can be stopped at any time and resumes::
 
     python -m structpred.experiments.outside_agents_tasks
 

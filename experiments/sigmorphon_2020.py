@@ -1,7 +1,7 @@
 """Ten languages under one setting: do label smoothing or the edit-distance payoff pronounce better than likelihood?
 
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``sigmorphon2020/{train,dev,test}/*.tsv``, or let the files be
-downloaded. It can be stopped at any time and goes on, and more seeds add to what is there::
+downloaded. It can be stopped at any time and resumes, and more seeds add to what is there::
 
     python -m structpred.experiments.sigmorphon_2020 --seeds 2
 

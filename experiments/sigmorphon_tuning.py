@@ -1,7 +1,7 @@
 """With the temperature tuned on dev, does RML pronounce better than likelihood or label smoothing, in five languages?
 
 Run as a module, with ``STRUCTPRED_DATA`` set to a folder that holds ``sigmorphon2020/{train,dev,test}/*.tsv``. It can
-be stopped at any time and goes on, and the same command on several machines with one ``--storage`` shares the trials::
+be stopped at any time and resumes::
 
     python -m structpred.experiments.sigmorphon_tuning --workers 2
 

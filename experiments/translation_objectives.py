@@ -1,7 +1,7 @@
 """After likelihood has taught a Transformer to translate, does one more epoch under another objective raise its BLEU?
 
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``multi30k/tok/*``, or let it be downloaded (research only). It
-can be stopped at any time and goes on::
+can be stopped at any time and resumes::
 
     python -m structpred.experiments.translation_objectives --device cuda --workers 5
 

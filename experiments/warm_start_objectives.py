@@ -1,6 +1,6 @@
 """Which objective should go on from likelihood: REINFORCE, GRPO, ReMax, DPO, CPO, minimum risk, RML or likelihood?
 
-Data are embedded, so nothing is downloaded. It can be stopped at any time and goes on::
+Data are embedded, so nothing is downloaded. It can be stopped at any time and resumes::
 
     python -m structpred.experiments.warm_start_objectives
 

@@ -154,7 +154,7 @@ class Reproduce:
     Settings are those in its results.json. Finished runs in --root are used again.
 
     Examples:
-      structpred reproduce experiments/records/letter_tagging
+      structpred reproduce experiments/records/pronunciation
       structpred reproduce reports/comparison --seeds 0 --arms ML RML
     """
 

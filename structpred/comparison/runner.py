@@ -58,7 +58,7 @@ def compare(
 
     Args:
         arms: experiments by name; their own seeds are ignored.
-        seeds: five or more are needed to claim a difference of objectives.
+        seeds: at least two for any test; with two or three, only large differences can be shown.
         baseline: the arm that others are compared with; the first by default.
         design: how it is decided: margins of equivalence, all pairs, or baselines of groups.
         until: ``"decided"`` adds seeds one at a time until every pair has a verdict on the first metric; the

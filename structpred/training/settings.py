@@ -322,8 +322,8 @@ class Trainer(Config):
         max_seconds: end after at most this many seconds of training, including dev scoring.
         average: decay of an exponential moving average of the weights, which then are what is scored and kept; None
             keeps the weights themselves.
-        tolerate: so many steps in a row may have a loss or gradient that is not finite. They are skipped and
-            counted; training ends at that many.
+        tolerate: training ends with an error at this many steps in a row whose loss or gradient is not finite;
+            fewer are skipped and counted.
         compile: compile the step by ``torch.compile``. It needs a compiler, takes half a minute at the start, and made
             steps slower on the processors it was measured on; a GPU may gain.
         recompute: keep only what enters each layer for the gradient, and compute the rest again in the backward pass
