@@ -22,6 +22,7 @@ from structpred.distributions.search import (
     decode_loop,
     greedy_search,
     mixed_history,
+    normalised,
 )
 from structpred.errors import ConfigError
 from structpred.sequences import Sequences
@@ -194,8 +195,8 @@ class Autoregressive:
         outputs, rows = ranked.outputs, torch.arange(len(ranked.outputs), device=ranked.outputs.device)
         best = torch.zeros_like(rows)
         if decoding.coverage_penalty:
-            normalised = ranked.log_probs / (outputs.lengths + 1.0) ** decoding.length_penalty
-            best = (normalised + decoding.coverage_penalty * self.coverage(outputs)).argmax(1)
+            ranks = normalised(ranked.log_probs, outputs.lengths, decoding.length_penalty)
+            best = (ranks + decoding.coverage_penalty * self.coverage(outputs)).argmax(1)
         return Sequences(outputs.labels[rows, best], outputs.lengths[rows, best])
 
     @torch.no_grad()

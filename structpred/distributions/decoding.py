@@ -52,6 +52,8 @@ def decode(
         ranked = p.n_best(decoding.num_candidates)
         candidates, log_probs = ranked.outputs, ranked.log_probs
         weights = log_probs.double().softmax(-1)
+        weights[log_probs.isneginf().all(-1), 0] = 1.0  # nothing can end here: the first stands
+        weights = weights.nan_to_num(0.0)
     return most_rewarded(Sequences(candidates.labels, candidates.lengths), weights, log_probs, reward)
 
 

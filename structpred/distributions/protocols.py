@@ -297,7 +297,7 @@ class Decoding(Config):
 
     Attributes:
         beam: prefixes kept per example; 1 is greedy search.
-        length_penalty: outputs are ranked by log p / (length + 1)^penalty; 0 ranks by probability.
+        length_penalty: outputs are ranked by log p / (length + 1)^penalty, from 0, which ranks by probability, to 10.
         rule: ``"argmax"`` predicts the most probable output; ``"hamming"`` the most probable label at each position,
             which has the least expected Hamming distance (minimum Bayes risk), and needs a model with marginals.
         least_length_ratio, most_length_ratio: search only among outputs of least · input length labels or more, rounded
@@ -325,7 +325,7 @@ class Decoding(Config):
     )
 
     beam: Count = 5
-    length_penalty: Annotated[float, Interval(least=0)] = 0.0
+    length_penalty: Annotated[float, Interval(least=0, most=10)] = 0.0
     rule: Literal["argmax", "hamming"] = "argmax"
     least_length_ratio: Annotated[float, Interval(least=0)] = 0.0
     most_length_ratio: Positive | None = None

@@ -209,6 +209,19 @@ def beam_search(
     return beam.ranked()
 
 
+def normalised(
+    log_probs: Float[Tensor, "*rows"], lengths: Int[Tensor, "*rows"], penalty: float
+) -> Float[Tensor, "*rows"]:
+    """log p / (length + 1)^penalty, by which a beam ranks outputs; −∞ stays −∞ where the power is too large to be told.
+
+    Examples:
+        >>> normalised(torch.tensor([-6.0, -torch.inf]), torch.tensor([2, 4]), 1.0)
+        tensor([-2., -inf])
+    """
+    power = (lengths + 1.0) ** penalty
+    return log_probs / power.clamp(max=torch.finfo(power.dtype).max)
+
+
 class _Beam:
     """The prefixes of every unfinished example, and the best ended outputs of all examples.
 
@@ -262,21 +275,18 @@ class _Beam:
         labels = torch.cat([self.labels[rows], self.prefixes], 1)
         lengths = torch.cat([self.lengths[rows], torch.full_like(self.previous, self.time)], 1)
         candidates = torch.cat([self.ended_log_probs[rows], log_probs], 1)
-        order = self._normalised(candidates, lengths).topk(self.width, dim=1).indices
+        order = normalised(candidates, lengths, self.penalty).topk(self.width, dim=1).indices
         self.labels[rows] = labels.gather(1, order.unsqueeze(-1).expand(-1, -1, labels.shape[-1]))
         self.lengths[rows] = lengths.gather(1, order)
         self.ended_log_probs[rows] = candidates.gather(1, order)
-
-    def _normalised(self, log_probs: Tensor, lengths: Tensor) -> Tensor:
-        return log_probs / (lengths + 1.0) ** self.penalty
 
     def finished(self) -> Bool[Tensor, " active"]:
         """True if no prefix can still beat the worst kept output.
 
         Extending a prefix only lowers its log-probability, and dividing by the maximum length favours it most.
         """
-        bound = self._normalised(self.log_probs.max(1).values, self.decoder.limits)
-        worst = self._normalised(self.ended_log_probs, self.lengths)[self.examples].min(1).values
+        bound = normalised(self.log_probs.max(1).values, self.decoder.limits, self.penalty)
+        worst = normalised(self.ended_log_probs, self.lengths, self.penalty)[self.examples].min(1).values
         return (bound <= worst) | torch.isneginf(bound)
 
     def drop_finished(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from structpred.distributions import Autoregressive, Factorised, LinearChain
 from structpred.distributions.decoders import MeanDecoder
@@ -40,6 +41,30 @@ from structpred.vocabulary import Vocabulary
 from tests.support.tiny import Copying, tiny_p
 
 LONGEST = 2
+
+
+def test_where_nothing_can_end_an_output_is_chosen_all_the_same() -> None:
+    """The end is forbidden throughout, for the first example or for both."""
+    for forbidden in ([True, False], [True, True]):
+        ends = torch.where(torch.tensor(forbidden), -math.inf, 0.0)
+
+        def scores(prefixes: Tensor, examples: Tensor, ends: Tensor = ends) -> Tensor:
+            found = torch.zeros(*prefixes.shape, 4)
+            found[..., 3] = ends[examples].unsqueeze(1)
+            return found
+
+        p = Autoregressive.from_logits(scores, 3, [2, 2])
+        found = decode(p, Decoding(reward=EditDistance(), num_candidates=5))
+        assert found.lengths.tolist()[0] == 2
+
+
+def test_no_length_penalty_keeps_a_search_from_its_end() -> None:
+    """(length + 1)^penalty can be too large for a number; what cannot end must not pass for the best, or for ever."""
+    p = Autoregressive.from_logits(lambda prefixes, _: torch.zeros(*prefixes.shape, 4), 3, [9, 0])
+    ranked = p.beam(3, length_penalty=400.0)
+    assert ranked.log_probs.isfinite().any(1).all()
+    with pytest.raises(ConfigError, match="length_penalty must be at least 0 and at most 10, but got 400"):
+        Decoding(length_penalty=400)
 
 
 def first_label(output: list[int], reference: list[int]) -> float:
