@@ -8,11 +8,13 @@ from typing import ClassVar
 
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric
-from structpred.pretrained.folder import TOKENIZER, ModelFolder
+from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.labels import Pieces
+from structpred.pretrained.places import TOKENIZER
 from structpred.registry import tasks
 from structpred.sequences import Recording, Source
-from structpred.task import Example, Splits, Task, loaded
+from structpred.task import Example, Splits, Task
+from structpred.tasks.published import loaded_for_pieces
 from structpred.tasks.reading import in_pieces, splits_of
 from structpred.vocabulary import Symbols
 
@@ -76,7 +78,7 @@ class PretrainedPieces(Task):
             DataError: the other task cannot be read, its inputs are recordings, or a text has no pieces.
             ConfigError: the other task's references are neither words between spaces nor characters.
         """
-        found, pieces = loaded(self.text), self._pieces()
+        found, pieces = loaded_for_pieces(self.text), self._pieces()
         words = _words_of(self.text, found.train)
         train, dev, test = (self._cut(examples, pieces, words) for examples in (found.train, found.dev, found.test))
         _warn_of_loss([*train, *dev, *test])

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from structpred.downloads import DataSet, Published
 from structpred.sequences import Source
-from structpred.task import Example, Splits, Task
+from structpred.task import Example, Splits, Task, loaded
 from structpred.vocabulary import Symbols
 
 
@@ -52,6 +52,17 @@ def warn_of_new_labels(splits: Splits) -> None:
         NewLabelWarning,
         stacklevel=2,
     )
+
+
+def loaded_for_pieces(task: Task) -> Splits:
+    """What a task loads, without a warning of new labels: their pieces may be in training outputs.
+
+    Raises:
+        DataError, ConfigError, CodeError: as `structpred.task.loaded`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NewLabelWarning)
+        return loaded(task)
 
 
 def _labels(examples: Sequence[Example]) -> dict[str, None]:

@@ -9,9 +9,10 @@ from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric
 from structpred.registry import tasks
 from structpred.sequences import Recording, Source
-from structpred.task import Example, Splits, Task, loaded
+from structpred.task import Example, Splits, Task
 from structpred.tasks.pairs import Pairs
 from structpred.tasks.pieces import Kind, Learning, Normalisation, PieceModel, learnt
+from structpred.tasks.published import loaded_for_pieces
 from structpred.tasks.reading import in_pieces, splits_of
 from structpred.vocabulary import Symbols
 
@@ -85,7 +86,7 @@ class Subwords(Task):
             DataError: the other task cannot be read, its inputs are no words, or a sentence has no pieces.
             ConfigError: sentencepiece is not installed, or the training texts do not allow the size.
         """
-        words = loaded(self.text)
+        words = loaded_for_pieces(self.text)
         models = self.models if "_kept" in vars(self) else self._learn(words.train)
         object.__setattr__(self, "_models", models)
         train, dev, test = (_cut(examples, models) for examples in (words.train, words.dev, words.test))
@@ -126,7 +127,7 @@ class Subwords(Task):
         if known is None:
             read: Callable[[str], bytes] | None = vars(self).get("_kept")
             if read is None:
-                known = self._learn(loaded(self.text).train)
+                known = self._learn(loaded_for_pieces(self.text).train)
             else:
                 source = PieceModel(read(SOURCE))
                 known = (source, source if self.joint else PieceModel(read(TARGET)))

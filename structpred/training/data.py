@@ -78,8 +78,9 @@ def _covering(labels: Vocabulary, found: Vocabulary, examples: Sequence[Example]
             if label in strange
         )
         raise DataError(
-            f"{where}: {label!r} is none of the {len(labels)} labels that the model can output; let the task "
-            "'pretrained-pieces' cut its text into the pieces of the same model, or set PretrainedSeq2Seq.symbols to "
+            f"{where}: {label!r} is none of the {len(labels)} labels that the model can output; if the task is "
+            "'pretrained-pieces', its tokenizer has no other piece for part of this reference, so remove the example; "
+            "else let that task cut its text into the pieces of the same model, or set PretrainedSeq2Seq.symbols to "
             "'task'"
         )
     return labels

@@ -15,8 +15,9 @@ from structpred.rewards import FunctionReward
 from structpred.runs import Run, train
 from structpred.sequences import spelt
 from structpred.task import Example, Splits, Task
-from structpred.tasks import PretrainedPieces
+from structpred.tasks import PretrainedPieces, Tsv
 from structpred.tasks.pretrained import LossyPiecesWarning
+from structpred.tasks.published import NewLabelWarning
 from structpred.training import Trainer
 from tests.support.networks import saved
 from tests.support.tiny import Copying
@@ -48,6 +49,18 @@ class Said(Task):
 
     def render(self, output: tuple[str, ...]) -> str:
         return self.between.join(output)
+
+
+def test_pieces_of_new_words_may_be_known(folder: str, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """No warning says that no model can give a word, if its pieces can be given."""
+    for name, line in {"train": "a\tab b", "dev": "b\tabb b", "test": "a b\tabb"}.items():
+        (tmp_path / f"{name}.tsv").write_text(f"{line}\n", encoding="utf-8")
+    train_, dev, test = (str(tmp_path / f"{name}.tsv") for name in ("train", "dev", "test"))
+    text = Tsv(train=train_, dev=dev, test=test, source="spaces", target="spaces")
+    PretrainedPieces(text=text, path_or_name=folder).load()
+    assert not [each for each in recwarn if each.category is NewLabelWarning]
+    with pytest.warns(NewLabelWarning):
+        text.load()
 
 
 def test_words_become_pieces_and_are_scored_as_words(folder: str) -> None:
