@@ -30,7 +30,8 @@ def log_mean(scores: Sequence[Float[Tensor, "*rows symbols"]]) -> Float[Tensor, 
 class MeanDecoder:
     """p(y_t | y_<t, x) = Σ_m p_m(y_t | y_<t, x) / M: the probabilities of every next symbol, averaged.
 
-    Its states are those of its members, one after another. Outputs may be as long as the most generous member allows.
+    Its states are those of its members, one after another. Outputs may be as long as the most generous member allows,
+    as far as all members can score them.
 
     Attributes:
         members: decoders over the same labels and the same batch of inputs.
@@ -45,8 +46,12 @@ class MeanDecoder:
 
     @cached_property
     def limits(self) -> Int[Tensor, " batch"]:
-        """The largest limit of any member, per example."""
-        return torch.stack([member.limits for member in self.members]).amax(0)
+        """The largest limit of any member, per example, but no longer than any can score (``most``)."""
+        largest = torch.stack([member.limits for member in self.members]).amax(0)
+        for member in self.members:
+            most: Tensor | None = getattr(member, "most", None)
+            largest = largest if most is None else torch.minimum(largest, most)
+        return largest
 
     def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Log-probabilities of all next symbols along given outputs, at some of the steps."""

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from structpred.distributions.search import State
 from structpred.errors import DataError
-from structpred.pretrained.library import optional
+from structpred.pretrained.library import BY_WIDTH, optional
 from structpred.sequences import Sequences
 
 
@@ -67,18 +67,32 @@ class BoundPretrained(ABC):
 
     Attributes:
         reading: the network, and how it reads our symbols.
-        limits: the maximum length of outputs.
+        wanted: the maximum length of outputs, as far as the network's positions reach.
         mask: 1 at real positions of the input, 0 at padding.
     """
 
     reading: Reading
-    limits: Int[Tensor, " batch"]
+    wanted: Int[Tensor, " batch"]
     mask: Int[Tensor, "batch positions"]
 
     @property
     def num_labels(self) -> int:
         """V."""
         return len(self.reading.read) - 1
+
+    @property
+    def limits(self) -> Int[Tensor, " batch"]:
+        """The maximum length of outputs."""
+        return self.wanted if self.most is None else torch.minimum(self.wanted, self.most)
+
+    @property
+    def most(self) -> Int[Tensor, " batch"] | None:
+        """The length of outputs that the network's positions allow; None for any number.
+
+        A cut output has one label more than its limit, and is read after the start.
+        """
+        most = self.reading.positions
+        return None if most is None else (most - self._before - 2).clamp(min=0)
 
     def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Scores of every next symbol along given outputs, at some steps, all steps at once.
@@ -88,24 +102,29 @@ class BoundPretrained(ABC):
         """
         if not outputs.lengths.numel():
             return self.reading.no_scores(0)
+        self._refuse_beyond(outputs)
         previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
-        self._refuse_beyond(previous.shape[2])
         with self.reading.only(positions):
             return self._along(self.reading.read[previous])
 
-    def _refuse_beyond(self, steps: int) -> None:
-        most = self.reading.positions
-        if most is not None and self._before + steps > most:
+    def _refuse_beyond(self, outputs: Sequences) -> None:
+        most, (positions, time) = self.reading.positions, (self.mask.shape[1], outputs.labels.shape[2])
+        if most is None or positions + time < most:  # the rest waits for the device
+            return
+        taken, longest = self._before, outputs.lengths.amax(1)
+        if bool((taken + longest >= most).any()):
+            row = int((taken + longest).argmax())
+            prompt = int(taken[row])
             raise DataError(
-                f"an output of {steps - 1} labels must fit into the {most} positions of {self.reading.name}"
-                f"{f', of which its prompt takes up to {self._before}' if self._before else ''}; leave out long "
-                "examples, or take a model with more positions"
+                f"an output of {int(longest[row])} labels must fit into the {most} positions of {self.reading.name}"
+                f"{f', of which its prompt takes {prompt}' if prompt else ''}; leave out long examples, or take a "
+                "model with more positions"
             )
 
     @property
     @abstractmethod
-    def _before(self) -> int:
-        """Steps that precede every output."""
+    def _before(self) -> Int[Tensor, " batch"]:
+        """Positions taken before each output."""
 
     @abstractmethod
     def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "counted symbols"]:
@@ -155,8 +174,8 @@ class BoundSeq2Seq(BoundPretrained):
     expanded: dict[int, Expanded] = field(default_factory=dict)
 
     @property
-    def _before(self) -> int:
-        return 0
+    def _before(self) -> Int[Tensor, " batch"]:
+        return torch.zeros_like(self.wanted)
 
     def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "counted symbols"]:
         return self._called(ids.flatten(0, 1), repeated(self.memory, ids.shape[1]), None)
@@ -205,7 +224,7 @@ class BoundSeq2Seq(BoundPretrained):
             expanded[count] = picked(cache, rows), memory[rows]
         return replace(
             self,
-            limits=self.limits[examples],
+            wanted=self.wanted[examples],
             mask=self.mask[examples],
             memory=self.memory[examples],
             expanded=expanded,
@@ -223,8 +242,11 @@ class BoundCausal(BoundPretrained):
     prompt: tuple[Float[Tensor, "batch heads positions size"], ...]
 
     @property
-    def _before(self) -> int:
-        return self.mask.shape[1]
+    def _before(self) -> Int[Tensor, " batch"]:
+        network = self.reading.network
+        if placed(network) and network.config.model_type not in BY_WIDTH:
+            return self.mask.sum(1)
+        return torch.full_like(self.wanted, self.mask.shape[1])
 
     def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "counted symbols"]:
         return self._called(ids, cache_of([repeated(part, ids.shape[1]) for part in self.prompt]), 0)
@@ -240,20 +262,25 @@ class BoundCausal(BoundPretrained):
         """Scores after ``time`` earlier steps of the outputs."""
         candidates, steps = ids.shape[1:]
         mask = functional.pad(self.mask, (0, time + steps), value=1)
-        places = self.mask.sum(1, keepdim=True) + time + torch.arange(steps, device=ids.device)
+        arguments: dict[str, Any] = {}
+        if placed(self.reading.network):
+            places = self.mask.sum(1, keepdim=True) + time + torch.arange(steps, device=ids.device)
+            if self.reading.positions is not None:  # outputs that have ended are read on
+                places = places.clamp(max=self.reading.positions - 1)
+            arguments["position_ids"] = repeated(places, candidates)
         return self.reading.called(
             input_ids=ids.flatten(0, 1),
             attention_mask=repeated(mask, candidates),
-            position_ids=repeated(places, candidates),
             cache=past,
             use_cache=True,
+            **arguments,
         )
 
     def select(self, examples: Int[Tensor, " kept"]) -> "BoundCausal":
         """The same decoder for some of the examples."""
         return replace(
             self,
-            limits=self.limits[examples],
+            wanted=self.wanted[examples],
             mask=self.mask[examples],
             prompt=tuple(part[examples] for part in self.prompt),
         )
@@ -262,6 +289,11 @@ class BoundCausal(BoundPretrained):
 def cache_argument(network: Any) -> str:
     """What the network calls its cache: older versions of transformers have another name."""
     return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
+
+
+def placed(network: Any) -> bool:
+    """Whether a decoder-only network is told the position of every symbol; others count them by themselves."""
+    return "position_ids" in inspect.signature(network.base_model.forward).parameters
 
 
 def cache_of(parts: Sequence[Float[Tensor, "rows heads time size"]]) -> Any:

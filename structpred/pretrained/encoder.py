@@ -19,6 +19,9 @@ from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
 from structpred.vocabulary import Symbols, Vocabularies
 
+CUT_ANEW = ("PreTrainedTokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast", "TokenizersBackend")
+"""Tokenizers whose words were cut without the space before them: runs from that time are not found again."""
+
 Mix = Literal["mean", "learned"]
 """How several layers become one: their mean, or a learned mixture."""
 
@@ -70,12 +73,14 @@ class PretrainedEncoder(Featurizer):
             raise ConfigError(f"PretrainedEncoder.layers must name each layer once, but got {self.layers}")
 
     def fingerprint(self) -> tuple[str, ...]:
-        """The digest of the files that are read.
+        """The digest of the files that are read; and that words are cut as in texts, where they once were not.
 
         Raises:
             DataError: the folder is absent, or cannot be used.
         """
-        return (self.folder().digest,)
+        folder = self.folder()
+        anew = folder.json("tokenizer_config.json").get("tokenizer_class") in CUT_ANEW
+        return (folder.digest, *(("words as in texts",) if anew else ()))
 
     def folder(self) -> ModelFolder:
         """The folder of the network.

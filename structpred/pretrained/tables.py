@@ -2,6 +2,7 @@
 
 import mmap
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,15 +14,20 @@ import numpy as np
 from jaxtyping import Float
 
 from structpred.errors import AbsentError, ConfigError, DataError
-from structpred.pretrained.folder import file_named, sha256
 from structpred.pretrained.library import optional
+from structpred.pretrained.places import file_named, sha256
 from structpred.reading import unpacked
 from structpred.returned import shortened
+from structpred.text import counted
 
 Rows = Float[np.ndarray, "words size"]
 
 BOM = b"\xef\xbb\xbf"
 """The byte order mark that some editors put at the beginning of a text in UTF-8."""
+
+
+class WordEncodingWarning(UserWarning):
+    """Words of a file of vectors are not in UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +185,19 @@ def _text(place: Path) -> WordVectors:
         raise DataError(f"{place} line 1 must be a word and its numbers, or their counts, but it is {first[:40]!r}")
     _numbers(place, _line(content, start)[0], size)  # a file of something else is refused before anything is looked up
     index: dict[str, int] = {}
-    lines = 0
+    lines = strange = 0
     for begin, line in _lines(content, start):
         parts = line.rsplit(None, size)
         if parts:
-            index.setdefault(parts[0].decode("utf-8", "replace"), begin)
-            lines += 1
+            if len(words := parts[0].split()) > 1 and _is_number(words[-1]):
+                raise DataError(
+                    f"{place} must have a word and {size} numbers in every line, but one has more numbers: "
+                    f"{line[:60]!r}; correct the line, or the counts in the first"
+                )
+            word, known = _decoded(parts[0])
+            index.setdefault(word, begin)
+            lines, strange = lines + 1, strange + (not known)
+    _warn_of_strange(place, strange, lines)
     if lines < count:
         raise DataError(
             f"{place} must hold {count} words, as its first line says, but it holds {lines}; fetch it again, or "
@@ -218,17 +231,56 @@ def _binary(place: Path) -> WordVectors:
         raise DataError(f"{place} must begin with the counts of words and numbers, but it begins with {first[:40]!r}")
     count, size = int(header[0]), int(header[1])
     index: dict[str, int] = {}
+    strange = 0
     for number in range(count):
         space = content.find(b" ", begin)
-        begin, word = space + 1 + 4 * size, content[begin:space]
+        begin, word = space + 1 + 4 * size, content[begin:space].lstrip(b"\n")
         if space < 0 or begin > len(content):
             raise DataError(f"{place} must hold {count} words of {size} numbers, but it ends in word {number + 1}")
-        index.setdefault(word.lstrip(b"\n").decode("utf-8", "replace"), space + 1)
+        if b"\n" in word or b"\0" in word:
+            raise DataError(
+                f"{place} must hold words and {size} numbers of 32 bits each, but word {number + 1} is {word[:20]!r}; "
+                "its numbers have another form, or it is a text, which must not be called .bin"
+            )
+        decoded, known = _decoded(word)
+        index.setdefault(decoded, space + 1)
+        strange += not known
+    if content[begin:].strip():
+        raise DataError(
+            f"{place} must hold {count} words of {size} numbers of 32 bits each, but more follows; fetch it again"
+        )
+    _warn_of_strange(place, strange, count)
 
     def take(places: Sequence[int]) -> Rows:
         return _stacked([np.frombuffer(content[each : each + 4 * size], "<f4") for each in places], size)
 
     return WordVectors(index, size, take)
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _decoded(word: bytes) -> tuple[str, bool]:
+    """A word, and whether it is UTF-8."""
+    try:
+        return word.decode(), True
+    except UnicodeDecodeError:
+        return word.decode("utf-8", "replace"), False
+
+
+def _warn_of_strange(place: Path, strange: int, words: int) -> None:
+    if strange:
+        warnings.warn(
+            f"{place} must hold words in UTF-8, but {counted(strange, 'word')} of {words} are in another encoding and "
+            "will not be found; convert the file if they matter",
+            WordEncodingWarning,
+            stacklevel=2,
+        )
 
 
 def _stacked(rows: Sequence[Float[np.ndarray, " size"]], size: int) -> Rows:

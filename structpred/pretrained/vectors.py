@@ -14,7 +14,7 @@ from structpred.config import digest
 from structpred.errors import DataError
 from structpred.models.base import Featurizer
 from structpred.models.inputs import CharacterCNN, Spelling, spelt_by
-from structpred.pretrained.folder import sha256
+from structpred.pretrained.places import sha256
 from structpred.pretrained.tables import existing, word_vectors
 from structpred.registry import inputs
 from structpred.sequences import FlatSequences, Sequences

@@ -20,7 +20,7 @@ import transformers
 from transformers.utils import logging
 
 from structpred.pretrained import ModelFolder
-from structpred.pretrained.folder import sha256
+from structpred.pretrained.places import TOKENIZER, sha256
 from tests.support.pretrained import MARKS, saved, word_pieces
 
 
@@ -102,6 +102,39 @@ def test_pickles_are_read_only_where_they_are_asked_for(copy: Path) -> None:
         assert torch.equal(one, other)
 
 
+class RunsCode:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return sys.exit, ("code of a pickle was run",)
+
+
+def test_a_pickle_of_more_than_tensors_is_refused_in_one_line(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    torch.save({"weight": RunsCode()}, copy / "pytorch_model.bin")
+    with pytest.raises(DataError) as refused:
+        ModelFolder.of(str(copy), pickles=True).network()
+    expected = "must hold weights that can be read without running code, but its pickles hold more than tensors; save"
+    assert f"{copy} {expected}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_every_file_that_transformers_makes_a_tokenizer_of_is_in_the_digest() -> None:
+    """Of each tokenizer in the installed version, by the table of its files in the source."""
+    named = set()
+    for place in Path(next(iter(transformers.__path__))).rglob("tokenization_*.py"):
+        for table in re.findall(r"VOCAB_FILES_NAMES\s*(?::[^=\n]*)?=\s*\{(.*?)\}", place.read_text(), re.DOTALL):
+            named.update(re.findall(r":\s*\"([^\"]+)\"", table))
+    assert {"vocab.txt", "tokenizer.json"} <= named
+    assert named <= set(TOKENIZER)
+
+
+def test_another_vocabulary_of_sentencepiece_is_another_model(copy: Path) -> None:
+    found = []
+    for content in (b"one", b"other"):
+        (copy / "spm.model").write_bytes(content)
+        found.append(ModelFolder.of(str(copy)).digest)
+    assert len({*found}) == 2
+
+
 def changed(file: str, **entries: object) -> Callable[[Path], None]:
     """Set entries of a JSON file."""
 
@@ -127,6 +160,15 @@ def written(file: str, content: bytes) -> Callable[[Path], None]:
     return change
 
 
+def quantised(folder: Path) -> None:
+    """Whole numbers in the place of weights, without a config that says so."""
+    from safetensors.torch import load_file, save_file
+
+    place = folder / "model.safetensors"
+    whole = {name: (100 * weight).to(torch.int8) for name, weight in load_file(place).items()}
+    save_file(whole, place, metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -138,6 +180,9 @@ def written(file: str, content: bytes) -> Callable[[Path], None]:
             changed("tokenizer_config.json", auto_map={"AutoTokenizer": ["code.Code", None]}),
             "tokenizer_config.json asks for code of its own (auto_map), which is never run",
         ),
+        (changed("config.json", transformers_weights="other.safetensors"), "its transformers_weights is 'other.safete"),
+        (written("adapter_config.json", b"{}"), "must hold a whole model, but it holds an adapter (adapter_config.js"),
+        (quantised, "must hold weights of real numbers, but embeddings.LayerNorm.bias in model.safetensors holds whol"),
         (removed("model.safetensors"), "must hold model.safetensors, but it has no weights"),
         (written("model.safetensors", b"\x10" * 40), "must hold weights that transformers can read, but it says: "),
         (changed("config.json", model_type="abacus"), "must hold a config that transformers can read, but it says: "),

@@ -1,6 +1,7 @@
 """Words as pieces, windows of pieces, and a network's states at words, compared with transformers' own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from structpred.errors import ConfigError, DataError
 from structpred.sequences import Sequences
 
 pytest.importorskip("transformers", reason="needs the extra pretrained: pip install structpred[pretrained]")
+
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from structpred.pretrained import ModelFolder
 from structpred.pretrained.pieces import PieceEncoder, Pooling, Windows, WordTokenizer
@@ -75,6 +79,21 @@ def test_where_a_space_counts_every_word_has_one(tmp_path: Path) -> None:
     assert tokenizer.cut([]) == []
 
 
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_word_is_cut_as_the_second_of_a_text_whatever_the_tokenizer_says(heeds: bool, tmp_path: Path) -> None:
+    """Byte-level pieces, of which some tokenizers do not heed ``add_prefix_space`` once they are saved."""
+    core = Tokenizer(models.BPE({"a": 0, "b": 1, "Ġ": 2, "Ġa": 3, "Ġb": 4}, [("Ġ", "a"), ("Ġ", "b")]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if not heeds:
+        core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), core.pre_tokenizer])
+    theirs: Any = transformers.PreTrainedTokenizerFast
+    made = theirs(tokenizer_object=core)
+    tokenizer = WordTokenizer.of(ModelFolder.of(str(saved(tmp_path, tokenizer=made))))
+    assert made("b a b")["input_ids"] == [1, 3, 4]
+    assert tokenizer.cut(["a", "b"]) == [[3], [4]]
+    assert (tokenizer.prefix, tokenizer.suffix) == ((), ())
+
+
 @pytest.mark.parametrize("most", [2, 3, 4, 7])
 def test_every_piece_is_taken_from_the_window_in_whose_middle_it_is(most: int) -> None:
     lengths = [0, 1, most, 0, most + 1, 3 * most, 29, 0]
@@ -134,7 +153,7 @@ def test_a_word_without_a_piece_is_refused_or_unknown(bert: ModelFolder) -> None
     spelt = tokenizer.read([("a", "\u3000")], "unknown").gather(torch.tensor([0])).spellings
     assert spelt is not None
     assert spelt.tolist() == [[4], [1]]
-    silent = WordTokenizer(bert.name, _without_unknown(tokenizer.underlying), tokenizer.prefix, tokenizer.suffix)
+    silent = replace(tokenizer, underlying=_without_unknown(tokenizer.underlying))
     with pytest.raises(DataError, match="has none; replace it in the data"):
         silent.read([("\u3000",)], "unknown")
 

@@ -129,6 +129,13 @@ def test_a_file_of_none_of_the_words_is_warned_of(tmp_path: Path) -> None:
     encoder.read([(*many[0], "A")], KNOWN)
 
 
+def test_words_in_another_encoding_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_bytes("über 1 2\nthe 3 4\n".encode("latin-1"))
+    with pytest.warns(tables.WordEncodingWarning, match="must hold words in UTF-8, but 1 word of 2 are in another"):
+        found = tables.word_vectors(str(tmp_path / "v.txt"), None)
+    assert "the" in found.index
+
+
 def test_a_word_with_spaces_is_told_from_its_numbers(tmp_path: Path) -> None:
     encoder = text("v.txt", "a 1 2\n. . . 3 4\n")(tmp_path)
     assert read(encoder, [(". . .",)]).parts[1].vectors is not None
@@ -259,6 +266,11 @@ def two_tables(folder: Path) -> Vectors:
         (damaged("v.safetensors", b"\x10" * 30, words=True), DataError, "must be safetensors, but it cannot be read: "),
         (damaged("v.txt", b""), DataError, "v.txt must hold word vectors, but it is empty"),
         (damaged("v.txt", b"\xff\xfe\n"), DataError, "v.txt line 1 must be a word and its numbers"),
+        (damaged("v.txt", b"2 1\nthe 1 2\na 3 4\n"), DataError, "must have a word and 1 numbers in every line, but"),
+        (damaged("v.txt", b"the 1 2\na 1 2 3\n"), DataError, "but one has more numbers: b'a 1 2 3'; correct the line"),
+        (damaged("v.bin", struct.pack("<6s2d3s2d", b"2 2\na ", 1, 2, b"\nb ", 3, 4)), DataError, "of 32 bits each"),
+        (damaged("v.bin", b"2 2\nthe 0.125 0.25\na 1 2\nb 1 2\n"), DataError, "or it is a text, which must not"),
+        (damaged("v.bin", struct.pack("<8s2f2s", b"1 2\nthe ", 1, 2, b"\nb")), DataError, "but more follows; fetch it"),
         (damaged("v.txt", b"a 1 2\nthe 1 x\n"), DataError, "must have a word and 2 numbers in every line, but one is"),
         (damaged("v.txt", b"a 1 2\nthe nan 1\n"), DataError, "must hold finite numbers, but the vector of 'the' has"),
         (damaged("v.txt.gz", b"a 1 2\n"), DataError, "v.txt.gz must be a gzip file, but it cannot be unpacked (Not"),
