@@ -121,6 +121,11 @@ class Certainty:
     entropy: float | None
     estimated: bool = False
 
+    def plausible(self) -> bool:
+        """Whether all of it has the type that it should have."""
+        values = (self.labels, self.outputs, self.entropy)
+        return isinstance(self.examples, int) and isinstance(self.estimated, bool) and _all(values, float | int | None)
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -177,7 +182,7 @@ class RunResult:
         """
         try:
             result = cls.of_tree(node)
-            plausible = result._plausible()
+            plausible = result.plausible()
         except (KeyError, TypeError, AttributeError):
             plausible = False
         if not plausible:
@@ -205,7 +210,8 @@ class RunResult:
             history=tuple(replace(epoch, dev=renamed(epoch.dev, measures)) for epoch in self.history),
         )
 
-    def _plausible(self) -> bool:
+    def plausible(self) -> bool:
+        """Whether everything that is computed with has the type that it should have."""
         splits = [self.scores[split].values() for split in ("dev", "test")]
         losses = [epoch.loss for epoch in self.history]
         return (
@@ -214,6 +220,9 @@ class RunResult:
             and all(isinstance(value, float | int) and math.isfinite(value) for split in splits for value in split)
             and _all((self.seconds, self.cpu_seconds, self.tokens_per_second, *losses), float | int)
             and _all((self.best_epoch, self.steps, self.skipped, self.processes), int)
+            and _all((*self.signatures, *self.signatures.values()), str)
+            and _all((epoch.epoch for epoch in self.history), int)
+            and (self.certainty is None or self.certainty.plausible())
             and _all(self.length_ratios.values(), float | int)
             and _all((each for epoch in self.history for each in (epoch.dev, epoch.costs)), dict)
             and _all((cost for epoch in self.history for cost in epoch.costs.values()), float | int)

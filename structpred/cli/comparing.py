@@ -19,7 +19,7 @@ from structpred.comparison.from_runs import of_runs
 from structpred.comparison.panels import Panel, PanelsReport, planned
 from structpred.comparison.plan import Plan, unfinished
 from structpred.comparison.report import Report
-from structpred.comparison.reproduction import reproduce
+from structpred.comparison.reproduction import Repeated, reproduce
 from structpred.comparison.runner import compare_panels, costs, most_seeds
 from structpred.config import components
 from structpred.display import duration, show_table
@@ -281,6 +281,26 @@ def kept_in(file: Path) -> Tuning | PanelsReport | Across | Report:
     return Report.read(file)
 
 
+def _refuse_other_ground(repeated: Sequence[Repeated], file: Path) -> None:
+    """Refuse to compare runs that learned from other data, or that have no score in common.
+
+    Raises:
+        RunError: as said.
+    """
+    for each in repeated:
+        where = f" of {each.comparison}" if each.comparison else ""
+        if each.same_data is False:
+            raise RunError(
+                f"the data{where} are not those of {file}, so its scores cannot be compared; restore the files, whose "
+                "SHA-256 it holds under material"
+            )
+        if not each.compared:
+            raise RunError(
+                f"{file} holds {', '.join(each.missing)} of {each.arm}, seed {each.seed}, none of which the task "
+                "computes here, so nothing can be compared; name its metrics as they were"
+            )
+
+
 def repeat(given: Reproduce, console: Console) -> None:
     """Train the runs of a stored comparison again, and say of each arm whether its scores are the stored ones."""
     file = results_file(given.given)
@@ -298,6 +318,10 @@ def repeat(given: Reproduce, console: Console) -> None:
         same = sum(not run.different for run in runs)
         rows.append((f"{name}: {arm}" if name else arm, f"{same} of {len(runs)}"))
     show_table(console, ("arm", "runs with equal scores"), rows)
+    _refuse_other_ground(repeated, file)
+    missing = list(dict.fromkeys(name for each in repeated for name in each.missing))
+    if missing:
+        console.print(f"Not compared, as the tasks do not compute them here: {', '.join(missing)}", soft_wrap=True)
     others = [each for each in repeated if each.different]
     if not others:
         console.print(f"{len(repeated)} of {len(repeated)} runs have the scores of {file}, bit for bit", soft_wrap=True)
@@ -305,7 +329,7 @@ def repeat(given: Reproduce, console: Console) -> None:
     first = others[0]
     what, (stored, here) = next(iter(first.different.items()))
     versions = first.kept.trainer, first.found.trainer
-    advice = "compare the versions and the platform in its environment with yours"
+    advice = "compare the versions and the platform in its environment, and the code of your own components, with yours"
     if versions[0] != versions[1]:
         advice = f"it was trained by version {versions[0]} of the trainer, and this is version {versions[1]}"
     raise RunError(

@@ -96,7 +96,10 @@ def _sentence(error: BaseException) -> str | None:
         full = error.errno == errno.ENOSPC and error.filename is None  # errors of files have a name
         return f"the standard output: {error.strerror}" if full else os_error_message(error)
     if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
-        return "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers"
+        return (
+            "expected more memory than there is; lower trainer.batch_tokens, the model's size or --workers, and where "
+            "outputs are searched for, --beam, --n-best or --candidates"
+        )
     if isinstance(error, SystemExit) or users_line(error) is not None:
         return f"{error_message(error)}{hint}"
     return None

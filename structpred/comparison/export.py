@@ -3,6 +3,7 @@
 import csv
 import importlib
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from structpred.report.files import CSV, CSV_COLUMNS
 from structpred.report.latex import escaped, fonts, tabular
 from structpred.results import Measure, RunResult
 from structpred.statistics import Estimate, fixed
+from structpred.statistics.estimates import ROUNDING
 from structpred.text import file_stems, plain
 
 Format = Literal["pdf", "svg", "tex"]
@@ -98,7 +100,7 @@ def _cells(metrics: Sequence[Measure], tables: Sequence[tuple[Row, ...]], row: i
         sign = 1 if metric.higher_is_better else -1
         best = max(sign * each.test.mean for each in table)
         of = table[row]
-        score = _number(of.test, bold=len(table) > 1 and sign * of.test.mean == best)
+        score = _number(of.test, bold=len(table) > 1 and math.isclose(sign * of.test.mean, best, rel_tol=ROUNDING))
         if len(table) == 1:
             yield (score,)
         elif of.contrast is None:

@@ -10,7 +10,7 @@ from structpred.comparison.inspection import Inspection, Shown
 from structpred.comparison.plan import Plan, PlannedRun, check_shared
 from structpred.comparison.report import Report
 from structpred.config import coerce, leaves, registered_name
-from structpred.errors import RunError, StructpredError
+from structpred.errors import ConfigError, DataError, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.registry import objectives
 from structpred.runs import Folder, Run
@@ -33,7 +33,8 @@ def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown
 
     Raises:
         ConfigError: the runs are of different tasks or budgets, or the baseline is not an arm.
-        RunError: a run is given twice, was trained on other data, or an arm lacks a seed that another has.
+        RunError: a run is given twice, was trained on other data or by other code, or an arm lacks a seed that another
+            has.
     """
     coerce(examples, Shown, "examples")
     first = runs[0]
@@ -49,6 +50,8 @@ def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown
             raise RunError(
                 f"{run.folder.path} and {twin.folder.path} are one arm under one seed; leave one of them out"
             )
+    for seeds in by_arm.values():
+        _refuse_other_code(list(seeds.values()))
     names = _names([_without_seed(next(iter(seeds.values())).experiment) for seeds in by_arm.values()])
     of_name = dict(zip(names, by_arm.values(), strict=True))
     every = sorted({run.experiment.seed for run in runs})
@@ -70,6 +73,26 @@ def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown
     plan = _plan(report, [(name, seeds[seed]) for seed in every for name, seeds in of_name.items()], splits)
     report = completed(report, plan, examples)
     return report if why is None else _without_data(report, first, why)
+
+
+def _refuse_other_code(runs: Sequence[Run]) -> None:
+    """Refuse runs of one arm of which some were trained by the present code of its components and some were not."""
+    try:
+        present = [_of_present_code(run) for run in runs]
+    except (ConfigError, DataError, RunError):  # something is absent, such as a reward function, weights or a teacher
+        return
+    if any(present) and not all(present):
+        other, like_now = runs[present.index(False)], runs[present.index(True)]
+        raise RunError(
+            f"{other.folder.path} was trained by other code of a component than {like_now.folder.path}, which has the "
+            "present code; report on them separately, or train the first again"
+        )
+
+
+def _of_present_code(run: Run) -> bool:
+    """Whether a run was trained by the present code of its components, or does not say by which."""
+    known = (run.experiment.past_identities(run.data, code=code) for code in (True, False))
+    return any(run.result.identity in each for each in known)
 
 
 def completed(report: Report, plan: Plan, examples: Shown) -> Report:

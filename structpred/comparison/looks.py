@@ -17,18 +17,18 @@ class Look:
 
     Attributes:
         identities: of its runs.
-        seeds: how many it had.
+        seeds: those it had.
         anytime: it was decided by the anytime-valid test.
     """
 
     identities: frozenset[str]
-    seeds: int
+    seeds: frozenset[int]
     anytime: bool
 
     def at(self, report: ComparisonResult) -> bool:
-        """True where a report has runs that were seen, and its number of seeds was not fixed before."""
+        """True where a report has runs that were seen, and its seeds were not fixed before."""
         runs = {run.identity for runs in report.results.values() for run in runs}
-        return bool(runs & self.identities) and (self.anytime or self.seeds != len(report.seeds))
+        return bool(runs & self.identities) and (self.anytime or self.seeds != {*report.seeds})
 
 
 def looks_in(folder: Path) -> tuple[Look, ...]:
@@ -42,13 +42,13 @@ def looks_in(folder: Path) -> tuple[Look, ...]:
 
 def _look(node: dict[str, Any]) -> Look:
     identities = frozenset(run["identity"] for runs in node["runs"].values() for run in runs)
-    return Look(identities, len(node["seeds"]), node.get("design", {}).get("rule") == "anytime")
+    return Look(identities, frozenset(node["seeds"]), node.get("design", {}).get("rule") == "anytime")
 
 
 def after_looks(found: Result, looks: tuple[Look, ...]) -> Result:
     """What was found, decided by the anytime-valid test if its seeds were added after one of these looks.
 
-    A comparison with the same number of seeds as the earlier one is that comparison again, not a further look.
+    A comparison with the same seeds as the earlier one is that comparison again, not a further look.
     """
     if not any(look.at(found) for look in looks):
         return found

@@ -162,7 +162,7 @@ def _design(node: dict[str, Any]) -> Design:
 
 
 def _run(node: dict[str, Any]) -> RunResult:
-    return RunResult.of_tree(node | {"history": [_epoch(epoch) for epoch in node["history"]]})
+    return RunResult.of(node | {"history": [_epoch(epoch) for epoch in node["history"]]})
 
 
 def _epoch(node: dict[str, Any]) -> dict[str, Any]:

@@ -57,8 +57,8 @@ class Report(ComparisonResult, Printable):
     def write(self, folder: Path | str, figures: Sequence[Format] = ()) -> tuple[Path, ...]:
         """Write ``results.json``, ``report.csv``, ``report.md`` and ``report.html``, each whole or not at all.
 
-        If the folder holds an earlier report of these runs with another number of seeds, results had been seen before
-        seeds were added, and what is written is that of `after_looks`.
+        If the folder holds an earlier report of these runs with other seeds, results had been seen before seeds were
+        chosen, and what is written is that of `after_looks`.
 
         Args:
             folder: where.

@@ -23,6 +23,7 @@ class Repeated:
         seed: its seed.
         kept: what the report holds.
         found: the result here.
+        same_data: whether both learned from the same data; None where the report does not say.
     """
 
     comparison: str
@@ -30,17 +31,30 @@ class Repeated:
     seed: int
     kept: RunResult
     found: RunResult
+    same_data: bool | None = None
 
     @property
     def different(self) -> dict[str, tuple[float, float]]:
         """The stored score and the one obtained here where they differ, by split and metric, such as ``"test PER"``."""
-        both = {
-            f"{split} {metric}": (score, self.found.scores[split][metric])
-            for split, scores in self.kept.scores.items()
-            for metric, score in scores.items()
-            if metric in self.found.scores.get(split, {})  # a task may report other metrics by now
-        }
+        here = _named(self.found)
+        both = {name: (score, here[name]) for name, score in _named(self.kept).items() if name in here}
         return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The stored scores that were not computed here, because the task has other metrics by now."""
+        here = _named(self.found)
+        return tuple(name for name in _named(self.kept) if name not in here)
+
+    @property
+    def compared(self) -> int:
+        """How many scores could be compared."""
+        return len(_named(self.kept)) - len(self.missing)
+
+
+def _named(result: RunResult) -> dict[str, float]:
+    """Scores by split and metric."""
+    return {f"{split} {name}": score for split, scores in result.scores.items() for name, score in scores.items()}
 
 
 def reproduce(
@@ -81,12 +95,19 @@ def reproduce(
     if not panels:
         raise ConfigError("no comparison in the report has these arms under these seeds; leave one of the two out")
     trained = compare_panels(panels, root=root, workers=workers, device=device, examples="none")
+    same_data = {name: _same_data(reports[name], report) for name, report in trained.reports.items()}
     return [
-        Repeated(name, arm, seed, reports[name].results[arm][reports[name].seeds.index(seed)], result)
+        Repeated(name, arm, seed, reports[name].results[arm][reports[name].seeds.index(seed)], result, same_data[name])
         for name, report in trained.reports.items()
         for arm, results in report.results.items()
         for seed, result in zip(report.seeds, results, strict=True)
     ]
+
+
+def _same_data(kept: Report, found: Report) -> bool | None:
+    if kept.material is None or found.material is None:
+        return None
+    return kept.material.digest == found.material.digest
 
 
 def _refuse_unknown(what: str, asked: Sequence[object] | None, known: Sequence[object]) -> None:

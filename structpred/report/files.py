@@ -57,8 +57,12 @@ def write_files(
         (place / name).parent.mkdir(parents=True, exist_ok=True)
     if CSV not in files and is_ours(place / CSV):
         (place / CSV).unlink()
+    papers = [*place.glob("report*.tex"), *place.glob("figures/*")]
+    for path in papers:  # of the report that this one replaces
+        if str(path.relative_to(place)) not in files and is_ours(path):
+            path.unlink()
     if PICTURE not in files and _report(place / RESULTS).keys() >= PANELS:
-        (place / PICTURE).unlink(missing_ok=True)  # of the report that this one replaces
+        (place / PICTURE).unlink(missing_ok=True)
     return tuple(write_atomically(place / name, text) for name, text in files.items())
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -261,6 +262,11 @@ def read_data(folder: Folder) -> tuple[Vocabularies, Sizes]:
         kept["columns"] = tuple((symbols, characters) for symbols, characters in kept.get("columns", ()))
         sizes = Sizes(**kept)
         sides = [Vocabulary(tuple(node.get(field.name, ()))) for field in fields(Vocabularies)]
+        counts = (sizes.num_inputs, sizes.num_labels, sizes.references, sizes.characters, *sizes.label_counts)
+        if not all(isinstance(each, int) for each in (*counts, *itertools.chain(*sizes.columns))):
+            raise TypeError
+        if not all(isinstance(symbol, str) for side in sides for symbol in side.symbols):
+            raise TypeError
     except (AttributeError, KeyError, TypeError, ValueError):
         raise damaged(folder.data, "must hold vocabularies and sizes, but holds something else") from None
     return Vocabularies(*sides), sizes

@@ -10,6 +10,10 @@ from scipy import special
 from structpred.statistics.anytime import Rule, Scores, critical
 
 LEVEL = 0.05
+ROUNDING = 1e-9
+"""Scores are ratios of counts times 100: those that are equal on paper differ by rounding, by about 1e-14. Without this
+threshold such rounding would pass for a tiny standard deviation, and make t astronomical."""
+
 FEW = 3
 """Up to so many seeds a t interval is mostly the quantile of t: values are shown by their range instead."""
 
@@ -73,6 +77,11 @@ def estimate(values: Scores, *, rule: Rule = "fixed") -> Estimate:
     return Estimate(mean, critical(count, LEVEL, rule) * float(values.std(ddof=1)) / math.sqrt(count))
 
 
+def rounding_of(scores: Scores) -> float:
+    """The largest difference between scores of this size that counts as none."""
+    return ROUNDING * max(1.0, float(np.abs(scores).max()))
+
+
 @dataclass(frozen=True)
 class Noise:
     """How much a score varies from seed to seed at the same settings.
@@ -95,9 +104,10 @@ class Noise:
         Args:
             groups: the scores of each setting, one a seed.
         """
-        several = [group for group in groups if len(group) > 1]
+        several = [np.asarray(group, float) for group in groups if len(group) > 1]
         freedom = sum(len(group) - 1 for group in several)
-        squares = sum(float(np.var(group)) * len(group) for group in several)
+        varying = [group for group in several if np.ptp(group) > rounding_of(group)]
+        squares = sum(float(group.var()) * len(group) for group in varying)
         return cls(math.sqrt(squares / freedom), freedom) if squares > 0 else None
 
     def threshold(self, best: Sequence[float], other: Sequence[float], compared: int) -> float:

@@ -8,11 +8,7 @@ import numpy as np
 from scipy import special
 
 from structpred.statistics.anytime import Rule, Scores, log_evidence
-from structpred.statistics.estimates import Estimate, estimate
-
-# Scores are ratios of counts times 100: differences that are equal on paper differ by rounding, about 1e-14. Without
-# this threshold such rounding would pass for a tiny standard deviation and make t astronomical.
-_ROUNDING = 1e-9
+from structpred.statistics.estimates import Estimate, estimate, rounding_of
 
 MARGIN = 0.5
 """Percentage points: the difference of a metric that counts as none, unless the comparison says another."""
@@ -61,7 +57,7 @@ def paired_test(arm: Scores, baseline: Scores, *, margin: float = MARGIN, rule: 
     if not margin > 0:
         raise ValueError(f"a margin must be above 0, but got {margin}")
     differences, seeds = arm - baseline, len(arm)
-    rounding = _ROUNDING * max(1.0, float(np.abs([arm, baseline]).max()))
+    rounding = rounding_of(np.concatenate([arm, baseline]))
     if np.abs(differences).max() <= rounding:
         differences = np.zeros(seeds)
     mean = float(differences.mean())

@@ -1,6 +1,7 @@
 """What a study found, as plain values: read back from its storage, or from a ``results.json``."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -56,8 +57,8 @@ class Outcome:
 
     @property
     def mean(self) -> float:
-        """The mean of `fresh`."""
-        return sum(self.fresh) / len(self.fresh)
+        """The mean of `fresh`, the same for the same scores in another order."""
+        return math.fsum(self.fresh) / len(self.fresh)
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ def _result(node: dict[str, Any]) -> Result:
 
 
 def _kept(node: dict[str, Any], search: Search) -> Outcome:
+    if node["state"] not in STATES.values():
+        raise ValueError(f"no trial is {node['state']!r}")
     scores, epochs = ({int(key): float(score) for key, score in node[name].items()} for name in ("scores", "epochs"))
     experiment = None if node["experiment"] is None else Experiment.from_json(node["experiment"])
     same = {name: node[name] for name in ("number", "parameters", "state", "reason", "seconds")}

@@ -266,8 +266,8 @@ def _values(distribution: Distribution, points: int) -> list[Any]:
         return list(distribution.choices)
     low, high, step = float(distribution.low), float(distribution.high), distribution.step
     spaced = np.geomspace(low, high, points) if distribution.log else np.linspace(low, high, points)
-    # 0.1, not 0.09999999999999998, which would be another run; and the end itself, not a rounding beyond it
-    values = [*(float(f"{value:.12g}") for value in spaced[:-1]), high]
+    # 0.1, not 0.09999999999999998, which would be another run; and the ends themselves, not a rounding beyond them
+    values = [low, *(float(f"{value:.12g}") for value in spaced[1:-1]), high][-points:]
     if step is not None:
         values = [min(low + round((value - low) / step) * step, high) for value in values]
     whole = isinstance(distribution, IntDistribution)

@@ -181,8 +181,17 @@ def _temperature(result: Result) -> tuple[str, ...]:
 def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
     """The budget, whether it was the same for all studies, and how each study spent it."""
     count, spent = len(results), _budget(results[0].search)
-    every = f"Every one of the {count} studies had the same budget: {spent}."
-    return (every if count > 1 else f"The budget was {spent}.", *map(_spent, results))
+    same = f"Every one of the {count} studies had the same budget" if count > 1 else "The budget was"
+    ended = {each.name: sum(map(each.count, ("finished", "pruned", "failed"))) for each in results}
+    more = [
+        f"{name} has {counted(trials, 'trial')}" for name, trials in ended.items() if trials > results[0].search.trials
+    ]
+    if more:
+        return (
+            f"The last command asked for {spent}, but earlier ones for more: {joined(more)}.",
+            *map(_spent, results),
+        )
+    return (f"{same}{':' if count > 1 else ''} {spent}.", *map(_spent, results))
 
 
 def _budget(search: Search) -> str:
