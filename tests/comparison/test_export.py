@@ -175,6 +175,17 @@ def test_figures_are_written_as_they_are_asked_for(report: Report, tmp_path: Pat
     assert {path: path.read_bytes() for path in paths} == before, "and are the same each time"
 
 
+@pytest.mark.figures
+def test_tables_and_figures_of_the_report_before_do_not_stay(tmp_path: Path) -> None:
+    a_report(METRICS[:1], ML=ML, RML=RML).write(tmp_path, figures=("svg", "tex"))
+    mine = tmp_path / "figures" / "mine.svg"
+    mine.write_text("<svg/>", encoding="utf-8")
+    assert len(list((tmp_path / "figures").iterdir())) > 1
+    a_report(METRICS[:1], ML=ML).write(tmp_path)
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.svg"]
+    assert not (tmp_path / "report.tex").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "figures"),
     [("report.csv", ()), ("report.tex", ("tex",)), ("figures/per_1.pdf", ("pdf",)), ("figures/per_1.svg", ("svg",))],

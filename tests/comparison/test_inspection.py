@@ -1,6 +1,7 @@
 """What the outputs show: errors by kind against the metric, choice of examples, and what the report stores of it."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from structpred.comparison.from_runs import of_runs
 from structpred.comparison.inspection import LONGEST, MOST_BYTES, MOST_SHOWN, Breakdown, Inspection, inspect
 from structpred.comparison.report import Report
 from structpred.comparison.runner import compare
+from structpred.errors import RunError
 from structpred.experiment import Experiment
 from structpred.metrics import SymbolErrorRate, score
 from structpred.models import LSTMTagger, Seq2Seq
@@ -20,13 +22,14 @@ from structpred.objective import Objective
 from structpred.objectives import REINFORCE, RML, LabelSmoothing, MaximumLikelihood, Sampled
 from structpred.payoffs import EditDistancePayoff, Temperature
 from structpred.report import html
-from structpred.runs import Run
+from structpred.runs import Run, train
 from structpred.task import Example, Splits
 from structpred.tasks import Conll2000, LetterTagging, Sigmorphon2020, SpellingVariants, Tsv
 from structpred.training import Trainer
 from tests.support.outputs import inspection, outputs, splits
 from tests.support.reports import METRICS, ML, Trial, a_report
 from tests.support.reports import RML as RATES
+from tests.support.tiny import Copying
 
 ARMS = {"ML": 0.3, "RML": 0.1}
 
@@ -244,3 +247,22 @@ def test_an_arm_in_words(objective: Objective, words: str) -> None:
     (what, *_) = compared.sections(report)
     assert f"one: {words}; model seq2seq." in str(what.blocks)
     assert f"other: {words}; model seq2seq (hidden 8)." in str(what.blocks)
+
+
+def test_runs_of_other_code_are_no_part_of_an_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task is of the tests, so that its code is part of identities."""
+    experiment = Experiment(
+        task=Copying(),
+        model=Seq2Seq(embedding=4, hidden=4),
+        objective=MaximumLikelihood(),
+        trainer=Trainer(epochs=1, batch_tokens=40),
+    )
+    one = train(experiment, root=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("structpred.foreign.digests", lambda classes: ["of other code"])
+        other = train(replace(experiment, seed=1), root=tmp_path)
+        assert of_runs([other]).seeds == (1,)
+    assert of_runs([one]).seeds == (0,)
+    expected = f"{other.folder.path} was trained by other code of a component than {one.folder.path}, which has the"
+    with pytest.raises(RunError, match=f"^{re.escape(expected)}"):
+        of_runs([one, other])

@@ -10,9 +10,10 @@ import pytest
 
 from structpred import Experiment, Trainer, compare
 from structpred.cli import main
+from structpred.cli.comparing import refuse_other_ground
 from structpred.comparison.report import Report
-from structpred.comparison.reproduction import reproduce
-from structpred.errors import ConfigError
+from structpred.comparison.reproduction import Repeated, reproduce
+from structpred.errors import ConfigError, RunError
 from structpred.models import LSTMTagger
 from structpred.objectives import LabelSmoothing, MaximumLikelihood
 from structpred.tasks import HiddenMarkov
@@ -82,6 +83,36 @@ def test_another_score_is_told_with_both_numbers(
     said = capsys.readouterr()
     assert said.out.splitlines()[1:] == ["ML\t1 of 1", "smoothing\t0 of 1"]
     assert f"first smoothing, seed 3, whose test ACC is {kept!r} and was {kept + 1e-9!r}; it was trained by" in said.err
+
+
+def test_scores_of_other_names_are_compared_with_nothing(
+    again: Callable[..., int], stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def add(tree: dict[str, Any]) -> None:
+        for runs in tree["runs"].values():
+            for run in runs:
+                run["scores"]["test"]["OLD"] = 1.0
+
+    assert again("--seeds", "3", change=add) == 0
+    said = capsys.readouterr().out
+    assert "Not compared, as the tasks do not compute them here: test OLD" in said
+    assert "2 of 2 runs have the scores of" in said
+    found = Report.read(stored).results["ML"][0]
+    kept = replace(found, scores={"dev": {"OLD": 1.0}, "test": {"OLD": 1.0}})
+    with pytest.raises(
+        RunError, match=r"^report holds dev OLD, test OLD of ML, seed 0, none of which the task computes"
+    ):
+        refuse_other_ground([Repeated("", "ML", 0, kept, found)], Path("report"))
+
+
+def test_other_data_are_said_and_not_compared(again: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    def change(tree: dict[str, Any]) -> None:
+        tree["material"]["digest"] = "0" * 64
+
+    assert again("--seeds", "3", change=change) == 2
+    said = capsys.readouterr()
+    assert "so its scores cannot be compared; restore the files, whose SHA-256 it holds under material" in said.err
+    assert "bit for bit" not in said.out
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,32 @@ def test_a_missing_file_is_one_sentence_with_advice(name: str, run: Path) -> Non
     assert f"{run / name} is missing" in said(run)
 
 
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("result.json", ("signatures",), [1]),
+        ("result.json", ("history", 0, "epoch"), {}),
+        ("result.json", ("certainty", "entropy"), {"a": 1}),
+        ("result.json", ("certainty", "estimated"), []),
+        ("data.json", ("sizes", "inputs"), "x"),
+        ("data.json", ("sizes", "labels"), {}),
+        ("data.json", ("inputs",), [{}]),
+    ],
+)
+def test_a_value_of_another_type_in_an_older_run_is_one_sentence(
+    name: str, place: tuple[str | int, ...], value: object, run: Path
+) -> None:
+    path = older(run) / name
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    node: Any = tree
+    for step in place[:-1]:
+        node = node[step]
+    assert place[-1] in node
+    node[place[-1]] = value
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    assert name in said(run)
+
+
 @pytest.mark.parametrize("name", ["experiment.json", "data.json", "weights.pt", "counts.npz", "result.json"])
 @pytest.mark.parametrize("kind", ["empty", "cut", "null", "a list", "not UTF-8", "deep"])
 def test_damage_to_an_older_run_is_one_sentence_too(kind: str, name: str, run: Path) -> None:

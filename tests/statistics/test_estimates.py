@@ -66,6 +66,14 @@ def test_noise_is_pooled_within_groups() -> None:
     assert Noise.of([[1.0, 1.0]]) is None
 
 
+def test_scores_that_are_equal_but_for_rounding_have_no_noise() -> None:
+    """The variance of three equal numbers need not be 0: of these it is 3e-30."""
+    groups = [[100 * count / 33] * 3 for count in (7, 5, 9)]
+    assert sum(float(np.var(group)) for group in groups) > 0
+    assert Noise.of(groups) is None
+    assert Noise.of([[0.1 + 0.2, 0.3], [1.0, 2.0]]) == Noise(math.sqrt(0.5 / 2), 2)
+
+
 def test_the_threshold_is_students_one_sided_and_corrected_for_all_groups() -> None:
     one, other = [1.0, 2.0, 3.0], [4.0]
     seen = Noise.of([one, other])

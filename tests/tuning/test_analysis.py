@@ -109,9 +109,20 @@ def test_pruned_and_failed_trials_are_compared_with_nothing() -> None:
     assert "4 finished, 1 pruned and 1 failed." in budget((more,))[1]
 
 
+def test_the_order_of_seeds_makes_no_trial_better() -> None:
+    scores = [100 * count / 33 for count in (1, 2, 3)]
+    assert sum(scores) != sum(scores[::-1]), "so that the sum itself would tell them apart"
+    assert len(result({0.1: scores, 0.2: scores[::-1]}).tied) == 2
+
+
 def test_an_equal_budget_is_stated() -> None:
     both = (result(CLEAR, trials=15), result(CLEAR, trials=15))
     assert budget(both)[0].startswith("Every one of the 2 studies had the same budget: 15 trials of 1 seed each;")
+    later, earlier = result(CLEAR, trials=2), replace(result({0.1: [1.0]}, trials=2), name="t")
+    assert budget((later, earlier))[0] == (
+        "The last command asked for 2 trials of 1 seed each; sampler tpe, pruner median, but earlier ones for more: "
+        "s has 4 trials."
+    )
     assert any("s = 0.71 is the pooled standard deviation" in note for note in notes(both[0]))
     assert any("Nothing tells how much seeds matter" in note for note in notes(result({0.1: [1.0]})))
 

@@ -1,5 +1,6 @@
 """What tuning leaves in results.json, and the way back from it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def test_reading_back_gives_the_same_report(studies: dict[str, Result], tmp_path
     assert [len(part.blocks) for part in again.document().sections] == [
         len(part.blocks) for part in tuning.document().sections
     ]
+
+
+def test_a_trial_in_no_known_state_is_refused(tmp_path: Path) -> None:
+    Tuning({"one": result(CLEAR)}, {}, "somewhere").write(tmp_path)
+    place = tmp_path / "results.json"
+    tree = json.loads(place.read_text(encoding="utf-8"))
+    tree["studies"]["one"]["trials"][0]["state"] = [1]
+    place.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds no report \(ValueError: no trial is \[1\]\); write the report again"):
+        Tuning.read(place)
 
 
 def test_results_of_a_comparison_are_refused(tmp_path: Path) -> None:

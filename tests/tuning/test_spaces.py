@@ -160,6 +160,9 @@ def test_a_grid_has_every_combination_with_both_ends() -> None:
     assert sorted({point["optimiser.lr"] for point in points}) == pytest.approx([0.001, 0.01, 0.1])
     assert {point["model.embedding"] for point in points} == {4, 5, 6}
     assert len(grid(Over(TINY, (Range(field="model.embedding", low=4, high=6),)), 10)) == 3
+    thirds = grid(Over(TINY, (Range(field="optimiser.lr", low=1 / 300, high=1 / 30),)), 2)
+    assert [point["optimiser.lr"] for point in thirds] == [1 / 300, 1 / 30], "no end is rounded to a value beyond it"
+    assert len(grid(Over(TINY, (Range(field="optimiser.lr", low=0.001, high=0.1),)), 1)) == 1
 
 
 def test_the_signature_tells_spaces_apart() -> None:
