@@ -3,7 +3,7 @@
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``sigmorphon2020/{train,dev,test}/*.tsv``, or let the files be
 downloaded. It can be stopped at any time and resumes, and more languages, seeds and arms add to what is there::
 
-    python -m structpred.experiments.sigmorphon_ensembles --languages hin
+    python -m structpred.experiments.sigmorphon_ensembles --languages hin fre ady arm ice geo bul rum gre dut --seeds 3
 
 Models are those of `structpred.experiments.sigmorphon_2020`, with its settings and runs; the arm here is likelihood. In
 every language there are the single models, one a seed, whose scores are averaged, and the ensemble of all of them. Both
