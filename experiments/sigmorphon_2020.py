@@ -81,7 +81,7 @@ def main() -> None:
     """Compare in every language, all of them under one seed before the next."""
     options = Parser("python -m structpred.experiments.sigmorphon_2020", "Compare in ten languages.")
     options.add_argument("--seeds", type=few, default=2, metavar="N", help="seeds 0 to N - 1")
-    options.add_argument("--workers", type=few, default=None, help="processes; one a processor by default")
+    options.add_argument("--workers", type=few, default=None, help="processes; one per CPU by default")
     options.add_argument("--root", default="runs", help="the folder of run folders")
     options.add_argument("--report", default="reports/sigmorphon_2020", help="where the report goes")
     given = options.read()

@@ -174,7 +174,7 @@ def hold_out(examples: Sequence[Example], *, parts: int, path: str) -> list[list
 @tasks.register("parallel")
 @dataclass(frozen=True, kw_only=True)
 class Parallel(Pairs):
-    """Sentence pairs from line-parallel files, such as ``train.de`` and ``train.en``, plain or packed by gzip.
+    """Sentence pairs from line-parallel files, such as ``train.de`` and ``train.en``, plain or gzipped.
 
     Scores are sacrebleu's, for text in words. Every line is an example of its own; one that is empty is refused. A
     split without files of its own is held out of ``train``, as `Pairs` describes. Where only ``train.de.gz`` exists,

@@ -105,7 +105,7 @@ class Synthetic(Task):
 @tasks.register("hidden-markov")
 @dataclass(frozen=True, kw_only=True)
 class HiddenMarkov(Synthetic):
-    """Tagging: from what a hidden Markov chain shows to the states it was in.
+    """Tagging: recover the states of a hidden Markov chain from the symbols it emits.
 
     The chain begins in any state alike and stays where it is with probability ``stay``, else it goes to one of the
     others. State A shows an *a*, but with probability ``noise`` one of the other letters. The best accuracy is that of

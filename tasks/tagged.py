@@ -267,7 +267,7 @@ class TaggedSentences(Task):
 @tasks.register("conll")
 @dataclass(frozen=True, kw_only=True)
 class Conll(TaggedSentences):
-    """Words and chunk tags from files of columns, plain or packed by gzip; see `Columns` for what a file looks like.
+    """Words and chunk tags from files of columns, plain or gzipped; see `Columns` for what a file looks like.
 
     Tags become IOB2, so that labels and scores do not depend on how a file writes its chunks. `TaggedSentences`
     describes the other fields.

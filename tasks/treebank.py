@@ -24,7 +24,7 @@ _PASSED_OVER = re.compile(r"[0-9]+[-.][0-9]+")
 @tasks.register("conllu")
 @dataclass(frozen=True, kw_only=True)
 class Conllu(TaggedSentences):
-    """Syntactic words and their part-of-speech tags from CoNLL-U files, plain or packed by gzip.
+    """Syntactic words and their part-of-speech tags from CoNLL-U files, plain or gzipped.
 
     A file has ten columns between tabs. Only syntactic words are read, numbered 1, 2, … in each sentence: the surface
     form of a multiword token (``4-5``) and an empty node (``8.1``) have no tag of their own and are passed over.

@@ -74,7 +74,7 @@ class Compare:
     max_seeds: Few | None = option(None, "With --until, the most seeds in all; 20 by default.")
     margin: tuple[str, ...] = option(
         (),
-        "The largest difference of a metric that counts as none, such as PER=0.3 (0.5 by default); for each metric.",
+        "Differences of a metric up to this count as none, such as PER=0.3 (0.5 by default); can be repeated.",
         metavar="METRIC=VALUE",
         again=True,
     )
@@ -128,10 +128,10 @@ class Train:
     )
     device: Device = _device()
     devices: Few = option(
-        1, "How many on each machine, with a process each; the batch of a step is shared out between them."
+        1, "Devices on each machine, with a process each; they share the batch of a step."
     )
     nodes: Few = option(
-        1, "How many machines; start the same command on each by torchrun or SLURM, with a --root that all of them see."
+        1, "Machines; start the same command on each by torchrun or SLURM, with a --root that all of them see."
     )
     threads: Few = option(
         1, "CPU threads; more rarely pays on small models, and hurts when other processes are running."
@@ -179,11 +179,11 @@ class Tune:
     )
     seeds: Few = option(1, "Every trial is run under this many seeds; they begin at 100, those of a comparison at 0.")
     finalists: int = option(3, "This many of the best trials are run under more seeds in the end.")
-    more_seeds: Few = option(3, "How many more.")
-    sampler: Literal["tpe", "random", "grid"] = option("tpe", "Who proposes values.")
+    more_seeds: Few = option(3, "More seeds for each of them.")
+    sampler: Literal["tpe", "random", "grid"] = option("tpe", "How values are proposed.")
     points: int | None = option(None, "Values of each range in a grid; 10 by default.")
     pruner: Literal["median", "hyperband", "none"] = option(
-        "median", "Who stops trials early, by the dev metric after each epoch of the first seed; none stops no trial."
+        "median", "What stops trials early, by the dev metric after each epoch of the first seed; none stops no trial."
     )
     draw: int = option(0, "Seed of the sampler.")
     study: str = option("tuning", "The study's name in the storage.", metavar="NAME")

@@ -175,8 +175,8 @@ class SentenceGleu(Reward):
     """r(y, y*) = m / max(n(y), n(y*)), between 0 and 1: the smaller of precision and recall over n-grams.
 
     m counts the n-grams of all orders that output and reference share, n(·) all that a sequence has (Wu et al. 2016,
-    arXiv 1609.08144, section 4.3, where it is the reward). Symmetric, and smooth enough for single sentences. Nothing
-    for nothing is 0, as in NLTK. It is not the GLEU of grammatical error correction.
+    arXiv 1609.08144, section 4.3, where it is the reward). Symmetric, and smooth enough for single sentences. Empty
+    against empty is 0, as in NLTK. It is not the GLEU of grammatical error correction.
 
     Attributes:
         order: the longest n-grams.

@@ -85,7 +85,7 @@ class SentenceTer(TextReward):
 
     Edits are insertions, deletions and substitutions of words and shifts of phrases, found by tercom's greedy search
     (Snover et al. 2006). The same number as sacrebleu's ``sentence_ter`` over −100. With several references the fewest
-    edits count, over the references' mean length. Something for an empty reference is −1.
+    edits count, over the references' mean length. Any output for an empty reference is −1.
 
     Attributes:
         normalized: separate punctuation from words and undo XML entities first.

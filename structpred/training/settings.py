@@ -325,7 +325,7 @@ class Trainer(Config):
         tolerate: training ends with an error at this many steps in a row whose loss or gradient is not finite;
             fewer are skipped and counted.
         compile: compile the step by ``torch.compile``. It needs a compiler, takes half a minute at the start, and made
-            steps slower on the processors it was measured on; a GPU may gain.
+            steps slower on the CPUs it was measured on; a GPU may gain.
         recompute: keep only what enters each layer for the gradient, and compute the rest again in the backward pass
             (gradient checkpointing; Chen et al. 2016, arXiv 1604.06174). It saves memory for about a third more time,
             and needs a network with layers, such as a Transformer.
