@@ -127,9 +127,7 @@ class Train:
         metavar="RUN",
     )
     device: Device = _device()
-    devices: Few = option(
-        1, "Devices on each machine, with a process each; they share the batch of a step."
-    )
+    devices: Few = option(1, "Devices on each machine, with a process each; they share the batch of a step.")
     nodes: Few = option(
         1, "Machines; start the same command on each by torchrun or SLURM, with a --root that all of them see."
     )
