@@ -19,7 +19,7 @@ from structpred.results import KeptMeasure, Measure
 from structpred.training.data import EncodedData
 from structpred.tuning.search import Numeric, Search
 from structpred.tuning.studies import Study
-from structpred.tuning.trials import DIED, REASON, given_up
+from structpred.tuning.trials import DIED, REASON, WAY, given_up
 
 STATES = {state: state.name.lower() for state in TrialState}
 """What a trial is called in each state."""
@@ -74,6 +74,7 @@ class Result:
         given_up: number of trials that were put back because their worker or driver died or was interrupted.
         labels: V, which the conventions of temperatures need.
         total: how many trials there are to be.
+        ways: `Search.way` of all commands that queued these trials; empty where they do not say.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Result:
     given_up: int
     labels: int
     total: int = 0
+    ways: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, study: Study) -> "Result":
@@ -92,7 +94,8 @@ class Result:
         outcomes = tuple(_outcome(study, trial, scores[trial.number]) for trial in study.trials())
         labels = EncodedData.of(study.splits, study.experiment.model).training.sizes.num_labels
         name, metric, search, space, main = study.name, study.metric, study.search, study.parameters(), study.main
-        return cls(name, metric, search, space, outcomes, given_up(main.trials()), labels, len(main))
+        ways = tuple(dict.fromkeys(trial.user_attrs[WAY] for trial in study.trials() if WAY in trial.user_attrs))
+        return cls(name, metric, search, space, outcomes, given_up(main.trials()), labels, len(main), ways)
 
     @property
     def finished(self) -> tuple[Outcome, ...]:
@@ -156,6 +159,7 @@ class Result:
             "trials": [self._trial(each) for each in self.outcomes],
             "given up": self.given_up,
             "total": self.total,
+            "ways": list(self.ways),
         }
 
     def _trial(self, outcome: Outcome) -> dict[str, object]:
@@ -192,6 +196,7 @@ def _result(node: dict[str, Any]) -> Result:
         given_up=node["given up"],
         labels=node["labels"],
         total=node.get("total", 0),
+        ways=tuple(node.get("ways", ())),
     )
 
 

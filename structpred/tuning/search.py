@@ -61,6 +61,11 @@ class Search(Config):
             raise ConfigError(f"tuning needs at least one seed, each once, but got {list(self.seeds)}")
 
     @property
+    def way(self) -> str:
+        """How values are proposed and trials stopped, in words."""
+        return f"sampler {self.sampler}, pruner {self.pruner}"
+
+    @property
     def later_seeds(self) -> tuple[int, ...]:
         """The seeds that finalists are run under besides `seeds`."""
         first = max(self.seeds) + 1

@@ -1,7 +1,7 @@
 """Which trials the data can tell from the best one, and sentences that claim no more than that."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -180,7 +180,7 @@ def _temperature(result: Result) -> tuple[str, ...]:
 
 def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
     """The budget, whether it was the same for all studies, and how each study spent it."""
-    count, spent = len(results), _budget(results[0].search)
+    count, spent = len(results), _budget(results[0].search, [way for each in results for way in each.ways])
     same = f"Every one of the {count} studies had the same budget" if count > 1 else "The budget was"
     ended = {each.name: sum(map(each.count, ("finished", "pruned", "failed"))) for each in results}
     more = [
@@ -194,11 +194,12 @@ def budget(results: tuple[Result, ...]) -> tuple[str, ...]:
     return (f"{same}{':' if count > 1 else ''} {spent}.", *map(_spent, results))
 
 
-def _budget(search: Search) -> str:
+def _budget(search: Search, ways: Sequence[str]) -> str:
     more = f", then {counted(search.more_seeds, 'more seed')} for the best {search.finalists}"
     time = "" if search.timeout is None else f", within {search.timeout:,.0f} seconds"
     trials = f"{counted(search.trials, 'trial')} of {counted(len(search.seeds), 'seed')} each"
-    return f"{trials}{more if search.finalists else ''}{time}; sampler {search.sampler}, pruner {search.pruner}"
+    by = ", then ".join(dict.fromkeys(ways or [search.way]))
+    return f"{trials}{more if search.finalists else ''}{time}; {by}"
 
 
 def _spent(result: Result) -> str:

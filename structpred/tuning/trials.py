@@ -34,9 +34,9 @@ from structpred.errors import Interrupted
 from structpred.tuning.search import Search, sampler_for
 from structpred.tuning.storage import file_of
 
-SLOT, POINT, MADE, RUN = "slot", "point", "experiment", "run"
+SLOT, POINT, MADE, RUN, WAY = "slot", "point", "experiment", "run", "way"
 """Attributes of a trial: its slot, the parameters that it was given, the digest of the experiment that the space made
-of its parameters, and the folder of its latest run."""
+of its parameters, the folder of its latest run, and `Search.way` of the command that queued it."""
 REPLACES, VOID, REASON, SCORES = "replaces", "void", "reason", "scores"
 """More of them: the number of the trial it replaces, why it does not count, why it failed or was pruned, and the dev
 metric by seed."""
@@ -115,7 +115,8 @@ class TrialQueue:
         lost = [trial.params for trial in self.trials() if trial.user_attrs.get(SLOT) == slot and trial.params]
         parameters = lost[-1] if lost and _agrees(lost[-1], point) else point
         given = {POINT: point} if point else {}
-        self.study.enqueue_trial(parameters, user_attrs={SLOT: slot, **given, **(attributes or {})})
+        queued = {SLOT: slot, WAY: self.search.way, **given, **(attributes or {})}
+        self.study.enqueue_trial(parameters, user_attrs=queued)
 
 
 def placed(points: Sequence[Mapping[str, Any]], trials: Sequence[FrozenTrial]) -> dict[int, Mapping[str, Any]]:

@@ -123,6 +123,8 @@ def test_an_equal_budget_is_stated() -> None:
         "The last command asked for 2 trials of 1 seed each; sampler tpe, pruner median, but earlier ones for more: "
         "s has 4 trials."
     )
+    changed = replace(later, ways=("sampler random, pruner none", "sampler tpe, pruner median"))
+    assert "; sampler random, pruner none, then sampler tpe, pruner median, but" in budget((changed,))[0]
     assert any("s = 0.71 is the pooled standard deviation" in note for note in notes(both[0]))
     assert any("Nothing tells how much seeds matter" in note for note in notes(result({0.1: [1.0]})))
 

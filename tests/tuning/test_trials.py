@@ -19,6 +19,7 @@ from structpred.tuning.trials import (
     SLOT,
     SURPLUS,
     VOID,
+    WAY,
     TrialQueue,
     given_up,
     owners,
@@ -102,7 +103,8 @@ def test_what_a_dead_driver_left_running_is_put_back_with_its_parameters_and_slo
     (dead,) = [trial for trial in queue.trials() if trial.state == TrialState.FAIL]
     assert (dead.number, dead.params) == (left.number, {"x": point})
     (waiting,) = [trial for trial in queue.trials() if trial.state == TrialState.WAITING]
-    assert waiting.user_attrs == {SLOT: left.user_attrs[SLOT], REPLACES: left.number}
+    slot = left.user_attrs[SLOT]
+    assert waiting.user_attrs == {SLOT: slot, REPLACES: left.number, WAY: queue.search.way}
     assert x_of(ask(queue)) == point
     assert given_up(queue.trials()) == 1
 
