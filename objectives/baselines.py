@@ -192,8 +192,11 @@ class OptimalToken(Baseline):
     W_t the squared norm of the gradient up to t. W_t = Σ_s≤t (1 − 2 p_s(y_s) + Σ_v p_s(v)²) is that norm in the logits,
     which stands for the norm in the weights. Credit for whole outputs takes W of the whole output (Weaver and Tao
     2001). Departure: the paper's mean contains the own sample, which is biased; ours leaves it out, and is 0 where no
-    other sample has the step. With 2 samples it equals `LeaveOneOut` where both have the step.
+    other sample has the step. With 2 samples it equals `LeaveOneOut` where both have the step. Where all others are so
+    certain that their weights cannot be told from 0, their returns count equally.
     """
+
+    version: ClassVar[int] = 2  # 1 took weights below 1e-7 for 0 in single precision, and the baseline with them
 
     requires = (StepScores,)
     instead = "baseline=LeaveOneOut()"
@@ -207,17 +210,23 @@ class OptimalToken(Baseline):
         weights = self._energy(group)
         others = 1 - torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
         first = group.returns[:, :1]
-        total = torch.einsum("bjs,kj->bks", weights, others)
-        apart = torch.einsum("bjs,kj->bks", weights * (group.returns - first), others)
-        some = total > 0
-        return torch.where(some, first + apart / torch.where(some, total, 1.0), 0.0)
+        there = weights.new_ones(weights.shape)
+        if group.mask.shape == weights.shape:
+            there = there * group.mask
+        means = []
+        for each in (weights, there):
+            total = torch.einsum("bjs,kj->bks", each, others)
+            apart = torch.einsum("bjs,kj->bks", each * (group.returns - first), others)
+            means.append(torch.where(total > 0, first + apart / torch.where(total > 0, total, 1.0), torch.nan))
+        weighted, plain = means
+        return torch.where(weighted.isnan(), plain, weighted).nan_to_num(0.0)
 
     def _energy(self, group: Group) -> Returns:
         """W_t where the sample has the step, else 0."""
         steps = group.p.steps(group.outputs)
-        p = steps.log_probs.exp()
-        chosen = p.gather(-1, steps.targets.unsqueeze(-1)).squeeze(-1)
-        each = torch.where(steps.mask, 1 - 2 * chosen + p.square().sum(-1), 0.0).to(group.returns.dtype)
+        p = steps.log_probs.exp().scatter(-1, steps.targets.unsqueeze(-1), 0.0)
+        norms = p.sum(-1).square() + p.square().sum(-1)  # (1 - p(y))^2 is the first, without cancellation
+        each = torch.where(steps.mask, norms, 0.0).to(group.returns.dtype)
         if group.returns.shape[-1] == 1 != each.shape[-1]:
             return each.sum(-1, keepdim=True)
         return torch.where(group.mask, pad_or_trim(each, group.returns.shape[-1]).cumsum(-1), 0.0)

@@ -42,7 +42,7 @@ def relative(
 def clipped(
     log_ratios: Returns, advantages: Float[Tensor, "batch candidates"], clip: float
 ) -> tuple[Returns, Bool[Tensor, "batch candidates steps"]]:
-    """min(ρ A, min(max(ρ, 1 − ε), 1 + ε) A) for ρ = exp(log ratio), and where the second is the smaller.
+    """min(ρ A, min(max(ρ, 1 − ε), 1 + ε) A) for ρ = exp(log ratio), and where the second is the smaller, for A ≠ 0.
 
     Schulman et al. 2017, arXiv 1707.06347, equation 7. There the value is constant: what is already more probable by
     the factor 1 + ε, and good, gets no further push, nor does what is bad and less probable by 1 − ε. A ratio too large
@@ -63,7 +63,7 @@ def clipped(
     above = (given >= 0) & (log_ratios > math.log1p(clip))
     below = (given < 0) & (log_ratios < (math.log(lowest) if lowest else -math.inf))
     flat, bound = above | below, torch.full_like(log_ratios, lowest).masked_fill(above, 1 + clip)
-    return torch.where(flat, bound, torch.where(flat, 0.0, log_ratios).exp()) * given, flat
+    return torch.where(flat, bound, torch.where(flat, 0.0, log_ratios).exp()) * given, flat & (given != 0)
 
 
 @objectives.register("grpo")

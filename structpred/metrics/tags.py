@@ -136,11 +136,15 @@ def chunks(tags: Symbols) -> set[tuple[str, int, int]]:
         [('NP', 0, 2), ('VP', 4, 5)]
 
     Raises:
-        DataError: a tag is not O, or B or I with a kind.
+        DataError: a tag is not O, or B or I with a kind, which neither begins nor ends with a hyphen.
     """
     for tag in tags:
         if tag != "O" and tag[:2] not in ("B-", "I-"):
             raise DataError(f"chunks are read from the tags O, B-… and I-… (IOB2), but one is {tag!r}; convert them")
+        if tag[2:].strip("-") != tag[2:]:
+            raise DataError(
+                f"the kind of a chunk may not begin or end with -, which seqeval drops, but a tag is {tag!r}"
+            )
     return {(entity.tag, entity.start, entity.end) for entity in Tokens(list(tags), IOB2).entities}
 
 

@@ -84,7 +84,7 @@ def _reachable(outputs: Sequences, references: Sequences) -> Int[Tensor, "batch 
     """The least distance that a completion of each prefix can have: min_j D[t, j]."""
     table = prefix_distances(outputs, references)
     columns = torch.arange(table.shape[-1], device=outputs.device)
-    beyond = (columns > references.lengths.unsqueeze(1)).view(len(references), 1, 1, -1)
+    beyond = (columns > references.lengths.unsqueeze(1))[:, None, None]
     return table.masked_fill(beyond, torch.iinfo(table.dtype).max).amin(-1)
 
 

@@ -125,9 +125,22 @@ class Linear(Schedule):
 @schedules.register("inverse-square-root")
 @dataclass(frozen=True, kw_only=True)
 class InverseSquareRoot(Schedule):
-    """√(warmup / progress) (Vaswani et al. 2017, section 5.3)."""
+    """√(warmup / progress) (Vaswani et al. 2017, section 5.3), which needs a warm-up."""
 
     warmup: Fraction = 0.05
+
+    def refuse_idle(self) -> None:
+        """Refuse a schedule without a warm-up, from whose end the rate would fall to 0 at once, as well.
+
+        Raises:
+            ConfigError: as said, or as of any schedule.
+        """
+        super().refuse_idle()
+        if self.warmup == 0 and self.warmup_steps is None:
+            raise ConfigError(
+                "InverseSquareRoot.warmup must be above 0, because the rate falls from the end of the warm-up on, but "
+                "got 0; name a fraction of training such as 0.05, or warmup_steps"
+            )
 
     def after_warmup(self, progress: float) -> float:
         """1 at the end of warm-up, falling as 1/√progress."""

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 import torch
 
+from structpred.engine import executors
 from structpred.engine.executors import ProcessExecutor, WorkerLost, local_executor
 from structpred.errors import RunError
 from tests.support.processes import alive
@@ -127,38 +128,48 @@ def test_one_worker_is_a_thread_of_this_process() -> None:
 
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
-def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind() -> None:
-    presses, slept = threading.Event(), []
+@pytest.mark.parametrize(("count", "before"), [(1, ["work"]), (2, [])])
+def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind(
+    count: int, before: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many presses while the end waits, after the first one, which told training to stop."""
+    presses, go_on, waits, done = threading.Event(), threading.Event(), threading.Semaphore(0), []
+    plain = wait
 
-    def work(seconds: float) -> None:
-        time.sleep(seconds)
-        slept.append(seconds)
+    def announced(calls: list[Future[None]]) -> object:
+        waits.release()
+        return plain(calls)
 
-    def press(count: int) -> None:
+    def work() -> None:
+        assert go_on.wait(10)
+        done.append("work")
+
+    def press() -> None:
         for _ in range(count):
-            time.sleep(0.2)
+            assert waits.acquire(timeout=10)
             os.kill(os.getpid(), signal.SIGINT)
         presses.set()
+        if count == 1:
+            go_on.set()
 
-    def trained(calls: list[Future[None]], count: int) -> None:
+    def trained(calls: list[Future[None]]) -> None:
         with local_executor(1) as executor:
-            calls.append(executor.submit(work, 0.6))
-            threading.Thread(target=press, args=(count,)).start()
+            calls.append(executor.submit(work))
+            threading.Thread(target=press).start()
             raise RuntimeError  # as training that was told to stop by the first
 
+    monkeypatch.setattr(executors, "wait", announced)
     set_before = torch.get_num_threads()
-    for count, before in ((1, [0.6]), (2, [])):
-        slept.clear()
-        presses.clear()
-        threads = threading.active_count()
-        calls: list[Future[None]] = []
-        with pytest.raises(KeyboardInterrupt):
-            trained(calls, count)
-        assert slept == before
-        assert torch.get_num_threads() == set_before
-        calls[0].result(timeout=10)
-        assert presses.wait(10)
-        deadline = time.monotonic() + 10
-        while threading.active_count() > threads and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert threading.active_count() == threads
+    threads = threading.active_count()
+    calls: list[Future[None]] = []
+    with pytest.raises(KeyboardInterrupt):
+        trained(calls)
+    assert done == before
+    assert torch.get_num_threads() == set_before
+    go_on.set()
+    calls[0].result(timeout=10)
+    assert presses.wait(10)
+    deadline = time.monotonic() + 10
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == threads

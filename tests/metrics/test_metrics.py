@@ -322,6 +322,12 @@ def test_tags_that_conlleval_chunks_cannot_have_are_refused(tag: str) -> None:
         conlleval_chunks(("O", tag))
 
 
+@pytest.mark.parametrize("tag", ["B-NP-", "I--NP", "B--"])
+def test_kinds_that_seqeval_would_shorten_are_refused(tag: str) -> None:
+    with pytest.raises(DataError, match=rf"^the kind of a chunk may not begin or end with -, .* but a tag is '{tag}'"):
+        chunks(("O", tag))
+
+
 @pytest.mark.parametrize("tag", ["E-NP", "NP", "", "B", "b-NP"])
 def test_tags_that_are_not_iob2_are_refused(tag: str) -> None:
     with pytest.raises(DataError, match=r"^chunks are read from the tags O, B-… and I-… \(IOB2\), but one is"):

@@ -134,6 +134,40 @@ def test_with_two_samples_the_optimal_baseline_of_a_whole_output_is_the_other_on
     torch.testing.assert_close(*values, rtol=0, atol=1e-12)
 
 
+def unasked(outputs: Sequences) -> Tensor:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_certain_samples_still_make_a_baseline(kind: torch.dtype) -> None:
+    """All rewards tie, so that nothing is to be learnt, however unlikely the other sample is."""
+    for gap in (5.0, 15.0, 200.0):
+        scores = torch.zeros(1, 1, 5, dtype=kind)
+        scores[..., 0] = gap
+        outputs = Sequences(torch.tensor([[[0], [1], [0], [0]]]), torch.ones(1, 4, dtype=torch.long))
+        p = Dictated(Factorised(scores, torch.tensor([1])), outputs)
+        rewards = torch.full((1, 4), -1.0, dtype=kind)
+        group = Group(p, Sequences.of([[2]]), outputs, rewards, rewards.unsqueeze(-1), outputs.mask(), unasked)
+        assert OptimalToken().values(group, None).flatten().tolist() == pytest.approx([-1.0] * 4)
+
+
+def test_weights_have_their_digits_where_probabilities_are_near_one() -> None:
+    """The baseline in single precision is that in double, also at steps whose symbols have 1 − p below 1e-7."""
+    source = torch.Generator().manual_seed(0)
+    found = []
+    scores, returns = torch.randn(6, 4, 5, generator=source), torch.rand(6, 8, 4, generator=source)
+    scores[..., 0] += 17
+    labels = torch.randint(0, 2, (6, 8, 4), generator=source)
+    outputs = Sequences(labels, torch.full((6, 8), 4))
+    for kind in (torch.float32, torch.float64):
+        p = Factorised(scores.to(kind), torch.full((6,), 4))
+        given = returns.to(kind)
+        group = Group(p, Sequences.of([[2]] * 6), outputs, given[..., 0], given, outputs.mask(), unasked)
+        found.append(OptimalToken().values(group, None).double())
+    assert bool((found[1] != 0).all())
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Own(Baseline):
     """A user's baseline, made of functions, which may be wrong."""

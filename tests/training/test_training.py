@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock
 
 from structpred.distributions.protocols import LogProb
-from structpred.errors import DataError, Interrupted, RunError
+from structpred.errors import ConfigError, DataError, Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
 from structpred.models import Seq2Seq
@@ -366,6 +366,10 @@ def test_schedules() -> None:
     assert Cosine(warmup=0.0).factor(0.5) == pytest.approx(0.5)
     assert Cosine(warmup=0.1).factor(0.05) == pytest.approx(0.5)
     assert Cosine(warmup=0.1).factor(1.0) == pytest.approx(0.0)
+    with pytest.raises(
+        ConfigError, match=r"^InverseSquareRoot.warmup must be above 0, because the rate falls from the"
+    ):
+        InverseSquareRoot(warmup=0.0).refuse_idle()
     assert InverseSquareRoot(warmup=0.1).factor(0.1) == pytest.approx(1.0)
     assert InverseSquareRoot(warmup=0.1).factor(0.4) == pytest.approx(0.5)
     assert InverseSquareRoot(warmup=0.0).factor(0.0) == 1.0
