@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -127,13 +128,23 @@ def test_one_worker_is_a_thread_of_this_process() -> None:
         assert executor.submit(threading.get_ident).result() != threading.get_ident()
 
 
+@pytest.fixture
+def interrupted() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt also in tests that a shell runs in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupted")
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals go to the main thread")
 @pytest.mark.parametrize(("count", "before"), [(1, ["work"]), (2, [])])
 def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind(
     count: int, before: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many presses while the end waits, after the first one, which told training to stop."""
-    presses, go_on, waits, done = threading.Event(), threading.Event(), threading.Semaphore(0), []
+    begun, presses, go_on, waits = threading.Event(), threading.Event(), threading.Event(), threading.Semaphore(0)
+    done: list[str] = []
     plain = wait
 
     def announced(calls: list[Future[None]]) -> object:
@@ -141,12 +152,14 @@ def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind(
         return plain(calls)
 
     def work() -> None:
+        begun.set()
         assert go_on.wait(10)
         done.append("work")
 
     def press() -> None:
         for _ in range(count):
             assert waits.acquire(timeout=10)
+            time.sleep(0.2)  # a signal just before the wait begins does not end it
             os.kill(os.getpid(), signal.SIGINT)
         presses.set()
         if count == 1:
@@ -155,6 +168,7 @@ def test_a_second_ctrl_c_waits_for_the_thread_and_a_third_leaves_it_behind(
     def trained(calls: list[Future[None]]) -> None:
         with local_executor(1) as executor:
             calls.append(executor.submit(work))
+            assert begun.wait(10)  # a call that has not begun is cancelled
             threading.Thread(target=press).start()
             raise RuntimeError  # as training that was told to stop by the first
 
