@@ -29,6 +29,7 @@ class Reading:
         kept: heads and size of the keys and of the values of each layer, one after another.
         positions: how many steps it can read; None for any number.
         name: what messages call it.
+        placed: it is told the position of every symbol; others count them by themselves, padding included.
     """
 
     network: Any
@@ -37,6 +38,7 @@ class Reading:
     kept: tuple[tuple[int, int], ...]
     positions: int | None
     name: str
+    placed: bool
 
     def called(self, cache: Any, **arguments: Any) -> Float[Tensor, "..."]:
         """Scores of all symbols, from a call of the network, which adds to the cache."""
@@ -67,7 +69,7 @@ class BoundPretrained(ABC):
 
     Attributes:
         reading: the network, and how it reads our symbols.
-        wanted: the maximum length of outputs, as far as the network's positions reach.
+        wanted: the maximum length of outputs that is asked for; the network's positions may allow less.
         mask: 1 at real positions of the input, 0 at padding.
     """
 
@@ -109,7 +111,7 @@ class BoundPretrained(ABC):
 
     def _refuse_beyond(self, outputs: Sequences) -> None:
         most, (positions, time) = self.reading.positions, (self.mask.shape[1], outputs.labels.shape[2])
-        if most is None or positions + time < most:  # the rest waits for the device
+        if most is None or positions + time < most:  # what follows would wait for the device
             return
         taken, longest = self._before, outputs.lengths.amax(1)
         if bool((taken + longest >= most).any()):
@@ -243,8 +245,7 @@ class BoundCausal(BoundPretrained):
 
     @property
     def _before(self) -> Int[Tensor, " batch"]:
-        network = self.reading.network
-        if placed(network) and network.config.model_type not in BY_WIDTH:
+        if self.reading.placed and self.reading.network.config.model_type not in BY_WIDTH:
             return self.mask.sum(1)
         return torch.full_like(self.wanted, self.mask.shape[1])
 
@@ -263,7 +264,7 @@ class BoundCausal(BoundPretrained):
         candidates, steps = ids.shape[1:]
         mask = functional.pad(self.mask, (0, time + steps), value=1)
         arguments: dict[str, Any] = {}
-        if placed(self.reading.network):
+        if self.reading.placed:
             places = self.mask.sum(1, keepdim=True) + time + torch.arange(steps, device=ids.device)
             if self.reading.positions is not None:  # outputs that have ended are read on
                 places = places.clamp(max=self.reading.positions - 1)
@@ -291,8 +292,8 @@ def cache_argument(network: Any) -> str:
     return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
 
 
-def placed(network: Any) -> bool:
-    """Whether a decoder-only network is told the position of every symbol; others count them by themselves."""
+def takes_positions(network: Any) -> bool:
+    """Whether a network can be told the position of every symbol."""
     return "position_ids" in inspect.signature(network.base_model.forward).parameters
 
 

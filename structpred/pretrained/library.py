@@ -11,7 +11,6 @@ from structpred.errors import ConfigError
 AFTER_PADDING = ("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "xmod")
 """Models beside those named after RoBERTa whose positions begin after that of the padding."""
 
-
 BY_WIDTH = ("gpt_neo",)
 """Models whose masks are tables with a column for each position, of the padding as well."""
 

@@ -204,7 +204,7 @@ class PieceEncoder(nn.Module):
         self.most = self._most(tokenizer, window)
         self.size: int = network.config.hidden_size
         with tried(tokenizer.name, network.config):
-            self.padded = self._try(tokenizer)
+            self.padded = self._ignores_padding(tokenizer)
 
     def _most(self, tokenizer: WordTokenizer, window: int | None) -> int:
         """The most pieces of a window."""
@@ -223,7 +223,7 @@ class PieceEncoder(nn.Module):
             )
         return most
 
-    def _try(self, tokenizer: WordTokenizer) -> bool:
+    def _ignores_padding(self, tokenizer: WordTokenizer) -> bool:
         """Whether the states of a sentence of one piece are the same beside a longer one.
 
         Raises:

@@ -19,12 +19,12 @@ from structpred.pretrained.decoders import (
     cache_argument,
     cache_of,
     parts_of,
-    placed,
+    takes_positions,
 )
 from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.labels import Pieces, SourcePieces, positions_of, refuse_beyond
 from structpred.pretrained.library import optional, recompute
-from structpred.pretrained.probe import alike, refusal, tried
+from structpred.pretrained.probe import LONGER, ROOM, SHORTER, fault, refusal, tried
 from structpred.pretrained.special import END, PADDING, PAIR, RESERVED, UNKNOWN, fresh_ids, new_weights, own_ids
 from structpred.registry import models
 from structpred.sequences import Sequences
@@ -155,6 +155,7 @@ class PretrainedModule(nn.Module):
             )
         self.network = network.to(torch.get_default_dtype())
         folder.mark(self.network, new_weights(self.network) if model.symbols == "task" else ())
+        self.placed = takes_positions(self.network)
         with tried(self.name, network.config):
             self.kept = _kept(self.network, special.start, self.name)
             self._try()
@@ -189,7 +190,9 @@ class PretrainedModule(nn.Module):
         """
         ids, lengths = self._ids(inputs)
         refuse_beyond(ids.shape[1], self.source_positions, self.name)
-        reading = Reading(self.network, self.read, self.written, self.kept, self.positions, self.name)
+        reading = Reading(
+            self.network, self.read, self.written, self.kept, self.positions, self.name, placed=self.placed
+        )
         limits = (inputs.lengths * self.model.length_ratio).long() + self.model.length_extra
         time = torch.arange(ids.shape[1], device=ids.device)
         if self.seq2seq:
@@ -200,44 +203,31 @@ class PretrainedModule(nn.Module):
         return Autoregressive(BoundCausal(reading, limits, mask, self._prompt(ids, mask)))
 
     def _try(self) -> None:
-        """Refuse a network whose scores of an output are others beside longer inputs, or step by step.
+        """Refuse a network that reads otherwise than its decoder here assumes; one without room is not tried.
 
         Raises:
-            DataError: they are, or they are not those of the network itself.
+            DataError: it does.
         """
-        labels = self.sizes.num_labels
         symbols = self.read if self.model.symbols == "pieces" else torch.arange(self.sizes.num_inputs)
         room = [each for each in (self.positions, self.source_positions) if each is not None]
-        if not len(symbols) or min(room, default=LONGER + STEPS + 2) < LONGER + STEPS + 2:
+        if not len(symbols) or min(room, default=ROOM) < ROOM:
             return
         given = symbols[torch.arange(LONGER) % len(symbols)].repeat(2, 1)
-        lengths = torch.tensor([LONGER, SHORTER])
         if self.passed_on:
             given[0, -1] = given[1, SHORTER - 1] = self.read[-1]
-        outputs = Sequences(torch.arange(STEPS).repeat(2, 1, 1) % labels, torch.full((2, 1), STEPS))
-        both = self(Sequences(given, lengths)).decoder
-        every = torch.arange(STEPS + 1)
-        beside = both.logits(outputs, torch.arange(2 * (STEPS + 1))).view(2, STEPS + 1, -1)[1]
-        alone = Sequences(given[1:, :SHORTER], lengths[1:])
-        single = self(alone).decoder
-        by_itself = single.logits(Sequences(outputs.labels[1:], outputs.lengths[1:]), every)
-        if not alike(by_itself, beside):
-            raise refusal(
-                self.name, self.network.config, "its scores of an output change with the padding of its input"
-            )
-        state, found = single.start(1), []
-        for previous in (self.sizes.num_labels, *outputs.labels[1, 0].tolist()):
-            scores, state = single.step(torch.tensor([[previous]]), state)
-            found.append(scores.flatten())
-        if not alike(by_itself, torch.stack(found)):
-            raise refusal(self.name, self.network.config, "its scores change when an output is read step by step")
-        ids, written = self._ids(alone)[0], self.read[torch.cat([torch.tensor([labels]), outputs.labels[1, 0]])]
+        inputs = Sequences(given, torch.tensor([LONGER, SHORTER]))
+        found = fault(lambda some: self(some).decoder, self._plainly, inputs, self.sizes.num_labels)
+        if found is not None:
+            raise refusal(self.name, self.network.config, found)
+
+    def _plainly(self, inputs: Sequences, previous: Int[Tensor, " steps"]) -> Float[Tensor, "steps symbols"]:
+        """Scores after each step of one output after one input, by one call of the network as it is."""
+        ids, output = self._ids(inputs)[0], self.read[previous].unsqueeze(0)
         if self.seq2seq:
-            theirs = self.network(input_ids=ids, decoder_input_ids=written.unsqueeze(0)).logits[0]
+            scores: Tensor = self.network(input_ids=ids, decoder_input_ids=output).logits[0]
         else:
-            theirs = self.network(input_ids=torch.cat([ids, written.unsqueeze(0)], 1)).logits[0, ids.shape[1] :]
-        if not alike(by_itself, theirs[:, self.written]):
-            raise refusal(self.name, self.network.config, "it scores an output otherwise when it is called plainly")
+            scores = self.network(input_ids=torch.cat([ids, output], 1)).logits[0, ids.shape[1] :]
+        return scores[:, self.written]
 
     def _ids(self, inputs: Sequences) -> tuple[Int[Tensor, "batch positions"], Int[Tensor, " batch"]]:
         """The ids of the network, padded on the right, and how many are real."""
@@ -274,14 +264,11 @@ class PretrainedModule(nn.Module):
         cache = cache_of([])
         places = (mask.cumsum(1) - 1).clamp(min=0)
         arguments = {cache_argument(self.network): cache, "input_ids": ids, "attention_mask": mask}
-        if placed(self.network):
+        if self.placed:
             arguments["position_ids"] = places
         self.network.base_model(**arguments, use_cache=True)
         return parts_of(cache)
 
-
-SHORTER, LONGER, STEPS = 2, 5, 3
-"""Symbols of two inputs, and labels of an output, on which a network is tried."""
 
 SEQ2SEQ, CAUSAL = "AutoModelForSeq2SeqLM", "AutoModelForCausalLM"
 """Classes of transformers that make the networks, beside `PAIR`."""

@@ -61,7 +61,7 @@ def outputs(*lengths: int) -> Sequences:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "positions begin elsewhere": (
         lambda: transformers.RobertaForCausalLM(transformers.RobertaConfig(**SHAPE, is_decoder=True)),
-        "roberta, which cannot be used: it scores an output otherwise when it is called plainly",
+        "roberta, which cannot be used: its scores are others when it is called without kept keys and values",
     ),
     "padding shifts positions": (
         lambda: transformers.BartForCausalLM(transformers.BartConfig(**DECODER)),
