@@ -210,16 +210,15 @@ class OptimalToken(Baseline):
         weights = self._energy(group)
         others = 1 - torch.eye(weights.shape[1], dtype=weights.dtype, device=weights.device)
         first = group.returns[:, :1]
-        there = weights.new_ones(weights.shape)
-        if group.mask.shape == weights.shape:
-            there = there * group.mask
-        means = []
-        for each in (weights, there):
-            total = torch.einsum("bjs,kj->bks", each, others)
-            apart = torch.einsum("bjs,kj->bks", each * (group.returns - first), others)
-            means.append(torch.where(total > 0, first + apart / torch.where(total > 0, total, 1.0), torch.nan))
-        weighted, plain = means
-        return torch.where(weighted.isnan(), plain, weighted).nan_to_num(0.0)
+        whole = group.returns.shape[-1] == 1  # credit goes to whole outputs, which every sample has
+        there = torch.ones_like(weights) if whole else group.mask.to(weights.dtype)
+
+        def mean(of: Returns, instead: Returns) -> Returns:
+            total = torch.einsum("bjs,kj->bks", of, others)
+            apart = torch.einsum("bjs,kj->bks", of * (group.returns - first), others)
+            return torch.where(total > 0, first + apart / torch.where(total > 0, total, 1.0), instead)
+
+        return mean(weights, mean(there, torch.zeros_like(weights)))
 
     def _energy(self, group: Group) -> Returns:
         """W_t where the sample has the step, else 0."""

@@ -42,7 +42,7 @@ def relative(
 def clipped(
     log_ratios: Returns, advantages: Float[Tensor, "batch candidates"], clip: float
 ) -> tuple[Returns, Bool[Tensor, "batch candidates steps"]]:
-    """min(ρ A, min(max(ρ, 1 − ε), 1 + ε) A) for ρ = exp(log ratio), and where the second is the smaller, for A ≠ 0.
+    """min(ρ A, min(max(ρ, 1 − ε), 1 + ε) A) for ρ = exp(log ratio), and where that is less than ρ A.
 
     Schulman et al. 2017, arXiv 1707.06347, equation 7. There the value is constant: what is already more probable by
     the factor 1 + ε, and good, gets no further push, nor does what is bad and less probable by 1 − ε. A ratio too large
