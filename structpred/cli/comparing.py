@@ -281,7 +281,7 @@ def kept_in(file: Path) -> Tuning | PanelsReport | Across | Report:
     return Report.read(file)
 
 
-def refuse_other_ground(repeated: Sequence[Repeated], file: Path) -> None:
+def refuse_incomparable(repeated: Sequence[Repeated], file: Path) -> None:
     """Refuse to compare runs that learned from other data, or that have no score in common.
 
     Raises:
@@ -318,7 +318,7 @@ def repeat(given: Reproduce, console: Console) -> None:
         same = sum(not run.different for run in runs)
         rows.append((f"{name}: {arm}" if name else arm, f"{same} of {len(runs)}"))
     show_table(console, ("arm", "runs with equal scores"), rows)
-    refuse_other_ground(repeated, file)
+    refuse_incomparable(repeated, file)
     missing = list(dict.fromkeys(name for each in repeated for name in each.missing))
     if missing:
         console.print(f"Not compared, as the tasks do not compute them here: {', '.join(missing)}", soft_wrap=True)

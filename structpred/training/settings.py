@@ -130,10 +130,10 @@ class InverseSquareRoot(Schedule):
     warmup: Fraction = 0.05
 
     def refuse_idle(self) -> None:
-        """Refuse a schedule without a warm-up, from whose end the rate would fall to 0 at once, as well.
+        """Also refuse a missing warm-up: the rate falls from its end on, and so would be 0 at once.
 
         Raises:
-            ConfigError: as said, or as of any schedule.
+            ConfigError: there is none, or there are two.
         """
         super().refuse_idle()
         if self.warmup == 0 and self.warmup_steps is None:

@@ -10,7 +10,7 @@ import pytest
 
 from structpred import Experiment, Trainer, compare
 from structpred.cli import main
-from structpred.cli.comparing import refuse_other_ground
+from structpred.cli.comparing import refuse_incomparable
 from structpred.comparison.report import Report
 from structpred.comparison.reproduction import Repeated, reproduce
 from structpred.errors import ConfigError, RunError
@@ -102,7 +102,7 @@ def test_scores_of_other_names_are_compared_with_nothing(
     with pytest.raises(
         RunError, match=r"^report holds dev OLD, test OLD of ML, seed 0, none of which the task computes"
     ):
-        refuse_other_ground([Repeated("", "ML", 0, kept, found)], Path("report"))
+        refuse_incomparable([Repeated("", "ML", 0, kept, found)], Path("report"))
 
 
 def test_other_data_are_said_and_not_compared(again: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
