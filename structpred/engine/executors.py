@@ -82,10 +82,11 @@ class _OneThread(ThreadPoolExecutor):
         second one is raised at once and leaves the thread running, in case the step never ends.
         """
         self.shutdown(wait=False, cancel_futures=True)
+        begun = [call for call in self._calls if not call.cancelled()]  # nothing ever marks a cancelled one as done
         try:
-            wait(self._calls)
+            wait(begun)
         except KeyboardInterrupt:
-            wait(self._calls)
+            wait(begun)
             raise
         self.shutdown(wait=True)
 

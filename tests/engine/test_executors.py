@@ -128,6 +128,28 @@ def test_one_worker_is_a_thread_of_this_process() -> None:
         assert executor.submit(threading.get_ident).result() != threading.get_ident()
 
 
+def test_an_end_does_not_wait_for_calls_that_have_not_begun() -> None:
+    begun = threading.Event()
+
+    def work() -> None:
+        begun.set()
+        time.sleep(0.1)
+
+    calls: list[Future[None]] = []
+
+    def end() -> None:
+        with local_executor(1) as executor:
+            calls.extend([executor.submit(work), executor.submit(work)])
+            assert begun.wait(10)
+
+    waiting = threading.Thread(target=end, daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert [call.cancelled() for call in calls] == [False, True]
+    assert calls[0].done()
+
+
 @pytest.fixture
 def interrupted() -> Iterator[None]:
     """Ctrl-C raises KeyboardInterrupt also in tests that a shell runs in the background, where it is ignored."""
