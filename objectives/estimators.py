@@ -144,7 +144,8 @@ def distinct(draws: Sequences, weights: Tensor) -> tuple[Sequences, Tensor]:
     equal = equal_pairs(draws)
     first = ~equal.tril(-1).any(-1)
     summed = torch.where(first, (equal * weights.unsqueeze(1)).sum(-1), 0)
-    return Sequences(draws.labels, torch.where(first, draws.lengths, 0), ended=first), summed
+    ended = first if draws.ended is None else first & draws.ended
+    return Sequences(draws.labels, torch.where(first, draws.lengths, 0), ended), summed
 
 
 @estimators.register("self-normalised")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ def draws_of(rows: list[list[list[int]]]) -> Sequences:
 
 
 REPEATED = draws_of([[[0, 1], [0], [0, 1], [], []], [[1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 1, 0], [1, 1, 0]]])
+CUT = replace(REPEATED, ended=torch.tensor([[False, True, True, True, True], [False, True, False, True, True]]))
+"""The same labels, but some draws were cut, so that others with these labels are other draws."""
 
 
 def test_equal_draws_of_an_example_are_counted_at_the_first() -> None:
@@ -25,6 +28,13 @@ def test_equal_draws_of_an_example_are_counted_at_the_first() -> None:
     assert outputs.lengths.tolist() == [[2, 1, 0, 0, 0], [3, 0, 0, 0, 0]]
     assert outputs.ended is not None
     assert torch.equal(outputs.ended, copies > 0)
+
+
+def test_a_draw_that_was_cut_stays_one() -> None:
+    outputs, copies = distinct(CUT, torch.ones_like(CUT.lengths))
+    assert copies.tolist() == [[1, 1, 1, 2, 0], [2, 3, 0, 0, 0]]
+    assert outputs.ended is not None
+    assert outputs.ended.tolist() == [[False, True, True, True, False], [False, True, False, False, False]]
 
 
 def test_examples_and_lengths_are_kept_apart() -> None:
@@ -49,13 +59,14 @@ class Spied:
         return scores
 
 
-def test_scoring_equal_draws_once_changes_neither_loss_nor_gradient() -> None:
+@pytest.mark.parametrize("draws", [REPEATED, CUT])
+def test_scoring_equal_draws_once_changes_neither_loss_nor_gradient(draws: Sequences) -> None:
     module = tiny_seq2seq(dropout=0.5).train()
 
     def loss_and_gradients(once: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)  # the same dropout masks
         p = module(INPUTS)
-        losses = Sampled(k=5).cross_entropy(p, p, REPEATED) if once else -p.log_prob(REPEATED).mean(1)
+        losses = Sampled(k=5).cross_entropy(p, p, draws) if once else -p.log_prob(draws).mean(1)
         return [losses, *torch.autograd.grad(losses.sum(), list(module.parameters()))]
 
     for one, other in zip(loss_and_gradients(True), loss_and_gradients(False), strict=True):
