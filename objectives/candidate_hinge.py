@@ -11,7 +11,7 @@ from structpred.config import Interval, Positive
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives.candidates import CandidateSet, NBest
+from structpred.objectives.candidates import CandidateSet, NBest, refuse_one_alone
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import scores_of
@@ -92,13 +92,14 @@ class CandidateHinge(Objective):
     scale: Positive = 1.0
 
     def check(self) -> None:
-        """Refuse margins against a reference that is not in the set."""
+        """Refuse margins against a reference that is not in the set, and a set of one candidate."""
         if self.against == "reference" and self.candidates.reference == "left out":
             chosen = type(self.candidates).__name__
             raise ConfigError(
                 "CandidateHinge(against='reference') needs the reference among the candidates, but "
                 f"{chosen}(reference='left out') does not add it; use reference='added' or against='best'"
             )
+        refuse_one_alone("CandidateHinge", self.candidates)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The violation of each example; the diagnostic is the fraction of candidates that violate their margin."""

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from structpred.config import Count, Interval
 from structpred.distributions import protocols
 from structpred.distributions.protocols import Ranked, Sample
+from structpred.errors import ConfigError
 from structpred.foreign import is_foreign
 from structpred.objective import ObjectivePart
 from structpred.protocols import Checkable
@@ -76,6 +77,24 @@ class CandidateSet(ObjectivePart):
         if self.duplicates == "merged":
             mask = mask & ~repeated(outputs, mask)
         return Candidates(outputs, mask)
+
+
+def refuse_one_alone(owner: str, candidates: CandidateSet) -> None:
+    """Refuse a set of one candidate for an objective that compares the candidates of an example with each other.
+
+    Args:
+        owner: the class of the objective.
+        candidates: its set.
+
+    Raises:
+        ConfigError: the set has only one.
+    """
+    if candidates.k == 1 and candidates.reference == "left out":
+        chosen = type(candidates).__name__
+        raise ConfigError(
+            f"{owner} compares the candidates of an example with each other, but {chosen}(k=1, reference='left out') "
+            "finds only one, from which nothing is learnt; set k to at least 2, or reference='added'"
+        )
 
 
 def _check(found: object, what: str, targets: Sequences, num_labels: int, *, empty: bool) -> None:

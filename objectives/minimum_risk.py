@@ -10,7 +10,7 @@ from torch import Tensor
 from structpred.config import Positive
 from structpred.distributions.protocols import LogProb
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives.candidates import CandidateSet, Samples, collapse_diagnostics
+from structpred.objectives.candidates import CandidateSet, Samples, collapse_diagnostics, refuse_one_alone
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import scores_of
@@ -56,6 +56,10 @@ class MinimumRisk(Objective):
     reward: Reward = EditDistance()
     candidates: CandidateSet = Samples(reference="left out")
     sharpness: Positive = 1.0
+
+    def check(self) -> None:
+        """Refuse a set of one candidate."""
+        refuse_one_alone("MinimumRisk", self.candidates)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The risk of each example, with `collapse_diagnostics` and the reward under Q, ``expected``."""

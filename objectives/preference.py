@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 from structpred.config import Interval, Positive
 from structpred.distributions.protocols import LogProb
 from structpred.objective import Losses, Objective, Requirement, StepContext
-from structpred.objectives.candidates import Candidates, CandidateSet, Samples, collapse_diagnostics
+from structpred.objectives.candidates import Candidates, CandidateSet, Samples, collapse_diagnostics, refuse_one_alone
 from structpred.objectives.distillation import Teacher, given_teacher, loaded_teacher
 from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
@@ -95,6 +95,10 @@ class DPO(Objective):
     candidates: CandidateSet = Samples(k=4, reference="left out")
     beta: Positive = 0.1
 
+    def check(self) -> None:
+        """Refuse a set of one candidate."""
+        refuse_one_alone("DPO", self.candidates)
+
     @classmethod
     def examples(cls) -> tuple["DPO", ...]:
         """The run is not loaded until training begins."""
@@ -159,6 +163,10 @@ class CPO(Objective):
     candidates: CandidateSet = Samples(k=4)
     beta: Positive = 0.1
     ml_weight: Annotated[float, Interval(least=0)] = 1.0
+
+    def check(self) -> None:
+        """Refuse a set of one candidate."""
+        refuse_one_alone("CPO", self.candidates)
 
     def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
         """The loss of each example, with `collapse_diagnostics` of the candidates."""

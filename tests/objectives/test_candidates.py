@@ -10,7 +10,7 @@ import torch
 from structpred.distributions import LinearChain
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
-from structpred.objectives import MinimumRisk
+from structpred.objectives import CPO, DPO, CandidateHinge, MinimumRisk
 from structpred.objectives.candidates import Beam, Candidates, CandidateSet, NBest, Samples, join, repeated
 from structpred.sequences import Sequences
 from tests.support.tiny import as_candidates, tiny_p
@@ -32,6 +32,24 @@ def test_repeats_are_found_whatever_stands_in_the_padding() -> None:
     noisy = Sequences(torch.where(outputs.mask(), outputs.labels, torch.arange(6).view(1, 6, 1)), outputs.lengths)
     for each in (outputs, noisy):
         assert repeated(each).tolist() == [[False, False, False, True, True, False]]
+
+
+ALONE = Samples(k=1, reference="left out")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: MinimumRisk(candidates=ALONE),
+        lambda: DPO(run="runs/start", candidates=ALONE),
+        lambda: CPO(candidates=ALONE),
+        lambda: CandidateHinge(candidates=NBest(k=1, reference="left out"), against="best"),
+    ],
+)
+def test_a_candidate_alone_is_refused_where_candidates_are_compared(made: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError, match=r"k=1, reference='left out'\) finds only one.*; set k to at least 2"):
+        made()
+    MinimumRisk(candidates=Samples(k=1))  # the reference is the other
 
 
 def test_a_cut_output_is_another_than_the_ended_one() -> None:
