@@ -177,9 +177,10 @@ class Factorised:
                 "Factorised.log_overlap needs scores of single positions, but these have transitions; ask a "
                 "LinearChain with transitions of 0 instead"
             )
-        mine = self.log_probs
+        near = alpha > 0.99  # 1 − α is divided by; elsewhere runs keep the rounding that they have always had
+        mine = (Factorised(self.scores.double(), self.lengths) if near else self).log_probs
         mixed = alpha * mine.double() + (1 - alpha) * pad_or_trim(scores.unary, mine.shape[1]).double()
-        return Factorised(mixed, self.lengths).log_partition().to(mine.dtype)
+        return Factorised(mixed, self.lengths).log_partition().to(at_least_float(self.scores).dtype)
 
     def _inside(self) -> Float[Tensor, "batch time labels"]:
         return at_least_float(torch.where(self.mask().unsqueeze(-1), self.scores, 0.0))

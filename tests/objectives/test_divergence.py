@@ -155,10 +155,10 @@ def test_in_nats_it_lies_in_the_order_of_divergences(name: str) -> None:
     assert all((one > other).all() for one, other in pairwise(mirrored))
 
 
-@pytest.mark.parametrize("alpha", [1e-4, 0.5])
+@pytest.mark.parametrize("alpha", [1e-4, 0.5, 1 - 1e-6])
 @pytest.mark.parametrize("name", TAGGERS)
 def test_single_precision_keeps_value_and_gradient(name: str, alpha: float) -> None:
-    """A small α is divided by, which would magnify what float32 rounds off the partition functions."""
+    """A small α or 1 − α is divided by, which would magnify what float32 rounds off the partition functions."""
     module, found = network(name), {}
     for dtype in (torch.float64, torch.float32):
         module = module.to(dtype)
