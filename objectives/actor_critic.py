@@ -13,6 +13,7 @@ from structpred.models.base import SymbolTable
 from structpred.models.encoder import RecurrentEncoder
 from structpred.objectives.baselines import Baseline, Group, Returns
 from structpred.registry import baselines
+from structpred.running import Running
 from structpred.sequences import Sequences
 from structpred.task import Sizes
 
@@ -23,7 +24,7 @@ LEAST_DEVIATION = 1e-4
 """In units of reward: returns that differ by less are taken to be equal."""
 
 
-class ValueNetwork(nn.Module):
+class ValueNetwork(Running):
     """V(y*, y_<t): the return predicted before step t, from the reference and the symbols drawn so far.
 
     An LSTM reads y_<t, and its state attends to a bidirectional LSTM's states over y*. The last layer starts at zero
@@ -39,7 +40,7 @@ class ValueNetwork(nn.Module):
     moments: Tensor
 
     def __init__(self, labels: int, embedding: int, hidden: int) -> None:
-        super().__init__()
+        super().__init__(3)
         self.start = labels
         reader = SymbolTable(labels, embedding)
         self.reference = RecurrentEncoder(reader, hidden=hidden, layers=1, dropout=0.0, end_mark=True)
@@ -85,12 +86,12 @@ class ValueNetwork(nn.Module):
     @torch.no_grad()
     def take_in(self, group: Group) -> None:
         """Bring the unit up to date; does nothing in evaluation mode. Sums over the mask spare waiting for a device."""
-        if not self.training:
-            return
         seen = torch.where(group.mask, group.returns.double(), 0.0)
-        count = group.mask.sum()
-        sums = torch.stack([count.double(), seen.sum(), seen.square().sum()]) / count.clamp(min=1)
-        self.moments.mul_(FADING).add_(sums, alpha=1 - FADING)
+        self.add(torch.stack([group.mask.sum().double(), seen.sum(), seen.square().sum()]))
+
+    def fade_in(self, sums: Float[Tensor, " numbers"]) -> None:
+        """Take in the powers 0, 1 and 2 of returns, as means over all of them; without any, nothing changes."""
+        self.moments.mul_(torch.where(sums[0] > 0, FADING, 1.0)).add_(sums / sums[0].clamp(min=1), alpha=1 - FADING)
 
 
 @baselines.register("critic")

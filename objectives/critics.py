@@ -13,13 +13,14 @@ from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
 from structpred.objectives.baselines import Baseline, Group, Returns
 from structpred.registry import baselines
+from structpred.running import Running
 from structpred.task import Sizes
 
 IMPOSSIBLE = -1e3
 """The value in nats that replaces −∞ in features."""
 
 
-class Fit(nn.Module):
+class Fit(Running):
     """Least squares with exponential forgetting, in closed form: w minimises Σ decay^age (return − w·φ)².
 
     It has buffers and no parameters, so it affects neither the model's gradient nor the norm used for clipping.
@@ -33,7 +34,7 @@ class Fit(nn.Module):
     moments: Tensor
 
     def __init__(self, features: int, decay: float) -> None:
-        super().__init__()
+        super().__init__(features * (features + 1) + 1)
         self.decay = decay
         self.register_buffer("gram", torch.zeros(features, features, dtype=torch.float64))
         self.register_buffer("moments", torch.zeros(features, dtype=torch.float64))
@@ -46,11 +47,16 @@ class Fit(nn.Module):
     @torch.no_grad()
     def take_in(self, features: Float[Tensor, "rows features"], returns: Float[Tensor, " rows"]) -> None:
         """Fade old data and add the new, as a mean over rows; does nothing in evaluation mode."""
-        if not self.training or not len(features):
-            return
-        phi, share = features.double(), (1 - self.decay) / len(features)
-        self.gram.mul_(self.decay).add_(phi.T @ phi, alpha=share)
-        self.moments.mul_(self.decay).add_(phi.T @ returns.double(), alpha=share)
+        phi = features.double()
+        rows = phi.new_full((1,), len(phi))
+        self.add(torch.cat([(phi.T @ phi).flatten(), phi.T @ returns.double(), rows]))
+
+    def fade_in(self, sums: Float[Tensor, " numbers"]) -> None:
+        """Take in Σ φφᵀ, Σ return · φ and the number of rows; a step without rows changes nothing."""
+        some = sums[-1] > 0
+        gram, moments = (sums[:-1] / sums[-1].clamp(min=1)).split([self.gram.numel(), self.moments.numel()])
+        for held, added in ((self.gram, gram.view_as(self.gram)), (self.moments, moments)):
+            held.mul_(torch.where(some, self.decay, 1.0)).add_(added, alpha=1 - self.decay)
 
 
 @dataclass(frozen=True, kw_only=True)

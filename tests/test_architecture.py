@@ -16,7 +16,7 @@ OUTER = ("objectives", "tasks", "experiments")
 LAYERS = (
     "errors text protocols foreign registry declared config assignment blame returned sequences vocabulary "
     "metrics task reading downloads results files seeds provenance "
-    "imports tally statistics",
+    "imports tally statistics running",
     "distributions rewards",
     "payoffs models pretrained objective training",
     "experiment runs report forecast display",

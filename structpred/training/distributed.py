@@ -63,12 +63,14 @@ class DistributedContext:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise RunError("expected a CUDA device, but PyTorch finds none; use the device 'cpu' or 'auto'")
         from lightning_fabric import Fabric  # takes as long to import as PyTorch, and only training needs it
+        from lightning_fabric.strategies import DDPStrategy
 
         several = self.devices * self.nodes > 1
         with without_hints():
             fabric = Fabric(
                 accelerator=self.device,
-                strategy="ddp" if several else "auto",
+                # Buffers are equal as they are built; a process without examples would not take part in sending them.
+                strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
                 devices=self.devices,
                 num_nodes=self.nodes,
                 precision="bf16-mixed" if precision == "bf16" else "32-true",
@@ -105,6 +107,14 @@ class DistributedContext:
         own = items[self.rank :: self.world]
         shares = [iter(share) for share in self.gather(list(function(own)) if own else [])]
         return [next(shares[i % self.world]) for i in range(len(items))]
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        if self.world > 1:
+            values = values.clone()
+            with _together():
+                distributed.all_reduce(values)
+        return values
 
     def add_gradients(self, parameters: Sequence[nn.Parameter], doubtful: Tensor) -> Tensor:
         """Replace gradients by their sum over all processes; returns whether ``doubtful`` is True in any, 0-dim.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from structpred.blame import out_of_memory, users_line
 from structpred.errors import CodeError
+from structpred.running import Running, begin
 from structpred.training.batching import Batch, EpochPlan
 from structpred.training.distributed import DistributedContext
 from structpred.training.rollouts import Rollout
@@ -54,12 +55,21 @@ class Gradient:
         ranks: the processes that train.
         pieces: the initial number of pieces.
         of_users: whether there are components from outside the package, which may be why a gradient fails.
+        running: statistics of earlier steps; what this one adds is left for `structpred.running.settle`.
     """
 
     def __init__(
-        self, fabric: "Fabric", step: Any, ranks: DistributedContext, pieces: int, *, of_users: bool = False
+        self,
+        fabric: "Fabric",
+        step: Any,
+        ranks: DistributedContext,
+        pieces: int,
+        *,
+        of_users: bool = False,
+        running: Sequence[Running] = (),
     ) -> None:
-        self.fabric, self.step, self.ranks, self.pieces, self.of_users = fabric, step, ranks, pieces, of_users
+        self.fabric, self.step, self.ranks, self.pieces = fabric, step, ranks, pieces
+        self.of_users, self.running = of_users, running
         self.warned = False
 
     @property
@@ -97,6 +107,7 @@ class Gradient:
         steps: int,
         share: float,
     ) -> BatchLoss:
+        begin(self.running)  # here, so that a failed attempt leaves nothing
         own, of_batch = tokens
         losses: list[Tensor] = []
         diagnostics: list[dict[str, Tensor]] = []

@@ -14,6 +14,7 @@ CHECKED = [
     "pretrained",
     "rewards",
     "runs.reranked",
+    "running",
     "sequences",
     "statistics",
     "tasks.speech",

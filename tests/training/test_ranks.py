@@ -1,5 +1,6 @@
 """Several processes on one run: the same losses and weights as one, and only one of them writes."""
 
+import contextlib
 import json
 import logging
 import os
@@ -19,9 +20,10 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
-from structpred.objectives import RML, SelfNormalised
+from structpred.objectives import REINFORCE, RML, SelfNormalised
+from structpred.objectives.critics import Learned
 from structpred.payoffs import ReweightedPayoff, Temperature
-from structpred.rewards import SentenceChrf
+from structpred.rewards import EditDistance, SentenceChrf
 from structpred.runs import Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.batching import EpochPlan
@@ -52,10 +54,35 @@ train(TINY, root=sys.argv[1], device="cpu", devices=2, checkpoint_every=0.0)
 """
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+FITTED = replace(TINY, objective=REINFORCE(reward=EditDistance(), samples=2, baseline=Learned()))
+"""Its baseline has buffers."""
+FITTED_SCRIPT = """
+import sys
+from dataclasses import replace
+import torch
+from structpred import train
+from structpred.errors import Interrupted
+from tests.training.test_ranks import FITTED
+torch.set_num_threads(1)
+root, looks = sys.argv[1], 0
+def stopping():
+    global looks
+    looks += 1
+    return looks == 2
+single = replace(FITTED, trainer=replace(FITTED.trainer, max_steps=3, batch_tokens=1))
+train(single, root=root + "/single", device="cpu", devices=2)  # the second process has no example in any batch
+train(FITTED, root=root + "/straight", device="cpu", devices=2)
+try:
+    train(FITTED, root=root + "/interrupted", device="cpu", devices=2, stopping=stopping)
+except Interrupted:
+    train(FITTED, root=root + "/interrupted", device="cpu", devices=2)
+"""
+
+
+def start(folder: Path, text: str = SCRIPT) -> subprocess.Popen[bytes]:
     """Two processes; the second is started by the first."""
     script = folder / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
+    script.write_text(text, encoding="utf-8")
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-W", "ignore", str(script), str(folder / "runs")]
     return subprocess.Popen(command, env=environment(root), stderr=subprocess.PIPE, start_new_session=True)
@@ -132,6 +159,20 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_were_killed(tmp_pa
     lines = [json.loads(line) for line in two.folder.log.read_text(encoding="utf-8").splitlines()]
     assert [line["epoch"] for line in lines if "dev/PER" in line] == [each.epoch for each in two.result.history]
     assert not list(folder.glob("checkpoint*"))
+
+
+@pytest.mark.slow(seconds=20)
+def test_a_fitted_baseline_is_that_of_the_whole_batch_and_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    process = start(tmp_path, FITTED_SCRIPT)
+    try:
+        _, said = process.communicate(timeout=240)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, said.decode()
+    straight, resumed = (Run.load(next((tmp_path / "runs" / name).iterdir())) for name in ("straight", "interrupted"))
+    for one, other in zip(weights(straight).values(), weights(resumed).values(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_the_engine_gives_no_hints_about_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
