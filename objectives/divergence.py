@@ -25,7 +25,7 @@ from structpred.objective import Losses, Objective, Requirement, StepContext, ch
 from structpred.objectives.estimators import Estimator, Exact, Sampled, distinct, worth_merging
 from structpred.objectives.expected_reward import ExpectedReward
 from structpred.objectives.reinforce import REINFORCE
-from structpred.objectives.reward_augmented import RML, check_lengths
+from structpred.objectives.reward_augmented import RML, check_lengths, q_for
 from structpred.payoffs import EditDistancePayoff, HammingPayoff, Payoff, Temperature
 from structpred.payoffs.base import distribution_of
 from structpred.registry import objectives
@@ -186,7 +186,7 @@ class Divergence(Objective):
             return losses_of(RML(payoff=self.payoff, estimator=self.estimator), p, targets, context)
         if self.alpha == 1:
             return losses_of(self._expected_reward(tau), p, targets, context)
-        q = distribution_of(self.payoff, targets, p.num_labels)
+        q = q_for(p, self.payoff, targets)
         factor = -math.exp(self.alpha * math.log(tau)) / (self.alpha * (1 - self.alpha))
         if isinstance(self.estimator, Exact):
             return Losses(factor * p.log_overlap(q.local_log_prob(), self.alpha))

@@ -1,7 +1,7 @@
 """Optimal completion distillation."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -81,6 +81,15 @@ class Roaming(Distribution, Sample, StepScores, Protocol):
     """A distribution that samples its own prefixes and gives the probabilities of every next symbol."""
 
 
+def _check_lengths(law: Any, name: str) -> None:
+    if law.fixed_length:
+        raise ConfigError(
+            f"OptimalCompletion completes outputs with any number of edits, but with {name} the input decides the "
+            "length; use MaximumLikelihood, MaxMargin or RML with HammingPayoff, or a model of free length such as "
+            "Seq2Seq"
+        )
+
+
 @objectives.register("optimal-completion")
 @dataclass(frozen=True, kw_only=True)
 class OptimalCompletion(Objective):
@@ -107,12 +116,7 @@ class OptimalCompletion(Objective):
 
     def check_model(self, model: Model) -> None:
         """Refuse a model whose input decides the length: edit distance inserts and deletes."""
-        if model.distribution.fixed_length:
-            raise ConfigError(
-                "OptimalCompletion completes outputs with any number of edits, but with "
-                f"{type(model).__name__} the input decides the length; use MaximumLikelihood, MaxMargin or RML with "
-                "HammingPayoff, or a model of free length such as Seq2Seq"
-            )
+        _check_lengths(model.distribution, type(model).__name__)
         super().check_model(model)
 
     def losses(self, p: Roaming, targets: Sequences, context: StepContext) -> Losses:
@@ -120,6 +124,7 @@ class OptimalCompletion(Objective):
 
         Diagnostics, as means over their steps: the number of optimal symbols, and the fraction of steps that took one.
         """
+        _check_lengths(p, type(p).__name__)
         steps = p.steps(outputs := p.sample(self.k, context.generator))
         excess = excess_edits(outputs, targets, p.num_labels)
         optimal = excess == 0

@@ -1,6 +1,7 @@
 """Reward-augmented maximum likelihood."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -24,10 +25,24 @@ def check_lengths(payoff: Payoff, model: Model) -> None:
     Raises:
         ConfigError: the combination cannot work.
     """
-    if model.distribution.fixed_length and not payoff.keeps_length:
+    _check_lengths(payoff, model.distribution, type(model).__name__)
+
+
+def q_for(p: Any, payoff: Payoff, targets: Sequences) -> Any:
+    """q around the targets, over the labels of p.
+
+    Raises:
+        ConfigError: samples of q vary in length, but the input decides the length of p's outputs.
+    """
+    _check_lengths(payoff, p, type(p).__name__)
+    return distribution_of(payoff, targets, p.num_labels)
+
+
+def _check_lengths(payoff: Payoff, law: Any, name: str) -> None:
+    if getattr(law, "fixed_length", False) and not payoff.keeps_length:
         raise ConfigError(
-            f"{type(payoff).__name__} draws outputs of any length, but with {type(model).__name__} the input decides "
-            "the length; use HammingPayoff, or a model of free length such as Seq2Seq"
+            f"{type(payoff).__name__} draws outputs of any length, but with {name} the input decides the length; use "
+            "HammingPayoff, or a model of free length such as Seq2Seq"
         )
 
 
@@ -113,7 +128,7 @@ class RML(Objective):
 
     def losses(self, p: Distribution, targets: Sequences, context: StepContext) -> Losses:
         """E_q[−log p(y|x)] of each example, with the estimator's diagnostics of its samples."""
-        q = distribution_of(self.payoff, targets, p.num_labels)
+        q = q_for(p, self.payoff, targets)
         draws = context.draws if context.draws is not None else self.estimator.draw(q, context.generator)
         diagnostics = {} if draws is None else self.estimator.diagnostics(draws, targets)
         return Losses(self.estimator.cross_entropy(q, p, draws), diagnostics)

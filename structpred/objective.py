@@ -139,7 +139,8 @@ class Objective(Config):
         """`losses`, checked, with the fields of a `StepContext` as arguments.
 
         Raises:
-            ConfigError: `losses` does not return one loss per example, or a diagnostic is invalid.
+            ConfigError: `losses` does not return one loss per example, or a diagnostic is invalid; p lacks a verb that
+                the objective requires; or a label of the targets is none of p's.
         """
         context = StepContext(
             step=step,
@@ -151,7 +152,21 @@ class Objective(Config):
             kept=kept,
             embedded=embedded,
         )
-        return losses_of(self, p, targets, context)
+        labels: object = getattr(p, "num_labels", None)
+        targets = targets.readable(labels) if isinstance(labels, int) else targets
+        try:
+            return losses_of(self, p, targets, context)
+        except AttributeError:
+            self._refuse_lacking(p)
+            raise
+
+    def _refuse_lacking(self, p: object) -> None:
+        for each in self.requirements():
+            if not isinstance(p, each.protocol):
+                raise ConfigError(
+                    f"{each.purpose} needs `{_verb(each)}`, which {type(p).__name__} does not offer; use "
+                    f"{each.instead or 'another objective'}, or a model whose distribution offers it"
+                ) from None
 
     def requirements(self) -> tuple[Requirement, ...]:
         """The verbs that p must offer: those in `requires`, then those that its fields require.
@@ -347,13 +362,16 @@ def check_reward(reward: Reward, model: Model, purpose: str) -> None:
         )
 
 
+def _verb(requirement: Requirement) -> str:
+    return next(name for name in vars(requirement.protocol) if not name.startswith("_"))
+
+
 def _refusal(requirement: Requirement, model: Model) -> str:
-    verb = next(name for name in vars(requirement.protocol) if not name.startswith("_"))
     classes = {name: getattr(models[name], "distribution", object) for name in models}  # one of a user's may lack it
     able = [name for name, cls in classes.items() if issubclass(cls, requirement.protocol)]
     ways = [requirement.instead] if requirement.instead else []
     ways += [f"a model that offers it: {', '.join(able)}"] if able else []
     return (
-        f"{requirement.purpose} needs `{verb}`, which the {model.distribution.__name__} distribution of "
+        f"{requirement.purpose} needs `{_verb(requirement)}`, which the {model.distribution.__name__} distribution of "
         f"{type(model).__name__} does not offer; use {' or '.join(ways) or 'another objective'}"
     )

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.errors import DataError
+from structpred.errors import ConfigError, DataError
 from structpred.vocabulary import Symbols, Vocabularies
 
 Content = str
@@ -126,6 +126,22 @@ class Sequences:
         """True at real labels."""
         time = torch.arange(self.labels.shape[-1], device=self.device)
         return time < self.lengths.unsqueeze(-1)
+
+    def readable(self, num_labels: int) -> "Sequences":
+        """The same sequences, with 0 wherever the padding held anything else, such as the −100 of PyTorch's losses.
+
+        Raises:
+            ConfigError: a label is not among 0..``num_labels``−1; labels are looked at in main memory only.
+        """
+        if self.device.type == "cpu":
+            if _among(self.labels, num_labels):
+                return self
+            if not _among(real := self.labels[self.mask()], num_labels):
+                raise ConfigError(
+                    f"expected labels from 0 to {num_labels - 1}, since there are {num_labels}, but got "
+                    f"{int(real.min())} to {int(real.max())}; number them from 0"
+                )
+        return replace(self, labels=torch.where(self.mask(), self.labels, 0))
 
     def candidates(self) -> "Sequences":
         """``[batch, time]`` as ``[batch, 1, time]``: one candidate per example."""
@@ -260,6 +276,14 @@ class FlatSequences:
         known = self.lengths.cpu() if self.known is None else self.known
         moved = _moved(self, ("labels", "starts", "lengths", "table", "rows"), device)
         return replace(self, **moved, known=known, parts=tuple(part.to(device) for part in self.parts))
+
+
+def _among(labels: Tensor, num_labels: int) -> bool:
+    """Whether all labels, if any, are among 0..``num_labels``−1."""
+    if not labels.numel():
+        return True
+    least, most = labels.aminmax()
+    return int(least) >= 0 and int(most) < num_labels
 
 
 def _content(kind: Content, origin: int, parts: Sequence[Sequences | FlatSequences]) -> Content:

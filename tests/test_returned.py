@@ -12,23 +12,30 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from structpred.distributions import Factorised
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
 from structpred.models import LSTMTagger, Model
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives import (
     REINFORCE,
+    RML,
     CandidateHinge,
+    Divergence,
+    Exact,
     ExpectedReward,
+    LabelSmoothing,
     MaximumLikelihood,
     MaxMargin,
     MinimumRisk,
     Mixer,
+    OptimalCompletion,
     Point,
     SoftmaxMargin,
     Weighted,
     WeightedSum,
 )
+from structpred.payoffs import EditDistancePayoff, HammingPayoff, Temperature
 from structpred.registry import models, objectives, rewards
 from structpred.returned import waiting
 from structpred.rewards import Hamming, Reward
@@ -41,6 +48,7 @@ from structpred.training.monitoring import DiagnosticWarning
 from structpred.training.trainer import Training
 from tests.support.device import DEVICE, Watch, move
 from tests.support.steps import CHAIN, TAGGER, TINY, one_step
+from tests.support.tiny import tiny_p
 
 DATA = TINY.task.load()
 HERE = Path(__file__).name
@@ -238,6 +246,23 @@ class Updating(MaximumLikelihood):
     @property
     def updates(self) -> Any:
         return {"none": 0, "two": 2.0, "text": "2"}[self.number]
+
+
+def test_targets_and_distributions_of_one_s_own_loop_are_checked() -> None:
+    scores, lengths = torch.randn(2, 2, 3), torch.tensor([2, 1])
+    padded = Sequences(torch.tensor([[1, 0], [2, -100]]), lengths)  # the padding of PyTorch's losses
+    for p in Factorised(scores, lengths), tiny_p(labels=3):
+        found = LabelSmoothing()(p, padded).values
+        assert torch.equal(found, LabelSmoothing()(p, Sequences.of([[1, 0], [2]])).values)
+        with pytest.raises(ConfigError, match=r"expected labels from 0 to 2, since there are 3, but got 1 to 3"):
+            MaximumLikelihood()(p, Sequences.of([[1, 3], [2]]))
+    near = Temperature(literal=0.5)
+    with pytest.raises(ConfigError, match=r"needs `log_overlap`, which Autoregressive does not offer; use estimator="):
+        Divergence(payoff=HammingPayoff(temperature=near), alpha=0.5, estimator=Exact())(tiny_p(labels=3), padded)
+    free = RML(payoff=EditDistancePayoff(temperature=near))
+    for objective in free, OptimalCompletion():
+        with pytest.raises(ConfigError, match=r"but with Factorised the input decides the length; use"):
+            objective(Factorised(scores, lengths), padded, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("number", ["none", "two", "text"])

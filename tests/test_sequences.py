@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from structpred.errors import ConfigError
 from structpred.sequences import FlatSequences, Sequences
 from structpred.vocabulary import Vocabularies
 
@@ -28,6 +29,18 @@ def test_gathering_equals_padding_the_chosen_rows(rows: list[list[int]], data: s
     assert torch.equal(gathered.labels, expected.labels)
     assert torch.equal(gathered.lengths, expected.lengths)
     assert gathered.labels.dtype == expected.labels.dtype == torch.long
+
+
+def test_padding_of_any_kind_is_replaced_and_labels_that_are_none_are_refused() -> None:
+    clean = Sequences.of([[1, 0], [2]])
+    assert clean.readable(3) is clean
+    padded = Sequences(torch.tensor([[1, 0], [2, -100]]), clean.lengths)
+    assert padded.readable(3).labels.tolist() == clean.labels.tolist()
+    for wrong, ends in ([[1, 3], [2, -100]], "1 to 3"), ([[-1, 0], [2, 0]], "-1 to 2"):
+        with pytest.raises(ConfigError, match=rf"from 0 to 2, since there are 3, but got {ends}; number them from 0$"):
+            Sequences(torch.tensor(wrong), clean.lengths).readable(3)
+    nothing = Sequences.of([])
+    assert nothing.readable(3) is nothing
 
 
 def test_flat_sequences_lie_end_to_end() -> None:

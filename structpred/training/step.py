@@ -17,8 +17,9 @@ from structpred.foreign import is_foreign
 from structpred.models.base import Model, Recomputable
 from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.models.sources import LeftOut, load_kept, may_lack
-from structpred.objective import Objective, updates_of
+from structpred.objective import Objective, StepContext, losses_of, updates_of
 from structpred.returned import check_lengths, described, refuse, waiting
+from structpred.running import running_in, settle
 from structpred.seeds import seed_pytorch, stream
 from structpred.sequences import Sequences
 from structpred.training.batching import EpochPlan, Tensors
@@ -81,9 +82,7 @@ class TrainingStep(nn.Module):
         """
         given = self._corrupted(Sequences.from_tensors(*inputs))
         p, vectors = self._embedded(given) if self.objective.perturbs else (self._distribution(given), None)
-        losses = self.objective(
-            p,
-            Sequences.from_tensors(*targets),
+        context = StepContext(
             step=step,
             share=share,
             draws=Sequences.from_tensors(*draws) if draws else None,
@@ -93,6 +92,7 @@ class TrainingStep(nn.Module):
             kept=kept,
             embedded=vectors,
         )
+        losses = losses_of(self.objective, p, Sequences.from_tensors(*targets), context)  # data were checked when read
         if torch.is_grad_enabled() and not losses.values.requires_grad:
             what = f"{type(self.objective).__name__}.losses"
             advice = "compute them from p without .detach(), .item() or torch.no_grad()"
@@ -222,7 +222,12 @@ class Stepper:
         seed_pytorch(self._stream("dropout"), self.fabric.device)
         users = any(is_foreign(type(each)) for each in (*components(recipe.model), *self.modules.modules()))
         self.gradient = Gradient(
-            self.fabric, self.step, ranks, recipe.trainer.accumulate, of_users=users or self.modules.of_users
+            self.fabric,
+            self.step,
+            ranks,
+            recipe.trainer.accumulate,
+            of_users=users or self.modules.of_users,
+            running=running_in(self.modules.state),
         )
         self.left_out = LeftOut.of(self.model)
         self.average = (
@@ -275,6 +280,7 @@ class Stepper:
             what, advice = f"{type(self.recipe.objective).__name__}.losses", "compute them from p"
             refuse(what, "losses with a gradient to the model's weights", "values that do not depend on them", advice)
         doubtful = self.ranks.add_gradients(self.parameters, not_finite(scored.losses.sum()))
+        settle(self.gradient.running, self.ranks.summed)
         skip = to_skip(doubtful | not_finite(self._clip()))
         step_unless(skip, self.optimizer)
         give_back(self.buffers, before, skip)
