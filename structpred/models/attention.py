@@ -61,7 +61,8 @@ class Positions:
         if mask is None:
             return vectors
         if self.index is None:
-            return (vectors.view(self.batch, -1, vectors.shape[-1]) * mask.unsqueeze(1)).view_as(vectors)
+            each = vectors.view(self.batch, self.candidates * self.steps, vectors.shape[-1])
+            return (each * mask.unsqueeze(1)).view_as(vectors)
         return vectors * mask.index_select(0, self.index // (self.candidates * self.steps))
 
 
@@ -165,7 +166,8 @@ class InputAttention(nn.Module):
     ) -> Float[Tensor, "tokens hidden"]:
         """What each position finds; all candidates of an example look into one copy of its memory."""
         queries = positions.padded(self.queries(self.normalised(vectors)))
-        queries = queries.reshape(positions.batch, -1, queries.shape[-1])
+        shape = positions.batch, positions.candidates * positions.steps, queries.shape[-1]
+        queries = queries.reshape(shape)
         found: Tensor = self.combined(positions.packed(attended(queries, memory, self.heads, mask=mask)))
         return found
 

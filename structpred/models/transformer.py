@@ -143,7 +143,7 @@ class TransformerModule(nn.Module):
         if not (self.training and self.model.dropout):
             return None
         like = self.end.new_empty(batch, 1, parts * self.model.hidden)
-        return locked_dropout(self, like, self.model.dropout).view(batch, parts, -1)
+        return locked_dropout(self, like, self.model.dropout).view(batch, parts, self.model.hidden)
 
 
 def masks_of(

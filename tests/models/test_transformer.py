@@ -33,6 +33,11 @@ def test_a_size_that_cannot_be_shared_is_refused(hidden: int, heads: int) -> Non
         Transformer(hidden=hidden, heads=heads)
 
 
+def test_an_empty_batch_is_one_while_training_as_well() -> None:
+    p = Transformer(hidden=4, heads=2, dropout=0.5).build(SIZES).train()(Sequences.of([]))
+    assert p.sample(2).labels.shape[:2] == (0, 2)
+
+
 def test_heads_are_those_of_pytorch() -> None:
     """`torch.nn.MultiheadAttention` with the same weights, padding left out and the future unseen."""
     torch.manual_seed(0)
