@@ -13,6 +13,7 @@ from structpred.registry import nearest
 from structpred.runs import Folder, Run
 from structpred.task import Splits, loaded
 from structpred.text import refuse_unseen
+from structpred.training import checkpoint
 from structpred.training.evaluation import check_metrics
 
 
@@ -53,7 +54,7 @@ class PlannedRun:
         """``"finished"``, ``"to be resumed"`` or ``"to be run"``."""
         if self.folder.finished:
             return "finished"
-        return "to be resumed" if self.folder.checkpoint.exists() else "to be run"
+        return "to be resumed" if checkpoint.all_of(self.folder.checkpoint) else "to be run"
 
     @property
     def ready(self) -> bool:

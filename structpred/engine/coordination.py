@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from structpred.errors import RunError
 from structpred.results import Measure, stored
 from structpred.runs import Folder
 from structpred.training.meters import Every
@@ -51,12 +52,17 @@ def permits(root: Path) -> Iterator[Permits]:
 
     A killed driver leaves its permits behind. The next driver removes them, which stops the killed driver's workers on
     other machines.
+
+    Raises:
+        RunError: nothing can be written there.
     """
     missing = not root.exists()
-    root.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(root)
     folder = root / f".driving-{uuid.uuid4().hex}"
-    folder.mkdir()
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"{root}: no run can be trained there ({error.strerror}); name another root") from error
+    _remove_abandoned(root)
     lock = FileLock(folder / _LOCK, thread_local=False)  # the OS releases it even on kill -9
     lock.acquire()
     try:

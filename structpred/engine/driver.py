@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,8 @@ class Engine:
 
     def submit(self, experiment: Experiment, folder: Folder) -> Handle:
         """Submit a run that writes ``folder``."""
-        folder.progress.unlink(missing_ok=True)  # of an interrupted attempt, which would be shown as this one's
+        with suppress(OSError):  # what stands in the way is named where the run begins
+            folder.progress.unlink()  # of an interrupted attempt, which would be shown as this one's
         place = Folder(folder.path.resolve())  # workers may have another current folder
         request = Request(experiment, self.root.resolve(), self.device, place, self.issued.issue().resolve())
         handle = Handle(request, self._begin(request))

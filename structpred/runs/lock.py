@@ -1,13 +1,14 @@
 """Exclusive use of a run folder, and what may be removed from one."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from structpred.errors import Busy
+from structpred.errors import Busy, RunError
 from structpred.runs.folder import KEPT, Folder, files_of
 from structpred.training import checkpoint
 
@@ -21,8 +22,9 @@ def run_lock(folder: Folder) -> Iterator[None]:
 
     Raises:
         Busy: another process holds the lock.
+        RunError: the folder cannot be made or written, or something else stands in its place or in that of a file.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     lock = FileLock(folder.lock)
     try:
         lock.acquire(timeout=0)
@@ -34,7 +36,7 @@ def run_lock(folder: Folder) -> Iterator[None]:
         before = _everything(folder)
         yield
     except BaseException:
-        over = not (folder.checkpoint.exists() or folder.finished or folder.not_finite.exists())
+        over = not (checkpoint.all_of(folder.checkpoint) or folder.finished or folder.not_finite.exists())
         if over:
             _undo(folder, before)
         raise
@@ -79,6 +81,20 @@ def strangers(folder: Folder) -> list[str]:
     ours = {path.name for path in (*files_of(folder), *checkpoint.all_of(folder.checkpoint))} | {"tensorboard"}
     names = sorted(path.name for path in folder.path.iterdir()) if folder.path.is_dir() else []
     return [name for name in names if name not in ours and not (name[0] == "." and name.endswith(".unfinished"))]
+
+
+def _make(folder: Folder) -> None:
+    if (folder.path.exists() or folder.path.is_symlink()) and not folder.path.is_dir():
+        raise RunError(f"{folder.path} must be the folder of a run, but it is something else; move it away")
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder.path} cannot be made ({error.strerror}); name another root") from error
+    if not os.access(folder.path, os.W_OK | os.X_OK):
+        raise RunError(f"{folder.path} must be a folder that can be written, but it is read-only; name another root")
+    for path in (*files_of(folder), *checkpoint.all_of(folder.checkpoint)):
+        if path.is_dir():
+            raise RunError(f"{path} must be a file of the run, but it is a folder; move it away")
 
 
 def _release(folder: Folder, lock: FileLock, *, over: bool) -> None:

@@ -17,6 +17,7 @@ from structpred.runs.lock import run_lock, tidy
 from structpred.runs.run import Run
 from structpred.runs.writer import Conditions, RunWriter
 from structpred.task import Splits, loaded
+from structpred.training import checkpoint
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import check_metrics
 from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
@@ -128,7 +129,7 @@ class _Session:
         """Train the run; False if another process has finished it in the meantime."""
         ranks = self.conditions.ranks
         with turn, run_lock(folder) if ranks.first else contextlib.nullcontext():
-            finished, under_way = ranks.from_first((folder.finished, folder.checkpoint.exists()))
+            finished, under_way = ranks.from_first((folder.finished, bool(checkpoint.all_of(folder.checkpoint))))
             if not finished:
                 given = self.conditions.stopping
                 with signals() as signalled, without_subnormals(), torch.random.fork_rng():

@@ -88,7 +88,7 @@ class RunWriter:
             experiment, self.prepared, observer=observer, ranks=conditions.ranks, loggers=(log, *conditions.loggers)
         )
         self.beginning = self.training.stepper.random()
-        if folder.checkpoint.exists():
+        if checkpoint.all_of(folder.checkpoint):
             self._restore(checkpoint.newest(folder.checkpoint))
         elif start is not None:
             start.start(self.training.model)

@@ -16,18 +16,19 @@ from structpred import compare
 from structpred.distributions.protocols import LogProb
 from structpred.engine.coordination import ProgressFile
 from structpred.engine.worker import Request, train_run
-from structpred.errors import CodeError, RunError
+from structpred.errors import CodeError, Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.files import os_error_message, write_atomically
 from structpred.models import Seq2Seq
 from structpred.objective import Losses, Objective, StepContext
-from structpred.objectives import MaximumLikelihood
+from structpred.objectives import LabelSmoothing, MaximumLikelihood
 from structpred.registry import objectives, tasks
 from structpred.runs import Folder, Run, tidy, train
 from structpred.runs.lock import strangers
 from structpred.sequences import Sequences
 from structpred.task import Splits
 from structpred.training import Trainer
+from structpred.training.checkpoint import DamagedCheckpointWarning
 from structpred.training.monitoring import JsonlLogger, Progress
 from tests.support.tiny import Copying
 
@@ -72,6 +73,65 @@ def run(original: Path, tmp_path: Path) -> Folder:
 def fail(root: Path) -> None:
     with pytest.raises(CodeError):
         train(FAILING, root=root)
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_what_stands_in_the_way_of_a_run_is_named_and_stays(workers: int | None, tmp_path: Path) -> None:
+    def again(root: Path) -> None:
+        if workers is None:
+            train(TINY, root=root)
+        else:
+            compare({"tiny": TINY, "other": replace(TINY, objective=LabelSmoothing())}, seeds=[0], root=root, workers=1)
+
+    place = Folder(train(TINY, root=tmp_path / "first").folder.path)
+    root = tmp_path / "second"
+    root.mkdir()
+    file = root / place.path.name
+    file.write_text("mine", encoding="utf-8")
+    with pytest.raises(RunError, match=r"must be the folder of a run, but it is something else; move it away"):
+        again(root)
+    assert file.read_text(encoding="utf-8") == "mine"
+    file.unlink()
+    for name in (".lock", "log.jsonl", "checkpoint.pt"):
+        (file / name).mkdir(parents=True)
+        with pytest.raises(RunError, match=rf"{re.escape(name)} must be a file of the run, but it is a folder; move"):
+            again(root)
+        (file / name).rmdir()
+    again(root)
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(TINY, root=tmp_path)
+
+    def refused(path: Path, *arguments: object, **more: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    other = replace(TINY, trainer=Trainer(epochs=2))
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(RunError, match=r"cannot be made \(Read-only file system\); name another root"):
+        train(other, root=tmp_path)
+    with pytest.raises(RunError, match=r"no run can be trained there \(Read-only file system\); name another root"):
+        compare({"tiny": other}, seeds=[0], root=tmp_path, workers=1)
+    assert compare({"tiny": TINY}, seeds=[0], root=tmp_path).results["tiny"] == (run.result,)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    run.folder.result.unlink()
+    with pytest.raises(RunError, match=r"must be a folder that can be written, but it is read-only; name another"):
+        train(TINY, root=tmp_path)
+
+
+def test_a_run_resumes_from_the_checkpoint_before_if_the_newest_is_gone(tmp_path: Path) -> None:
+    looks = iter(range(6))
+    long = replace(TINY, trainer=Trainer(epochs=6, batch_tokens=40))
+    with pytest.raises(Interrupted):
+        train(long, root=tmp_path / "one", stopping=lambda: next(looks) == 5, checkpoint_every=0.0)
+    (folder,) = (tmp_path / "one").iterdir()
+    assert (folder / "checkpoint.1.pt").exists()
+    (folder / "checkpoint.pt").unlink()
+    with pytest.warns(DamagedCheckpointWarning, match=r"checkpoint\.1\.pt"):
+        resumed = train(long, root=tmp_path / "one")
+    undisturbed = train(long, root=tmp_path / "two")
+    assert [each.loss for each in resumed.result.history] == [each.loss for each in undisturbed.result.history]
 
 
 def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path: Path) -> None:
