@@ -52,7 +52,7 @@ def log_partition(
             (``create_graph``).
     """
     apply: Callable[..., Tensor] = _LogPartition.apply
-    return apply(unary, transitions, lengths, otherwise)
+    return apply(unary, transitions, lengths.contiguous(), otherwise)
 
 
 def score(
@@ -74,7 +74,7 @@ def score(
             (``create_graph``).
     """
     apply: Callable[..., Tensor] = _Score.apply
-    return apply(unary, transitions, lengths, outputs, otherwise)
+    return apply(unary, transitions, lengths.contiguous(), outputs, otherwise)
 
 
 class _LogPartition(torch.autograd.Function):

@@ -53,7 +53,7 @@ class CharacterCNN(Spelling):
 
     Attributes:
         filters: size of the vector.
-        width: characters a filter sees; odd, so that it has a middle.
+        width: characters a filter sees, around the one in its middle; of an even number, one more lies behind.
     """
 
     filters: Count = 30
