@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from structpred.distributions.protocols import LogProb
 from structpred.models import CRF, LSTMTagger, Model, Seq2Seq, Transformer
@@ -142,6 +143,18 @@ def tuples_of(outputs: Sequences, k: int) -> Sequences:
     picked = torch.tensor(list(itertools.product(range(count), repeat=k)))
     ended = None if outputs.ended is None else outputs.ended[0][picked]
     return Sequences(outputs.labels[0][picked], outputs.lengths[0][picked], ended)
+
+
+def same_beginnings(outputs: Sequences) -> Bool[Tensor, "batch candidates others times"]:
+    """True where two candidates of an example both have t labels or more, and the same first t, for t = 0..time.
+
+    Args:
+        outputs: ``[batch, candidates, time]``.
+    """
+    real = outputs.mask()
+    equal = outputs.labels.unsqueeze(2) == outputs.labels.unsqueeze(1)
+    agree = equal & real.unsqueeze(2) & real.unsqueeze(1)
+    return pad(agree.long().cumprod(-1).bool(), (1, 0), value=True)
 
 
 def log_probs_of(p: LogProb, outputs: Sequences) -> Float[Tensor, "batch candidates"]:
