@@ -13,6 +13,7 @@ from structpred.models import Model
 from structpred.models.embedded import EmbeddedInputs, embedded, embedder_of
 from structpred.objective import Losses, Objective, StepContext
 from structpred.sequences import Sequences
+from structpred.testing.spaces import INPUTS as SYMBOLS
 from structpred.testing.spaces import (
     Dictated,
     built,
@@ -47,13 +48,17 @@ def check_objective(
     state: StateFor | None = None,
     samples: int | None = None,
     exactly: Exactly | None = None,
+    apart: bool = True,
 ) -> tuple[str, ...]:
     """Check an objective on every tiny model that it does not refuse.
 
-    Losses are ``[batch]``, finite, repeat themselves under the same generator and follow a permuted batch, early and
-    late in training; padding changes nothing; diagnostics are detached; where nothing is drawn in the step the gradient
-    is that of finite differences (float64), a shift of the inputs' vectors being held constant. With ``exactly`` and
-    ``samples`` the gradient expected over all tuples of so many outputs must equal that of ``exactly`` to 1e-9.
+    Losses are ``[batch]``, finite and repeat themselves under the same generator, early and late in training, and
+    diagnostics are detached. At the first step losses follow a permuted batch, padding changes nothing, and each is
+    that of the example alone; this with samples of p and q that belong to the example. An objective that draws by the
+    generator even then is only checked to give an example the same loss beside others of the same lengths, and that
+    where it draws equally many random numbers for them. Where nothing is drawn in the step the gradient is that of
+    finite differences (float64), a shift of the inputs' vectors being held constant. With ``exactly`` and ``samples``
+    the gradient expected over all tuples of so many outputs must equal that of ``exactly`` to 1e-9.
 
     Args:
         objective: what to check.
@@ -62,6 +67,8 @@ def check_objective(
             finished run; by default that method does.
         samples: how many outputs the objective draws from p for each example.
         exactly: the loss that the objective estimates, from the log-probabilities of all outputs.
+        apart: False where losses depend on the other examples of the batch by design, such as on negatives taken from
+            them; then this is not checked.
 
     Returns:
         The names of the models it was checked on.
@@ -77,7 +84,7 @@ def check_objective(
         case = _Case(objective, model, make)
         for point in POINTS:
             _check_losses(case, *point, where)
-        _check_padding_and_order(case, where)
+        _check_batch(case, apart, where)
         _check_gradient(case, where)
         if exactly is not None and samples is not None:
             _check_expectation(objective, model, samples, exactly, where)
@@ -191,8 +198,8 @@ def _check_losses(case: _Case, step: int, share: float, where: str) -> None:
     assert all(torch.isfinite(each).all() for each in gradients), f"{where}: gradients must be finite"
 
 
-def _check_padding_and_order(case: _Case, where: str) -> None:
-    """With draws of p and q that belong to the example; an objective that flips coins of its own is left out."""
+def _check_batch(case: _Case, apart: bool, where: str) -> None:
+    """That order, padding and other examples change no loss, with draws of p and q that belong to the example."""
     order, every = torch.tensor([2, 0, 1]), torch.arange(3)
     source = torch.Generator().manual_seed(1)
     before = source.get_state()
@@ -205,11 +212,55 @@ def _check_padding_and_order(case: _Case, where: str) -> None:
 
     straight = losses(every, case.targets, case.drawn)
     if not torch.equal(source.get_state(), before):
+        if apart:
+            _check_beside_others(case, where)
         return
-    permuted = losses(order, case.targets, case.drawn)
-    padded = losses(every, _widened(case.targets), None if case.drawn is None else _widened(case.drawn))
-    assert _close(permuted, straight[order]), f"{where}: permuting the batch must permute the losses"
-    assert _close(padded, straight), f"{where}: what stands in the padding must not matter"
+    wide, drawn = _widened(case.targets), None if case.drawn is None else _widened(case.drawn)
+    if not _close(losses(order, wide, drawn), straight[order]):  # both at once, and one by one only to say which
+        permuted = losses(order, case.targets, case.drawn)
+        assert _close(permuted, straight[order]), f"{where}: permuting the batch must permute the losses"
+        raise AssertionError(f"{where}: what stands in the padding must not matter")
+    if not apart:
+        return
+    alone = torch.cat([losses(row, case.targets, case.drawn) for row in every.unsqueeze(1)])
+    assert _close(alone, straight), _mixed(where, f"together they are {_shown(straight)}, and alone {_shown(alone)}")
+
+
+def _check_beside_others(case: _Case, where: str) -> None:
+    """The same loss beside others of the same lengths: then every example is given the same random numbers.
+
+    Where the objective draws more or fewer of them beside others, this says nothing.
+    """
+
+    def losses(inputs: Sequences, targets: Sequences) -> tuple[Tensor, Tensor]:
+        source = torch.Generator().manual_seed(1)
+        p, vectors = case.read(inputs, lambda inputs: _Fixed(case.network(inputs), torch.arange(len(INPUTS))))
+        found = case.losses(p, targets, inputs, draws=case.drawn, generator=source, **vectors)
+        return found.values, source.get_state()
+
+    values, drawn = losses(case.inputs, case.targets)
+    for row in range(len(INPUTS)):
+        kept = torch.arange(len(INPUTS)).unsqueeze(1) == row
+        inputs, targets = (
+            replace(each, labels=torch.where(kept | ~each.mask(), each.labels, (each.labels + 1) % size))
+            for each, size in ((case.inputs, SYMBOLS), (case.targets, LABELS))
+        )
+        beside, after = losses(inputs, targets)
+        one, other = values[row : row + 1], beside[row : row + 1]
+        assert _close(one, other) or not torch.equal(after, drawn), _mixed(
+            where, f"beside others of the same lengths that of example {row} is {_shown(other)} and not {_shown(one)}"
+        )
+
+
+def _mixed(where: str, found: str) -> str:
+    return (
+        f"{where}: a loss must not depend on the other examples of the batch, but {found}; if that is meant, pass "
+        "apart=False"
+    )
+
+
+def _shown(losses: Tensor) -> str:
+    return "[" + ", ".join(f"{each:.6g}" for each in losses.tolist()) + "]"
 
 
 def _widened(sequences: Sequences) -> Sequences:
