@@ -53,10 +53,10 @@ class Fit(Running):
 
     def fade_in(self, sums: Float[Tensor, " numbers"]) -> None:
         """Take in Σ φφᵀ, Σ return · φ and the number of rows; a step without rows changes nothing."""
-        some = sums[-1] > 0
-        gram, moments = (sums[:-1] / sums[-1].clamp(min=1)).split([self.gram.numel(), self.moments.numel()])
-        for held, added in ((self.gram, gram.view_as(self.gram)), (self.moments, moments)):
-            held.mul_(torch.where(some, self.decay, 1.0)).add_(added, alpha=1 - self.decay)
+        means, size = sums[:-1] / sums[-1].clamp(min=1), self.gram.numel()
+        kept = torch.where(sums[-1] > 0, self.decay, 1.0)
+        self.gram.mul_(kept).add_(means[:size].view_as(self.gram), alpha=1 - self.decay)
+        self.moments.mul_(kept).add_(means[size:], alpha=1 - self.decay)
 
 
 @dataclass(frozen=True, kw_only=True)

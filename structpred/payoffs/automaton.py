@@ -16,7 +16,7 @@ from jaxtyping import Float
 from structpred.errors import ConfigError
 
 NOMINAL = 5
-"""Length of the reference that represents a long one; beyond it, each symbol adds a constant number of edits."""
+"""Length of the reference that represents a long one; beyond it, each symbol adds a nearly constant number of edits."""
 
 FEW_LABELS = 3
 """Up to this number of labels the reference repeats so soon that two more symbols are needed, at few extra states."""

@@ -63,7 +63,7 @@ class DistributedContext:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise RunError("expected a CUDA device, but PyTorch finds none; use the device 'cpu' or 'auto'")
         from lightning_fabric import Fabric  # takes as long to import as PyTorch, and only training needs it
-        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.strategies.ddp import DDPStrategy
 
         several = self.devices * self.nodes > 1
         with without_hints():
