@@ -6,7 +6,7 @@ can be stopped at any time and resumes::
     python -m structpred.experiments.translation_objectives --device cuda --workers 5
 
 Captions from German into English, in lower case. The network is the Transformer of `translation_transformer`, with the
-dropout and the learning rate that were best on dev there, in eight epochs of likelihood. From that start of the same
+dropout and the learning rate that were best on dev there, in thirteen epochs of likelihood. From that start of the same
 seed every arm goes on for one epoch with a fresh optimiser. Nine arms: likelihood (ML), which the others are compared
 with; label smoothing; RML with one draw by Hamming and by edit distance; RML by sentence BLEU, around draws by Hamming
 distance and by replaced n-grams, as published implementations do; minimum risk, REINFORCE and the candidate hinge, all
@@ -15,6 +15,10 @@ by sentence BLEU. Where several outputs are needed there are five an example. Ou
 One rule chooses the settings of every arm by BLEU on dev, under seed 100, which is not compared: first one of two
 learning rates, with a length penalty of 1; then, for the better of the two, one of three length penalties. All else was
 fixed beforehand, and so was the number of seeds, three.
+
+Seen before: after eight epochs the start of seed 100 had 32.6 BLEU on dev and 33.1 on test, so it is trained for
+thirteen, as there. On one core of a CPU a step takes 1.4 seconds under likelihood, 7 under RML by BLEU and 14 under
+minimum risk.
 
 Expected before the runs: the start has at least 36 BLEU on the test set of 2016. Minimum risk gains 0.3 to 1 BLEU over
 ML, the hinge and REINFORCE less. Smoothing and the four arms of RML are within half a point of ML. With three seeds no
@@ -71,9 +75,9 @@ PENALTIES = (1.0, 0.5, 1.5)
 RATES = (1e-4, 3e-4)
 TUNING_SEED, SEEDS = 100, 3
 
-EIGHT = Trainer(epochs=8, batch_tokens=3072, average=0.99, precision="bf16")
+TRAINER = Trainer(epochs=13, batch_tokens=3072, average=0.99, precision="bf16")
 START = replace(
-    BASE, model=replace(TRANSFORMER, dropout=0.2), optimiser=replace(ADAM, lr=2e-3), trainer=EIGHT, decoding=SEARCH
+    BASE, model=replace(TRANSFORMER, dropout=0.2), optimiser=replace(ADAM, lr=2e-3), trainer=TRAINER, decoding=SEARCH
 )
 
 NEAR = Temperature(edit_rate=0.04)
@@ -105,7 +109,7 @@ def arm(name: str, rate: float, penalty: float = SEARCH.length_penalty) -> Exper
         start=START,
         objective=OBJECTIVES[name],
         optimiser=replace(ADAM, lr=rate),
-        trainer=replace(EIGHT, epochs=1),
+        trainer=replace(TRAINER, epochs=1),
         decoding=replace(SEARCH, length_penalty=penalty),
     )
 

@@ -109,7 +109,7 @@ def test_a_small_comparison_runs_whole_and_again_from_what_is_there(
     trainer = Trainer(epochs=2, batch_tokens=64)
     objectives = {"ML": MaximumLikelihood(), "REINFORCE": REINFORCE(reward=SentenceBleu(), samples=2)}
     monkeypatch.setattr(translation_objectives, "OBJECTIVES", objectives)
-    monkeypatch.setattr(translation_objectives, "EIGHT", trainer)
+    monkeypatch.setattr(translation_objectives, "TRAINER", trainer)
     monkeypatch.setattr(translation_objectives, "START", replace(START, task=task, model=small, trainer=trainer))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["translation_objectives", "--seeds", "2", "--workers", "1"])
