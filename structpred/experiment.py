@@ -35,12 +35,14 @@ class Experiment(Config):
         metrics: the metrics of reports, of which the first one decides; the task's own by default. They affect neither
             the run nor its identity: the task's own metrics choose the checkpoint, and missing scores are computed from
             the predictions that a finished run keeps.
-        start: an experiment with the same task and model from whose final weights training starts, and which takes over
-            this seed. Everything else starts afresh. None starts from random weights.
+        start: an experiment with the same task and model from whose final weights training starts. Everything else
+            starts afresh. None starts from random weights.
+        start_seed: the seed of the start, for several seeds that go on from one run; by default this seed, so that each
+            seed has a start of its own. The seed that the start was given does not count.
 
     Raises:
-        ConfigError: the objective needs a capability that the model lacks, or the start has another task or model; the
-            message names both.
+        ConfigError: the objective needs a capability that the model lacks, or the start has another task or model, and
+            the message names both; or there is a seed for a start and no start.
     """
 
     outside: ClassVar[tuple[str, ...]] = ("metrics",)
@@ -54,6 +56,7 @@ class Experiment(Config):
     seed: int = 0
     metrics: tuple[Metric, ...] = ()
     start: "Experiment | None" = None
+    start_seed: int | None = None
 
     def check(self) -> None:
         """Refuse an objective or a decoding that cannot work here, and metrics or a start that do not fit."""
@@ -65,11 +68,17 @@ class Experiment(Config):
                 "set trainer.compile to false"
             )
         check_decoding(self.decoding, self.model)
+        if self.start is None and self.start_seed is not None:
+            raise ConfigError(
+                f"Experiment.start_seed is the seed of what training starts from, but got {self.start_seed} without a "
+                "start; give a start, or leave it out"
+            )
         if self.start is not None:
             if len(list(self.start.ancestors())) >= MOST_STARTS:
                 raise ConfigError(f"an experiment may start from at most {MOST_STARTS} others, one after the other")
             _check_start(self, self.start)
-            object.__setattr__(self, "start", replace(self.start, seed=self.seed))
+            seed = self.seed if self.start_seed is None else self.start_seed
+            object.__setattr__(self, "start", replace(self.start, seed=seed))
 
     @property
     def reported(self) -> tuple[Metric, ...]:
@@ -123,9 +132,9 @@ class Experiment(Config):
 
     def _identity(self, data: str, past: Mapping[type, int] | None, *, code: bool) -> str:
         parent = None if self.start is None else self.start._identity(data, past, code=code)
-        experiment = encode(replace(self, start=None), versions=True, past=past, code=code)
+        experiment = encode(replace(self, start=None, start_seed=None), versions=True, past=past, code=code)
         assert isinstance(experiment, dict)
-        del experiment["start"]  # the parent's identity says more
+        del experiment["start"], experiment["start_seed"]  # the parent's identity says more
         return digest({"experiment": experiment, "data": data, "parent": parent})
 
 

@@ -16,8 +16,10 @@ from rich.console import Console
 
 from structpred import compare
 from structpred.cli import assignments, main
+from structpred.comparison import compared
 from structpred.comparison.estimate import jobs
 from structpred.comparison.findings import ComparisonResult
+from structpred.comparison.from_runs import of_runs
 from structpred.comparison.plan import Plan
 from structpred.comparison.runner import _run_all, costs
 from structpred.config import components
@@ -86,6 +88,31 @@ def test_the_start_has_the_seed_of_its_owner() -> None:
     moved = replace(THIRD, seed=3)
     assert moved.start is not None
     assert moved.start.start == replace(FIRST, seed=3)
+
+
+def test_seeds_may_share_the_start_of_one() -> None:
+    shared = replace(SECOND, start_seed=5)
+    assert Experiment.from_json(shared.to_json()) == shared
+    for seed in (0, 5):
+        moved = replace(shared, seed=seed)
+        assert (moved.seed, moved.start) == (seed, replace(FIRST, seed=5))
+    last = replace(THIRD, start=shared, seed=2)
+    assert last.start is not None
+    assert (last.start.seed, last.start.start) == (2, replace(FIRST, seed=5))
+
+
+def test_a_shared_start_makes_another_run_only_where_its_seed_is_another() -> None:
+    own = replace(SECOND, seed=5)
+    assert replace(own, start_seed=5).identity("data") == own.identity("data")
+    assert replace(own, start_seed=6).identity("data") != own.identity("data")
+
+
+def test_a_seed_for_a_start_needs_one() -> None:
+    message = (
+        r"Experiment\.start_seed is the seed of what training starts from, but got 1 without a start; give a start"
+    )
+    with pytest.raises(ConfigError, match=message):
+        replace(FIRST, start_seed=1)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +323,22 @@ def test_a_comparison_trains_starts_first_and_each_once(tmp_path: Path) -> None:
     assert report.differences()["start"]["cold"] == "-"
 
 
+def test_a_start_that_seeds_share_is_trained_once(tmp_path: Path) -> None:
+    arms = {"ML": replace(FIRST, start=FIRST, start_seed=0), "RML": replace(SECOND, start_seed=0)}
+    plan = Plan.of(arms, (0, 1), "ML", tmp_path)
+    assert [run.name for run in plan.starts] == ["start of ML, RML, seed 0"]
+    assert [job.after for job in jobs(plan.unfinished)] == [None, *["start of ML, RML, seed 0"] * 4]
+    report = compare(arms, seeds=(0, 1), root=tmp_path, workers=1, console=quiet())
+    assert len(list(tmp_path.glob("*/result.json"))) == 5
+    assert report.material is not None
+    assert report.material.starts["ML"].cpu_seconds == Run.load(plan.starts[0].folder.path).result.cpu_seconds
+    text = "".join(map(str, compared.sections(report)))
+    assert "after 2 epochs of maximum likelihood, which all seeds share (seed 0)." in text
+    assert "Where seeds share a start, intervals and tests over seeds do not show how starts differ." in text
+    again = of_runs([Run.load(tmp_path / run.identity[:16]) for runs in report.results.values() for run in runs])
+    assert list(map(len, again.results.values())) == [2, 2]
+
+
 @pytest.mark.slow
 def test_an_interrupted_comparison_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from structpred.engine import driver
@@ -361,9 +404,15 @@ def test_the_command_starts_from_a_run(
     threads = torch.get_num_threads()
     assert main(["train", "--start", str(first), "objective=rml", "--threads", str(threads)]) == 0
     place = capsys.readouterr().out.splitlines()[-1].removeprefix("Run: ")
-    assert Run.load(place).experiment == SECOND
+    assert Run.load(place).experiment == replace(SECOND, start_seed=0)
+    assert main(["train", "--start", str(first), "objective=rml", "seed=3", "--threads", str(threads)]) == 0
+    place = capsys.readouterr().out.splitlines()[-1].removeprefix("Run: ")
+    assert Run.load(place).experiment == replace(SECOND, seed=3, start_seed=0)
+    assert len(list(Path("runs").iterdir())) == 3
+    theirs = "task, model and the seed of the start are those of --start, but got"
     wrong = {
-        "model.hidden=4": "task, model and seed are those of --start, but got 'model.hidden=4'; leave it out",
+        "model.hidden=4": f"{theirs} 'model.hidden=4'; leave it out",
+        "start_seed=1": f"{theirs} 'start_seed=1'; leave it out",
         "--root": f"the run to start from must be in there, but got {first}; add --root runs",
     }
     for word, message in wrong.items():

@@ -123,7 +123,7 @@ class Train:
     )
     start: Path | None = option(
         None,
-        "Start from the weights of this finished run, with its settings where nothing else is assigned.",
+        "Start from the weights of this finished run, with its settings and its seed where nothing else is assigned.",
         metavar="RUN",
     )
     device: Device = _device()

@@ -81,15 +81,17 @@ def _continued(given: Train, path: Path) -> Experiment:
         ConfigError: the run is in another root or out of date, or an assignment contradicts it.
     """
     for word in given.words:
-        if word.partition("=")[0].partition(".")[0] in ("task", "model", "seed", "start"):
-            raise ConfigError(f"task, model and seed are those of --start, but got {word!r}; leave it out")
+        if word.partition("=")[0].partition(".")[0] in ("task", "model", "start", "start_seed"):
+            raise ConfigError(
+                f"task, model and the seed of the start are those of --start, but got {word!r}; leave it out"
+            )
     start = Run.load(named(path if len(path.parts) > 1 or path.is_dir() else given.root / path).path)
     path = start.folder.path
     if path.resolve().parent != given.root.resolve():
         raise ConfigError(f"the run to start from must be in {given.root}, but got {path}; add --root {path.parent}")
     if start.experiment.identity(loaded(start.experiment.task).digest) != start.result.identity:
         raise ConfigError(f"{path}: its data or its components have changed since this run; train it again first")
-    return replace(start.experiment, start=start.experiment)
+    return replace(start.experiment, start=start.experiment, start_seed=start.experiment.seed)
 
 
 def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:

@@ -170,6 +170,6 @@ def _same_but_for_the_seed(one: Experiment | None, other: Config | None) -> bool
     """Whether they are equal under one seed, without making and checking an experiment for each pair of arms."""
     if not isinstance(one, Experiment) or not isinstance(other, Experiment):
         return one is other
-    names = [each.name for each in fields(one) if each.name not in ("seed", "start")]
+    names = [each.name for each in fields(one) if each.name not in ("seed", "start", "start_seed")]
     equal = all(getattr(one, name) == getattr(other, name) for name in names)
     return equal and _same_but_for_the_seed(one.start, other.start)

@@ -13,6 +13,7 @@ from structpred.experiment import Experiment
 from structpred.report.document import Column, Section, Sentences, Table, joined
 from structpred.results import RunResult
 from structpred.statistics import fixed
+from structpred.text import counted
 
 _CALLED = {"trainer": "training", "decoding": "decoding"}
 _FILES = 8
@@ -28,6 +29,8 @@ def sections(report: ComparisonResult) -> tuple[Section, ...]:
         return ()
     shared = _same(arms)
     lines = tuple(f"{arm}: {_arm(experiment, shared)}." for arm, experiment in arms.items())
+    if len(report.seeds) > 1 and any(experiment.start_seed is not None for experiment in arms.values()):
+        lines += ("Where seeds share a start, intervals and tests over seeds do not show how starts differ.",)
     compared = Section("What was compared", (Sentences((*_shared(arms), *_material(report), *lines)),))
     return (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
 
@@ -93,8 +96,9 @@ def _arm(experiment: Experiment, shared: Sequence[str]) -> str:
     own = [_part(experiment, part) for part in _PARTS if part not in shared]
     said = "; ".join([in_words(experiment.objective, whole=True), *own])
     for start in experiment.ancestors():
-        epochs = start.trainer.epochs
-        said += f", after {epochs} epoch{'s' if epochs > 1 else ''} of {in_words(start.objective, whole=True)}"
+        said += f", after {counted(start.trainer.epochs, 'epoch')} of {in_words(start.objective, whole=True)}"
+    if experiment.start_seed is not None:
+        said += f", which all seeds share (seed {experiment.start_seed})"
     return said
 
 

@@ -19,7 +19,7 @@ from structpred.training.evaluation import check_metrics
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One arm under one seed, or a run that arms start from under that seed.
+    """One arm under one seed, or a run that arms start from.
 
     Attributes:
         arm: the arm's name; ``"start of ARM"`` if it is not an arm itself.
@@ -170,12 +170,12 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str, panel: str) -> tu
     """What runs start from, directly or not, without those that are runs of an arm themselves; the oldest first."""
     own = {run.folder for run in runs}
     found: dict[Folder, Experiment] = {}
-    needed_by: dict[Folder, dict[int, list[str]]] = {}
+    needed_by: dict[Folder, dict[int, dict[str, None]]] = {}  # arms in their order, each once
     for run in runs:
         for depth, experiment in reversed(list(enumerate(run.experiment.ancestors(), 1))):
             folder = _folder(root, experiment.identity(data))
             found[folder] = experiment
-            needed_by.setdefault(folder, {}).setdefault(depth, []).append(run.arm)
+            needed_by.setdefault(folder, {}).setdefault(depth, {})[run.arm] = None
     return tuple(
         _planned(_start_name(needed_by[folder]), experiment, root, data, panel)
         for folder, experiment in found.items()
@@ -183,7 +183,7 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str, panel: str) -> tu
     )
 
 
-def _start_name(arms: Mapping[int, Sequence[str]]) -> str:
+def _start_name(arms: Mapping[int, Iterable[str]]) -> str:
     """Such as ``"start of RML, risk"``; by how many starts lie between."""
     return " and ".join(f"{'start of ' * depth}{', '.join(names)}" for depth, names in arms.items())
 
