@@ -314,6 +314,9 @@ class Interval:
 Positive = Annotated[float, Interval(above=0)]
 NotNegative = Annotated[float, Interval(least=0)]
 Fraction = Annotated[float, Interval(least=0, below=1)]
+LengthRatio = Annotated[float, Interval(above=0, most=1000)]
+"""Labels of an output for each symbol of its input: more is a typo, and would overflow the limits of a search."""
+
 Count = Annotated[int, Interval(least=1)]
 Few = Annotated[int, Interval(least=1, most=1000)]
 """Processes, threads, machines or seeds: more is a typo that would bring the machine down."""

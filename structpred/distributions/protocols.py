@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Config, Count, Interval, Positive
+from structpred.config import Config, Count, Interval, LengthRatio
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.returned import may_look
@@ -327,8 +327,8 @@ class Decoding(Config):
     beam: Count = 5
     length_penalty: Annotated[float, Interval(least=0, most=10)] = 0.0
     rule: Literal["argmax", "hamming"] = "argmax"
-    least_length_ratio: Annotated[float, Interval(least=0)] = 0.0
-    most_length_ratio: Positive | None = None
+    least_length_ratio: Annotated[float, Interval(least=0, most=1000)] = 0.0
+    most_length_ratio: LengthRatio | None = None
     coverage_penalty: Annotated[float, Interval(least=0)] = 0.0
     reward: Reward | None = None
     candidates: Literal["n-best", "samples"] = "n-best"

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from structpred.config import Count, Fraction, Interval, Positive
+from structpred.config import Count, Fraction, Interval, LengthRatio
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
@@ -50,7 +50,7 @@ class Seq2Seq(Model):
     decoder_layers: Count = 1
     dropout: Fraction = 0.3
     tied: bool = False
-    length_ratio: Positive = 2.0
+    length_ratio: LengthRatio = 2.0
     length_extra: Count = 10
 
     def check(self) -> None:

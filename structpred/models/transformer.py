@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from structpred.config import Count, Fraction, Interval, Positive
+from structpred.config import Count, Fraction, Interval, LengthRatio
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
@@ -54,7 +54,7 @@ class Transformer(Model):
     decoder_layers: Count = 3
     dropout: Fraction = 0.3
     tied: bool = False
-    length_ratio: Positive = 2.0
+    length_ratio: LengthRatio = 2.0
     length_extra: Count = 10
 
     def check(self) -> None:

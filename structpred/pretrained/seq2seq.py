@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from structpred.config import Count, Positive
+from structpred.config import Count, LengthRatio
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError, DataError
@@ -80,7 +80,7 @@ class PretrainedSeq2Seq(Model):
     symbols: Literal["pieces", "task"] = "pieces"
     prefix: str = ""
     suffix: str = ""
-    length_ratio: Positive = 2.0
+    length_ratio: LengthRatio = 2.0
     length_extra: Count = 10
 
     def check(self) -> None:
