@@ -11,47 +11,44 @@ from typing import Any
 import pytest
 from torch import nn
 
+from structpred import compare
+from structpred.comparison.report import Report
 from structpred.distributions.protocols import Decoding
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
 from structpred.experiments import translation_objectives
 from structpred.experiments.translation_objectives import (
-    OBJECTIVES,
+    PARTS,
     PENALTIES,
     RATES,
     SEARCH,
     START,
     arm,
-    best_rates,
-    by_penalty,
+    dev_bleu,
     experiments,
     main,
     read_kept,
-    tried,
+    searched,
 )
+from structpred.metrics import Bleu, Metric
 from structpred.models import Transformer
 from structpred.objectives import REINFORCE, MaximumLikelihood
 from structpred.rewards import SentenceBleu
+from structpred.runs import Run
+from structpred.task import Splits
 from structpred.tasks import Parallel
 from structpred.training import Trainer
 
 
 def test_arms_differ_from_likelihood_in_their_objective_alone() -> None:
-    assert len(tried()) == len(OBJECTIVES) * len(RATES) == 18
-    ml = experiments()["ML"]
-    for name, each in experiments().items():
-        assert replace(each, objective=ml.objective) == ml
-        assert each.objective == OBJECTIVES[name]
-        assert each.start == START
-    assert arm("ML", RATES[1], 0.5) == replace(
-        tried()[f"ML, lr {RATES[1]:g}"], decoding=replace(SEARCH, length_penalty=0.5)
-    )
-
-
-def test_the_rate_with_most_bleu_on_dev_is_taken_and_the_first_of_equal_ones() -> None:
-    dev = dict.fromkeys(tried(), 30.0)
-    assert set(best_rates(dev).values()) == {RATES[0]}
-    dev[f"REINFORCE, lr {RATES[1]:g}"] = 30.1
-    assert [name for name, rate in best_rates(dev).items() if rate == RATES[1]] == ["REINFORCE"]
+    assert sum(map(len, PARTS.values())) == 10
+    for part, objectives in PARTS.items():
+        ml = experiments(part)["ML"]
+        assert ml == replace(arm(MaximumLikelihood(), RATES[part], 0.5), decoding=SEARCH)
+        for name, each in experiments(part).items():
+            assert replace(each, objective=ml.objective) == ml
+            assert each.objective == objectives[name]
+            assert replace(each, seed=3).start == START
 
 
 @dataclass
@@ -64,9 +61,12 @@ class Stub:
         default_factory=lambda: SimpleNamespace(identity="a" * 64, scores={"dev": {"BLEU": 10 * SEARCH.length_penalty}})
     )
 
-    def evaluate(self, examples: Sequence[object], *, decoding: Decoding, metrics: Sequence[str]) -> dict[str, float]:
+    def evaluate(
+        self, examples: Sequence[object], *, decoding: Decoding, metrics: Sequence[Metric]
+    ) -> dict[str, float]:
         del examples
-        assert (replace(decoding, length_penalty=1.0), metrics) == (SEARCH, ("bleu",))
+        assert replace(decoding, length_penalty=1.0) == SEARCH
+        assert metrics == (Bleu(tokenize="none"),), "as the scores of runs are"
         self.searched.append(decoding.length_penalty)
         return {"BLEU": 10 * decoding.length_penalty}
 
@@ -74,12 +74,11 @@ class Stub:
 def test_a_search_is_made_once_for_each_penalty_that_training_did_not_have() -> None:
     kept: dict[str, dict[str, float]] = {}
     run: Any = Stub()
-    assert by_penalty(run, (), "cpu", kept) == {penalty: 10 * penalty for penalty in PENALTIES}
+    nothing = Splits(train=(), dev=(), test=(), digest="")
+    assert dev_bleu(run, nothing, kept) == {penalty: 10 * penalty for penalty in PENALTIES}
     assert run.searched == [penalty for penalty in PENALTIES if penalty != SEARCH.length_penalty]
     again: Any = Stub()
-    assert by_penalty(again, (), "cpu", json.loads(json.dumps(kept))) == {
-        penalty: 10 * penalty for penalty in PENALTIES
-    }
+    assert dev_bleu(again, nothing, json.loads(json.dumps(kept))) == {penalty: 10 * penalty for penalty in PENALTIES}
     assert again.searched == []
 
 
@@ -108,19 +107,30 @@ def test_a_small_comparison_runs_whole_and_again_from_what_is_there(
     small = Transformer(hidden=8, heads=2, feedforward=8, encoder_layers=1, decoder_layers=1)
     trainer = Trainer(epochs=2, batch_tokens=64)
     objectives = {"ML": MaximumLikelihood(), "REINFORCE": REINFORCE(reward=SentenceBleu(), samples=2)}
-    monkeypatch.setattr(translation_objectives, "OBJECTIVES", objectives)
+    monkeypatch.setattr(translation_objectives, "PARTS", {"small": objectives})
+    monkeypatch.setattr(translation_objectives, "RATES", {"small": 1e-3})
     monkeypatch.setattr(translation_objectives, "TRAINER", trainer)
     monkeypatch.setattr(translation_objectives, "START", replace(START, task=task, model=small, trainer=trainer))
+    monkeypatch.setattr(translation_objectives, "PENALTIES", (1.0, 0.0))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["translation_objectives", "--seeds", "2", "--workers", "1"])
+    monkeypatch.setattr(sys, "argv", ["translation_objectives", "small", "--seeds", "2", "--workers", "1"])
     main()
-    reports = tmp_path / "reports" / "translation_objectives"
-    kept = json.loads((reports / "tuning" / "penalties.json").read_text(encoding="utf-8"))
-    assert len(kept) == len(objectives)
-    assert all(len(scores) == len(PENALTIES) for scores in kept.values())
-    first = (reports / "comparison" / "results.json").read_text(encoding="utf-8")
-    assert {len(runs) for runs in json.loads(first)["runs"].values()} == {2}
+    folder = tmp_path / "reports" / "translation_objectives" / "small"
+    kept = json.loads((folder / "penalties.json").read_text(encoding="utf-8"))
+    assert list(map(len, kept.values())) == [2] * 4
+    found = Report.read(folder, Experiment)
+    assert list(map(len, found.results.values())) == [2, 2]
+    assert list(found.over_examples) == [("REINFORCE", "ML")]
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    assert len(runs) == 5, "one start"
     main()
     assert sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()) == runs
     assert "REINFORCE" in capsys.readouterr().out
+    # what another search finds is what training under that search would have recorded
+    other = compare({"ML": arm(MaximumLikelihood(), 1e-3, 0.0)}, seeds=(0,), root=tmp_path / "others", workers=1)
+    run, splits = Run.load(tmp_path / "runs" / found.results["ML"][0].identity[:16]), task.load()
+    again = searched(run, splits, 0.0)
+    assert again.result.scores == other.results["ML"][0].scores
+    assert again.result.scores != run.result.scores, "the search makes a difference"
+    assert again.result.length_ratios == other.results["ML"][0].length_ratios
+    assert searched(run, splits, 1.0).result == run.result
