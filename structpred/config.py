@@ -314,8 +314,8 @@ class Interval:
 Positive = Annotated[float, Interval(above=0)]
 NotNegative = Annotated[float, Interval(least=0)]
 Fraction = Annotated[float, Interval(least=0, below=1)]
-LengthRatio = Annotated[float, Interval(above=0, most=1000)]
-"""Labels of an output for each symbol of its input: more is a typo, and would overflow the limits of a search."""
+LengthRatio = Annotated[float, Interval(above=0, most=1e6)]
+"""Labels of an output for each symbol of its input: more is a typo, and may overflow the limits of a search."""
 
 Count = Annotated[int, Interval(least=1)]
 Few = Annotated[int, Interval(least=1, most=1000)]

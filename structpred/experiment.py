@@ -46,6 +46,7 @@ class Experiment(Config):
     """
 
     outside: ClassVar[tuple[str, ...]] = ("metrics",)
+    identity_optional: ClassVar[tuple[str, ...]] = ("start_seed",)
 
     task: Task
     model: Model
@@ -134,7 +135,7 @@ class Experiment(Config):
         parent = None if self.start is None else self.start._identity(data, past, code=code)
         experiment = encode(replace(self, start=None, start_seed=None), versions=True, past=past, code=code)
         assert isinstance(experiment, dict)
-        del experiment["start"], experiment["start_seed"]  # the parent's identity says more
+        del experiment["start"]  # the parent's identity says more
         return digest({"experiment": experiment, "data": data, "parent": parent})
 
 

@@ -33,6 +33,7 @@ from structpred.runs import Folder, Run, train
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.monitoring import Progress
 from structpred.training.trainer import Training
+from structpred.tuning.search import apart_from_seed
 from tests.support.forked import python
 from tests.support.tiny import Copying
 
@@ -336,7 +337,44 @@ def test_a_start_that_seeds_share_is_trained_once(tmp_path: Path) -> None:
     assert "after 2 epochs of maximum likelihood, which all seeds share (seed 0)." in text
     assert "Where seeds share a start, intervals and tests over seeds do not show how starts differ." in text
     again = of_runs([Run.load(tmp_path / run.identity[:16]) for runs in report.results.values() for run in runs])
-    assert list(map(len, again.results.values())) == [2, 2]
+    assert list(again.arms.values()) == [replace(arms["ML"], seed=0), replace(arms["RML"], seed=0)]
+
+
+def test_a_run_of_the_seed_that_is_shared_counts_whoever_trained_it(tmp_path: Path) -> None:
+    train(SECOND, root=tmp_path)
+    shared = replace(SECOND, start_seed=0)
+    runs = [train(replace(shared, seed=seed), root=tmp_path) for seed in (0, 1, 2)]
+    assert [run.experiment.start_seed for run in runs] == [None, 0, 0]
+    report = of_runs(runs)
+    assert list(report.arms.values()) == [shared]
+    assert report.seeds == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [THIRD, replace(THIRD, start_seed=1), replace(THIRD, start=replace(SECOND, start_seed=1))],
+    ids=["own", "shared", "shared further down"],
+)
+def test_arms_of_runs_have_the_starts_that_they_had(experiment: Experiment, tmp_path: Path) -> None:
+    runs = [train(replace(experiment, seed=seed), root=tmp_path) for seed in (0, 1)]
+    report = of_runs(runs)
+    assert list(report.arms.values()) == [experiment]
+    words = "".join(map(str, compared.sections(report)))
+    assert ("Where seeds share a start" in words) == (experiment != THIRD)
+    assert words.count("which all seeds share (seed 1)") == (experiment != THIRD)
+
+
+def test_arms_that_are_one_run_under_a_seed_are_refused(tmp_path: Path) -> None:
+    arms = {"own": SECOND, "shared": replace(SECOND, start_seed=2)}
+    assert len(Plan.of(arms, (0, 1), None, tmp_path).starts) == 3
+    with pytest.raises(ConfigError, match="the arms 'own' and 'shared' are one and the same run under seed 2; use a"):
+        Plan.of(arms, (0, 1, 2), None, tmp_path)
+
+
+def test_a_search_that_began_before_starts_were_shared_is_the_same() -> None:
+    """What a study keeps of its experiment has no field that is new and not used."""
+    assert "start_seed" not in apart_from_seed(SECOND)
+    assert "start_seed" in apart_from_seed(replace(SECOND, start_seed=1))
 
 
 @pytest.mark.slow
@@ -386,7 +424,8 @@ def test_assignments_of_task_and_model_reach_the_start() -> None:
     assert changed == replace(first, objective=LabelSmoothing(), start=second, trainer=trainer, seed=2)
     again = assignments.experiment(["start.trainer.epochs=5"], SECOND)
     assert again.start == replace(FIRST, trainer=Trainer(epochs=5, batch_tokens=40))
-    assert assignments.experiment(["start=null"], SECOND) == replace(FIRST, objective=RML())
+    for begun in (SECOND, replace(SECOND, start_seed=1)):
+        assert assignments.experiment(["start=null"], begun) == replace(FIRST, objective=RML())
 
 
 def test_what_cannot_be_assigned_to_a_start_is_refused() -> None:
@@ -404,7 +443,7 @@ def test_the_command_starts_from_a_run(
     threads = torch.get_num_threads()
     assert main(["train", "--start", str(first), "objective=rml", "--threads", str(threads)]) == 0
     place = capsys.readouterr().out.splitlines()[-1].removeprefix("Run: ")
-    assert Run.load(place).experiment == replace(SECOND, start_seed=0)
+    assert Run.load(place).experiment == SECOND
     assert main(["train", "--start", str(first), "objective=rml", "seed=3", "--threads", str(threads)]) == 0
     place = capsys.readouterr().out.splitlines()[-1].removeprefix("Run: ")
     assert Run.load(place).experiment == replace(SECOND, seed=3, start_seed=0)

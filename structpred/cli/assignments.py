@@ -50,6 +50,8 @@ def _built(chosen: Sequence[str], base: Experiment | None) -> Experiment:
             raise ConfigError(f"start can only be assigned null, but got {text!r}; use structpred train --start RUN")
         for node in _lineage(tree) if name.partition(".")[0] in ("task", "model") else (tree,):
             assign(node, Experiment, name, partial(_value, text))
+        if name == "start" and isinstance(tree, dict):
+            tree["start_seed"] = None
     built = made(tree, Experiment)
     refuse_two_conventions(chosen, built)
     return built

@@ -42,7 +42,7 @@ def train_one(given: Train, console: Console) -> None:
     """Train and print the scores and the folder."""
     folder_to_write(given.root, of_runs=True)
     torch.set_num_threads(given.threads)
-    experiment = assignments.experiment(given.words, None if given.start is None else _continued(given, given.start))
+    experiment = assignments.experiment(given.words) if given.start is None else _continued(given, given.start)
     if given.devices * given.nodes > 1 and not in_first():
         _train(given, experiment, ignore)
         return
@@ -75,7 +75,7 @@ def _train(given: Train, experiment: Experiment, observer: Observer) -> Run:
 
 
 def _continued(given: Train, path: Path) -> Experiment:
-    """The experiment of a finished run, with that run as its start.
+    """The experiment of a finished run with assignments, and with that run as its start.
 
     Raises:
         ConfigError: the run is in another root or out of date, or an assignment contradicts it.
@@ -91,7 +91,8 @@ def _continued(given: Train, path: Path) -> Experiment:
         raise ConfigError(f"the run to start from must be in {given.root}, but got {path}; add --root {path.parent}")
     if start.experiment.identity(loaded(start.experiment.task).digest) != start.result.identity:
         raise ConfigError(f"{path}: its data or its components have changed since this run; train it again first")
-    return replace(start.experiment, start=start.experiment, start_seed=start.experiment.seed)
+    built = assignments.experiment(given.words, replace(start.experiment, start=start.experiment))
+    return built if built.seed == start.experiment.seed else replace(built, start_seed=start.experiment.seed)
 
 
 def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:

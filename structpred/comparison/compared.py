@@ -29,7 +29,7 @@ def sections(report: ComparisonResult) -> tuple[Section, ...]:
         return ()
     shared = _same(arms)
     lines = tuple(f"{arm}: {_arm(experiment, shared)}." for arm, experiment in arms.items())
-    if len(report.seeds) > 1 and any(experiment.start_seed is not None for experiment in arms.values()):
+    if len(report.seeds) > 1 and any(_shares_a_start(experiment) for experiment in arms.values()):
         lines += ("Where seeds share a start, intervals and tests over seeds do not show how starts differ.",)
     compared = Section("What was compared", (Sentences((*_shared(arms), *_material(report), *lines)),))
     return (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
@@ -95,11 +95,17 @@ def _arm(experiment: Experiment, shared: Sequence[str]) -> str:
     """An arm's objective in words, the components that not all arms share, and what it starts from."""
     own = [_part(experiment, part) for part in _PARTS if part not in shared]
     said = "; ".join([in_words(experiment.objective, whole=True), *own])
+    later = experiment
     for start in experiment.ancestors():
         said += f", after {counted(start.trainer.epochs, 'epoch')} of {in_words(start.objective, whole=True)}"
-    if experiment.start_seed is not None:
-        said += f", which all seeds share (seed {experiment.start_seed})"
+        said += "" if later.start_seed is None else f", which all seeds share (seed {later.start_seed})"
+        later = start
     return said
+
+
+def _shares_a_start(experiment: Experiment) -> bool:
+    """Whether several seeds go on from one run, directly or through starts of their own."""
+    return any(each.start_seed is not None for each in (experiment, *experiment.ancestors()))
 
 
 def _costs(report: ComparisonResult) -> Table:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from structpred.comparison import inspection, material
 from structpred.comparison.examples import of_examples
@@ -43,17 +44,11 @@ def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown
             raise RunError(
                 f"{run.folder.path} was trained on other data than {first.folder.path}; report on them separately"
             )
-    by_arm: dict[str, dict[int, Run]] = {}
-    for run in runs:
-        seeds = by_arm.setdefault(_without_seed(run.experiment).to_json(), {})
-        if (twin := seeds.setdefault(run.experiment.seed, run)) is not run:
-            raise RunError(
-                f"{run.folder.path} and {twin.folder.path} are one arm under one seed; leave one of them out"
-            )
-    for seeds in by_arm.values():
+    by_arm = _by_arm(runs)
+    for _, seeds in by_arm:
         _refuse_other_code(list(seeds.values()))
-    names = _names([_without_seed(next(iter(seeds.values())).experiment) for seeds in by_arm.values()])
-    of_name = dict(zip(names, by_arm.values(), strict=True))
+    names = _names([arm for arm, _ in by_arm])
+    of_name = {name: seeds for name, (_, seeds) in zip(names, by_arm, strict=True)}
     every = sorted({run.experiment.seed for run in runs})
     for name, seeds in of_name.items():
         if missing := [seed for seed in every if seed not in seeds]:
@@ -61,7 +56,7 @@ def of_runs(runs: Sequence[Run], baseline: str | None = None, *, examples: Shown
                 f"{name} has no run of seed {missing[0]} among these, but other arms have; add it, or leave out the "
                 "others' runs of that seed"
             )
-    arms = {name: _without_seed(next(iter(seeds.values())).experiment) for name, seeds in of_name.items()}
+    arms = {name: arm for name, (arm, _) in zip(names, by_arm, strict=True)}
     for name, arm in arms.items():
         check_shared(names[0], arms[names[0]], name, arm)
     metrics = arms[names[0]].reported
@@ -170,8 +165,66 @@ def _before(run: Run, given: Mapping[str, Run]) -> list[Run] | None:
     return chain
 
 
-def _without_seed(experiment: Experiment) -> Experiment:
-    return replace(experiment, seed=0, metrics=())
+StartSeeds = tuple[int | None, ...]
+"""The seeds of what runs start from, the nearest first; None where each start has the seed of what starts from it."""
+
+
+def _by_arm(runs: Sequence[Run]) -> list[tuple[Experiment, dict[int, Run]]]:
+    """The arms, each with its runs by seed.
+
+    Whether seeds have starts of their own or share one is seen from the runs together: a run whose start has its own
+    seed fits either.
+
+    Raises:
+        RunError: a run is given twice.
+    """
+    texts = [_without_seeds(run.experiment).to_json() for run in runs]
+    ways: dict[str, set[StartSeeds]] = {}
+    for text, run in zip(texts, runs, strict=True):
+        ways.setdefault(text, set()).add(_start_seeds(run))
+    found: dict[tuple[str, StartSeeds], list[Run]] = {}
+    for text, run in zip(texts, runs, strict=True):
+        shared_first = sorted(ways[text], key=lambda way: way.count(None))
+        found.setdefault((text, next(way for way in shared_first if _fits(run, way))), []).append(run)
+    return [
+        (_with_start_seeds(_without_seeds(group[0].experiment), way), _by_seed(group))
+        for (_, way), group in found.items()
+    ]
+
+
+def _by_seed(runs: Sequence[Run]) -> dict[int, Run]:
+    seeds: dict[int, Run] = {}
+    for run in runs:
+        if (twin := seeds.setdefault(run.experiment.seed, run)) is not run:
+            raise RunError(
+                f"{run.folder.path} and {twin.folder.path} are one arm under one seed; leave one of them out"
+            )
+    return seeds
+
+
+def _without_seeds(experiment: Experiment) -> Experiment:
+    start = None if experiment.start is None else _without_seeds(experiment.start)
+    return replace(experiment, seed=0, metrics=(), start=start, start_seed=None)
+
+
+def _seeds(run: Run) -> list[int]:
+    """Its own, that of its start, and so on."""
+    return [run.experiment.seed, *(start.seed for start in run.experiment.ancestors())]
+
+
+def _start_seeds(run: Run) -> StartSeeds:
+    return tuple(None if seed == before else seed for before, seed in pairwise(_seeds(run)))
+
+
+def _fits(run: Run, way: StartSeeds) -> bool:
+    pairs = zip(pairwise(_seeds(run)), way, strict=True)
+    return all(seed == (before if wanted is None else wanted) for (before, seed), wanted in pairs)
+
+
+def _with_start_seeds(experiment: Experiment, way: StartSeeds) -> Experiment:
+    if experiment.start is None:
+        return experiment
+    return replace(experiment, start=_with_start_seeds(experiment.start, way[1:]), start_seed=way[0])
 
 
 def _baseline(arms: Mapping[str, Experiment]) -> str:

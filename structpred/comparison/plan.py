@@ -109,8 +109,8 @@ class Plan:
         Raises:
             RunError: a run that is there is another's, is damaged, or was trained by several processes; see
                 `Run.found`.
-            ConfigError: no arms, no seeds, an arm's name with control characters, arms that are equal or on different
-                tasks or budgets, a baseline that is no arm, or a design that does not fit.
+            ConfigError: no arms, no seeds, an arm's name with control characters, arms that are equal, share a run or
+                are on different tasks or budgets, a baseline that is no arm, or a design that does not fit.
             DataError: the task's data cannot be read.
         """
         seeds = listed(seeds)
@@ -123,6 +123,7 @@ class Plan:
         check_metrics(arms[first].metrics, splits, arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
         runs = tuple(_planned(arm, experiment, root, splits.digest, panel) for arm, experiment in seeded)
+        _refuse_one_run_of_two_arms(runs)
         starts = _starts(runs, root, splits.digest, panel)
         for run in (*runs, *starts):
             if run.folder.finished:
@@ -186,6 +187,17 @@ def _starts(runs: Sequence[PlannedRun], root: Path, data: str, panel: str) -> tu
 def _start_name(arms: Mapping[int, Iterable[str]]) -> str:
     """Such as ``"start of RML, risk"``; by how many starts lie between."""
     return " and ".join(f"{'start of ' * depth}{', '.join(names)}" for depth, names in arms.items())
+
+
+def _refuse_one_run_of_two_arms(runs: Sequence[PlannedRun]) -> None:
+    """Refuse arms whose difference under a seed would be none at all, as one of them shares the other's start there."""
+    once: dict[Folder, PlannedRun] = {}
+    for run in runs:
+        if (twin := once.setdefault(run.folder, run)) is not run:
+            raise ConfigError(
+                f"the arms {twin.arm!r} and {run.arm!r} are one and the same run under seed {run.experiment.seed}; use "
+                "a start_seed that is none of the seeds"
+            )
 
 
 def _check(arms: Mapping[str, Experiment], seeds: Sequence[int], baseline: str | None) -> None:

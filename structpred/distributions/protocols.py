@@ -327,7 +327,7 @@ class Decoding(Config):
     beam: Count = 5
     length_penalty: Annotated[float, Interval(least=0, most=10)] = 0.0
     rule: Literal["argmax", "hamming"] = "argmax"
-    least_length_ratio: Annotated[float, Interval(least=0, most=1000)] = 0.0
+    least_length_ratio: Annotated[float, Interval(least=0, most=1e6)] = 0.0
     most_length_ratio: LengthRatio | None = None
     coverage_penalty: Annotated[float, Interval(least=0)] = 0.0
     reward: Reward | None = None

@@ -90,13 +90,13 @@ class Run(Predictor):
         return run
 
     @classmethod
-    def found(cls, folder: Folder, identity: str, processes: int) -> "Run":
+    def found(cls, folder: Folder, identity: str, processes: int | None) -> "Run":
         """Load a finished run instead of training it again, and check all of its files.
 
         Args:
             folder: the folder that the identity leads to.
             identity: the full identity; the folder's name is only a prefix of it.
-            processes: how many processes would train the run now.
+            processes: how many processes would train the run now; None if that does not matter.
 
         Raises:
             RunError: as `load`; also if it is another run, if any file is damaged, or if its steps drew random numbers
@@ -105,7 +105,8 @@ class Run(Predictor):
         run = cls.load(folder.path)
         if run.result.identity != identity:
             raise damaged(folder.result, f"is of another run: expected the identity {identity}")
-        trained_by(folder.path, run.result.processes, processes, draws=run.result.draws)
+        if processes is not None:
+            trained_by(folder.path, run.result.processes, processes, draws=run.result.draws)
         files = Files(folder.path)
         files.verify()
         if not files.checksums:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def train(
     ranks = DistributedContext(device, devices, nodes)
     conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
     check_metrics(experiment.metrics, conditions.splits, experiment.task)
-    return _Session(folder, conditions).run(experiment, observer, tuple(loggers))
+    return _Session(folder, conditions).run(experiment, observer, tuple(loggers), processes=ranks.world)
 
 
 def when_free(training: Callable[[], Run], *, waiting: Callable[[], None], stopping: Callable[[], bool]) -> Run:
@@ -107,12 +107,26 @@ class _Session:
     root: Path
     conditions: Conditions
 
-    def run(self, experiment: Experiment, observer: Observer, loggers: tuple[GivenLogger, ...] = ()) -> Run:
-        """Load or train the run."""
+    def run(
+        self,
+        experiment: Experiment,
+        observer: Observer,
+        loggers: tuple[GivenLogger, ...] = (),
+        *,
+        processes: int | None = None,
+    ) -> Run:
+        """Load or train the run.
+
+        Args:
+            experiment: what is trained.
+            observer: receives progress.
+            loggers: receive the numbers of training.
+            processes: by how many a finished run must have been trained; None for any number.
+        """
         identity, ranks = experiment.identity(self.conditions.splits.digest), self.conditions.ranks
         folder = Folder(self.root / identity[:16])
         ready = ranks.from_first(folder.finished) or not self._make(experiment, identity, folder, observer, loggers)
-        run = Run.found(folder, identity, ranks.world) if ready else Run.load(folder.path)
+        run = Run.found(folder, identity, processes) if ready else Run.load(folder.path)
         if ready and ranks.first:
             tidy(folder)
         observer(Progress("done", done=1.0))
@@ -128,7 +142,7 @@ class _Session:
     ) -> bool:
         """Train the run; False if another process has finished it in the meantime."""
         ranks = self.conditions.ranks
-        with turn, run_lock(folder) if ranks.first else contextlib.nullcontext():
+        with turn, _locked(folder, ranks):
             finished, under_way = ranks.from_first((folder.finished, bool(checkpoint.all_of(folder.checkpoint))))
             if not finished:
                 given = self.conditions.stopping
@@ -141,7 +155,10 @@ class _Session:
         return not finished
 
     def start(self, experiment: Experiment, observer: Observer) -> Run | None:
-        """Load or train the run that training starts from, if any; waits while another process trains it."""
+        """Load or train the run that training starts from, if any; waits while another process trains it.
+
+        Where it is there, it does not matter how many processes trained it: a run of several GPUs is continued on one.
+        """
         if experiment.start is None:
             return None
         start = experiment.start
@@ -154,3 +171,22 @@ class _Session:
             waiting=lambda: observer(Progress("waiting for another process to train its start")),
             stopping=self.conditions.stopping,
         )
+
+
+@contextlib.contextmanager
+def _locked(folder: Folder, ranks: DistributedContext) -> Iterator[None]:
+    """The lock on a run's folder, which the first process of the run holds for all.
+
+    Raises:
+        Busy: in all processes alike, so that all of them wait or all of them end; another run holds the lock.
+    """
+    with contextlib.ExitStack() as held:
+        busy = None
+        if ranks.first:
+            try:
+                held.enter_context(run_lock(folder))
+            except Busy as error:
+                busy = error
+        if ranks.from_first(busy is not None):
+            raise busy or Busy(folder.path)
+        yield

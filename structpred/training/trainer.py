@@ -157,6 +157,8 @@ class Training:
                 if not self.ranks.turn(self.steps):
                     continue
                 stop, due, late = self.ranks.agree(stopping(), time.monotonic() - saved > save_every, self._late())
+                if self.ranks.world > 1:  # at the same step in all of them, each of which has the same counts
+                    self._refuse_what_is_not_finite(plan)
                 self.out_of_time = late
                 if stop or due:
                     save(self.state())
@@ -274,7 +276,8 @@ class Training:
         self.clock.tokens += taken.scored.all_tokens
         if due:
             self._report(done)
-            self._refuse_what_is_not_finite(plan)
+            if self.ranks.world == 1:
+                self._refuse_what_is_not_finite(plan)
 
     def _share(self, plan: EpochPlan, of_batch: float) -> float:
         """The share of training done, with a part of the present batch."""
