@@ -3,8 +3,8 @@
 Run with ``STRUCTPRED_DATA`` set to a folder that holds ``multi30k/tok/*``, or let it be downloaded (research only). It
 can be stopped at any time and resumes; its two parts have a report each::
 
-    python -m structpred.experiments.translation_objectives references
-    python -m structpred.experiments.translation_objectives own_outputs
+    python -m structpred.experiments.translation_objectives --part references
+    python -m structpred.experiments.translation_objectives --part own_outputs
 
 Captions from German into English, in lower case. The network is the Transformer of `translation_transformer`, with the
 dropout and the learning rate that were best on dev there, in thirteen epochs of likelihood under seed 0. From these
@@ -247,7 +247,7 @@ def read_kept(place: Path) -> Kept:
 def main() -> None:
     """Train what is missing of a part, choose the length penalties, and write the report and the scores on dev."""
     options = Parser("python -m structpred.experiments.translation_objectives", (__doc__ or "").partition("\n")[0])
-    options.add_argument("part", type=one_of(tuple(PARTS)), help=" or ".join(PARTS))
+    options.add_argument("--part", type=one_of(tuple(PARTS)), default="references", help=" or ".join(PARTS))
     options.add_argument("--seeds", type=few, default=SEEDS, metavar="N", help="seeds 0 to N - 1")
     options.add_argument("--workers", type=few, default=None, metavar="N", help="runs that are trained at once")
     options.add_argument("--device", type=one_of(("cpu", "cuda")), default="cpu", help="where: cpu or cuda")

@@ -113,7 +113,7 @@ def test_a_small_comparison_runs_whole_and_again_from_what_is_there(
     monkeypatch.setattr(translation_objectives, "START", replace(START, task=task, model=small, trainer=trainer))
     monkeypatch.setattr(translation_objectives, "PENALTIES", (1.0, 0.0))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["translation_objectives", "small", "--seeds", "2", "--workers", "1"])
+    monkeypatch.setattr(sys, "argv", ["translation_objectives", "--part", "small", "--seeds", "2", "--workers", "1"])
     main()
     folder = tmp_path / "reports" / "translation_objectives" / "small"
     kept = json.loads((folder / "penalties.json").read_text(encoding="utf-8"))

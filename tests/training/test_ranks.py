@@ -9,22 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from logging.handlers import BufferingHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from lightning_utilities.core.rank_zero import rank_zero_info
 
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
 from structpred.models import Seq2Seq
-from structpred.objectives import REINFORCE, RML, SelfNormalised
+from structpred.objective import Losses, StepContext
+from structpred.objectives import REINFORCE, RML, MaximumLikelihood, SelfNormalised
 from structpred.objectives.critics import Learned
 from structpred.payoffs import ReweightedPayoff, Temperature
 from structpred.rewards import EditDistance, SentenceChrf
 from structpred.runs import Run, train
+from structpred.sequences import Sequences
 from structpred.training import Adam, Trainer, checkpoint
 from structpred.training.batching import EpochPlan
 from structpred.training.data import EncodedData
@@ -76,6 +80,49 @@ try:
     train(FITTED, root=root + "/interrupted", device="cpu", devices=2, stopping=stopping)
 except Interrupted:
     train(FITTED, root=root + "/interrupted", device="cpu", devices=2)
+"""
+
+
+BEGUN = replace(TINY, model=Seq2Seq(embedding=8, hidden=8, dropout=0.1))
+LATER = replace(BEGUN, start=BEGUN, trainer=replace(TINY.trainer, max_steps=20))
+LATER_SCRIPT = """
+import sys
+import torch
+from structpred import train
+from tests.training.test_ranks import LATER
+torch.set_num_threads(1)
+def observer(progress):
+    print(progress.phase, file=sys.stderr, flush=True)
+train(LATER, root=sys.argv[1], device="cpu", devices=2, observer=observer)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotANumber(MaximumLikelihood):
+    """Its losses are no numbers from the sixth step on."""
+
+    def losses(self, p: Any, targets: Sequences, context: StepContext) -> Losses:
+        found = super().losses(p, targets, context)
+        return Losses(found.values * (float("nan") if context.step >= 5 else 1.0))
+
+
+NOT_FINITE_SCRIPT = """
+import os
+import sys
+from dataclasses import replace
+import torch
+from structpred import train
+from structpred.errors import RunError
+from structpred.registry import objectives
+from structpred.training.monitoring import Reporter
+from tests.training.test_ranks import TINY, NotANumber
+torch.set_num_threads(1)
+objectives.register("not-a-number")(NotANumber)
+Reporter.due = lambda self: os.environ.get("LOCAL_RANK") == "1"  # each process has a clock of its own
+try:
+    train(replace(TINY, objective=NotANumber()), root=sys.argv[1], device="cpu", devices=2)
+except RunError as error:
+    print(error, file=sys.stderr, flush=True)
 """
 
 
@@ -173,6 +220,41 @@ def test_a_fitted_baseline_is_that_of_the_whole_batch_and_goes_on_bit_for_bit(tm
     straight, resumed = (Run.load(next((tmp_path / "runs" / name).iterdir())) for name in ("straight", "interrupted"))
     for one, other in zip(weights(straight).values(), weights(resumed).values(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.slow(seconds=20)
+def test_two_processes_wait_together_for_a_start_that_another_process_trains(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / BEGUN.identity(BEGUN.task.load().digest)[:16]
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):
+        process = start(tmp_path, LATER_SCRIPT)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if b"waiting for another process to train its start" in line:
+                break
+        else:
+            pytest.fail("it did not wait")
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said.decode()
+    assert b"Error" not in said
+    begun = Run.load(folder)
+    assert (begun.result.processes, begun.result.draws) == (2, True)
+    alone = train(replace(LATER, seed=1, start_seed=0), root=folder.parent, device="cpu")
+    assert (alone.result.processes, alone.result.steps) == (1, 20), "what it starts from may be of two processes"
+    with pytest.raises(RunError, match="was trained by 2 processes"):
+        train(BEGUN, root=folder.parent, device="cpu")
+
+
+@pytest.mark.slow(seconds=20)
+def test_two_processes_tell_alike_of_losses_that_are_no_numbers(tmp_path: Path) -> None:
+    process = start(tmp_path, NOT_FINITE_SCRIPT)
+    _, said = process.communicate(timeout=240)
+    lines = [line for line in said.decode().splitlines() if "not finite" in line or "another process" in line]
+    assert len(lines) == 2
+    assert len(set(lines)) == 1
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert f"inspect the batch in {folder / 'not_finite.json'}" in lines[0]
+    assert (folder / "not_finite.json").exists()
 
 
 def test_the_engine_gives_no_hints_about_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
