@@ -16,7 +16,7 @@ from structpred.config import Interval
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric
-from structpred.reading import place_of, read_lines
+from structpred.reading import lines_of, place_of, read_bytes
 from structpred.registry import tasks
 from structpred.sequences import Recording
 from structpred.task import Example, Splits, Task
@@ -90,8 +90,7 @@ class Utterance:
             DataError: the transcript cannot be read, or a line is no phone or out of order.
         """
         phones, end = [], 0
-        for number, (text, _) in enumerate(read_lines(self.transcript), start=1):
-            where = f"{self.name} line {number}"
+        for text, where in lines_of(read_bytes(self.transcript), self.name):
             line = re.fullmatch(r"\s*([0-9]{1,12})\s+([0-9]{1,12})\s+(\S+)\s*", text)
             if line is None or line[3] not in PHONES:
                 raise DataError(
@@ -123,7 +122,7 @@ def utterances(root: Path) -> Iterator[Utterance]:
     for side in _folders(root):
         if side.name.lower() in ("train", "test"):
             for path in side.rglob("*"):
-                if path.suffix.lower() == ".phn":
+                if path.suffix.lower() == ".phn" and not path.name.startswith("."):  # a Mac leaves ._ beside files
                     name = path.relative_to(root).as_posix()
                     yield Utterance(path.parent.name.lower(), path.stem.lower(), path, name)
 
@@ -156,8 +155,12 @@ def require_speech(name: str) -> None:
         raise ConfigError(f"{name} needs {' and '.join(missing)}, not installed: pip install structpred[speech]")
 
 
-def read_audio(path: Path) -> Samples:
+def read_audio(path: Path, name: str) -> Samples:
     """The samples of an audio file, such as NIST SPHERE or RIFF, between −32,768 and 32,767 as Kaldi takes them.
+
+    Args:
+        path: of the file.
+        name: what messages call it.
 
     Raises:
         DataError: it cannot be read, is packed by shorten, is not 16,000 samples a second of one channel, is shorter
@@ -166,7 +169,7 @@ def read_audio(path: Path) -> Samples:
     import soundfile  # of the extra `speech`
 
     if not path.is_file():
-        raise DataError(f"{path.name} must be an audio file that can be read, but there is none; check {path}")
+        raise DataError(f"{name} must be an audio file that can be read, but there is none; check its path")
     packed = False
     try:
         with path.open("rb") as file:
@@ -176,22 +179,24 @@ def read_audio(path: Path) -> Samples:
             samples = sound.read(LONGEST + 1, dtype="int16") if (rate, channels) == (RATE, 1) else np.zeros(0)
     except (OSError, ValueError, soundfile.SoundFileError) as error:
         advice = "unpack it, for instance by sph2pipe" if packed else "fetch it again"
-        raise DataError(f"{path.name} must be an audio file that can be read, but {_said(error)}; {advice}") from None
+        raise DataError(
+            f"{name} must be an audio file that can be read, but it is not: {_said(error)}; {advice}"
+        ) from None
     if (rate, channels) != (RATE, 1):
         raise DataError(
-            f"{path.name} must have {RATE:,} samples a second of one channel, but it has {rate:,} of {channels}; "
+            f"{name} must have {RATE:,} samples a second of one channel, but it has {rate:,} of {channels}; "
             "convert it, for instance by sox"
         )
     if not FRAME <= len(samples) <= LONGEST:
         raise DataError(
-            f"{path.name} must be 25 milliseconds to ten minutes long, but it has {'over ' * (len(samples) > LONGEST)}"
+            f"{name} must be 25 milliseconds to ten minutes long, but it has {'over ' * (len(samples) > LONGEST)}"
             f"{min(len(samples), LONGEST):,} samples; cut it"
         )
     return samples.astype(np.float32)
 
 
 def _said(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".").replace("Error opening ", "of ") or type(error).__name__
+    return re.sub(r"^Error opening .*: ", "", " ".join(str(error).split())).rstrip(".") or type(error).__name__
 
 
 def log_mel(samples: Samples, *, filters: int) -> Spectrum:
@@ -293,8 +298,10 @@ class Timit(Task):
             DataError: it cannot be read.
         """
         require_speech("reading audio")
+        if not text.strip():
+            raise DataError("the input must be the path of an audio file, but it is empty; give one")
         path = place_of(text.strip())
-        return self._recording(path.name, read_audio(path))
+        return self._recording(path.name, read_audio(path, str(path)))
 
     def render(self, output: Symbols) -> str:
         """Phones separated by spaces."""
@@ -312,7 +319,8 @@ class Timit(Task):
 
     def _example(self, utterance: Utterance) -> Example:
         phones, end = utterance.phones()
-        samples = read_audio(utterance.audio())
+        audio = utterance.audio()
+        samples = read_audio(audio, f"{utterance.name.rpartition('/')[0]}/{audio.name}")
         if end > len(samples) + RATE // 10:
             raise DataError(
                 f"{utterance.name} must end where its recording does, but that has {len(samples):,} samples, and the "

@@ -163,7 +163,7 @@ class Engine:
 def _outcome(future: "Future[Outcome]") -> Outcome | WorkerLost:
     """How an attempt ended; an executor's own exception becomes a message."""
     if future.cancelled():
-        return Outcome("the executor cancelled this run; is the dask scheduler still up?", machine=True)
+        return Outcome("the executor cancelled this run; see whether the dask scheduler is still up", machine=True)
     error = future.exception()
     if error is None:
         return future.result()

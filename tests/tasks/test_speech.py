@@ -18,7 +18,7 @@ SAMPLES = tones(["h#", "aa", "h#"], [1000, 3000, 4000], np.random.default_rng(0)
 def test_sphere_and_riff_hold_the_same_samples(tmp_path: Path, form: str, endian: str) -> None:
     path = tmp_path / "a.WAV"
     soundfile.write(path, SAMPLES, RATE, format=form, subtype="PCM_16", endian=endian)
-    assert np.abs(read_audio(path) - SAMPLES * 32_768).max() <= 1, "a step of 16 bits"
+    assert np.abs(read_audio(path, path.name) - SAMPLES * 32_768).max() <= 1, "a step of 16 bits"
 
 
 @pytest.mark.parametrize(
@@ -35,21 +35,21 @@ def test_sphere_and_riff_hold_the_same_samples(tmp_path: Path, form: str, endian
 def test_other_audio_is_refused(tmp_path: Path, samples: np.ndarray, rate: int, expected: str) -> None:
     soundfile.write(tmp_path / "a.wav", samples, rate, format="NIST", subtype="PCM_16")
     with pytest.raises(DataError, match=re.escape(expected)):
-        read_audio(tmp_path / "a.wav")
+        read_audio(tmp_path / "a.wav", "a.wav")
 
 
 def test_a_packed_recording_is_refused_with_advice(tmp_path: Path) -> None:
     header = b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
     (tmp_path / "a.wav").write_bytes(header.ljust(1024) + b"ajkg\2" * 100)
     with pytest.raises(DataError, match=r"^a\.wav must be an audio file that can be read, but .*by sph2pipe$"):
-        read_audio(tmp_path / "a.wav")
+        read_audio(tmp_path / "a.wav", "a.wav")
 
 
 def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("no sound", encoding="utf-8")
     for path in (tmp_path, tmp_path / "a.wav", tmp_path / "absent.wav"):
         with pytest.raises(DataError, match=rf"^{re.escape(path.name)} must be an audio file that can be read, but "):
-            read_audio(path)
+            read_audio(path, path.name)
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_two_thousand_damaged_recordings_are_read_or_refused(tmp_path: Path, for
                 content[generator.randrange(min(len(content), 200))] = generator.randrange(256)
         path.write_bytes(content)
         try:
-            samples = read_audio(path)
+            samples = read_audio(path, path.name)
         except DataError as error:
             refusals.append(str(error))
             continue

@@ -88,6 +88,13 @@ def test_small_letters_riff_and_inner_folders_read_the_same(corpus: Path, tmp_pa
     assert load(other).digest == digest
 
 
+def test_what_a_mac_leaves_beside_a_file_is_no_utterance(corpus: Path) -> None:
+    before = load(corpus).digest
+    (corpus / "TRAIN/DR1/FCJF0/._SX1.PHN").write_bytes(bytes(range(256)))
+    (corpus / "TRAIN/DR1/FCJF0/._SX1.WAV").write_bytes(bytes(range(256)))
+    assert load(corpus).digest == before
+
+
 @pytest.mark.parametrize(("to", "size"), [(61, 61), (48, 48), (39, 39)])
 def test_phones_fold_into_the_usual_numbers(to: PhoneSet, size: int) -> None:
     assert len(set(folded(PHONES, to))) == size
@@ -138,7 +145,18 @@ def change_line(text: str) -> Callable[[Path], None]:
         (change_line("10 9000 aa"), "FCJF0/SX1.PHN line 2 must begin at sample "),
         (change_line("2000 99999 aa"), "TRAIN/DR1/FCJF0/SX1.PHN must end where its recording does, but that has "),
         (lambda corpus: (corpus / "TRAIN/DR1/FCJF0/SX1.WAV").unlink(), "SX1.PHN must have a recording beside it, but"),
-        (lambda corpus: (corpus / "TRAIN/DR1/FCJF0/SX1.PHN").write_text(""), "SX1.PHN must hold at least one line"),
+        (
+            lambda corpus: (corpus / "TRAIN/DR1/FCJF0/SX1.PHN").write_text(""),
+            "FCJF0/SX1.PHN must hold at least one line",
+        ),
+        (
+            lambda corpus: (corpus / "TRAIN/DR1/FCJF0/SX1.PHN").write_bytes(b"0 9000 aa\n9000 9500 \xff\n"),
+            "TRAIN/DR1/FCJF0/SX1.PHN line 2 must be UTF-8",
+        ),
+        (
+            lambda corpus: (corpus / "TRAIN/DR1/FCJF0/SX1.WAV").write_bytes(b"no sound" * 200),
+            "TRAIN/DR1/FCJF0/SX1.WAV must be an audio file that can be read, but it is not: Format not recognised; f",
+        ),
         (
             lambda corpus: (corpus / "TEST").rename(corpus / "TOAST"),
             "must hold the folders TRAIN and TEST of TIMIT, but",
@@ -148,7 +166,19 @@ def change_line(text: str) -> Callable[[Path], None]:
             "and of core test speakers, but it has 4, 4 and 0; fetch it again",
         ),
     ],
-    ids=["phone", "columns", "backwards", "overlap", "beyond", "audio", "empty", "folders", "speakers"],
+    ids=[
+        "phone",
+        "columns",
+        "backwards",
+        "overlap",
+        "beyond",
+        "audio",
+        "empty",
+        "bytes",
+        "noise",
+        "folders",
+        "speakers",
+    ],
 )
 def test_damage_is_named(corpus: Path, damage: Callable[[Path], object], expected: str) -> None:
     damage(corpus)

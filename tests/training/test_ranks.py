@@ -115,12 +115,13 @@ from structpred import train
 from structpred.errors import RunError
 from structpred.registry import objectives
 from structpred.training.monitoring import Reporter
+from tests.support.tiny import Copying
 from tests.training.test_ranks import TINY, NotANumber
 torch.set_num_threads(1)
 objectives.register("not-a-number")(NotANumber)
 Reporter.due = lambda self: os.environ.get("LOCAL_RANK") == "1"  # each process has a clock of its own
 try:
-    train(replace(TINY, objective=NotANumber()), root=sys.argv[1], device="cpu", devices=2)
+    train(replace(TINY, task=Copying(train=400), objective=NotANumber()), root=sys.argv[1], device="cpu", devices=2)
 except RunError as error:
     print(error, file=sys.stderr, flush=True)
 """
