@@ -335,7 +335,7 @@ def test_a_start_that_seeds_share_is_trained_once(tmp_path: Path) -> None:
     assert report.material.starts["ML"].cpu_seconds == Run.load(plan.starts[0].folder.path).result.cpu_seconds
     text = "".join(map(str, compared.sections(report)))
     assert "after 2 epochs of maximum likelihood, which all seeds share (seed 0)." in text
-    assert "Where seeds share a start, intervals and tests over seeds do not show how starts differ." in text
+    assert "Where seeds share a start, intervals and tests over seeds do not show how starts differ, and costs" in text
     again = of_runs([Run.load(tmp_path / run.identity[:16]) for runs in report.results.values() for run in runs])
     assert list(again.arms.values()) == [replace(arms["ML"], seed=0), replace(arms["RML"], seed=0)]
 

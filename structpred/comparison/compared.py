@@ -30,7 +30,10 @@ def sections(report: ComparisonResult) -> tuple[Section, ...]:
     shared = _same(arms)
     lines = tuple(f"{arm}: {_arm(experiment, shared)}." for arm, experiment in arms.items())
     if len(report.seeds) > 1 and any(_shares_a_start(experiment) for experiment in arms.values()):
-        lines += ("Where seeds share a start, intervals and tests over seeds do not show how starts differ.",)
+        lines += (
+            "Where seeds share a start, intervals and tests over seeds do not show how starts differ, and costs with "
+            "starts count it for every seed.",
+        )
     compared = Section("What was compared", (Sentences((*_shared(arms), *_material(report), *lines)),))
     return (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
 
