@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from structpred.config import Count, Positive
 from structpred.errors import ConfigError
 from structpred.models.base import SymbolTable
 from structpred.models.encoder import RecurrentEncoder
@@ -16,6 +15,7 @@ from structpred.registry import baselines
 from structpred.running import Running
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Count, Positive
 
 FADING = 0.99
 """The factor by which earlier returns fade at each step in the critic's unit."""

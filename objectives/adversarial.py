@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from structpred.config import Positive, registered_name
+from structpred.config import registered_name
 from structpred.errors import ConfigError
 from structpred.models import Model
 from structpred.objective import Losses, Objective, StepContext, updates_of
@@ -15,6 +15,7 @@ from structpred.objectives.combined import Combined
 from structpred.objectives.maximum_likelihood import MaximumLikelihood
 from structpred.registry import objectives
 from structpred.sequences import Sequences
+from structpred.values import Positive
 
 INSTEAD = "SwitchOut, which swaps input symbols"
 

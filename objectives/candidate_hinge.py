@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Interval, Positive
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
@@ -16,6 +15,7 @@ from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
+from structpred.values import Interval, Positive
 
 Violations = Literal["worst", "sum", "softmax"]
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Count, digest
+from structpred.config import digest
 from structpred.distributions.protocols import LogProb, NBest, Sample
 from structpred.errors import ConfigError, RunError
 from structpred.objectives.candidates import join, repeated
@@ -20,6 +20,7 @@ from structpred.seeds import generator as seeded
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes, loaded
 from structpred.training.data import TrainingData
+from structpred.values import Count
 
 ROWS = 64
 """Maximum number of examples whose candidates are generated together."""

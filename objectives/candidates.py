@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from structpred.config import Count, Interval
 from structpred.distributions import protocols
 from structpred.distributions.protocols import Ranked, Sample
 from structpred.errors import ConfigError
@@ -19,6 +18,7 @@ from structpred.protocols import Checkable
 from structpred.registry import candidate_sets
 from structpred.returned import check_lengths, described, refuse
 from structpred.sequences import Sequences
+from structpred.values import Count, Interval
 
 
 @dataclass(frozen=True)

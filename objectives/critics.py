@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Fraction
 from structpred.distributions.protocols import LogProb
 from structpred.errors import ConfigError
 from structpred.objectives.baselines import Baseline, Group, Returns
 from structpred.registry import baselines
 from structpred.running import Running
 from structpred.task import Sizes
+from structpred.values import Fraction
 
 IMPOSSIBLE = -1e3
 """The value in nats that replaces −∞ in features."""

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Fraction
 from structpred.distributions.protocols import Distribution, TokenLogProbsGiven
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
@@ -16,6 +15,7 @@ from structpred.objectives.scheduled_sampling import INSTEAD, share_changed
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Fraction
 
 
 def noised(

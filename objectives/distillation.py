@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Positive
 from structpred.distributions.protocols import Distribution, Steps, StepScores
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
@@ -16,6 +15,7 @@ from structpred.registry import objectives
 from structpred.runs import Ensemble, Run
 from structpred.sequences import Content, Sequences
 from structpred.task import Sizes
+from structpred.values import Positive
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from structpred.config import Config, Interval
+from structpred.config import Config
 from structpred.distributions.protocols import (
     CrossEntropy,
     Entropy,
@@ -31,6 +31,7 @@ from structpred.payoffs.base import distribution_of
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Interval
 
 SAMPLED = "estimator=Sampled(k=8)"
 

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from structpred.config import Count
 from structpred.distributions.protocols import (
     CrossEntropy,
     Distribution,
@@ -24,6 +23,7 @@ from structpred.objective import ObjectivePart
 from structpred.objectives.candidates import equal_pairs, equal_to
 from structpred.registry import estimators
 from structpred.sequences import Sequences
+from structpred.values import Count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
 
-from structpred.config import Interval
 from structpred.distributions.protocols import Distribution, Entropy, Expected, ExpectedScore, LocalScores
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
@@ -11,6 +10,7 @@ from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
 from structpred.rewards.base import costs_of, scores_of
 from structpred.sequences import Sequences
+from structpred.values import Interval
 
 INSTEAD = "REINFORCE or MinimumRisk, which sample and take any reward"
 

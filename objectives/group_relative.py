@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Count, Positive
 from structpred.distributions.protocols import LogProb, Sample, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
@@ -19,6 +18,7 @@ from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
+from structpred.values import Count, Positive
 
 LEAST_DEVIATION = 1e-4
 """Added to the deviation of rewards, as public trainers do."""

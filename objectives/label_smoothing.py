@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Fraction
 from structpred.distributions.protocols import Steps, StepScores
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Fraction
 
 Weight = float | Float[Tensor, "batch candidates steps"]
 

@@ -6,7 +6,6 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from structpred.config import Positive
 from structpred.distributions.protocols import Argmax, Distribution, LossAugmented, Score
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
@@ -14,6 +13,7 @@ from structpred.registry import objectives, rewards
 from structpred.rewards import Hamming, Reward
 from structpred.rewards.base import costs_of, scores_of
 from structpred.sequences import Sequences
+from structpred.values import Positive
 
 INSTEAD = "CandidateHinge (which searches a candidate set for the worst output)"
 

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from structpred.config import Positive
 from structpred.distributions.protocols import LogProb
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.candidates import CandidateSet, Samples, collapse_diagnostics, refuse_one_alone
@@ -15,6 +14,7 @@ from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
+from structpred.values import Positive
 
 
 def renormalised(

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from structpred.config import Interval
 from structpred.distributions.protocols import Continuations, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
@@ -17,6 +16,7 @@ from structpred.registry import objectives
 from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import scores_of
 from structpred.sequences import Sequences
+from structpred.values import Interval
 
 
 def forced_steps(lengths: Int[Tensor, " batch"], share: float) -> Int[Tensor, " batch"]:

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Count, Interval
 from structpred.distributions.protocols import Distribution, Sample, Steps, StepScores
 from structpred.errors import ConfigError
 from structpred.models import Model
@@ -15,6 +14,7 @@ from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.rewards.edit_distance import prefix_distances
 from structpred.sequences import Sequences
+from structpred.values import Count, Interval
 
 
 def excess_edits(

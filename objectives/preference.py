@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from structpred.config import Interval, Positive
 from structpred.distributions.protocols import LogProb
 from structpred.objective import Losses, Objective, Requirement, StepContext
 from structpred.objectives.candidates import Candidates, CandidateSet, Samples, collapse_diagnostics, refuse_one_alone
@@ -19,6 +18,7 @@ from structpred.rewards.base import scores_of
 from structpred.runs import Run
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Interval, Positive
 
 
 @dataclass(frozen=True)

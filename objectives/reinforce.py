@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from structpred.config import Count, Interval
 from structpred.distributions.protocols import Distribution, LogProb, Sample, TokenLogProbs
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, Requirement, StepContext
@@ -29,6 +28,7 @@ from structpred.rewards import EditDistance, Reward
 from structpred.rewards.base import Incremental, increments_of, scores_of
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Count, Interval
 
 
 def surrogate(log_probs: Returns, advantages: Returns) -> Float[Tensor, " batch"]:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from structpred.config import Config, Interval
+from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.objective import Objective, StepContext
 from structpred.objectives.combined import Combined, only_number_of_updates
 from structpred.registry import objectives
+from structpred.values import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

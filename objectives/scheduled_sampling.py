@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from structpred.config import Config, Interval
+from structpred.config import Config
 from structpred.distributions.protocols import MixedHistory, TokenLogProbsGiven
 from structpred.errors import ConfigError
 from structpred.objective import Losses, Objective, StepContext
 from structpred.registry import objectives
 from structpred.sequences import Sequences
+from structpred.values import Interval
 
 INSTEAD = "MaximumLikelihood (a model that reads no history cannot be fed its own symbols)"
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from structpred.config import Positive
 from structpred.distributions.protocols import Distribution, LogProb, LossAugmented
 from structpred.objective import Losses, Objective, StepContext
 from structpred.objectives.max_margin import check_decomposes, costs
 from structpred.registry import objectives
 from structpred.rewards import Hamming, Reward
 from structpred.sequences import Sequences
+from structpred.values import Positive
 
 
 @runtime_checkable

@@ -3,11 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from structpred.config import Config, Positive, registered_name
+from structpred.config import Config, registered_name
 from structpred.errors import ConfigError
 from structpred.objective import Objective, StepContext, updates_of
 from structpred.objectives.combined import Combined, only_number_of_updates
 from structpred.registry import objectives
+from structpred.values import Positive
 
 
 @dataclass(frozen=True, kw_only=True)

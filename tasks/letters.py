@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from structpred.config import Interval
 from structpred.downloads import DataSet
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, Metric, WordErrorRate
@@ -15,6 +14,7 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.lexicon import LexiconTask
 from structpred.tasks.published import SETS
 from structpred.tasks.reading import in_hashed_order, sentence_of, splits_of
+from structpred.values import Interval
 from structpred.vocabulary import Symbols
 
 PIXELS = 128

@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from structpred.config import Count
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric, SymbolErrorRate, WordErrorRate
@@ -20,6 +19,7 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.pairs import Tsv
 from structpred.tasks.published import SETS, Place, PublishedTask, warn_of_new_labels
 from structpred.tasks.reading import hashed, in_hashed_order, splits_of
+from structpred.values import Count
 from structpred.vocabulary import Symbols
 
 PhoneSet = Literal[61, 48, 39]

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from structpred.config import Count
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import SER, Metric, SigmorphonErrorRate, SymbolErrorRate, WordErrorRate
@@ -13,6 +12,7 @@ from structpred.task import Example
 from structpred.tasks.pairs import Pairs, Separation, Tsv, merged
 from structpred.tasks.published import SETS, Place, PublishedTask
 from structpred.tasks.reading import label_of
+from structpred.values import Count
 from structpred.vocabulary import Symbols
 
 

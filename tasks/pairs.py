@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from structpred.config import Count
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import SER, Bleu, Chrf, Metric, WordErrorRate
 from structpred.reading import Encoding, place_of, read_lines
@@ -16,6 +15,7 @@ from structpred.sequences import Source
 from structpred.task import Example, Splits, Task
 from structpred.tasks.published import warn_of_new_labels, warn_of_shared
 from structpred.tasks.reading import in_hashed_order, label_of, shared, splits_of
+from structpred.values import Count
 from structpred.vocabulary import Symbols
 
 Separation = Literal["characters", "spaces"]

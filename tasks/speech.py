@@ -12,7 +12,6 @@ from typing import Annotated, ClassVar, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from structpred.config import Interval
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Metric
@@ -23,6 +22,7 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.lexicon import PHONES, PhoneErrorRate, PhoneSet, folded
 from structpred.tasks.published import SETS
 from structpred.tasks.reading import splits_of
+from structpred.values import Interval
 from structpred.vocabulary import Symbols
 
 Split = Literal["train", "dev", "test"]

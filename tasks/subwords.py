@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, cast
 
-from structpred.config import Interval
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric
 from structpred.registry import tasks
@@ -14,6 +13,7 @@ from structpred.tasks.pairs import Pairs
 from structpred.tasks.pieces import Kind, Learning, Normalisation, PieceModel, learnt
 from structpred.tasks.published import loaded_for_pieces
 from structpred.tasks.reading import in_pieces, splits_of
+from structpred.values import Interval
 from structpred.vocabulary import Symbols
 
 SOURCE, TARGET = "source.pieces", "target.pieces"

@@ -11,12 +11,12 @@ from typing import Annotated, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from structpred.config import Count, Interval
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import SER, Accuracy, Metric, WordErrorRate
 from structpred.registry import tasks
 from structpred.task import Example, Splits, Task
 from structpred.tasks.reading import sentence_of, splits_of
+from structpred.values import Count, Interval
 from structpred.vocabulary import Symbols
 
 LETTERS = (*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2)))

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from structpred.config import Count
 from structpred.errors import DataError
 from structpred.metrics import Accuracy, ChunkF1, ConllevalF1, Metric
 from structpred.reading import Encoding, lines_of, place_of, read_bytes
@@ -19,6 +18,7 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.published import warn_of_new_labels, warn_of_shared
 from structpred.tasks.reading import sentence_of, splits_of, tags_of
 from structpred.tasks.schemes import Scheme, from_iob2, is_tag, to_iob2
+from structpred.values import Count
 from structpred.vocabulary import COLUMN_MARK, Symbols
 
 Row = tuple[str, ...]

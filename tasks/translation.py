@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from structpred.config import Count
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError, DataError
 from structpred.metrics import Bleu, Chrf, Metric
@@ -18,6 +17,7 @@ from structpred.task import Example, Splits, Task
 from structpred.tasks.pairs import Parallel
 from structpred.tasks.published import SETS, Place, PublishedTask
 from structpred.tasks.reading import shared, splits_of
+from structpred.values import Count
 from structpred.vocabulary import Symbols
 
 Language = Literal["de", "en", "fr"]

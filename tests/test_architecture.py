@@ -14,7 +14,7 @@ OUTER = ("objectives", "tasks", "experiments")
 
 # Lowest first. A name is a module or a package of structpred; those of one layer may import each other, one way.
 LAYERS = (
-    "errors text protocols foreign registry declared config assignment blame returned sequences vocabulary "
+    "errors text protocols foreign registry declared values config assignment blame returned sequences vocabulary "
     "metrics task reading downloads results files seeds provenance "
     "imports tally statistics running",
     "distributions rewards",

@@ -10,9 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import pytest
 
-from structpred.config import Config, Count, Fraction, Interval, Positive, canonical, digest, encode, leaves
+from structpred.config import Config, canonical, digest, encode, leaves
 from structpred.errors import ConfigError
 from structpred.registry import Registry
+from structpred.values import Count, Fraction, Interval, Positive
 
 shapes = Registry("shape", "structpred.config")  # a family of the test's own; the home holds no members
 others = Registry("other", "structpred.config")

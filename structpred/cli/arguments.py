@@ -26,10 +26,10 @@ from typing import (
 
 from rich.console import Console
 
-from structpred.config import Few, coerce, refuse
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.registry import nearest
+from structpred.values import Few, coerce, refuse
 
 HELP = ("-h", "--help")
 NUMBERS = {

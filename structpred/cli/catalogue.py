@@ -10,7 +10,7 @@ from rich.text import Text
 
 from structpred.capabilities import Grid, grid
 from structpred.cli.commands import Describe, List
-from structpred.config import Config, Interval, hints, registered_name
+from structpred.config import Config, hints, registered_name
 from structpred.display import show_table
 from structpred.downloads import DataSet
 from structpred.errors import ConfigError
@@ -18,6 +18,7 @@ from structpred.experiment import Experiment
 from structpred.registry import FAMILIES, nearest
 from structpred.report.document import Column, Table
 from structpred.report.markdown import table as markdown_table
+from structpred.values import Interval
 
 
 def show_list(given: List, console: Console) -> None:

@@ -24,9 +24,9 @@ from structpred.cli.arguments import (
     words_field,
 )
 from structpred.cli.run_commands import Clean, Diagnose, Evaluate, MakeReport, Predict, Reproduce, Runs, Show
-from structpred.config import Few, Positive
 from structpred.errors import ConfigError
 from structpred.registry import nearest
+from structpred.values import Few, Positive
 
 VERSION = "--version"
 Device = Literal["auto", "cpu", "cuda"]

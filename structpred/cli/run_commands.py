@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from rich.console import Console
 
 from structpred.cli.arguments import imports_field, option, positional, root_field, words_field
-from structpred.config import Count, Few, NotNegative, Positive
+from structpred.values import Count, Few, NotNegative, Positive
 
 
 def _run() -> Any:

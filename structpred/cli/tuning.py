@@ -9,7 +9,7 @@ from rich.console import Console
 
 from structpred.cli import assignments
 from structpred.cli.commands import Tune
-from structpred.config import Interval, coerce, components
+from structpred.config import components
 from structpred.engine import cluster
 from structpred.errors import ConfigError, RunError
 from structpred.experiment import Experiment
@@ -23,6 +23,7 @@ from structpred.tuning.search import Points, Trials, idle, probed
 from structpred.tuning.spaces import Over, Range, Space, Suggest, Value, ready
 from structpred.tuning.summary import conclusion
 from structpred.tuning.tuner import FIRST_SEED, tune
+from structpred.values import Interval, coerce
 
 MAIN_JOB = "structpred.experiments.pronunciation_tuning"
 CHOICES = "one-of:"

@@ -15,7 +15,7 @@ from structpred.comparison import charts, layout, plots
 from structpred.comparison.analysis import Contrast, contrasts, scores
 from structpred.comparison.record import encode, findings
 from structpred.comparison.report import Report
-from structpred.config import Config, digest, refuse
+from structpred.config import Config, digest
 from structpred.errors import ConfigError
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import looks
@@ -25,6 +25,7 @@ from structpred.results import Measure, RunResult, renamed, stored
 from structpred.statistics import FEW, estimate, fixed
 from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean
 from structpred.text import refuse_unseen
+from structpred.values import refuse
 
 Published = Mapping[str, Mapping[str, Mapping[str, float]]]
 

@@ -6,11 +6,11 @@ from itertools import combinations
 from numbers import Real
 from typing import Literal
 
-from structpred.config import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.registry import nearest
 from structpred.results import Measure, renamed
 from structpred.statistics import MARGIN, Rule
+from structpred.values import coerce, refuse
 
 Pair = tuple[str, str]
 """An arm and the arm it is compared with."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from structpred.comparison.findings import ComparisonResult
-from structpred.config import coerce
 from structpred.errors import ConfigError, RunError
 from structpred.metrics import Metric, score
 from structpred.registry import nearest
@@ -14,6 +13,7 @@ from structpred.results import stored
 from structpred.runs.folder import Folder, read_arrays
 from structpred.runs.run import Run, Split
 from structpred.text import Outcome
+from structpred.values import coerce
 
 
 @dataclass(frozen=True)

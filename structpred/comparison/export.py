@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from structpred.comparison.analysis import Contrast, Row
 from structpred.comparison.findings import ComparisonResult
-from structpred.config import coerce, refuse
 from structpred.report.document import Document, Figure
 from structpred.report.drawing import WRITTEN, pdf, standalone
 from structpred.report.files import CSV, CSV_COLUMNS
@@ -18,6 +17,7 @@ from structpred.results import Measure, RunResult
 from structpred.statistics import Estimate, fixed
 from structpred.statistics.estimates import ROUNDING
 from structpred.text import file_stems, plain
+from structpred.values import coerce, refuse
 
 Format = Literal["pdf", "svg", "tex"]
 

@@ -10,13 +10,14 @@ from structpred.comparison.examples import of_examples
 from structpred.comparison.inspection import Inspection, Shown
 from structpred.comparison.plan import Plan, PlannedRun, check_shared
 from structpred.comparison.report import Report
-from structpred.config import coerce, leaves, registered_name
+from structpred.config import leaves, registered_name
 from structpred.errors import ConfigError, DataError, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.registry import objectives
 from structpred.runs import Folder, Run
 from structpred.runs.folder import Files
 from structpred.task import Splits, loaded
+from structpred.values import coerce
 
 LIKELIHOOD = "maximum-likelihood"
 

@@ -6,7 +6,6 @@ from itertools import combinations
 from pathlib import Path
 
 from structpred.comparison.design import DEFAULT, Design
-from structpred.config import coerce, refuse
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.registry import nearest
@@ -15,6 +14,7 @@ from structpred.task import Splits, loaded
 from structpred.text import refuse_unseen
 from structpred.training import checkpoint
 from structpred.training.evaluation import check_metrics
+from structpred.values import coerce, refuse
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from structpred.comparison.inspection import Shown
 from structpred.comparison.panels import Panel, PanelsReport, checked, planned
 from structpred.comparison.plan import Plan, PlannedRun, unfinished
 from structpred.comparison.report import Report
-from structpred.config import Count, coerce
 from structpred.display import Overview, duration, scores
 from structpred.engine import Engine, Handle, check_machinery, open_engine
 from structpred.errors import ConfigError, RunError
@@ -28,6 +27,7 @@ from structpred.forecast import Cost, Forecast
 from structpred.results import RunResult
 from structpred.runs import tidy
 from structpred.training.data import Tokenizer, warn_of_unknown
+from structpred.values import Count, coerce
 
 MAX_SEEDS = 20
 Until = Literal["decided"] | None

@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Config, Count, Interval, LengthRatio
+from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.protocols import Checkable
 from structpred.returned import may_look
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
+from structpred.values import Count, Interval, LengthRatio
 
 
 @runtime_checkable

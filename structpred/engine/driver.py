@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from structpred.blame import error_message
-from structpred.config import coerce, components, refuse
+from structpred.config import components
 from structpred.engine.coordination import Permits, permits, read_progress
 from structpred.engine.executors import WorkerDied, WorkerLost, ignore_sigint_in_children, local_executor
 from structpred.engine.worker import Outcome, Request, call, train_run
@@ -24,6 +24,7 @@ from structpred.runs import Folder
 from structpred.task import Task
 from structpred.training.distributed import Device
 from structpred.training.monitoring import Progress
+from structpred.values import coerce, refuse
 
 TRIES = 5
 """A run fails once this many workers in a row have died during it without training an epoch further."""

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Int
 
-from structpred.config import Config, Count, coerce, decode, hints, refuse
+from structpred.config import Config, decode, hints
 from structpred.environments.running_scores import RunningScore, running_score
 from structpred.errors import ConfigError, DataError
 from structpred.registry import nearest
@@ -19,6 +19,7 @@ from structpred.rewards import Context, Reward, bind
 from structpred.rewards.base import Incremental
 from structpred.sequences import Recording, spelt
 from structpred.task import Example, Splits, Task, loaded, rendered, shown
+from structpred.values import Count, coerce, refuse
 from structpred.vocabulary import Vocabularies, Vocabulary
 
 

@@ -10,7 +10,6 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int
 
-from structpred.config import Count, coerce
 from structpred.environments.episodes import Episodes, Observation, drawn
 from structpred.environments.rules import Flag, RewardLike, Rules, TaskLike
 from structpred.environments.single import (
@@ -24,6 +23,7 @@ from structpred.environments.single import (
 )
 from structpred.errors import ConfigError
 from structpred.task import Example
+from structpred.values import Count, coerce
 from structpred.vocabulary import Vocabularies
 
 Stepped = tuple[Observation, Float[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"], dict[str, Any]]

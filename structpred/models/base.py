@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structpred.blame import blaming
-from structpred.config import Config, Count
+from structpred.config import Config
 from structpred.distributions.protocols import Distribution
 from structpred.foreign import is_foreign, modules_of
 from structpred.protocols import Checkable
@@ -18,6 +18,7 @@ from structpred.registry import inputs, models
 from structpred.returned import described, refuse
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
+from structpred.values import Count
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
 
 

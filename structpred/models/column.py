@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar
 
 from torch import nn
 
-from structpred.config import Count, Interval
 from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer, built, read_by
 from structpred.registry import inputs
 from structpred.sequences import FlatSequences
 from structpred.task import Sizes
+from structpred.values import Count, Interval
 from structpred.vocabulary import COLUMN_MARK, Symbols, Vocabularies
 
 

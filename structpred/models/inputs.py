@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from structpred.config import Config, Count, Fraction, Interval
+from structpred.config import Config
 from structpred.errors import DataError
 from structpred.models.base import Featurizer, SymbolTable, vectors_of
 from structpred.registry import inputs, spellings
 from structpred.sequences import FlatSequences, Recording, Sequences
 from structpred.task import Sizes
+from structpred.values import Count, Fraction, Interval
 from structpred.vocabulary import Symbols, Vocabularies
 
 

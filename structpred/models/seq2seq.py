@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from structpred.config import Count, Fraction, Interval, LengthRatio
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
@@ -19,6 +18,7 @@ from structpred.models.encoder import RecurrentEncoder, UniqueRows, locked_dropo
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Count, Fraction, Interval, LengthRatio
 
 
 @models.register("seq2seq")

@@ -7,7 +7,6 @@ import torchcrf
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Count, Fraction, Interval
 from structpred.distributions.factorised import Factorised
 from structpred.distributions.linear_chain import LinearChain
 from structpred.distributions.protocols import Distribution
@@ -17,6 +16,7 @@ from structpred.models.encoder import RecurrentEncoder
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Count, Fraction, Interval
 
 
 @dataclass(frozen=True, kw_only=True)

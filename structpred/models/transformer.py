@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from structpred.config import Count, Fraction, Interval, LengthRatio
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.distributions.search import State
@@ -21,6 +20,7 @@ from structpred.models.seq2seq import LinearReadOut
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Count, Fraction, Interval, LengthRatio
 
 
 @models.register("transformer")

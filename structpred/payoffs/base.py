@@ -4,12 +4,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from structpred.config import Config, Positive
+from structpred.config import Config
 from structpred.registry import article, payoffs
 from structpred.returned import described, refuse
 from structpred.rewards.base import Reward
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Positive
 
 
 @dataclass(frozen=True, kw_only=True)

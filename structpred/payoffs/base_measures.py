@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structpred.config import Config, Count
+from structpred.config import Config
 from structpred.distributions.protocols import Sample
 from structpred.errors import ConfigError
 from structpred.payoffs.base import Payoff, Temperature
@@ -18,6 +18,7 @@ from structpred.registry import base_measures
 from structpred.returned import check_lengths, checked, described, refuse
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Count
 
 Substitutes = Literal["all", "batch", "unigram"]
 """The distribution of substitutes: uniform over all labels; uniform over the labels that occur in the batch of up to

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structpred.config import Interval
 from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer
 from structpred.pretrained.features import Extraction, features
@@ -17,6 +16,7 @@ from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, word_to
 from structpred.registry import inputs
 from structpred.sequences import FlatSequences, Sequences
 from structpred.task import Sizes
+from structpred.values import Interval
 from structpred.vocabulary import Symbols, Vocabularies
 
 CUT_ANEW = ("PreTrainedTokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast", "TokenizersBackend")

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from structpred.config import Count, LengthRatio
 from structpred.distributions.autoregressive import Autoregressive
 from structpred.distributions.protocols import Distribution
 from structpred.errors import ConfigError, DataError
@@ -29,6 +28,7 @@ from structpred.pretrained.special import END, PADDING, PAIR, RESERVED, UNKNOWN,
 from structpred.registry import models
 from structpred.sequences import Sequences
 from structpred.task import Sizes
+from structpred.values import Count, LengthRatio
 from structpred.vocabulary import Vocabulary
 
 

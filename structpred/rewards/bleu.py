@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from structpred.config import Count
 from structpred.registry import rewards
 from structpred.rewards.base import Reward, added_by_each
 from structpred.sequences import Sequences
+from structpred.values import Count
 
 Smoothing = Literal["exp", "floor", "add-k", "none"]
 

@@ -17,7 +17,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from structpred.blame import blaming
-from structpred.config import Interval
 from structpred.errors import ConfigError
 from structpred.imports import importable_name
 from structpred.registry import rewards
@@ -25,6 +24,7 @@ from structpred.returned import number
 from structpred.rewards.reading import Memory, Reading, rows_of
 from structpred.sequences import Sequences
 from structpred.task import Example
+from structpred.values import Interval
 
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 

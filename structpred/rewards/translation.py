@@ -8,9 +8,9 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from structpred.config import Count, Interval
 from structpred.registry import rewards
 from structpred.rewards.reading import TextReward
+from structpred.values import Count, Interval
 
 
 @rewards.register("text-bleu")

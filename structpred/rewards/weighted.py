@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from structpred.config import Config, Positive
+from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.registry import rewards
 from structpred.rewards.base import Decomposable, Incremental, Reward, costs_of, increments_of, scores_of
 from structpred.sequences import Sequences
+from structpred.values import Positive
 
 
 @dataclass(frozen=True, kw_only=True)

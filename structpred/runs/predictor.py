@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from structpred.config import Count, coerce, refuse, shown
 from structpred.distributions.protocols import Decoding
 from structpred.errors import AbsentError, ConfigError, DataError
 from structpred.experiment import Experiment, check_decoding
@@ -17,6 +16,7 @@ from structpred.sequences import Recording, Source, spelt
 from structpred.task import Example, parsed, rendered
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import Hypothesis, n_best, predict, score_counts, scores
+from structpred.values import Count, coerce, refuse, shown
 from structpred.vocabulary import Symbols
 
 

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from structpred.config import Count, coerce, refuse
 from structpred.distributions.protocols import Decoding, Ranked, WithinLengths
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.runs.predictor import Predictor, check_alike
 from structpred.sequences import Sequences
 from structpred.training.data import Tokenizer
+from structpred.values import Count, coerce, refuse
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from structpred.config import Config, canonical, coerce, components, refuse
+from structpred.config import Config, canonical, components
 from structpred.errors import ConfigError, DataError, RunError, StructpredError
 from structpred.experiment import Experiment
 from structpred.foreign import is_foreign, modules_of
@@ -27,6 +27,7 @@ from structpred.training.certainty import certainty_of
 from structpred.training.checkpoint import decoded
 from structpred.training.data import Tokenizer
 from structpred.training.evaluation import score_counts, scores
+from structpred.values import coerce, refuse
 from structpred.vocabulary import Symbols, Vocabulary
 
 Split = Literal["dev", "test"]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from structpred.config import coerce, refuse
 from structpred.errors import Busy, Interrupted
 from structpred.experiment import Experiment
 from structpred.files import root_of_runs
@@ -22,6 +21,7 @@ from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import check_metrics
 from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
 from structpred.training.process import signals, turn, without_subnormals
+from structpred.values import coerce, refuse
 
 WAIT = 0.5
 """Seconds between checks whether another process still trains a run."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from structpred.blame import out_of_memory
-from structpred.config import Count, coerce
 from structpred.errors import RunError
+from structpred.values import Count, coerce
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from structpred.config import Config, Fraction, Interval, Positive
+from structpred.config import Config
 from structpred.errors import ConfigError
+from structpred.values import Fraction, Interval, Positive
 
 Group = dict[str, Any]
 """A parameter group of ``torch.optim``, with its own learning rate under ``"rate"``, before the schedule."""

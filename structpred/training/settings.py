@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from structpred.config import Config, Count, Fraction, Positive
+from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.metrics import Metric
 from structpred.models.base import Model
@@ -22,6 +22,7 @@ from structpred.registry import optimisers, schedules
 from structpred.returned import described, refuse
 from structpred.task import Task
 from structpred.training.parts import Group, Part, Parts, check_apart
+from structpred.values import Count, Fraction, Positive
 
 
 class WarmupWarning(UserWarning):

@@ -13,12 +13,13 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from structpred.blame import error_message
-from structpred.config import Config, Few, Interval, Positive, canonical, encode
+from structpred.config import Config, canonical, encode
 from structpred.errors import ConfigError, StructpredError
 from structpred.experiment import Experiment
 from structpred.seeds import stream
 from structpred.text import refuse_unseen
 from structpred.tuning.spaces import Space, Suggest
+from structpred.values import Few, Interval, Positive
 
 MOST_TRIALS = 100_000
 """Every look at a study reads all of its trials."""

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from rich.console import Console
 
-from structpred.config import Few, Interval, coerce, refuse
 from structpred.engine import check_machinery, open_engine
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -31,6 +30,7 @@ from structpred.tuning.storage import opened
 from structpred.tuning.studies import MORE_SEEDS, Study
 from structpred.tuning.summary import budget, conclusion, optimum
 from structpred.tuning.trials import claimed
+from structpred.values import Few, Interval, coerce, refuse
 
 
 @dataclass(frozen=True)
