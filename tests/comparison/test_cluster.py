@@ -151,7 +151,9 @@ class GivesUp(Executor):
 
 
 def test_runs_that_an_executor_gives_up_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"2 of 2 runs did not finish, first .*the executor cancelled this run; is the"):
+    with pytest.raises(
+        RunError, match=r"2 of 2 runs did not finish, first .*the executor cancelled this run; see whether"
+    ):
         compare(ARMS, seeds=(0,), root=tmp_path, executor=GivesUp(), console=quiet())
 
 
