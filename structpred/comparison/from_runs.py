@@ -180,9 +180,9 @@ def _by_arm(runs: Sequence[Run]) -> list[tuple[Experiment, dict[int, Run]]]:
         RunError: a run is given twice.
     """
     texts = [_without_seeds(run.experiment).to_json() for run in runs]
-    ways: dict[str, set[StartSeeds]] = {}
+    ways: dict[str, dict[StartSeeds, None]] = {}  # each once, in the order of runs
     for text, run in zip(texts, runs, strict=True):
-        ways.setdefault(text, set()).add(_start_seeds(run))
+        ways.setdefault(text, {})[_start_seeds(run)] = None
     found: dict[tuple[str, StartSeeds], list[Run]] = {}
     for text, run in zip(texts, runs, strict=True):
         shared_first = sorted(ways[text], key=lambda way: way.count(None))
