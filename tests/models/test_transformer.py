@@ -10,7 +10,7 @@ from torch import nn
 
 from structpred.errors import ConfigError, Interrupted
 from structpred.experiment import Experiment
-from structpred.models import BitImages, Featurizer, FrameFeatures, Transformer, WordEmbedding, attention
+from structpred.models import BitImages, Featurizer, FrameFeatures, Seq2Seq, Transformer, WordEmbedding, attention
 from structpred.models.attention import Positions, sinusoids
 from structpred.objectives import MaximumLikelihood
 from structpred.runs import train
@@ -31,6 +31,12 @@ RAGGED = as_candidates([[], [1], [2, 0, 1, 1], [0, 0]], batch=2)
 def test_a_size_that_cannot_be_shared_is_refused(hidden: int, heads: int) -> None:
     with pytest.raises(ConfigError, match=rf"Transformer\.hidden must be even and a multiple of heads, {heads} here"):
         Transformer(hidden=hidden, heads=heads)
+
+
+@pytest.mark.parametrize("kind", [Seq2Seq, Transformer])
+def test_a_ratio_of_lengths_that_overflows_a_search_is_refused(kind: type[Seq2Seq | Transformer]) -> None:
+    with pytest.raises(ConfigError, match=rf"{kind.__name__}\.length_ratio must be .* at most 1e\+06, but got"):
+        kind(length_ratio=1e30)
 
 
 def test_an_empty_batch_is_one_while_training_as_well() -> None:

@@ -88,6 +88,11 @@ def test_small_letters_riff_and_inner_folders_read_the_same(corpus: Path, tmp_pa
     assert load(other).digest == digest
 
 
+def test_an_empty_input_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^the input must be the path of an audio file, but it is empty; give one$"):
+        Timit().parse(" ")
+
+
 def test_what_a_mac_leaves_beside_a_file_is_no_utterance(corpus: Path) -> None:
     before = load(corpus).digest
     (corpus / "TRAIN/DR1/FCJF0/._SX1.PHN").write_bytes(bytes(range(256)))
