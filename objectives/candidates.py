@@ -253,8 +253,9 @@ def collapse_diagnostics(
     """Means over the outputs of each example.
 
     ``reward``; ``length_ratio``, of outputs to their reference, ends counted so that it is always defined; and where
-    there are several outputs also ``distinct``, the share of them that repeats no other, and ``zero_variance``, 1
-    where all rewards tie, so that nothing can be learnt from comparing them.
+    there are several outputs also ``distinct``, how many differ, as a share of those that were asked for (a search that
+    finds fewer lowers it, too), and ``zero_variance``, 1 where all rewards tie, so that nothing can be learnt from
+    comparing them.
 
     Args:
         outputs: ``[batch, candidates, time]``.

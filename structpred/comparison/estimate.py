@@ -16,7 +16,7 @@ from structpred.forecast import Cost, Job
 from structpred.runs import Folder, Run
 from structpred.task import Example, Splits
 from structpred.training.data import EncodedData
-from structpred.training.evaluation import DECODING_ROWS, score_counts, scores
+from structpred.training.evaluation import DECODING_ROWS, never, score_counts, scores
 from structpred.training.monitoring import ignore
 from structpred.training.process import without_subnormals
 from structpred.training.settings import Trainer
@@ -76,7 +76,7 @@ def rehearsed(
     splits: Splits,
     device: str,
     start: Folder | None = None,
-    stopping: Callable[[], bool] = lambda: False,
+    stopping: Callable[[], bool] = never,
 ) -> Cost:
     """The estimated cost of a run, from a few of its steps and from decoding some dev examples.
 

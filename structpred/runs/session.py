@@ -18,7 +18,7 @@ from structpred.runs.writer import Conditions, RunWriter
 from structpred.task import Splits, loaded
 from structpred.training import checkpoint
 from structpred.training.distributed import DistributedContext
-from structpred.training.evaluation import check_metrics
+from structpred.training.evaluation import check_metrics, never
 from structpred.training.monitoring import GivenLogger, Observer, Progress, ignore, opened
 from structpred.training.process import signals, turn, without_subnormals
 from structpred.values import coerce, refuse
@@ -35,7 +35,7 @@ def train(
     devices: int = 1,
     nodes: int = 1,
     observer: Observer = ignore,
-    stopping: Callable[[], bool] = lambda: False,
+    stopping: Callable[[], bool] = never,
     checkpoint_every: float = 30.0,
     loggers: Sequence[GivenLogger] = (),
     splits: Splits | None = None,

@@ -12,7 +12,7 @@ import torch
 
 from structpred.config import components
 from structpred.distributions.protocols import Argmax
-from structpred.errors import RunError
+from structpred.errors import Interrupted, RunError
 from structpred.experiment import Experiment
 from structpred.files import write_atomically
 from structpred.imports import sources_of
@@ -43,7 +43,8 @@ class Conditions:
     Attributes:
         splits: the data of its task.
         ranks: the processes that train it.
-        stopping: called after every step; True saves a checkpoint and raises `Interrupted`.
+        stopping: called after every step, and every batch that is scored; True saves a checkpoint and raises
+            `Interrupted`.
         checkpoint_every: seconds between checkpoints.
         loggers: receive the numbers of training in the first process, besides the run's own log.
     """
@@ -122,7 +123,11 @@ class RunWriter:
         training.clock.start()
         weights = training.choose_best()
         self._refuse_failed_training(weights)
-        counts = {split: self._test(split) for split in ("dev", "test")}
+        try:
+            counts = {split: self._test(split) for split in ("dev", "test")}
+        except Interrupted:
+            self._save(training.state())
+            raise
         training.clock.stop()
         self.certainty = self._certain()
         self._warn_of_search(counts["dev"])
@@ -198,7 +203,7 @@ class RunWriter:
     def _test(self, split: str) -> dict[str, Counts]:
         examples: tuple[Example, ...] = getattr(self.prepared.splits, split)
         sources = [example.source for example in examples]
-        outputs = self.training.predict(sources, self.experiment.decoding)
+        outputs = self.training.predict(sources, self.experiment.decoding, self.conditions.stopping)
         self._write(self.folder.predictions(split), self._table(examples, outputs))
         self.outputs[split] = encoded(outputs, self.prepared.codec.vocabularies.labels)
         self.shapes[split] = shape_of(outputs, examples)

@@ -13,7 +13,7 @@ from structpred.blame import blaming
 from structpred.config import components
 from structpred.distributions.decoding import bounded, decode
 from structpred.distributions.protocols import Decoding
-from structpred.errors import ConfigError, DataError, StructpredError
+from structpred.errors import ConfigError, DataError, Interrupted, StructpredError
 from structpred.foreign import modules_of
 from structpred.metrics import Counts, Metric, OfUnknown, counts, score
 from structpred.rewards.reading import asks_for_examples
@@ -42,7 +42,19 @@ class Hypothesis:
     log_prob: float
 
 
-def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
+def never() -> bool:
+    """What is asked whether to stop where nothing stops the work."""
+    return False
+
+
+def predict(
+    model: nn.Module,
+    codec: Tokenizer,
+    sources: Sequence[Source],
+    decoding: Decoding,
+    *,
+    stopping: Callable[[], bool] = never,
+) -> list[Symbols]:
     """The model's output for each source, in order.
 
     Where outputs are chosen from samples, those are drawn from the same random stream at every call; which of its
@@ -53,9 +65,11 @@ def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decod
         codec: maps symbols to tensors and back.
         sources: the inputs.
         decoding: how to choose; a reward that reads more than ids must be bound (`structpred.rewards.bind`).
+        stopping: called before every batch; True gives up.
 
     Raises:
         ConfigError: the model cannot serve the settings, or the reward asks for an example.
+        Interrupted: ``stopping`` returned True.
         DataError: an input encoder of one's own reads an input as more or fewer positions than there are labels.
     """
     refuse_asking(decoding)
@@ -68,7 +82,8 @@ def predict(model: nn.Module, codec: Tokenizer, sources: Sequence[Source], decod
             streams[device] = torch.Generator(device).manual_seed(stream(0, "decoding"))
         return [codec.write(ids) for ids in decode(p, decoding, inputs.lengths, streams[device]).tolist()]
 
-    return by_length(model, codec.read(sources), decoded, modules_of(map(type, components(decoding))))
+    users = modules_of(map(type, components(decoding)))
+    return by_length(model, codec.read(sources), decoded, users, stopping=stopping)
 
 
 def refuse_asking(decoding: Decoding) -> None:
@@ -131,6 +146,7 @@ def by_length(
     users: Iterable[str] = (),
     *,
     rows: int = DECODING_ROWS,
+    stopping: Callable[[], bool] = never,
 ) -> list[Item]:
     """Apply ``decoded`` to p of batches of inputs of similar length; results in the order of the inputs.
 
@@ -142,6 +158,10 @@ def by_length(
         decoded: takes p, the inputs of a batch, and which of all inputs they are; returns one thing for each.
         users: modules.
         rows: inputs of a batch.
+        stopping: called before every batch; True gives up.
+
+    Raises:
+        Interrupted: ``stopping`` returned True.
     """
     device = next(model.parameters()).device
     training = model.training
@@ -150,6 +170,8 @@ def by_length(
     order = inputs.lengths.argsort(stable=True)
     results: dict[int, Item] = {}
     for chosen in torch.split(order, rows) if len(order) else ():  # nothing would be one batch of no inputs
+        if stopping():
+            raise Interrupted
         with blaming(users):
             batch = inputs.gather(chosen).to(device)
             outputs = decoded(model(batch), batch, chosen)

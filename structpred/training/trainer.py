@@ -25,7 +25,7 @@ from structpred.training.batching import EpochPlan
 from structpred.training.checkpoint import State
 from structpred.training.data import EncodedData
 from structpred.training.distributed import DistributedContext
-from structpred.training.evaluation import predict, ranking, score_counts, scores
+from structpred.training.evaluation import never, predict, ranking, score_counts, scores
 from structpred.training.memory import Memory, activations, needed
 from structpred.training.meters import Best, Clock, NonfiniteGuard, NotFinite, Totals, batch_in_symbols
 from structpred.training.monitoring import (
@@ -139,7 +139,7 @@ class Training:
         Args:
             save: called with `state` at intervals, and before stopping early.
             save_every: seconds between calls of ``save``.
-            stopping: called after every batch; True ends the run at once.
+            stopping: called after every batch, and before every batch of dev examples; True ends the run at once.
 
         Raises:
             Interrupted: ``stopping`` returned True; the state has been saved.
@@ -166,7 +166,11 @@ class Training:
                 if stop:
                     raise Interrupted
             self._refuse_what_is_not_finite(plan)
-            self._finish_epoch()
+            try:
+                self._finish_epoch(stopping)
+            except Interrupted:
+                save(self.state())
+                raise
         self.clock.stop()
 
     def memory(self) -> Memory:
@@ -178,7 +182,7 @@ class Training:
         steps: int,
         *,
         most: float = math.inf,
-        stopping: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool] = never,
         measuring: bool = False,
     ) -> Pace:
         """Take a few steps to measure their duration; the training is to be discarded afterwards.
@@ -217,11 +221,23 @@ class Training:
         over = self.epoch >= trainer.epochs or waited >= (trainer.patience or trainer.epochs) or self._spent()
         return over and self.position == 0
 
-    def predict(self, sources: Sequence[Source], decoding: Decoding) -> list[Symbols]:
-        """The output for each source by the weights that are scored, divided among the processes."""
+    def predict(
+        self, sources: Sequence[Source], decoding: Decoding, stopping: Callable[[], bool] = never
+    ) -> list[Symbols]:
+        """The output for each source by the weights that are scored, divided among the processes.
+
+        Args:
+            sources: the inputs.
+            decoding: how to choose an output.
+            stopping: called before every batch, of a single process only: several would have to agree.
+
+        Raises:
+            Interrupted: ``stopping`` returned True.
+        """
+        asked = stopping if self.ranks.world == 1 else never
         model, codec = self.stepper.scored, self.prepared.codec
         chosen = bind(decoding, Context(self.recipe.task, codec.vocabularies.labels, ()))
-        return self.ranks.spread(lambda part: predict(model, codec, part, chosen), sources)
+        return self.ranks.spread(lambda part: predict(model, codec, part, chosen, stopping=asked), sources)
 
     def choose_best(self) -> dict[str, Tensor]:
         """Make `predict` use the weights that scored best, and return those that a run keeps."""
@@ -296,10 +312,14 @@ class Training:
             what = f"the loss of {objective}" if self.guard.by_loss else f"the gradient of the loss of {objective}"
             raise NotFinite(what, most, self.epoch + 1, batch_in_symbols(plan, position, self.prepared))
 
-    def _finish_epoch(self) -> None:
-        """Score the dev set, keep the weights if they are the best, and start the next epoch."""
+    def _finish_epoch(self, stopping: Callable[[], bool] = never) -> None:
+        """Score the dev set, keep the weights if they are the best, and start the next epoch.
+
+        Raises:
+            Interrupted: ``stopping`` returned True while the dev set was scored, and nothing has changed.
+        """
         metrics, dev = self.recipe.task.metrics, self.prepared.splits.dev
-        predictions = self.predict([each.source for each in dev], GREEDY)
+        predictions = self.predict([each.source for each in dev], GREEDY, stopping)
         scored = self.recipe.scored
         found = scores(scored, score_counts(scored, dev, predictions))
         self.totals = Totals.of(self.ranks.gather(self.totals.numbers()))
@@ -340,6 +360,7 @@ class Training:
         return {
             **self.stepper.state(),
             "where": {"epoch": self.epoch, "position": self.position, "steps": self.steps},
+            "out_of_time": self.out_of_time,
             "best": asdict(self.best) if self.best else None,
             "history": [asdict(epoch) for epoch in self.history],
             "totals": vars(Totals.of(self.ranks.gather(self.totals.numbers()))),
@@ -351,6 +372,7 @@ class Training:
         """Resume from what `state` returned."""
         self.stepper.restore(state)
         self.epoch, self.position, self.steps = (state["where"][key] for key in ("epoch", "position", "steps"))
+        self.out_of_time = state.get("out_of_time", False)  # not in older checkpoints
         self.best = Best(**state["best"]) if state["best"] else None
         own = self.recipe.task.metrics
         self.history = [Epoch(**epoch | {"dev": renamed(epoch["dev"], own)}) for epoch in state["history"]]
