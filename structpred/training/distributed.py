@@ -1,5 +1,6 @@
 """Devices and processes of a run: one process by default, else several that run the same command."""
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from structpred.blame import out_of_memory
 from structpred.errors import RunError
@@ -23,6 +25,12 @@ Precision = Literal["fp32", "bf16"]
 
 TURN = 10
 """Steps between agreements of several processes on saving and stopping, each of which synchronises the device."""
+
+
+_NEWER = "forward_sync_buffers"
+_NAMED = inspect.signature(DistributedDataParallel).parameters
+_UNSENT: dict[str, Any] = {_NEWER if _NEWER in _NAMED else "broadcast_buffers": False}
+"""Buffers are equal as they are built, and a process without examples would not take part in sending them."""
 
 
 class DistributedContext:
@@ -69,8 +77,7 @@ class DistributedContext:
         with without_hints():
             fabric = Fabric(
                 accelerator=self.device,
-                # Buffers are equal as they are built; a process without examples would not take part in sending them.
-                strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+                strategy=DDPStrategy(**_UNSENT) if several else "auto",
                 devices=self.devices,
                 num_nodes=self.nodes,
                 precision="bf16-mixed" if precision == "bf16" else "32-true",

@@ -196,6 +196,7 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_were_killed(tmp_pa
     again = start(tmp_path)
     _, said = again.communicate(timeout=240)
     assert again.returncode == 0, said.decode()
+    assert b"deprecated" not in said, "PyTorch's advice to us is not for users"
     two = Run.load(folder)
     assert (two.result.processes, two.result.draws) == (2, False)
     assert train(TINY, root=folder.parent, device="cpu").result == two.result, "nothing is drawn, so it is one's own"
