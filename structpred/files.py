@@ -14,6 +14,8 @@ from structpred.errors import ConfigError
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside ``path`` that replaces it when the block ends and is removed if the block fails.
 
+    What a link leads to is replaced, not the link. A device or a pipe, such as ``/dev/null``, is written as it is.
+
     Args:
         path: the file to write, in a folder that exists. Readers see the old content until the new one is whole.
 
@@ -23,6 +25,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the file system refuses; the error names the file even if the OS does not, as on a full disk.
     """
+    path = path.resolve()
+    if _is_no_file(path):
+        with naming(path), path.open("wb") as stream:
+            yield stream
+        return
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.unfinished")
     try:
         with naming(path), beside.open("xb") as stream:
@@ -91,10 +98,18 @@ def file_to_write(path: Path) -> None:
     _refuse_inside_a_run(path)
     if path.is_dir():
         raise ConfigError(f"{path} must be a file, but it is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path} must stand in a folder, but there is no {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"{path} must be a file that can be written, but {path.parent} is read-only; name another")
+    folder = path.resolve().parent if path.is_symlink() else path.parent
+    if not folder.is_dir():
+        raise ConfigError(f"{path} must stand in a folder, but there is no {folder}; make it first")
+    direct = _is_no_file(path)
+    if not (os.access(path, os.W_OK) if direct else os.access(folder, os.W_OK | os.X_OK)):
+        what = path if direct else folder
+        raise ConfigError(f"{path} must be a file that can be written, but {what} is read-only; name another")
+
+
+def _is_no_file(path: Path) -> bool:
+    """Whether something is there that can be written but not replaced: a device, a pipe or a socket."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _refuse_inside_a_run(path: Path) -> None:

@@ -184,7 +184,8 @@ def _from_name(name: str) -> ModuleType:
     except StructpredError:
         raise
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{name} cannot be imported ({error}); give a module's dotted name or a .py file") from error
+        why = "its name does not end in .py" if Path(name).is_file() else error
+        raise ConfigError(f"{name} cannot be imported ({why}); give a module's dotted name or a .py file") from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{name} cannot be imported, because of {error_message(error)}") from error
 

@@ -172,6 +172,9 @@ def loaded(task: Task) -> Splits:
     if not isinstance(found.kept, Mapping) or not all(_file(*each) for each in found.kept.items()):
         refuse(f"{what}, kept,", "bytes by file name", described(found.kept), "write bytes under names without a path")
     for split in ("train", "dev", "test"):
+        if not getattr(found, split):
+            advice = "set some aside; none of them can be without, for dev chooses the weights and test is scored"
+            refuse(f"{what}, {split},", "at least one example", "none", advice)
         for number, example in enumerate(getattr(found, split), start=1):
             if not isinstance(example, Example) or not _whole(example):
                 expected = "an Example of symbols, which are str, with at least one reference"

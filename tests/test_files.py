@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,41 @@ def test_readers_see_the_old_content_until_the_new_is_whole(tmp_path: Path) -> N
         stream.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "out.txt"
+    link.symlink_to(tmp_path / "there" / "kept.txt")
+    for content in ("new", "newer"):
+        file_to_write(link)
+        write_atomically(link, content)
+        assert link.is_symlink()
+        assert (tmp_path / "there" / "kept.txt").read_text() == content
+    astray = tmp_path / "astray.txt"
+    astray.symlink_to(tmp_path / "nowhere" / "kept.txt")
+    with pytest.raises(ConfigError, match=r"astray.txt must stand in a folder, but there is no .*nowhere; make it"):
+        file_to_write(astray)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_written_and_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As are devices: a root user's ``/dev/null`` must not become a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    file_to_write(pipe)
+    write_atomically(pipe, "predictions")
+    reader.join()
+    assert read == [b"predictions"]
+    assert pipe.is_fifo()
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    file_to_write(pipe)  # /dev belongs to root, but /dev/null is everybody's
+    monkeypatch.setattr("os.access", lambda path, mode: path != pipe)
+    with pytest.raises(ConfigError, match=r"pipe must be a file that can be written, but .*pipe is read-only"):
+        file_to_write(pipe)
 
 
 def test_permissions_follow_the_umask_as_for_any_new_file(tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ ODD: dict[str, tuple[Any, str]] = {
     "numbers": (replace(DATA, test=(replace(GOOD, source=cast(Any, (1, 2))),)), r"test, must return .* which are str"),
     "reference": (replace(DATA, train=(replace(GOOD, references=(cast(Any, "ab"),)),)), r"train, .*'ab'.* as number 1"),
     "none": (replace(DATA, train=(replace(GOOD, references=()),)), r"with at least one reference, but returned"),
+    "no train": (
+        replace(DATA, train=()),
+        r"train, must return at least one example, but returned none; set some aside",
+    ),
+    "no dev": (replace(DATA, dev=()), r"dev, must return at least one example, but returned none"),
+    "no test": (replace(DATA, test=()), r"test, must return at least one example, but returned none"),
     "metadata": (
         replace(DATA, dev=(GOOD, replace(GOOD, metadata=cast(Any, [1])))),
         r"dev, must return examples with metadata by name, but returned one with a list: \[1\] as number 2; make it",

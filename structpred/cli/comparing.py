@@ -1,6 +1,7 @@
 """``structpred compare``, ``report`` and ``reproduce``."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
@@ -95,6 +96,8 @@ def _panels(given: Compare) -> dict[str, Panel]:
         panels = load_panels(modules[0] if modules else MAIN_JOB)
         panels = {name: replace(panel, arms=assignments.arms(words, panel.arms)) for name, panel in panels.items()}
     else:
+        if twice := [name for name, times in Counter(given.objectives).items() if times > 1]:
+            raise ConfigError(f"--objectives names {twice[0]} twice; name each once, or write a module of arms")
         arms = {name: assignments.experiment([f"objective={name}", *words]) for name in given.objectives}
         panels = {"": Panel(arms=arms)}
     margins = _margins(given.margin)

@@ -21,7 +21,7 @@ from structpred.registry import Registry, metrics, models, nearest, objectives, 
 from structpred.results import RunResult
 from structpred.runs import named
 from structpred.runs.folder import Files, Folder
-from structpred.runs.listing import Listed, is_run, listed, measures_of
+from structpred.runs.listing import Listed, is_run, listed, measures_of, troubles
 from structpred.text import counted, plain
 
 FIELDS = ("run", "task", "model", "objective", "seed", "state", "age")
@@ -163,6 +163,8 @@ def show_run(given: Show, console: Console) -> None:
     record, experiment = files.json(folder.record.name), files.json(folder.experiment.name)
     result = _result(files, folder).known_by(measures_of(experiment)) if folder.finished else None
     state = "finished" if result else "unfinished: the command that began it resumes it"
+    if result and (found := troubles(folder)):
+        state = f"damaged: {'; '.join(found)}"
     _say(console, f"Run {folder.path}, {state}")
     _say(console, f"Identity {record.get('identity', '?')}")
     _heading(console, "Experiment")

@@ -16,7 +16,7 @@ from structpred.errors import CodeError, Interrupted, StructpredError
 from structpred.files import os_error_message
 from structpred.text import plain
 
-INTERRUPTED = 130
+INTERRUPTED, BROKEN_PIPE = 130, 141
 LONGEST = 2000
 """Maximum length of a message; longer ones contain data."""
 
@@ -24,7 +24,8 @@ LONGEST = 2000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0 on success, 2 for a user's mistake, 130 when interrupted. An exception in a user's component counts as a mistake:
+    0 on success, 2 for a user's mistake, 130 when interrupted, 141 where the reader of the output went away before work
+    that can be resumed was done. An exception in a user's component counts as a mistake:
     one line with file and line, and the traceback if the environment variable STRUCTPRED_TRACEBACK is set.
     """
     given = sys.argv[1:] if arguments is None else arguments
@@ -51,10 +52,10 @@ def as_command(work: Callable[[], None], *, exits: bool = False, resumes: Callab
         return _fail("interrupted" + ("; the same command resumes from here" if resumes() else ""), INTERRUPTED)
     except BrokenPipeError:  # the reader has closed the pipe, as in `structpred list | head`
         _silence_stdout()
-        return 0
+        return BROKEN_PIPE if resumes() else 0
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):  # how rich tells of it
-            return 0
+            return BROKEN_PIPE if resumes() else 0
         message = None if exits and isinstance(error, SystemExit) else _sentence(error)
         if message is None:  # a bug of ours, whose traceback is shown, or an exit
             raise

@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,6 +103,10 @@ def show_scores(found: dict[str, dict[str, float]], console: Console) -> None:
     show_table(console, ("split", *names), rows)
 
 
+class OtherDataWarning(UserWarning):
+    """A run is scored on other data than those it was trained on, though nothing was assigned to its task."""
+
+
 CANDIDATES = 32
 """How many outputs --rerank-by chooses among by default."""
 
@@ -122,7 +127,10 @@ def evaluate(given: Evaluate, console: Console) -> None:
     wanted = with_kept(assignments.experiment(words, run.experiment), run.kept)
     if given.rerank is not None:
         run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates or CANDIDATES)
-    examples = getattr(loaded(wanted.task), given.split)
+    splits = loaded(wanted.task)
+    if not any(word.startswith("task.") for word in given.words):
+        _warn_of_changed_data(first, splits.digest)
+    examples = getattr(splits, given.split)
     check_metrics(wanted.metrics, Splits((), (), examples, ""), wanted.task)
     warn_of_unknown(Splits((), (), examples, ""), run.codec)
     found = _searched(run, examples, wanted, wanted.decoding)
@@ -136,8 +144,20 @@ def evaluate(given: Evaluate, console: Console) -> None:
         f"Search: {search}; outputs are {ratio:.3f} times as long as references, ends counted", soft_wrap=True
     )
     if wanted.decoding != GREEDY and not issubclass(wanted.model.distribution, Argmax):
-        greedy = _searched(run, examples, wanted, GREEDY)
+        greedy = _searched(first, examples, wanted, GREEDY)
         warn_of_search(search, wanted.decoding, wanted.reported[0], found, greedy)
+
+
+def _warn_of_changed_data(predictor: Predictor, digest: str) -> None:
+    """Say so where the files of the task are no longer those that a run was trained on."""
+    for run in predictor.runs if isinstance(predictor, Ensemble) else (predictor,):
+        if isinstance(run, Run) and run.data != digest:
+            warnings.warn(
+                f"{run.folder.path}: the task's data have changed since the run, so these are scores on others; put "
+                "the files back to have the run's own",
+                OtherDataWarning,
+                stacklevel=2,
+            )
 
 
 def _predictor(path: Path, others: Sequence[Path]) -> Run | Ensemble:

@@ -83,6 +83,7 @@ def as_latex(report: ComparisonResult) -> str:
         WRITTEN,
         f"Test scores in percent over {seeds}; needs \\usepackage{{booktabs}}.",
         "Means with 95 % intervals (ranges for two or three seeds); Delta: difference from the baseline, by seed.",
+        "Bold: the best mean, whether or not a difference is shown.",
         f"*: a difference is shown at the 5 % level after Holm's correction; approx: it is within {margins}.",
     ]
     says = [*(says if several else says[:3]), *fonts("".join(cell for row in body for cell in row))]

@@ -42,6 +42,11 @@ class PrefixDecoder:
         Raises:
             ConfigError: there is no label, or limits are not one whole number from 0 on for each example.
         """
+        if not callable(function):
+            raise ConfigError(
+                "Autoregressive.from_logits needs a function from prefixes and examples to scores, but got "
+                f"{function!r:.80}"
+            )
         if labels < 1:
             raise ConfigError(f"Autoregressive.from_logits needs at least one label, but got {labels}")
         limits = torch.as_tensor(limits)
@@ -58,7 +63,7 @@ class PrefixDecoder:
     def logits(self, outputs: Sequences, positions: Int[Tensor, " counted"]) -> Float[Tensor, "counted symbols"]:
         """Scores of every next symbol along given outputs, at some steps, in one call."""
         scores = self._scores(functional.pad(outputs.labels, (1, 0), value=self.num_labels))
-        return scores.flatten(0, 2).index_select(0, positions)
+        return _numbers(scores.flatten(0, 2).index_select(0, positions))
 
     def start(self, candidates: int) -> State:
         """Nothing has been read."""
@@ -69,7 +74,7 @@ class PrefixDecoder:
     ) -> tuple[Float[Tensor, "batch candidates symbols"], State]:
         """Scores of the next symbol, and the longer prefix."""
         prefixes = torch.cat([state[0], previous.unsqueeze(2)], 2)
-        return self._scores(prefixes)[:, :, -1], (prefixes,)
+        return _numbers(self._scores(prefixes)[:, :, -1]), (prefixes,)
 
     def select(self, examples: Int[Tensor, " kept"]) -> "PrefixDecoder":
         """The same decoder for some of the examples."""
@@ -89,3 +94,13 @@ class PrefixDecoder:
             finite=False,  # a symbol may be forbidden
         )
         return found.view(batch, candidates, steps, -1)
+
+
+def _numbers(scores: Tensor) -> Tensor:
+    """The scores themselves, unless one is not a number."""
+    if may_look(scores.device) and bool(scores.isnan().any()):
+        raise ConfigError(
+            "the function given to Autoregressive.from_logits must return scores, −inf for a symbol that is forbidden, "
+            "but returned nan; look for a row of which everything is masked"
+        )
+    return scores

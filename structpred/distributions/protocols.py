@@ -303,7 +303,8 @@ class Decoding(Config):
             which has the least expected Hamming distance (minimum Bayes risk), and needs a model with marginals.
         least_length_ratio, most_length_ratio: search only among outputs of least · input length labels or more, rounded
             up, and of most · input length or fewer, rounded down; needs a model that decides the length itself. A
-            model's own limit holds as well; where nothing fits between the two bounds, the lower one gives way to it.
+            model's own limit holds as well, whatever the least ratio says; where no length fits between the two
+            ratios, as of a short input, outputs have the least length.
         coverage_penalty: β; of the outputs that the beam has found, the one of greatest log p / (length + 1)^penalty +
             β Σ_i ln min(Σ_t a_ti, 1) is predicted, with a_ti the attention to input position i at step t (Wu et al.
             2016, arXiv 1609.08144, equation 14). Above 0 it prefers outputs that attend to the whole input; it needs a
@@ -330,7 +331,7 @@ class Decoding(Config):
     rule: Literal["argmax", "hamming"] = "argmax"
     least_length_ratio: Annotated[float, Interval(least=0, most=1e6)] = 0.0
     most_length_ratio: LengthRatio | None = None
-    coverage_penalty: Annotated[float, Interval(least=0)] = 0.0
+    coverage_penalty: Annotated[float, Interval(least=0, most=1e6)] = 0.0
     reward: Reward | None = None
     candidates: Literal["n-best", "samples"] = "n-best"
     num_candidates: Count = 32

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from structpred.errors import RunError
 from structpred.registry import tasks
 from structpred.results import Measure, RunResult
-from structpred.runs.folder import Folder
+from structpred.runs.folder import Files, Folder
 
 State = Literal["finished", "unfinished", "damaged"]
 UNKNOWN = "?"
@@ -111,6 +111,7 @@ def _listed(folder: Folder) -> Listed:
                 trouble.append(f"{folder.result.name} is of another run")
         except (ValueError, TypeError):
             trouble.append(f"{folder.result.name} is damaged")
+        trouble = trouble or troubles(folder)
     state: State = "damaged" if trouble else "finished" if folder.finished else "unfinished"
     name = folder.path.name
     return Listed(
@@ -122,6 +123,25 @@ def _listed(folder: Folder) -> Listed:
         touched=_touched(folder),
         trouble="; ".join(trouble),
     )
+
+
+def troubles(folder: Folder) -> list[str]:
+    """What is wrong with the files of a finished run, as far as it shows without reading the large ones."""
+    files = Files(folder.path)
+    try:
+        names = files.checksums
+    except RunError:
+        return [f"{folder.checksums.name} is damaged"]
+    if not names:
+        record = read_json(folder.record)
+        return [f"{folder.checksums.name} is missing"] if isinstance(record, dict) and "checksums" in record else []
+    found = [f"{name} is missing" for name in names if not (folder.path / name).is_file()]
+    for path in (folder.record, folder.experiment, folder.result):
+        try:
+            files.read(path.name)
+        except RunError:
+            found += [f"{path.name} is not what was written when the run ended"] if path.is_file() else []
+    return found
 
 
 def _parts(experiment: object) -> dict[str, Any]:

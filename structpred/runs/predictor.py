@@ -158,6 +158,8 @@ class Predictor(ABC):
             for number, each in enumerate(_several(examples, "examples"), start=1)
         ]
         given: tuple[Metric, ...] = coerce(metrics, tuple[Metric, ...], "metrics")  # type: ignore[assignment]
+        if not examples:
+            raise ConfigError("examples must hold at least one example, but there is none, and nothing to score")
         outputs = self.decode([example.source for example in examples], decoding)
         chosen = given or self.experiment.reported
         return scores(chosen, score_counts(chosen, examples, outputs))

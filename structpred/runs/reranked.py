@@ -1,6 +1,6 @@
 """A run whose best outputs another run puts in order."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,9 @@ from structpred.runs.predictor import Predictor, check_alike
 from structpred.sequences import Sequences
 from structpred.training.data import Tokenizer
 from structpred.values import Count, coerce, refuse
+
+BOUNDS = ("least_length_ratio", "most_length_ratio")
+"""What of a `Decoding` says which outputs are in the list."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,17 @@ class RerankedDistribution:
 
     @torch.no_grad()
     def n_best(self, k: int) -> Ranked:
-        """The first ``k`` of the list in its new order, with their log q; −inf where the list is shorter."""
-        found = self.p.n_best(max(self.candidates, k))
+        """The first ``k`` of the list in its new order, with their log q; −inf where p has fewer outputs.
+
+        Raises:
+            ConfigError: the list is shorter.
+        """
+        if k > self.candidates:
+            raise ConfigError(
+                f"k must be at most {self.candidates}, the length of the list that is put in order, but got {k}; "
+                "raise Reranked.candidates"
+            )
+        found = self.p.n_best(self.candidates)
         outputs = Sequences(found.outputs.labels, found.outputs.lengths)
         scores = torch.where(found.log_probs.isneginf(), -torch.inf, self.q.log_prob(outputs))
         order = scores.sort(dim=1, descending=True, stable=True).indices[:, :k]
@@ -133,14 +145,20 @@ class Reranked(Predictor):
         return RerankedModule(self.run.model, self.by.model, self.candidates).eval()
 
     def check_decoding(self, decoding: Decoding) -> None:
-        """Refuse a choice by a reward beside that by a run.
+        """Refuse a choice by a reward beside that by a run, and what changes nothing of the list.
 
         Raises:
-            ConfigError: there is a reward, or the model cannot serve the settings.
+            ConfigError: there is a reward or another setting without effect, or the model cannot serve the settings.
         """
         super().check_decoding(decoding)
         if decoding.reward is not None:
             raise ConfigError("an output is chosen by Decoding.reward or by reranking, not by both; leave one out")
+        for name in (each.name for each in fields(decoding) if each.name not in BOUNDS):
+            if getattr(decoding, name) != getattr(self.experiment.decoding, name):
+                raise ConfigError(
+                    f"Decoding.{name} has no effect on reranking, which orders the most probable outputs; only "
+                    f"{' and '.join(BOUNDS)} have one, so leave it out"
+                )
 
     def search(self, decoding: Decoding) -> str:
         """How outputs are chosen, as a message."""

@@ -353,10 +353,18 @@ class Reporter:
         return self._show.due()
 
     def tell(
-        self, totals: Totals, clock: Clock, guard: NonfiniteGuard, history: Sequence[Epoch], *, steps: int, share: float
+        self,
+        totals: Totals,
+        clock: Clock,
+        guard: NonfiniteGuard,
+        history: Sequence[Epoch],
+        *,
+        epoch: int,
+        steps: int,
+        share: float,
     ) -> None:
-        """Report progress after ``steps`` steps, when the share ``share`` of training is done."""
-        epoch, dev = len(history) + 1, history[-1].dev if history else {}
+        """Report progress in an epoch after ``steps`` steps, when the share ``share`` of training is done."""
+        dev = history[-1].dev if history else {}
         loss, (rate, left) = totals.loss(), clock.pace(share)
         self.observer(Progress("training", epoch, self.epochs, share, rate, left, loss, dev, steps))
         if self._log.due():

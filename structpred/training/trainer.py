@@ -291,7 +291,7 @@ class Training:
             self.totals.add(taken.scored.losses, taken.scored.diagnostics, taken.scored.tokens, taken.skip)
         self.clock.tokens += taken.scored.all_tokens
         if due:
-            self._report(done)
+            self._report(self.epoch + 1, done)
             if self.ranks.world == 1:
                 self._refuse_what_is_not_finite(plan)
 
@@ -299,8 +299,10 @@ class Training:
         """The share of training done, with a part of the present batch."""
         return self.recipe.trainer.share(self.epoch + (self.position + of_batch) / len(plan), self.steps)
 
-    def _report(self, share: float) -> None:
-        self.reporter.tell(self.totals, self.clock, self.guard, self.history, steps=self.steps, share=share)
+    def _report(self, epoch: int, share: float) -> None:
+        self.reporter.tell(
+            self.totals, self.clock, self.guard, self.history, epoch=epoch, steps=self.steps, share=share
+        )
 
     def _refuse_what_is_not_finite(self, plan: EpochPlan) -> None:
         """Blame the value that a component returned if it can be identified, otherwise the loss or its gradient."""
@@ -323,11 +325,11 @@ class Training:
         scored = self.recipe.scored
         found = scores(scored, score_counts(scored, dev, predictions))
         self.totals = Totals.of(self.ranks.gather(self.totals.numbers()))
-        self._report(self.recipe.trainer.share(self.epoch + 1, self.steps))
         self.epoch, self.position = self.epoch + 1, 0
         loss, diagnostics = self.totals.loss(), self.totals.diagnostics()
         shape, costs = shape_of(predictions, dev), self._costs()
         self.history.append(Epoch(self.epoch, loss, found, self.clock.seconds(), diagnostics, shape, costs))
+        self._report(self.epoch, self.recipe.trainer.share(self.epoch, self.steps))
         if self.ranks.first:
             warn_of_collapse(self.history, self.recipe.trainer.epochs)
             warn_of_poor_weights(self.history)

@@ -8,15 +8,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from structpred.cli import main
+from structpred.cli import main, runs
 from structpred.cli.commands import COMMANDS
 from structpred.distributions.protocols import Decoding
 from structpred.engine import driver
 from structpred.rewards import EditDistance
-from structpred.runs import Run
+from structpred.runs import Reranked, Run
+from structpred.tasks import Tsv
 from structpred.training import searching
 from tests.support.commands import FILES, SMALL, tree
 
@@ -226,7 +228,7 @@ def test_evaluate_with_settings_of_the_search(
 
 
 def test_evaluate_and_predict_with_other_runs(
-    trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A run averaged with itself, or reranked by itself, is itself but for rounding."""
     (tmp_path / "in.txt").write_text("ab\ncab\n", encoding="utf-8")
@@ -239,8 +241,17 @@ def test_evaluate_and_predict_with_other_runs(
     assert said["together"][0][1] == said["alone"][0][1]
     assert said["together"][1] == said["alone"][1]
     assert said["together"][0][-2] == "Ensemble of 2 runs: the mean of the probabilities of each next symbol"
+    searched: list[Any] = []
+    own = runs._searched
+
+    def seen(run: Any, *others: Any) -> Any:
+        searched.append(run)
+        return own(run, *others)
+
+    monkeypatch.setattr(runs, "_searched", seen)
     assert main(["evaluate", str(trained), "--rerank-by", str(trained), "--candidates", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert [type(each) for each in searched] == [Reranked, Run], "greedy search is that of the run alone"
     assert lines[1] == said["alone"][0][1]
     assert lines[-1].startswith("Search: the first of 5 outputs in the order of another run; outputs are")
     assert main(["evaluate", str(trained), "--with", str(trained), "--rerank-by", str(trained)]) == 0
@@ -250,6 +261,27 @@ def test_evaluate_and_predict_with_other_runs(
     assert main(["predict", str(trained), "in.txt", "--decoding", "reward=edit-distance"]) == 0
     wanted = Run.load(trained).predict(["ab", "cab"], decoding=Decoding(reward=EditDistance()))
     assert capsys.readouterr().out.splitlines() == wanted
+
+
+def test_evaluate_says_so_where_the_data_have_changed(
+    trained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = Run.load(trained)
+    path = Path(str(cast(Tsv, run.experiment.task).test))
+    before = path.read_text(encoding="utf-8")
+    assert main(["evaluate", str(trained)]) == 0
+    assert capsys.readouterr().err == ""
+    path.write_text(before.partition("\n")[0] + "\n", encoding="utf-8")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            assert main(["evaluate", str(trained)]) == 0
+            (line,) = capsys.readouterr().err.splitlines()
+            assert main(["evaluate", str(trained), f"task.test={path}"]) == 0
+            assert "data have changed" not in capsys.readouterr().err
+    finally:
+        path.write_text(before, encoding="utf-8")
+    assert line.startswith(f"structpred: warning: {trained}: the task's data have changed since the run, so these are")
 
 
 def test_evaluate_warns_once_of_symbols_that_training_never_saw(

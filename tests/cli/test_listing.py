@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,17 +170,44 @@ def test_damage_is_one_line_and_never_a_traceback(case: str, capsys: pytest.Capt
     assert line.startswith("structpred: ")
 
 
-def test_a_list_needs_three_small_files_of_each_run(there: Path) -> None:
+def test_a_list_needs_three_small_files_of_each_run_that_is_older_than_checksums(there: Path) -> None:
     finished = next(run.folder.path for run in listed(there / "runs") if run.state == "finished")
     texts = {name: (finished / name).read_text("utf-8") for name in ("record.json", "experiment.json", "result.json")}
     for number in range(20):
         name = f"{number:016x}"
         (there / "many" / name).mkdir(parents=True)
         for file, text in texts.items():
-            (there / "many" / name / file).write_text(text.replace(finished.name, name), encoding="utf-8")
+            older = text.replace(finished.name, name).replace('"checksums"', '"none"')
+            (there / "many" / name / file).write_text(older, encoding="utf-8")
     runs = listed(there / "many")
     assert len(runs) == 20
     assert {run.state for run in runs} == {"finished"}
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda run: (run / "weights.pt").unlink(), "weights.pt is missing"),
+    "no checksums": (lambda run: (run / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
+    "odd checksums": (lambda run: (run / "SHA256SUMS").write_text("0\n"), "SHA256SUMS is damaged"),
+    "other scores": (lambda run: _changed(run / "result.json", "}", " }"), "result.json is not what was written when"),
+    "other seed": (lambda run: _changed(run / "experiment.json", "}", " }"), "experiment.json is not what was written"),
+}
+
+
+def _changed(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_finished_run_is_damaged_where_its_small_files_or_the_names_of_others_show_it(
+    damage: str, there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = next(run.folder.path for run in listed(there / "runs") if run.state == "finished")
+    change, words = DAMAGES[damage]
+    change(folder)
+    (found,) = [run for run in listed(there / "runs") if run.folder.path == folder]
+    assert (found.state, found.trouble.partition(words)[1]) == ("damaged", words)
+    if damage.startswith("no "):
+        assert f"damaged: {words}" in output(capsys, f"show {folder.name}")
 
 
 def test_show_tells_everything_of_a_run(capsys: pytest.CaptureFixture[str], there: Path) -> None:

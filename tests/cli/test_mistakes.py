@@ -120,6 +120,8 @@ MISTAKES = {
     "compare --objectives": "--objectives needs at least one value, but got none",
     "compare --objectives rlm": "there is no objective named 'rlm'; did you mean 'rml'?",
     "compare one two": "expected one module of arms, or --objectives, but got one and two",
+    "compare --objectives rml rml": "--objectives names rml twice; name each once, or write a module of arms",
+    f"{TRAIN} --import train.tsv": "train.tsv cannot be imported (its name does not end in .py); give a module's",
     "compare arms --objectives rml": "expected one module of arms, or --objectives, but got arms and rml",
     "compare nowhere.module": "nowhere.module cannot be imported (No module named 'nowhere')",
     "compare nowhere.py": "nowhere.py: there is no such file",
@@ -385,6 +387,17 @@ def test_a_reader_that_has_seen_enough() -> None:
     run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == ["family\tname\twhat it is", "0"]
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize(("command", "status"), [("train", 141), ("compare", 141), ("list", 0), ("runs", 0)])
+def test_work_that_its_reader_has_left_is_not_done(command: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell says of a program that SIGPIPE ended; what only prints has printed what was read."""
+
+    def left(self: object, console: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(COMMANDS[command], "run", left)
+    assert main([command]) == status
 
 
 CLOSED = "import os; reader, output = os.pipe(); os.close(reader)"

@@ -139,6 +139,10 @@ def test_a_function_that_sees_the_future_does_not_pass_the_kit() -> None:
         (lambda prefixes: torch.zeros(*prefixes.shape, V), r"returned one of shape \(2, 3, 2\)"),
         (lambda prefixes: prefixes, "returned one of shape"),
         (lambda prefixes: None, "must return a tensor"),
+        (
+            lambda prefixes: torch.full((*prefixes.shape, V + 1), torch.nan),
+            r"but returned nan; look for a row of which",
+        ),
     ],
 )
 def test_what_a_function_must_return_is_said(returned: Any, message: str) -> None:

@@ -112,11 +112,18 @@ def test_another_run_puts_the_best_outputs_in_order(runs: dict[str, list[Run]]) 
     assert chains.predict(TEXTS) == runs["chain"][1].predict(TEXTS)
     with pytest.raises(ConfigError, match="by reranking, not by both"):
         every.predict(TEXTS, decoding=Decoding(reward=EditDistance()))
+    changes: dict[str, Any] = {"beam": 2, "length_penalty": 1.0}
+    for name, value in changes.items():
+        other_search = replace(run.experiment.decoding, **{name: value})
+        with pytest.raises(ConfigError, match=rf"^Decoding\.{name} has no effect on reranking, which orders"):
+            every.predict(TEXTS, decoding=other_search)
+    with pytest.raises(ConfigError, match=r"^k must be at most 3, the length of the list .*, but got 4"):
+        every.n_best(["ab"], 4)
 
 
 def other_task(runs: dict[str, list[Run]], root: Path) -> list[Run]:
     run = runs["chain"][0]
-    return [run, train(replace(run.experiment, task=Copying(longest=2)), root=root)]
+    return [run, train(replace(run.experiment, task=Copying(longest=3)), root=root)]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +175,7 @@ WRONG_ARGUMENTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "half an output": (lambda run: run.n_best(TEXTS, 1.5), r"^k must be a whole number, but got 1\.5"),
     "yes": (lambda run: run.n_best(TEXTS, True), r"^k must be a whole number, but got True"),
     "texts as examples": (lambda run: run.evaluate(TEXTS), r"^example 1 must be an Example, but got 'ab'"),
+    "no example": (lambda run: run.evaluate([]), r"^examples must hold at least one example, but there is none"),
     "a metric": (lambda run: run.evaluate([], metrics=SymbolErrorRate()), r"^metrics must be a tuple, but got Symbol"),
     "an odd metric": (lambda run: run.evaluate([], metrics=["perr"]), r"^there is no metric named 'perr'; did you"),
 }

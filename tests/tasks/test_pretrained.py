@@ -42,7 +42,7 @@ class Said(Task):
         examples = tuple(
             Example(tuple(one.split()), (tuple(other.split()),), f"line {i}") for i, (one, other) in enumerate(pairs)
         )
-        return Splits(examples, examples[:1], examples[1:], "said")
+        return Splits(examples, examples[:1], examples[-1:], "said")
 
     def parse(self, text: str) -> tuple[str, ...]:
         return tuple(text.split())

@@ -16,7 +16,7 @@ from structpred.models import Seq2Seq
 from structpred.objectives import MaximumLikelihood
 from structpred.runs import Run, train
 from structpred.training import Trainer
-from structpred.training.monitoring import TensorBoard
+from structpred.training.monitoring import Progress, TensorBoard
 from tests.support.tiny import Copying
 
 TINY = Experiment(
@@ -60,6 +60,13 @@ def test_loggers_of_the_engine_hold_everything_in_the_end(tmp_path: Path) -> Non
     with (tmp_path / "csv" / "metrics.csv").open(encoding="utf-8") as stream:
         epochs = [row for row in csv.DictReader(stream) if row["dev/PER"]]
     assert [float(row["loss"]) for row in epochs] == pytest.approx([epoch.loss for epoch in run.result.history])
+
+
+def test_the_last_progress_of_an_epoch_shows_its_own_scores(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    history = train(TINY, root=tmp_path, observer=lambda progress: seen.append(progress)).result.history
+    last = {progress.epoch: progress.dev for progress in seen if progress.phase == "training"}
+    assert last == {epoch.epoch: epoch.dev for epoch in history}
 
 
 def test_loggers_of_an_interrupted_run_are_told_so(tmp_path: Path) -> None:
