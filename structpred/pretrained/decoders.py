@@ -30,6 +30,7 @@ class Reading:
         positions: how many steps it can read; None for any number.
         name: what messages call it.
         placed: it is told the position of every symbol; others count them by themselves, padding included.
+        forced: the id that it reads between the start and the first label; None for nothing.
     """
 
     network: Any
@@ -39,6 +40,14 @@ class Reading:
     positions: int | None
     name: str
     placed: bool
+    forced: int | None = None
+
+    def along(self, previous: Int[Tensor, "*rows steps"]) -> Int[Tensor, "*rows positions"]:
+        """The ids that it reads for symbols of which the first is the start."""
+        ids = self.read[previous]
+        if self.forced is None:
+            return ids
+        return torch.cat([ids[..., :1], torch.full_like(ids[..., :1], self.forced), ids[..., 1:]], -1)
 
     def called(self, cache: Any, **arguments: Any) -> Float[Tensor, "..."]:
         """Scores of all symbols, from a call of the network, which adds to the cache."""
@@ -51,12 +60,18 @@ class Reading:
         return torch.zeros(*shape, len(self.written), dtype=self.network.dtype, device=self.written.device)
 
     @contextmanager
-    def only(self, positions: Int[Tensor, " counted"]) -> Iterator[None]:
-        """Inside, the layer of scores reads these of all rows' steps and no padding: it costs most."""
+    def only(self, positions: Int[Tensor, " counted"]) -> Iterator[bool]:
+        """Inside, the layer of scores reads these of all rows' steps and no padding: it costs most.
+
+        False where that layer reads something else than states, as FSMT's, which is a table of vectors.
+        """
         layer: nn.Module = self.network.get_output_embeddings()
+        if not isinstance(layer, nn.Linear):
+            yield False
+            return
         hook = layer.register_forward_pre_hook(lambda _, given: (given[0].flatten(0, -2).index_select(0, positions),))
         try:
-            yield
+            yield True
         finally:
             hook.remove()
 
@@ -106,8 +121,11 @@ class BoundPretrained(ABC):
             return self.reading.no_scores(0)
         self._refuse_beyond(outputs)
         previous = functional.pad(outputs.labels, (1, 0), value=self.num_labels)
-        with self.reading.only(positions):
-            return self._along(self.reading.read[previous])
+        if self.reading.forced is not None:  # one more position in every row
+            positions = positions + positions // previous.shape[-1] + 1
+        with self.reading.only(positions) as chosen:
+            scores = self._along(self.reading.along(previous))
+        return scores if chosen else scores.flatten(0, -2).index_select(0, positions)
 
     def _refuse_beyond(self, outputs: Sequences) -> None:
         most, (positions, time) = self.reading.positions, (self.mask.shape[1], outputs.labels.shape[2])
@@ -129,16 +147,18 @@ class BoundPretrained(ABC):
         """Positions taken before each output."""
 
     @abstractmethod
-    def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "counted symbols"]:
-        """Scores along given outputs, at the steps that are asked for."""
+    def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "..."]:
+        """Scores along given outputs, at the steps that are asked for or at all of them; see `Reading.only`."""
 
     @abstractmethod
     def start(self, candidates: int) -> State:
         """The state before the first symbol."""
 
     @abstractmethod
-    def _advanced(self, ids: Int[Tensor, "batch candidates"], past: Any, time: int) -> Float[Tensor, "rows 1 symbols"]:
-        """Scores one step on, with a cache of all ``time`` steps before, to which the network adds this one."""
+    def _advanced(
+        self, ids: Int[Tensor, "batch candidates"], past: Any, time: int
+    ) -> Float[Tensor, "rows steps symbols"]:
+        """Scores one step on, the last, with a cache of ``time`` positions before, to which the network adds."""
 
     def step(
         self, previous: Int[Tensor, "batch candidates"], state: State
@@ -177,9 +197,9 @@ class BoundSeq2Seq(BoundPretrained):
 
     @property
     def _before(self) -> Int[Tensor, " batch"]:
-        return torch.zeros_like(self.wanted)
+        return torch.full_like(self.wanted, int(self.reading.forced is not None))
 
-    def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "counted symbols"]:
+    def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "..."]:
         return self._called(ids.flatten(0, 1), repeated(self.memory, ids.shape[1]), None)
 
     def start(self, candidates: int) -> State:
@@ -187,11 +207,15 @@ class BoundSeq2Seq(BoundPretrained):
         batch = len(self.limits)
         return tuple(self.memory.new_empty(batch, candidates, heads, 0, size) for heads, size in self.reading.kept)
 
-    def _advanced(self, ids: Int[Tensor, "batch candidates"], past: Any, time: int) -> Float[Tensor, "rows 1 symbols"]:
-        del time
+    def _advanced(
+        self, ids: Int[Tensor, "batch candidates"], past: Any, time: int
+    ) -> Float[Tensor, "rows steps symbols"]:
         of_input, memory = self._expanded(ids.shape[1])
         both = optional("transformers").EncoderDecoderCache(past, of_input)
-        return self._called(ids.flatten().unsqueeze(1), memory, both)
+        new = ids.flatten().unsqueeze(1)
+        if time == 0 and self.reading.forced is not None:
+            new = functional.pad(new, (0, 1), value=self.reading.forced)
+        return self._called(new, memory, both)
 
     def _expanded(self, candidates: int) -> Expanded:
         """An empty cache is filled by the network."""
@@ -249,7 +273,7 @@ class BoundCausal(BoundPretrained):
             return self.mask.sum(1)
         return torch.full_like(self.wanted, self.mask.shape[1])
 
-    def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "counted symbols"]:
+    def _along(self, ids: Int[Tensor, "batch candidates steps"]) -> Float[Tensor, "..."]:
         return self._called(ids, cache_of([repeated(part, ids.shape[1]) for part in self.prompt]), 0)
 
     def start(self, candidates: int) -> State:

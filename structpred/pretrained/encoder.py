@@ -12,6 +12,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer
 from structpred.pretrained.features import Extraction, features
 from structpred.pretrained.folder import ModelFolder
+from structpred.pretrained.library import of_encoder
 from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, word_tokenizer_of
 from structpred.registry import inputs
 from structpred.sequences import FlatSequences, Sequences
@@ -122,13 +123,14 @@ class PretrainedEncoder(Featurizer):
         mixture = Mixture(len(layers)) if self.mix == "learned" and len(layers) > 1 else None
         if not self.tune:
             return FrozenFeatures(folder.number(*WIDTH), 1 if mixture is None else len(layers), mixture)
-        network = folder.network(spare=("pooler.",))
+        kind, spare = of_encoder(folder.config)
+        network = folder.network(kind, spare=spare)
         encoder = PieceEncoder(
             network, word_tokenizer_of(folder, folder.digest), layers=layers, pooling=self.pooling, window=self.window
         )
-        encoder.freeze_unused()
+        encoder.freeze_unused(self.path_or_name)
         folder.mark(encoder.pretrained)
-        return TunedEncoder(encoder, mixture)
+        return TunedEncoder(encoder, mixture).train()
 
     def _extraction(self, folder: ModelFolder) -> Extraction:
         layers = self._layers(folder)

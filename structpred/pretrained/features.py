@@ -5,9 +5,11 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pooch
@@ -20,6 +22,7 @@ from structpred.config import digest
 from structpred.errors import DataError
 from structpred.files import replacing
 from structpred.pretrained.folder import ModelFolder
+from structpred.pretrained.library import of_encoder
 from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, WordTokenizer, word_tokenizer_of
 from structpred.vocabulary import Symbols
 
@@ -64,6 +67,13 @@ class Extraction:
         return digest({"settings": settings, "sentences": [list(each) for each in sentences]})
 
 
+DAMAGES = (
+    OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, SyntaxError, TokenError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What Python and NumPy raise of a damaged archive: a bit of it may say that it is encrypted, or packed otherwise."""
+
+
 def features(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Symbols]) -> Float[Tensor, "words size"]:
     """The features of every word of the given sentences, end to end, in half precision.
 
@@ -79,14 +89,18 @@ def features(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
     found = _cached(place, sum(map(len, sentences)))
     if found is not None:
         return found
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):  # another process may be computing the same
-            found = _cached(place, sum(map(len, sentences)), quietly=True)
-            return _kept(place, computed(folder, extraction, sentences)) if found is None else found
-    except OSError as error:
-        _warn_once(place.parent, error.strerror or str(error))
-        return computed(folder, extraction, sentences)
+    with ExitStack() as held:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(place.with_suffix(".lock")))  # another process may be computing the same
+        except OSError as error:
+            _warn_once(place.parent, error.strerror or str(error))
+            return computed(folder, extraction, sentences)
+        found = _cached(place, sum(map(len, sentences)), quietly=True)
+        if found is None:
+            found = computed(folder, extraction, sentences)
+            _keep(place, found)
+        return found
 
 
 @lru_cache
@@ -115,7 +129,7 @@ def _cached(place: Path, words: int, *, quietly: bool = False) -> Tensor | None:
             found = arrays["features"]
         if found.dtype != np.float16 or found.ndim != 2 or len(found) != words:
             raise ValueError(f"it holds {found.dtype} {found.shape}, not the features of {words} words")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGES as error:
         if not quietly:
             reason = "it is no archive" if "pickled" in str(error) else error  # NumPy would advise to load pickles
             warnings.warn(
@@ -127,10 +141,12 @@ def _cached(place: Path, words: int, *, quietly: bool = False) -> Tensor | None:
     return torch.from_numpy(found)
 
 
-def _kept(place: Path, found: Tensor) -> Tensor:
-    with replacing(place) as stream:
-        np.savez(stream, features=found.numpy())
-    return found
+def _keep(place: Path, found: Tensor) -> None:
+    try:
+        with replacing(place) as stream:
+            np.savez(stream, features=found.numpy())
+    except OSError as error:
+        _warn_once(place.parent, error.strerror or str(error))
 
 
 @torch.no_grad()
@@ -169,7 +185,8 @@ def computed(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Sy
 def frozen(folder: ModelFolder, digest: str, extraction: Extraction) -> tuple[WordTokenizer, PieceEncoder]:
     """The tokenizer and the network of a folder, in evaluation mode and without gradients; the last stays loaded."""
     tokenizer = word_tokenizer_of(folder, digest)
-    network = folder.network(spare=("pooler.",))
+    kind, spare = of_encoder(folder.config)
+    network = folder.network(kind, spare=spare)
     encoder = PieceEncoder(
         network, tokenizer, layers=extraction.layers, pooling=extraction.pooling, window=extraction.window
     )

@@ -178,6 +178,11 @@ class ModelFolder:
         found = next((node[name] for name in names if isinstance(node.get(name), int)), None)
         if found is None:
             found = next((value for name in names if isinstance(value := getattr(self.config, name, None), int)), None)
+        if found is None and node.get("model_type") == "encoder-decoder":
+            raise DataError(
+                f"{self.name} must hold one network, but it holds an encoder and a decoder put together; save the "
+                "encoder by itself, by model.encoder.save_pretrained(folder), with its tokenizer"
+            )
         if found is None:
             raise DataError(f"{self.name}/{CONFIG} must say {' or '.join(names)}, but it does not; take another model")
         return found

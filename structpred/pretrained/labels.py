@@ -11,6 +11,7 @@ from structpred.errors import ConfigError, DataError
 from structpred.models.base import Featurizer
 from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.library import positions, quiet
+from structpred.pretrained.places import CONFIG
 from structpred.sequences import FlatSequences
 from structpred.task import Sizes
 from structpred.vocabulary import Symbols, Vocabularies, Vocabulary
@@ -89,6 +90,11 @@ def _pieces(folder: ModelFolder, files: tuple[tuple[str, str], ...]) -> Pieces:
     with quiet():
         tokenizer = folder.tokenizer
         around, inside = _around(tokenizer)
+    if getattr(tokenizer, "separate_vocabs", False):
+        raise DataError(
+            f"the tokenizer of {folder.name} must have one vocabulary for inputs and outputs, but has one for each, "
+            "whose ids differ; set PretrainedSeq2Seq.symbols to 'task'"
+        )
     never = {*tokenizer.all_special_ids, *never_labels(folder)}
     never |= {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     labels = {number: piece for piece, number in tokenizer.get_vocab().items() if number not in never}
@@ -165,6 +171,15 @@ def ids_with(folder: ModelFolder, role: str) -> tuple[int, ...]:
     values = [folder.json("generation_config.json").get(role), *(getattr(part, role, None) for part in parts)]
     flat = [number for value in values for number in (value if isinstance(value, list) else [value])]
     return tuple(dict.fromkeys(number for number in flat if isinstance(number, int) and number >= 0))
+
+
+def forced_start(folder: ModelFolder) -> int | None:
+    """The id that every output has between its start and its first label, such as its language; None for none.
+
+    It is ``forced_bos_token_id`` of the config for decoding or else of the model's, read without transformers.
+    """
+    values = [folder.json(name).get("forced_bos_token_id") for name in ("generation_config.json", CONFIG)]
+    return next((value for value in values if type(value) is int and value >= 0), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,21 @@ def positions(config: Any, side: str = "encoder") -> int | None:
     return found - int(config.pad_token_id) - 1
 
 
+def of_encoder(config: Any) -> tuple[str, tuple[str, ...]]:
+    """The class of transformers for an encoder, by its config, and prefixes of weights that it does not need.
+
+    The encoder of T5 may have been saved alone, by a class of its own that no class for all models finds.
+    """
+    alone = next((name for name in config.architectures or () if name.endswith(ALONE)), None)
+    if alone is not None and hasattr(optional("transformers"), alone):
+        return alone, ()
+    return "AutoModel", ("pooler.", *(("decoder.",) if config.is_encoder_decoder else ()))
+
+
+ALONE = "EncoderModel"
+"""How the names of classes end that hold the encoder of an encoder-decoder alone."""
+
+
 def recompute(network: Any) -> None:
     """Make a network of transformers compute the activations of its layers again in the backward pass."""
     options = {"use_reentrant": False}

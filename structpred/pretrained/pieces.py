@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from structpred.errors import ConfigError, DataError
 from structpred.pretrained.folder import ModelFolder
-from structpred.pretrained.library import positions, quiet, recompute
+from structpred.pretrained.library import ALONE, positions, quiet, recompute
 from structpred.pretrained.probe import alike, refusal, tried
 from structpred.sequences import FlatSequences, Sequences
 from structpred.vocabulary import Symbols
@@ -193,22 +193,23 @@ class PieceEncoder(nn.Module):
         self, network: Any, tokenizer: WordTokenizer, *, layers: Sequence[int], pooling: Pooling, window: int | None
     ) -> None:
         super().__init__()
-        if network.config.is_encoder_decoder:
+        self.config = network.config  # that of the whole network, as some encoders have none of their own
+        if self.config.is_encoder_decoder or type(network).__name__.endswith(ALONE):
             network = network.get_encoder()
         if getattr(network, "pooler", None) is not None:
             network.pooler = nn.Identity()  # never used, so it would be weights without a gradient
         self.pretrained = network
         self.layers, self.pooling = tuple(layers), pooling
         self.prefix, self.suffix = tokenizer.prefix, tokenizer.suffix
-        self.padding: int = network.config.pad_token_id or 0
+        self.padding: int = self.config.pad_token_id or 0
         self.most = self._most(tokenizer, window)
-        self.size: int = network.config.hidden_size
-        with tried(tokenizer.name, network.config):
+        self.size: int = self.config.hidden_size
+        with tried(tokenizer.name, self.config):
             self.padded = self._ignores_padding(tokenizer)
 
     def _most(self, tokenizer: WordTokenizer, window: int | None) -> int:
         """The most pieces of a window."""
-        limits = (positions(self.pretrained.config), getattr(tokenizer.underlying, "model_max_length", None))
+        limits = (positions(self.config), getattr(tokenizer.underlying, "model_max_length", None))
         limit = min((each for each in limits if isinstance(each, int) and 0 < each < 10**6), default=None)
         if window is not None and limit is not None and window > limit:
             raise ConfigError(
@@ -233,7 +234,7 @@ class PieceEncoder(nn.Module):
         alone = torch.tensor([piece]), torch.tensor([1])
         first, again = self._read(*alone), self._read(*alone)
         if not alike(first, again):
-            raise refusal(tokenizer.name, self.pretrained.config, "its states are not the same each time")
+            raise refusal(tokenizer.name, self.config, "its states are not the same each time")
         return alike(first, self._read(torch.full((1 + long,), piece), torch.tensor([1, long]))[:1])
 
     def checkpoint_activations(self) -> None:
@@ -252,11 +253,26 @@ class PieceEncoder(nn.Module):
             for name, number in numbers.items()
         }
 
-    def freeze_unused(self) -> None:
-        """Exempt from training the weights of layers behind the last that is used."""
+    def freeze_unused(self, name: str) -> None:
+        """Exempt from training the weights of layers behind the last that is used.
+
+        Args:
+            name: what messages call the network.
+
+        Raises:
+            DataError: the states that are wanted carry no gradient.
+        """
         depths, last = self.depths(), max(self.layers)
-        for name, parameter in self.named_parameters():
-            if depths[name] > last:
+        behind = [parameter for each, parameter in self.named_parameters() if depths[each] > last]
+        piece = torch.tensor([int(self.padding == 0)]), torch.tensor([1])
+        with tried(name, self.config), torch.enable_grad():
+            states = self._read(*piece)
+            if not states.requires_grad:
+                raise refusal(name, self.config, "its states carry no gradient, so tune must be False")
+            # a norm or a convolution that earlier layers use may have the name of a last part
+            used = torch.autograd.grad(states.sum(), behind, allow_unused=True) if behind else ()
+        for parameter, gradient in zip(behind, used, strict=True):
+            if gradient is None:
                 parameter.requires_grad_(False)
 
     def forward(self, words: Sequences) -> Float[Tensor, "batch time layers size"]:
@@ -313,6 +329,12 @@ class PieceEncoder(nn.Module):
         found = self.pretrained(
             input_ids=given, attention_mask=(time < size + behind).long(), output_hidden_states=True
         ).hidden_states
+        for layer in self.layers:
+            if found[layer].shape[1] != given.shape[1]:
+                raise ConfigError(
+                    f"layer {layer} of a network of the type {self.config.model_type} has {found[layer].shape[1]} "
+                    f"states for {given.shape[1]} pieces; name layers that have one for each"
+                )
         column = windows.column + before
         return torch.stack([found[layer][windows.chosen, column] for layer in self.layers], 1)
 

@@ -21,7 +21,7 @@ from structpred.pretrained.decoders import (
     takes_positions,
 )
 from structpred.pretrained.folder import ModelFolder
-from structpred.pretrained.labels import Pieces, SourcePieces, positions_of, refuse_beyond
+from structpred.pretrained.labels import Pieces, SourcePieces, forced_start, positions_of, refuse_beyond
 from structpred.pretrained.library import optional, recompute
 from structpred.pretrained.probe import LONGER, ROOM, SHORTER, fault, refusal, tried
 from structpred.pretrained.special import END, PADDING, PAIR, RESERVED, UNKNOWN, fresh_ids, new_weights, own_ids
@@ -92,8 +92,15 @@ class PretrainedSeq2Seq(Model):
             )
 
     def fingerprint(self) -> tuple[str, ...]:
-        """The digest of the folder; and of new symbols, that their scores begin without the biases of the old ones."""
-        return (self._folder().digest, *(("no biases",) if self.symbols == "task" else ()))
+        """The digest of the folder, and how its network is read where that once was otherwise.
+
+        Scores of new symbols begin without the biases of the old ones; what the config forces at the start of outputs
+        is read.
+        """
+        folder = self._folder()
+        if self.symbols == "task":
+            return folder.digest, "no biases"
+        return (folder.digest, *(("forced start",) if forced_start(folder) is not None else ()))
 
     def encoder(self) -> Featurizer:
         """How inputs are read."""
@@ -145,7 +152,7 @@ class PretrainedModule(nn.Module):
         else:
             pieces = Pieces.of(model.path_or_name, model.revision, pickles=model.pickles)
             special = own_ids(folder, network, pieces, model.suffix, seq2seq=self.seq2seq)
-        self.padding, self.passed_on = special.padding, special.passed_on
+        self.padding, self.passed_on, self.forced = special.padding, special.passed_on, special.forced
         self.register_buffer("read", torch.tensor([*special.labels, special.start]), persistent=False)
         self.register_buffer("written", torch.tensor([*special.labels, special.end]), persistent=False)
         if len(self.read) != sizes.num_labels + 1:
@@ -190,9 +197,7 @@ class PretrainedModule(nn.Module):
         """
         ids, lengths = self._ids(inputs)
         refuse_beyond(ids.shape[1], self.source_positions, self.name)
-        reading = Reading(
-            self.network, self.read, self.written, self.kept, self.positions, self.name, placed=self.placed
-        )
+        reading = self._reading
         limits = (inputs.lengths * self.model.length_ratio).long() + self.model.length_extra
         time = torch.arange(ids.shape[1], device=ids.device)
         if self.seq2seq:
@@ -201,6 +206,19 @@ class PretrainedModule(nn.Module):
         mask = (time >= ids.shape[1] - lengths.unsqueeze(1)).long()  # padded on the left
         ids = ids.gather(1, (time - (ids.shape[1] - lengths.unsqueeze(1))) % max(ids.shape[1], 1))
         return Autoregressive(BoundCausal(reading, limits, mask, self._prompt(ids, mask)))
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading(
+            self.network,
+            self.read,
+            self.written,
+            self.kept,
+            self.positions,
+            self.name,
+            placed=self.placed,
+            forced=self.forced,
+        )
 
     def _try(self) -> None:
         """Refuse a network that reads otherwise than its decoder here assumes; one without room is not tried.
@@ -222,9 +240,9 @@ class PretrainedModule(nn.Module):
 
     def _plainly(self, inputs: Sequences, previous: Int[Tensor, " steps"]) -> Float[Tensor, "steps symbols"]:
         """Scores after each step of one output after one input, by one call of the network as it is."""
-        ids, output = self._ids(inputs)[0], self.read[previous].unsqueeze(0)
+        ids, output = self._ids(inputs)[0], self._reading.along(previous.unsqueeze(0))
         if self.seq2seq:
-            scores: Tensor = self.network(input_ids=ids, decoder_input_ids=output).logits[0]
+            scores: Tensor = self.network(input_ids=ids, decoder_input_ids=output).logits[0, -len(previous) :]
         else:
             scores = self.network(input_ids=torch.cat([ids, output], 1)).logits[0, ids.shape[1] :]
         return scores[:, self.written]

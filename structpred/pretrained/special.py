@@ -7,7 +7,7 @@ from torch import nn
 
 from structpred.errors import DataError
 from structpred.pretrained.folder import ModelFolder
-from structpred.pretrained.labels import Pieces, ids_with
+from structpred.pretrained.labels import Pieces, forced_start, ids_with
 from structpred.pretrained.library import quiet
 from structpred.task import Sizes
 
@@ -27,6 +27,7 @@ class Special:
         start: read before the first label.
         end: written after the last one.
         padding: anything.
+        forced: read between start and first label, and given; None for nothing.
         passed_on: 1 where the last id of a source is ``start``, which is then read as the first of the output.
     """
 
@@ -34,6 +35,7 @@ class Special:
     start: int
     end: int
     padding: int
+    forced: int | None = None
     passed_on: int = 0
 
 
@@ -62,12 +64,13 @@ def own_ids(folder: ModelFolder, network: Any, pieces: Pieces, suffix: str, *, s
         starts = _first(folder, "bos_token_id", tokenizer.bos_token_id, end)
     start = _needed(starts, folder, "begins an output (decoder_start_token_id)")
     padding = _first(folder, "pad_token_id", tokenizer.pad_token_id, end)[0]
-    if max(start, end, padding) >= scores:
+    forced = forced_start(folder) if seq2seq else None
+    if max(start, end, padding, forced or 0) >= scores:
         raise DataError(
             f"{folder.name} must have ids below {scores}, which is how many scores the network has, but the tokens "
             f"that begin, end and pad an output have {start}, {end} and {padding}; correct its config.json"
         )
-    return Special(pieces.ids, start, end, padding, passed_on=int(not seq2seq and bool(after)))
+    return Special(pieces.ids, start, end, padding, forced, passed_on=int(not seq2seq and bool(after)))
 
 
 def _first(folder: ModelFolder, role: str, *others: int | None) -> list[int]:

@@ -82,7 +82,7 @@ def _opened(place: Path, digest: str, words: Path | None, of_words: str | None) 
         if words is not None:
             found = _listed(place, words)
         else:
-            found = _binary(place) if place.suffix == ".bin" else _text(place)
+            found = _binary(place) if place.name.removesuffix(".gz").endswith(".bin") else _text(place)
         if not found.index or not found.size:
             raise DataError(
                 f"{place} must hold word vectors, but it holds {len(found.index)} words of {found.size} numbers; fetch "
@@ -234,7 +234,10 @@ def _numbers(place: Path, line: bytes, size: int) -> Float[np.ndarray, " size"]:
 
 
 def _binary(place: Path) -> WordVectors:
-    """Of word2vec: the counts on a line, then each word's text, a space, its numbers and perhaps a line feed."""
+    """Of word2vec: the counts on a line, then each word's text, a space, its numbers and perhaps a line feed.
+
+    Packed if it ends in ``.gz``.
+    """
     content = _content(place)
     first, begin = _line(content, 0)
     header = first.split()

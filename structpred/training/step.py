@@ -360,6 +360,7 @@ class Stepper:
         if not any(each.requires_grad for each in model.parameters()):
             what = f"{type(recipe.model).__name__}.build"
             refuse(what, "a network with weights to train", "one without", "leave requires_grad on for at least one")
+        model.train()  # a part that was built in evaluation mode would have no dropout until dev is first scored
         if recipe.trainer.recompute:
             _recompute(model, type(recipe.model).__name__)
         state = recipe.objective.state(sizes)

@@ -1,9 +1,11 @@
 """Features of frozen networks: computed once, kept by content, and never trusted blindly."""
 
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +88,44 @@ def test_whatever_determines_features_is_in_the_key(bert: ModelFolder, tmp_path:
     assert len(set(keys)) == len(keys)
     assert ModelFolder(name="elsewhere", path=bert.path).digest == bert.digest
     assert MEAN.key(ModelFolder(name="elsewhere", path=bert.path), SENTENCES) == keys[0]
+
+
+def test_whatever_bit_is_wrong_a_damaged_file_is_no_traceback(tmp_path: Path) -> None:
+    """A bit of the archive may say that its content is encrypted, or packed by another method."""
+    place = tmp_path / "features.npz"
+    np.savez(place, features=np.zeros((20, 8), np.float16))
+    whole = place.read_bytes()
+    found = []
+    for position in [*range(200), *range(len(whole) - 200, len(whole))]:
+        for bit in range(8):
+            content = bytearray(whole)
+            content[position] ^= 1 << bit
+            place.write_bytes(content)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found.append(module._cached(place, 20, quietly=True))
+    assert any(each is None for each in found)
+    assert all(each is None or not each.any() for each in found)
+
+
+def test_features_that_cannot_be_kept_are_computed_once(
+    bert: ModelFolder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def computing(*given: Any) -> Any:
+        calls.append(1)
+        return computed(*given)
+
+    def full(path: Path) -> Any:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(module, "computed", computing)
+    monkeypatch.setattr(module, "replacing", full)
+    module._warn_once.cache_clear()
+    with pytest.warns(CacheWarning, match=r"features cannot be kept in .* \(No space left on device\)"):
+        assert torch.equal(features(bert, MEAN, SENTENCES), computed(bert, MEAN, SENTENCES))
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other", "empty"])

@@ -107,7 +107,7 @@ def test_a_tuned_encoder_is_computed_again_and_can_be_frozen_in_part(tmp_path: P
 def test_a_run_keeps_no_copy_of_an_encoder_that_is_frozen_for_good(tmp_path: Path) -> None:
     model = PretrainedSeq2Seq(path_or_name=saved("bart", tmp_path / "bart"), length_ratio=1.0, length_extra=1)
     experiment = Experiment(
-        task=Copying(train=8, longest=2),
+        task=Copying(train=8, longest=3),
         model=model,
         objective=MaximumLikelihood(),
         optimiser=Adam(parts=(Part(name="network.model.encoder.layers", frozen=1.0),)),

@@ -79,6 +79,17 @@ def binary(ending: bytes) -> Callable[[Path], Vectors]:
     return write
 
 
+def packed(form: Callable[[Path], Vectors]) -> Callable[[Path], Vectors]:
+    """As ``GoogleNews-vectors-negative300.bin.gz`` is distributed."""
+
+    def write(folder: Path) -> Vectors:
+        path = Path(form(folder).path)
+        path.with_name("v.bin.gz").write_bytes(gzip.compress(path.read_bytes()))
+        return Vectors(path=str(path.with_name("v.bin.gz")))
+
+    return write
+
+
 FORMS = {
     "npy": numpy,
     "safetensors": safetensors,
@@ -93,6 +104,7 @@ FORMS = {
     ),
     "word2vec": binary(b""),
     "word2vec with line feeds": binary(b"\n"),
+    "word2vec packed": packed(binary(b"")),
 }
 SENTENCES = [("the", "Fish", "The"), (), ("eel", "ä")]
 KNOWN = Vocabularies.of([("the", "Fish"), ("ä",)], [("X", "Y")])
