@@ -172,9 +172,6 @@ def loaded(task: Task) -> Splits:
     if not isinstance(found.kept, Mapping) or not all(_file(*each) for each in found.kept.items()):
         refuse(f"{what}, kept,", "bytes by file name", described(found.kept), "write bytes under names without a path")
     for split in ("train", "dev", "test"):
-        if not getattr(found, split):
-            advice = "set some aside; none of them can be without, for dev chooses the weights and test is scored"
-            refuse(f"{what}, {split},", "at least one example", "none", advice)
         for number, example in enumerate(getattr(found, split), start=1):
             if not isinstance(example, Example) or not _whole(example):
                 expected = "an Example of symbols, which are str, with at least one reference"
@@ -186,6 +183,18 @@ def loaded(task: Task) -> Splits:
                 found_here = f"{described(example.wording)} as number {number}"
                 refuse(f"{what}, {split}, wording,", "a Wording or None", found_here, "correct it")
     return replace(found, files={**{str(path): digest for path, digest in files.items()}, **found.files})
+
+
+def refuse_empty(splits: Splits, task: Task) -> None:
+    """Refuse data on which no model can be trained, chosen and tested; an environment needs one split alone.
+
+    Raises:
+        ConfigError: a split has no example.
+    """
+    for split in ("train", "dev", "test"):
+        if not getattr(splits, split):
+            advice = "set some aside: dev chooses the weights, and test is scored"
+            refuse(f"{type(task).__name__}.load, {split},", "at least one example", "none", advice)
 
 
 def parsed(task: Task, text: str) -> Source:

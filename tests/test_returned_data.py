@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -9,8 +10,12 @@ import pytest
 import torch
 
 from structpred.errors import ConfigError
+from structpred.experiment import Experiment
 from structpred.metrics import WordErrorRate, counts, score
+from structpred.models import Seq2Seq
+from structpred.objectives import MaximumLikelihood
 from structpred.registry import tasks
+from structpred.runs import train
 from structpred.task import Example, loaded
 from tests.support.tiny import Copying
 
@@ -82,12 +87,6 @@ ODD: dict[str, tuple[Any, str]] = {
     "numbers": (replace(DATA, test=(replace(GOOD, source=cast(Any, (1, 2))),)), r"test, must return .* which are str"),
     "reference": (replace(DATA, train=(replace(GOOD, references=(cast(Any, "ab"),)),)), r"train, .*'ab'.* as number 1"),
     "none": (replace(DATA, train=(replace(GOOD, references=()),)), r"with at least one reference, but returned"),
-    "no train": (
-        replace(DATA, train=()),
-        r"train, must return at least one example, but returned none; set some aside",
-    ),
-    "no dev": (replace(DATA, dev=()), r"dev, must return at least one example, but returned none"),
-    "no test": (replace(DATA, test=()), r"test, must return at least one example, but returned none"),
     "metadata": (
         replace(DATA, dev=(GOOD, replace(GOOD, metadata=cast(Any, [1])))),
         r"dev, must return examples with metadata by name, but returned one with a list: \[1\] as number 2; make it",
@@ -111,3 +110,14 @@ ODD: dict[str, tuple[Any, str]] = {
 def test_what_a_task_loads_is_checked(what: str) -> None:
     with pytest.raises(ConfigError, match=ODD[what][1]):
         loaded(OddTask(what=what))
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_data_without_examples_train_nothing(split: str, tmp_path: Path) -> None:
+    """They were scored as perfect: of no outputs, none is wrong."""
+    empty: Any = {split: ()}
+    expected = rf"^Copying\.load, {split}, must return at least one example, but returned none; set some aside: dev"
+    experiment = Experiment(task=Copying(), model=Seq2Seq(embedding=4, hidden=4), objective=MaximumLikelihood())
+    with pytest.raises(ConfigError, match=expected):
+        train(experiment, root=tmp_path, splits=replace(DATA, **empty))
+    assert not list(tmp_path.iterdir())

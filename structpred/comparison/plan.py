@@ -10,7 +10,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.registry import nearest
 from structpred.runs import Folder, Run
-from structpred.task import Splits, loaded
+from structpred.task import Splits, loaded, refuse_empty
 from structpred.text import refuse_unseen
 from structpred.training import checkpoint
 from structpred.training.evaluation import check_metrics
@@ -120,6 +120,7 @@ class Plan:
         first = next(iter(arms))
         design = design.checked(list(arms), baseline or first, arms[first].reported)
         splits = loaded(arms[first].task)
+        refuse_empty(splits, arms[first].task)
         check_metrics(arms[first].metrics, splits, arms[first].task)
         seeded = [(arm, replace(experiment, seed=seed)) for seed in seeds for arm, experiment in arms.items()]
         runs = tuple(_planned(arm, experiment, root, splits.digest, panel) for arm, experiment in seeded)

@@ -15,7 +15,7 @@ from structpred.runs.folder import Folder
 from structpred.runs.lock import run_lock, tidy
 from structpred.runs.run import Run
 from structpred.runs.writer import Conditions, RunWriter
-from structpred.task import Splits, loaded
+from structpred.task import Splits, loaded, refuse_empty
 from structpred.training import checkpoint
 from structpred.training.distributed import DistributedContext
 from structpred.training.evaluation import check_metrics, never
@@ -75,6 +75,7 @@ def train(
     coerce(checkpoint_every, float, "checkpoint_every")
     ranks = DistributedContext(device, devices, nodes)
     conditions = Conditions(splits or loaded(experiment.task), ranks, stopping, checkpoint_every, loggers=())
+    refuse_empty(conditions.splits, experiment.task)
     check_metrics(experiment.metrics, conditions.splits, experiment.task)
     return _Session(folder, conditions).run(experiment, observer, tuple(loggers), processes=ranks.world)
 

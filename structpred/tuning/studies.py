@@ -20,7 +20,7 @@ from structpred.errors import ConfigError
 from structpred.experiment import Experiment
 from structpred.metrics import Metric
 from structpred.results import direction
-from structpred.task import Splits, loaded
+from structpred.task import Splits, loaded, refuse_empty
 from structpred.training.evaluation import check_metrics
 from structpred.tuning.search import (
     Distribution,
@@ -77,6 +77,7 @@ class Study:
         """
         experiment, distributions = probed(space)
         metric, splits = experiment.reported[0], loaded(experiment.task)
+        refuse_empty(splits, experiment.task)
         check_metrics(experiment.metrics, splits, experiment.task)
         own = metric.name in {each.name for each in experiment.task.metrics}  # as in studies of earlier versions
         how = direction(metric) if own else f"{direction(metric)}, {metric.signature}"
