@@ -36,7 +36,7 @@ def test_one_that_fails_or_is_skipped_does_not_keep_the_others_from_running(caps
 
 def test_a_name_that_is_not_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["captions"]) == 2
-    assert "no benchmark is named 'captions'; there are compare_kills, " in capsys.readouterr().err
+    assert "no benchmark is named 'captions'; there are allocators, compare_kills, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
