@@ -153,8 +153,8 @@ def _warn_of_changed_data(predictor: Predictor, digest: str) -> None:
     for run in predictor.runs if isinstance(predictor, Ensemble) else (predictor,):
         if isinstance(run, Run) and run.data != digest:
             warnings.warn(
-                f"{run.folder.path}: the task's data have changed since the run, so these are scores on others; put "
-                "the files back to have the run's own",
+                f"{run.folder.path}: the task's data have changed since the run, so these may be scores on other "
+                "examples than its own; put the files back to be sure",
                 OtherDataWarning,
                 stacklevel=2,
             )

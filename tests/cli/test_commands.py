@@ -281,7 +281,7 @@ def test_evaluate_says_so_where_the_data_have_changed(
             assert "data have changed" not in capsys.readouterr().err
     finally:
         path.write_text(before, encoding="utf-8")
-    assert line.startswith(f"structpred: warning: {trained}: the task's data have changed since the run, so these are")
+    assert line.startswith(f"structpred: warning: {trained}: the task's data have changed since the run, so these may")
 
 
 def test_evaluate_warns_once_of_symbols_that_training_never_saw(
