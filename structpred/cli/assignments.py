@@ -143,9 +143,18 @@ def _value(text: str, hint: Any) -> Json:
 
 
 def value_of(text: str) -> Json:
-    """A JSON value such as 3, 0.1 or true, or a number such as .1; else the text itself."""
+    """A JSON value such as 3, 0.1 or true, or a number such as .1; else the text itself.
+
+    Raises:
+        ConfigError: it begins as a list or an object and is none.
+    """
     try:
         value: Json = json.loads(f"0{text}" if NUMBER_WITHOUT_ZERO.fullmatch(text) else text)
+    except json.JSONDecodeError as error:
+        if not text.startswith(("[", "{")):
+            return text
+        why = f"{error.msg}, character {error.pos + 1}"
+        raise ConfigError(f"{text!r:.80} must be JSON, but it cannot be read ({why}); correct it") from None
     except (ValueError, RecursionError):  # RecursionError: deeply nested brackets
         return text
     return value

@@ -68,6 +68,7 @@ MISTAKES = {
     "train --dev cpu": "there is no option --dev of train; did you mean '--device' or '--devices'?",
     "train --root= seed=1": "--root needs a value, but it is empty",
     "train --root a --root b": "--root of train is given twice; leave one out",
+    'train optimiser.parts=[{"name":': "'[{\"name\":' must be JSON, but it cannot be read (Expecting value, char",
     "train seed=1 seed=2": "seed is assigned twice, by 'seed=1' and by 'seed=2'; leave one out",
     "train seed=\x1b[31m": "seed must be a whole number, but got '\\x1b[31m'",
     f"train --threads {2**63}": "--threads must be a whole number of at most 64 bits, but got 9223372036854775808",
