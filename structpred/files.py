@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         OSError: the file system refuses; the error names the file even if the OS does not, as on a full disk.
     """
     path = path.resolve()
-    if _is_no_file(path):
+    if _is_special(path):
         with naming(path), path.open("wb") as stream:
             yield stream
         return
@@ -101,14 +101,14 @@ def file_to_write(path: Path) -> None:
     folder = path.resolve().parent if path.is_symlink() else path.parent
     if not folder.is_dir():
         raise ConfigError(f"{path} must stand in a folder, but there is no {folder}; make it first")
-    direct = _is_no_file(path)
-    if not (os.access(path, os.W_OK) if direct else os.access(folder, os.W_OK | os.X_OK)):
-        what = path if direct else folder
+    special = _is_special(path)
+    if not (os.access(path, os.W_OK) if special else os.access(folder, os.W_OK | os.X_OK)):
+        what = path if special else folder
         raise ConfigError(f"{path} must be a file that can be written, but {what} is read-only; name another")
 
 
-def _is_no_file(path: Path) -> bool:
-    """Whether something is there that can be written but not replaced: a device, a pipe or a socket."""
+def _is_special(path: Path) -> bool:
+    """Whether a special file is there, which is written but never replaced: a device, a pipe or a socket."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 

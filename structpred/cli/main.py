@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
     0 on success, 2 for a user's mistake, 130 when interrupted, 141 where the reader of the output went away before work
-    that can be resumed was done. An exception in a user's component counts as a mistake:
-    one line with file and line, and the traceback if the environment variable STRUCTPRED_TRACEBACK is set.
+    that can be resumed was done. An exception in a user's component counts as a mistake: one line with file and line,
+    and the traceback if the environment variable STRUCTPRED_TRACEBACK is set.
     """
     given = sys.argv[1:] if arguments is None else arguments
     return as_command(lambda: _run(given), resumes=lambda: _resumes(given))

@@ -148,10 +148,10 @@ def evaluate(given: Evaluate, console: Console) -> None:
         warn_of_search(search, wanted.decoding, wanted.reported[0], found, greedy)
 
 
-def _warn_of_changed_data(predictor: Predictor, digest: str) -> None:
+def _warn_of_changed_data(predictor: Run | Ensemble, digest: str) -> None:
     """Say so where the files of the task are no longer those that a run was trained on."""
     for run in predictor.runs if isinstance(predictor, Ensemble) else (predictor,):
-        if isinstance(run, Run) and run.data != digest:
+        if run.data != digest:
             warnings.warn(
                 f"{run.folder.path}: the task's data have changed since the run, so these may be scores on other "
                 "examples than its own; put the files back to be sure",

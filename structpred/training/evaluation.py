@@ -43,7 +43,7 @@ class Hypothesis:
 
 
 def never() -> bool:
-    """What is asked whether to stop where nothing stops the work."""
+    """Do not stop: the answer by default where work may be stopped."""
     return False
 
 
@@ -169,14 +169,16 @@ def by_length(
     users = modules_of(type(each) for each in model.modules()) | set(users)
     order = inputs.lengths.argsort(stable=True)
     results: dict[int, Item] = {}
-    for chosen in torch.split(order, rows) if len(order) else ():  # nothing would be one batch of no inputs
-        if stopping():
-            raise Interrupted
-        with blaming(users):
-            batch = inputs.gather(chosen).to(device)
-            outputs = decoded(model(batch), batch, chosen)
-        results.update(zip(chosen.tolist(), outputs, strict=True))
-    model.train(training)
+    try:
+        for chosen in torch.split(order, rows) if len(order) else ():  # nothing would be one batch of no inputs
+            if stopping():
+                raise Interrupted
+            with blaming(users):
+                batch = inputs.gather(chosen).to(device)
+                outputs = decoded(model(batch), batch, chosen)
+            results.update(zip(chosen.tolist(), outputs, strict=True))
+    finally:
+        model.train(training)
     return [results[i] for i in range(len(inputs))]
 
 
