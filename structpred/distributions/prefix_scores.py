@@ -97,7 +97,7 @@ class PrefixDecoder:
 
 
 def _numbers(scores: Tensor) -> Tensor:
-    """The scores themselves, unless one is not a number."""
+    """The scores themselves, unless one is not a number; of padding, which nobody reads, none are asked for."""
     if may_look(scores.device) and bool(scores.isnan().any()):
         raise ConfigError(
             "the function given to Autoregressive.from_logits must return scores, −inf for a symbol that is forbidden, "

@@ -128,7 +128,7 @@ class PretrainedEncoder(Featurizer):
         encoder = PieceEncoder(
             network, word_tokenizer_of(folder, folder.digest), layers=layers, pooling=self.pooling, window=self.window
         )
-        encoder.freeze_unused(self.path_or_name)
+        encoder.freeze_unused()
         folder.mark(encoder.pretrained)
         return TunedEncoder(encoder, mixture).train()
 

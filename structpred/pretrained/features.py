@@ -67,11 +67,22 @@ class Extraction:
         return digest({"settings": settings, "sentences": [list(each) for each in sentences]})
 
 
-DAMAGES = (
-    OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, SyntaxError, TokenError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What Python and NumPy raise of a damaged archive: a bit of it may say that it is encrypted, or packed otherwise."""
+DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,
+    SyntaxError,
+    TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged archive raises.
+
+A wrong bit may say that it is encrypted or packed by another method (RuntimeError), and NumPy parses the header of an
+array as Python (SyntaxError, TokenError).
+"""
 
 
 def features(folder: ModelFolder, extraction: Extraction, sentences: Sequence[Symbols]) -> Float[Tensor, "words size"]:
@@ -129,7 +140,7 @@ def _cached(place: Path, words: int, *, quietly: bool = False) -> Tensor | None:
             found = arrays["features"]
         if found.dtype != np.float16 or found.ndim != 2 or len(found) != words:
             raise ValueError(f"it holds {found.dtype} {found.shape}, not the features of {words} words")
-    except DAMAGES as error:
+    except DAMAGE as error:
         if not quietly:
             reason = "it is no archive" if "pickled" in str(error) else error  # NumPy would advise to load pickles
             warnings.warn(

@@ -29,6 +29,10 @@ def positions(config: Any, side: str = "encoder") -> int | None:
     return found - int(config.pad_token_id) - 1
 
 
+ALONE = "EncoderModel"
+"""How the names of classes end that hold the encoder of an encoder-decoder alone."""
+
+
 def of_encoder(config: Any) -> tuple[str, tuple[str, ...]]:
     """The class of transformers for an encoder, by its config, and prefixes of weights that it does not need.
 
@@ -38,10 +42,6 @@ def of_encoder(config: Any) -> tuple[str, tuple[str, ...]]:
     if alone is not None and hasattr(optional("transformers"), alone):
         return alone, ()
     return "AutoModel", ("pooler.", *(("decoder.",) if config.is_encoder_decoder else ()))
-
-
-ALONE = "EncoderModel"
-"""How the names of classes end that hold the encoder of an encoder-decoder alone."""
 
 
 def recompute(network: Any) -> None:

@@ -193,6 +193,7 @@ class PieceEncoder(nn.Module):
         self, network: Any, tokenizer: WordTokenizer, *, layers: Sequence[int], pooling: Pooling, window: int | None
     ) -> None:
         super().__init__()
+        self.name = tokenizer.name
         self.config = network.config  # that of the whole network, as some encoders have none of their own
         if self.config.is_encoder_decoder or type(network).__name__.endswith(ALONE):
             network = network.get_encoder()
@@ -253,11 +254,8 @@ class PieceEncoder(nn.Module):
             for name, number in numbers.items()
         }
 
-    def freeze_unused(self, name: str) -> None:
+    def freeze_unused(self) -> None:
         """Exempt from training the weights of layers behind the last that is used.
-
-        Args:
-            name: what messages call the network.
 
         Raises:
             DataError: the states that are wanted carry no gradient.
@@ -265,10 +263,10 @@ class PieceEncoder(nn.Module):
         depths, last = self.depths(), max(self.layers)
         behind = [parameter for each, parameter in self.named_parameters() if depths[each] > last]
         piece = torch.tensor([int(self.padding == 0)]), torch.tensor([1])
-        with tried(name, self.config), torch.enable_grad():
+        with tried(self.name, self.config), torch.enable_grad():
             states = self._read(*piece)
             if not states.requires_grad:
-                raise refusal(name, self.config, "its states carry no gradient, so tune must be False")
+                raise refusal(self.name, self.config, "its states carry no gradient, so tune must be False")
             # a norm or a convolution that earlier layers use may have the name of a last part
             used = torch.autograd.grad(states.sum(), behind, allow_unused=True) if behind else ()
         for parameter, gradient in zip(behind, used, strict=True):

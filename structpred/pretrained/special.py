@@ -27,7 +27,7 @@ class Special:
         start: read before the first label.
         end: written after the last one.
         padding: anything.
-        forced: read between start and first label, and given; None for nothing.
+        forced: read between the start and the first label of every output, and never scored; None for nothing.
         passed_on: 1 where the last id of a source is ``start``, which is then read as the first of the output.
     """
 
@@ -68,7 +68,8 @@ def own_ids(folder: ModelFolder, network: Any, pieces: Pieces, suffix: str, *, s
     if max(start, end, padding, forced or 0) >= scores:
         raise DataError(
             f"{folder.name} must have ids below {scores}, which is how many scores the network has, but the tokens "
-            f"that begin, end and pad an output have {start}, {end} and {padding}; correct its config.json"
+            f"that begin, end and pad an output have {start}, {end} and {padding}"
+            f"{'' if forced is None else f', and the one forced at its beginning {forced}'}; correct its configs"
         )
     return Special(pieces.ids, start, end, padding, forced, passed_on=int(not seq2seq and bool(after)))
 
