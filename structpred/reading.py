@@ -60,8 +60,11 @@ def place_of(path: str) -> Path:
     """A path with ``~`` and variables expanded.
 
     Raises:
-        DataError: it begins with a variable that is not set, or with the folder of a user who does not exist.
+        DataError: it is empty, or begins with a variable that is not set or with the folder of a user who does not
+            exist.
     """
+    if not path.strip():
+        raise DataError(f"the path of a file must not be empty, but got {path!r}; name a file")
     expanded = os.path.expandvars(path)
     if unset := re.match(r"\$\{?(\w+)", expanded):
         raise DataError(

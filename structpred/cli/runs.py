@@ -6,6 +6,7 @@ import stat
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,6 +108,10 @@ class OtherDataWarning(UserWarning):
     """A run is scored on other data than those it was trained on, though nothing was assigned to its task."""
 
 
+class RepeatedRunWarning(UserWarning):
+    """An ensemble holds a run more than once."""
+
+
 CANDIDATES = 32
 """How many outputs --rerank-by chooses among by default."""
 
@@ -161,7 +166,19 @@ def _warn_of_changed_data(predictor: Run | Ensemble, digest: str) -> None:
 
 
 def _predictor(path: Path, others: Sequence[Path]) -> Run | Ensemble:
-    return Ensemble([path, *others]) if others else Run.load(path)
+    if not others:
+        return Run.load(path)
+    ensemble = Ensemble([path, *others])
+    times = Counter(run.folder.path.resolve() for run in ensemble.runs)
+    for folder, count in times.items():
+        if count > 1:
+            warnings.warn(
+                f"{folder} is given {count} times, so it counts as much as {count} runs in the ensemble; give each run "
+                "once",
+                RepeatedRunWarning,
+                stacklevel=2,
+            )
+    return ensemble
 
 
 def _searched(run: Predictor, examples: Sequence[Example], wanted: Experiment, decoding: Decoding) -> Searched:

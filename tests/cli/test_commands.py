@@ -227,6 +227,7 @@ def test_evaluate_with_settings_of_the_search(
     assert "a beam of 5, at most 0.1 times as long as the input does worse than greedy" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("always::structpred.cli.runs.RepeatedRunWarning")
 def test_evaluate_and_predict_with_other_runs(
     trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -235,7 +236,9 @@ def test_evaluate_and_predict_with_other_runs(
     said = {}
     for name, words in {"alone": [], "together": ["--with", str(trained)]}.items():
         assert main(["evaluate", str(trained), *words]) == 0
-        scores = capsys.readouterr().out.splitlines()
+        shown = capsys.readouterr()
+        scores = shown.out.splitlines()
+        assert ("is given 2 times, so it counts as much as 2 runs in the ensemble" in shown.err) == bool(words)
         assert main(["predict", str(trained), "in.txt", *words]) == 0
         said[name] = scores, capsys.readouterr().out
     assert said["together"][0][1] == said["alone"][0][1]

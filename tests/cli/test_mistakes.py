@@ -145,6 +145,7 @@ MISTAKES = {
     "train objective=rml objective.estimator.k=0": "objective.estimator.k must be at least 1, but got 0",
     "train task=tsv task.train=nowhere.tsv": "nowhere.tsv must be a text file that can be read, but there is no such",
     "train task=tsv task.train=runs-to-be": "there is no such file",
+    "train task=tsv task.train=": "the path of a file must not be empty, but got ''; name a file",
     "train task=tsv task.train=.": ". must be a text file that can be read, but it is a folder; name a file in it",
     "train task=tsv task.train=empty.tsv": "empty.tsv must hold at least one line, but it is empty",
     "train task=tsv task.train=one.tsv": "one.tsv line 1 must be a source, a tab and a target, but it has 1 column",
