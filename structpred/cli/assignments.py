@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, get_args, get_origin
 
@@ -41,6 +42,9 @@ def experiment(words: Iterable[str], base: Experiment | None = None) -> Experime
 
 def _built(chosen: Sequence[str], base: Experiment | None) -> Experiment:
     refuse_clashes(chosen)
+    if "decoding.reward=null" in chosen and base is not None:  # without it, what it chose among has no effect
+        decoding = replace(base.decoding, reward=None, candidates="n-best", num_candidates=Decoding().num_candidates)
+        base = replace(base, decoding=decoding)
     tree: Json = json.loads(json.dumps(DEFAULTS)) if base is None else encode(base)
     for word in chosen:
         name, equals, text = word.partition("=")

@@ -19,6 +19,7 @@ from structpred.cli import assignments
 from structpred.cli.commands import Train
 from structpred.cli.run_commands import Clean, Evaluate, Predict
 from structpred.display import show_table, summary, watching
+from structpred.distributions.decoding import BOUNDS
 from structpred.distributions.protocols import Argmax, Decoding
 from structpred.errors import AbsentError, Busy, ConfigError, DataError, RunError
 from structpred.experiment import Experiment
@@ -129,9 +130,9 @@ def evaluate(given: Evaluate, console: Console) -> None:
         raise ConfigError("--candidates says how many outputs --rerank-by chooses among, so give both or neither")
     first = _predictor(given.path, given.others)
     run: Predictor = first
-    wanted = with_kept(assignments.experiment(words, run.experiment), run.kept)
     if given.rerank is not None:
         run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates or CANDIDATES)
+    wanted = with_kept(assignments.experiment(words, run.experiment), run.kept)
     splits = loaded(wanted.task)
     if not any(word.startswith("task.") for word in given.words):
         _warn_of_changed_data(first, splits.digest)
@@ -150,7 +151,8 @@ def evaluate(given: Evaluate, console: Console) -> None:
     )
     if wanted.decoding != GREEDY and not issubclass(wanted.model.distribution, Argmax):
         greedy = _searched(first, examples, wanted, GREEDY)
-        warn_of_search(search, wanted.decoding, wanted.reported[0], found, greedy)
+        reranked = given.rerank is not None
+        warn_of_search(search, wanted.decoding, wanted.reported[0], found, greedy, reranked=reranked)
 
 
 def _warn_of_changed_data(predictor: Run | Ensemble, digest: str) -> None:
@@ -285,9 +287,6 @@ def _decoding(given: Predict, experiment: Experiment) -> Decoding:
             )
     return assignments.experiment(words, experiment).decoding
 
-
-BOUNDS = ("least_length_ratio", "most_length_ratio")
-"""The fields of a decoding that n-best lists heed."""
 
 BUSY = "a process is training it"
 

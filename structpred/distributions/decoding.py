@@ -13,6 +13,9 @@ from structpred.rewards.base import Reward, scores_of
 from structpred.rewards.hamming import Hamming
 from structpred.sequences import Sequences
 
+BOUNDS = ("least_length_ratio", "most_length_ratio")
+"""The fields of a `Decoding` that say which outputs there are to choose among."""
+
 TIE = 1e-9
 """Expected rewards whose difference is at most this part of their size are a tie, as rounding may order them."""
 
@@ -32,7 +35,7 @@ def decode(
     Args:
         p: a distribution with the verb `Decode`, and those that the settings ask for.
         decoding: how to choose; a reward that reads more than ids must be bound (`structpred.rewards.bind`). A sample
-            that was cut at the model's limit stands for the string that it was cut to.
+            that was cut stands for the longest output that the model's limit allows it to be.
         lengths: the lengths of the inputs, which length ratios refer to.
         generator: source of randomness for samples.
 
@@ -45,7 +48,7 @@ def decode(
         outputs: Sequences = p.decode(Decoding(rule="hamming") if exact else decoding)
         return outputs
     if decoding.candidates == "samples":
-        candidates = p.sample(decoding.num_candidates, generator)
+        candidates = within_limits(p.sample(decoding.num_candidates, generator))
         log_probs = p.log_prob(candidates)
         weights = torch.ones_like(log_probs)
     else:
@@ -82,10 +85,20 @@ def in_words(decoding: Decoding, *, exact: bool) -> str:
         said = [f"a beam of {decoding.beam}" if decoding.beam > 1 else "greedy search"]
         penalties = {"length": decoding.length_penalty, "coverage": decoding.coverage_penalty}
         said += [f"{name} penalty {value:g}" for name, value in penalties.items() if value and decoding.beam > 1]
+    return ", ".join(said) + bounds_in_words(decoding)
+
+
+def bounds_in_words(decoding: Decoding) -> str:
+    """Which lengths are allowed, to go on with after a search; empty if all are.
+
+    Examples:
+        >>> bounds_in_words(Decoding(least_length_ratio=0.5))
+        ', at least 0.5 times as long as the input'
+    """
     least, most = decoding.least_length_ratio, decoding.most_length_ratio
     bounds = [f"at least {least:g}"] if least else []
     bounds += [] if most is None else [f"at most {most:g}"]
-    return ", ".join([*said, *([f"{' and '.join(bounds)} times as long as the input"] if bounds else [])])
+    return f", {' and '.join(bounds)} times as long as the input" if bounds else ""
 
 
 def idle(decoding: Decoding, distribution: type) -> dict[str, str]:
@@ -123,6 +136,15 @@ def bounded(p: Any, decoding: Decoding, lengths: Int[Tensor, " batch"] | None) -
     shortest = (lengths.double() * least - ROUNDING).ceil().clamp(min=0).long()
     longest = None if most is None else (lengths.double() * most + ROUNDING).floor().long()
     return p.within(shortest, longest)
+
+
+def within_limits(drawn: Sequences) -> Sequences:
+    """Draws as outputs: one that was cut, one label beyond the model's limit, loses that label, as in greedy search."""
+    if drawn.ended is None:
+        return drawn
+    lengths = drawn.lengths - (~drawn.ended).long()
+    inside = torch.arange(drawn.labels.shape[-1], device=lengths.device) < lengths.unsqueeze(-1)
+    return Sequences(torch.where(inside, drawn.labels, 0), lengths)
 
 
 def most_rewarded(

@@ -36,12 +36,13 @@ def likeliest(logits: Float[Tensor, "*rows symbols"], k: int) -> Likeliest:
     table, rows = _symbols_first(logits), logits.shape[:-1]
     maxima = _blocks(table, torch.amax)
     top = _largest(maxima)
-    log_mass = _masses(table, top).sum(0, keepdim=True).log()
+    mass = _masses(table, top).sum(0, keepdim=True)
+    log_mass = mass.clamp(min=torch.finfo(mass.dtype).tiny).log()  # of a row of which everything is impossible
     cells = _cells(maxima.topk(min(k, len(maxima)), 0).indices)
     scores, places = _pick(table, cells, torch.arange(table.shape[1], device=table.device)).topk(k, 0)
     return Likeliest(
         log_probs=(scores - top - log_mass).t().reshape(*rows, k),
-        symbols=cells.gather(0, places).t().reshape(*rows, k),
+        symbols=cells.gather(0, places).clamp(max=len(table) - 1).t().reshape(*rows, k),
         end=(table[-1:] - top - log_mass).view(rows),
     )
 

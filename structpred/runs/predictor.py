@@ -138,8 +138,10 @@ class Predictor(ABC):
             () if keep_unknown or encoder.open_vocabulary else self.codec.vocabularies.inputs.unknown(spelt(source))
         )
         if strange:
+            few = [repr(each) for each in dict.fromkeys(strange)][:3]
+            never = f"symbol {few[0]} never occurs" if len(few) == 1 else f"symbols {', '.join(few)} never occur"
             raise DataError(
-                f"{where}: the symbol {strange[0]!r} never occurs in the training data, which knows "
+                f"{where}: the {never} in the training data, which knows "
                 f"{len(self.codec.vocabularies.inputs)} symbols; give --keep-unknown, or keep_unknown=True in Python, "
                 "to have it read as unknown"
             )

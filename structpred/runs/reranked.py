@@ -1,6 +1,6 @@
 """A run whose best outputs another run puts in order."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from structpred.distributions.decoding import BOUNDS, bounds_in_words
 from structpred.distributions.protocols import Decoding, Ranked, WithinLengths
 from structpred.errors import ConfigError
 from structpred.experiment import Experiment
@@ -15,9 +16,6 @@ from structpred.runs.predictor import Predictor, check_alike
 from structpred.sequences import Sequences
 from structpred.training.data import Tokenizer
 from structpred.values import Count, coerce, refuse
-
-BOUNDS = ("least_length_ratio", "most_length_ratio")
-"""What of a `Decoding` says which outputs are in the list."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,7 @@ class Reranked(Predictor):
 
     Reranking by a model that would be too slow to search, or that was trained by another objective; no reward and no
     reference is involved (Collins and Koo 2005, J05-1003, rerank by many such scores). Ties keep the order of the list.
+    Of the decoding of ``run`` only its length ratios matter.
     Use it like a run: ``Reranked(run, by=other).predict(texts)``.
 
     Attributes:
@@ -123,7 +122,9 @@ class Reranked(Predictor):
         if isinstance(self.by, Reranked):
             raise ConfigError("Reranked.by must be a run or an Ensemble, but is reranked itself; its order is no score")
         check_alike(self.run, self.by, purpose="a run and the one that reranks it", kind=_length)
-        object.__setattr__(self, "experiment", self.run.experiment)
+        own = self.run.experiment.decoding
+        bounds = Decoding(**{name: getattr(own, name) for name in BOUNDS})
+        object.__setattr__(self, "experiment", replace(self.run.experiment, decoding=bounds))
 
     @property
     def name(self) -> str:
@@ -154,7 +155,8 @@ class Reranked(Predictor):
         if decoding.reward is not None:
             raise ConfigError("an output is chosen by Decoding.reward or by reranking, not by both; leave one out")
         for name in (each.name for each in fields(decoding) if each.name not in BOUNDS):
-            if getattr(decoding, name) != getattr(self.experiment.decoding, name):
+            accepted = (getattr(each.experiment.decoding, name) for each in (self, self.run))
+            if getattr(decoding, name) not in accepted:
                 raise ConfigError(
                     f"Decoding.{name} has no effect on reranking, which orders the most probable outputs; only "
                     f"{' and '.join(BOUNDS)} have one, so leave it out"
@@ -162,8 +164,7 @@ class Reranked(Predictor):
 
     def search(self, decoding: Decoding) -> str:
         """How outputs are chosen, as a message."""
-        del decoding
-        return f"the first of {self.candidates} outputs in the order of another run"
+        return f"the first of {self.candidates} outputs in the order of another run{bounds_in_words(decoding)}"
 
 
 def _length(each: Predictor) -> str:

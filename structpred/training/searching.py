@@ -39,7 +39,9 @@ class Searched:
         return cls(scores, shape_of(outputs, examples))
 
 
-def warn_of_search(search: str, decoding: Decoding, metric: Metric, found: Searched, greedy: Searched) -> None:
+def warn_of_search(
+    search: str, decoding: Decoding, metric: Metric, found: Searched, greedy: Searched, *, reranked: bool = False
+) -> None:
     """Warn if a search does much worse than greedy search, which costs less; see `much_worse`.
 
     Args:
@@ -47,19 +49,33 @@ def warn_of_search(search: str, decoding: Decoding, metric: Metric, found: Searc
         decoding: its settings, which decide what to advise.
         metric: what decides which is worse.
         found: what the search found.
-        greedy: what greedy search found for the same examples by the same weights.
+        greedy: what greedy search, without length ratios, found for the same examples by the same weights.
+        reranked: another run puts the outputs in order.
     """
     if (what := much_worse(metric, found, greedy)) is not None:
-        if decoding.reward is None:  # beside a reward, the beam and the penalties have no effect
-            advice, word = "set decoding.length_penalty, such as 1, or decoding.beam=1", "decoding.length_penalty=1"
-        else:
-            advice, word = "choose among other candidates, or without decoding.reward", "decoding.reward=null"
+        advice, words = _advice(decoding, found, greedy, reranked=reranked)
         warnings.warn(
             f"{search} does worse than greedy search: {what}; {advice}, which takes no training: "
-            f"structpred evaluate RUN {word}",
+            f"structpred evaluate RUN {words}",
             SearchWarning,
             stacklevel=2,
         )
+
+
+def _advice(decoding: Decoding, found: Searched, greedy: Searched, *, reranked: bool) -> tuple[str, str]:
+    """What may help, and how to try it on the command line."""
+    bounds = {"least_length_ratio": "0", "most_length_ratio": "null"}
+    if decoding.bounds_length:
+        given = [name for name in bounds if getattr(decoding, name) != getattr(Decoding(), name)]
+        words = " ".join(f"decoding.{name}={bounds[name]}" for name in given)
+        return f"leave out {' and '.join(given)}, which did not bind greedy search", words
+    if reranked:
+        return "put fewer outputs in order, or none", "--rerank-by OTHER --candidates 4"
+    if decoding.reward is not None:  # beside a reward, the beam and the penalties have no effect
+        return "choose among other candidates, or without decoding.reward", "decoding.reward=null"
+    if decoding.length_penalty and found.shape["length_ratio"] > greedy.shape["length_ratio"]:
+        return "lower decoding.length_penalty, or set decoding.beam=1", "decoding.length_penalty=0"
+    return "set decoding.length_penalty, such as 1, or decoding.beam=1", "decoding.length_penalty=1"
 
 
 def much_worse(metric: Metric, found: Searched, greedy: Searched) -> str | None:

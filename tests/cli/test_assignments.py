@@ -143,5 +143,8 @@ def test_settings_of_the_decoding_that_have_an_effect_are_taken() -> None:
     mixed = assignments.arms(["decoding.beam=3"], {"one": CHAIN, "other": DEFAULT})
     assert [arm.decoding.beam for arm in mixed.values()] == [3, 3], "it has an effect on one of them"
     assert assignments.experiment(["decoding.beam=5"], CHAIN) == CHAIN, "it changes nothing"
+    assert assignments.experiment(["decoding.reward=null"], risk) == CHAIN, "candidates are those of the reward"
+    with pytest.raises(ConfigError, match="but there is no reward; add one"):
+        assignments.experiment(["decoding.reward=null", "decoding.num_candidates=3"], risk)
     with pytest.raises(ConfigError, match=r"^'decoding\.beam=3' has no effect on the outputs of CRF"):
         assignments.arms(["decoding.beam=3"], {"one": CHAIN, "other": replace(CHAIN, seed=1)})

@@ -107,6 +107,58 @@ def test_a_symbol_may_be_forbidden() -> None:
     assert p.log_prob(as_candidates([[0]])).isneginf().all()
 
 
+def test_no_symbol_is_named_that_does_not_exist_where_few_are_possible() -> None:
+    """Only label 1 can follow label 1, and after a label of probability 0 the function forbids everything."""
+    seen: list[int] = []
+
+    def scores(prefixes: Tensor, _: Tensor) -> Tensor:
+        seen.append(int(prefixes.max()))
+        table = torch.tensor([[-torch.inf] * 3, [-torch.inf, 0.0, -1.0], [-torch.inf, 2.0, 1.0]])
+        return table[prefixes]
+
+    p = Autoregressive.from_logits(scores, V, [3])
+    ranked = p.beam(6)
+    assert max(seen) == V
+    assert ranked.outputs.flatten().tolist()[:4] == [[], [1], [1, 1], [1, 1, 1]]
+    log_probs = p.log_prob(Sequences(ranked.outputs.labels, ranked.outputs.lengths))
+    torch.testing.assert_close(ranked.log_probs[:, :4], log_probs[:, :4].double())
+    assert ranked.log_probs[:, 4:].isneginf().all(), "there are no more outputs"
+    assert p.log_prob(as_candidates([[0], [0, 1], [1, 0, 0]])).isneginf().all()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (torch.nan, "but returned nan"),
+        (torch.inf, "but returned inf"),
+        (-torch.inf, "but forbids every label and the end after a prefix that it allows; allow one of them"),
+    ],
+)
+def test_scores_that_are_no_distribution_are_refused(row: float, message: str) -> None:
+    def after_the_first(prefixes: Tensor, _: Tensor) -> Tensor:
+        return torch.where((prefixes == 0).unsqueeze(-1), row, torch.tensor([2.0, 1.0, 0.0]))
+
+    p = Autoregressive.from_logits(after_the_first, V, [3])
+    for asked in (p.greedy, lambda: p.beam(3), lambda: p.log_prob(as_candidates([[0]]))):
+        with pytest.raises(ConfigError, match=message):
+            asked()
+    assert p.log_prob(as_candidates([[1]])).isfinite().all(), "what nobody reads is not asked for"
+
+
+def test_a_function_may_write_into_what_it_is_given() -> None:
+    function = Remembering()
+
+    def writing(prefixes: Tensor, examples: Tensor) -> Tensor:
+        found = function(prefixes, examples)
+        prefixes.fill_(0)
+        examples.fill_(0)
+        return found
+
+    p, same = (Autoregressive.from_logits(each, V, LIMITS) for each in (writing, function))
+    assert p.beam(4).outputs.flatten().tolist() == same.beam(4).outputs.flatten().tolist()
+    assert p.greedy().tolist() == same.greedy().tolist()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Peeking(Model):
     """Scores that see whole outputs, as those of a Transformer without a mask."""
@@ -154,15 +206,24 @@ def test_what_a_function_must_return_is_said(returned: Any, message: str) -> Non
 @pytest.mark.parametrize(
     ("labels", "limits", "message"),
     [
-        (0, torch.tensor([3]), "at least one label, but got 0"),
+        (0, torch.tensor([3]), "labels of .* must be at least 1, but got 0"),
+        ("3", torch.tensor([3]), "labels of .* must be"),
+        (V, None, "limits of .* must be a whole number for each example, but got None"),
+        (V, "ab", "limits of .* must be a whole number for each example, but got 'ab'"),
         (V, torch.tensor([3.0]), r"whole numbers \[batch\], .*but got numbers of shape \(1,\) and torch\.float32"),
         (V, torch.tensor(3), r"but got numbers of shape \(\)"),
         (V, [3, -1], "at least 0, but got -1"),
     ],
 )
-def test_what_it_cannot_be_made_of_is_refused(labels: int, limits: Tensor | list[int], message: str) -> None:
+def test_what_it_cannot_be_made_of_is_refused(labels: Any, limits: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Autoregressive.from_logits(lambda prefixes, _: prefixes, labels, limits)
+
+
+def test_outputs_of_another_batch_are_refused() -> None:
+    p = Autoregressive.from_logits(Remembering(), V, LIMITS[:2])
+    with pytest.raises(ConfigError, match=r"an example for each of its limits, 2, but got outputs of 3; give"):
+        p.log_prob(as_candidates([[0]], batch=3))
 
 
 @pytest.mark.parametrize("batch", [0, 2])

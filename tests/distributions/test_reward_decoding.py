@@ -185,6 +185,7 @@ def test_samples_that_were_cut_are_outputs_too() -> None:
     ended = p.sample(50, torch.Generator().manual_seed(3)).ended
     assert ended is not None
     assert not ended.all()
+    assert max(map(len, found)) == 1, "no output is longer than the model allows"
 
 
 def test_hamming_is_exact_where_marginals_are() -> None:

@@ -121,6 +121,18 @@ def test_another_run_puts_the_best_outputs_in_order(runs: dict[str, list[Run]]) 
         every.n_best(["ab"], 4)
 
 
+def test_what_a_run_was_decoded_by_does_not_keep_it_from_being_reranked(runs: dict[str, list[Run]]) -> None:
+    run, other = runs["seq2seq"]
+    own = Decoding(reward=EditDistance(), num_candidates=8, most_length_ratio=2.0)
+    rewarded = replace(run, experiment=replace(run.experiment, decoding=own))
+    reranked = Reranked(rewarded, by=other, candidates=3)
+    assert reranked.experiment.decoding == Decoding(most_length_ratio=2.0)
+    assert reranked.predict(TEXTS) == Reranked(run, by=other, candidates=3).predict(TEXTS)
+    said = "the first of 3 outputs in the order of another run"
+    assert reranked.search(Decoding()) == said
+    assert reranked.search(reranked.experiment.decoding) == f"{said}, at most 2 times as long as the input"
+
+
 def other_task(runs: dict[str, list[Run]], root: Path) -> list[Run]:
     run = runs["chain"][0]
     return [run, train(replace(run.experiment, task=Copying(longest=3)), root=root)]

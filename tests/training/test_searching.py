@@ -46,6 +46,17 @@ def test_the_warning_says_what_to_do() -> None:
         warn_of_search("a beam of 5", Decoding(), Bleu(), searched(0.0, 1.0), searched(3.5, 1.0))
     with pytest.warns(SearchWarning, match=r"without decoding\.reward, which .* RUN decoding\.reward=null$"):
         warn_of_search("samples", Decoding(reward=EditDistance()), Bleu(), searched(0.0, 1.0), searched(3.5, 1.0))
+    with pytest.warns(SearchWarning, match=r"lower decoding\.length_penalty, .* RUN decoding\.length_penalty=0$"):
+        warn_of_search("a beam of 5", Decoding(length_penalty=9), Bleu(), searched(0.0, 4.0), searched(3.5, 1.0))
+    with pytest.warns(SearchWarning, match=r"length_penalty=1$"):
+        warn_of_search("a beam of 5", Decoding(length_penalty=0.1), Bleu(), searched(0.0, 0.5), searched(3.5, 1.0))
+    bounded = Decoding(most_length_ratio=0.1)
+    with pytest.warns(
+        SearchWarning, match=r"leave out most_length_ratio, which .* RUN decoding\.most_length_ratio=null$"
+    ):
+        warn_of_search("a beam of 5", bounded, Bleu(), searched(0.0, 0.1), searched(3.5, 1.0))
+    with pytest.warns(SearchWarning, match=r"put fewer outputs in order, or none, .* RUN --rerank-by OTHER"):
+        warn_of_search("the first", Decoding(), Bleu(), searched(0.0, 1.0), searched(3.5, 1.0), reranked=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_search("a beam of 5", Decoding(), Bleu(), searched(3.5, 1.0), searched(3.5, 1.0))
