@@ -280,7 +280,7 @@ def kept_in(file: Path) -> Tuning | PanelsReport | Across | Report:
     if "panels" in tree:
         return PanelsReport.read(file)
     if "tasks" in tree:
-        return Across.read(file, Experiment)
+        return Across.read(file)
     return Report.read(file)
 
 

@@ -7,21 +7,23 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, partial
 from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from structpred.comparison import charts, layout, plots
 from structpred.comparison.analysis import Contrast, contrasts, scores
+from structpred.comparison.looks import after_looks, looks_in
+from structpred.comparison.means import mean_ensembles, mean_run
 from structpred.comparison.record import encode, findings
 from structpred.comparison.report import Report
-from structpred.config import Config, digest
+from structpred.config import Config
 from structpred.errors import ConfigError
 from structpred.report.document import Column, Document, Figure, Section, Sentences, Table
 from structpred.report.drawing import looks
-from structpred.report.files import FORMAT, readable, write_files, written
+from structpred.report.files import FORMAT, readable, results_file, write_files, written
 from structpred.report.terminal import Printable
-from structpred.results import Measure, RunResult, renamed, stored
+from structpred.results import Measure, renamed, stored
 from structpred.statistics import FEW, estimate, fixed
 from structpred.statistics.aggregate import Aggregate, improvement, interquartile_mean
 from structpred.text import refuse_unseen
@@ -42,8 +44,8 @@ class Across(Printable):
         published: published scores of other systems, in percent: ``published[who][metric][task]``.
 
     Raises:
-        ConfigError: no reports, or they differ in arms, seeds, baseline or metrics, or two have the same runs; or
-            published scores lack a task or are of a metric that the reports do not have.
+        ConfigError: no reports, or they differ in arms, seeds, baseline, metrics, margins, pairs or groups, or two have
+            the same runs; or published scores lack a task or are of a metric that the reports do not have.
     """
 
     reports: Mapping[str, Report]
@@ -59,13 +61,17 @@ class Across(Printable):
             raise ConfigError("an average over tasks needs a report of at least one task, but got none")
         for name in self.reports:
             refuse_unseen(name, "the name of a task")
+        if AVERAGE in self.reports:
+            raise ConfigError(f"a task cannot be called {AVERAGE!r}, which is the row of their average; rename it")
         first, *others = self.reports
         for other in others:
-            if _shape(self.reports[first]) != _shape(self.reports[other]):
-                raise ConfigError(
-                    f"the reports of {first} and {other} must have the same arms, seeds, baseline and metrics, but "
-                    f"have {_shape(self.reports[first])} and {_shape(self.reports[other])}; compare them anew"
-                )
+            for what, of in (("arms, seeds, baseline and metrics", _shape), ("margins, pairs and groups", _decided)):
+                one, another = of(self.reports[first]), of(self.reports[other])
+                if one != another:
+                    raise ConfigError(
+                        f"the reports of {first} and {other} must have the same {what}, but have {one} and {another}; "
+                        "compare them anew"
+                    )
         self._check_runs()
         self._check_published()
 
@@ -81,9 +87,10 @@ class Across(Printable):
             seen[runs] = name
 
     def _check_published(self) -> None:
-        _check_numbers(self.published)
+        object.__setattr__(self, "published", _numbers(self.published))
         names, measures = _shape(next(iter(self.reports.values())))[-1], next(iter(self.reports.values())).metrics
         for who, metrics in self.published.items():
+            refuse_unseen(who, "the name of a published system")
             if who in next(iter(self.reports.values())).arms:
                 raise ConfigError(f"published scores are of other systems, but {who!r} is an arm; rename it")
             for metric, known in renamed(metrics, measures).items():
@@ -98,15 +105,27 @@ class Across(Printable):
 
     @cached_property
     def average(self) -> Report:
-        """The macro-average as a report of its own; its seconds are those of one run on average."""
-        first = next(iter(self.reports.values()))
+        """The macro-average as a report of its own; costs and certainty are those of one run on average.
+
+        What cannot be averaged is left out: data, outputs, epochs, and tests over examples. It is decided by the
+        anytime-valid test if one of the tasks is.
+        """
+        first, every = next(iter(self.reports.values())), list(self.reports.values())
+        looked = any(report.design.rule == "anytime" for report in every)
         results = {
-            arm: tuple(
-                _mean([report.results[arm][i] for report in self.reports.values()]) for i in range(len(first.seeds))
-            )
+            arm: tuple(mean_run([report.results[arm][i] for report in every]) for i in range(len(first.seeds)))
             for arm in first.arms
         }
-        return replace(first, results=results, over_examples={}, crossed={})
+        return replace(
+            first,
+            results=results,
+            design=replace(first.design, rule="anytime" if looked else "fixed"),
+            ensembles=mean_ensembles([report.ensembles for report in every]),
+            over_examples={},
+            crossed={},
+            material=None,
+            inspection=None,
+        )
 
     def over_tasks(self, metric: Measure) -> dict[str, Contrast]:
         """Every arm against its baseline with the task, not the seed, as the unit: means over seeds, paired by task."""
@@ -149,22 +168,38 @@ class Across(Printable):
 
     def document(self) -> Document:
         """Everything that `show` and `write` render."""
-        whole = layout.document(self.average, runs=False)
+        whole = layout.document(self.average, averaged=True)
         tables = tuple(self._section(metric) for metric in self.average.metrics)
         tasks = f"Macro-average over {len(self.reports)} tasks: {', '.join(self.reports)}. Every task counts the same."
-        averaged = (tasks, *self._settings())
-        sections = (Section("What is averaged", (Sentences(averaged),)), *whole.sections, *tables)
-        return replace(whole, sections=sections)
+        said = Sentences((tasks, self._settings()))
+        averaged = Section("What is averaged", (said, *self._data()))
+        return replace(whole, sections=(averaged, *whole.sections, *tables))
 
-    def _settings(self) -> tuple[str, ...]:
-        """Which task's settings are shown, if an arm has different ones on different tasks, as after tuning."""
+    def _settings(self) -> str:
+        """Which task's settings are shown; an arm may have different ones on different tasks, as after tuning."""
         first, *others = self.reports
         shown = _settings_of(self.reports[first])
-        same = all(_settings_of(self.reports[other]) == shown for other in others)
-        return () if same else (f"Arms have settings of their own for each task; those shown are of {first}.",)
+        if all(_settings_of(self.reports[other]) == shown for other in others):
+            return f"Where settings of a task are shown, they are those of {first}."
+        return f"Arms have settings of their own for each task; those shown are of {first}."
+
+    def _data(self) -> tuple[Table, ...]:
+        """The examples of every task, where all reports say them."""
+        found = {task: report.material for task, report in self.reports.items()}
+        rows = tuple(
+            (task, *(f"{each.examples.get(split, 0):,}" for split in _SPLITS), f"{each.digest[:16]}…")
+            for task, each in found.items()
+            if each is not None
+        )
+        columns = (
+            Column("task", numeric=False),
+            *(Column(f"{name} examples") for name in _SPLITS.values()),
+            Column("SHA-256 of the data", numeric=False),
+        )
+        return (Table(columns, rows),) if len(rows) == len(found) else ()
 
     def _section(self, metric: Measure) -> Section:
-        arms, last = list(self.average.arms), {"macro-average": self.average}
+        arms = list(self.average.arms)
         of_metric = {who: stored(metric, scores) for who, scores in self.published.items()}
         known = {who: scores for who, scores in of_metric.items() if scores is not None}
         means = {who: float(np.mean([scores[task] for task in self.reports])) for who, scores in known.items()}
@@ -172,9 +207,9 @@ class Across(Printable):
             (
                 task,
                 *(str(estimate(_test_scores(report, arm, metric))) for arm in arms),
-                *(fixed(scores.get(task, means[who])) for who, scores in known.items()),
+                *(fixed(means[who] if task == AVERAGE else scores[task]) for who, scores in known.items()),
             )
-            for task, report in {**self.reports, **last}.items()
+            for task, report in {**self.reports, AVERAGE: self.average}.items()
         ]
         columns = (Column("task", numeric=False), *(Column(title) for title in (*arms, *known)))
         blocks = (Table(columns, tuple(rows)), Sentences(self._claims(metric)))
@@ -214,19 +249,29 @@ class Across(Printable):
         )
 
     def write(self, folder: Path | str) -> tuple[Path, ...]:
-        """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all."""
-        document = self.document()
-        return write_files(folder, document, self._record(document))
+        """Write ``results.json``, ``report.md`` and ``report.html`` into ``folder``, each whole or not at all.
+
+        If the folder holds an earlier report of these runs with other seeds, what is written is decided by the
+        anytime-valid test, as in `Report.write`.
+        """
+        looks = looks_in(Path(folder))
+        across = replace(self, reports={task: after_looks(report, looks) for task, report in self.reports.items()})
+        document = across.document()
+        return write_files(folder, document, across._record(document))
 
     @classmethod
-    def read(cls, file: Path | str, kind: type[Config]) -> "Across":
+    def read(cls, file: Path | str, kind: type[Config] | None = None) -> "Across":
         """The reports whose `write` left ``file``; their average and its tests are computed anew.
+
+        Args:
+            file: the ``results.json``, or the folder that holds it.
+            kind: the class of the arms' configs, as in `Report.read`.
 
         Raises:
             RunError: the file cannot be read, or holds no such report.
-            ConfigError: an arm cannot be made by this version of the code.
+            ConfigError: an arm is not of the given kind.
         """
-        place = Path(file)
+        place = results_file(file)
 
         def read(tree: dict[str, Any]) -> "Across":
             tasks = {task: Report.of(findings(node, place, kind)) for task, node in tree["tasks"].items()}
@@ -251,19 +296,28 @@ class Across(Printable):
         return written(tree, document)
 
 
+AVERAGE = "macro-average"
+"""The row of a table that is the mean of the others."""
+
+_SPLITS = {"train": "training", "dev": "dev", "test": "test"}
 _AGGREGATES = {"score": "-", "difference": "+", "improvement": "-"}
 
 
-def _check_numbers(published: object) -> None:
-    """Refuse what is not ``published[who][metric][task]``, a number."""
+def _numbers(published: object) -> Published:
+    """``published[who][metric][task]`` as plain numbers, refused if it is something else."""
     what, expected = "published scores", "numbers by system, metric and task: {'theirs': {'ACC': {'letters': 97.1}}}"
     level = [published]
     for _ in range(3):
         if not all(isinstance(each, Mapping) for each in level):
             refuse(what, expected, published)
         level = [value for each in level if isinstance(each, Mapping) for value in each.values()]
-    if not all(isinstance(each, Real) and math.isfinite(each) for each in level):
+    if not all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in level):
         refuse(what, expected, published)
+    given = cast("Published", published)
+    return {
+        who: {metric: {task: float(score) for task, score in scores.items()} for metric, scores in metrics.items()}
+        for who, metrics in given.items()
+    }
 
 
 def _interval(number: Aggregate | None, sign: str) -> str:
@@ -285,28 +339,14 @@ def _settings_of(report: Report) -> dict[str, dict[str, object]]:
     }
 
 
+def _decided(report: Report) -> dict[str, object]:
+    """By what a comparison is decided; whether seeds were added after a look may differ."""
+    return {name: value for name, value in asdict(report.design).items() if name != "rule"}
+
+
 def _shape(report: Report) -> tuple[list[str], tuple[int, ...], str, list[str]]:
     return list(report.arms), report.seeds, report.baseline, [metric.name for metric in report.metrics]
 
 
 def _test_scores(report: Report, arm: str, metric: Measure) -> np.ndarray:
     return scores(report.results[arm], "test", metric.name)
-
-
-def _mean(runs: list[RunResult]) -> RunResult:
-    """The mean over tasks of the runs of one seed, as a run."""
-    of = {
-        split: {metric: float(np.mean([run.scores[split][metric] for run in runs])) for metric in found}
-        for split, found in runs[0].scores.items()
-    }
-    return replace(
-        runs[0],
-        identity=digest([run.identity for run in runs]),
-        scores=of,
-        steps=sum(run.steps for run in runs),
-        seconds=float(np.mean([run.seconds for run in runs])),
-        cpu_seconds=float(np.mean([run.cpu_seconds for run in runs])),
-        skipped=sum(run.skipped for run in runs),
-        trainer=min(run.trainer for run in runs),
-        history=(),
-    )

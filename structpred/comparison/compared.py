@@ -22,8 +22,13 @@ _SPLITS = {"train": "training"}
 _PARTS = ("task", "model", "optimiser", "trainer", "decoding")
 
 
-def sections(report: ComparisonResult) -> tuple[Section, ...]:
-    """The sections; empty if the arms are not Experiments."""
+def sections(report: ComparisonResult, *, averaged: bool = False) -> tuple[Section, ...]:
+    """The sections; empty if the arms are not Experiments.
+
+    Args:
+        report: what was found.
+        averaged: its runs are means over tasks, of which neither data nor epochs are said.
+    """
     arms = {arm: config for arm, config in report.arms.items() if isinstance(config, Experiment)}
     if len(arms) < len(report.arms):
         return ()
@@ -34,8 +39,13 @@ def sections(report: ComparisonResult) -> tuple[Section, ...]:
             "Where seeds share a start, intervals and tests over seeds do not show how starts differ, and costs with "
             "starts count it for every seed.",
         )
-    compared = Section("What was compared", (Sentences((*_shared(arms), *_material(report), *lines)),))
-    return (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
+    data = () if averaged else _material(report)
+    compared = Section("What was compared", (Sentences((*_shared(arms), *data, *lines)),))
+    return (
+        (compared,)
+        if averaged
+        else (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
+    )
 
 
 def _same(arms: Mapping[str, Experiment]) -> list[str]:

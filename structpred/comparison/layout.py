@@ -18,8 +18,13 @@ _NAMED = 4  # arms that a title names; more are counted
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad"}
 
 
-def document(report: ComparisonResult, *, runs: bool = True) -> Document:
-    """The whole report, with or without the list of its runs."""
+def document(report: ComparisonResult, *, averaged: bool = False) -> Document:
+    """The whole report.
+
+    Args:
+        report: what was found.
+        averaged: its runs are means over tasks, so it has no data, no epochs and no list of its runs.
+    """
     return Document(
         title=_title(report),
         sections=(
@@ -30,10 +35,10 @@ def document(report: ComparisonResult, *, runs: bool = True) -> Document:
             *((_crossed_section(report),) if report.crossed else ()),
             *breakdowns.sections(report),
             *certainty.sections(report),
-            *compared.sections(report),
+            *compared.sections(report, averaged=averaged),
             Section("What differs between the arms", (_differences(report),)),
-            Section("How to read the numbers", (Sentences(_notes(report)),)),
-            *((Section("Runs", (_runs(report),)),) if runs else ()),
+            Section("How to read the numbers", (Sentences(_notes(report, averaged=averaged)),)),
+            *(() if averaged else (Section("Runs", (_runs(report),)),)),
         ),
         arms=tuple(report.arms),
     )
@@ -242,14 +247,14 @@ def _differences(report: ComparisonResult) -> Table | Sentences:
     return Table(columns, tuple((field, *values.values()) for field, values in varying.items()))
 
 
-def _notes(report: ComparisonResult) -> tuple[str, ...]:
+def _notes(report: ComparisonResult, *, averaged: bool) -> tuple[str, ...]:
     here = environment()
     return (
         "Scores are in percent. The dev scores chose the checkpoint; the test set was scored once, with that "
         "checkpoint.",
         *methods.notes(report),
         *_ensembles(report),
-        breakdowns.note(report.inspection),
+        *(() if averaged else (breakdowns.note(report.inspection),)),
         *(_signature(report, metric) for metric in report.metrics),
         "Seconds are wall-clock time and CPU-seconds processor time, both for training and evaluation, per run on "
         f"average; × is relative to {report.baseline}. {_devices(report)}",

@@ -35,7 +35,8 @@ def looks_in(folder: Path) -> tuple[Look, ...]:
     """The comparisons reported in a folder; empty if there is no report."""
     try:
         tree = results_in(folder / RESULTS)
-        return tuple(_look(node) for node in tree.get("panels", {"": tree}).values() if "runs" in node)
+        several = tree.get("panels") or tree.get("tasks") or {"": tree}
+        return tuple(_look(node) for node in several.values() if "runs" in node)
     except (RunError, LookupError, TypeError, AttributeError):  # nothing that could be read, nothing that was seen
         return ()
 

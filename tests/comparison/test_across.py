@@ -12,9 +12,11 @@ from scipy import stats
 
 from structpred.comparison.across import Across
 from structpred.comparison.design import Design
+from structpred.comparison.material import Material
 from structpred.comparison.report import Report
 from structpred.errors import ConfigError
 from structpred.report import markdown
+from structpred.results import Certainty
 from tests.support.reports import METRICS, ML, NEAR, RML, Method, Trial, a_report
 
 PER, WER = METRICS
@@ -98,6 +100,75 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         Across({"one": of(0.0)}, {"paper": {"WER": {"two": 1.0}}})
     with pytest.raises(ConfigError, match="one and three have the same runs, which would count twice; leave one out"):
         Across({"one": of(0.0), "two": of(0.5), "three": of(0.0)})
+
+
+def test_what_is_no_score_is_averaged_too_or_left_out(across: Across) -> None:
+    """Of the first task nothing may stand for all."""
+
+    def measured(report: Report, by: float, *, ensembles: bool = True) -> Report:
+        certainty = Certainty(examples=10, labels=1.0 + by, outputs=None if by else 2.0, entropy=0.5 + by)
+        results = {
+            arm: tuple(
+                replace(run, certainty=certainty, steps=int(100 * by), device=f"device {by}", best_epoch=3)
+                for run in runs
+            )
+            for arm, runs in report.results.items()
+        }
+        together = {arm: {split: {"PER": 10.0 + by, "WER": 20.0} for split in ("dev", "test")} for arm in results}
+        material = Material("d" * 64, {"train": int(10 * by) + 1, "dev": 2, "test": 3}, dict.fromkeys(results, 5), {})
+        return replace(report, results=results, ensembles=together if ensembles else {}, material=material)
+
+    one, two = across.reports["one"], across.reports["two"]
+    both = Across({"one": measured(one, 0.0), "two": measured(two, 3.0)})
+    average = both.average
+    assert average.ensembles["RML"]["test"] == {"PER": 11.5, "WER": 20.0}
+    run = average.results["RML"][0]
+    assert run.certainty == Certainty(examples=20, labels=2.5, outputs=None, entropy=2.0)
+    assert (run.steps, run.device, average.material) == (150, "device 0.0 or device 3.0", None)
+    text = markdown.render(both.document())
+    assert "11.50" in text
+    assert "What training took" not in text, "an average has no epochs"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "dddd" in line]
+    assert rows == [["one", "1", "2", "3", "dddddddddddddddd…"], ["two", "31", "2", "3", "dddddddddddddddd…"]]
+    assert not Across({"one": measured(one, 0.0), "two": measured(two, 3.0, ensembles=False)}).average.ensembles
+
+
+def test_seeds_that_were_added_on_one_task_are_remembered_in_any_order(tmp_path: Path) -> None:
+    looked = replace(of(0.5), design=Design(rule="anytime"))
+    for reports in ({"one": of(0.0), "two": looked}, {"two": looked, "one": of(0.0)}):
+        assert Across(reports).average.design.rule == "anytime"
+    other = replace(of(0.5), design=Design(margins={"PER": 0.1}))
+    with pytest.raises(ConfigError, match="one and two must have the same margins, pairs and groups, but have"):
+        Across({"one": of(0.0), "two": other})
+
+    def seeds(report: Report, count: int) -> Report:
+        results = {arm: runs[:count] for arm, runs in report.results.items()}
+        return replace(report, results=results, seeds=report.seeds[:count])
+
+    for count in (3, 5, 5):
+        Across({"one": seeds(of(0.0), count), "two": seeds(of(0.5), count)}).write(tmp_path)
+        rule = Across.read(tmp_path, Trial).average.design.rule
+        assert rule == ("fixed" if count == 3 else "anytime")
+
+
+def test_no_task_is_called_as_the_average_and_published_averages_are_ours() -> None:
+    with pytest.raises(ConfigError, match="a task cannot be called 'macro-average'"):
+        Across({"one": of(0.0), "macro-average": of(0.5)})
+    numbers: Any = {"one": np.float32(1.5), "two": np.int64(2), "macro-average": 7.0}
+    text = markdown.render(Across({"one": of(0.0), "two": of(0.5)}, {"paper": {"WER": numbers}}).document())
+    (row,) = [line for line in text.splitlines() if line.startswith("| macro-average") and line.count("|") == 5]
+    assert row.rstrip(" |").endswith("1.75")
+    for wrong in (True, "3", float("nan")):
+        with pytest.raises(ConfigError, match="published scores must be numbers by system"):
+            Across({"one": of(0.0)}, {"paper": {"WER": {"one": wrong}}})  # type: ignore[dict-item]
+    with pytest.raises(ConfigError, match="the name of a published system"):
+        Across({"one": of(0.0)}, {"": {"WER": {"one": 1.0}}})
+
+
+def test_published_numbers_of_numpy_are_written(tmp_path: Path) -> None:
+    single: Any = np.float32(1.5)
+    Across({"one": of(0.0)}, {"paper": {"WER": {"one": single}}}).write(tmp_path)
+    assert Across.read(tmp_path, Trial).published == {"paper": {"WER": {"one": 1.5}}}
 
 
 def test_settings_of_one_task_alone_are_said_to_be_so(across: Across) -> None:
