@@ -13,7 +13,7 @@ import pooch
 
 from structpred.errors import AbsentError, DataError
 from structpred.files import write_atomically
-from structpred.reading import read_bytes, unzipped
+from structpred.reading import place_of, read_bytes, unzipped
 
 VARIABLE = "STRUCTPRED_DATA"
 """Environment variable with the folder of data sets, each in a subfolder."""
@@ -90,7 +90,8 @@ class DataSet:
     def found(self, name: str) -> Path | None:
         """The file of that name below ``$STRUCTPRED_DATA``; None if there is none."""
         root = os.environ.get(VARIABLE)
-        places = [Path(root, self.folder, f"{name}{ending}") for ending in ("", ".gz")] if root else []
+        place = place_of(root) / self.folder if root else None
+        places = [place / f"{name}{ending}" for ending in ("", ".gz")] if place else []
         return next((place for place in places if place.is_file()), None)
 
     def _downloaded(self, name: str) -> Path:

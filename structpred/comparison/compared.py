@@ -41,11 +41,9 @@ def sections(report: ComparisonResult, *, averaged: bool = False) -> tuple[Secti
         )
     data = () if averaged else _material(report)
     compared = Section("What was compared", (Sentences((*_shared(arms), *data, *lines)),))
-    return (
-        (compared,)
-        if averaged
-        else (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
-    )
+    if averaged:
+        return (compared,)
+    return (compared, Section("What training took", (_costs(report), Sentences(_cost_notes(report)))))
 
 
 def _same(arms: Mapping[str, Experiment]) -> list[str]:

@@ -24,6 +24,7 @@ from structpred.files import replacing
 from structpred.pretrained.folder import ModelFolder
 from structpred.pretrained.library import of_encoder
 from structpred.pretrained.pieces import NoPiece, PieceEncoder, Pooling, WordTokenizer, word_tokenizer_of
+from structpred.reading import place_of
 from structpred.vocabulary import Symbols
 
 VARIABLE = "STRUCTPRED_FEATURES"
@@ -122,7 +123,8 @@ def _warn_once(place: Path, reason: str) -> None:
 
 def cache_folder() -> Path:
     """Where features are kept."""
-    return Path(os.environ.get(VARIABLE) or Path(pooch.os_cache("structpred"), "features"))
+    given = os.environ.get(VARIABLE)
+    return place_of(given) if given else Path(pooch.os_cache("structpred"), "features")
 
 
 @lru_cache(maxsize=8)

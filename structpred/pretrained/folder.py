@@ -146,13 +146,16 @@ class ModelFolder:
         return ()
 
     def _parts(self, index: str) -> list[str]:
-        places = self.json(index).get("weight_map")
+        node = self.json(index)
+        places = node.get("weight_map")
         parts = sorted({str(part) for part in places.values()}) if isinstance(places, dict) else []
         absent = [part for part in parts if Path(part).name != part or not (self.path / part).is_file()]
-        if absent or not parts:
+        wrong = f"{absent[0]} is not there" if absent else "it names none" if not parts else ""
+        wrong = wrong or ("" if isinstance(node.get("metadata"), dict) else "it has no metadata")
+        if wrong:
             raise DataError(
-                f"{self.name}/{index} must name files beside it, but {absent[0] if absent else 'it names none'} is not "
-                "there; fetch the model again"
+                f"{self.name}/{index} must have metadata, and a weight_map that names files beside it, but {wrong}; "
+                "fetch the model again"
             )
         return parts
 
@@ -256,7 +259,7 @@ class ModelFolder:
             options: further options of ``from_pretrained``.
 
         Raises:
-            DataError: the weights cannot be read, or some that the network needs are not among them.
+            DataError: the weights cannot be read, some that the network needs are not among them, or are not finite.
             ConfigError: transformers is not installed.
         """
         made = getattr(optional("transformers"), kind)
@@ -283,6 +286,12 @@ class ModelFolder:
                 f"{self.name} must hold {needed}, but {len(absent or other)} are {state}; save the whole model there"
             )
         module: nn.Module = network.eval()
+        for name, weight in module.named_parameters():
+            if not bool(weight.isfinite().all()):
+                raise DataError(
+                    f"{self.name} must hold finite weights, but {name} has one that is not a number, or infinite; "
+                    "fetch the model again"
+                )
         return module
 
     def _refuse_whole_numbers(self) -> None:

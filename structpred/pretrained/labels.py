@@ -101,7 +101,7 @@ def _pieces(folder: ModelFolder, files: tuple[tuple[str, str], ...]) -> Pieces:
     if not labels:
         raise DataError(
             f"the tokenizer of {folder.name} must have pieces that outputs can be made of, but all "
-            f"{len(tokenizer.get_vocab())} are special"
+            f"{len(tokenizer.get_vocab())} are special, or forbidden by the model's generation config"
         )
     ids = tuple(sorted(labels))
     begin = next((i for i in range(len(around)) if around[i : i + len(inside)] == inside), 0) if inside else 0
@@ -154,14 +154,17 @@ def never_labels(folder: ModelFolder) -> set[int]:
     """Ids that a model never generates, by its configs: those with a role, and single ones that are forbidden."""
     never = {number for role in ROLES for number in ids_with(folder, f"{role}_token_id")}
     generation = folder.json("generation_config.json")
-    try:
-        never |= {int(each[0]) for each in generation.get("bad_words_ids") or () if len(each) == 1}
-        return never | {int(each) for each in generation.get("suppress_tokens") or ()}
-    except (TypeError, ValueError):
+    suppressed, bad = (generation.get(name) or [] for name in ("suppress_tokens", "bad_words_ids"))
+    if not _ids(suppressed) or not isinstance(bad, list) or not all(_ids(each) for each in bad):
         raise DataError(
             f"{folder.name}/generation_config.json must have lists of ids as suppress_tokens and bad_words_ids, but "
             "has something else; correct it"
-        ) from None
+        )
+    return never | {*suppressed} | {each[0] for each in bad if len(each) == 1}
+
+
+def _ids(value: object) -> bool:
+    return isinstance(value, list) and all(type(each) is int for each in value)
 
 
 def ids_with(folder: ModelFolder, role: str) -> tuple[int, ...]:

@@ -79,9 +79,9 @@ def _covering(labels: Vocabulary, found: Vocabulary, examples: Sequence[Example]
         )
         raise DataError(
             f"{where}: {label!r} is none of the {len(labels)} labels that the model can output; if the task is "
-            "'pretrained-pieces', its tokenizer has no other piece for part of this reference, so remove the example; "
-            "else let that task cut its text into the pieces of the same model, or set PretrainedSeq2Seq.symbols to "
-            "'task'"
+            "'pretrained-pieces', its tokenizer has no other piece for part of this reference, or the model's "
+            "generation config forbids it, so remove the example; else let that task cut its text into the pieces of "
+            "the same model, or set PretrainedSeq2Seq.symbols to 'task'"
         )
     return labels
 

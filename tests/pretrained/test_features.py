@@ -54,6 +54,14 @@ def test_the_second_time_nothing_is_computed(bert: ModelFolder, cache: Path, mon
     assert not again.is_inference()
 
 
+def test_the_home_folder_may_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somebody")
+    monkeypatch.setenv("STRUCTPRED_FEATURES", "~/features")
+    assert module.cache_folder() == Path("/somebody/features")
+    monkeypatch.setenv("STRUCTPRED_FEATURES", "")
+    assert module.cache_folder().name == "features"
+
+
 def test_features_are_layers_side_by_side_or_their_mean(bert: ModelFolder) -> None:
     apart = computed(bert, replace(MEAN, average=False), SENTENCES).float().view(6, 2, 8)
     torch.testing.assert_close(computed(bert, MEAN, SENTENCES).float(), apart.mean(1), rtol=0, atol=2e-3)

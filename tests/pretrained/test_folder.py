@@ -74,9 +74,27 @@ def test_weights_in_half_precision_and_in_parts_are_read_in_single(bert: Path, t
     for one, other in zip(folder.network().parameters(), whole.parameters(), strict=True):
         assert one.dtype == torch.float32
         torch.testing.assert_close(one, other.half().float(), rtol=0, atol=0)
+    place = tmp_path / index
+    node = json.loads(place.read_text())
+    for wrong, expected in (({"weight_map": {}}, "it names none"), ({"metadata": None}, "it has no metadata")):
+        place.write_text(json.dumps(node | wrong))
+        with pytest.raises(DataError, match=rf"{index} must have metadata, .* but {expected}; fetch the model again$"):
+            ModelFolder.of(str(tmp_path))
+    place.write_text(json.dumps(node))
     (tmp_path / parts[0]).unlink()
-    with pytest.raises(DataError, match=re.escape(f"must name files beside it, but {parts[0]} is not there")):
+    with pytest.raises(DataError, match=re.escape(f"names files beside it, but {parts[0]} is not there")):
         ModelFolder.of(str(tmp_path))
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(copy: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    name = next(name for name in weights if name.endswith("dense.weight"))
+    weights[name][0, 0] = torch.nan
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match=rf"must hold finite weights, but .*{re.escape(name)} has one that is not"):
+        ModelFolder.of(str(copy)).network()
 
 
 def test_weights_that_nobody_uses_may_be_absent_and_no_others(bert: Path, tmp_path: Path) -> None:

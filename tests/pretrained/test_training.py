@@ -181,7 +181,10 @@ def test_an_encoder_alone_is_refused(tmp_path: Path) -> None:
         ("config.json", {"pad_token_id": 99}, "must hold weights that transformers can read, but it says: Padding_idx"),
         ("generation_config.json", {"eos_token_id": 99}, "must have ids below 12, which is how many scores the"),
         ("generation_config.json", {"bad_words_ids": 3}, "must have lists of ids as suppress_tokens and bad_words_ids"),
-        ("generation_config.json", {"suppress_tokens": "x"}, "must have lists of ids as suppress_tokens and bad_"),
+        ("generation_config.json", {"suppress_tokens": "5"}, "must have lists of ids as suppress_tokens and bad_"),
+        ("generation_config.json", {"suppress_tokens": [5.7]}, "must have lists of ids as suppress_tokens and bad_"),
+        ("generation_config.json", {"bad_words_ids": {"5": 1}}, "must have lists of ids as suppress_tokens and bad_"),
+        ("generation_config.json", {"suppress_tokens": list(range(12))}, "are special, or forbidden by the model"),
     ],
 )  # fmt: skip
 def test_ids_that_are_none_are_refused(tmp_path: Path, file: str, entries: dict[str, Any], expected: str) -> None:
