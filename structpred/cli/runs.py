@@ -130,12 +130,14 @@ def evaluate(given: Evaluate, console: Console) -> None:
         raise ConfigError("--candidates says how many outputs --rerank-by chooses among, so give both or neither")
     first = _predictor(given.path, given.others)
     run: Predictor = first
+    scored = [*first.runs] if isinstance(first, Ensemble) else [first]
     if given.rerank is not None:
-        run = Reranked(run, by=Run.load(given.rerank), candidates=given.candidates or CANDIDATES)
+        scored.append(Run.load(given.rerank))
+        run = Reranked(run, by=scored[-1], candidates=given.candidates or CANDIDATES)
     wanted = with_kept(assignments.experiment(words, run.experiment), run.kept)
     splits = loaded(wanted.task)
     if not any(word.startswith("task.") for word in given.words):
-        _warn_of_changed_data(first, splits.digest)
+        _warn_of_changed_data(scored, splits.digest)
     examples = getattr(splits, given.split)
     check_metrics(wanted.metrics, Splits((), (), examples, ""), wanted.task)
     warn_of_unknown(Splits((), (), examples, ""), run.codec)
@@ -155,9 +157,9 @@ def evaluate(given: Evaluate, console: Console) -> None:
         warn_of_search(search, wanted.decoding, wanted.reported[0], found, greedy, reranked=reranked)
 
 
-def _warn_of_changed_data(predictor: Run | Ensemble, digest: str) -> None:
+def _warn_of_changed_data(runs: Iterable[Run], digest: str) -> None:
     """Say so where the files of the task are no longer those that a run was trained on."""
-    for run in predictor.runs if isinstance(predictor, Ensemble) else (predictor,):
+    for run in runs:
         if run.data != digest:
             warnings.warn(
                 f"{run.folder.path}: the task's data have changed since the run, so these may be scores on other "
