@@ -341,7 +341,10 @@ def _settings_of(report: Report) -> dict[str, dict[str, object]]:
 
 def _decided(report: Report) -> dict[str, object]:
     """By what a comparison is decided; whether seeds were added after a look may differ."""
-    return {name: value for name, value in asdict(report.design).items() if name != "rule"}
+    design = report.design
+    margins = {metric.name: design.margin(metric.name) for metric in report.metrics}
+    groups = {baseline: tuple(arms) for baseline, arms in design.groups.items()}
+    return {"margins": margins, "pairs": design.pairs, "groups": groups}
 
 
 def _shape(report: Report) -> tuple[list[str], tuple[int, ...], str, list[str]]:

@@ -17,6 +17,7 @@ from structpred.comparison.report import Report
 from structpred.errors import ConfigError
 from structpred.report import markdown
 from structpred.results import Certainty
+from structpred.statistics import MARGIN
 from tests.support.reports import METRICS, ML, NEAR, RML, Method, Trial, a_report
 
 PER, WER = METRICS
@@ -140,6 +141,7 @@ def test_seeds_that_were_added_on_one_task_are_remembered_in_any_order(tmp_path:
     other = replace(of(0.5), design=Design(margins={"PER": 0.1}))
     with pytest.raises(ConfigError, match="one and two must have the same margins, pairs and groups, but have"):
         Across({"one": of(0.0), "two": other})
+    Across({"one": of(0.0), "two": replace(of(0.5), design=Design(margins={"PER": MARGIN}))})  # the default
 
     def seeds(report: Report, count: int) -> Report:
         results = {arm: runs[:count] for arm, runs in report.results.items()}
