@@ -30,7 +30,7 @@ from structpred.runs import Ensemble, Run
 from structpred.training import Trainer
 from tests.support.tiny import Copying
 
-RECORD = Path(__file__).resolve().parents[2] / "experiments" / "records" / "sigmorphon_ensembles"
+RECORDS = Path(__file__).resolve().parents[2] / "experiments" / "records"
 LANGUAGES = {"hin": 8, "fre": 9}
 """Two languages, which here are tasks of so many training examples."""
 
@@ -88,14 +88,20 @@ def test_a_macro_average_is_the_mean_of_the_languages_whatever_their_sizes() -> 
     assert macro(metric, side_by_side(tables).sum(0), 2) == np.mean([score(metric, table) for table in tables]) == 75.0
 
 
+@pytest.fixture(scope="module", params=["sigmorphon_ensembles", "sigmorphon_ensembles_rml"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    """A record."""
+    return RECORDS / str(request.param)
+
+
 @pytest.fixture(scope="module")
-def record() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RECORD / "scores.json").read_text(encoding="utf-8"))
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     return found
 
 
-def test_the_report_is_made_of_the_scores(record: dict[str, Any]) -> None:
-    assert (RECORD / "report.md").read_text(encoding="utf-8") == text(record)
+def test_the_report_is_made_of_the_scores(folder: Path, record: dict[str, Any]) -> None:
+    assert (folder / "report.md").read_text(encoding="utf-8") == text(record)
 
 
 def test_the_tests_are_of_the_differences_of_the_table(record: dict[str, Any]) -> None:
