@@ -58,7 +58,8 @@ class Autoregressive:
         batch − 1. A prefix begins with the start, which has the id V. It returns scores ``[rows, steps, V + 1]``, at
         each step those of the symbol after it; the last one is the end. They may depend on the symbols up to that
         step and on the example, and on nothing else: not on later symbols, other rows, or chance such as dropout.
-        A forbidden symbol has the score −inf. With gradient, if the function has one.
+        A forbidden symbol has the score −inf; after a prefix that is allowed, a label or the end must be allowed too.
+        The function may write into what it is given. With gradient, if the function has one.
 
         It reads a prefix from the start at every step of a search. A `structpred.distributions.search.Decoder` of your
         own can keep what it has computed, see `structpred.models.transformer.BoundTransformer`.
