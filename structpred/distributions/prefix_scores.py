@@ -84,13 +84,12 @@ class PrefixDecoder:
         batch, candidates, steps = prefixes.shape
         if batch != len(self.examples):
             raise ConfigError(
-                f"a distribution of Autoregressive.from_logits has an example for each of its limits, "
-                f"{len(self.examples)}, but got outputs of {batch}; give outputs [batch, candidates, time] of the same "
-                "batch"
+                "outputs must be of as many examples as there are limits of Autoregressive.from_logits, "
+                f"{len(self.examples)}, but are of {batch}; give outputs [batch, candidates, time] of the same batch"
             )
         rows = self.examples.repeat_interleave(candidates)
         found = checked(
-            self.function(prefixes.flatten(0, 1).clone(), rows.clone()),  # which it may write into
+            self.function(prefixes.flatten(0, 1).clone(), rows),  # both are copies, which it may write into
             (len(rows), steps, self.num_labels + 1),
             what=FUNCTION,
             axes="[rows, steps, labels + 1]",

@@ -68,7 +68,7 @@ def _advice(decoding: Decoding, found: Searched, greedy: Searched, *, reranked: 
     if decoding.bounds_length:
         given = [name for name in bounds if getattr(decoding, name) != getattr(Decoding(), name)]
         words = " ".join(f"decoding.{name}={bounds[name]}" for name in given)
-        return f"leave out {' and '.join(given)}, which did not bind greedy search", words
+        return f"leave out {' and '.join(given)}, which greedy search did not have", words
     if reranked:
         return "put fewer outputs in order, or none", "--rerank-by OTHER --candidates 4"
     if decoding.reward is not None:  # beside a reward, the beam and the penalties have no effect

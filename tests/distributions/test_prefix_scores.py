@@ -126,6 +126,21 @@ def test_no_symbol_is_named_that_does_not_exist_where_few_are_possible() -> None
     assert p.log_prob(as_candidates([[0], [0, 1], [1, 0, 0]])).isneginf().all()
 
 
+def test_after_an_end_everything_may_be_forbidden() -> None:
+    """A beam that is wider than there are labels goes on after an end, with probability 0."""
+
+    def scores(prefixes: Tensor, _: Tensor) -> Tensor:
+        ended = (prefixes[:, 1:] == V).cumsum(1).bool()
+        ended = torch.cat([torch.zeros_like(prefixes[:, :1]).bool(), ended], 1)
+        seen.append(bool(ended.any()))
+        return torch.zeros(*prefixes.shape, V + 1).masked_fill(ended.unsqueeze(-1), -torch.inf)
+
+    seen: list[bool] = []
+    ranked = Autoregressive.from_logits(scores, V, [3]).beam(4)
+    assert any(seen)
+    assert ranked.log_probs.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -222,7 +237,7 @@ def test_what_it_cannot_be_made_of_is_refused(labels: Any, limits: Any, message:
 
 def test_outputs_of_another_batch_are_refused() -> None:
     p = Autoregressive.from_logits(Remembering(), V, LIMITS[:2])
-    with pytest.raises(ConfigError, match=r"an example for each of its limits, 2, but got outputs of 3; give"):
+    with pytest.raises(ConfigError, match=r"as many examples as there are limits .*, 2, but are of 3; give"):
         p.log_prob(as_candidates([[0]], batch=3))
 
 

@@ -185,7 +185,17 @@ def test_samples_that_were_cut_are_outputs_too() -> None:
     ended = p.sample(50, torch.Generator().manual_seed(3)).ended
     assert ended is not None
     assert not ended.all()
-    assert max(map(len, found)) == 1, "no output is longer than the model allows"
+
+
+def test_a_sample_that_was_cut_is_no_longer_than_the_model_allows() -> None:
+    def hardly_ever_ends(prefixes: Tensor, _: Tensor) -> Tensor:
+        return torch.tensor([1.0, 0.0, -30.0]).expand(*prefixes.shape, -1)
+
+    p = Autoregressive.from_logits(hardly_ever_ends, 2, [2, 1, 0])
+    decoding = Decoding(reward=EditDistance(), candidates="samples", num_candidates=10)
+    found = decode(p, decoding, generator=torch.Generator().manual_seed(0))
+    assert found.lengths.tolist() == [2, 1, 0]
+    assert not found.labels[~found.mask()].any()
 
 
 def test_hamming_is_exact_where_marginals_are() -> None:
